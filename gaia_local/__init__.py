@@ -1,0 +1,1 @@
+"""Gaia without the server: workflows of containers on one machine."""

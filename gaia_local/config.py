@@ -1,0 +1,158 @@
+"""The configuration: what `Gaia(config)` takes, with defaults from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gaia_local.errors import InvalidInput, nearest
+
+RUNTIMES = ("docker", "process", "auto")
+EXECUTORS = ("threads",)
+
+
+@dataclass(frozen=True)
+class DockerConfig:
+    """The key `docker` of the configuration: how containers are made."""
+
+    inputs: str = "copy"
+    """`copy`: each Task gets private, writable copies; `mount`: read-only mounts of the store, for big data."""
+    pull: str = "missing"
+    """When to pull an image: `missing`, `always`, `never`."""
+    network: str | None = None
+    """The network of the containers, as ``docker run --network`` takes it."""
+    memory: int | str | None = None
+    """Bytes, or text as ``512m``."""
+    cpus: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Environment variables of every container. May hold secrets: never logged or stored."""
+    shm_size: int | str | None = None
+    gpus: int | str | None = None
+    """A number of GPUs, or ``all``."""
+    stop_grace: float = 2.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, checked."""
+
+    root: Path
+    runtime: str
+    executor: str
+    workers: int
+    buckets: Mapping[str, Path]
+    """Bucket name → directory that serves it, for all workflows."""
+    watch: bool
+    docker: DockerConfig
+    given: frozenset[str] = frozenset()
+    """The keys that the caller gave (as opposed to defaults)."""
+
+    @staticmethod
+    def parse(given: Mapping[str, Any] | None) -> Config:
+        """Check the dictionary that `Gaia` was given. Creates nothing."""
+        if given is None:
+            given = {}
+        if not isinstance(given, Mapping):
+            raise InvalidInput("config", f"it is {given!r:.80}", "give a dictionary")
+        _refuse_unknown("config", given, _KEYS)
+        root = given.get("root") or os.environ.get("GAIA_LOCAL_ROOT") or "gaia-data"
+        if not isinstance(root, str | os.PathLike):
+            raise InvalidInput("config, root", f"it is {root!r}", "give a directory's path")
+        runtime = given.get("runtime") or os.environ.get("GAIA_LOCAL_RUNTIME") or "docker"
+        return Config(
+            root=Path(root).expanduser().resolve(),
+            runtime=_one_of("config, runtime", runtime, RUNTIMES),
+            executor=_one_of("config, executor", given.get("executor") or "threads", EXECUTORS),
+            workers=_workers(given.get("workers")),
+            buckets=_buckets(given.get("buckets")),
+            watch=_boolean("config, watch", given.get("watch", True)),
+            docker=_docker(given.get("docker")),
+            given=frozenset(given) - {"gaia_host"},
+        )
+
+
+_KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "docker", "gaia_host")
+
+
+def _refuse_unknown(where: str, given: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+    for key in given:
+        if key not in known:
+            raise InvalidInput(where, f"there is no key {key!r}", nearest(key, known, "the keys are"))
+
+
+def _one_of(where: str, given: object, allowed: tuple[str, ...]) -> str:
+    if given not in allowed:
+        raise InvalidInput(where, f"it is {given!r}", "give " + " or ".join(map(repr, allowed)))
+    return str(given)
+
+
+def _boolean(where: str, given: object) -> bool:
+    if not isinstance(given, bool):
+        raise InvalidInput(where, f"it is {given!r}", "give True or False")
+    return given
+
+
+def _workers(given: object) -> int:
+    if given is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 10_000:
+        raise InvalidInput("config, workers", f"it is {given!r}", "give a whole number from 1 to 10000")
+    return given
+
+
+def _buckets(given: object) -> dict[str, Path]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise InvalidInput("config, buckets", f"it is {given!r:.80}", "give a dictionary: bucket name → directory")
+    buckets = {}
+    for name, path in given.items():
+        where = f"config, bucket {name!r}"
+        if not isinstance(name, str) or not name or ":" in name or "\0" in name:
+            raise InvalidInput(where, "the name is empty, or no text, or holds ':'", "name it as keys do before their ':'")
+        if not isinstance(path, str | os.PathLike) or not str(path) or "\0" in str(path):
+            raise InvalidInput(where, f"the directory is {path!r}", "give a path")
+        buckets[name] = Path(path).expanduser().resolve()
+    return buckets
+
+
+def _docker(given: object) -> DockerConfig:
+    if given is None:
+        return DockerConfig()
+    if not isinstance(given, Mapping):
+        raise InvalidInput("config, docker", f"it is {given!r:.80}", "give a dictionary")
+    _refuse_unknown("config, docker", given, tuple(_DOCKER))
+    for key, (right, accepts) in _DOCKER.items():
+        if key in given and not accepts(given[key]):
+            shown = "not a dictionary of text" if key == "env" else repr(given[key])
+            raise InvalidInput(f"config, docker.{key}", f"it is {shown}", f"give {right}")
+    return DockerConfig(**{key: value for key, value in given.items() if value is not None})
+
+
+def _number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < float("inf")
+
+
+def _size(given: object) -> bool:
+    return given is None or (isinstance(given, str) and bool(given)) or (isinstance(given, int) and _number(given))
+
+
+_DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "inputs": ("'copy' or 'mount'", lambda given: given in ("copy", "mount")),
+    "pull": ("'missing', 'always' or 'never'", lambda given: given in ("missing", "always", "never")),
+    "network": ("a network's name", lambda given: given is None or (isinstance(given, str) and bool(given))),
+    "memory": ("a number of bytes, or text as '512m'", _size),
+    "cpus": ("a number above 0", lambda given: given is None or _number(given)),
+    "env": (
+        "a dictionary of text to text",
+        lambda given: isinstance(given, Mapping) and all(isinstance(each, str) for pair in given.items() for each in pair),
+    ),
+    "shm_size": ("a number of bytes, or text as '64m'", _size),
+    "gpus": ("a number, or 'all'", lambda given: given in (None, "all") or (isinstance(given, int) and _number(given))),
+    "stop_grace": ("a number of seconds from 0 up", lambda given: given == 0 or _number(given)),
+}
+assert set(_DOCKER) == {each.name for each in fields(DockerConfig)}

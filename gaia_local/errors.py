@@ -1,0 +1,70 @@
+"""What can go wrong, as one tree of exceptions under `GaiaError`.
+
+The published client raises `requests.HTTPError` for whatever the server refuses, so `GaiaError` is one:
+``except`` clauses written for the client keep working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import requests
+
+
+class GaiaError(requests.HTTPError):
+    """Something that gaia_local refuses or cannot do; the text says what, where and what would be right."""
+
+
+class InvalidInput(GaiaError):
+    """A call with bad input. Nothing of it was stored or started.
+
+    `where` names the workflow, Step, Command, key or var; `problem` what is wrong with it; `right` what would be right.
+    """
+
+    def __init__(self, where: str, problem: str, right: str) -> None:
+        super().__init__(f"{where}: {problem}; {right}")
+        self.where, self.problem, self.right = where, problem, right
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.where, self.problem, self.right)
+
+
+class WorkflowExists(GaiaError):
+    """`upload` of a name that is taken."""
+
+
+class RootInUse(GaiaError):
+    """Another process owns the root; this one may only read."""
+
+
+class Closed(GaiaError):
+    """A call on a `Gaia` that was closed."""
+
+
+class EngineUnavailable(GaiaError):
+    """The runtime that should run Steps cannot be reached."""
+
+
+class RuntimeFailure(GaiaError):
+    """A Task could not be run at all (as opposed to: it ran, and failed)."""
+
+
+class StorageError(GaiaError):
+    """The store cannot take or give what a Task needs."""
+
+
+class DatabaseError(GaiaError):
+    """The state database cannot be used."""
+
+
+def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
+    """Advice for an unknown `name`: the closest of `known`, or the first few of them."""
+    names = [str(each) for each in known]
+    close = difflib.get_close_matches(str(name), names[:10_000], n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(map(repr, close)) + "?"
+    if not names:
+        return f"{noun}: none yet"
+    shown = ", ".join(map(repr, sorted(names)[:8]))
+    return f"{noun}: {shown}" + (" …" if len(names) > 8 else "")

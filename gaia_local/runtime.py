@@ -1,0 +1,147 @@
+"""What a runtime is: the interface between a `Worker` and the thing that runs one command.
+
+A runtime runs in the thread that calls it and starts none itself. Whoever wants a run to end says so through the run's
+`Cancellation`, from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gaia_local.model import Task
+
+BY_REQUEST = "terminated-by-request"
+BY_TIMEOUT = "terminated-by-timeout"
+
+
+class Cancellation:
+    """One Task's stop switch: `cancel` from any thread, once; the first reason wins and stays.
+
+    `later(seconds, function)` has the function called after that time in some other thread, and returns a function that
+    takes the order back. It serves the timeout and the step from SIGTERM to SIGKILL after `grace` seconds.
+
+    Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to terminate; outside, never.
+    """
+
+    def __init__(self, later: Callable[[float, Callable[[], None]], Callable[[], None]], grace: float = 2.0) -> None:
+        self._later, self._grace = later, grace
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the Task was cancelled (`BY_REQUEST` or `BY_TIMEOUT`), or None."""
+        return self._reason
+
+    def cancel(self, reason: str) -> None:
+        """Stop the run that is under way, or keep one from starting."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            stop = self._stop
+        if stop is not None:
+            stop()
+
+    @contextlib.contextmanager
+    def stopping(self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float) -> Iterator[None]:
+        """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace is over.
+
+        Both may be called when the run has just ended by itself and must bear that.
+        """
+        orders: list[Callable[[], None]] = []
+        inside = True
+
+        def stop() -> None:
+            with self._lock:
+                if not inside:
+                    return
+                orders.append(self._later(self._grace, kill_if_inside))
+            terminate()
+
+        def kill_if_inside() -> None:
+            if inside:
+                kill()
+
+        with self._lock:
+            self._stop = stop
+            cancelled = self._reason is not None
+            orders.append(self._later(timeout, lambda: self.cancel(BY_TIMEOUT)))
+        if cancelled:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                inside = False
+                self._stop = None
+            for take_back in orders:
+                take_back()
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One command, ready to run.
+
+    `tree` is the Task's private directory that mirrors the container's file system: the internal path ``/in/a`` is
+    ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`; output directories and the parents of
+    output files exist. When the run has ended, each output lies in the tree too, or was not made.
+
+    `log` receives stdout and stderr as they come; `stdout`, where not None, receives stdout alone. `inputs` pairs
+    each internal path with the file or directory in the store it is a copy of.
+    """
+
+    task: Task
+    tree: Path
+    work: Path
+    log: Path
+    stdout: Path | None
+    inputs: tuple[tuple[str, Path], ...] = ()
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a sentence on why."""
+
+    code: int
+    message: str | None = None
+    image_id: str | None = None
+
+
+class Report(Protocol):
+    """Receives the events of one run: ``report("container-exit", code=0)``."""
+
+    def __call__(self, event: str, /, **facts: Any) -> None: ...
+
+
+class Runtime(Protocol):
+    """Runs one command at a time for each thread that calls it."""
+
+    name: str
+    mounts_inputs: bool
+    """True where inputs are mounted from the store, so that the worker copies none (but see `Invocation`)."""
+
+    def check(self, images: Collection[str]) -> None:
+        """Raise `EngineUnavailable` when nothing can be run now. Called before Steps of these `images` start."""
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Run the command to its end and return how it ended.
+
+        1. Reports ``container-create`` (containers only), ``execution-start``, ``execution-complete``,
+           ``container-exit`` (with ``code``), in this order.
+        2. Obeys `cancellation`, which also ends it at the Task's timeout. A cancelled run returns too: the caller
+           looks at ``cancellation.reason``.
+        3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure` means that
+           the command could not be run.
+        4. Leaves no process and no container behind, whichever way it ends.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent."""
