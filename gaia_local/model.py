@@ -56,6 +56,16 @@ class TaskState(str, enum.Enum):
     """The engine ended while it ran."""
 
 
+class DataState(str, enum.Enum):
+    """What is known of a storage key's file."""
+
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+    """It must be made again; what lies there doesn't count."""
+    UNSURE = "unsure"
+    """It must be made again, unless the inputs it was made from turn out to be the same."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A reusable program: an image, the tokens to run in it, and which internal paths go in and out."""
@@ -176,6 +186,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Fingerprint:
+    """What a file or tree was like: `quick` from names, sizes and times; `digest` from names and contents."""
+
+    quick: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Task:
     """One Step made concrete: all that a worker needs to run it once."""
 
@@ -194,6 +212,8 @@ class Task:
     """Why it runs."""
     external: frozenset[str] = frozenset()
     """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
+    known: Mapping[str, Fingerprint] = field(default_factory=dict, compare=False, repr=False)
+    """Input key → what is recorded of its file."""
 
     def wire(self, state: str) -> dict[str, Any]:
         """The Task as `status` with debug answers it."""

@@ -1,0 +1,333 @@
+"""The state of all workflows in SQLite: rows in, rows out, no decisions.
+
+One connection, one lock around every use of it (sqlite-utils has none of its own). Whoever must change several rows at
+once wraps it in `Database.transaction`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from gaia_local.errors import DatabaseError
+from gaia_local.model import DataState, Event, Task, TaskState
+
+Defined: TypeAlias = Literal["commands", "steps"]
+
+SCHEMA = """
+create table workflows (
+    name text primary key, state text not null, properties text not null, steps integer not null, created real not null
+);
+create table commands (
+    workflow text not null, name text not null, definition text not null, primary key (workflow, name)
+);
+create table steps (
+    workflow text not null, name text not null, definition text not null, primary key (workflow, name)
+);
+create table tasks (
+    id text primary key, workflow text not null, step text not null, state text not null, reason text not null,
+    definition text not null, exit_code integer, message text, image_id text, inputs text, superseded integer not null,
+    created real not null, started real, ended real
+);
+create index tasks_by_step on tasks (workflow, step);
+create table data (
+    workflow text not null, key text not null, state text not null, quick text, digest text, task text, why text,
+    primary key (workflow, key)
+) without rowid;
+create table events (
+    id integer primary key, workflow text not null, time real not null, event text not null, facts text not null
+);
+create index events_by_workflow on events (workflow);
+"""
+
+
+@dataclass
+class Datum:
+    """What is known of a storage key: its row in `data`."""
+
+    state: DataState
+    quick: str | None = None
+    digest: str | None = None
+    task: str | None = None
+    """The Task that made it; None for the user's own file."""
+    why: str | None = None
+    """Why it is not complete."""
+
+
+@dataclass
+class Attempt:
+    """A Task and what became of it: its row in `tasks`."""
+
+    task: Task
+    state: TaskState
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    message: str | None = None
+    image_id: str | None = None
+    inputs: Mapping[str, str] | None = None
+    """Key → content digest of what it read."""
+    superseded: bool = False
+    """Something changed since: its outputs don't count any more."""
+
+
+class Database:
+    """The state database of one root. Thread-safe."""
+
+    def __init__(self, path: Path, readonly: bool = False) -> None:
+        """Open, and where it may write, create or migrate. Raises `DatabaseError` for a file that is no such database."""
+        import sqlite_utils
+
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            uri = f"{path.as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=30)
+            self._db = sqlite_utils.Database(self._connection)
+            if readonly:
+                self._connection.execute("select 1 from workflows").close()
+            else:
+                self._connection.execute("pragma journal_mode=wal")
+                self._connection.execute("pragma synchronous=normal")
+                self._migrate()
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside happens, or nothing. May be nested."""
+        with self._lock:
+            try:
+                with self._db.atomic():
+                    yield
+            except sqlite3.Error as error:
+                raise self._error(error) from error
+
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    # -- workflows ----------------------------------------------------------------------------------------------
+
+    def workflows(self) -> dict[str, dict[str, Any]]:
+        """Name → `state`, `properties`, `steps` (how many)."""
+        rows = self._rows("select name, state, properties, steps from workflows order by created, name")
+        return {name: {"state": state, "properties": json.loads(text), "steps": steps} for name, state, text, steps in rows}
+
+    def workflow(self, name: str) -> dict[str, Any] | None:
+        """One workflow's `state`, `properties` and `steps`."""
+        rows = self._rows("select state, properties, steps from workflows where name = ?", (name,))
+        for state, text, steps in rows:
+            return {"state": state, "properties": json.loads(text), "steps": steps}
+        return None
+
+    def add_workflow(self, name: str, properties: Mapping[str, Any], time: float) -> None:
+        """A new workflow, `initialized`."""
+        self._write("insert into workflows values (?, 'initialized', ?, 0, ?)", (name, json.dumps(properties), time))
+
+    def set_workflow(self, name: str, state: str, steps: int) -> None:
+        """Its state and number of Steps."""
+        self._write("update workflows set state = ?, steps = ? where name = ?", (state, steps, name))
+
+    def delete_workflow(self, name: str) -> None:
+        """All rows of a workflow."""
+        with self.transaction():
+            for table in ("commands", "steps", "tasks", "data", "events"):
+                self._write(f"delete from {table} where workflow = ?", (name,))
+            self._write("delete from workflows where name = ?", (name,))
+
+    # -- commands and steps, as submitted -------------------------------------------------------------------------
+
+    def definitions(self, table: Defined, workflow: str) -> list[dict[str, Any]]:
+        """The `commands` or `steps` of a workflow as submitted, in the order of upload."""
+        rows = self._rows(f"select definition from {table} where workflow = ? order by rowid", (workflow,))
+        return [json.loads(text) for (text,) in rows]
+
+    def define(self, table: Defined, workflow: str, definitions: Iterable[Mapping[str, Any]]) -> None:
+        """Add or replace `commands` or `steps`; a replaced one keeps its place."""
+        self._write_many(
+            f"insert into {table} values (?, ?, ?) on conflict (workflow, name) do update set definition = excluded.definition",
+            ((workflow, each["name"], json.dumps(each)) for each in definitions),
+        )
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def attempts(self, workflow: str, step: str | None = None, state: TaskState | None = None) -> list[Attempt]:
+        """The Tasks of a workflow (of one Step, in one state), oldest first."""
+        where, values = "workflow = ?", [workflow]
+        for column, value in (("step", step), ("state", state.value if state else None)):
+            if value is not None:
+                where += f" and {column} = ?"
+                values.append(value)
+        return [_attempt(row) for row in self._rows(f"select * from tasks where {where} order by rowid", values)]
+
+    def latest(self, workflow: str) -> list[Attempt]:
+        """The last Task of each Step."""
+        rows = self._rows(
+            "select * from tasks where rowid in (select max(rowid) from tasks where workflow = ? group by step)", (workflow,)
+        )
+        return [_attempt(row) for row in rows]
+
+    def add_attempts(self, attempts: Iterable[Attempt]) -> None:
+        """New Tasks."""
+        self._write_many(
+            "insert into tasks values (?, ?, ?, ?, ?, ?, null, null, null, null, 0, ?, null, null)",
+            (
+                (
+                    each.task.id,
+                    each.task.workflow,
+                    each.task.name,
+                    each.state.value,
+                    each.task.reason,
+                    _task_json(each.task),
+                    each.created,
+                )
+                for each in attempts
+            ),
+        )
+
+    def set_attempts(self, attempts: Iterable[Attempt]) -> None:
+        """What became of Tasks."""
+        self._write_many(
+            "update tasks set state = ?, exit_code = ?, message = ?, image_id = ?, inputs = ?, superseded = ?, "
+            "started = ?, ended = ? where id = ?",
+            (
+                (
+                    each.state.value,
+                    each.exit_code,
+                    each.message,
+                    each.image_id,
+                    None if each.inputs is None else json.dumps(dict(each.inputs)),
+                    each.superseded,
+                    each.started,
+                    each.ended,
+                    each.task.id,
+                )
+                for each in attempts
+            ),
+        )
+
+    # -- data and events --------------------------------------------------------------------------------------------
+
+    def data(self, workflow: str) -> dict[str, Datum]:
+        """Storage key → what is known of it."""
+        rows = self._rows("select key, state, quick, digest, task, why from data where workflow = ?", (workflow,))
+        return {key: Datum(DataState(state), *rest) for key, state, *rest in rows}
+
+    def set_data(self, workflow: str, data: Mapping[str, Datum | None]) -> None:
+        """Add, replace or (None) remove what is known of keys."""
+        self._write_many(
+            "insert or replace into data values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (workflow, key, each.state.value, each.quick, each.digest, each.task, each.why)
+                for key, each in data.items()
+                if each is not None
+            ),
+        )
+        self._write_many(
+            "delete from data where workflow = ? and key = ?", ((workflow, key) for key, each in data.items() if each is None)
+        )
+
+    def events(self, workflow: str) -> list[dict[str, Any]]:
+        """The events of a workflow, oldest first."""
+        rows = self._rows("select event, time, facts from events where workflow = ? order by id", (workflow,))
+        return [Event(event, workflow, time, json.loads(facts)).wire() for event, time, facts in rows]
+
+    def add_events(self, events: Iterable[Event]) -> None:
+        """Record events."""
+        self._write_many(
+            "insert into events (workflow, time, event, facts) values (?, ?, ?, ?)",
+            ((each.workflow, each.time, each.event, json.dumps(each.facts)) for each in events),
+        )
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _migrate(self) -> None:
+        from sqlite_utils.migrations import Migrations
+
+        migrations = Migrations("gaia_local")
+
+        @migrations(name="0001_first")
+        def first(db: Any) -> None:
+            for statement in SCHEMA.split(";"):
+                db.execute(statement)
+
+        known = {"0001_first"}
+        unknown = {each.name for each in migrations.applied(self._db)} - known
+        if unknown:
+            raise DatabaseError(
+                f"{self._path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
+                "upgrade gaia_local, or use another root"
+            )
+        migrations.apply(self._db)
+
+    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._connection.execute(sql, tuple(values)).fetchall()
+            except sqlite3.Error as error:
+                raise self._error(error) from error
+
+    def _write(self, sql: str, values: Iterable[Any]) -> None:
+        with self.transaction():
+            self._connection.execute(sql, tuple(values))
+
+    def _write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        with self.transaction():
+            self._connection.executemany(sql, rows)
+
+    def _error(self, error: sqlite3.Error) -> DatabaseError:
+        return DatabaseError(f"the state database {self._path} can't be used: {error}")
+
+
+def _task_json(task: Task) -> str:
+    return json.dumps(
+        {
+            "image": task.image,
+            "command": task.command,
+            "inputs": task.inputs,
+            "outputs": task.outputs,
+            "stdout": task.stdout,
+            "timeout": task.timeout,
+            "external": sorted(task.external),
+        }
+    )
+
+
+def _attempt(row: tuple[Any, ...]) -> Attempt:
+    (identity, workflow, step, state, reason, definition, code, message, image_id, inputs, superseded, *times) = row
+    facts = json.loads(definition)
+    task = Task(
+        identity,
+        step,
+        workflow,
+        facts["image"],
+        tuple(facts["command"]),
+        tuple((key, path) for key, path in facts["inputs"]),
+        tuple((key, path) for key, path in facts["outputs"]),
+        facts["stdout"],
+        facts["timeout"],
+        reason,
+        frozenset(facts["external"]),
+    )
+    created, started, ended = times
+    return Attempt(
+        task,
+        TaskState(state),
+        created,
+        started,
+        ended,
+        code,
+        message,
+        image_id,
+        None if inputs is None else json.loads(inputs),
+        bool(superseded),
+    )

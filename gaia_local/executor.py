@@ -1,0 +1,197 @@
+"""Where Tasks run: the executor interface, and the thread pool of this process.
+
+Contract of every executor. Each `submit` leads to exactly one `Outcome` through `report`, whatever happens, from some
+thread of the executor's. `cancel` never blocks on the Task, and wins even when it arrives before `submit`. `close`
+cancels what is left, waits until nothing runs, and is idempotent.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from gaia_local.errors import Closed
+from gaia_local.model import Task, TaskState
+from gaia_local.runtime import BY_REQUEST, Cancellation
+from gaia_local.worker import Outcome, Report
+
+logger = logging.getLogger("gaia_local")
+
+Perform = Callable[[Task, Cancellation, Report], None]
+
+
+class Executor(Protocol):
+    """Runs Tasks somewhere; the module says what it promises."""
+
+    def submit(self, task: Task, report: Report) -> None:
+        """Have the Task performed as soon as there is room."""
+
+    def cancel(self, task_id: str) -> None:
+        """Stop a Task, or keep it from starting."""
+
+    def close(self) -> None:
+        """End everything."""
+
+
+class Clock:
+    """Calls functions later, from one thread that exists only while there is something to call."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._orders: list[tuple[float, int, list[Callable[[], None]]]] = []
+        self._numbers = itertools.count()
+        self._stale = 0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        """Have `function` called in that many seconds; returns what takes the order back (a second time is fine)."""
+        box = [function]
+        with self._condition:
+            order = (time.monotonic() + min(seconds, threading.TIMEOUT_MAX / 2), next(self._numbers), box)
+            heapq.heappush(self._orders, order)
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._tick, name="gaia-local-clock", daemon=True)
+                self._thread.start()
+            elif self._orders[0] is order:
+                self._condition.notify()
+
+        def take_back() -> None:
+            with self._condition:
+                if box:
+                    box.clear()
+                    self._stale += 1
+                    if self._stale > 64 and self._stale > len(self._orders) // 2:
+                        self._orders = [each for each in self._orders if each[2]]
+                        heapq.heapify(self._orders)
+                        self._stale = 0
+
+        return take_back
+
+    def close(self) -> None:
+        """Forget all orders and end the thread."""
+        with self._condition:
+            self._closed = True
+            self._orders.clear()
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _tick(self) -> None:
+        while True:
+            with self._condition:
+                while not self._closed and (not self._orders or self._orders[0][0] > time.monotonic()):
+                    self._condition.wait(self._orders[0][0] - time.monotonic() if self._orders else None)
+                if self._closed:
+                    return
+                box = heapq.heappop(self._orders)[2]
+                function = box.pop() if box else None
+                self._stale -= function is None
+            if function is not None:
+                function()
+
+
+class ThreadExecutor:
+    """Runs Tasks in at most `workers` threads of this process, in the order of their submission.
+
+    The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
+    """
+
+    def __init__(self, workers: int, perform: Perform, grace: float) -> None:
+        """`perform` runs one Task; `grace` is the time in seconds between SIGTERM and SIGKILL."""
+        self._workers, self._perform, self._grace = workers, perform, grace
+        self._clock = Clock()
+        self._condition = threading.Condition()
+        self._queue: collections.deque[tuple[Task, Cancellation, Report]] = collections.deque()
+        self._cancellations: dict[str, Cancellation] = {}
+        self._cancelled_early: set[str] = set()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, task: Task, report: Report) -> None:
+        """Queue the Task. Raises `Closed` on a closed executor."""
+        with self._condition:
+            if self._closed:
+                raise Closed("the executor is closed")
+            cancellation = Cancellation(self._clock.later, self._grace)
+            if task.id in self._cancelled_early:
+                self._cancelled_early.remove(task.id)
+                cancellation.cancel(BY_REQUEST)
+            self._cancellations[task.id] = cancellation
+            self._queue.append((task, cancellation, report))
+            if len(self._queue) > self._idle and len(self._threads) < self._workers:
+                thread = threading.Thread(target=self._work, name=f"gaia-local-worker-{len(self._threads) + 1}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            else:
+                self._condition.notify()
+
+    def cancel(self, task_id: str) -> None:
+        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from starting."""
+        with self._condition:
+            cancellation = self._cancellations.get(task_id)
+            if cancellation is None:
+                self._cancelled_early.add(task_id)
+                return
+        cancellation.cancel(BY_REQUEST)
+
+    def close(self) -> None:
+        """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
+        with self._condition:
+            self._closed = True
+            left = list(self._cancellations.values())
+            self._condition.notify_all()
+        for cancellation in left:
+            cancellation.cancel(BY_REQUEST)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+        self._clock.close()
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._idle += 1
+                while not self._queue and not self._closed:
+                    self._condition.wait()
+                self._idle -= 1
+                if not self._queue:
+                    return
+                task, cancellation, report = self._queue.popleft()
+            try:
+                self._perform_one(task, cancellation, report)
+            finally:
+                with self._condition:
+                    del self._cancellations[task.id]
+
+    def _perform_one(self, task: Task, cancellation: Cancellation, report: Report) -> None:
+        reported = False
+
+        def once(of: Task, what: object) -> None:
+            nonlocal reported
+            reported = reported or isinstance(what, Outcome)
+            report(of, what)  # type: ignore[arg-type]
+
+        try:
+            if cancellation.reason is None:
+                self._perform(task, cancellation, once)
+        except Exception as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
+            logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
+            if not reported:
+                with contextlib.suppress(Closed):
+                    report(
+                        task,
+                        Outcome(TaskState.EXCEPTION, message=f"the engine failed: {error}", exception=type(error).__name__),
+                    )
+                reported = True
+        if not reported:
+            report(task, Outcome(TaskState.CANCELLED))

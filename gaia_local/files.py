@@ -1,0 +1,209 @@
+"""Files and directory trees: copying, fingerprints, removal. Knows nothing of workflows.
+
+No function here follows a symbolic link unless its argument says so. Names that begin with `OWN` are the engine's own
+and are no part of any tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from gaia_local.errors import StorageError
+from gaia_local.model import Fingerprint
+
+OWN = ".gaia-local"
+_CHUNK = 1 << 20
+_MANY_FILES = 64
+_SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+
+
+def look(path: str) -> str | None:
+    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISDIR(status.st_mode):
+        return f"{status.st_size}:{status.st_mtime_ns}"
+    total = hashlib.blake2b(digest_size=16)
+    for relative, entry in walk(path):
+        total.update(f"{relative}\0{stat.S_IFMT(entry.st_mode)}\0".encode("utf-8", "surrogateescape"))
+        if not stat.S_ISDIR(entry.st_mode):
+            total.update(f"{entry.st_size}:{entry.st_mtime_ns}\0".encode())
+    return "d:" + total.hexdigest()
+
+
+def digest(path: str, flush: bool = False) -> str:
+    """The content digest of the file or tree at `path`; with `flush`, what was read is on the disk afterwards."""
+    if not Path(path).is_dir():
+        return _file_digest(path, flush)
+    total = hashlib.blake2b(digest_size=16)
+    entries = list(walk(path))
+    one_by_one = flush and len(entries) <= _MANY_FILES
+    for relative, entry in entries:
+        total.update(f"{relative}\0{stat.S_IFMT(entry.st_mode)}\0".encode("utf-8", "surrogateescape"))
+        inner = f"{path}/{relative}"
+        if stat.S_ISREG(entry.st_mode):
+            total.update(_file_digest(inner, one_by_one).encode())
+        elif stat.S_ISLNK(entry.st_mode):
+            total.update(os.fsencode(os.readlink(inner)))
+    if flush and not one_by_one:
+        os.sync()
+    return total.hexdigest()
+
+
+def fingerprint(path: str, flush: bool = False) -> Fingerprint | None:
+    """Both fingerprints of what lies at `path`; None where nothing does, or where it vanished meanwhile."""
+    quick = look(path)
+    if quick is None:
+        return None
+    try:
+        return Fingerprint(quick, digest(path, flush))
+    except FileNotFoundError:
+        return None
+
+
+def walk(top: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Everything below the directory `top`, as (path relative to it, lstat), parents first, in the order of names."""
+
+    def below(directory: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+        try:
+            with os.scandir(directory) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.name.startswith(OWN):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            yield prefix + entry.name, status
+            if stat.S_ISDIR(status.st_mode):
+                yield from below(entry.path, prefix + entry.name + "/")
+
+    return below(top, "")
+
+
+def copy(source: str, target: str, follow: bool) -> None:
+    """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
+
+    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link).
+    """
+    status = os.stat(source) if follow else os.lstat(source)
+    if stat.S_ISLNK(status.st_mode):
+        Path(target).symlink_to(os.readlink(source))
+    elif stat.S_ISDIR(status.st_mode):
+        _copy_tree(source, target, follow, (os.path.realpath(source),))
+    else:
+        _copy_file(source, target, status)
+
+
+def _copy_tree(source: str, target: str, follow: bool, above: tuple[str, ...]) -> None:
+    Path(target).mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.name.startswith(OWN):
+                continue
+            inner = f"{target}/{entry.name}"
+            if entry.is_symlink():
+                real = os.path.realpath(entry.path)
+                if not follow or not Path(real).exists() or any(each == real or each.startswith(real + "/") for each in above):
+                    Path(inner).symlink_to(os.readlink(entry.path))
+                elif entry.is_dir():
+                    _copy_tree(real, inner, follow, (*above, real))
+                else:
+                    _copy_file(real, inner, os.stat(real))
+            elif entry.is_dir():
+                _copy_tree(entry.path, inner, follow, above)
+            else:
+                _copy_file(entry.path, inner, entry.stat(follow_symlinks=False))
+
+
+def _copy_file(source: str, target: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"{source} is {_SPECIAL.get(stat.S_IFMT(status.st_mode), 'no regular file')}: it can't be copied")
+    with Path(source).open("rb") as reader:
+        mode = 0o600 | (status.st_mode & 0o111)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as writer:
+            copy_range(reader.fileno(), writer.fileno())
+            os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def copy_range(reader: int, writer: int) -> None:
+    """Copy what is left of one descriptor to another; the kernel shares the blocks where the file system can."""
+    if hasattr(os, "copy_file_range"):
+        try:
+            while os.copy_file_range(reader, writer, 1 << 30):
+                pass
+            return
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+                raise
+    with open(reader, "rb", closefd=False, buffering=0) as source, open(writer, "wb", closefd=False, buffering=0) as target:
+        shutil.copyfileobj(source, target, _CHUNK)
+
+
+def settle(path: str) -> None:
+    """Make a tree that a program left fit for the store: ours, readable, without special files.
+
+    Raises `StorageError` that names the first FIFO, socket or device.
+    """
+    own, privileged = os.geteuid(), os.geteuid() == 0
+
+    def mend(inner: str, status: os.stat_result) -> None:
+        kind = stat.S_IFMT(status.st_mode)
+        if kind in _SPECIAL:
+            raise StorageError(f"{inner} is {_SPECIAL[kind]}, which can't be stored; remove it, or leave it out of the output")
+        if privileged and status.st_uid != own:
+            os.lchown(inner, own, os.getegid())
+        needed = 0o700 if kind == stat.S_IFDIR else 0o400
+        if kind != stat.S_IFLNK and status.st_mode & needed != needed and (privileged or status.st_uid == own):
+            Path(inner).chmod(stat.S_IMODE(status.st_mode) | needed)
+
+    top = os.lstat(path)
+    mend(path, top)
+    if stat.S_ISDIR(top.st_mode):
+        for relative, status in walk(path):
+            mend(f"{path}/{relative}", status)
+
+
+def remove(path: str) -> None:
+    """Remove a file or tree, also one whose directories were made read-only; nothing there is fine."""
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            Path(path).unlink()
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        remove(path)
+    except PermissionError:
+        for directory, _, _ in os.walk(path):  # top down: a directory is opened before its entries are listed
+            with contextlib.suppress(FileNotFoundError):
+                Path(directory).chmod(0o700)
+        shutil.rmtree(path)
+
+
+def _file_digest(path: str, flush: bool) -> str:
+    total = hashlib.blake2b(digest_size=16)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while chunk := os.read(descriptor, _CHUNK):
+            total.update(chunk)
+        if flush:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return total.hexdigest()

@@ -1,0 +1,86 @@
+"""Who may write a root: one engine process at a time, by a lock that the system takes back when the process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+
+from gaia_local.errors import RootInUse, StorageError
+
+
+def root_id(root: Path) -> str:
+    """The label that containers of this root carry."""
+    return hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
+
+
+def owner(root: Path) -> int | None:
+    """The pid of the process that owns the root, or None where nobody does. Changes nothing."""
+    try:
+        descriptor = os.open(_path(root), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+class Ownership:
+    """The lock on a root, from its making to `release`."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the lock, making the root where it isn't there. Raises `RootInUse` with the owner's pid."""
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(_path(root), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(
+                f"root {root}: can't be written ({error.strerror}); give another with the config's root"
+            ) from error
+        try:
+            self._lock(root)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        # A forked child shares the lock: without this it would keep it when its parent is gone.
+        self._pid = os.getpid()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _lock(self, root: Path) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RootInUse(
+                f"root {root} is in use by process {_pid(self._descriptor)}, which may change it; this one may only read: "
+                "status, workflows, logs, events. End the other, or give another root"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Let go of the root. Idempotent."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _forget(self) -> None:
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _path(root: Path) -> str:
+    return f"{root}/owner"
+
+
+def _pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    return int(text) if text.isdigit() else None

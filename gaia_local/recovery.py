@@ -1,0 +1,38 @@
+"""What an engine does first when it takes over a root: set right what a dead one left. Starts nothing."""
+
+from __future__ import annotations
+
+import time
+
+from gaia_local.database import Database, Datum
+from gaia_local.model import DataState, Event, TaskState, WorkflowState
+from gaia_local.storage import Storage
+
+
+def recover(database: Database, storage: Storage) -> None:
+    """Tasks that were running become `interrupted`, their workflows `halted`, and their staging goes.
+
+    Their outputs may be stored in part, without a record of it: they are marked as not counting.
+    """
+    now = time.time()
+    for name, row in database.workflows().items():
+        attempts = database.attempts(name, state=TaskState.RUNNING)
+        if not attempts and row["state"] != WorkflowState.RUNNING.value:
+            continue
+        data = database.data(name)
+        suspects: dict[str, Datum | None] = {}
+        for attempt in attempts:
+            attempt.state, attempt.ended, attempt.message = TaskState.INTERRUPTED, now, "the engine ended while it ran"
+            for key, _ in attempt.task.outputs:
+                datum = data.get(key) or Datum(DataState.EXPIRED)
+                if datum.state is not DataState.COMPLETE:
+                    datum.state, datum.why = DataState.EXPIRED, datum.why or "interrupted"
+                    suspects[key] = datum
+        with database.transaction():
+            database.set_attempts(attempts)
+            database.set_data(name, suspects)
+            database.set_workflow(name, WorkflowState.HALTED.value, row["steps"])
+            database.add_events(
+                [Event("flow-halted", name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"})]
+            )
+    storage.sweep()

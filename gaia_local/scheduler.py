@@ -1,0 +1,300 @@
+"""Decides: what is complete, what can run, what runs that should not. Every call ends here.
+
+Each public method has four steps: under the lock, decide in memory and write that down in one transaction; release the
+lock; act (submit, cancel). Nothing slow happens under the lock: looking at files, asking the engine, cancelling and
+waiting happen outside; a rename is not slow.
+
+Invariants:
+- The store is written only under the lock, and only for a Task that counts at that moment (`Workflow.running`). So the
+  outputs of a cancelled Task are never stored, however late they come.
+- A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means: none alive, and the
+  state isn't `running`.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from gaia_local.database import Database
+from gaia_local.errors import Closed, DatabaseError, InvalidInput, StorageError, WorkflowExists, nearest
+from gaia_local.executor import Executor
+from gaia_local.flow import KeyNode
+from gaia_local.model import AnyCommand, Command, Event, Step, Task, TaskState, WorkflowState
+from gaia_local.runtime import Runtime
+from gaia_local.storage import Storage
+from gaia_local.worker import Outcome
+from gaia_local.workflow import Workflow
+
+logger = logging.getLogger("gaia_local")
+T = TypeVar("T")
+
+_WRITTEN_AT_ONCE = frozenset({"step-start", "execution-start"})
+"""Events that a reader in another process is to see as they happen; others are written with the Task's end."""
+
+
+class Scheduler:
+    """The head of one root's engine. Thread-safe."""
+
+    def __init__(self, database: Database, storage: Storage, runtime: Runtime, executor: Executor) -> None:
+        self._database, self._storage, self._runtime, self._executor = database, storage, runtime, executor
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._workflows: dict[str, Workflow] = {}
+        self._looked_at: set[str] = set()
+        """Workflows whose files were compared with what is recorded, in this process."""
+        self._alive: collections.Counter[str] = collections.Counter()
+        """Workflow → how many of its Tasks are alive."""
+        self._submits: list[Task] = []
+        self._cancels: list[str] = []
+        self._closed = False
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def workflows(self) -> dict[str, dict[str, Any]]:
+        """Name → `state`, `properties`, `steps`."""
+        with self._lock:
+            return self._database.workflows()
+
+    def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
+        """What `look` says of a workflow, under the lock; None where there is no such workflow."""
+        with self._lock:
+            workflow = self._find(name)
+            return None if workflow is None else look(workflow)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The recorded events, oldest first."""
+        with self._lock:
+            workflow = self._find(name)
+            if workflow is not None:
+                self._keep(workflow)
+            return self._database.events(name)
+
+    def wait(self, name: str | None, timeout: float | None = None) -> bool:
+        """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._quiet(name), timeout)
+
+    # -- the calls of the client ----------------------------------------------------------------------------------
+
+    def upload(self, name: str, properties: Mapping[str, Any], commands: list[AnyCommand], steps: list[Step]) -> None:
+        """Store a new workflow and start it."""
+        with self._deciding():
+            if self._find(name) is not None:
+                raise WorkflowExists(f"workflow already exists: {name}")
+            workflow = self._new(name, properties)
+            workflow.define(commands, steps)
+            self._keep(workflow)
+        self._go(name)
+
+    def command(self, name: str, commands: list[AnyCommand], properties: Mapping[str, Any]) -> None:
+        """Merge Commands, into a new workflow where there is none."""
+        self._define(name, commands, [], properties)
+
+    def merge(self, name: str, steps: list[Step], properties: Mapping[str, Any]) -> None:
+        """Merge Steps, into a new workflow where there is none."""
+        self._define(name, [], steps, properties)
+
+    def run(self, name: str) -> None:
+        """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""
+        with self._lock:
+            if self._get(name).state is WorkflowState.RUNNING:
+                return
+        self._look_at_files(name)
+        self._go(name, retry=True)
+
+    def halt(self, name: str) -> None:
+        """Cancel all running Tasks of a workflow."""
+        with self._deciding():
+            workflow = self._get(name)
+            workflow.halt("halted")
+            self._keep(workflow)
+
+    def expire(self, name: str, keys: Iterable[str]) -> None:
+        """Make Steps, the producers of keys, and all that depends on them run again."""
+        self._look_at_files(name, unless_done=True)
+        with self._deciding():
+            workflow = self._get(name)
+            workflow.expire(keys)
+            self._keep(workflow)
+        self._go(name)
+
+    def delete(self, name: str, data: bool) -> None:
+        """Forget a workflow, its logs and, with `data`, its files in the store; what runs is stopped first."""
+        with self._deciding():
+            workflow = self._get(name)
+            workflow.halt("deleted")
+            self._keep(workflow)
+        self.wait(name)
+        with self._lock:
+            self._workflows.pop(name, None)
+            self._looked_at.discard(name)
+            self._database.delete_workflow(name)
+        self._storage.delete(name, data)
+
+    def stop(self) -> None:
+        """Halt what runs, in all workflows."""
+        with self._deciding():
+            for workflow in list(self._workflows.values()):
+                if workflow.running:
+                    workflow.halt("the engine was closed")
+                    self._keep(workflow)
+
+    def close(self) -> None:
+        """Halt what runs, start nothing more, and end the executor's threads. Idempotent."""
+        with self._lock:
+            self._closed = True
+        self.stop()
+        self._executor.close()
+
+    # -- what comes back ------------------------------------------------------------------------------------------
+
+    def handle(self, task: Task, what: Event | Outcome) -> None:
+        """An event or the outcome of a Task. Runs in the executor's threads; late ones change nothing."""
+        try:
+            with self._deciding():
+                self._take(task, what)
+        except DatabaseError as error:  # what could not be written is kept, and written with the next change
+            logger.error("workflow %r, Step %r: %s", task.workflow, task.name, error)
+
+    def _take(self, task: Task, what: Event | Outcome) -> None:
+        workflow = self._workflows.get(task.workflow)
+        attempt = workflow.running.get(task.id) if workflow is not None else None
+        if isinstance(what, Outcome):
+            self._alive[task.workflow] -= 1
+            self._changed.notify_all()
+        if workflow is None or attempt is None:
+            return
+        if isinstance(what, Event):
+            workflow.happened(attempt, what)
+            if what.event in _WRITTEN_AT_ONCE:
+                self._keep(workflow)
+            return
+        try:
+            self._storage.publish(what.outputs)
+        except StorageError as error:
+            workflow.unpublished(attempt)
+            what = Outcome(TaskState.EXCEPTION, message=str(error), exception=type(error).__name__, inputs=what.inputs)
+        workflow.ended(attempt, what)
+        workflow.start()
+        self._keep(workflow)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """Hold the lock; afterwards, and without it, act on what was decided and written down."""
+        try:
+            with self._lock:
+                try:
+                    yield
+                finally:
+                    submits, self._submits = self._submits, []
+                    cancels, self._cancels = self._cancels, []
+        finally:
+            for task_id in cancels:
+                self._executor.cancel(task_id)
+            for task in submits:
+                self._executor.submit(task, self.handle)
+
+    def _go(self, name: str, retry: bool = False) -> None:
+        """Start what can start, if the runtime can be reached; else raise, with the workflow as it was."""
+        self._look_at_files(name, unless_done=True)
+        with self._lock:
+            workflow = self._get(name)
+            nodes = workflow.flow.startable.values()
+            images = {command.image for node in nodes if isinstance(command := workflow.commands[node.step.command], Command)}
+            anything = bool(images) or (retry and bool(workflow.failed))
+        if anything:
+            self._runtime.check(images)
+        with self._deciding():
+            if self._closed:
+                raise Closed("this Gaia was closed")
+            workflow = self._get(name)
+            workflow.phase = WorkflowState.RUNNING
+            if retry:
+                workflow.retry()
+            workflow.start()
+            self._keep(workflow)
+
+    def _define(self, name: str, commands: list[AnyCommand], steps: list[Step], properties: Mapping[str, Any]) -> None:
+        self._look_at_files(name, unless_done=True)
+        with self._deciding():
+            workflow = self._find(name) or self._new(name, properties)
+            workflow.define(commands, steps)
+            self._keep(workflow)
+        self._go(name)
+
+    def _look_at_files(self, name: str, unless_done: bool = False) -> None:
+        """Compare the files of a workflow with what is recorded: stat first, outside the lock; contents where that differs."""
+        with self._lock:
+            workflow = self._find(name)
+            if workflow is None or (unless_done and name in self._looked_at):
+                return
+            self._looked_at.add(name)
+            recorded = [(key, workflow.data.get(key.key)) for key in workflow.flow.keys.values()]
+            recorded_quick = [None if datum is None else datum.quick for _, datum in recorded]
+        seen: list[tuple[KeyNode, Any, str | None, str | None]] = []
+        for (key, datum), before in zip(recorded, recorded_quick, strict=True):
+            quick = self._storage.look(key.key, key.path)
+            if quick == before and (datum is not None or quick is None):
+                continue
+            digest = None
+            if datum is not None and quick is not None:
+                now = self._storage.fingerprint(key.key, key.path)
+                quick, digest = (None, None) if now is None else (now.quick, now.digest)
+            seen.append((key, datum, quick, digest))
+        with self._deciding():
+            if self._workflows.get(name) is not workflow:
+                return
+            for key, datum, quick, digest in seen:
+                if workflow.flow.keys.get(key.key) is key and workflow.data.get(key.key) is datum:
+                    workflow.observe(key, quick, digest)
+            self._keep(workflow)
+
+    def _quiet(self, name: str | None) -> bool:
+        if name is None:
+            return not any(self._alive.values())
+        if self._alive[name]:
+            return False
+        workflow = self._find(name)
+        return workflow is None or workflow.state is not WorkflowState.RUNNING
+
+    def _find(self, name: str) -> Workflow | None:
+        workflow = self._workflows.get(name)
+        if workflow is None:
+            row = self._database.workflow(name)
+            if row is not None:
+                workflow = self._workflows[name] = Workflow.load(name, row, self._database, self._storage)
+        return workflow
+
+    def _get(self, name: str) -> Workflow:
+        workflow = self._find(name)
+        if workflow is None:
+            raise InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
+        return workflow
+
+    def _new(self, name: str, properties: Mapping[str, Any]) -> Workflow:
+        self._looked_at.add(name)
+        return Workflow(name, properties, self._storage)
+
+    def _keep(self, workflow: Workflow) -> None:
+        """Write down what changed, all of it in one transaction; only then is it acted on."""
+        workflow.conclude()
+        with self._database.transaction():
+            if workflow.name not in self._workflows:
+                self._database.add_workflow(workflow.name, workflow.properties, time.time())
+            workflow.write(self._database)
+        workflow.written()
+        self._workflows[workflow.name] = workflow
+        self._alive[workflow.name] += len(workflow.submits)
+        self._submits += workflow.submits
+        self._cancels += workflow.cancels
+        workflow.submits, workflow.cancels = [], []
+        if workflow.state is not WorkflowState.RUNNING:
+            self._changed.notify_all()

@@ -1,0 +1,175 @@
+"""Performs one Task: stage its inputs, run its command, prepare its outputs. Decides nothing, publishes nothing.
+
+What happens is reported as it happens: `Event`s in the order of the real worker, and at last, exactly once, an
+`Outcome`. The receiver publishes the outcome's outputs, or lets them be; when its call returns, the staging goes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gaia_local import files
+from gaia_local.errors import GaiaError, StorageError
+from gaia_local.model import CAPTURES, LOG, Event, Fingerprint, Task, TaskState
+from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
+from gaia_local.storage import Output, Staging, Storage
+
+TAIL_LINES = 100
+_TAIL_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a Task ended, with what it made."""
+
+    state: TaskState
+    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`."""
+    outputs: tuple[Output, ...] = ()
+    """Ready to be published: all of them on success, the ``>>`` logs on failure."""
+    exit_code: int | None = None
+    message: str | None = None
+    exception: str | None = None
+    reason: str | None = None
+    """`terminated-by-timeout`, where that is what ended it."""
+    image_id: str | None = None
+    tail: str = ""
+    """The last lines of its log."""
+    inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """Key → what was read."""
+
+
+Report: TypeAlias = "Callable[[Task, Event | Outcome], None]"
+
+
+class Worker:
+    """Performs Tasks with one storage and one runtime, in the thread that calls it."""
+
+    def __init__(self, storage: Storage, runtime: Runtime) -> None:
+        self._storage, self._runtime = storage, runtime
+
+    def perform(self, task: Task, cancellation: Cancellation, report: Report) -> None:
+        """Run the Task once; everything it comes to is reported, errors included."""
+
+        def emit(event: str, /, **facts: Any) -> None:
+            report(task, Event(event, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts}))
+
+        try:
+            emit("step-start")
+            try:
+                outcome = self._run(task, cancellation, emit)
+            except (GaiaError, OSError) as error:
+                outcome = Outcome(TaskState.EXCEPTION, message=str(error), exception=type(error).__name__)
+            if cancellation.reason not in (None, BY_TIMEOUT):
+                outcome = Outcome(TaskState.CANCELLED)
+            report(task, outcome)
+        finally:
+            self._storage.discard(task.id)
+
+    def _run(self, task: Task, cancellation: Cancellation, emit: Callable[..., None]) -> Outcome:
+        copied = self._copied(task)
+        inputs = {key: self._read(task, key) for key, _ in task.inputs}
+        staging = self._storage.stage(task, copied)
+        invocation = Invocation(
+            task,
+            staging.tree,
+            staging.work,
+            staging.log,
+            None if task.stdout is None else staging.local(task.stdout),
+            tuple((path, Path(self._storage.source(task, key))) for key, path in task.inputs if key not in copied),
+        )
+        began = time.monotonic()
+        ended = self._runtime.run(invocation, cancellation, emit)
+        outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
+        return replace(outcome, inputs=inputs)
+
+    def _copied(self, task: Task) -> set[str]:
+        """The inputs that get private copies: all, or with mounts, those that an output can't be nested with."""
+        if not self._runtime.mounts_inputs:
+            return {key for key, _ in task.inputs}
+        outputs = [path.rstrip("/") + "/" for _, path in task.outputs if path not in (*CAPTURES, LOG)]
+        return {
+            key
+            for key, path in task.inputs
+            if any(out.startswith(path.rstrip("/") + "/") or path.startswith(out) for out in outputs)
+        }
+
+    def _read(self, task: Task, key: str) -> Fingerprint:
+        """The fingerprint of an input: the recorded one where the file is still that, else a new one."""
+        path = self._storage.source(task, key)
+        known = task.known.get(key)
+        if known is not None and self._storage.look(key, path) == known.quick:
+            return known
+        fingerprint = files.fingerprint(path)
+        if fingerprint is None:
+            raise StorageError(f"input {key!r} vanished from the store: there is nothing at {path}")
+        return fingerprint
+
+    def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+        problems = [ended.message] if ended.message else []
+        if reason == BY_TIMEOUT:
+            problems = [f"the timeout of {task.timeout:g} s ended it"]
+        elif ended.code == 0:
+            problems = self._storage.missing(task, staging)
+        failed = bool(problems) or ended.code != 0
+        message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
+        logs = tuple(pair for pair in task.outputs if pair[1] == LOG)
+        captures = dict.fromkeys(CAPTURES, staging.log)
+        if logs:
+            captures[LOG] = _write_log(task, staging, ended.code, message, elapsed)
+        outputs = self._storage.prepare(task, staging, logs if failed else task.outputs, captures)
+        return Outcome(
+            TaskState.ERROR if failed else TaskState.COMPLETE,
+            tuple(outputs),
+            ended.code,
+            message,
+            reason=reason,
+            image_id=ended.image_id,
+            tail=read_tail(staging.log) if failed else "",
+        )
+
+
+def read_tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """The last lines of a log, and of those at most the last 100,000 bytes."""
+    try:
+        with log.open("rb") as reader:
+            size = reader.seek(0, os.SEEK_END)
+            reader.seek(max(0, size - _TAIL_BYTES))
+            text = reader.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _write_log(task: Task, staging: Staging, code: int, message: str | None, elapsed: float) -> Path:
+    """The ``>>`` output: a header with the task, the lines, a footer with how it ended."""
+    path = staging.top / "log"
+    rows = [
+        ("task", task.name),
+        ("id", task.id),
+        ("workflow", task.workflow),
+        ("image", task.image),
+        ("command", " ".join(task.command)),
+        *((f"input {internal}", key) for key, internal in task.inputs),
+        *((f"output {internal}", key) for key, internal in task.outputs),
+    ]
+    with path.open("wb") as writer:
+        writer.write("".join(f"# {name}: {value}\n" for name, value in rows).encode("utf-8", "replace") + b"\n")
+        writer.flush()
+        ends_line = True
+        if staging.log.exists():
+            with staging.log.open("rb") as reader:
+                if reader.seek(0, os.SEEK_END):
+                    reader.seek(-1, os.SEEK_END)
+                    ends_line = reader.read(1) == b"\n"
+                reader.seek(0)
+                files.copy_range(reader.fileno(), writer.fileno())
+        writer.seek(0, os.SEEK_END)
+        footer = f"# {'failed: ' + message if message else 'complete'}\n# exit code: {code}\n"
+        footer += f"# elapsed: {elapsed:.3f} s\n# timeout: {task.timeout:g} s\n"
+        writer.write(("" if ends_line else "\n").encode() + b"\n" + footer.encode("utf-8", "replace"))
+    return path
