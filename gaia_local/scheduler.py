@@ -182,6 +182,7 @@ class Scheduler:
             what = Outcome(TaskState.EXCEPTION, message=str(error), exception=type(error).__name__, inputs=what.inputs)
         workflow.ended(attempt, what)
         workflow.start()
+        workflow.conclude()
         self._keep(workflow)
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -220,6 +221,7 @@ class Scheduler:
             if retry:
                 workflow.retry()
             workflow.start()
+            workflow.conclude()
             self._keep(workflow)
 
     def _define(self, name: str, commands: list[AnyCommand], steps: list[Step], properties: Mapping[str, Any]) -> None:
@@ -285,7 +287,6 @@ class Scheduler:
 
     def _keep(self, workflow: Workflow) -> None:
         """Write down what changed, all of it in one transaction; only then is it acted on."""
-        workflow.conclude()
         with self._database.transaction():
             if workflow.name not in self._workflows:
                 self._database.add_workflow(workflow.name, workflow.properties, time.time())

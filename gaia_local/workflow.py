@@ -66,6 +66,7 @@ class Workflow:
         self.cancels: list[str] = []
         self._stored_state = WorkflowState.INITIALIZED
         self._stored_steps = 0
+        self._flowing = False
         self._changed_data: set[str] = set()
         self._changed_attempts: dict[str, Attempt] = {}
         self._new_attempts: list[Attempt] = []
@@ -569,12 +570,12 @@ class Workflow:
     # -- writing it down ------------------------------------------------------------------------------------------
 
     def conclude(self) -> None:
-        """Note the end of the flow, when nothing runs any more and something did."""
-        if self._stored_state is WorkflowState.RUNNING:
-            if self.state is WorkflowState.COMPLETE:
-                self._note("flow-complete")
-            elif self.state is WorkflowState.INCOMPLETE:
-                self._note("flow-incomplete")
+        """After a whole decision: note the end of the flow, when nothing runs any more and something did."""
+        if self._flowing and self.state is WorkflowState.COMPLETE:
+            self._note("flow-complete")
+        elif self._flowing and self.state is WorkflowState.INCOMPLETE:
+            self._note("flow-incomplete")
+        self._flowing = self.state is WorkflowState.RUNNING
 
     def write(self, database: Database) -> None:
         """Write all that changed since the last `written`; the caller holds the transaction."""

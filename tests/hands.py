@@ -1,0 +1,154 @@
+"""A scheduler whose Tasks a test ends by hand: nothing runs, nothing waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from gaia_local import files
+from gaia_local.database import Database
+from gaia_local.model import CAPTURES, LOG, Command, Event, Step, Task, TaskState
+from gaia_local.runtime import Cancellation, Exit, Invocation, Report
+from gaia_local.scheduler import Scheduler
+from gaia_local.storage import Output, Storage
+from gaia_local.worker import Outcome
+from gaia_local.worker import Report as Tell
+
+
+class HandExecutor:
+    """Notes what it is told; the test says how each Task ends."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, tuple[Task, Tell]] = {}
+        self.did: list[tuple[str, str]] = []
+
+    def submit(self, task: Task, report: Tell) -> None:
+        self.tasks[task.id] = (task, report)
+        self.did.append(("start", task.name))
+
+    def cancel(self, task_id: str) -> None:
+        task, report = self.tasks.pop(task_id)
+        self.did.append(("cancel", task.name))
+        report(task, Outcome(TaskState.CANCELLED))
+
+    def close(self) -> None:
+        for task_id in list(self.tasks):
+            self.cancel(task_id)
+
+
+class NoRuntime:
+    """A runtime that is always there and is never asked to run."""
+
+    name = "none"
+    mounts_inputs = False
+
+    def check(self, images: Collection[str]) -> None:
+        pass
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        raise AssertionError("nothing runs here")
+
+    def close(self) -> None:
+        pass
+
+
+class Hands:
+    """One workflow on a hand-driven scheduler."""
+
+    def __init__(self, root: Path, workflow: str = "w") -> None:
+        self.workflow = workflow
+        self.storage = Storage(root, {})
+        self.storage.create()
+        self.database = Database(root / "gaia.db")
+        self.executor = HandExecutor()
+        self.scheduler = Scheduler(self.database, self.storage, NoRuntime(), self.executor)
+        self._aside = root / "staging"
+        self._count = 0
+
+    def close(self) -> None:
+        self.scheduler.close()
+        self.database.close()
+
+    def put(self, key: str, content: str = "outside") -> Path:
+        """The user writes a file into the store."""
+        path = Path(self.storage.path(self.workflow, key))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if key.endswith("/"):
+            path.mkdir(exist_ok=True)
+            path = path / "part"
+        path.write_text(content)
+        return path
+
+    def task(self, step: str) -> Task:
+        """The Task of a Step that runs now."""
+        (task,) = [task for task, _ in self.executor.tasks.values() if task.name == step]
+        return task
+
+    @property
+    def runs(self) -> list[str]:
+        """The Steps that run now, sorted."""
+        return sorted(task.name for task, _ in self.executor.tasks.values())
+
+    def start(self, step: str) -> None:
+        """A worker takes the Task up."""
+        task = self.task(step)
+        self.scheduler.handle(task, Event("step-start", self.workflow, time.time(), {"id": task.id, "task": task.name}))
+
+    def complete(self, step: str, content: str | None = None) -> None:
+        """The Task makes all its outputs, with `content`, and ends well."""
+        self._end(step, TaskState.COMPLETE, content)
+
+    def fail(self, step: str) -> None:
+        """The Task ends with an error; of its outputs, only the ``>>`` log is stored."""
+        self._end(step, TaskState.ERROR, None)
+
+    def _end(self, step: str, state: TaskState, content: str | None) -> None:
+        task = self.task(step)
+        _, report = self.executor.tasks.pop(task.id)
+        inputs = {}
+        for key, _ in task.inputs:
+            seen = files.fingerprint(self.storage.path(self.workflow, key))
+            assert seen is not None, f"{step} was started without its input {key}"
+            inputs[key] = seen
+        outputs = []
+        for key, internal in task.outputs:
+            if state is TaskState.ERROR and internal != LOG:
+                continue
+            self._count += 1
+            made = self._aside / f"made-{self._count}"
+            text = content if content is not None else f"{step} made {key} in run {self._count}"
+            if (key.endswith("/") or internal.endswith("/")) and internal not in (*CAPTURES, LOG):
+                made.mkdir()
+                (made / "part").write_text(text)
+            else:
+                made.write_text(text)
+            seen = files.fingerprint(str(made))
+            assert seen is not None
+            outputs.append(Output(key, str(made), self.storage.path(self.workflow, key), seen))
+        code = 0 if state is TaskState.COMPLETE else 1
+        report(task, Outcome(state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs))
+
+    def command(self, *definitions: dict[str, object]) -> None:
+        self.scheduler.command(self.workflow, [Command.parse(self.workflow, each) for each in definitions], {})
+
+    def merge(self, *definitions: dict[str, object]) -> None:
+        self.scheduler.merge(self.workflow, [Step.parse(self.workflow, each) for each in definitions], {})
+
+    def status(self) -> dict[str, object]:
+        found = self.scheduler.view(self.workflow, lambda workflow: workflow.status(debug=True))
+        assert found is not None
+        return found
+
+    @property
+    def state(self) -> str:
+        return str(self.status()["state"])
+
+    def did(self) -> list[tuple[str, str]]:
+        """What was started and cancelled since the last call, sorted."""
+        done, self.executor.did = sorted(self.executor.did), []
+        return done
+
+    def reasons(self) -> dict[str, str]:
+        """Running Step → why it runs."""
+        return {task.name: task.reason for task, _ in self.executor.tasks.values()}
