@@ -229,8 +229,13 @@ class Workflow:
                 assert isinstance(command, Command)
                 templates.check(self.name, each, command)
         removed = [name for name in old if name not in new]
+        lost = {key for name in (*removed, *replaced) for key in old[name].outputs.values()}
+        for outer, names in expansions.items():
+            for name in names:  # a new Step that takes over a key: what lies there was made by another definition
+                if name not in old and not lost.isdisjoint(new[name].outputs.values()):
+                    replaced[name] = "step changed" if outer in given else "command changed"
         added = [step for name, step in new.items() if name in replaced or name not in old]
-        self._replace([*removed, *replaced], added, replaced)
+        self._replace([*removed, *(name for name in replaced if name in old)], added, replaced)
         self.commands = known
         self.submitted.update(given)
         self.expansions.update(expansions)

@@ -1,0 +1,369 @@
+"""The client's calls and their exact answers (GAIA.md section 2), against anything that has the client's methods.
+
+`open_gaia` gives the object under test; what a test expects is written out, never computed by the code under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from gaia_local import Gaia, GaiaError
+
+ECHO = {
+    "name": "echo",
+    "image": "busybox",
+    "command": ["sh", "-c", "echo {{text}} > {{result}}"],
+    "inputs": {},
+    "outputs": {"result": "/out/result"},
+    "vars": {"text": "hello"},
+}
+JOIN = {
+    "name": "join",
+    "image": "busybox",
+    "command": ["sh", "-c", "cat /in/one /in/two > /out/both; echo joined"],
+    "inputs": {"one": "/in/one", "two": "/in/two"},
+    "outputs": {"both": "/out/both", "log": ">>"},
+}
+A = {"name": "a", "command": "echo", "inputs": {}, "outputs": {"result": "data:a"}, "vars": {"text": "A"}}
+B = {"name": "b", "command": "echo", "inputs": {}, "outputs": {"result": "data:b"}}
+AB = {
+    "name": "ab",
+    "command": "join",
+    "inputs": {"one": "data:a", "two": "data:b"},
+    "outputs": {"both": "data:ab", "log": "logs:ab"},
+}
+
+
+@pytest.fixture
+def gaia(tmp_path: Path) -> Iterator[Gaia]:
+    with Gaia({"root": str(tmp_path / "root"), "runtime": "process", "gaia_host": "localhost:24442"}) as opened:
+        yield opened
+
+
+def test_no_workflows(gaia: Gaia) -> None:
+    assert gaia.workflows() == {"workflows": {}}
+
+
+def test_upload_runs_and_answers_the_names_as_given(gaia: Gaia) -> None:
+    answer = gaia.upload("crick_demo_20191130.121500", {"owner": "crick", "program": "demo"}, [ECHO, JOIN], [A, B, AB])
+    assert answer == {"workflow": {"crick_demo_20191130.121500": ["a", "b", "ab"]}}
+    gaia.wait("crick_demo_20191130.121500", 30)
+    assert gaia.workflows() == {
+        "workflows": {
+            "crick_demo_20191130.121500": {
+                "name": "crick_demo_20191130.121500",
+                "state": "complete",
+                "properties": {"owner": "crick", "program": "demo"},
+                "step-count": 3,
+            }
+        }
+    }
+    assert gaia.path("crick_demo_20191130.121500", "data:ab").read_text() == "A\nhello\n"
+
+
+def test_owner_defaults_to_the_first_part_of_the_name(gaia: Gaia) -> None:
+    gaia.upload("crick_demo", {}, [ECHO], [A])
+    assert gaia.workflows()["workflows"]["crick_demo"]["properties"] == {"owner": "crick"}
+
+
+def test_upload_answers_names_before_arrays_are_expanded(gaia: Gaia) -> None:
+    many = {**A, "name": "many", "vars": {"text": ["x.y", "z"]}, "outputs": {"result": "data:{{text}}"}}
+    assert gaia.upload("w", {}, [ECHO], [many]) == {"workflow": {"w": ["many"]}}
+    gaia.wait("w", 30)
+    assert gaia.workflows()["workflows"]["w"]["step-count"] == 2
+    assert sorted(gaia.status("w", debug=True)["status"]["tasks"]) == ["many-xy", "many-z"]
+
+
+def test_upload_of_an_existing_name(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO], [A])
+    with pytest.raises(requests.HTTPError, match=r"^workflow already exists: w$"):
+        gaia.upload("w", {}, [ECHO], [A])
+
+
+def test_status(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, {**AB, "inputs": {"one": "data:a", "two": "data:outside"}}])
+    gaia.wait("w", 30)
+    assert gaia.status("w") == {
+        "workflow": "w",
+        "status": {"state": "incomplete", "commands": {"echo": ECHO, "join": JOIN}, "waiting-inputs": ["data:outside"]},
+        "state": "incomplete",
+        "commands": [ECHO, JOIN],
+        "waiting-inputs": ["data:outside"],
+    }
+
+
+def test_status_with_debug(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, {**AB, "timeout": 7}])
+    gaia.wait("w", 30)
+    inner = gaia.status("w", debug=True)["status"]
+    task = inner["tasks"]["ab"]
+    assert {**task, "id": "?"} == {
+        "id": "?",
+        "name": "ab",
+        "workflow": "w",
+        "image": "busybox",
+        "command": ["sh", "-c", "cat /in/one /in/two > /out/both; echo joined"],
+        "inputs": [["data:a", "/in/one"], ["data:b", "/in/two"]],
+        "outputs": [["data:ab", "/out/both"], ["logs:ab", ">>"]],
+        "timeout": 7,
+        "state": "complete",
+    }
+    path = str(gaia.path("w", "data:a"))
+    assert inner["data"]["data:a"] == {
+        "state": "complete",
+        "key": "data:a",
+        "path": path,
+        "url": f"file://{path}",
+        "workflow": "w",
+    }
+    assert inner["flow"]["ab"] == {"inputs": ["data:a", "data:b"], "outputs": ["data:ab", "logs:ab"], "after": ["a", "b"]}
+
+
+def test_status_of_an_unknown_workflow_creates_nothing(gaia: Gaia, caplog: pytest.LogCaptureFixture) -> None:
+    assert gaia.status("nobody") == {
+        "workflow": "nobody",
+        "status": {"state": "initialized", "commands": {}, "waiting-inputs": []},
+        "state": "initialized",
+        "commands": [],
+        "waiting-inputs": [],
+    }
+    assert "no workflow 'nobody'" in caplog.text
+    assert gaia.workflows() == {"workflows": {}}
+
+
+def test_command_makes_a_workflow_and_answers_all_its_commands(gaia: Gaia) -> None:
+    assert gaia.command("w", [ECHO]) == {"commands": {"echo": ECHO}}
+    assert gaia.status("w")["state"] == "initialized"
+    assert gaia.command("w", [JOIN]) == {"commands": {"echo": ECHO, "join": JOIN}}
+    assert gaia.command("w") == {"commands": {"echo": ECHO, "join": JOIN}}
+
+
+@pytest.mark.parametrize("nothing", [None, []])
+def test_command_and_merge_without_anything_make_no_workflow(gaia: Gaia, nothing: list[Any] | None) -> None:
+    assert gaia.command("w", nothing) == {"commands": {}}
+    assert gaia.merge("w", nothing) == {"steps": []}
+    assert gaia.workflows() == {"workflows": {}}
+
+
+def test_merge_starts_new_steps(gaia: Gaia) -> None:
+    gaia.command("w", [ECHO, JOIN])
+    assert gaia.merge("w", [A, AB]) == {"steps": ["a", "ab"]}
+    assert gaia.wait("w", 30)["waiting-inputs"] == ["data:b"]
+    assert gaia.merge("w", [B]) == {"steps": ["b"]}
+    assert gaia.wait("w", 30)["state"] == "complete"
+
+
+def test_merge_of_a_changed_step_recomputes_what_depends_on_it(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    gaia.merge("w", [{**A, "vars": {"text": "changed"}}])
+    gaia.wait("w", 30)
+    assert gaia.path("w", "data:ab").read_text() == "changed\nhello\n"
+    assert _starts(gaia) == ["a", "a", "ab", "ab", "b"]
+
+
+def test_a_changed_command_recomputes_its_steps(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    gaia.command("w", [{**JOIN, "command": ["sh", "-c", "cat /in/two /in/one > /out/both"]}])
+    gaia.wait("w", 30)
+    assert gaia.path("w", "data:ab").read_text() == "hello\nA\n"
+    assert _starts(gaia) == ["a", "ab", "ab", "b"]
+
+
+def test_identical_definitions_change_nothing(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    before = gaia.events("w")
+    gaia.command("w", [ECHO, JOIN])
+    gaia.merge("w", [A, B, AB])
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert gaia.events("w") == before
+
+
+def test_run_and_halt_answer_the_name(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO], [A])
+    gaia.wait("w", 30)
+    assert gaia.halt("w") == {"halt": "w"}
+    assert gaia.status("w")["state"] == "halted"
+    assert gaia.run("w") == {"run": "w"}
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert _starts(gaia) == ["a"]
+
+
+def test_expire_takes_steps_and_keys(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    assert gaia.expire("w", ["a"]) == {"expire": ["a"]}
+    gaia.wait("w", 30)
+    assert gaia.expire("w", ["data:b"]) == {"expire": ["data:b"]}
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert _starts(gaia) == ["a", "a", "ab", "ab", "ab", "b", "b"]
+
+
+def test_expire_of_an_array_step_by_its_name_before_expansion(gaia: Gaia) -> None:
+    many = {**A, "name": "many", "vars": {"text": ["x", "z"]}, "outputs": {"result": "data:{{text}}"}}
+    gaia.upload("w", {}, [ECHO], [many])
+    gaia.wait("w", 30)
+    gaia.expire("w", ["many"])
+    gaia.wait("w", 30)
+    assert _starts(gaia) == ["many-x", "many-x", "many-z", "many-z"]
+
+
+def test_launch_is_accepted(gaia: Gaia) -> None:
+    assert gaia.launch(["a", "b"], {"workflow": "w"}) is None  # type: ignore[func-returns-value]
+
+
+def test_pull_inputs(gaia: Gaia, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    assert gaia.pull_inputs("w", "ab", root=str(tmp_path / "here")) is None  # type: ignore[func-returns-value]
+    assert (tmp_path / "here" / "one").read_text() == "A\n"
+    assert (tmp_path / "here" / "two").read_text() == "hello\n"
+    assert capsys.readouterr().out == "sh -c cat /in/one /in/two > /out/both; echo joined\n"
+
+
+def test_events_in_the_order_of_the_real_worker(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [JOIN, ECHO], [A])
+    gaia.wait("w", 30)
+    events = gaia.events("w")
+    assert [event["event"] for event in events] == [
+        "step-start",
+        "execution-start",
+        "execution-complete",
+        "container-exit",
+        "data-complete",
+        "step-complete",
+        "flow-complete",
+    ]
+    assert {event["workflow"] for event in events} == {"w"}
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
+    assert {event["task"] for event in events[:-1]} == {"a"}
+    assert len({event["id"] for event in events[:-1]}) == 1
+    assert events[3]["code"] == 0
+    assert (events[4]["key"], events[4]["path"]) == ("data:a", str(gaia.path("w", "data:a")))
+
+
+def test_a_failing_step(gaia: Gaia) -> None:
+    fail = {**JOIN, "name": "fail", "command": ["sh", "-c", "echo out; echo err >&2; exit 3"], "inputs": {}}
+    gaia.upload("w", {}, [fail], [{"name": "f", "command": "fail", "outputs": {"both": "data:x", "log": "logs:f"}}])
+    assert gaia.wait("w", 30)["state"] == "error"
+    error = gaia.events("w")[-1]
+    assert (error["event"], error["log"], error["task"]) == ("step-error", "out\nerr", "f")
+    assert gaia.logs("w", "f") == "out\nerr\n"
+    assert not gaia.path("w", "data:x").exists()
+    assert "exit code: 3" in gaia.path("w", "logs:f").read_text()
+    assert gaia.status("w", debug=True)["status"]["tasks"]["f"]["state"] == "error"
+
+
+def test_run_retries_what_failed(gaia: Gaia) -> None:
+    flaky = {**ECHO, "name": "flaky", "command": ["sh", "-c", "cat {{file}} > /out/result"], "vars": {}}
+    file = gaia.path("w", "outside").parent.parent / "appears-later"
+    gaia.upload("w", {}, [flaky], [{**A, "command": "flaky", "vars": {"file": str(file)}}])
+    assert gaia.wait("w", 30)["state"] == "error"
+    file.write_text("now")
+    gaia.run("w")
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert gaia.path("w", "data:a").read_text() == "now"
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "command": "ecko"}]), ["'w'", "'a'", "'ecko'", "'echo'"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {}}]), ["'a'", "'echo'", "'result'"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"resull": "x"}}]), ["'a'", "'resull'", "'result'"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "inputs": {"in": "x"}}]), ["'a'", "'in'"]),
+        (lambda g: g.upload("w", {}, [{**ECHO, "vars": {}}], [{**A, "vars": {}}]), ["'a'", "'echo'", "'text'"]),
+        (lambda g: g.upload("w", {}, [ECHO], [A, {**A, "name": "a2"}]), ["'a'", "'a2'", "'data:a'"]),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "d/"}}, {**B, "outputs": {"result": "d/b"}}]),
+            ["'b'", "'d/'", "'d/b'", "overlap"],
+        ),
+        (
+            lambda g: g.upload(
+                "w",
+                {},
+                [JOIN],
+                [
+                    {**AB, "name": "p", "inputs": {"one": "q", "two": "q"}, "outputs": {"both": "p", "log": "lp"}},
+                    {**AB, "name": "q", "inputs": {"one": "p", "two": "p"}, "outputs": {"both": "q", "log": "lq"}},
+                ],
+            ),
+            ["p → q → p"],
+        ),
+        (lambda g: g.upload("../w", {}, [ECHO], [A]), ["'../w'", ".."]),
+        (lambda g: g.upload("", {}, [ECHO], [A]), ["empty"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "/etc/x"}}]), ["'/etc/x'", "absolute"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a/../../x"}}]), ["'a/../../x'"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a\0b"}}]), ["NUL"]),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a\nb"}}]), ["control character"]),
+        (lambda g: g.upload("w", {}, "commands", [A]), ["'w'", "commands", "list"]),
+        (lambda g: g.upload("w", [], [ECHO], [A]), ["properties"]),
+        (lambda g: g.upload(7, {}, [ECHO], [A]), ["7"]),
+        (lambda g: g.merge("w", [A]), ["'a'", "'echo'"]),
+        (lambda g: g.run("w"), ["'w'"]),
+        (lambda g: g.expire("w", ["x"]), ["'w'"]),
+        (lambda g: g.launch("ab"), ["'ab'"]),
+    ],
+)
+def test_bad_input_is_refused_and_leaves_nothing(gaia: Gaia, call: Callable[[Gaia], object], says: list[str]) -> None:
+    with pytest.raises(GaiaError) as refused:
+        call(gaia)
+    for part in says:
+        assert part in str(refused.value)
+    assert gaia.workflows() == {"workflows": {}}
+    assert not gaia.path("w", "x").parent.exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda g: g.merge("w", [B, {**A, "name": "a2"}]),
+        lambda g: g.merge("w", [{**A, "vars": {"text": "new"}, "outputs": {"result": "data:b"}}]),
+        lambda g: g.merge("w", [{**B, "command": "nothing"}]),
+        lambda g: g.command("w", [{**ECHO, "outputs": {}}]),
+        lambda g: g.command("w", [{**ECHO, "command": ["echo", "{{nothing}}"]}]),
+        lambda g: g.expire("w", ["a", "aa"]),
+        lambda g: g.merge("w", [{**AB, "inputs": {"one": "data:ab", "two": "data:b"}}]),
+    ],
+)
+def test_a_refused_change_changes_nothing(gaia: Gaia, call: Callable[[Gaia], object]) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, {**B, "outputs": {"result": "data:b"}}, AB])
+    gaia.wait("w", 30)
+    before = (gaia.status("w", debug=True), gaia.events("w"), gaia.workflows())
+    with pytest.raises(GaiaError):
+        call(gaia)
+    assert (gaia.status("w", debug=True), gaia.events("w"), gaia.workflows()) == before
+    gaia.expire("w", ["a"])
+    assert gaia.wait("w", 30)["state"] == "complete"
+
+
+def test_delete(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO], [A])
+    gaia.wait("w", 30)
+    path = gaia.path("w", "data:a")
+    gaia.delete("w")
+    assert gaia.workflows() == {"workflows": {}}
+    assert path.read_text() == "A\n"
+    gaia.upload("w", {}, [ECHO], [A])  # what lies there counts
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert _starts(gaia) == []
+    gaia.delete("w", data=True)
+    assert not path.exists()
+
+
+def test_a_closed_gaia_refuses(gaia: Gaia) -> None:
+    gaia.close()
+    gaia.close()
+    with pytest.raises(GaiaError, match="closed"):
+        gaia.workflows()
+
+
+def _starts(gaia: Gaia) -> list[str]:
+    return sorted(event["task"] for event in gaia.events("w") if event["event"] == "step-start")

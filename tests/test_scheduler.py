@@ -1,0 +1,282 @@
+"""Decisions that the recordings don't show, with hand-driven Tasks; then the engine as a whole under load."""
+
+from __future__ import annotations
+
+import collections
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local import Gaia
+from gaia_local.model import TaskState
+from gaia_local.worker import Outcome
+from hands import Hands
+
+SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
+ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
+LOGS = {"name": "logs", "image": "i", "command": ["x"], "outputs": {"log": ">>"}}
+
+
+def step(name: str, command: str, out: str, *inputs: str) -> dict[str, Any]:
+    return {"name": name, "command": command, "inputs": dict(zip("abc", inputs, strict=False)), "outputs": {"x": out}}
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Iterator[Hands]:
+    made = Hands(tmp_path)
+    made.command(SRC, ONE, LOGS)
+    yield made
+    made.close()
+
+
+def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
+    hands.merge(step("s", "src", "k"))
+    task = hands.task("s")
+    _, report = hands.executor.tasks[task.id]
+    hands.scheduler.halt("w")
+    source = hands.storage.root / "late"
+    source.write_text("late")
+    from gaia_local import files
+    from gaia_local.storage import Output
+
+    seen = files.fingerprint(str(source))
+    assert seen is not None
+    report(task, Outcome(TaskState.COMPLETE, (Output("k", str(source), hands.storage.path("w", "k"), seen),), 0))
+    assert not Path(hands.storage.path("w", "k")).exists()
+    assert hands.state == "halted"
+    assert [event["event"] for event in hands.scheduler.events("w")] == ["step-terminated", "flow-halted"]
+
+
+def test_a_step_whose_only_output_is_its_log_is_failed_when_it_fails(hands: Hands) -> None:
+    hands.merge({"name": "s", "command": "logs", "outputs": {"log": "k"}})
+    hands.fail("s")
+    assert hands.state == "error"
+    assert Path(hands.storage.path("w", "k")).exists()
+    hands.scheduler.run("w")
+    assert hands.reasons() == {"s": "retry after error"}
+
+
+def test_a_step_without_outputs_never_runs(hands: Hands) -> None:
+    hands.command({"name": "none", "image": "i", "command": ["x"]})
+    hands.merge({"name": "s", "command": "none"})
+    assert (hands.runs, hands.state) == ([], "complete")
+
+
+def test_directory_keys_wait_for_all_that_is_made_under_them(hands: Hands) -> None:
+    hands.merge(step("r", "one", "out", "kb/"), step("m1", "src", "kb/1"), step("m2", "src", "kb/2"))
+    assert hands.runs == ["m1", "m2"]
+    hands.complete("m1")
+    assert hands.runs == ["m2"]
+    hands.complete("m2")
+    assert hands.runs == ["r"]
+
+
+def test_file_keys_wait_for_the_directory_they_lie_in(hands: Hands) -> None:
+    hands.merge(step("r", "one", "out", "kb/part"), step("other", "one", "out2", "kb/not-there"), step("m", "src", "kb/"))
+    assert hands.runs == ["m"]
+    hands.complete("m")
+    assert hands.runs == ["r"]
+    assert hands.status()["waiting-inputs"] == ["kb/not-there"]
+    hands.complete("r")
+    assert hands.state == "incomplete"
+
+
+def test_a_step_that_stops_making_a_key(hands: Hands) -> None:
+    hands.merge(step("m", "src", "k"), step("r", "one", "out", "k"))
+    hands.complete("m")
+    hands.complete("r")
+    hands.merge(step("m", "src", "other"))
+    hands.complete("m")
+    assert hands.status()["waiting-inputs"] == ["k"]
+    assert hands.state == "incomplete"
+    assert Path(hands.storage.path("w", "k")).exists()
+
+
+def test_an_array_step_merged_with_fewer_values_loses_the_others(hands: Hands) -> None:
+    many = {**step("m", "src", "k{{v}}"), "vars": {"v": [1, 2, 3]}}
+    hands.merge(many)
+    assert hands.runs == ["m-1", "m-2", "m-3"]
+    hands.did()
+    hands.merge({**many, "vars": {"v": [1, 3]}})
+    assert hands.did() == [("cancel", "m-2")]
+    assert hands.runs == ["m-1", "m-3"]
+
+
+def test_a_new_composite_definition_replaces_its_inner_steps(hands: Hands) -> None:
+    inner = {"name": "i", "command": "src", "outputs": {"x": "Y"}}
+    hands.command({"name": "c", "inputs": [], "outputs": ["Y"], "steps": [inner]})
+    hands.merge({"name": "o", "command": "c", "outputs": {"Y": "k"}})
+    assert hands.runs == ["o:i"]
+    hands.complete("o:i")
+    hands.command({"name": "c", "inputs": [], "outputs": ["Y"], "steps": [{**inner, "name": "j"}]})
+    assert hands.runs == ["o:j"]
+
+
+def test_what_was_expired_stays_so_through_halt_and_reopening(hands: Hands) -> None:
+    hands.merge(step("m", "src", "k"), step("r", "one", "out", "k"))
+    hands.complete("m")
+    hands.complete("r")
+    hands.scheduler.expire("w", ["m"])
+    hands.scheduler.halt("w")
+    again = Hands(hands.storage.root)
+    assert again.state == "halted"
+    again.scheduler.run("w")
+    assert again.reasons() == {"m": "expired"}
+    again.complete("m")
+    assert again.reasons() == {"r": "upstream m ran again"}
+    again.complete("r")
+    assert again.state == "complete"
+    again.close()
+
+
+def test_reopening_starts_nothing_and_remembers_failures(hands: Hands) -> None:
+    hands.merge(step("m", "src", "k"), step("f", "src", "f"))
+    hands.complete("m")
+    hands.fail("f")
+    again = Hands(hands.storage.root)
+    assert (again.state, again.runs) == ("error", [])
+    again.merge(step("n", "src", "n"))
+    assert again.runs == ["n"]  # merge doesn't retry what failed
+    again.close()
+
+
+def test_files_that_appear_while_nothing_looks_are_found_by_run(hands: Hands) -> None:
+    hands.merge(step("r", "one", "out", "outside"))
+    assert hands.state == "incomplete"
+    hands.put("outside")
+    assert hands.runs == []
+    hands.scheduler.run("w")
+    assert hands.runs == ["r"]
+
+
+# -- the engine as a whole ----------------------------------------------------------------------------------------
+
+
+def shell(name: str, script: str, inputs: int = 0, log: bool = False) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": "busybox",
+        "command": ["sh", "-c", script],
+        "inputs": {f"i{n}": f"/in/{n}" for n in range(inputs)},
+        "outputs": {"x": "/out/x", **({"log": ">>"} if log else {})},
+    }
+
+
+def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
+    """Must show 2: the others finish, the state is `error`, failed Steps left only their logs, nothing waits for ever."""
+    commands = [
+        shell("good", "echo good > /out/x", log=True),
+        shell("bad", "echo half > /out/x; exit 1", log=True),
+        shell("slow", "echo half > /out/x; sleep 60", log=True),
+        shell("lazy", "true", log=True),
+        shell("read", "cat /in/0 > /out/x", 1, log=True),
+    ]
+
+    def one(name: str, command: str, read: str | None = None) -> dict[str, Any]:
+        return {
+            "name": name,
+            "command": command,
+            "inputs": {"i0": read} if read else {},
+            "outputs": {"x": f"d:{name}", "log": f"l:{name}"},
+            "timeout": 1,
+        }
+
+    steps = [
+        one("good", "good"),
+        one("after-good", "read", "d:good"),
+        one("bad", "bad"),
+        one("after-bad", "read", "d:bad"),
+        one("slow", "slow"),
+        one("lazy", "lazy"),
+        one("lacks", "read", "d:nobody"),
+        one("good-2", "good"),
+    ]
+    with Gaia({"root": tmp_path, "runtime": "process", "workers": 4}) as gaia:
+        gaia.upload("w", {}, commands, steps)
+        assert gaia.wait("w", 30)["state"] == "error"
+        status = gaia.status("w", debug=True)["status"]
+        assert {name: task["state"] for name, task in status["tasks"].items()} == {
+            "good": "complete",
+            "after-good": "complete",
+            "good-2": "complete",
+            "bad": "error",
+            "slow": "error",
+            "lazy": "error",
+        }
+        assert status["waiting-inputs"] == ["d:bad", "d:nobody"]
+        store = {
+            str(path.relative_to(tmp_path / "storage/w")) for path in (tmp_path / "storage/w").rglob("*") if path.is_file()
+        }
+        made = {"d/good", "d/after-good", "d/good-2", "l/good", "l/after-good", "l/good-2"}
+        assert store == made | {"l/bad", "l/slow", "l/lazy"}
+        messages = {failure["step"]: failure["message"] for failure in gaia.failures("w")}
+        assert messages["bad"] == "exit code 1"
+        assert messages["slow"] == "the timeout of 1 s ended it"
+        assert "'d:lazy' was not made" in messages["lazy"]
+        assert gaia.progress("w") == {"state": "error", "steps": 8, "done": 3, "running": 0, "failed": 3, "waiting": 2}
+        ended = [event["reason"] for event in gaia.events("w") if event["event"] == "step-terminated"]
+        assert ended == ["terminated-by-timeout"]
+
+
+def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
+    """Must show 4: checked from the recorded events."""
+    order = random.Random(4)
+    commands = [shell(f"c{n}", "echo x > /out/x", n) for n in range(9)]
+    steps = []
+    for number in range(300):
+        earlier = order.sample(range(number), min(number, order.randint(2, 6)))
+        reads = [f"d:{each}" for each in earlier]
+        inputs = {f"i{n}": key for n, key in enumerate(reads)}
+        steps.append({"name": f"s{number}", "command": f"c{len(reads)}", "inputs": inputs, "outputs": {"x": f"d:{number}"}})
+    assert sum(len(each["inputs"]) for each in steps) >= 1150  # type: ignore[arg-type]
+    shuffled = steps[:]
+    order.shuffle(shuffled)
+    with Gaia({"root": tmp_path, "runtime": "process", "workers": 4}) as gaia:
+        gaia.upload("w", {}, commands, shuffled)
+        assert gaia.wait("w", 100)["state"] == "complete"
+        reads_of = {each["name"]: set(each["inputs"].values()) for each in steps}  # type: ignore[attr-defined]
+        complete: set[str] = set()
+        starts: collections.Counter[str] = collections.Counter()
+        for event in gaia.events("w"):
+            if event["event"] == "step-start":
+                starts[event["task"]] += 1
+                assert reads_of[event["task"]] <= complete, f"{event['task']} started before its inputs were complete"
+            elif event["event"] == "data-complete":
+                complete.add(event["key"])
+        assert starts == collections.Counter(f"s{n}" for n in range(300))
+
+
+def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
+    """Whatever the order of calls: it ends, each Step's last Task is complete, and the files are right."""
+    commands = [shell("c0", "echo 1 > /out/x"), shell("c1", "cat /in/0 > /out/x; echo 1 >> /out/x", 1)]
+    steps = [{"name": "s0", "command": "c0", "outputs": {"x": "d:0"}}]
+    steps += [
+        {"name": f"s{n}", "command": "c1", "inputs": {"i0": f"d:{n - 1}"}, "outputs": {"x": f"d:{n}"}}  # type: ignore[dict-item]
+        for n in range(1, 12)
+    ]
+    with Gaia({"root": tmp_path, "runtime": "process", "workers": 3}) as gaia:
+        gaia.upload("w", {}, commands, steps)
+
+        def meddle(seed: int) -> None:
+            dice = random.Random(seed)
+            for _ in range(15):
+                dice.choice(
+                    [lambda: gaia.halt("w"), lambda: gaia.run("w"), lambda: gaia.expire("w", [f"s{dice.randrange(12)}"])]
+                )()
+                gaia.wait("w", None) if dice.random() < 0.1 else gaia.status("w")
+
+        threads = [threading.Thread(target=meddle, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        gaia.run("w")
+        assert gaia.wait("w", 60)["state"] == "complete"
+        assert gaia.path("w", "d:11").read_text() == "1\n" * 12
+        tasks = gaia.status("w", debug=True)["status"]["tasks"]
+        assert {task["state"] for task in tasks.values()} == {"complete"}
+    assert list((tmp_path / "staging").iterdir()) == []
