@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from gaia_local import engine
+from gaia_local import answers, engine
 from gaia_local.config import Config
 from gaia_local.errors import Closed, InvalidInput, nearest
 from gaia_local.model import (
     AnyCommand,
     Command,
     Step,
+    Task,
     WorkflowState,
     check_key,
     check_list,
@@ -93,9 +94,15 @@ class Gaia:
             self._open.scheduler.merge(name, parsed, check_properties(name, None))
         return {"steps": [step.name for step in parsed]}
 
-    def run(self, workflow: str) -> dict[str, Any]:
-        """Start whatever can run, failed Steps included: ``{"run": workflow}``."""
-        self._open.scheduler.run(check_workflow_name(workflow))
+    def run(self, workflow: str, dry_run: bool = False) -> dict[str, Any]:
+        """Start whatever can run, failed Steps included: ``{"run": workflow}``.
+
+        With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
+        """
+        name = check_workflow_name(workflow)
+        if dry_run:
+            return {"run": workflow, "would": self._plan(name, Workflow.retry)}
+        self._open.scheduler.run(name)
         return {"run": workflow}
 
     def halt(self, workflow: str) -> dict[str, Any]:
@@ -111,7 +118,7 @@ class Gaia:
         `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
-        inner = self._open.reader.view(name, lambda found: found.status(bool(debug)))
+        inner = self._open.reader.view(name, lambda found: answers.status(found, bool(debug)))
         if inner is None:
             logger.warning("there is no workflow %r", name)
             inner = {"state": WorkflowState.INITIALIZED.value, "commands": {}, "waiting-inputs": []}
@@ -125,13 +132,18 @@ class Gaia:
             "waiting-inputs": inner["waiting-inputs"],
         }
 
-    def expire(self, workflow: str, keys: list[str]) -> dict[str, Any]:
-        """Make Steps, or the producers of storage keys, and all that depends on them run again: ``{"expire": keys}``."""
+    def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> dict[str, Any]:
+        """Make Steps, or the producers of storage keys, and all that depends on them run again: ``{"expire": keys}``.
+
+        With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
+        """
         name = check_workflow_name(workflow)
         names = check_list(name, "keys", keys)
         for each in names:
             if not isinstance(each, str):
                 raise InvalidInput(f"workflow {name!r}", f"expire was given {each!r}", "give names of Steps and storage keys")
+        if dry_run:
+            return {"expire": keys, "would": self._plan(name, lambda found: found.expire(names))}
         self._open.scheduler.expire(name, names)
         return {"expire": keys}
 
@@ -149,7 +161,7 @@ class Gaia:
         `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or a missing input.
         """
         name = check_workflow_name(workflow)
-        task = self._view(name, lambda found: _of_step(name, task_name, found.flow.steps, found.task(task_name)))
+        task = self._view(name, lambda found: _of_step(name, task_name, found.flow.steps, _task(found, task_name)))
         assert task is not None
         for key, internal in task.inputs:
             source = Path(self._open.storage.source(task, key))
@@ -187,7 +199,7 @@ class Gaia:
     def logs(self, workflow: str, step: str) -> str:
         """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it never started."""
         name = check_workflow_name(workflow)
-        attempt = self._view(name, lambda found: _of_step(name, step, found.flow.steps, found.latest.get(step)))
+        attempt = self._view(name, lambda found: _of_step(name, step, found.flow.steps, found.ledger.latest.get(step)))
         if attempt is None:
             return ""
         try:
@@ -197,11 +209,27 @@ class Gaia:
 
     def progress(self, workflow: str) -> dict[str, Any]:
         """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps."""
-        return self._view(check_workflow_name(workflow), lambda found: found.progress())
+        return self._view(check_workflow_name(workflow), answers.progress)
 
     def failures(self, workflow: str) -> list[dict[str, Any]]:
         """The Steps that failed: ``[{"step", "state", "exit_code", "message", "reason"}]``."""
-        return self._view(check_workflow_name(workflow), lambda found: found.failures())
+        return self._view(check_workflow_name(workflow), answers.failures)
+
+    def explain(self, workflow: str, name: str) -> dict[str, Any]:
+        """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
+
+        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes"}``; for a key:
+        ``{"workflow", "key", "path", "state", "because", "digest", "made_by", "made", "read_by"}``. `last` and `made`
+        are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens, inputs with
+        their content digests, outputs.
+        """
+        checked = check_workflow_name(workflow)
+        told = self._view(checked, lambda found: answers.explain(found, name))
+        if "key" in told:
+            task, maker = told.pop("task"), told["made_by"]
+            attempts = [] if task is None else self._open.reader.attempts(checked, maker)
+            told["made"] = next((answers.made(attempt) for attempt in attempts if attempt.task.id == task), None)
+        return told
 
     def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
@@ -243,6 +271,10 @@ class Gaia:
             raise Closed("this Gaia was closed")
         return self._engine
 
+    def _plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
+        self._view(name, lambda found: None)
+        return self._open.reader.plan(name, change)
+
     def _view(self, name: str, look: Callable[[Workflow], T]) -> T:
         found = self._open.reader.view(name, lambda workflow: (look(workflow),))
         if found is None:
@@ -269,6 +301,12 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
             )
         seen.add(each.name)
     return parsed
+
+
+def _task(workflow: Workflow, step: str) -> Task | None:
+    """The last Task of a Step, or the one that would be made now."""
+    attempt, node = workflow.ledger.latest.get(step), workflow.flow.steps.get(step)
+    return attempt.task if attempt is not None else None if node is None else workflow.make_task(node)
 
 
 def _of_step(workflow: str, step: str, known: Mapping[str, Any], answer: Any) -> Any:

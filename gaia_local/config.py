@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gaia_local.errors import InvalidInput, nearest
+from gaia_local.errors import InvalidInput, nearest, shown
 
 RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads",)
@@ -57,14 +58,12 @@ class Config:
         if given is None:
             given = {}
         if not isinstance(given, Mapping):
-            raise InvalidInput("config", f"it is {given!r:.80}", "give a dictionary")
+            raise InvalidInput("config", f"it is {shown(given)}", "give a dictionary")
         _refuse_unknown("config", given, _KEYS)
         root = given.get("root") or os.environ.get("GAIA_LOCAL_ROOT") or "gaia-data"
-        if not isinstance(root, str | os.PathLike):
-            raise InvalidInput("config, root", f"it is {root!r}", "give a directory's path")
         runtime = given.get("runtime") or os.environ.get("GAIA_LOCAL_RUNTIME") or "docker"
         return Config(
-            root=Path(root).expanduser().resolve(),
+            root=_directory("config, root", root),
             runtime=_one_of("config, runtime", runtime, RUNTIMES),
             executor=_one_of("config, executor", given.get("executor") or "threads", EXECUTORS),
             workers=_workers(given.get("workers")),
@@ -81,18 +80,18 @@ _KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "docker",
 def _refuse_unknown(where: str, given: Mapping[Any, Any], known: tuple[str, ...]) -> None:
     for key in given:
         if key not in known:
-            raise InvalidInput(where, f"there is no key {key!r}", nearest(key, known, "the keys are"))
+            raise InvalidInput(where, f"there is no key {shown(key)}", nearest(key, known, "the keys are"))
 
 
 def _one_of(where: str, given: object, allowed: tuple[str, ...]) -> str:
     if given not in allowed:
-        raise InvalidInput(where, f"it is {given!r}", "give " + " or ".join(map(repr, allowed)))
+        raise InvalidInput(where, f"it is {shown(given)}", "give " + " or ".join(map(repr, allowed)))
     return str(given)
 
 
 def _boolean(where: str, given: object) -> bool:
     if not isinstance(given, bool):
-        raise InvalidInput(where, f"it is {given!r}", "give True or False")
+        raise InvalidInput(where, f"it is {shown(given)}", "give True or False")
     return given
 
 
@@ -100,7 +99,7 @@ def _workers(given: object) -> int:
     if given is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 10_000:
-        raise InvalidInput("config, workers", f"it is {given!r}", "give a whole number from 1 to 10000")
+        raise InvalidInput("config, workers", f"it is {shown(given)}", "give a whole number from 1 to 10000")
     return given
 
 
@@ -108,37 +107,46 @@ def _buckets(given: object) -> dict[str, Path]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise InvalidInput("config, buckets", f"it is {given!r:.80}", "give a dictionary: bucket name → directory")
+        raise InvalidInput("config, buckets", f"it is {shown(given)}", "give a dictionary: bucket name → directory")
     buckets = {}
     for name, path in given.items():
-        where = f"config, bucket {name!r}"
+        where = f"config, bucket {shown(name)}"
         if not isinstance(name, str) or not name or ":" in name or "\0" in name:
             raise InvalidInput(where, "the name is empty, or no text, or holds ':'", "name it as keys do before their ':'")
-        if not isinstance(path, str | os.PathLike) or not str(path) or "\0" in str(path):
-            raise InvalidInput(where, f"the directory is {path!r}", "give a path")
-        buckets[name] = Path(path).expanduser().resolve()
+        buckets[name] = _directory(where, path)
     return buckets
+
+
+def _directory(where: str, given: object) -> Path:
+    if not isinstance(given, str | os.PathLike) or not str(given):
+        raise InvalidInput(where, f"it is {shown(given)}", "give a directory's path")
+    try:
+        return Path(given).expanduser().resolve()
+    except (ValueError, RuntimeError, TypeError, OSError) as error:  # a NUL, an unknown ~user, a loop of links
+        raise InvalidInput(where, f"{shown(given)} is no path ({error})", "give a directory's path") from None
 
 
 def _docker(given: object) -> DockerConfig:
     if given is None:
         return DockerConfig()
     if not isinstance(given, Mapping):
-        raise InvalidInput("config, docker", f"it is {given!r:.80}", "give a dictionary")
+        raise InvalidInput("config, docker", f"it is {shown(given)}", "give a dictionary")
     _refuse_unknown("config, docker", given, tuple(_DOCKER))
     for key, (right, accepts) in _DOCKER.items():
         if key in given and not accepts(given[key]):
-            shown = "not a dictionary of text" if key == "env" else repr(given[key])
-            raise InvalidInput(f"config, docker.{key}", f"it is {shown}", f"give {right}")
+            problem = "it is not a dictionary of text" if key == "env" else f"it is {shown(given[key])}"
+            raise InvalidInput(f"config, docker.{key}", problem, f"give {right}")
     return DockerConfig(**{key: value for key, value in given.items() if value is not None})
 
 
 def _number(given: object) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < float("inf")
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < 1e18
 
 
 def _size(given: object) -> bool:
-    return given is None or (isinstance(given, str) and bool(given)) or (isinstance(given, int) and _number(given))
+    if isinstance(given, str):
+        return re.fullmatch(r"(?=.*[1-9])[0-9]+(\.[0-9]+)?([bkmgt]b?)?", given, re.IGNORECASE) is not None
+    return given is None or (isinstance(given, int) and _number(given))
 
 
 _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -87,16 +87,17 @@ class Database:
 
         self._path = path
         self._lock = threading.RLock()
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
-            uri = f"{path.as_uri()}?mode={'ro' if readonly else 'rwc'}"
             self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=30)
-            self._db = sqlite_utils.Database(self._connection)
-            if readonly:
-                self._connection.execute("select 1 from workflows").close()
-            else:
-                self._connection.execute("pragma journal_mode=wal")
-                self._connection.execute("pragma synchronous=normal")
-                self._migrate()
+            with contextlib.ExitStack() as undo:
+                undo.callback(self._connection.close)
+                self._db = sqlite_utils.Database(self._connection)
+                if not readonly:
+                    self._connection.execute("pragma journal_mode=wal")
+                    self._connection.execute("pragma synchronous=normal")
+                self._migrate(readonly)
+                undo.pop_all()
         except sqlite3.Error as error:
             raise self._error(error) from error
 
@@ -250,7 +251,7 @@ class Database:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _migrate(self) -> None:
+    def _migrate(self, readonly: bool) -> None:
         from sqlite_utils.migrations import Migrations
 
         migrations = Migrations("gaia_local")
@@ -267,7 +268,12 @@ class Database:
                 f"{self._path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
                 "upgrade gaia_local, or use another root"
             )
-        migrations.apply(self._db)
+        if not readonly:
+            migrations.apply(self._db)
+        elif migrations.pending(self._db):
+            raise DatabaseError(
+                f"{self._path} is no state database of this version; a call that changes something makes it one"
+            )
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 
 from gaia_local import ownership
 from gaia_local.config import Config
-from gaia_local.database import Database
+from gaia_local.database import Attempt, Database
 from gaia_local.errors import Closed, InvalidInput, RootInUse
 from gaia_local.executor import ThreadExecutor
 from gaia_local.ownership import Ownership
 from gaia_local.recovery import recover
 from gaia_local.runtime import Runtime
-from gaia_local.scheduler import Scheduler
+from gaia_local.scheduler import Scheduler, planned
 from gaia_local.storage import Storage
+from gaia_local.watcher import Watcher
 from gaia_local.worker import Worker
 from gaia_local.workflow import Workflow
 
@@ -50,6 +51,14 @@ class Snapshot:
 
         return self._read(answer, None)
 
+    def plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
+        """As `Scheduler.plan`, except that images are taken to be what they were."""
+        return self.view(name, lambda scratch: planned(scratch, self._storage, change, {})) or []
+
+    def attempts(self, name: str, step: str) -> list[Attempt]:
+        """As `Scheduler.attempts`."""
+        return self._read(lambda database: database.attempts(name, step), [])
+
     def events(self, name: str) -> list[dict[str, Any]]:
         """As `Scheduler.events`."""
         return self._read(lambda database: database.events(name), [])
@@ -74,6 +83,7 @@ class Engine:
         self._database: Database | None = None
         self._runtime: Runtime | None = None
         self._scheduler: Scheduler | None = None
+        self._watcher: Watcher | None = None
         self._closing = False
 
     @property
@@ -120,6 +130,8 @@ class Engine:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent."""
         with self._lock:
             scheduler, self._scheduler, self._closing = self._scheduler, None, True
+        if self._watcher is not None:
+            self._watcher.close()
         if scheduler is not None:
             scheduler.close()
         with self._lock:
@@ -145,7 +157,10 @@ class Engine:
             recover(database, self.storage)
             runtime = _make_runtime(self.config)
             executor = ThreadExecutor(self.config.workers, Worker(self.storage, runtime).perform, self.config.docker.stop_grace)
-            self._scheduler = Scheduler(database, self.storage, runtime, executor)
+            scheduler = Scheduler(database, self.storage, runtime, executor)
+            if self.config.watch:
+                self._watcher = Watcher(self.storage.tops(), scheduler.files_changed)
+            self._scheduler = scheduler
             undo.pop_all()
         self._ownership, self._database, self._runtime = owned, database, runtime
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import requests
 
+_SHOWN = 80
+
 
 class GaiaError(requests.HTTPError):
     """Something that gaia_local refuses or cannot do; the text says what, where and what would be right."""
@@ -56,6 +58,20 @@ class StorageError(GaiaError):
 
 class DatabaseError(GaiaError):
     """The state database cannot be used."""
+
+
+def shown(value: object) -> str:
+    """A refused value for a message: short, and never itself a reason to fail."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
+        text = f"of type {type(value).__name__}"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def told(error: BaseException) -> str:
+    """The text of an error, fit to be stored and printed: what isn't UTF-8 in a file's name is escaped."""
+    return str(error).encode("utf-8", "backslashreplace").decode()
 
 
 def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:

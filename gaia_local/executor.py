@@ -8,7 +8,6 @@ cancels what is left, waits until nothing runs, and is idempotent.
 from __future__ import annotations
 
 import collections
-import contextlib
 import heapq
 import itertools
 import logging
@@ -17,8 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from gaia_local.errors import Closed
-from gaia_local.model import Task, TaskState
+from gaia_local.errors import Closed, told
+from gaia_local.model import Event, Task, TaskState
 from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.worker import Outcome, Report
 
@@ -41,7 +40,7 @@ class Executor(Protocol):
 
 
 class Clock:
-    """Calls functions later, from one thread that exists only while there is something to call."""
+    """Calls functions later, from one thread, which is born with the first order and lives until `close`."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -96,7 +95,10 @@ class Clock:
                 function = box.pop() if box else None
                 self._stale -= function is None
             if function is not None:
-                function()
+                try:
+                    function()
+                except Exception:  # other orders are none the worse for it
+                    logger.exception("an order of the clock failed")
 
 
 class ThreadExecutor:
@@ -130,8 +132,8 @@ class ThreadExecutor:
             self._queue.append((task, cancellation, report))
             if len(self._queue) > self._idle and len(self._threads) < self._workers:
                 thread = threading.Thread(target=self._work, name=f"gaia-local-worker-{len(self._threads) + 1}", daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
             else:
                 self._condition.notify()
 
@@ -169,6 +171,8 @@ class ThreadExecutor:
                 task, cancellation, report = self._queue.popleft()
             try:
                 self._perform_one(task, cancellation, report)
+            except Exception:  # a defect of the receiver's must not cost a worker
+                logger.exception("workflow %r, Step %r: its end could not be reported", task.workflow, task.name)
             finally:
                 with self._condition:
                     del self._cancellations[task.id]
@@ -176,22 +180,18 @@ class ThreadExecutor:
     def _perform_one(self, task: Task, cancellation: Cancellation, report: Report) -> None:
         reported = False
 
-        def once(of: Task, what: object) -> None:
+        def once(of: Task, what: Event | Outcome) -> None:
             nonlocal reported
-            reported = reported or isinstance(what, Outcome)
-            report(of, what)  # type: ignore[arg-type]
+            if reported:
+                return
+            reported = isinstance(what, Outcome)
+            report(of, what)
 
         try:
             if cancellation.reason is None:
                 self._perform(task, cancellation, once)
         except Exception as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
-            if not reported:
-                with contextlib.suppress(Closed):
-                    report(
-                        task,
-                        Outcome(TaskState.EXCEPTION, message=f"the engine failed: {error}", exception=type(error).__name__),
-                    )
-                reported = True
-        if not reported:
-            report(task, Outcome(TaskState.CANCELLED))
+            message = f"the engine failed: {told(error)}"
+            once(task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__))
+        once(task, Outcome(TaskState.CANCELLED))

@@ -15,21 +15,24 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from gaia_local import model
 from gaia_local.errors import StorageError
 from gaia_local.model import Fingerprint
 
-OWN = ".gaia-local"
+OWN = model.OWN
 _CHUNK = 1 << 20
 _MANY_FILES = 64
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
 
 
 def look(path: str) -> str | None:
-    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does."""
+    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does, nor can."""
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            return None
+        raise StorageError(f"{path}: can't be looked at ({error.strerror})") from error
     if not stat.S_ISDIR(status.st_mode):
         return f"{status.st_size}:{status.st_mtime_ns}"
     total = hashlib.blake2b(digest_size=16)
@@ -140,17 +143,41 @@ def _copy_file(source: str, target: str, status: os.stat_result) -> None:
 
 
 def copy_range(reader: int, writer: int) -> None:
-    """Copy what is left of one descriptor to another; the kernel shares the blocks where the file system can."""
-    if hasattr(os, "copy_file_range"):
+    """Copy what is left of one descriptor to another: blocks are shared where the file system can, and holes stay holes."""
+    status = os.fstat(reader)
+    if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
+        _copy_bytes(reader, writer, status.st_size)
+        return
+    at, end = os.lseek(reader, 0, os.SEEK_CUR), status.st_size
+    shift = os.lseek(writer, 0, os.SEEK_CUR) - at
+    while at < end:
         try:
-            while os.copy_file_range(reader, writer, 1 << 30):
-                pass
-            return
+            start = os.lseek(reader, at, os.SEEK_DATA)
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+            if error.errno != errno.ENXIO:  # there is data no more
                 raise
-    with open(reader, "rb", closefd=False, buffering=0) as source, open(writer, "wb", closefd=False, buffering=0) as target:
-        shutil.copyfileobj(source, target, _CHUNK)
+            break
+        at = os.lseek(reader, start, os.SEEK_HOLE)
+        os.lseek(reader, start, os.SEEK_SET)
+        os.lseek(writer, start + shift, os.SEEK_SET)
+        _copy_bytes(reader, writer, at - start)
+    os.ftruncate(writer, end + shift)
+
+
+def _copy_bytes(reader: int, writer: int, count: int) -> None:
+    try:
+        while hasattr(os, "copy_file_range") and count > 0:
+            copied = os.copy_file_range(reader, writer, min(count, 1 << 30))
+            if not copied:
+                break
+            count -= copied
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+            raise
+    while count > 0 and (piece := os.read(reader, min(count, _CHUNK))):
+        count -= len(piece)
+        while piece:
+            piece = piece[os.write(writer, piece) :]
 
 
 def settle(path: str) -> None:
@@ -190,13 +217,23 @@ def remove(path: str) -> None:
     except FileNotFoundError:
         remove(path)
     except PermissionError:
-        for directory, _, _ in os.walk(path):  # top down: a directory is opened before its entries are listed
-            with contextlib.suppress(FileNotFoundError):
-                Path(directory).chmod(0o700)
+        _unlock(path)
         shutil.rmtree(path)
 
 
+def _unlock(directory: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        Path(directory).chmod(0o700)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    _unlock(entry.path)
+
+
 def _file_digest(path: str, flush: bool) -> str:
+    kind = stat.S_IFMT(os.stat(path).st_mode)
+    if kind in _SPECIAL:  # to open a FIFO would wait for its writer
+        raise StorageError(f"{path} is {_SPECIAL[kind]}: it can't be read as a file")
     total = hashlib.blake2b(digest_size=16)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -267,9 +267,11 @@ class Flow:
             first = own.setdefault(self._locate(key), key)
             if first != key:
                 raise InvalidInput(where, f"the keys {key!r} and {first!r} name the same file", "write one of them everywhere")
+        outputs: set[str] = set()
         for key in step.outputs.values():
-            if list(step.outputs.values()).count(key) > 1:
+            if key in outputs:
                 raise InvalidInput(where, f"two of its outputs are the key {key!r}", "give each output a key of its own")
+            outputs.add(key)
             path = self._locate(key)
             for other in self.overlapping(path):
                 if other.maker is None:

@@ -13,16 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gaia_local.errors import InvalidInput, nearest
+from gaia_local.errors import InvalidInput, nearest, shown
 
 Value: TypeAlias = "str | int | float | bool"
 """What a var may hold once arrays are expanded."""
 
 DEFAULT_TIMEOUT = 3600.0
+MAX_TIMEOUT = 1e18
 CAPTURES = (">", "STDOUT")
 """Internal output paths that stand for stdout and stderr together."""
 LOG = ">>"
 """The internal output path that stands for the log: header, lines, footer."""
+
+OWN = ".gaia-local"
+"""How the names of the engine's own files begin: they are no part of any tree, and no key may name one."""
 
 _SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
 _NAME_BYTES = 255
@@ -84,29 +88,29 @@ class Command:
     @staticmethod
     def parse(workflow: str, given: object) -> Command | CompositeCommand:
         """Read one Command, composite or not, from its JSON."""
-        definition, name = _definition(f"workflow {workflow!r}", "Command", given, _COMMAND_FIELDS)
+        fields, name, definition = _definition(f"workflow {workflow!r}", "Command", given, _COMMAND_FIELDS)
         where = f"workflow {workflow!r}, Command {name!r}"
-        if definition.get("steps") is not None:
-            return CompositeCommand._parse(workflow, where, name, definition)
-        image = definition.get("image")
+        if fields.get("steps") is not None:
+            return CompositeCommand._parse(where, name, fields, definition)
+        image = fields.get("image")
         if not isinstance(image, str) or not image.strip():
-            raise InvalidInput(where, f"image is {image!r}", "give the name of a Docker image, or steps")
+            raise InvalidInput(where, f"image is {shown(image)}", "give the name of a Docker image, or steps")
         check_text(f"{where}, image", image)
-        tokens = definition.get("command")
+        tokens = fields.get("command")
         if not isinstance(tokens, list | tuple) or not tokens:
-            raise InvalidInput(where, f"command is {tokens!r}", 'give a list of tokens, as ["sh", "-c", "ls"]')
+            raise InvalidInput(where, f"command is {shown(tokens)}", 'give a list of tokens, as ["sh", "-c", "ls"]')
         command = tuple(render_value(_value(f"{where}, command", token)) for token in tokens)
-        inputs = _texts(where, "inputs", definition.get("inputs"))
-        outputs = _texts(where, "outputs", definition.get("outputs"))
-        stdout = definition.get("stdout")
+        inputs = _texts(where, "inputs", fields.get("inputs"))
+        outputs = _texts(where, "outputs", fields.get("outputs"))
+        stdout = fields.get("stdout")
         for key, path in inputs.items():
             _check_internal(f"{where}, input {key!r}", path)
         for key, path in outputs.items():
             check_internal_path(f"{where}, output {key!r}", path)
         if stdout is not None:
             _check_internal(f"{where}, stdout", stdout)
-        _check_places(where, inputs, outputs)
-        return Command(name, image, command, inputs, outputs, _defaults(where, definition.get("vars")), stdout, definition)
+        _check_places(where, inputs, outputs, stdout)
+        return Command(name, image, command, inputs, outputs, _defaults(where, fields.get("vars")), stdout, definition)
 
 
 @dataclass(frozen=True)
@@ -121,20 +125,20 @@ class CompositeCommand:
     definition: Mapping[str, Any] = field(compare=False, repr=False)
 
     @staticmethod
-    def _parse(workflow: str, where: str, name: str, definition: Mapping[str, Any]) -> CompositeCommand:
-        if definition.get("image") is not None:
+    def _parse(where: str, name: str, fields: Mapping[str, Any], definition: Mapping[str, Any]) -> CompositeCommand:
+        if fields.get("image") is not None:
             raise InvalidInput(where, "it has both image and steps", "a Command has one or the other")
-        inner = definition["steps"]
+        inner = fields["steps"]
         if not isinstance(inner, list | tuple) or not inner:
-            raise InvalidInput(where, f"steps is {inner!r}", "give a list of Steps")
+            raise InvalidInput(where, f"steps is {shown(inner)}", "give a list of Steps")
         steps = tuple(Step._parse(where, step, key=check_local_name) for step in inner)
         names = [step.name for step in steps]
-        for each in names:
-            if names.count(each) > 1:
-                raise InvalidInput(where, f"two inner Steps are named {each!r}", "give each a name of its own")
-        inputs = _names(where, "inputs", definition.get("inputs"))
-        outputs = _names(where, "outputs", definition.get("outputs"))
-        return CompositeCommand(name, inputs, outputs, _defaults(where, definition.get("vars")), steps, definition)
+        if len(set(names)) < len(names):
+            twice = next(name for index, name in enumerate(names) if name in names[:index])
+            raise InvalidInput(where, f"two inner Steps are named {twice!r}", "give each a name of its own")
+        inputs = _names(where, "inputs", fields.get("inputs"))
+        outputs = _names(where, "outputs", fields.get("outputs"))
+        return CompositeCommand(name, inputs, outputs, _defaults(where, fields.get("vars")), steps, definition)
 
 
 AnyCommand: TypeAlias = "Command | CompositeCommand"
@@ -161,27 +165,29 @@ class Step:
 
     @staticmethod
     def _parse(outer: str, given: object, key: Any) -> Step:
-        definition, name = _definition(outer, "Step", given, _STEP_FIELDS)
+        fields, name, definition = _definition(outer, "Step", given, _STEP_FIELDS)
         where = f"{outer}, Step {name!r}"
-        command = definition.get("command")
+        command = fields.get("command")
         if not isinstance(command, str) or not command:
-            raise InvalidInput(where, f"command is {command!r}", "give the name of a Command")
-        inputs = _texts(where, "inputs", definition.get("inputs"))
-        outputs = _texts(where, "outputs", definition.get("outputs"))
+            raise InvalidInput(where, f"command is {shown(command)}", "give the name of a Command")
+        inputs = _texts(where, "inputs", fields.get("inputs"))
+        outputs = _texts(where, "outputs", fields.get("outputs"))
         for kind, keys in (("input", inputs), ("output", outputs)):
             for each, storage_key in keys.items():
                 key(f"{where}, {kind} {each!r}", storage_key)
         values: dict[str, Value | tuple[Value, ...]] = {}
-        for var, value in _mapping(where, "vars", definition.get("vars")).items():
+        for var, value in _mapping(where, "vars", fields.get("vars")).items():
             place = f"{where}, var {var!r}"
             values[var] = (
                 tuple(_value(place, one) for one in value) if isinstance(value, list | tuple) else _value(place, value)
             )
-        timeout = definition.get("timeout")
+        timeout = fields.get("timeout")
         if timeout is None:
             timeout = DEFAULT_TIMEOUT
-        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-            raise InvalidInput(where, f"timeout is {timeout!r}", "give a number of seconds above 0")
+        elif isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT:
+            raise InvalidInput(
+                where, f"timeout is {shown(timeout)}", f"give a number of seconds above 0, at most {MAX_TIMEOUT:g}"
+            )
         return Step(name, command, inputs, outputs, values, float(timeout), definition)
 
 
@@ -251,7 +257,7 @@ class Event:
 def check_name(where: str, name: object, kind: str) -> str:
     """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't print."""
     if not isinstance(name, str):
-        raise InvalidInput(where, f"the name of a {kind} is {name!r}", "give a string")
+        raise InvalidInput(where, f"the name of a {kind} is {shown(name)}", "give a string")
     _check_path(f"{where}, {kind} {name!r}", name)
     return name
 
@@ -272,7 +278,10 @@ def check_key(where: str, key: str) -> None:
     if colon:
         if not bucket:
             raise InvalidInput(place, "the bucket before ':' is empty", "write bucket:path/to/file")
+        _check_path(f"{place}, bucket {bucket!r}", bucket)
         _check_path(place, path)
+    if any(part.startswith(OWN) for half in (bucket, path) for part in half.split("/")):
+        raise InvalidInput(place, f"a part of it begins with {OWN!r}", "names like that are the engine's own: choose another")
 
 
 def check_key_template(where: str, key: str) -> None:
@@ -310,8 +319,7 @@ def check_properties(workflow: str, given: object) -> dict[str, Any]:
     where = f"workflow {workflow!r}"
     properties = dict(_mapping(where, "properties", given))
     properties.setdefault("owner", workflow.partition("_")[0])
-    _check_json(where, "properties", properties)
-    return properties
+    return _json(where, "properties", properties)
 
 
 def render_value(value: Value) -> str:
@@ -338,7 +346,7 @@ def _check_path(place: str, path: str) -> None:
 
 def _check_internal(where: str, path: object) -> None:
     if not isinstance(path, str):
-        raise InvalidInput(where, f"the internal path is {path!r}", "give a string")
+        raise InvalidInput(where, f"the internal path is {shown(path)}", "give a string")
     place = f"{where}, internal path {path!r}"
     if "{{" in path:  # looked at again when the vars are filled in
         check_text(place, path)
@@ -346,7 +354,7 @@ def _check_internal(where: str, path: object) -> None:
     if not path.startswith("/"):
         raise InvalidInput(place, "it is not absolute", "begin it with '/'")
     _check_path(place, path[1:].lstrip("/"))
-    if any(path == top or path.startswith(top + "/") for top in _SYSTEM_DIRECTORIES):
+    if any(_inside(_plain(path), top) for top in _SYSTEM_DIRECTORIES):
         raise InvalidInput(place, "it lies in a directory of the system", "choose another, as /out/result")
 
 
@@ -356,47 +364,65 @@ def check_internal_path(where: str, path: str) -> None:
         _check_internal(where, path)
 
 
-def _check_places(where: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+def _check_places(where: str, inputs: Mapping[str, str], outputs: Mapping[str, str], stdout: str | None = None) -> None:
+    """Internal paths that can't be together: an input's and another's, or anything at or below the file of `stdout`."""
     taken: dict[str, str] = {}
     for kind, paths in (("input", inputs), ("output", outputs)):
         for key, path in paths.items():
             if path in (*CAPTURES, LOG):
                 continue
-            other = taken.get(path.rstrip("/"))
+            plain = _plain(path)
+            other = taken.get(plain)
             if other is not None and not (kind == "output" and other.startswith("output")):
                 raise InvalidInput(where, f"{other} and {kind} {key!r} have one internal path {path!r}", "give each its own")
-            taken[path.rstrip("/")] = f"{kind} {key!r}"
+            taken[plain] = f"{kind} {key!r}"
+            same_file = kind == "output" and stdout is not None and plain == _plain(stdout) and not path.endswith("/")
+            if stdout is not None and _inside(plain, _plain(stdout)) and not same_file:
+                raise InvalidInput(where, f"stdout is {stdout!r}, and {kind} {key!r} is {path!r}", "give stdout another path")
+    if stdout is not None and stdout.endswith("/"):
+        raise InvalidInput(where, f"stdout is {stdout!r}, a directory", "give the path of a file")
 
 
-def _definition(outer: str, kind: str, given: object, fields: frozenset[str]) -> tuple[dict[str, Any], str]:
+def _plain(path: str) -> str:
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def _inside(path: str, top: str) -> bool:
+    return path == top or path.startswith(top + "/")
+
+
+def _definition(outer: str, kind: str, given: object, known: frozenset[str]) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """The fields of a Command or Step, its name, and its JSON: a copy that later changes of what was given don't reach."""
     if not isinstance(given, Mapping):
-        raise InvalidInput(outer, f"a {kind} is {given!r:.80}", "give a dictionary")
+        raise InvalidInput(outer, f"a {kind} is {shown(given)}", "give a dictionary")
     name = check_name(outer, given.get("name"), kind)
     where = f"{outer}, {kind} {name!r}"
-    definition = dict(given)
-    _check_json(where, "definition", definition)
-    for unknown in set(definition) - fields:
-        logger.warning("%s: the field %r means nothing here; %s", where, unknown, nearest(unknown, fields))
-    return definition, name
+    fields = dict(given)
+    definition = _json(where, "definition", fields)
+    for unknown in fields.keys() - known:
+        logger.warning("%s: the field %r means nothing here; %s", where, unknown, nearest(unknown, known))
+    return fields, name, definition
 
 
-def _check_json(where: str, what: str, given: Mapping[str, Any]) -> None:
+def _json(where: str, what: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` as it comes back from JSON."""
     try:
-        json.dumps(given, allow_nan=False).encode()
+        copy: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             where, f"the {what} can't be written as JSON ({error})", "use text, numbers, lists, dictionaries"
         ) from None
+    return copy
 
 
 def _mapping(where: str, what: str, given: object) -> Mapping[str, Any]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise InvalidInput(where, f"{what} is {given!r:.80}", "give a dictionary")
+        raise InvalidInput(where, f"{what} is {shown(given)}", "give a dictionary")
     for key in given:
         if not isinstance(key, str) or not key:
-            raise InvalidInput(where, f"{what} has the key {key!r}", "use text that isn't empty")
+            raise InvalidInput(where, f"{what} has the key {shown(key)}", "use text that isn't empty")
         check_text(f"{where}, {what}", key)
     return dict(given)
 
@@ -405,7 +431,7 @@ def _texts(where: str, what: str, given: object) -> dict[str, str]:
     texts = _mapping(where, what, given)
     for key, text in texts.items():
         if not isinstance(text, str):
-            raise InvalidInput(where, f"{what} {key!r} is {text!r}", "give a string")
+            raise InvalidInput(where, f"{what} {key!r} is {shown(text)}", "give a string")
     return dict(texts)
 
 
@@ -413,11 +439,11 @@ def _names(where: str, what: str, given: object) -> tuple[str, ...]:
     if given is None:
         return ()
     if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name for name in given):
-        raise InvalidInput(where, f"{what} is {given!r:.80}", "a composite Command takes a list of names")
+        raise InvalidInput(where, f"{what} is {shown(given)}", "a composite Command takes a list of names")
     for name in given:
         check_text(f"{where}, {what}", name)
     if len(set(given)) < len(given):
-        raise InvalidInput(where, f"{what} has a name twice: {list(given)!r:.80}", "name each once")
+        raise InvalidInput(where, f"{what} has a name twice: {shown(list(given))}", "name each once")
     return tuple(given)
 
 
@@ -433,7 +459,7 @@ def _value(where: str, given: object) -> Value:
         return given
     if isinstance(given, bool | int | float):
         return given
-    raise InvalidInput(where, f"the value is {given!r:.80}", "give text, a number or a boolean")
+    raise InvalidInput(where, f"the value is {shown(given)}", "give text, a number or a boolean")
 
 
 _COMMAND_FIELDS = frozenset({"name", "image", "command", "inputs", "outputs", "vars", "stdout", "steps"})

@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import time
+import weakref
 from pathlib import Path
 
 from gaia_local.errors import RootInUse, StorageError
@@ -32,6 +34,10 @@ def owner(root: Path) -> int | None:
         os.close(descriptor)
 
 
+_TRIES, _PAUSE = 10, 0.01
+"""An `owner` that asks at the same moment holds the lock for an instant: that isn't a refusal."""
+
+
 class Ownership:
     """The lock on a root, from its making to `release`."""
 
@@ -49,32 +55,43 @@ class Ownership:
         except BaseException:
             os.close(self._descriptor)
             raise
-        # A forked child shares the lock: without this it would keep it when its parent is gone.
-        self._pid = os.getpid()
-        os.register_at_fork(after_in_child=self._forget)
+        _held.add(self)
 
     def _lock(self, root: Path) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RootInUse(
-                f"root {root} is in use by process {_pid(self._descriptor)}, which may change it; this one may only read: "
-                "status, workflows, logs, events. End the other, or give another root"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise RootInUse(
+                        f"root {root} is in use by process {_pid(self._descriptor)}, which may change it; this one may only "
+                        "read: status, workflows, logs, events. End the other, or give another root"
+                    ) from None
+            time.sleep(_PAUSE)
+        # The end of the line says where the pid ends while a longer one of before is still behind it.
+        length = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(self._descriptor, length)
 
     def release(self) -> None:
         """Let go of the root. Idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
+        _held.discard(self)
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _forget(self) -> None:
-        if self._descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = -1
+
+_held: weakref.WeakSet[Ownership] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    """A forked child shares the locks: without this it would keep them when its parent is gone."""
+    for each in list(_held):
+        with contextlib.suppress(OSError):
+            each.release()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _path(root: Path) -> str:
@@ -82,5 +99,5 @@ def _path(root: Path) -> str:
 
 
 def _pid(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    text = os.pread(descriptor, 32, 0).decode(errors="replace").partition("\n")[0]
     return int(text) if text.isdigit() else None

@@ -6,11 +6,12 @@ import time
 
 from gaia_local.database import Database, Datum
 from gaia_local.model import DataState, Event, TaskState, WorkflowState
+from gaia_local.process_runtime import RECORD, end_leftover
 from gaia_local.storage import Storage
 
 
 def recover(database: Database, storage: Storage) -> None:
-    """Tasks that were running become `interrupted`, their workflows `halted`, and their staging goes.
+    """Tasks that were running become `interrupted`, their workflows `halted`; their processes and their staging go.
 
     Their outputs may be stored in part, without a record of it: they are marked as not counting.
     """
@@ -35,4 +36,6 @@ def recover(database: Database, storage: Storage) -> None:
             database.add_events(
                 [Event("flow-halted", name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"})]
             )
+    for directory in storage.left_staging():
+        end_leftover(directory / RECORD)
     storage.sweep()

@@ -7,6 +7,7 @@ A runtime runs in the thread that calls it and starts none itself. Whoever wants
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gaia_local.model import Task
+
+logger = logging.getLogger("gaia_local")
 
 BY_REQUEST = "terminated-by-request"
 BY_TIMEOUT = "terminated-by-timeout"
@@ -53,7 +56,8 @@ class Cancellation:
     def stopping(self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float) -> Iterator[None]:
         """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace is over.
 
-        Both may be called when the run has just ended by itself and must bear that.
+        Both may be called when the run has just ended by itself and must bear that. An error of theirs is logged: it
+        must not keep whoever cancels from going on.
         """
         orders: list[Callable[[], None]] = []
         inside = True
@@ -63,11 +67,17 @@ class Cancellation:
                 if not inside:
                     return
                 orders.append(self._later(self._grace, kill_if_inside))
-            terminate()
+            attempt(terminate)
 
         def kill_if_inside() -> None:
             if inside:
-                kill()
+                attempt(kill)
+
+        def attempt(function: Callable[[], None]) -> None:
+            try:
+                function()
+            except Exception:
+                logger.exception("a run could not be stopped")
 
         with self._lock:
             self._stop = stop
@@ -129,6 +139,10 @@ class Runtime(Protocol):
 
     def check(self, images: Collection[str]) -> None:
         """Raise `EngineUnavailable` when nothing can be run now. Called before Steps of these `images` start."""
+
+    def image_id(self, image: str) -> str | None:
+        """Which image this name means now; None where that is unknown or means nothing."""
+        ...
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command to its end and return how it ended.

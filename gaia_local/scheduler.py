@@ -17,11 +17,11 @@ import collections
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from gaia_local.database import Database
+from gaia_local.database import Attempt, Database, Datum
 from gaia_local.errors import Closed, DatabaseError, InvalidInput, StorageError, WorkflowExists, nearest
 from gaia_local.executor import Executor
 from gaia_local.flow import KeyNode
@@ -33,6 +33,8 @@ from gaia_local.workflow import Workflow
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
+Seen: TypeAlias = "tuple[KeyNode, Datum | None, str | None, str | None]"
+"""A key, what was recorded of it, and the quick fingerprint and (where that differs) the digest of what lies there."""
 
 _WRITTEN_AT_ONCE = frozenset({"step-start", "execution-start"})
 """Events that a reader in another process is to see as they happen; others are written with the Task's end."""
@@ -66,6 +68,24 @@ class Scheduler:
         with self._lock:
             workflow = self._find(name)
             return None if workflow is None else look(workflow)
+
+    def plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
+        """What would run after `change`, without changing anything: `step` and `reason`."""
+        with self._lock:
+            self._keep(self._get(name))
+            images = self._get(name).images()
+            row = self._database.workflow(name)
+            assert row is not None
+            scratch = Workflow.load(name, row, self._database, self._storage)
+        return planned(scratch, self._storage, change, {image: self._runtime.image_id(image) for image in images})
+
+    def attempts(self, name: str, step: str) -> list[Attempt]:
+        """All Tasks of a Step, oldest first."""
+        with self._lock:
+            workflow = self._find(name)
+            if workflow is not None:
+                self._keep(workflow)
+            return self._database.attempts(name, step)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The recorded events, oldest first."""
@@ -103,9 +123,17 @@ class Scheduler:
     def run(self, name: str) -> None:
         """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""
         with self._lock:
-            if self._get(name).state is WorkflowState.RUNNING:
+            workflow = self._get(name)
+            if workflow.state is WorkflowState.RUNNING:
                 return
+            images = workflow.images()
         self._look_at_files(name)
+        identities = {image: self._runtime.image_id(image) for image in images}
+        if any(identities.values()):
+            with self._deciding():
+                workflow = self._get(name)
+                workflow.images_are(identities)
+                self._keep(workflow)
         self._go(name, retry=True)
 
     def halt(self, name: str) -> None:
@@ -233,31 +261,65 @@ class Scheduler:
         self._go(name)
 
     def _look_at_files(self, name: str, unless_done: bool = False) -> None:
-        """Compare the files of a workflow with what is recorded: stat first, outside the lock; contents where that differs."""
+        """Compare the files of a workflow with what is recorded."""
         with self._lock:
             workflow = self._find(name)
             if workflow is None or (unless_done and name in self._looked_at):
                 return
             self._looked_at.add(name)
-            recorded = [(key, workflow.data.get(key.key)) for key in workflow.flow.keys.values()]
-            recorded_quick = [None if datum is None else datum.quick for _, datum in recorded]
-        seen: list[tuple[KeyNode, Any, str | None, str | None]] = []
-        for (key, datum), before in zip(recorded, recorded_quick, strict=True):
-            quick = self._storage.look(key.key, key.path)
-            if quick == before and (datum is not None or quick is None):
-                continue
-            digest = None
-            if datum is not None and quick is not None:
-                now = self._storage.fingerprint(key.key, key.path)
-                quick, digest = (None, None) if now is None else (now.quick, now.digest)
-            seen.append((key, datum, quick, digest))
-        with self._deciding():
-            if self._workflows.get(name) is not workflow:
-                return
-            for key, datum, quick, digest in seen:
-                if workflow.flow.keys.get(key.key) is key and workflow.data.get(key.key) is datum:
-                    workflow.observe(key, quick, digest)
-            self._keep(workflow)
+            keys = list(workflow.flow.keys.values())
+        self._look_at(workflow, keys)
+
+    def _look_at(self, workflow: Workflow, keys: Iterable[KeyNode]) -> bool:
+        """Look at the files of keys: a stat first, outside the lock; contents where that differs. True for any news.
+
+        NOTE: what was recorded meanwhile (a Task's end) may be newer than the look, or older: such keys are looked at
+        once more.
+        """
+        any_news = False
+        while keys:
+            with self._lock:
+                recorded = recorded_of(workflow, keys)
+            seen = see(self._storage, recorded)
+            if not seen:
+                break
+            again = []
+            with self._deciding():
+                if self._workflows.get(workflow.name) is not workflow:
+                    break
+                for key, datum, quick, digest in seen:
+                    if workflow.flow.keys.get(key.key) is not key:
+                        continue
+                    if workflow.ledger.data.get(key.key) is datum:
+                        any_news |= workflow.freshness.observe(key, quick, digest)
+                    else:
+                        again.append(key)
+                self._keep(workflow)
+            keys = again
+        return any_news
+
+    def files_changed(self, paths: Collection[str] | None) -> None:
+        """Files changed (None: who knows which). Runs in the watcher's thread; what became possible is started."""
+        with self._lock:
+            workflows = [self._workflows[name] for name in self._looked_at if name in self._workflows]
+            touched: list[tuple[Workflow, list[KeyNode]]] = []
+            for workflow in workflows:
+                keys = workflow.flow.keys
+                if paths is None:
+                    touched.append((workflow, list(keys.values())))
+                else:
+                    found = {key.key: key for path in paths for key in workflow.flow.overlapping(path)}
+                    touched.append((workflow, list(found.values())))
+        for workflow, nodes in touched:
+            try:
+                if self._look_at(workflow, nodes):
+                    with self._deciding():
+                        if self._workflows.get(workflow.name) is workflow and not self._closed:
+                            workflow.start()
+                            workflow.conclude()
+                            self._keep(workflow)
+            except (DatabaseError, OSError) as error:
+                logger.error("workflow %r: a changed file could not be taken in: %s", workflow.name, error)
 
     def _quiet(self, name: str | None) -> bool:
         if name is None:
@@ -299,3 +361,35 @@ class Scheduler:
         workflow.submits, workflow.cancels = [], []
         if workflow.state is not WorkflowState.RUNNING:
             self._changed.notify_all()
+
+
+def recorded_of(workflow: Workflow, keys: Iterable[KeyNode]) -> list[tuple[KeyNode, Datum | None, str | None]]:
+    """Each key with its record and, as it is now, the recorded quick fingerprint."""
+    data = workflow.ledger.data
+    return [(key, datum, None if datum is None else datum.quick) for key in keys for datum in (data.get(key.key),)]
+
+
+def see(storage: Storage, recorded: Iterable[tuple[KeyNode, Datum | None, str | None]]) -> list[Seen]:
+    """Look at files, a stat first, contents where that differs; those that are as recorded are left out."""
+    seen: list[Seen] = []
+    for key, datum, before in recorded:
+        quick = storage.look(key.key, key.path)
+        if quick == before and (datum is not None or quick is None):
+            continue
+        digest = None
+        if datum is not None and quick is not None:
+            now = storage.fingerprint(key.key, key.path)
+            quick, digest = (None, None) if now is None else (now.quick, now.digest)
+        seen.append((key, datum, quick, digest))
+    return seen
+
+
+def planned(
+    scratch: Workflow, storage: Storage, change: Callable[[Workflow], None], images: Mapping[str, str | None]
+) -> list[dict[str, str]]:
+    """What would run after `change`, worked out on a Workflow made for it."""
+    for key, _, quick, digest in see(storage, recorded_of(scratch, list(scratch.flow.keys.values()))):
+        scratch.freshness.observe(key, quick, digest)
+    change(scratch)
+    scratch.images_are(images)
+    return scratch.plan()

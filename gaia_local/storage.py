@@ -8,8 +8,9 @@ Invariant: nothing but `Storage.publish` writes into the store, and it only rena
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +18,9 @@ from pathlib import Path
 from gaia_local import files
 from gaia_local.errors import StorageError
 from gaia_local.model import CAPTURES, LOG, Fingerprint, Task
+from gaia_local.staging import Staging
 
-
-@dataclass(frozen=True)
-class Staging:
-    """One Task's private directory; `tree` mirrors the file system that its program sees."""
-
-    top: Path
-    tree: Path
-    work: Path
-    log: Path
-
-    def local(self, internal: str) -> Path:
-        """Where an internal path lies in the tree."""
-        return self.tree / internal.strip("/")
+logger = logging.getLogger("gaia_local")
 
 
 @dataclass(frozen=True)
@@ -41,6 +31,18 @@ class Output:
     source: str
     target: str
     fingerprint: Fingerprint
+
+
+@dataclass
+class _Made:
+    """An output on its way into the store."""
+
+    key: str
+    source: Path
+    target: str
+    kept: bool
+    """It must stay where it is: it lies behind a link, or is read again."""
+    aside: str = ""
 
 
 class Storage:
@@ -54,8 +56,12 @@ class Storage:
 
     def create(self) -> None:
         """Make the layout, for the owner only."""
-        for directory in (self.root, Path(self._store), self._staging, self.root / "logs"):
+        for directory in (self.root, self._staging, self.root / "logs", *self.tops()):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def tops(self) -> list[Path]:
+        """The directories that hold all keys of all workflows."""
+        return [Path(self._store), *map(Path, self._buckets.values())]
 
     def path(self, workflow: str, key: str) -> str:
         """The absolute path of a storage key, without a trailing slash: the identity of what the key names."""
@@ -64,7 +70,7 @@ class Storage:
             return f"{self._store}/{workflow}/{_normal(key)}"
         mapped = self._buckets.get(bucket)
         if mapped is not None:
-            return f"{mapped}/{_normal(rest)}"
+            return os.path.join(mapped, _normal(rest))
         return f"{self._store}/{workflow}/{_normal(bucket)}/{_normal(rest)}"
 
     def log(self, workflow: str, task: str) -> Path:
@@ -95,22 +101,23 @@ class Storage:
         staging.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (top, staging.tree, staging.work):
             directory.mkdir(mode=0o700)
-        # Parents first, so that an input below another input's directory lands in that copy.
-        for key, internal in sorted(task.inputs, key=lambda pair: pair[1].count("/")):
+        # Parents first, so that an input below another input's directory lands in that copy, and outputs in each other.
+        inputs = sorted(((staging.local(internal), key) for key, internal in task.inputs), key=lambda each: len(each[0].parts))
+        for target, key in inputs:
             if key in copied:
-                target = staging.local(internal)
-                target.parent.mkdir(parents=True, exist_ok=True)
+                staging.make_parent(target, f"input {key!r}")
                 files.remove(str(target))
                 self._copy_in(task, key, str(target))
-        for key, internal in task.outputs:
-            if internal in (*CAPTURES, LOG):
-                continue
-            place = staging.local(internal)
-            if not any(place in staging.local(inner).parents for _, inner in task.inputs):
+        above_inputs = {parent for target, _ in inputs for parent in target.parents}
+        made = [(staging.local(internal), key, internal) for key, internal in task.outputs if internal not in (*CAPTURES, LOG)]
+        for place, key, internal in sorted(made, key=lambda each: len(each[0].parts)):
+            staging.make_parent(place, f"output {key!r}")
+            if place not in above_inputs:
                 files.remove(str(place))
-            (place if _wants_directory(key, internal) else place.parent).mkdir(parents=True, exist_ok=True)
+            if _wants_directory(key, internal):
+                place.mkdir(exist_ok=True)
         if task.stdout is not None:
-            staging.local(task.stdout).parent.mkdir(parents=True, exist_ok=True)
+            staging.make_parent(staging.local(task.stdout), "stdout")
         return staging
 
     def source(self, task: Task, key: str) -> str:
@@ -135,28 +142,31 @@ class Storage:
         """Bring outputs into a state in which they can be published by renames alone.
 
         `pairs` of key and internal path say which; `captures` has the file for each special internal path (``>``,
-        ``>>`` …). Raises `StorageError` for one that can't be stored. Call `missing` first.
+        ``>>`` …). Raises `StorageError` for one that can't be stored, with all files still where they were. Call
+        `missing` first.
         """
-        wanted = [(key, internal, captures.get(internal) or staging.local(internal)) for key, internal in pairs]
-        # The innermost first, and by copy where another output still needs the file.
-        wanted.sort(key=lambda each: len(each[2].parts), reverse=True)
-        outputs = []
-        for index, (key, internal, place) in enumerate(wanted):
-            shared = any(other == place or other in place.parents for _, _, other in wanted[index + 1 :])
-            source = self._resolved(staging, internal, place)
-            files.settle(str(source))
+        made: list[_Made] = []
+        for key, internal in pairs:
+            captured = captures.get(internal)
+            source, link = (captured, None) if captured is not None else staging.find(internal)
             target = self.path(task.workflow, key)
             self._check_target(task.workflow, key, target)
-            aside = self._aside(task, index, target)
-            if shared or source != place or internal in CAPTURES or not _one_file_system(str(source), aside):
-                files.copy(str(source), aside, follow=False)
+            files.settle(str(source))
+            made.append(_Made(key, source, target, kept=internal in CAPTURES or link is not None))
+        # The innermost first, and by copy where another output still needs the file.
+        made.sort(key=lambda each: (len(each.source.parts), each.kept), reverse=True)
+        needed = Counter(each.source for each in made)
+        for index, each in enumerate(made):
+            needed[each.source] -= 1
+            each.aside = self._aside(task, index, each.target)
+            shared = any(needed[place] for place in (each.source, *each.source.parents))
+            if each.kept or shared or not _one_file_system(str(each.source), each.aside):
+                files.copy(str(each.source), each.aside, follow=False)
             else:
-                source.rename(aside)
-            fingerprint = files.fingerprint(aside, flush=True)
-            if fingerprint is None:
-                raise StorageError(f"output {key!r} vanished while it was stored")
-            outputs.append(Output(key, aside, target, fingerprint))
-        return outputs[::-1]
+                each.source.rename(each.aside)
+        made.sort(key=lambda each: each.target.count("/"))
+        _nest(made)
+        return [Output(each.key, each.aside, each.target, _flushed(each.key, each.aside)) for each in made]
 
     def missing(self, task: Task, staging: Staging) -> list[str]:
         """What the program was to make and did not, as sentences."""
@@ -164,12 +174,13 @@ class Storage:
         for key, internal in task.outputs:
             if internal in (*CAPTURES, LOG):
                 continue
-            place = staging.local(internal)
+            place, link = staging.find(internal)
             if not os.path.lexists(place):
-                problems.append(f"output {key!r} was not made: there is nothing at {internal}")
+                there = "nothing" if link is None else f"a link to {link}, where the Task made nothing,"
+                problems.append(f"output {key!r} was not made: there is {there} at {internal}")
             elif _wants_directory(key, internal) and not place.is_dir():
                 problems.append(f"output {key!r} was not made: {internal} is no directory")
-            elif not _wants_directory(key, internal) and place.is_dir() and not place.is_symlink():
+            elif not _wants_directory(key, internal) and place.is_dir():
                 problems.append(
                     f"output {key!r} was not made: {internal} is a directory; end key and path with '/' to store one"
                 )
@@ -178,27 +189,33 @@ class Storage:
     def publish(self, outputs: Iterable[Output]) -> None:
         """Move prepared outputs into the store, each by one rename; what lay there is moved away."""
         for output in outputs:
+            old = output.source + ".old" if os.path.isdir(output.target) or os.path.isdir(output.source) else None
             try:
                 os.makedirs(os.path.dirname(output.target), mode=0o777, exist_ok=True)
-                if output.fingerprint.quick.startswith("d:") or os.path.isdir(output.target):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.rename(output.target, output.source + ".old")
+                if old is not None and os.path.lexists(output.target):
+                    os.rename(output.target, old)
                 os.rename(output.source, output.target)
             except OSError as error:
+                if old is not None and os.path.lexists(old) and not os.path.lexists(output.target):
+                    os.rename(old, output.target)
                 raise StorageError(f"output {output.key!r} can't be stored at {output.target}: {error.strerror}") from error
 
     def discard(self, task_id: str) -> None:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
-        files.remove(str(self._staging / task_id))
+        _clear(str(self._staging / task_id))
         for mapped in self._buckets.values():
-            files.remove(f"{mapped}/{files.OWN}/{task_id}")
+            _clear(f"{mapped}/{files.OWN}/{task_id}")
+
+    def left_staging(self) -> list[Path]:
+        """The private directories of Tasks."""
+        return list(self._staging.iterdir()) if self._staging.is_dir() else []
 
     def sweep(self) -> None:
         """Remove what dead Tasks left in the staging area."""
         for directory in (self._staging, *(Path(mapped) / files.OWN for mapped in self._buckets.values())):
             if directory.is_dir():
                 for entry in directory.iterdir():
-                    files.remove(str(entry))
+                    _clear(str(entry))
 
     def delete(self, workflow: str, data: bool) -> None:
         """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket)."""
@@ -209,22 +226,12 @@ class Storage:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _tops(self, workflow: str) -> tuple[str, ...]:
-        return (f"{self._store}/{workflow}", *self._buckets.values())
-
-    def _resolved(self, staging: Staging, internal: str, place: Path) -> Path:
-        """What an output that is a link stands for, where that lies in the Task's own tree."""
-        if not place.is_symlink():
-            return place
-        link = os.readlink(place)
-        inner = staging.local(link) if link.startswith("/") else place.parent / link
-        real = os.path.realpath(inner)
-        if not _inside(real, (os.path.realpath(staging.tree),)) or not os.path.exists(real):
-            raise StorageError(f"{internal} is a link to {link}, which leads out of the Task's outputs; make a file instead")
-        return Path(real)
+        return (os.path.realpath(f"{self._store}/{workflow}"), *self._buckets.values())
 
     def _check_target(self, workflow: str, key: str, target: str) -> None:
         parent = os.path.dirname(target)
-        if not _inside(os.path.realpath(parent), self._tops(workflow)):
+        real = os.path.realpath(parent)
+        if real != parent and not _inside(real, self._tops(workflow)):
             raise StorageError(f"output {key!r} can't be stored: {parent} is a link that leads out of the store")
 
     def _aside(self, task: Task, index: int, target: str) -> str:
@@ -245,12 +252,44 @@ def _normal(path: str) -> str:
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
+def _nest(made: list[_Made]) -> None:
+    """Outputs whose keys lie below another's, as a log in a directory output, become part of that one too."""
+    directories = {each.target: each for each in made if os.path.isdir(each.aside)}
+    for each in made:
+        parent = os.path.dirname(each.target)
+        while len(parent) > 1:
+            outer = directories.get(parent)
+            relative = each.target[len(parent) + 1 :]
+            if outer is not None and each.source != outer.source / relative:
+                place = f"{outer.aside}/{relative}"
+                if os.path.realpath(os.path.dirname(place)) != os.path.dirname(place):
+                    raise StorageError(f"output {each.key!r} can't be stored: output {outer.key!r} has a link in its way")
+                Path(place).parent.mkdir(parents=True, exist_ok=True)
+                files.remove(place)
+                files.copy(each.aside, place, follow=False)
+            parent = os.path.dirname(parent)
+
+
+def _flushed(key: str, aside: str) -> Fingerprint:
+    fingerprint = files.fingerprint(aside, flush=True)
+    if fingerprint is None:
+        raise StorageError(f"output {key!r} vanished while it was stored")
+    return fingerprint
+
+
+def _clear(path: str) -> None:
+    try:
+        files.remove(path)
+    except OSError as error:  # as when a container left files of another user: they harm nobody
+        logger.warning("%s can't be removed: %s", path, error)
+
+
 def _wants_directory(key: str, internal: str) -> bool:
     return key.endswith("/") or internal.endswith("/")
 
 
 def _inside(path: str, tops: Iterable[str]) -> bool:
-    return any(path == top or path.startswith(top + "/") for top in tops)
+    return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
 
 
 def _one_file_system(one: str, other: str) -> bool:

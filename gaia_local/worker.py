@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from gaia_local import files
-from gaia_local.errors import GaiaError, StorageError
+from gaia_local.errors import GaiaError, StorageError, told
 from gaia_local.model import CAPTURES, LOG, Event, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
-from gaia_local.storage import Output, Staging, Storage
+from gaia_local.staging import Staging
+from gaia_local.storage import Output, Storage
 
 TAIL_LINES = 100
 _TAIL_BYTES = 100_000
@@ -59,11 +60,11 @@ class Worker:
             report(task, Event(event, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts}))
 
         try:
-            emit("step-start")
+            emit("step-start", reason=task.reason)
             try:
                 outcome = self._run(task, cancellation, emit)
             except (GaiaError, OSError) as error:
-                outcome = Outcome(TaskState.EXCEPTION, message=str(error), exception=type(error).__name__)
+                outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__)
             if cancellation.reason not in (None, BY_TIMEOUT):
                 outcome = Outcome(TaskState.CANCELLED)
             report(task, outcome)
@@ -84,6 +85,8 @@ class Worker:
         )
         began = time.monotonic()
         ended = self._runtime.run(invocation, cancellation, emit)
+        if cancellation.reason not in (None, BY_TIMEOUT):
+            return Outcome(TaskState.CANCELLED)
         outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
         return replace(outcome, inputs=inputs)
 
@@ -110,18 +113,27 @@ class Worker:
         return fingerprint
 
     def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+        def prepare(pairs: Collection[tuple[str, str]], message: str | None) -> list[Output]:
+            captures = dict.fromkeys(CAPTURES, staging.log)
+            if any(internal == LOG for _, internal in pairs):
+                captures[LOG] = _write_log(task, staging, ended.code, message, elapsed)
+            return self._storage.prepare(task, staging, pairs, captures)
+
         problems = [ended.message] if ended.message else []
         if reason == BY_TIMEOUT:
             problems = [f"the timeout of {task.timeout:g} s ended it"]
         elif ended.code == 0:
             problems = self._storage.missing(task, staging)
+        outputs: list[Output] = []
+        if ended.code == 0 and not problems:
+            try:
+                outputs = prepare(task.outputs, None)
+            except StorageError as error:
+                problems = [told(error)]
         failed = bool(problems) or ended.code != 0
         message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
-        logs = tuple(pair for pair in task.outputs if pair[1] == LOG)
-        captures = dict.fromkeys(CAPTURES, staging.log)
-        if logs:
-            captures[LOG] = _write_log(task, staging, ended.code, message, elapsed)
-        outputs = self._storage.prepare(task, staging, logs if failed else task.outputs, captures)
+        if failed:
+            outputs = prepare([pair for pair in task.outputs if pair[1] == LOG], message)
         return Outcome(
             TaskState.ERROR if failed else TaskState.COMPLETE,
             tuple(outputs),
@@ -162,7 +174,7 @@ def _write_log(task: Task, staging: Staging, code: int, message: str | None, ela
         writer.flush()
         ends_line = True
         if staging.log.exists():
-            with staging.log.open("rb") as reader:
+            with staging.log.open("rb", buffering=0) as reader:  # unbuffered: its descriptor is where it says
                 if reader.seek(0, os.SEEK_END):
                     reader.seek(-1, os.SEEK_END)
                     ends_line = reader.read(1) == b"\n"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from gaia_local import files
+from gaia_local import answers, files
 from gaia_local.database import Database
 from gaia_local.model import CAPTURES, LOG, Command, Event, Step, Task, TaskState
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
@@ -45,6 +46,9 @@ class NoRuntime:
 
     def check(self, images: Collection[str]) -> None:
         pass
+
+    def image_id(self, image: str) -> str | None:
+        return None
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         raise AssertionError("nothing runs here")
@@ -109,14 +113,15 @@ class Hands:
         inputs = {}
         for key, _ in task.inputs:
             seen = files.fingerprint(self.storage.path(self.workflow, key))
-            assert seen is not None, f"{step} was started without its input {key}"
-            inputs[key] = seen
+            assert seen is not None or state is TaskState.ERROR, f"{step} ran without its input {key}"
+            if seen is not None:
+                inputs[key] = seen
         outputs = []
         for key, internal in task.outputs:
             if state is TaskState.ERROR and internal != LOG:
                 continue
             self._count += 1
-            made = self._aside / f"made-{self._count}"
+            made = self._aside / uuid.uuid4().hex
             text = content if content is not None else f"{step} made {key} in run {self._count}"
             if (key.endswith("/") or internal.endswith("/")) and internal not in (*CAPTURES, LOG):
                 made.mkdir()
@@ -129,14 +134,14 @@ class Hands:
         code = 0 if state is TaskState.COMPLETE else 1
         report(task, Outcome(state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs))
 
-    def command(self, *definitions: dict[str, object]) -> None:
+    def command(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.command(self.workflow, [Command.parse(self.workflow, each) for each in definitions], {})
 
-    def merge(self, *definitions: dict[str, object]) -> None:
+    def merge(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.merge(self.workflow, [Step.parse(self.workflow, each) for each in definitions], {})
 
     def status(self) -> dict[str, object]:
-        found = self.scheduler.view(self.workflow, lambda workflow: workflow.status(debug=True))
+        found = self.scheduler.view(self.workflow, lambda workflow: answers.status(workflow, debug=True))
         assert found is not None
         return found
 

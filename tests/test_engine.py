@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,14 +143,15 @@ def test_a_second_process_reads_and_is_refused_the_rest(tmp_path: Path) -> None:
         assert gaia.progress("w") == {"state": "running", "steps": 2, "done": 1, "running": 1, "failed": 0, "waiting": 0}
         assert gaia.logs("w", "b") == "up\n"
         assert [event["task"] for event in gaia.events("w") if event["event"] == "step-start"] == ["a", "b"]
-        for change in (
+        changes: list[Callable[[], object]] = [
             lambda: gaia.halt("w"),
             lambda: gaia.run("w"),
             lambda: gaia.expire("w", ["a"]),
             lambda: gaia.upload("v", {}, COMMANDS, []),
             lambda: gaia.merge("w", steps(tmp_path)),
             lambda: gaia.delete("w"),
-        ):
+        ]
+        for change in changes:
             with pytest.raises(GaiaError, match=f"process {process.pid}"):
                 change()
         os.close(writer)

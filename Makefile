@@ -1,0 +1,53 @@
+# Everything here works with make and Python 3.10+ alone; `make help` says what there is.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint check format clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## Make the virtual environment .venv with the package and what its tests need
+
+demo: $(INSTALLED) ## Run the demo workflow and show its results
+	@$(VENV)/bin/gaia-local demo
+
+test: $(INSTALLED) ## Run the whole test suite (ARGS="-k name" for a part of it)
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check format, style and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+check: lint ## Check format, style, types and layers, then run the tests
+	@$(PY) -m pytest -q tests/test_layers.py
+	@$(PY) -m pytest $(ARGS)
+
+format: $(INSTALLED) ## Format the code and mend what can be mended by itself
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+clean: ## Remove the virtual environment and all caches (never gaia-data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find gaia_local tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Made anew when pyproject.toml changes: what is installed is then always what is declared.
+$(INSTALLED): pyproject.toml
+	@python=; for name in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10 python}; do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make: found no Python 3.10 or newer; install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2> /dev/null; then \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "make: $$python can't make virtual environments: its ensurepip is missing." >&2; \
+	  echo "      Debian, Ubuntu: apt-get install python3-venv (or python$$version-venv)" >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version); this takes a minute the first time."; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

@@ -1,0 +1,202 @@
+"""How a Task's files get into its container and out of it.
+
+A bind-mounted file can't be renamed over; what lies in a mounted directory can. So where the parent of an input or
+output is absent or empty in the image, the tree's directory is mounted there. Elsewhere an input, or an output
+directory, is mounted itself, and an output file is copied out when the program has ended.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import posixpath
+import shutil
+import tarfile
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from gaia_local.docker_engine import PIECE, Engine, Refusal, good, url, writing
+from gaia_local.errors import RuntimeFailure
+from gaia_local.model import CAPTURES, LOG
+from gaia_local.runtime import Invocation
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_GO_DIRECTORY = 1 << 31
+_STATUS = "X-Docker-Container-Path-Stat"
+
+logger = logging.getLogger("gaia_local")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the files of one Task get in and out: internal path → host path of each mount, and what is copied out."""
+
+    writable: Mapping[str, Path]
+    read_only: Mapping[str, Path]
+    copied_out: tuple[str, ...]
+
+
+class ContainerFiles:
+    """Looks into images and containers of one engine. Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._mountable: defaultdict[str, dict[str, bool]] = defaultdict(dict)
+
+    def plan(
+        self, invocation: Invocation, mounts_inputs: bool, image: str, labels: Mapping[str, str], stop: Callable[[], bool]
+    ) -> Plan:
+        """What to mount and what to copy out; `labels` are put on the container that serves to look into the image."""
+        task, tree = invocation.task, invocation.tree.absolute()
+        read_only = {_normal(path): source.absolute() for path, source in invocation.inputs} if mounts_inputs else {}
+        inputs = {_normal(path) for _, path in task.inputs} - read_only.keys()
+        outputs = {_normal(path) for _, path in task.outputs if path not in (*CAPTURES, LOG)}
+        if task.stdout is not None:
+            outputs.discard(_normal(task.stdout))  # captured, not made by the program
+        parents = {posixpath.dirname(path) for path in inputs | outputs} - {"/"}
+        mountable = self._absent_or_empty(image, parents, labels, stop) if parents else {}
+        mounts, copied_out = set(), []
+        for path in inputs | outputs:
+            parent = posixpath.dirname(path)
+            if mountable.get(parent):
+                mounts.add(parent)
+            elif path in inputs or local(tree, path).is_dir():
+                mounts.add(path)
+            else:
+                copied_out.append(path)
+        # The tree mirrors the container: what lies under a mount is there already.
+        tops = {path for path in mounts if _above(path, mounts) is None}
+        for path, source in read_only.items():
+            _make_mount_point(path, source, tops, read_only, tree)
+        return Plan(
+            {path: local(tree, path) for path in sorted(tops)},
+            read_only,
+            tuple(sorted(path for path in copied_out if _above(path, tops) is None)),
+        )
+
+    def status(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
+        """What the engine tells of a path in a container (name, size, mode, time), encoded; None: not there."""
+
+        def call(client: APIClient) -> str | None:
+            place = url(client, container, "archive")
+            with client.head(place, params={"path": path}, timeout=client.timeout) as response:
+                if response.status_code == 404:
+                    return None
+                if response.status_code < 400:
+                    return response.headers[_STATUS]
+            with client.get(place, params={"path": path}, stream=True, timeout=client.timeout) as told:
+                return good(told).headers[_STATUS]  # a HEAD cannot say why
+
+        return self._engine.ask(call, stop)
+
+    def copy_out(self, container: str, path: str, target: Path, before: str | None, stop: Callable[[], bool]) -> None:
+        """Copy one file out of a container, unless its status is still what it was `before`: then nobody made it."""
+        if self.status(container, path, stop) in (None, before):
+            return
+
+        def call(client: APIClient) -> None:
+            with _archive(client, container, path) as archive:
+                member = archive.next()
+                content = None if member is None or not member.isreg() else archive.extractfile(member)
+                if member is None or content is None:
+                    logger.warning("output %s: it is no regular file and can't be copied out of the container", path)
+                    return
+                with writing(target), target.open("wb") as writer:
+                    shutil.copyfileobj(content, writer, PIECE)
+                    os.fchmod(writer.fileno(), member.mode & 0o777 | 0o600)
+
+        self._engine.ask(call, stop)
+
+    def _absent_or_empty(
+        self, image: str, paths: Collection[str], labels: Mapping[str, str], stop: Callable[[], bool]
+    ) -> dict[str, bool]:
+        """For each path: whether the image has nothing there, or an empty directory. Asked once for each image id."""
+        with self._engine.alone(f"look into {image}", stop):
+            known = self._mountable[image]
+            unknown = [path for path in paths if path not in known]
+            if unknown:
+                with self._probe(image, labels, stop) as probe:
+                    for path in unknown:
+                        known[path] = self._is_absent_or_empty(probe, path, stop)
+            return {path: known[path] for path in paths}
+
+    def _probe(self, image: str, labels: Mapping[str, str], stop: Callable[[], bool]) -> contextlib.AbstractContextManager[str]:
+        """A container that never starts."""
+        name = f"gaia-local-probe-{uuid.uuid4()}"
+
+        def create(client: APIClient) -> str:
+            # No image has this program, nor needs it.
+            return str(client.create_container(image, ["gaia-local-probe"], name=name, labels=dict(labels))["Id"])
+
+        return self._engine.container(name, labels, create, stop)
+
+    def _is_absent_or_empty(self, container: str, path: str, stop: Callable[[], bool]) -> bool:
+        try:
+            status = self.status(container, path, stop)
+        except Refusal as refusal:
+            if "not a directory" in refusal.text:  # a file is among its parents
+                return False
+            raise
+        if status is None:
+            return True
+        if not json.loads(base64.b64decode(status))["mode"] & _GO_DIRECTORY:
+            return False  # a link, mostly: its target may hold anything
+
+        def call(client: APIClient) -> bool:
+            # A directory's archive begins with itself: the second member tells, and what follows is never sent.
+            with _archive(client, container, path) as archive:
+                return archive.next() is not None and archive.next() is None
+
+        return self._engine.ask(call, stop)
+
+
+def local(tree: Path, path: str) -> Path:
+    """Where an internal path lies in a tree."""
+    return tree / path.lstrip("/")
+
+
+@contextlib.contextmanager
+def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.TarFile]:
+    """The archive of a path in a container, read as it comes."""
+    headers = {"Accept-Encoding": "identity"}
+    place = url(client, container, "archive")
+    with client.get(place, params={"path": path}, headers=headers, stream=True, timeout=client.timeout) as response:
+        raw: Any = good(response).raw
+        with tarfile.open(fileobj=raw, mode="r|") as archive:
+            yield archive
+
+
+def _make_mount_point(path: str, source: Path, tops: set[str], read_only: Mapping[str, Path], tree: Path) -> None:
+    """See to it that a read-only mount has something to lie on, where it lies in another mount."""
+    above = _above(path, tops | read_only.keys())
+    if above is None:
+        return
+    if above in tops:
+        place = local(tree, path)
+        with writing(place):
+            (place if source.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
+            if not source.is_dir():
+                place.touch()
+    elif not (read_only[above] / posixpath.relpath(path, above)).exists():
+        raise RuntimeFailure(
+            f"the input {path} lies in the input directory {above}, which has no such entry and is mounted read-only; "
+            "set docker.inputs to 'copy', or give the input another internal path"
+        )
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath("/" + path.strip("/"))
+
+
+def _above(path: str, others: Collection[str]) -> str | None:
+    """The nearest of `others` that `path` lies in, by whole components."""
+    return next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in others), None)

@@ -1,0 +1,222 @@
+"""What the command line prints: results to stdout, messages to stderr, for a person or as JSON.
+
+Where no terminal shows it, lines stay unbroken and nothing but text is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from gaia_local import Gaia
+    from gaia_local.doctor import Report
+
+LOG_LINES = 10
+"""How much of a failed Step's log is shown."""
+LISTED = 20
+"""How many failed Steps, and how many missing inputs, are listed."""
+_UNBROKEN = 10_000
+"""The width where no terminal is, so that whoever reads it gets whole lines."""
+
+
+def open_console(error: bool = False) -> Console:
+    """A console on stdout, or on stderr."""
+    from rich.console import Console
+
+    opened = Console(stderr=error, highlight=False, soft_wrap=True)
+    if not opened.is_terminal:
+        opened.width = _UNBROKEN
+    return opened
+
+
+class Messages(logging.Handler):
+    """The API's warnings, one line each on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        from rich.markup import escape
+
+        open_console(error=True).print(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
+
+
+def print_refusal(message: str) -> None:
+    """Why a call was refused."""
+    from rich.markup import escape
+
+    open_console(error=True).print(f"[red]gaia-local:[/] {escape(message)}")
+
+
+def print_json(answer: object) -> None:
+    """An answer as JSON, on stdout."""
+    sys.stdout.write(json.dumps(answer, indent=2, default=str) + "\n")
+
+
+def print_answer(answer: object, sentence: str, as_json: bool) -> None:
+    """An answer as JSON, or what it means as a sentence."""
+    if as_json:
+        print_json(answer)
+    else:
+        open_console().print(sentence, markup=False)
+
+
+def print_table(headings: list[str], rows: list[list[str]]) -> None:
+    """Rows under headings."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    open_console().print(table, soft_wrap=False)
+
+
+def counts_line(counts: Mapping[str, Any]) -> str:
+    """``12 of 15 Steps done, 2 running, 1 waiting``: what is 0 is left out."""
+    parts = [f"{counts['done']} of {counts['steps']} Steps done"]
+    parts += [f"{counts[kind]} {kind}" for kind in ("running", "failed", "waiting") if counts[kind]]
+    return ", ".join(parts)
+
+
+def failure_line(failure: Mapping[str, Any]) -> str:
+    """One sentence on a failed Step."""
+    code, message = failure["exit_code"], failure["message"]
+    how = "could not be run" if failure["state"] == "exception" else "failed"
+    plain = f"exit code {code}"
+    with_code = f" with {plain}" if code else ""
+    return f"Step {failure['step']!r} {how}{with_code}" + (f": {message}" if message and message != plain else "")
+
+
+def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
+    """How a workflow stands: for each failed Step why, with the end of its log; then the inputs that are missing."""
+    from rich.markup import escape
+
+    console = open_console()
+    workflow, state = status["workflow"], status["state"]
+    colour = {"complete": "green", "error": "red"}.get(state, "yellow")
+    console.print(f"[bold]{escape(workflow)}[/]: [{colour}]{state}[/], {counts_line(gaia.progress(workflow))}")
+    failures = gaia.failures(workflow)
+    for failure in failures[:LISTED]:
+        console.print(f"\n[red]{escape(failure_line(failure))}[/]")
+        for line in gaia.logs(workflow, failure["step"]).splitlines()[-LOG_LINES:]:
+            console.print(_quoted(line))
+    _print_more(console, len(failures), "failed Steps")
+    waiting = status["waiting-inputs"]
+    if waiting and state != "complete":
+        console.print("\nStill waited for:")
+        for key in waiting[:LISTED]:
+            console.print(f"  {key}", markup=False)
+        _print_more(console, len(waiting), "inputs")
+
+
+def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
+    """The Steps that would run, and why."""
+    if plan:
+        print_table(["Step", "would run because"], [[each["step"], each["reason"]] for each in plan])
+    else:
+        open_console().print("nothing would run")
+
+
+def print_explanation(told: Mapping[str, Any]) -> None:
+    """What `Gaia.explain` tells of a Step or a storage key."""
+    if "step" in told:
+        made = told["last"]
+        rows = [("Step", told["step"]), ("would run", f"{'yes' if told['would_run'] else 'no'}: {told['because']}")]
+        rows += [("waits for", f"{key} ({_maker(makers)})") for key, makers in told["waits_for"].items()]
+    else:
+        made = told["made"]
+        rows = [("key", told["key"]), ("path", told["path"]), ("state", told["state"])]
+        rows += [(label, told[label]) for label in ("because", "digest") if told[label]]
+        rows += [("made by", told["made_by"] or "no Step")]
+        rows += [("read by", each) for each in told["read_by"]]
+    if made is not None:
+        elapsed = "" if made["elapsed"] is None else f" in {made['elapsed']:.3g} s"
+        rows += [("ran last", f"{_moment(made['started'])}: {made['state']}{elapsed}"), ("because", made["reason"])]
+        rows += [("message", made["message"])] if made["message"] else []
+        rows += [("image", f"{made['image']} {made['image_id'] or ''}".rstrip()), ("command", " ".join(made["command"]))]
+        rows += [("read", f"{key} {digest or ''}".rstrip()) for key, digest in made["inputs"].items()]
+        rows += [("made", key) for key in made["outputs"]]
+    console = open_console()
+    for label, text in rows:
+        console.print(f"{label:10} {text}", markup=False)
+
+
+def print_events(events: Sequence[Mapping[str, Any]]) -> None:
+    """What happened, a line each."""
+    rows = []
+    for each in events:
+        facts = {key: value for key, value in each.items() if key not in ("event", "workflow", "time", "id", "task", "log")}
+        text = " ".join(f"{key}={value}" for key, value in facts.items())
+        rows.append([_moment(each["time"]), each["event"], each.get("task", ""), text])
+    print_table(["time", "event", "Step", ""], rows)
+
+
+def print_demo(gaia: Gaia, name: str, program: str) -> None:
+    """The demo's outputs, where they lie, and what can be done with the workflow now."""
+    from rich.markup import escape
+
+    from gaia_local.demo import RESULTS
+
+    console = open_console()
+    for key in RESULTS:
+        path = gaia.path(name, key)
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            console.print(f"\n[bold]{escape(key + file.name if path.is_dir() else key)}[/]")
+            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+                console.print(_quoted(line))
+    contained = any(event["event"] == "container-create" for event in gaia.events(name))
+    console.print(f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report lies in")
+    console.print(f"  {gaia.path(name, 'results:report/')}", markup=False)
+    console.print("Try next:")
+    for command, why in (
+        (f"status {name}", "how far it is"),
+        (f"logs {name} write", "what a Step wrote"),
+        (f"expire {name} measure-mars", "run a Step again, and what depends on it"),
+        (f"events {name}", "what happened"),
+    ):
+        console.print(f"  {program} {command}  # {why}", markup=False)
+
+
+def print_report(report: Report) -> None:
+    """What the doctor found."""
+    from rich.markup import escape
+
+    console = open_console()
+    colours = {"ok": "green", "note": "yellow", "problem": "red"}
+    for check in report.checks:
+        console.print(f"[{colours[check.verdict]}]{check.verdict:8}[/][bold]{check.name:14}[/]{escape(check.text)}")
+        if check.advice:
+            console.print(f"{'':22}[dim]{escape(check.advice)}[/]")
+
+
+def _maker(makers: Sequence[str]) -> str:
+    return f"made by {' and '.join(makers)}" if makers else "no Step makes it"
+
+
+def _moment(seconds: float | None) -> str:
+    """A time in seconds since the epoch, as the local clock shows it, down to milliseconds."""
+    import datetime
+
+    if seconds is None:
+        return "never"
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _quoted(line: str) -> Text:
+    """A line of a program's; its colours show on a terminal, and elsewhere vanish."""
+    from rich.text import Text
+
+    return Text.assemble("  ", ("│", "dim"), " ", Text.from_ansi(line))
+
+
+def _print_more(console: Console, number: int, what: str) -> None:
+    if number > LISTED:
+        console.print(f"  … and {number - LISTED} more {what}")

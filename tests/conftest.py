@@ -1,0 +1,183 @@
+"""What all tests share: guards that nothing outlives a test, fixtures, and what becomes of skipped tests."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from gaia_local import Gaia
+from gaia_local.ownership import root_id
+
+REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
+"""Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect."""
+IMAGE = os.environ.get("GAIA_LOCAL_TEST_IMAGE", "gaia-local-test:latest")
+
+
+# ------------------------------------------------------------------------------------------------------------ guards
+
+
+@pytest.fixture(autouse=True)
+def nothing_survives(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves one of our threads, a child process, or a container behind."""
+    threads, children = set(_threads()), set(_children())
+    top: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    left = [f"the thread {thread.name}" for thread in _threads() if thread not in threads]
+    for pid, command in _children().items():
+        if pid not in children:
+            left.append(f"the process {pid} ({command})")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    if top is not None and _uses_containers(request):
+        left += [f"the container {name}" for name in _containers(top)]
+    if left:
+        pytest.fail("the test left behind: " + ", ".join(left))
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own root and runtime are none of the tests' business."""
+    monkeypatch.delenv("GAIA_LOCAL_ROOT", raising=False)
+    monkeypatch.delenv("GAIA_LOCAL_RUNTIME", raising=False)
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("gaia-local")]
+
+
+def _children() -> dict[int, str]:
+    """The child processes of this one, dead ones that nobody waited for included, and what they run (Linux only)."""
+    found = {}
+    for children in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for pid in children.read_text().split():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip() or "dead"
+    return found
+
+
+def _uses_containers(request: pytest.FixtureRequest) -> bool:
+    spec = getattr(request.node, "callspec", None)
+    return "docker_image" in request.fixturenames or (spec is not None and "docker" in spec.params.values())
+
+
+def _containers(top: Path) -> list[str]:
+    """The containers of all roots below `top`; other containers are somebody else's."""
+    import docker
+    from docker.utils import kwargs_from_env
+
+    roots = {root_id(owner.parent) for owner in top.rglob("owner")}
+    try:
+        client = docker.APIClient(version="auto", timeout=10, **kwargs_from_env())
+    except docker.errors.DockerException:
+        return []
+    with contextlib.closing(client):
+        found = client.containers(all=True, filters={"label": "gaia-local.root"})
+        return [each["Names"][0] for each in found if each["Labels"]["gaia-local.root"] in roots]
+
+
+# ---------------------------------------------------------------------------------------------------------- fixtures
+
+
+@pytest.fixture
+def gaia_root(tmp_path: Path) -> Path:
+    """A root that doesn't exist yet."""
+    return tmp_path / "root"
+
+
+class MakeGaia(Protocol):
+    """Makes a `Gaia`; keys of the configuration are keyword arguments."""
+
+    def __call__(self, **config: Any) -> Gaia: ...
+
+
+@pytest.fixture
+def make_gaia(gaia_root: Path) -> Iterator[MakeGaia]:
+    """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping what runs."""
+    with contextlib.ExitStack() as made:
+
+        def make(**config: Any) -> Gaia:
+            gaia = Gaia({"root": gaia_root, "runtime": "process", "workers": 2, **config})
+            made.callback(gaia.close, wait=False)
+            return gaia
+
+        yield make
+
+
+class WaitUntil(Protocol):
+    """Returns when `true` says so, and fails the test when `timeout` seconds were not enough."""
+
+    def __call__(self, true: Callable[[], object], timeout: float = 10) -> None: ...
+
+
+@pytest.fixture
+def wait_until() -> WaitUntil:
+    """Waits for a condition that nothing announces."""
+
+    def wait(true: Callable[[], object], timeout: float = 10) -> None:
+        end = time.monotonic() + timeout
+        while not true():
+            assert time.monotonic() < end, f"it didn't come true within {timeout:g} s"
+            time.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def docker_image() -> str:
+    """The image for tests with containers; skips the test where there is no engine, or the engine doesn't have it."""
+    import docker
+    from docker.utils import kwargs_from_env
+
+    try:
+        with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as client:
+            client.inspect_image(IMAGE)  # type: ignore[no-untyped-call]
+    except (docker.errors.DockerException, OSError) as error:
+        pytest.skip(f"no Docker engine with the image {IMAGE!r} (GAIA_LOCAL_TEST_IMAGE): {error}")
+    return IMAGE
+
+
+# ------------------------------------------------------------------------------------------------------ skipped tests
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and os.environ.get(REQUIRE_DOCKER) == "1" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"with {REQUIRE_DOCKER}=1 nothing may be skipped; {_reason(report)}"
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where an engine is required, a skipped test is a failed one."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a module that skips itself."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many container tests were skipped, and why."""
+    skipped = map(_reason, terminalreporter.stats.get("skipped", []))
+    reasons = collections.Counter(reason.removeprefix("Skipped: ") for reason in skipped if "docker" in reason.lower())
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"container tests: {count} skipped: {reason}", yellow=True)

@@ -1,0 +1,516 @@
+"""The command line: in process where what it prints matters, as a process of its own where signals and pipes do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gaia_local import GaiaError
+from gaia_local.cli import app
+
+COMMANDS: list[dict[str, Any]] = [
+    {"name": "say", "image": "busybox", "command": ["echo", "{{text}}"], "outputs": {"said": ">"}, "vars": {"text": "hello"}},
+    {
+        "name": "copy",
+        "image": "busybox",
+        "command": ["cp", "/in/from", "/out/to"],
+        "inputs": {"from": "/in/from"},
+        "outputs": {"to": "/out/to"},
+    },
+    {
+        "name": "check",
+        "image": "busybox",
+        "command": ["sh", "-c", 'echo looking; test -n "$READY" || { echo "not ready" >&2; exit 3; }; echo found > /out/found'],
+        "outputs": {"found": "/out/found"},
+    },
+    {
+        "name": "hold",
+        "image": "busybox",
+        "command": [
+            "sh",
+            "-c",
+            'echo begun; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done; echo over; : > /out/held',
+        ],
+        "outputs": {"held": "/out/held"},
+    },
+]
+SAY = {"name": "say", "command": "say", "outputs": {"said": "a:said.txt"}}
+COPY = {"name": "copy", "command": "copy", "inputs": {"from": "a:said.txt"}, "outputs": {"to": "a:copied.txt"}}
+CHECK = {"name": "check", "command": "check", "outputs": {"found": "a:found.txt"}}
+HOLD = {"name": "hold", "command": "hold", "outputs": {"held": "a:held"}}
+WAITER = {"name": "waiter", "command": "copy", "inputs": {"from": "b:missing.txt"}, "outputs": {"to": "a:late.txt"}}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, processes instead of containers, and no handler left behind."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("GAIA_LOCAL_ROOT", "READY", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "process")
+    monkeypatch.setenv("BEGUN", str(tmp_path / "begun"))
+    monkeypatch.setenv("GO", str(tmp_path / "go"))
+    handlers = list(logging.getLogger("gaia_local").handlers)
+    yield tmp_path
+    logging.getLogger("gaia_local").handlers[:] = handlers
+
+
+def write(*steps: dict[str, Any]) -> list[str]:
+    """Write the two files; answers the options that name them."""
+    Path("commands.json").write_text(json.dumps(COMMANDS))
+    Path("steps.json").write_text(json.dumps(steps))
+    return ["--commands", "commands.json", "--steps", "steps.json"]
+
+
+def call(*arguments: str, status: int = 0) -> Result:
+    """Call the command line in this process; it must end with that status."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == status, f"{arguments}: {result.output}\n{result.exception!r}"
+    return result
+
+
+def upload(name: str, *steps: dict[str, Any], status: int = 0) -> Result:
+    return call("upload", name, *write(*steps), status=status)
+
+
+def answer(*arguments: str, status: int = 0) -> Any:
+    return json.loads(call(*arguments, status=status).stdout)
+
+
+# --------------------------------------------------------------------------------------------------------- basics
+
+
+def test_help_names_all_commands() -> None:
+    text = call("--help").stdout
+    for command in [
+        "demo",
+        "upload",
+        "run",
+        "halt",
+        "status",
+        "workflows",
+        "expire",
+        "logs",
+        "events",
+        "explain",
+        "delete",
+        "doctor",
+    ]:
+        assert re.search(rf"\b{command}\b", text)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"docker", "networkx", "sqlite_utils", "yaml", "rich.progress"}
+    code = f"""
+import sys
+from gaia_local.cli import app
+try:
+    app(["--help"])
+except SystemExit:
+    print(sorted({heavy} & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"gaia-local \d+\.\d+\S*\n", call("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["status"],
+        ["upload", "w"],
+        ["upload", "w", "--path", "x", "--commands", "y"],
+        ["upload", "w", "--path", "x", "--extension", "toml"],
+        ["upload", "w", "--path", "nowhere/"],
+        ["upload", "w", "--commands", "nowhere.json", "--steps", "nowhere.json"],
+        ["--bucket", "nonsense", "workflows"],
+        ["--workers", "0", "workflows"],
+        ["--workers", "many", "workflows"],
+        ["--runtime", "magic", "workflows"],
+        ["expire", "w"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_ends_with_2_and_leaves_nothing(arguments: list[str], here: Path) -> None:
+    result = call(*arguments, status=2)
+    assert "Traceback" not in result.output
+    assert result.stderr.strip()
+    assert result.stdout == ""
+    assert list(here.iterdir()) == []
+
+
+# --------------------------------------------------------------------------------------------------------- upload
+
+
+def test_upload_runs_to_the_end(here: Path) -> None:
+    result = upload("w", SAY, COPY)
+    assert "w: complete, 2 of 2 Steps done" in result.stdout
+    assert (here / "gaia-data/storage/w/a/copied.txt").read_text() == "hello\n"
+
+
+def test_upload_takes_a_prefix_and_yaml_as_the_published_client_does(here: Path) -> None:
+    (here / "my-commands.yaml").write_text("- {name: say, image: busybox, command: [echo, hi], outputs: {said: '>'}}\n")
+    (here / "my-steps.yaml").write_text("- name: say\n  command: say\n  outputs:\n    said: a:said.txt\n")
+    call("upload", "w", "--path", "my-", "--extension", "yaml")
+    assert (here / "gaia-data/storage/w/a/said.txt").read_text() == "hi\n"
+
+
+def test_upload_takes_properties() -> None:
+    call("upload", "crick_w", *write(SAY), "--property", "owner=watson", "--property", "note=a=b")
+    properties = answer("workflows", "--json")["workflows"]["crick_w"]["properties"]
+    assert properties == {"owner": "watson", "note": "a=b"}
+
+
+def test_a_failure_is_told_with_its_exit_code_and_its_log() -> None:
+    result = upload("w", SAY, CHECK, WAITER, status=1)
+    assert "w: error, 1 of 3 Steps done, 1 failed, 1 waiting" in result.stdout
+    assert re.search(r"Step 'check' failed.*\b3\b", result.stdout)
+    assert "not ready" in result.stdout
+    assert "b:missing.txt" in result.stdout
+
+
+def test_missing_inputs_are_told() -> None:
+    result = upload("w", WAITER, status=1)
+    assert "w: incomplete" in result.stdout
+    assert "b:missing.txt" in result.stdout
+
+
+def test_what_the_api_refuses_is_one_message(here: Path) -> None:
+    result = upload("w", {**SAY, "command": "sya"}, status=2)
+    assert "sya" in result.stderr
+    assert "did you mean 'say'" in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert answer("workflows", "--json") == {"workflows": {}}
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    upload("w", SAY)
+    assert "w" in upload("w", SAY, status=2).stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    result = CliRunner().invoke(app, ["--debug", "upload", "w", *write({**SAY, "command": "sya"})])
+    assert isinstance(result.exception, GaiaError)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("bad.json", '[\n  {"name": }\n]', r"bad\.json, line 2, column \d+"),
+        ("bad.json", "[" * 100_000, r"bad\.json"),
+        ("bad.json", "", r"bad\.json, line 1"),
+        ("bad.yaml", "- a\n- b: [\n", r"bad\.yaml, line \d"),
+        ("bad.yaml", "a\0b", r"bad\.yaml"),
+        ("bad.yaml", "- !!python/object:os.system {}\n", r"bad\.yaml, line 1"),
+        ("bad.json", b"\xff\xfe[", r"bad\.json"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_line(name: str, text: str | bytes, told: str, here: Path) -> None:
+    write(SAY)
+    (here / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    result = call("upload", "w", "--commands", name, "--steps", "steps.json", status=2)
+    assert re.search(told, re.sub(r"[\s│]+", " ", result.stderr)), result.stderr
+    assert not (here / "gaia-data").exists()
+
+
+def test_buckets_and_root(here: Path) -> None:
+    (here / "texts").mkdir()
+    (here / "texts/missing.txt").write_text("found\n")
+    call("--root", "elsewhere", "--bucket", "b=texts", "--workers", "1", "upload", "w", *write(WAITER))
+    assert (here / "elsewhere/storage/w/a/late.txt").read_text() == "found\n"
+    assert not (here / "gaia-data").exists()
+
+
+# ---------------------------------------------------------------------------------------------- the other commands
+
+
+def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    upload("w", SAY, CHECK, status=1)
+    call("run", "w", status=1)
+    monkeypatch.setenv("READY", "yes")
+    assert "w: complete" in call("run", "w").stdout
+    starts = [each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"]
+    assert sorted(starts) == ["check", "check", "check", "say"]
+
+
+def test_expire_runs_again_what_depends_on_it() -> None:
+    upload("w", SAY, COPY)
+    assert "w: complete" in call("expire", "w", "a:said.txt").stdout
+    starts = [each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"]
+    assert starts[:2] == ["say", "copy"]
+    assert "say" in starts[2:]
+
+
+def test_a_dry_run_tells_and_changes_nothing() -> None:
+    upload("w", SAY, COPY, CHECK, status=1)
+    before = answer("events", "w", "--json")
+    assert re.search(r"^check +retry", call("run", "w", "--dry-run").stdout, flags=re.MULTILINE)
+    assert [each["step"] for each in answer("expire", "w", "a:said.txt", "--dry-run", "--json")["would"]][:1] == ["say"]
+    assert answer("events", "w", "--json") == before
+
+
+def test_explain_tells_of_steps_and_keys() -> None:
+    upload("w", SAY, COPY, WAITER, CHECK, status=1)
+    text = call("explain", "w", "copy").stdout
+    assert re.search(r"^would run +no: all its outputs are complete$", text, flags=re.MULTILINE)
+    assert re.search(r"^read +a:said.txt \w+$", text, flags=re.MULTILINE)
+    assert re.search(
+        r"^waits for +b:missing.txt \(no Step makes it\)$", call("explain", "w", "waiter").stdout, flags=re.MULTILINE
+    )
+    text = call("explain", "w", "a:said.txt").stdout
+    assert re.search(r"^made by +say$", text, flags=re.MULTILINE)
+    assert re.search(r"^read by +copy$", text, flags=re.MULTILINE)
+    assert "not ready" not in call("explain", "w", "b:missing.txt").stdout
+    assert answer("explain", "w", "check", "--json")["last"]["exit_code"] == 3
+    assert "sya" in call("explain", "w", "sya", status=2).stderr
+
+
+def test_json_of_what_runs() -> None:
+    files = write(SAY, CHECK)
+    ended = answer("upload", "w", *files, "--json", status=1)
+    assert ended["workflow"] == "w"
+    assert ended["state"] == "error"
+    assert ended["progress"]["failed"] == 1
+    (failure,) = ended["failures"]
+    assert (failure["step"], failure["exit_code"]) == ("check", 3)
+    assert answer("run", "w", "--json", status=1)["state"] == "error"
+    assert answer("expire", "w", "say", "--json", status=1)["state"] == "error"
+
+
+def test_json_of_what_asks() -> None:
+    upload("w", SAY)
+    assert answer("workflows", "--json")["workflows"]["w"]["state"] == "complete"
+    status = answer("status", "w", "--json")
+    assert status["status"]["state"] == "complete"
+    assert status["progress"] == {"state": "complete", "steps": 1, "done": 1, "running": 0, "failed": 0, "waiting": 0}
+    assert status["failures"] == []
+    assert answer("status", "w", "--debug")["status"]["tasks"]["say"]["state"] == "complete"
+    assert {each["event"] for each in answer("events", "w", "--json")} >= {"step-start", "step-complete", "flow-complete"}
+    assert answer("halt", "w", "--json") == {"halt": "w"}
+    assert answer("delete", "w", "--json")
+
+
+def test_what_asks_can_be_read(here: Path) -> None:
+    call("workflows")
+    upload("crick_w", SAY, CHECK, status=1)
+    assert re.search(r"crick_w +error +2 +crick", call("workflows").stdout)
+    assert "crick_w: error, 1 of 2 Steps done, 1 failed" in call("status", "crick_w").stdout
+    assert re.search(r"step-complete +say", call("events", "crick_w").stdout)
+    assert call("logs", "crick_w", "say").stdout == "hello\n"
+    assert "crick_w" in call("halt", "crick_w").stdout
+    assert "crick_w" in call("delete", "crick_w").stdout
+    assert (here / "gaia-data/storage/crick_w").exists()
+
+
+def test_delete_with_data(here: Path) -> None:
+    upload("w", SAY)
+    call("delete", "w", "--data")
+    assert not (here / "gaia-data/storage/w").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "nobody"], ["halt", "nobody"], ["delete", "nobody"], ["expire", "nobody", "x"], ["logs", "nobody", "x"]],
+)
+def test_an_unknown_workflow_is_refused(arguments: list[str]) -> None:
+    upload("w", SAY)
+    assert "nobody" in call(*arguments, status=2).stderr
+
+
+def test_an_unknown_step_is_refused() -> None:
+    upload("w", SAY)
+    assert "sya" in call("logs", "w", "sya", status=2).stderr
+
+
+# -------------------------------------------------------------------------------------------- demo and doctor
+
+
+def test_demo_shows_its_results_and_what_to_try() -> None:
+    text = call("demo").stdout
+    assert "complete, 15 of 15 Steps done" in text
+    assert "Words that all of them use:" in text
+    (name,) = answer("workflows", "--json")["workflows"]
+    assert f"status {name}" in text
+    call("demo")
+    assert len(answer("workflows", "--json")["workflows"]) == 2
+
+
+def test_what_the_demo_says_to_try_works() -> None:
+    text = call("--root", "my data", "demo").stdout
+    tries = re.findall(r"^  (gaia-local|\S*python\S* -m gaia_local) (.+?)(?:  +#.*)?$", text, flags=re.MULTILINE)
+    assert len(tries) >= 3
+    for _, arguments in tries:
+        import shlex
+
+        call(*shlex.split(arguments))
+
+
+def test_demo_in_json() -> None:
+    assert answer("demo", "--json")["state"] == "complete"
+
+
+def test_doctor_says_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    text = call("doctor").stdout
+    for name in ("python", "gaia-local", "docker", "root", "file system", "disk", "file watches"):
+        assert re.search(rf"^(ok|note) +{name} ", text, flags=re.MULTILINE), name
+    assert "127.0.0.1:1" in text
+    report = answer("doctor", "--json")
+    assert report["ok"] is True
+    docker = next(each for each in report["checks"] if each["name"] == "docker")
+    assert docker["facts"]["reachable"] is False
+
+
+def test_doctor_changes_nothing(here: Path) -> None:
+    call("doctor")
+    assert list(here.iterdir()) == []
+
+
+def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
+    (here / "file").write_text("")
+    assert answer("--root", "file", "doctor", "--json", status=1)["ok"] is False
+
+
+# ------------------------------------------------------------------------------------------ as a process of its own
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    # A shell that starts these tests in the background has SIGINT ignored by all that runs below it.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gaia_local.cli as c; c.main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    never = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        never.wait(0.02)
+    raise AssertionError(f"waited for {what} in vain")
+
+
+def end(process: subprocess.Popen[str], status: int) -> tuple[str, str]:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, out + err
+    return out, err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, here: Path) -> None:
+    process = start("upload", "w", *write(SAY, HOLD))
+    wait_for((here / "begun").exists, "the Step")
+    wait_for((here / "gaia-data/storage/w/a/said.txt").exists, "the other Step")
+    process.send_signal(number)
+    out, err = end(process, status)
+    assert "run w" in err
+    assert "Traceback" not in err
+    assert not (here / "gaia-data/storage/w/a/held").exists()
+
+    (here / "go").touch()
+    out, err = end(start("run", "w"), 0)
+    assert "w: complete, 2 of 2 Steps done" in out
+    starts = [each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"]
+    assert starts.count("say") == 1
+
+
+def test_one_process_owns_a_root_and_others_may_ask(here: Path) -> None:
+    owner = start("upload", "w", *write(HOLD))
+    wait_for((here / "begun").exists, "the Step")
+    assert answer("workflows", "--json")["workflows"]["w"]["state"] == "running"
+    assert "w: running" in call("status", "w").stdout
+    assert str(owner.pid) in call("run", "w", status=2).stderr
+    assert str(owner.pid) in call("halt", "w", status=2).stderr
+    root = next(each for each in answer("doctor", "--json")["checks"] if each["name"] == "root")
+    assert root["facts"]["owner"] == owner.pid
+    (here / "go").touch()
+    end(owner, 0)
+
+
+def test_a_log_can_be_followed_from_another_process(here: Path) -> None:
+    owner = start("upload", "w", *write(HOLD))
+    wait_for((here / "begun").exists, "the Step")
+    follower = start("logs", "w", "hold", "-f")
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "begun\n"
+    (here / "go").touch()
+    assert end(follower, 0)[0] == "over\n"
+    end(owner, 0)
+
+
+def test_piped_output_has_no_control_codes() -> None:
+    for arguments, status in (
+        (["upload", "w", *write(SAY, CHECK, WAITER)], 1),
+        (["status", "w"], 0),
+        (["workflows"], 0),
+        (["events", "w"], 0),
+        (["doctor"], 0),
+        (["run", "nobody"], 2),
+    ):
+        out, err = end(start(*arguments), status)
+        assert "\x1b" not in out + err, arguments
+
+
+def test_whoever_reads_may_stop_reading() -> None:
+    upload("w", *({**SAY, "name": f"say-{n}", "outputs": {"said": f"a:{n}"}} for n in range(100)))
+    process = start("events", "w")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
+    """What a terminal gets to see."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gaia_local", *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
+    )
+    os.close(slave)
+    seen = b""
+    try:
+        while True:
+            seen += os.read(master, 65536)
+    except OSError:  # Linux's way to say that nobody holds the other end any more
+        pass
+    finally:
+        os.close(master)
+    assert process.wait(timeout=60) == 0
+    return seen.decode()
+
+
+def test_a_terminal_sees_live_progress() -> None:
+    seen = on_a_terminal(["upload", "w", *write(SAY, COPY)], {})
+    assert "of 2 Steps done" in seen.partition("w: complete")[0]
+    assert re.search(r"\x1b\[[\d;]*3\dm", seen)
+
+
+def test_no_color() -> None:
+    seen = on_a_terminal(["upload", "w", *write(SAY, COPY)], {"NO_COLOR": "1"})
+    assert "2 of 2 Steps done" in seen
+    assert not re.search(r"\x1b\[[\d;]*[34]\dm", seen)

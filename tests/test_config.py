@@ -1,0 +1,171 @@
+"""The configuration: defaults, what is taken, what is refused and with which words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gaia_local.config import Config, DockerConfig
+from gaia_local.errors import GaiaError, InvalidInput
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Config.parse(None)
+    assert config == Config.parse({})
+    assert config.root == tmp_path.resolve() / "gaia-data"
+    assert (config.runtime, config.executor, config.watch, config.buckets) == ("docker", "threads", True, {})
+    assert config.workers == len(os.sched_getaffinity(0))
+    assert config.docker == DockerConfig()
+    assert config.given == frozenset()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_gives_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GAIA_LOCAL_ROOT", str(tmp_path / "there"))
+    monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "process")
+    config = Config.parse({})
+    assert (config.root, config.runtime) == (tmp_path / "there", "process")
+    config = Config.parse({"root": tmp_path / "here", "runtime": "auto"})
+    assert (config.root, config.runtime) == (tmp_path / "here", "auto")
+    monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "podman")
+    with pytest.raises(InvalidInput, match=r"'podman'.*'docker' or 'process' or 'auto'"):
+        Config.parse({})
+
+
+def test_what_is_given_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "link").symlink_to("real")
+    docker = {
+        "inputs": "mount",
+        "pull": "never",
+        "network": "none",
+        "memory": "1.5g",
+        "cpus": 0.5,
+        "env": {"A": "1"},
+        "shm_size": 64_000_000,
+        "gpus": "all",
+        "stop_grace": 0,
+    }
+    given = {
+        "root": "~/x",
+        "runtime": "process",
+        "executor": "threads",
+        "workers": 3,
+        "buckets": {"genomes": "~/genomes", "b/c": tmp_path / "link"},
+        "watch": False,
+        "docker": docker,
+        "gaia_host": "localhost:24442",
+    }
+    config = Config.parse(given)
+    assert config.root == tmp_path / "x"
+    assert (config.runtime, config.executor, config.workers, config.watch) == ("process", "threads", 3, False)
+    assert config.buckets == {"genomes": tmp_path / "genomes", "b/c": tmp_path / "real"}
+    assert config.docker == DockerConfig(**docker)  # type: ignore[arg-type]
+    assert config.given == set(given) - {"gaia_host"}
+
+
+def test_none_means_the_default() -> None:
+    keys = ("root", "runtime", "executor", "workers", "buckets", "docker")
+    config, default = Config.parse(dict.fromkeys(keys)), Config.parse({})
+    assert all(getattr(config, key) == getattr(default, key) for key in keys)
+    assert Config.parse({"docker": {"network": None, "memory": None, "gpus": None}}).docker == DockerConfig()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([], ["config", "[]", "dictionary"]),
+        ("root", ["'root'", "dictionary"]),
+        ({"wrokers": 2}, ["'wrokers'", "did you mean 'workers'"]),
+        ({5: 2}, ["no key 5"]),
+        ({"root": 5}, ["config, root", "5"]),
+        ({"root": "a\0b"}, ["config, root", "no path"]),
+        ({"root": "~nobody-of-this-name/x"}, ["config, root", "~nobody-of-this-name"]),
+        ({"runtime": "podman"}, ["config, runtime", "'podman'", "'docker' or 'process' or 'auto'"]),
+        ({"runtime": ["docker"]}, ["config, runtime", "['docker']"]),
+        ({"executor": "dusk"}, ["config, executor", "'dusk'", "'threads'"]),
+        ({"workers": 0}, ["config, workers", "0", "from 1"]),
+        ({"workers": True}, ["config, workers", "True"]),
+        ({"workers": 1.5}, ["config, workers", "1.5"]),
+        ({"workers": "2"}, ["config, workers", "'2'"]),
+        ({"workers": 10**5000}, ["config, workers"]),
+        ({"watch": 1}, ["config, watch", "True or False"]),
+        ({"watch": None}, ["config, watch", "True or False"]),
+        ({"buckets": ["a"]}, ["config, buckets", "bucket name → directory"]),
+        ({"buckets": {"a:b": "/x"}}, ["config, bucket 'a:b'", "':'"]),
+        ({"buckets": {"": "/x"}}, ["config, bucket ''"]),
+        ({"buckets": {1: "/x"}}, ["config, bucket 1"]),
+        ({"buckets": {"a": ""}}, ["config, bucket 'a'", "directory"]),
+        ({"buckets": {"a": None}}, ["config, bucket 'a'", "None"]),
+        ({"buckets": {"a": "x\0"}}, ["config, bucket 'a'", "no path"]),
+        ({"buckets": {"a": "~nobody-of-this-name"}}, ["config, bucket 'a'", "no path"]),
+        ({"docker": "x"}, ["config, docker", "'x'"]),
+        ({"docker": {"memroy": 5}}, ["config, docker", "'memroy'", "'memory'"]),
+        ({"docker": {"inputs": "link"}}, ["docker.inputs", "'link'", "'copy' or 'mount'"]),
+        ({"docker": {"pull": None}}, ["docker.pull", "None", "'missing'"]),
+        ({"docker": {"network": ""}}, ["docker.network", "''"]),
+        ({"docker": {"memory": "lots"}}, ["docker.memory", "'lots'", "'512m'"]),
+        ({"docker": {"memory": "0m"}}, ["docker.memory", "'0m'"]),
+        ({"docker": {"memory": -1}}, ["docker.memory", "-1"]),
+        ({"docker": {"memory": True}}, ["docker.memory", "True"]),
+        ({"docker": {"memory": 1.5}}, ["docker.memory", "1.5"]),
+        ({"docker": {"shm_size": "1x"}}, ["docker.shm_size", "'1x'"]),
+        ({"docker": {"cpus": 0}}, ["docker.cpus", "0"]),
+        ({"docker": {"cpus": "2"}}, ["docker.cpus", "'2'"]),
+        ({"docker": {"cpus": float("nan")}}, ["docker.cpus", "nan"]),
+        ({"docker": {"cpus": 10**400}}, ["docker.cpus"]),
+        ({"docker": {"gpus": "some"}}, ["docker.gpus", "'some'", "'all'"]),
+        ({"docker": {"gpus": 0}}, ["docker.gpus"]),
+        ({"docker": {"stop_grace": -0.1}}, ["docker.stop_grace", "-0.1"]),
+        ({"docker": {"env": {"A": 1}}}, ["docker.env", "dictionary of text"]),
+        ({"docker": {"env": ["A=1"]}}, ["docker.env", "dictionary of text"]),
+    ],
+)
+def test_a_bad_configuration_is_refused(given: Any, words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Config.parse(given)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("size", ["512", "512b", "512k", "64kb", "512m", "512M", "1.5g", "2GB", 1])
+def test_sizes(size: str | int) -> None:
+    assert Config.parse({"docker": {"memory": size, "shm_size": size}}).docker.memory == size
+
+
+def test_a_loop_of_links_is_no_root(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InvalidInput, match="config, root"):
+        Config.parse({"root": tmp_path / "loop" / "x"})
+
+
+def test_secrets_are_not_shown() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Config.parse({"docker": {"env": {"TOKEN": b"hunter2"}}})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(Config.parse({"docker": {"env": {"TOKEN": "hunter2"}}}))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["root", "runtime", "workers", "buckets", "watch", "docker", "other"]),
+        st.recursive(
+            st.none() | st.integers() | st.floats() | st.text(st.characters(), max_size=5) | st.just(10**400),
+            lambda inner: st.dictionaries(st.sampled_from(["a", "memory", "cpus", "env", "gpus", "stop_grace"]), inner),
+        ),
+    )
+)
+def test_parsing_answers_or_refuses(given: dict[str, Any]) -> None:
+    try:
+        config = Config.parse(given)
+    except GaiaError as error:
+        assert "config" in str(error)
+    else:
+        assert config.root.is_absolute()

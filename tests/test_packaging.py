@@ -1,0 +1,127 @@
+"""What a stranger does first: make, pip, and the built wheel in an empty place."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+TARGETS = {"help", "venv", "demo", "test", "lint", "check", "format", "clean"}
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GAIA_LOCAL_", "PYTHON", "VIRTUAL_ENV", "MAKE"))
+    }
+    return subprocess.run(
+        [str(each) for each in command], cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    built = run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO, cwd=folder)
+    assert built.returncode == 0, built.stderr
+    (found,) = folder.glob("gaia_local-*.whl")
+    return found
+
+
+@pytest.mark.registry
+@pytest.mark.timeout(300)
+def test_the_wheel_carries_the_demo_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"gaia_local"}
+    carried = {name.removeprefix("gaia_local/demo/files/") for name in names if name.startswith("gaia_local/demo/files/")}
+    kept = REPO / "resources" / "demo"
+    assert carried == {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    assert "gaia_local/py.typed" in names
+    assert any(name.endswith("/LICENSE") for name in names)
+
+
+@pytest.mark.registry
+@pytest.mark.timeout(600)
+def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(wheel: Path, tmp_path: Path) -> None:
+    venv, folder = tmp_path / "venv", tmp_path / "empty folder"
+    folder.mkdir()
+    assert run(sys.executable, "-m", "venv", venv, cwd=tmp_path).returncode == 0
+    installed = run(venv / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    assert installed.returncode == 0, installed.stderr
+
+    demo = run(venv / "bin" / "gaia-local", "demo", cwd=folder, GAIA_LOCAL_RUNTIME="process")
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "15 of 15 Steps done" in demo.stdout
+    assert "Words that all of them use:" in demo.stdout
+    assert [path.name for path in folder.iterdir()] == ["gaia-data"]
+
+    listed = run(venv / "bin" / "python", "-m", "gaia_local", "workflows", cwd=folder)
+    assert "complete" in listed.stdout, listed.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- Makefile
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Path:
+    """A folder with nothing but the Makefile and what it depends on."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(REPO / name, tmp_path)
+    return tmp_path
+
+
+def test_make_help_says_what_there_is(make: Path) -> None:
+    told = run("make", "help", cwd=make)
+    assert set(re.findall(r"^  make (\S+) +\S", told.stdout, flags=re.MULTILINE)) == TARGETS
+    assert run("make", cwd=make).stdout == told.stdout
+
+
+def python_that(folder: Path, *, fails_for: str) -> Path:
+    """A Python that fails whenever its arguments mention `fails_for`."""
+    path = folder / "crippled-python"
+    path.write_text(f'#!/bin/sh\ncase "$*" in *{fails_for}*) exit 1;; esac\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_make_says_what_to_install_where_python_cannot_make_environments(make: Path) -> None:
+    refused = run("make", "demo", f"PYTHON={python_that(make, fails_for='ensurepip')}", cwd=make)
+    assert refused.returncode == 2
+    assert "apt-get install python3-venv" in refused.stderr
+    assert not (make / ".venv").exists()
+
+
+def test_make_says_what_to_install_where_python_is_too_old(make: Path) -> None:
+    refused = run("make", "demo", f"PYTHON={python_that(make, fails_for='version_info')}", cwd=make)
+    assert refused.returncode == 2
+    assert "Python 3.10 or newer" in refused.stderr
+
+
+def test_make_does_not_call_a_half_made_environment_made(make: Path) -> None:
+    (make / "pyproject.toml").write_text("this is no TOML")
+    assert run("make", "venv", f"PYTHON={sys.executable}", cwd=make).returncode == 2
+    assert not (make / ".venv" / ".installed").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------- CI
+
+
+def test_ci_is_runnable_and_knows_no_other_engine() -> None:
+    script = REPO / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text()
+    assert "set -euo pipefail" in text
+    assert "make test" in text
+    assert run("bash", "-n", script, cwd=REPO).returncode == 0
+    assert "/var/run/docker" not in text

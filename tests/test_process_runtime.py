@@ -1,0 +1,890 @@
+"""The runtime `process`: what a program gets, how it ends, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local import process_runtime
+from gaia_local.errors import RuntimeFailure
+from gaia_local.model import Task
+from gaia_local.process_runtime import RECORD, ProcessRuntime, end_leftover, leftover, localize
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report, Runtime
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and pidfd")
+
+
+class Clock:
+    """Timers for a `Cancellation`, none of which outlives its test."""
+
+    def __init__(self) -> None:
+        self._timers: list[threading.Timer] = []
+
+    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        timer = threading.Timer(seconds, function)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+        return timer.cancel
+
+    def close(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+            timer.join()
+
+
+class Bench:
+    """Makes invocations in one directory and runs them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.clock = Clock()
+        self.runtime = ProcessRuntime()
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def invocation(
+        self,
+        *command: str,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        stdout: str | None = None,
+        timeout: float = 60.0,
+    ) -> Invocation:
+        with self._lock:
+            self._count += 1
+            top = self.directory / f"run-{self._count}"
+        tree, work = top / "tree", top / "work"
+        work.mkdir(parents=True)
+        for path in (*inputs, *outputs, *([stdout] if stdout else [])):
+            if path.startswith("/"):
+                Path(f"{tree}{path}").parent.mkdir(parents=True, exist_ok=True)
+        task = Task(
+            id=f"{os.getpid()}-{self.directory.name}-{top.name}",
+            name="step",
+            workflow="flow",
+            image="image:1",
+            command=command,
+            inputs=tuple((f"key{n}", path) for n, path in enumerate(inputs)),
+            outputs=tuple((f"out{n}", path) for n, path in enumerate(outputs)),
+            stdout=stdout,
+            timeout=timeout,
+        )
+        return Invocation(task, tree, work, top / "log", Path(f"{tree}{stdout}") if stdout else None)
+
+    def cancellation(self, grace: float = 10.0) -> Cancellation:
+        return Cancellation(self.clock.later, grace)
+
+    def run(self, invocation: Invocation, cancellation: Cancellation | None = None, report: Report | None = None) -> Exit:
+        return self.runtime.run(invocation, cancellation or self.cancellation(), report or silent)
+
+
+def silent(event: str, /, **facts: Any) -> None:
+    """A report to nobody."""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.clock.close()
+
+
+@pytest.fixture(params=["pidfd", "waitid", "neither"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Linux, an old Linux, and macOS before Python 3.13."""
+    if request.param != "pidfd":
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    if request.param == "neither":
+        monkeypatch.delattr(os, "waitid", raising=False)
+    return str(request.param)
+
+
+def living(invocation: Invocation) -> list[int]:
+    """The processes that run in the invocation's name, found by other means than the runtime's own."""
+    mark = f"GAIA_LOCAL_TASK={invocation.task.id}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0") and b") Z " not in (entry / "stat").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The first true answer of `condition`."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not (answer := condition()):
+        assert time.monotonic() < end, "it never came true"
+        pause.wait(0.005)
+    return answer
+
+
+def holds(path: Path, content: bytes) -> bool:
+    return path.exists() and path.read_bytes() == content
+
+
+def python(program: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", textwrap.dedent(program), *arguments)
+
+
+class Fifo:
+    """A named pipe through which a program says how far it is."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+
+    def read(self) -> str:
+        return self.path.read_text()
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Fifo:
+    return Fifo(tmp_path / "fifo")
+
+
+# ------------------------------------------------------------------------------------------------------------ localize
+
+PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++(1)")
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        # whole tokens
+        ("/in/a", "T/in/a"),
+        ("/in/a/x", "T/in/a/x"),
+        ("/in/a/", "T/in/a/"),
+        ("/in/a/deep", "T/in/a/deep"),
+        ("/in/a/deeper", "T/in/a/deeper"),
+        ("/in/a/../b", "T/in/a/../b"),
+        ("/out/dir", "T/out/dir"),
+        ("/out/dir/", "T/out/dir/"),
+        ("/out/dir/x.txt", "T/out/dir/x.txt"),
+        ("/in/long name", "T/in/long name"),
+        ("/in/c++(1)", "T/in/c++(1)"),
+        ("", ""),
+        ("true", "true"),
+        # in the midst of a token
+        ("--out=/out/x", "--out=T/out/x"),
+        ("-o/out/x", "-oT/out/x"),
+        ("-I/in/a", "-IT/in/a"),
+        ("-isystem/in/a", "-isystemT/in/a"),
+        ("-Wl,-rpath,/in/a", "-Wl,-rpath,T/in/a"),
+        ("-Wl,-L/in/a", "-Wl,-LT/in/a"),
+        ("cc -I/in/a -o/out/x", "cc -IT/in/a -oT/out/x"),
+        ("@/in/a", "@T/in/a"),
+        ("file:///in/a", "file://T/in/a"),
+        ("a:/in/a:b", "a:T/in/a:b"),
+        ("/in/a:/out/x", "T/in/a:T/out/x"),
+        ("/in/a,/out/x", "T/in/a,T/out/x"),
+        ("'/in/a'", "'T/in/a'"),
+        ('{"in": "/in/a", "out": ["/out/x"]}', '{"in": "T/in/a", "out": ["T/out/x"]}'),
+        ("cat /in/a>/out/x", "cat T/in/a>T/out/x"),
+        ("cat</in/a|sort>/out/x;ls", "cat<T/in/a|sort>T/out/x;ls"),
+        ("(cat /in/a)", "(cat T/in/a)"),
+        ("$(cat /in/a)&& x", "$(cat T/in/a)&& x"),
+        ("`/in/a`", "`T/in/a`"),
+        ("cp /in/a/* /out/dir", "cp T/in/a/* T/out/dir"),
+        ("ls /in/a*", "ls T/in/a*"),
+        ("s#/in/a#/out/x#", "s#T/in/a#T/out/x#"),
+        ("grep '^/in/a$'", "grep '^T/in/a$'"),
+        ("a\n/in/a\nb", "a\nT/in/a\nb"),
+        (r"print('x\n/in/a\n')", r"print('x\nT/in/a\n')"),
+        ("#!/in/a", "#!T/in/a"),
+        # at the end of a sentence
+        ("/in/a.", "T/in/a."),
+        ("look at /in/a. Then", "look at T/in/a. Then"),
+        ("/in/a...", "T/in/a..."),
+        ("/in/a?", "T/in/a?"),
+        # parts of longer names
+        ("/in/ab", "/in/ab"),
+        ("/in/a.txt", "/in/a.txt"),
+        ("/in/a..b", "/in/a..b"),
+        ("/in/a-b", "/in/a-b"),
+        ("/in/a_b", "/in/a_b"),
+        ("/in/a+", "/in/a+"),
+        ("/in/a~", "/in/a~"),
+        ("/in/a%d", "/in/a%d"),
+        ("/in/aé", "/in/aé"),
+        ("/in/ae\u0301", "/in/ae\u0301"),
+        ("/in/a\u0301", "/in/a\u0301"),
+        ("/out/directory", "/out/directory"),
+        ("/in/long names", "/in/long names"),
+        # parts of longer paths
+        ("/data/in/a", "/data/in/a"),
+        ("data/in/a", "data/in/a"),
+        ("./in/a", "./in/a"),
+        ("../in/a", "../in/a"),
+        ("~/in/a", "~/in/a"),
+        ("*/in/a", "*/in/a"),
+        ("foo-/in/a", "foo-/in/a"),
+        ("foo-I/in/a", "foo-I/in/a"),
+        ("/x/-I/in/a", "/x/-I/in/a"),
+        ("$HOME/in/a", "$HOME/in/a"),
+        ("${HOME}/in/a", "${HOME}/in/a"),
+        ("$(pwd)/in/a", "$(pwd)/in/a"),
+        ("s3://in/a", "s3://in/a"),
+        ("http://host/in/a", "http://host/in/a"),
+        ("//in/a", "//in/a"),
+        ("/in", "/in"),
+        ("/out", "/out"),
+    ],
+)
+def test_localize(token: str, expected: str) -> None:
+    assert localize([token], PATHS, "/T") == (
+        expected.replace("T", "/T") if "Then" not in token else expected.replace("T/", "/T/"),
+    )
+
+
+def test_localize_prefers_the_longest_path_whatever_the_order() -> None:
+    for paths in (("/in/a b", "/in/a", "/in/a b c"), ("/in/a", "/in/a b c", "/in/a b")):
+        assert localize(["/in/a b c/x", "/in/a b", "/in/a bc", "/in/a"], paths, "/T") == (
+            "/T/in/a b c/x",
+            "/T/in/a b",
+            "/T/in/a bc",
+            "/T/in/a",
+        )
+
+
+@pytest.mark.parametrize("tree", ["/tmp/out/x/in/a", "/out/x", r"/t/\1\g<path>"])
+def test_localize_never_looks_at_what_it_put_in(tree: str) -> None:
+    assert localize(["cat /in/a > /out/x"], ("/in/a", "/out/x"), tree) == (f"cat {tree}/in/a > {tree}/out/x",)
+
+
+def test_localize_without_paths_changes_nothing() -> None:
+    assert localize(["sh", "-c", "cat /in/a"], (), "/T") == ("sh", "-c", "cat /in/a")
+    assert localize(["/"], ("/",), "/T") == ("/",)
+
+
+def test_localize_accepts_a_path_and_any_iterable() -> None:
+    assert localize(iter(["/in/a"]), iter(["/in/a"]), Path("/T")) == ("/T/in/a",)
+
+
+# ------------------------------------------------------------------------------------------------- what a program gets
+
+
+def test_it_is_a_runtime() -> None:
+    runtime: Runtime = ProcessRuntime()
+    assert (runtime.name, runtime.mounts_inputs) == ("process", False)
+    runtime.check(["image:1"])
+    runtime.close()
+    runtime.close()
+
+
+def test_inputs_outputs_and_stdout_are_found_where_they_lie(bench: Bench, system: str) -> None:
+    invocation = bench.invocation(
+        "sh",
+        "-c",
+        "cat /in/a > /out/dir/b; echo to-stdout; cat /out/log.txt >&2; echo > and STDOUT",
+        inputs=["/in/a"],
+        outputs=["/out/dir/", ">", "STDOUT", ">>"],
+        stdout="/out/log.txt",
+    )
+    (invocation.tree / "out/dir").mkdir()
+    (invocation.tree / "in/a").write_bytes(b"in\xff\n")
+    assert bench.run(invocation) == Exit(0)
+    assert (invocation.tree / "out/dir/b").read_bytes() == b"in\xff\n"
+    assert (invocation.tree / "out/log.txt").read_bytes() == b"to-stdout\n"
+    assert (invocation.work / "and").read_bytes() == b"STDOUT\n"
+
+
+def test_a_program_that_is_an_input(bench: Bench) -> None:
+    invocation = bench.invocation("/in/program", "/in/program", inputs=["/in/program"])
+    program = invocation.tree / "in/program"
+    program.write_text('#!/bin/sh\necho "$0 $1"\n')
+    program.chmod(0o755)
+    assert bench.run(invocation) == Exit(0)
+    assert invocation.log.read_text() == f"{program} {program}\n"
+
+
+def test_working_directory_stdin_environment_and_session(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FROM_THE_CALLER", "a=b \udcff")
+    program = """
+        import json, os, sys
+        leads = os.getsid(0) == os.getpid() == os.getpgid(0)
+        descriptors = os.listdir("/dev/fd") if os.path.exists("/dev/fd") else []
+        variables = [os.environ[name] for name in ("FROM_THE_CALLER", "GAIA_LOCAL_TASK")]
+        print(json.dumps([os.getcwd(), sys.stdin.read(), *variables, leads, descriptors]))
+    """
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)  # as what a parent of ours would have handed down
+    try:
+        invocation = bench.invocation(*python(program))
+        assert bench.run(invocation) == Exit(0)
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    cwd, stdin, variable, task, leads, descriptors = json.loads(invocation.log.read_text())
+    assert (cwd, stdin, variable, task) == (str(invocation.work.resolve()), "", "a=b \udcff", invocation.task.id)
+    assert leads
+    assert str(write_end) not in descriptors
+
+
+def test_the_log_is_added_to_in_order(bench: Bench, system: str) -> None:
+    invocation = bench.invocation("sh", "-c", "echo 1; echo 2 >&2; sh -c 'echo 3'; echo 4 >&2")
+    invocation.log.write_text("0\n")
+    assert bench.run(invocation) == Exit(0)
+    assert invocation.log.read_text() == "0\n1\n2\n3\n4\n"
+
+
+def test_five_megabytes_arrive_whole_in_both_files(bench: Bench, system: str) -> None:
+    program = """
+        import sys
+        for _ in range(1280):
+            sys.stdout.buffer.write(bytes(range(256)) * 16)
+        sys.stderr.buffer.write(b"\\xfe\\xff")
+    """
+    invocation = bench.invocation(*python(program), stdout="/out/x")
+    assert bench.run(invocation) == Exit(0)
+    expected = bytes(range(256)) * 16 * 1280
+    assert invocation.stdout is not None
+    assert invocation.stdout.read_bytes() == expected
+    log = invocation.log.read_bytes()
+    assert len(log) == len(expected) + 2
+    assert log.replace(b"\xfe\xff\xfe\xff", b"\xfe\xff", 1) == expected or b"\xfe\xff" in log
+
+
+def test_five_megabytes_arrive_whole_in_the_log(bench: Bench) -> None:
+    invocation = bench.invocation(*python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20480)"))
+    assert bench.run(invocation) == Exit(0)
+    assert invocation.log.read_bytes() == bytes(range(256)) * 20480
+
+
+def test_output_is_there_while_the_program_runs(bench: Bench, fifo: Fifo) -> None:
+    for stdout in (None, "/out/x"):
+        invocation = bench.invocation("sh", "-c", f"echo line; read go < {fifo.path}", stdout=stdout)
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(bench.run, invocation)
+            until(functools.partial(holds, invocation.log, b"line\n"))
+            assert not running.done()
+            fifo.path.write_text("go\n")
+            assert running.result() == Exit(0)
+
+
+def test_a_program_that_closes_stdout_and_goes_on(bench: Bench, system: str) -> None:
+    invocation = bench.invocation("sh", "-c", "echo first; exec >&-; sleep 0.1; touch done; exit 3", stdout="/out/x")
+    assert bench.run(invocation) == Exit(3)
+    assert (invocation.work / "done").exists()
+    assert invocation.log.read_text() == "first\n"
+
+
+def test_images_are_ignored_with_one_warning(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "gaia_local"), ThreadPoolExecutor(4) as pool:
+        list(pool.map(bench.run, [bench.invocation("true") for _ in range(8)]))
+    assert [record.getMessage() for record in caplog.records] == [
+        "runtime 'process': images are ignored ('image:1' first); programs run as they are here"
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- how it ends
+
+
+@pytest.mark.parametrize("stdout", [None, "/out/x"])
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("exit 0", Exit(0)),
+        ("exit 7", Exit(7)),
+        ("exit 137", Exit(137)),
+        ("kill -9 $$", Exit(137, "killed by SIGKILL (perhaps out of memory)")),
+        ("kill -15 $$", Exit(143, "killed by SIGTERM")),
+        ("kill -SEGV $$", Exit(139, "killed by SIGSEGV")),
+    ],
+)
+def test_exit_codes(bench: Bench, system: str, script: str, expected: Exit, stdout: str | None) -> None:
+    assert bench.run(bench.invocation("sh", "-c", script, stdout=stdout)) == expected
+
+
+@linux
+def test_a_signal_without_a_name(bench: Bench) -> None:
+    number = signal.SIGRTMIN + 3
+    assert bench.run(bench.invocation("sh", "-c", f"kill -{number} $$")) == Exit(128 + number, f"killed by signal {number}")
+
+
+def events_of(bench: Bench, invocation: Invocation) -> tuple[Exit, list[tuple[str, dict[str, Any]]]]:
+    events: list[tuple[str, dict[str, Any]]] = []
+    ended = bench.run(invocation, report=lambda event, /, **facts: events.append((event, facts)))
+    return ended, events
+
+
+@pytest.mark.parametrize(("command", "code"), [(("true",), 0), (("false",), 1), (("no-such-program",), 127), (("/",), 126)])
+def test_events_in_their_order(bench: Bench, command: tuple[str, ...], code: int) -> None:
+    ended, events = events_of(bench, bench.invocation(*command))
+    assert ended.code == code
+    assert events == [("execution-start", {}), ("execution-complete", {}), ("container-exit", {"code": code})]
+
+
+def test_a_missing_program(bench: Bench) -> None:
+    for program in ("no-such-program", "/no/such/program", "./none", "/etc/passwd/x", "x" * 300, ""):
+        ended = bench.run(bench.invocation(program))
+        assert ended.code == 127
+        assert ended.message is not None
+        assert f"program {program!r} is missing on this machine" in ended.message
+
+
+def test_a_missing_program_is_named_as_the_command_names_it(bench: Bench) -> None:
+    assert "program '/in/a' is missing" in str(bench.run(bench.invocation("/in/a", inputs=["/in/a"])).message)
+
+
+def test_a_missing_program_where_path_is_closed_in_part(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "no-such-program")
+
+    monkeypatch.setattr(subprocess, "Popen", denied)
+    ended = bench.run(bench.invocation("no-such-program"))
+    assert ended.code == 127
+    assert "as far as PATH can be read" in str(ended.message)
+
+
+def test_a_missing_interpreter(bench: Bench) -> None:
+    invocation = bench.invocation("./script")
+    (invocation.work / "script").write_text("#!/no/such/interpreter\n")
+    (invocation.work / "script").chmod(0o755)
+    ended = bench.run(invocation)
+    assert ended.code == 127
+    assert "the interpreter or loader that it names is missing" in str(ended.message)
+
+
+@pytest.mark.parametrize(("content", "mode"), [("#!/bin/sh\n", 0o644), ("neither a script nor a binary\n", 0o755)])
+def test_a_program_that_cannot_be_executed(bench: Bench, content: str, mode: int) -> None:
+    invocation = bench.invocation("./program")
+    (invocation.work / "program").write_text(content)
+    (invocation.work / "program").chmod(mode)
+    ended = bench.run(invocation)
+    assert ended.code == 126
+    assert "program './program' cannot be executed: " in str(ended.message)
+
+
+def test_a_missing_working_directory_is_no_missing_program(bench: Bench) -> None:
+    invocation = bench.invocation("true")
+    invocation.work.rmdir()
+    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': its working directory .*work is missing"):
+        bench.run(invocation)
+
+
+def test_tokens_that_are_too_long(bench: Bench) -> None:
+    with pytest.raises(RuntimeFailure, match=r"its 2 tokens \(the longest has 10000000 bytes\).* more than this machine takes"):
+        bench.run(bench.invocation("true", "x" * 10_000_000))
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_machine_that_has_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    with pytest.raises(RuntimeFailure, match=f"program 'true' cannot be started: {os.strerror(number)}"):
+        bench.run(bench.invocation("true"))
+
+
+def test_a_token_that_no_program_can_be_given(bench: Bench) -> None:
+    with pytest.raises(RuntimeFailure, match="cannot be started"):
+        bench.run(bench.invocation("echo", "a\0b"))
+
+
+def test_files_that_cannot_be_written(bench: Bench) -> None:
+    invocation = bench.invocation("true")
+    invocation.log.mkdir()
+    with pytest.raises(RuntimeFailure, match=r"log cannot be written: "):
+        bench.run(invocation)
+    invocation = bench.invocation("true", stdout="/out/x")
+    (invocation.tree / "out/x").mkdir()
+    with pytest.raises(RuntimeFailure, match=r"out/x cannot be written: "):
+        bench.run(invocation)
+
+
+@linux
+def test_a_full_disk_ends_the_run(bench: Bench) -> None:
+    invocation = bench.invocation("sh", "-c", "echo x; exec sleep 60", stdout="/out/x")
+    (invocation.tree / "out/x").symlink_to("/dev/full")
+    with pytest.raises(RuntimeFailure, match="what the program wrote cannot be stored: No space left on device"):
+        bench.run(invocation)
+    assert living(invocation) == []
+
+
+@linux
+def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: Bench) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
+    try:
+        for stdout in (None, "/out/x"):
+            with pytest.raises(RuntimeFailure, match="went to another part of this program"):
+                bench.run(bench.invocation("true", stdout=stdout))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+# ------------------------------------------------------------------------------------------------------------ stopping
+
+
+def test_cancelled_before_it_began(bench: Bench) -> None:
+    invocation = bench.invocation("touch", "ran")
+    cancellation = bench.cancellation()
+    cancellation.cancel(BY_REQUEST)
+    events: list[str] = []
+    assert bench.run(invocation, cancellation, lambda event, /, **facts: events.append(event)).code == 143
+    assert events == []
+    assert not (invocation.work / "ran").exists()
+
+
+def test_cancelled_while_it_starts(bench: Bench, system: str) -> None:
+    invocation = bench.invocation("sleep", "60")
+    cancellation = bench.cancellation()
+
+    def report(event: str, /, **facts: object) -> None:
+        if event == "execution-start":
+            cancellation.cancel(BY_REQUEST)
+
+    assert bench.run(invocation, cancellation, report) == Exit(143)
+    assert cancellation.reason == BY_REQUEST
+
+
+@pytest.mark.parametrize("stdout", [None, "/out/x"])
+def test_sigterm_comes_first(bench: Bench, fifo: Fifo, system: str, stdout: str | None) -> None:
+    script = f"trap 'echo bye; exit 5' TERM; echo ready > {fifo.path}; while :; do sleep 0.02; done"
+    invocation = bench.invocation("sh", "-c", script, stdout=stdout)
+    cancellation = bench.cancellation()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.run, invocation, cancellation)
+        assert fifo.read() == "ready\n"
+        cancellation.cancel(BY_REQUEST)
+        assert running.result() == Exit(5)
+    assert invocation.log.read_text().endswith("bye\n")  # before it, some shells say which signal ended `sleep`
+
+
+@pytest.mark.parametrize("stdout", [None, "/out/x"])
+def test_sigkill_where_sigterm_is_ignored(bench: Bench, fifo: Fifo, system: str, stdout: str | None) -> None:
+    script = f"trap '' TERM; echo ready > {fifo.path}; while :; do sleep 0.02; done"
+    invocation = bench.invocation("sh", "-c", script, stdout=stdout)
+    cancellation = bench.cancellation(grace=0.2)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.run, invocation, cancellation)
+        assert fifo.read() == "ready\n"
+        began = time.monotonic()
+        cancellation.cancel(BY_REQUEST)
+        assert running.result() == Exit(137)
+    assert 0.2 <= time.monotonic() - began < 10
+
+
+TREE = "sh -c 'sleep 60 & sleep 60 & echo x{ready}; wait' & {groups} sleep 60 & echo x{ready}; wait"
+
+
+def family(ready: str = "") -> str:
+    """A script that makes a tree of processes; on Linux also some that leave the group and the session."""
+    groups = ""
+    if shutil.which("timeout"):
+        groups += "timeout 60 sleep 60 & "
+    if shutil.which("setsid"):
+        groups += "setsid sleep 60 & setsid -f sh -c 'sleep 60 & wait'; "
+    return TREE.format(ready=ready, groups=groups)
+
+
+@linux
+@pytest.mark.parametrize("stdout", [None, "/out/x"])
+@pytest.mark.parametrize("how", [BY_REQUEST, BY_TIMEOUT])
+def test_a_stop_leaves_nothing_of_the_tree(bench: Bench, how: str, stdout: str | None) -> None:
+    invocation = bench.invocation("sh", "-c", family(), stdout=stdout, timeout=0.3 if how == BY_TIMEOUT else 60)
+    cancellation = bench.cancellation()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.run, invocation, cancellation)
+        if how == BY_REQUEST:
+            until(lambda: len(living(invocation)) >= 8)
+            cancellation.cancel(BY_REQUEST)
+        assert running.result() == Exit(143)
+    assert cancellation.reason == how
+    assert living(invocation) == []
+
+
+@linux
+@pytest.mark.parametrize("stdout", [None, "/out/x"])
+def test_what_is_left_in_the_background_goes_with_the_main_process(bench: Bench, fifo: Fifo, stdout: str | None) -> None:
+    script = (
+        f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & {family().rpartition(';')[0]}; cat {fifo.path}"
+    )
+    invocation = bench.invocation("sh", "-c", script, stdout=stdout)
+    assert bench.run(invocation) == Exit(0)
+    assert living(invocation) == []
+    assert "in the background\n" in invocation.log.read_text()
+
+
+def test_a_background_process_that_holds_the_pipe(bench: Bench, system: str) -> None:
+    invocation = bench.invocation("sh", "-c", "sleep 60 & echo $!", stdout="/out/x")
+    began = time.monotonic()
+    assert bench.run(invocation) == Exit(0)
+    assert time.monotonic() - began < 10
+    until(lambda: not running(int(invocation.log.read_text())))
+
+
+def test_a_background_process_that_fills_the_pipe(bench: Bench, system: str) -> None:
+    invocation = bench.invocation("sh", "-c", "yes & exit 4", stdout="/out/x")
+    assert bench.run(invocation) == Exit(4)
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and b") Z " in stat.read_bytes())
+
+
+@linux
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid")
+def test_one_that_hides_cannot_hold_up_the_run(bench: Bench) -> None:
+    script = "env -i setsid sh -c 'echo $$; touch hidden; exec yes' & while ! [ -e hidden ]; do :; done"
+    invocation = bench.invocation("sh", "-c", script, stdout="/out/x")
+    assert bench.run(invocation) == Exit(0)
+    with invocation.log.open() as log:
+        pid = int(log.readline())
+    until(lambda: not running(pid))  # nobody reads any more, so that its next line ends it
+
+
+@linux
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_of_ours_leaves_nothing(bench: Bench, error: type[BaseException]) -> None:
+    invocation = bench.invocation("sh", "-c", family())
+
+    def report(event: str, /, **facts: object) -> None:
+        raise error
+
+    with pytest.raises(error):
+        bench.run(invocation, report=report)
+    assert living(invocation) == []
+
+
+def test_no_signal_after_the_end(bench: Bench, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[Callable[[], None]] = []
+
+    class Remembering(Cancellation):
+        @contextlib.contextmanager
+        def stopping(self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float) -> Iterator[None]:
+            orders.extend([terminate, kill])
+            yield
+
+    bench.run(bench.invocation("true"), Remembering(bench.clock.later))
+    signalled: list[object] = []
+    monkeypatch.setattr(os, "killpg", lambda *arguments: signalled.append(arguments))
+    for order in orders:
+        order()
+    assert signalled == []
+    assert len(orders) == 2
+
+
+def test_a_group_that_is_gone_is_borne(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+    def gone(*_: object) -> None:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", gone)
+    cancellation = bench.cancellation()
+
+    def report(event: str, /, **facts: object) -> None:
+        cancellation.cancel(BY_REQUEST)
+
+    assert bench.run(bench.invocation("true"), cancellation, report).code == 0
+
+
+@linux
+def test_cancelled_at_random_moments_nothing_is_left(bench: Bench) -> None:
+    chance = random.Random(7)
+    for number in range(150):
+        script = ("trap '' TERM; " if number % 5 == 0 else "") + family()
+        invocation = bench.invocation("sh", "-c", script, stdout=chance.choice([None, "/out/x"]))
+        cancellation = bench.cancellation(grace=0.01)
+        bench.clock.later(chance.random() * 0.012, lambda stop=cancellation: stop.cancel(BY_REQUEST))  # type: ignore[misc]
+        ended = bench.run(invocation, cancellation)
+        assert ended.code in (143, 137)
+        assert living(invocation) == []
+
+
+# ---------------------------------------------------------------------------------------------------------- concurrency
+
+
+@linux
+def test_eight_at_a_time(bench: Bench) -> None:
+    def one(number: int) -> None:
+        stdout = "/out/x" if number % 2 else None
+        invocation = bench.invocation("sh", "-c", f"sleep 60 & seq {number} {number + 500}; exit {number}", stdout=stdout)
+        assert bench.run(invocation).code == number
+        expected = "".join(f"{each}\n" for each in range(number, number + 501))
+        assert invocation.log.read_text() == expected
+        assert invocation.stdout is None or invocation.stdout.read_text() == expected
+        assert living(invocation) == []
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(48)))
+
+
+@pytest.mark.parametrize("command", [("/in/program",), ("sh", "-c", "/in/program")])
+def test_programs_that_were_just_copied_are_never_busy(bench: Bench, command: tuple[str, ...]) -> None:
+    def one(_: int) -> Exit:
+        invocation = bench.invocation(*command, inputs=["/in/program"])
+        shutil.copy("/bin/sh", invocation.tree / "in/program")
+        return bench.run(invocation)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(one, range(240))) == {Exit(0)}
+
+
+# ------------------------------------------------------------------------------------------------- after a crash of ours
+
+
+@contextlib.contextmanager
+def crashed(bench: Bench, fifo: Fifo, *command: str, recorded: bool = True) -> Iterator[Invocation]:
+    """An invocation whose engine was killed while it ran; the program says "ready" through `fifo`."""
+    invocation = bench.invocation(*command)
+    program = """
+        import sys
+        from pathlib import Path
+        from gaia_local.model import Task
+        from gaia_local.process_runtime import ProcessRuntime
+        from gaia_local.runtime import Cancellation, Invocation
+        top, command = Path(sys.argv[1]), tuple(sys.argv[3:])
+        task = Task(sys.argv[2], "step", "flow", "image:1", command, (), (), None, 60.0)
+        cancellation = Cancellation(lambda seconds, function: lambda: None)
+        invocation = Invocation(task, top / "tree", top / "work", top / "log", None)
+        ProcessRuntime().run(invocation, cancellation, lambda event, **facts: None)
+    """
+    top = invocation.work.parent
+    engine = subprocess.Popen(python(program, str(top), invocation.task.id, *command), cwd=Path(__file__).parent.parent)
+    try:
+        assert fifo.read() == "ready\n"
+        if recorded:
+            until(lambda: (top / RECORD).exists() and (top / RECORD).read_bytes().endswith(b"}"))
+        engine.kill()
+        engine.wait()
+        yield invocation
+    finally:
+        engine.kill()
+        engine.wait()
+        for pid in living(invocation):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@linux
+def test_a_leftover_is_found_and_ended(bench: Bench, fifo: Fifo) -> None:
+    script = f"{family().rpartition(';')[0]}; echo ready > {fifo.path}; wait"
+    with crashed(bench, fifo, "sh", "-c", script) as invocation:
+        record = invocation.work.parent / RECORD
+        pid = leftover(record)
+        assert pid == json.loads(record.read_bytes())["pid"]
+        assert pid in living(invocation)
+        assert end_leftover(record)
+        assert living(invocation) == []
+        assert leftover(record) is None
+        assert not end_leftover(record)
+
+
+@linux
+def test_a_leftover_whose_main_process_has_ended(bench: Bench, fifo: Fifo) -> None:
+    with crashed(bench, fifo, "sh", "-c", f"sleep 60 & echo ready > {fifo.path}; sleep 60") as invocation:
+        record = invocation.work.parent / RECORD
+        main = leftover(record)
+        assert main is not None
+        os.kill(main, signal.SIGKILL)
+        until(lambda: main not in living(invocation))
+        assert leftover(record) in living(invocation)
+        assert end_leftover(record)
+        assert living(invocation) == []
+
+
+@linux
+def test_a_leftover_without_a_record(bench: Bench, fifo: Fifo) -> None:
+    with crashed(bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", recorded=False) as invocation:
+        record = invocation.work.parent / RECORD
+        record.unlink(missing_ok=True)
+        assert leftover(record) in living(invocation)
+        assert end_leftover(record)
+        assert living(invocation) == []
+
+
+@linux
+def test_a_leftover_is_never_another_process_with_its_number(bench: Bench, fifo: Fifo) -> None:
+    program = (
+        *("env", "-i", f"PATH={os.environ['PATH']}"),  # without the mark, only the record knows it
+        *("sh", "-c", f"echo ready > {fifo.path}; exec sleep 60"),
+    )
+    with crashed(bench, fifo, *program) as invocation:
+        record = invocation.work.parent / RECORD
+        true = json.loads(record.read_bytes())
+        for false in ({"start": true["start"] + 1}, {"start": None}, {"boot": "another"}, {"pid": 2**30}, {"pid": "x"}):
+            record.write_text(json.dumps({**true, **false}))
+            assert leftover(record) is None
+            assert not end_leftover(record)
+        assert running(true["pid"])
+        record.write_text(json.dumps(true))
+        assert leftover(record) == true["pid"]
+        assert end_leftover(record)
+        assert not running(true["pid"])
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"pid": 1', b"[]", b"7", b'{"pid": 1}', b"\xff"])
+def test_a_record_that_says_nothing(tmp_path: Path, content: bytes | None) -> None:
+    record = tmp_path / RECORD
+    if content is not None:
+        record.write_bytes(content)
+    assert leftover(record) is None
+    assert not end_leftover(record)
+
+
+@linux
+def test_a_short_run_leaves_no_record(bench: Bench) -> None:
+    short = bench.invocation("true")
+    bench.run(short)
+    assert not (short.work.parent / RECORD).exists()
+
+
+@linux
+@pytest.mark.parametrize("stdout", [None, "/out/x"])
+def test_a_long_run_leaves_a_record(bench: Bench, fifo: Fifo, stdout: str | None) -> None:
+    invocation = bench.invocation("sh", "-c", f"exec >&-; read go < {fifo.path}", stdout=stdout)
+    record = invocation.work.parent / RECORD
+    record.write_text("that of an earlier run, which is longer than a record can be: " + "x" * 1000)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.run, invocation)
+        until(lambda: record.exists() and record.read_bytes().endswith(b"}"))
+        pid = json.loads(record.read_bytes())["pid"]
+        assert leftover(record) == pid
+        assert pid in living(invocation)
+        fifo.path.write_text("go\n")
+        assert running.result() == Exit(0)
+    assert leftover(record) is None
+
+
+@linux
+def test_a_long_run_looks_at_all_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers may have begun anew in it, so that what it left has a lower one than its main process."""
+    looks: list[int] = []
+    real = process_runtime._all_pids
+
+    def counting() -> list[int]:
+        looks.append(1)
+        return real()
+
+    monkeypatch.setattr(process_runtime, "_all_pids", counting)
+    bench.run(bench.invocation("true"))
+    assert not looks
+    bench.run(bench.invocation("sleep", "1.05"))
+    assert looks

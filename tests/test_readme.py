@@ -1,0 +1,104 @@
+"""The README is true: its blocks run, and it names each command, option, method and configuration key there is."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+import shlex
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from gaia_local import Gaia
+from gaia_local.cli import app
+from gaia_local.config import _KEYS, DockerConfig
+from gaia_local.model import WorkflowState
+
+REPO = Path(__file__).parents[1]
+README = (REPO / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`(\S+\.json)`:\n\n```json\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+TOOLS = ("make", "cat")
+
+
+def test_its_blocks_run_in_the_order_they_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "process")
+    monkeypatch.delenv("GAIA_LOCAL_ROOT", raising=False)
+    for name, text in FILE.findall(README):
+        (tmp_path / name).write_text(text)
+    ran = []
+    for language, text in BLOCK.findall(README):
+        if language == "python":
+            run_python(text)
+        elif language == "console":
+            ran += [run_line(line) for line in text.splitlines()]
+    assert "gaia-local" in ran
+    assert "cat" in ran
+
+
+def run_python(text: str) -> None:
+    """Run a block; what its lines ``print(…)  # expected`` print must be as expected."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(text, "README.md", "exec"), {})
+    expected = re.findall(r"^ *print\(.*\)  # (.*)$", text, flags=re.MULTILINE)
+    assert printed.getvalue().splitlines() == expected
+
+
+def run_line(line: str) -> str:
+    """Run one line of a console block (make apart, which would run this test); answers its program."""
+    assert line.startswith("$ "), line
+    program, *arguments = shlex.split(line[2:])
+    if program == "gaia-local":
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+    elif program == "make":
+        assert re.search(rf"^{arguments[0]}:", (REPO / "Makefile").read_text(), flags=re.MULTILINE), line
+    else:
+        assert program in TOOLS, f"{line}: nobody checks this"
+        subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return program
+
+
+def test_each_command_and_option_is_documented() -> None:
+    group = get_command(app)
+    commands = group.commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        assert f"`gaia-local {name}" in README, name
+        assert command.help, name
+    for command in (group, *commands.values()):
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and "--help" not in parameter.opts:
+                assert any(option in README for option in parameter.opts), f"{command.name} {parameter.opts}"
+
+
+def test_each_method_is_documented_with_its_parameters() -> None:
+    methods = {name for name, _ in inspect.getmembers(Gaia, inspect.isfunction) if not name.startswith("_")}
+    documented = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", README, flags=re.MULTILINE))
+    assert set(documented) == methods
+    for name, parameters in documented.items():
+        names = [each.partition("=")[0].strip() for each in parameters.split(",") if each]
+        assert names == list(inspect.signature(getattr(Gaia, name)).parameters)[1:], name
+
+
+def test_each_configuration_key_is_documented() -> None:
+    for keys in (_KEYS, [each.name for each in fields(DockerConfig)]):
+        for key in keys:
+            assert re.search(rf"^\| `{key}` \|", README, flags=re.MULTILINE), key
+
+
+def test_each_state_is_documented() -> None:
+    for state in WorkflowState:
+        assert re.search(rf"^\| `{state.value}` \|", README, flags=re.MULTILINE), state.value
+
+
+def test_it_speaks_of_no_particular_machine() -> None:
+    for path in (REPO / "README.md", REPO / "Makefile", REPO / ".ci" / "run"):
+        assert not re.search(r"/(work|home|root)/", path.read_text(encoding="utf-8")), path
