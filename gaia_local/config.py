@@ -35,6 +35,8 @@ class DockerConfig:
     """A number of GPUs, or ``all``."""
     stop_grace: float = 2.0
     """Seconds between SIGTERM and SIGKILL."""
+    track_images: bool = True
+    """Whether `run` recomputes what was made with another image of the same name."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "shm_size": ("a number of bytes, or text as '64m'", _size),
     "gpus": ("a number, or 'all'", lambda given: given in (None, "all") or (isinstance(given, int) and _number(given))),
+    "track_images": ("True or False", lambda given: isinstance(given, bool)),
     "stop_grace": ("a number of seconds from 0 up", lambda given: given == 0 or _number(given)),
 }
 assert set(_DOCKER) == {each.name for each in fields(DockerConfig)}

@@ -79,6 +79,15 @@ class DockerRuntime:
             return False
         return self._config.pull != "never" and self._engine.pullable(image)
 
+    def image_id(self, image: str) -> str | None:
+        """Which image the name means now; None where it means none, or the engine doesn't tell, or nobody wants to know."""
+        if not self._config.track_images:
+            return None
+        try:
+            return self._engine.find_image(image)
+        except (EngineUnavailable, Refusal, Silence):
+            return None
+
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self._engine.close()

@@ -152,14 +152,18 @@ def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in repr(Config.parse({"docker": {"env": {"TOKEN": "hunter2"}}}))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["root", "runtime", "workers", "buckets", "watch", "docker", "other"]),
         st.recursive(
             st.none() | st.integers() | st.floats() | st.text(st.characters(), max_size=5) | st.just(10**400),
-            lambda inner: st.dictionaries(st.sampled_from(["a", "memory", "cpus", "env", "gpus", "stop_grace"]), inner),
+            lambda inner: st.dictionaries(
+                st.sampled_from(["a", "memory", "cpus", "env", "gpus", "stop_grace"]), inner, max_size=3
+            ),
+            max_leaves=5,
         ),
+        max_size=3,
     )
 )
 def test_parsing_answers_or_refuses(given: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def test_each_can_be_copied_and_sent(error: type[GaiaError], travel: object) -> 
     came = travel(made)
     assert type(came) is error
     assert str(came) == str(made)
-    if isinstance(made, InvalidInput):
+    if isinstance(came, InvalidInput):
         assert (came.where, came.problem, came.right) == ("a step", "is wrong", "mend it")
 
 

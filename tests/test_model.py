@@ -389,7 +389,6 @@ anything = st.recursive(
 )
 pairs = st.dictionaries(texts, texts, max_size=3) | anything
 fields = {
-    "name": texts | anything,
     "image": texts | anything,
     "command": st.lists(texts, max_size=3) | texts | anything,
     "inputs": pairs,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hands import Hands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import WaitUntil
+from gaia_local import Gaia, GaiaError
 from gaia_local.model import Task
+from hands import Hands
 
+IMAGE = os.environ.get("GAIA_LOCAL_TEST_IMAGE", "gaia-local-test:latest")
 SOURCES = ["src:0", "src:1", "src:2"]
 CONTENTS = ["red", "green", "blue"]
 
@@ -304,8 +306,324 @@ def test_random_histories(edges: list[tuple[int, int]], operations: list[tuple[A
         history.hands.close()
 
 
-@pytest.fixture
-def hands(tmp_path: Path) -> Iterator[Hands]:
-    made = Hands(tmp_path)
-    yield made
-    made.close()
+# -- Must show 1: a diamond of 50 Steps, each trigger with real processes ---------------------------------------------
+
+
+def diamond(root: Path, source: str = "source-a first\n", **config: Any) -> tuple[Gaia, set[str]]:
+    """One source → 8 Steps over it and 8 over another → layers → one join: 50 Steps; returns those below the first source."""
+    shell = 'for each in /in/*; do cat "$each"; done | sort | uniq > /out/x; echo {{name}} >> /out/x'
+    commands = [
+        {
+            "name": f"c{size}",
+            "image": IMAGE,
+            "command": ["sh", "-c", shell.replace("/in/*", " ".join(f"/in/{n}" for n in range(size)))],
+            "inputs": {f"i{n}": f"/in/{n}" for n in range(size)},
+            "outputs": {"x": "/out/x"},
+        }
+        for size in (1, 2, 16)
+    ]
+
+    def step(name: str, *reads: str) -> dict[str, Any]:
+        inputs = {f"i{n}": key for n, key in enumerate(reads)}
+        return {
+            "name": name,
+            "command": f"c{len(reads)}",
+            "inputs": inputs,
+            "outputs": {"x": f"d:{name}"},
+            "vars": {"name": name},
+        }
+
+    steps = [step(f"a{n}", "d:source-a" if n < 8 else "d:source-b") for n in range(16)]
+    steps += [step(f"b{n}", f"d:a{n}", f"d:a{(n + 1) % 8 + n // 8 * 8}") for n in range(16)]
+    steps += [step(f"c{n}", f"d:b{n}") for n in range(16)]
+    steps += [step("join", *(f"d:c{n}" for n in range(16))), step("end", "d:join")]
+    gaia = Gaia({"root": root, "workers": 4, "runtime": "process", **config})
+    for name, content in (("source-a", source), ("source-b", "source-b first\n")):
+        path = gaia.path("w", f"d:{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    gaia.upload("w", {}, commands, steps)
+    below = {f"{layer}{n}" for layer in "abc" for n in range(8)} | {"join", "end"}
+    return gaia, below
+
+
+def starts_since(gaia: Gaia, count: int) -> list[str]:
+    return sorted(event["task"] for event in gaia.events("w")[count:] if event["event"] == "step-start")
+
+
+def files(gaia: Gaia) -> dict[str, str]:
+    top = gaia.path("w", "d:x").parent
+    return {path.name: path.read_text() for path in sorted(top.iterdir())}
+
+
+def from_scratch(root: Path, source: str) -> dict[str, str]:
+    """The files of a run that knows nothing of the change."""
+    gaia, _ = diamond(root, source)
+    with gaia:
+        gaia.wait("w", 60)
+        return files(gaia)
+
+
+def test_a_source_changes_while_idle(tmp_path: Path, wait_until: WaitUntil) -> None:
+    gaia, below = diamond(tmp_path / "one")
+    with gaia:
+        gaia.wait("w", 60)
+        count = len(gaia.events("w"))
+        gaia.path("w", "d:source-a").write_text("source-a second\n")
+        wait_until(lambda: "end" in starts_since(gaia, count), 30)
+        gaia.wait("w", 60)
+        assert starts_since(gaia, count) == sorted(below)
+        reasons = {each["task"]: each["reason"] for each in gaia.events("w")[count:] if each["event"] == "step-start"}
+        assert reasons["a0"] == "input changed: d:source-a"
+        assert reasons["c0"] == "upstream b0 ran again"
+        assert files(gaia) == from_scratch(tmp_path / "two", "source-a second\n")
+
+
+def test_a_source_changes_while_no_engine_runs(tmp_path: Path) -> None:
+    gaia, below = diamond(tmp_path / "one")
+    with gaia:
+        gaia.wait("w", 60)
+        count = len(gaia.events("w"))
+        source = gaia.path("w", "d:source-a")
+    source.write_text("source-a second\n")
+    with Gaia({"root": tmp_path / "one", "runtime": "process", "workers": 4}) as gaia:
+        would = gaia.run("w", dry_run=True)["would"]
+        assert sorted(each["step"] for each in would) == sorted(below)
+        assert len(gaia.events("w")) == count
+        gaia.run("w")
+        gaia.wait("w", 60)
+        assert starts_since(gaia, count) == sorted(below)
+        assert files(gaia) == from_scratch(tmp_path / "two", "source-a second\n")
+
+
+def test_a_source_changes_while_it_is_read(tmp_path: Path, wait_until: WaitUntil) -> None:
+    """The Task that reads it is cancelled, and its outputs, made from the old content, are never stored."""
+    go = tmp_path / "go"
+    command = {
+        "name": "slow",
+        "image": IMAGE,
+        "command": ["sh", "-c", "cp /in/a /out/x; while [ ! -e {{go}} ]; do sleep 0.02; done"],
+        "inputs": {"a": "/in/a"},
+        "outputs": {"x": "/out/x"},
+        "vars": {"go": str(go)},
+    }
+    steps = [
+        {"name": "slow", "command": "slow", "inputs": {"a": "d:source"}, "outputs": {"x": "d:1"}},
+        {"name": "other", "command": "slow", "inputs": {"a": "d:other"}, "outputs": {"x": "d:2"}},
+        {"name": "after", "command": "slow", "inputs": {"a": "d:1"}, "outputs": {"x": "d:3"}},
+    ]
+    with Gaia({"root": tmp_path / "root", "runtime": "process", "workers": 4}) as gaia:
+        gaia.path("w", "d:x").parent.mkdir(parents=True)
+        for name in ("source", "other"):
+            gaia.path("w", f"d:{name}").write_text("old")
+        gaia.upload("w", {}, [command], steps)
+        wait_until(lambda: gaia.progress("w")["running"] == 2)
+        gaia.path("w", "d:source").write_text("new")
+        wait_until(lambda: starts_since(gaia, 0) == ["other", "slow", "slow"])
+        go.touch()
+        assert gaia.wait("w", 30)["state"] == "complete"
+        assert starts_since(gaia, 0) == ["after", "other", "slow", "slow"]
+        assert [gaia.path("w", f"d:{n}").read_text() for n in (1, 2, 3)] == ["new", "old", "new"]
+        ended = [(event["task"], event["reason"]) for event in gaia.events("w") if event["event"] == "step-terminated"]
+        assert ended == [("slow", "terminated-by-request")]
+
+
+def test_identical_outputs_stop_the_recomputation(tmp_path: Path, wait_until: WaitUntil) -> None:
+    count_words = {
+        "name": "count",
+        "image": IMAGE,
+        "command": ["sh", "-c", "wc -w < /in/a > /out/x"],
+        "inputs": {"a": "/in/a"},
+        "outputs": {"x": "/out/x"},
+    }
+    steps = [
+        {"name": "one", "command": "count", "inputs": {"a": "d:text"}, "outputs": {"x": "d:1"}},
+        {"name": "two", "command": "count", "inputs": {"a": "d:1"}, "outputs": {"x": "d:2"}},
+    ]
+    with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
+        gaia.path("w", "d:x").parent.mkdir(parents=True)
+        gaia.path("w", "d:text").write_text("two words")
+        gaia.upload("w", {}, [count_words], steps)
+        gaia.wait("w", 30)
+        gaia.path("w", "d:text").write_text("other words")
+        wait_until(lambda: starts_since(gaia, 0) == ["one", "one", "two"])
+        assert gaia.wait("w", 30)["state"] == "complete"
+        gaia.path("w", "d:1").unlink()
+        wait_until(lambda: starts_since(gaia, 0) == ["one", "one", "one", "two"])
+        assert gaia.wait("w", 30)["state"] == "complete"
+        assert gaia.explain("w", "one")["last"]["reason"] == "output missing: d:1"
+        gaia.expire("w", ["one"])  # expire says: what depends on it, too
+        gaia.wait("w", 30)
+        assert starts_since(gaia, 0) == ["one"] * 4 + ["two"] * 2
+
+
+def test_editors_habits(tmp_path: Path, wait_until: WaitUntil) -> None:
+    """Write-temp-and-rename, truncate-and-write, touch, a burst of files, a file that appears."""
+    listing = {
+        "name": "list",
+        "image": IMAGE,
+        "command": ["sh", "-c", "cat /in/dir/* > /out/x"],
+        "inputs": {"dir": "/in/dir/"},
+        "outputs": {"x": "/out/x"},
+    }
+    steps = [{"name": "list", "command": "list", "inputs": {"dir": "d:dir/"}, "outputs": {"x": "d:list"}}]
+    with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
+        gaia.upload("w", {}, [listing], steps)
+        assert gaia.wait("w", 30)["waiting-inputs"] == ["d:dir/"]
+        directory, result = gaia.path("w", "d:dir"), gaia.path("w", "d:list")
+
+        def becomes(text: str) -> None:
+            wait_until(lambda: result.exists() and result.read_text() == text, 20)
+            assert gaia.wait("w", 30)["state"] == "complete"
+
+        directory.mkdir(parents=True)
+        (directory / "a").write_text("appeared")
+        becomes("appeared")
+        (directory / "a.tmp").write_text("renamed")
+        (directory / "a.tmp").rename(directory / "a")
+        becomes("renamed")
+        (directory / "a").write_text("")
+        (directory / "a").write_text("truncated")
+        becomes("truncated")
+        count = len(gaia.events("w"))
+        for number in range(1000):
+            (directory / f"b{number:03}").write_text("x")
+        becomes("truncated" + "x" * 1000)
+        assert len(starts_since(gaia, count)) <= 3
+        count = len(gaia.events("w"))
+        (directory / "a").write_text("truncated")
+        os.utime(directory / "b000")
+        (directory / "a").write_text("last")
+        becomes("lastx" + "x" * 999)
+
+
+def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) -> None:
+    hands = Hands(tmp_path)
+    one = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
+    hands.command(one)
+    hands.put("in", "first")
+    hands.merge({"name": "s", "command": "one", "inputs": {"a": "in"}, "outputs": {"x": "out"}})
+    hands.complete("s")
+    hands.scheduler.halt("w")
+    hands.put("in", "second, longer")
+    hands.scheduler.files_changed({hands.storage.path("w", "in")})
+    assert (hands.runs, hands.state) == ([], "halted")
+    assert hands.status()["data"]["out"]["state"] == "unsure"  # type: ignore[index]
+    hands.scheduler.run("w")
+    assert hands.reasons() == {"s": "input changed: in"}
+    hands.close()
+
+
+def test_explain_and_plans(tmp_path: Path) -> None:
+    with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
+        shell = {"image": IMAGE, "outputs": {"x": "/out/x"}}
+        commands = [
+            {**shell, "name": "src", "command": ["sh", "-c", "echo hi > /out/x"]},
+            {**shell, "name": "one", "command": ["cp", "/in/a", "/out/x"], "inputs": {"a": "/in/a"}},
+        ]
+        steps = [
+            {"name": "m", "command": "src", "outputs": {"x": "d:1"}},
+            {"name": "r", "command": "one", "inputs": {"a": "d:1"}, "outputs": {"x": "d:2"}},
+            {"name": "w", "command": "one", "inputs": {"a": "d:outside"}, "outputs": {"x": "d:3"}},
+        ]
+        gaia.upload("w", {}, commands, steps)
+        gaia.wait("w", 30)
+        told = gaia.explain("w", "r")
+        assert (told["would_run"], told["because"], told["waits_for"]) == (False, "all its outputs are complete", {})
+        last = told["last"]
+        assert (last["reason"], last["exit_code"], last["command"]) == ("new", 0, ["cp", "/in/a", "/out/x"])
+        assert last["inputs"] == {"d:1": gaia.explain("w", "d:1")["digest"]}
+        waits = gaia.explain("w", "w")
+        assert (waits["would_run"], waits["because"]) == (False, "it waits for d:outside")
+        assert waits["waits_for"] == {"d:outside": []}
+        key = gaia.explain("w", "d:2")
+        assert (key["made_by"], key["made"]["step"], key["state"], key["read_by"]) == ("r", "r", "complete", [])
+        assert key["made"]["inputs"] == last["inputs"]
+        assert gaia.explain("w", "d:outside")["because"] == "there is no such file, and no Step makes it"
+        before = (gaia.events("w"), gaia.status("w", debug=True))
+        assert gaia.expire("w", ["m"], dry_run=True) == {
+            "expire": ["m"],
+            "would": [{"step": "m", "reason": "expired"}, {"step": "r", "reason": "upstream m ran again"}],
+        }
+        assert gaia.run("w", dry_run=True) == {"run": "w", "would": []}
+        with pytest.raises(GaiaError, match=r"'d:outsid'.*'d:outside'"):
+            gaia.explain("w", "d:outsid")
+        assert (gaia.events("w"), gaia.status("w", debug=True)) == before
+        made = next(event for event in gaia.events("w") if event["event"] == "step-complete" and event["task"] == "r")
+        assert (made["inputs"], made["outputs"]) == (last["inputs"], {"d:2": key["digest"]})
+
+
+def test_the_triggers_in_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+    """Must show 4: expire, merge and command, a changed file, a change while no engine runs, another image."""
+    import docker
+
+    client = docker.from_env()
+    tag = f"gaia-local-recompute:{tmp_path.name}".lower()
+    client.images.get(docker_image).tag(tag)
+    copy = {
+        "name": "copy",
+        "image": tag,
+        "command": ["sh", "-c", "cat /in/a > /out/x; echo {{word}} >> /out/x"],
+        "inputs": {"a": "/in/a"},
+        "outputs": {"x": "/out/x"},
+        "vars": {"word": "1"},
+    }
+    steps: list[dict[str, Any]] = [
+        {"name": f"s{n}", "command": "copy", "inputs": {"a": f"d:{n}"}, "outputs": {"x": f"d:{n + 1}"}} for n in range(3)
+    ]
+    config = {"root": tmp_path / "root", "runtime": "docker"}
+    gaia = Gaia(config)
+
+    def ran(count: int) -> list[tuple[str, str]]:
+        assert gaia.wait("w", 60)["state"] == "complete", gaia.failures("w")
+        events = gaia.events("w")[count:]
+        return [(event["task"], event["reason"]) for event in events if event["event"] == "step-start"]
+
+    try:
+        source = gaia.path("w", "d:0")
+        source.parent.mkdir(parents=True)
+        source.write_text("0\n")
+        gaia.upload("w", {}, [copy], steps)
+        assert ran(0) == [("s0", "new"), ("s1", "new"), ("s2", "new")]
+
+        count = len(gaia.events("w"))
+        gaia.expire("w", ["d:2"])
+        assert ran(count) == [("s1", "expired"), ("s2", "upstream s1 ran again")]
+
+        count = len(gaia.events("w"))
+        gaia.merge("w", [{**steps[2], "vars": {"word": "2"}}])
+        assert ran(count) == [("s2", "step changed")]
+
+        count = len(gaia.events("w"))
+        gaia.command("w", [{**copy, "vars": {"word": "3"}}])
+        assert ran(count) == [("s0", "command changed"), ("s1", "command changed"), ("s2", "command changed")]
+
+        count = len(gaia.events("w"))
+        gaia.path("w", "d:1").write_text("mine\n")
+        wait_until(lambda: "s2" in starts_since(gaia, count), 20)
+        assert ran(count) == [("s1", "input changed: d:1"), ("s2", "upstream s1 ran again")]
+        assert gaia.path("w", "d:3").read_text() == "mine\n3\n2\n"
+
+        count = len(gaia.events("w"))
+        gaia.close()
+        source.write_text("changed\n")
+        gaia = Gaia(config)
+        gaia.run("w")
+        assert ran(count)[0] == ("s0", "input changed: d:0")
+        assert gaia.path("w", "d:3").read_text() == "changed\n3\n3\n2\n"
+
+        count = len(gaia.events("w"))
+        other = client.containers.create(docker_image, ["true"])
+        try:
+            other.commit(*tag.split(":"), changes="LABEL another=1")
+        finally:
+            other.remove()
+        gaia.run("w")
+        assert ran(count) == [("s0", "image changed"), ("s1", "image changed"), ("s2", "image changed")]
+        count = len(gaia.events("w"))
+        gaia.run("w")
+        assert ran(count) == []
+    finally:
+        gaia.close(wait=False)
+        client.images.remove(tag, force=True)
+        client.close()
