@@ -22,9 +22,7 @@ lint: $(INSTALLED) ## Check format, style and types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 
-check: lint ## Check format, style, types and layers, then run the tests
-	@$(PY) -m pytest -q tests/test_layers.py
-	@$(PY) -m pytest $(ARGS)
+check: lint test ## Check format, style and types, then run the tests
 
 format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	@$(PY) -m ruff format .

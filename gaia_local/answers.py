@@ -36,6 +36,8 @@ def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
         "commands": {name: dict(command.definition) for name, command in workflow.commands.items()},
         "waiting-inputs": workflow.flow.waiting_inputs(),
     }
+    if workflow.trouble is not None:
+        answer["error"] = str(workflow.trouble)
     if debug:
         shown = (attempt for attempt in workflow.ledger.latest.values() if not attempt.superseded)
         answer["tasks"] = {attempt.task.name: attempt.task.wire(attempt.state.value) for attempt in shown}

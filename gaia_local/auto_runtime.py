@@ -51,9 +51,20 @@ class AutoRuntime:
             return None
         return self._docker.image_id(image)
 
+    def left(self) -> Collection[str]:
+        """The Tasks that have a container, where an engine answers."""
+        return self._docker.left() if self._engine_answers() else ()
+
+    def end(self, task_id: str) -> None:
+        """End the container of a Task, where an engine answers."""
+        if self._engine_answers():
+            self._docker.end(task_id)
+
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command with the runtime chosen for its image."""
-        return self._runtime(invocation.task.image).run(invocation, cancellation, report)
+        adopted = invocation.task.adopted
+        runtime = self._docker if adopted else self._runtime(invocation.task.image)
+        return runtime.run(invocation, cancellation, report)
 
     def close(self) -> None:
         """Close both runtimes."""

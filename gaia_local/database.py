@@ -7,18 +7,37 @@ once wraps it in `Database.transaction`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model import DataState, Event, Task, TaskState
 
 Defined: TypeAlias = Literal["commands", "steps"]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds to wait for another process that holds the file; only a foreign program ever does for long."""
+_DAMAGED = "it is damaged: put a copy of it back, or move it away and upload again: what lies in the store is found there"
+_ADVICE = {
+    "locked": f"another process holds it, for more than {PATIENCE:g} s: find it (`fuser`, `lsof`) and end it",
+    "full": "make room on its disk",
+    "readonly": "its disk or its directory is read-only: make it writable",
+    "unable to open": "see to it that its disk is there, and that this user may read and write it and its directory",
+    "disk i/o": "its disk is full, read-only, gone or broken: see to that",
+    "malformed": _DAMAGED,
+    "not a database": _DAMAGED,
+    "no such": _DAMAGED,
+}
+"""What stands in SQLite's text → what to do."""
 
 SCHEMA = """
 create table workflows (
@@ -78,28 +97,44 @@ class Attempt:
     """Something changed since: its outputs don't count any more."""
 
 
+def _reads(method: Callable[P, T]) -> Callable[P, T]:
+    """A method that reads rows: rows without sense are an error of the database, too."""
+
+    @functools.wraps(method)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DatabaseError(f"a row of the state database makes no sense ({error}); {_DAMAGED}") from error
+
+    return guarded
+
+
 class Database:
     """The state database of one root. Thread-safe."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
         """Open, and where it may write, create or migrate. Raises `DatabaseError` for a file that is no such database."""
-        import sqlite_utils
-
+        self.blank = False
+        """Another process makes it just now, or would have to: it holds nothing yet."""
         self._path = path
         self._lock = threading.RLock()
-        uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         try:
-            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=30)
-            with contextlib.ExitStack() as undo:
-                undo.callback(self._connection.close)
-                self._db = sqlite_utils.Database(self._connection)
-                if not readonly:
-                    self._connection.execute("pragma journal_mode=wal")
-                    self._connection.execute("pragma synchronous=normal")
-                self._migrate(readonly)
-                undo.pop_all()
+            if not readonly and not path.exists():
+                self._create()
+            try:
+                self._open(path, "mode=ro" if readonly else "mode=rwc", readonly)
+            except sqlite3.OperationalError:
+                # Without its helping files SQLite reads nothing from a read-only directory, unless nobody can write there.
+                if not readonly or os.access(path.parent, os.W_OK):
+                    raise
+                self._open(path, "immutable=1", readonly)
         except sqlite3.Error as error:
             raise self._error(error) from error
+        except OSError as error:
+            if isinstance(error, DatabaseError):
+                raise
+            raise DatabaseError(f"the state database {path} can't be made: {error.strerror}") from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -118,11 +153,13 @@ class Database:
 
     # -- workflows ----------------------------------------------------------------------------------------------
 
+    @_reads
     def workflows(self) -> dict[str, dict[str, Any]]:
         """Name → `state`, `properties`, `steps` (how many)."""
         rows = self._rows("select name, state, properties, steps from workflows order by created, name")
         return {name: {"state": state, "properties": json.loads(text), "steps": steps} for name, state, text, steps in rows}
 
+    @_reads
     def workflow(self, name: str) -> dict[str, Any] | None:
         """One workflow's `state`, `properties` and `steps`."""
         rows = self._rows("select state, properties, steps from workflows where name = ?", (name,))
@@ -147,6 +184,7 @@ class Database:
 
     # -- commands and steps, as submitted -------------------------------------------------------------------------
 
+    @_reads
     def definitions(self, table: Defined, workflow: str) -> list[dict[str, Any]]:
         """The `commands` or `steps` of a workflow as submitted, in the order of upload."""
         rows = self._rows(f"select definition from {table} where workflow = ? order by rowid", (workflow,))
@@ -161,6 +199,7 @@ class Database:
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
+    @_reads
     def attempts(self, workflow: str, step: str | None = None, state: TaskState | None = None) -> list[Attempt]:
         """The Tasks of a workflow (of one Step, in one state), oldest first."""
         where, values = "workflow = ?", [workflow]
@@ -170,6 +209,7 @@ class Database:
                 values.append(value)
         return [_attempt(row) for row in self._rows(f"select * from tasks where {where} order by rowid", values)]
 
+    @_reads
     def latest(self, workflow: str) -> list[Attempt]:
         """The last Task of each Step."""
         rows = self._rows(
@@ -218,6 +258,7 @@ class Database:
 
     # -- data and events --------------------------------------------------------------------------------------------
 
+    @_reads
     def data(self, workflow: str) -> dict[str, Datum]:
         """Storage key → what is known of it."""
         rows = self._rows("select key, state, quick, digest, task, why from data where workflow = ?", (workflow,))
@@ -237,6 +278,7 @@ class Database:
             "delete from data where workflow = ? and key = ?", ((workflow, key) for key, each in data.items() if each is None)
         )
 
+    @_reads
     def events(self, workflow: str) -> list[dict[str, Any]]:
         """The events of a workflow, oldest first."""
         rows = self._rows("select event, time, facts from events where workflow = ? order by id", (workflow,))
@@ -250,6 +292,32 @@ class Database:
         )
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _open(self, path: Path, how: str, readonly: bool) -> None:
+        import sqlite_utils
+
+        uri = f"{path.absolute().as_uri()}?{how}"
+        self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=PATIENCE)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._connection.close)
+            self._db = sqlite_utils.Database(self._connection)
+            if not readonly:
+                self._connection.execute("pragma journal_mode=wal")
+                self._connection.execute("pragma synchronous=normal")
+            self._migrate(readonly)
+            undo.pop_all()
+
+    def _create(self) -> None:
+        """Make it under another name: so nobody ever reads one that is half made."""
+        new = self._path.with_name(self._path.name + ".new")
+        try:
+            for rest in ("", "-wal", "-shm"):
+                Path(f"{new}{rest}").unlink(missing_ok=True)
+            self._open(new, "mode=rwc", readonly=False)
+            self._connection.close()
+            new.rename(self._path)
+        finally:
+            new.unlink(missing_ok=True)
 
     def _migrate(self, readonly: bool) -> None:
         from sqlite_utils.migrations import Migrations
@@ -270,10 +338,8 @@ class Database:
             )
         if not readonly:
             migrations.apply(self._db)
-        elif migrations.pending(self._db):
-            raise DatabaseError(
-                f"{self._path} is no state database of this version; a call that changes something makes it one"
-            )
+        else:
+            self.blank = bool(migrations.pending(self._db))
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -291,7 +357,8 @@ class Database:
             self._connection.executemany(sql, rows)
 
     def _error(self, error: sqlite3.Error) -> DatabaseError:
-        return DatabaseError(f"the state database {self._path} can't be used: {error}")
+        advice = next((right for text, right in _ADVICE.items() if text in str(error).lower()), None)
+        return DatabaseError(f"the state database {self._path} can't be used: {error}" + (f"; {advice}" if advice else ""))
 
 
 def _task_json(task: Task) -> str:

@@ -7,6 +7,7 @@ becomes a `Refusal` (the engine said no) or a `Silence` (it said nothing, or bro
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import os
 import socket
@@ -181,6 +182,19 @@ class Engine:
                 raise
             return None
         return str(found["Id"])
+
+    def image_of(self, container: str, stop: Callable[[], bool]) -> str:
+        """The id of the image that a container was made from."""
+        return str(self.ask(lambda client: client.inspect_container(container), stop)["Image"])
+
+    def began(self, container: str, stop: Callable[[], bool]) -> float | None:
+        """When a container was started, in seconds since the epoch; None where it never was."""
+        state = self.ask(lambda client: client.inspect_container(container), stop)["State"]
+        if state["Status"] == "created":
+            return None
+        whole, _, fraction = str(state["StartedAt"]).rstrip("Z").partition(".")
+        moment = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.timezone.utc)
+        return moment.timestamp() + float(f"0.{fraction or 0}")
 
     def pullable(self, name: str) -> bool:
         """Whether a registry has the image (and shows it to this user)."""

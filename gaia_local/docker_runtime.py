@@ -114,6 +114,14 @@ class DockerRuntime:
         """Kill and remove one of them. One that is gone is fine; one that can't be removed is logged."""
         self._engine.remove(container)
 
+    def left(self) -> Collection[str]:
+        """The Tasks that have a container."""
+        return {each.task for each in self.leftovers() if each.task}
+
+    def end(self, task_id: str) -> None:
+        """Kill and remove the container of a Task."""
+        self._engine.remove(_container_name(task_id))
+
     # -- one run --------------------------------------------------------------------------------------------------
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
@@ -128,19 +136,32 @@ class DockerRuntime:
             try:
                 if stop():
                     raise Interrupted
-                image = self._engine.image(task.image, self._config.pull, stop)
+                if task.adopted:
+                    image = self._engine.image_of(_container_name(task.id), stop)
+                else:
+                    image = self._engine.image(task.image, self._config.pull, stop)
                 plan = self._files.plan(invocation, self.mounts_inputs, image, {ROOT_LABEL: self._root_id}, stop)
                 with self._container(task, image, plan, stop) as container:
-                    report("container-create")
-                    before = {path: self._files.status(container, path, stop) for path in plan.copied_out}
-                    with _Sink(invocation.log, invocation.stdout) as sink:
-                        code, message = self._execute(container, task, sink, cancellation, report)
+                    if not task.adopted:
+                        report("container-create")
+                    before = {path: self._status_before(task, container, path, stop) for path in plan.copied_out}
+                    with _Sink(invocation.log, invocation.stdout, anew=task.adopted) as sink:
+                        began = self._engine.began(container, stop) if task.adopted else None
+                        if began is None:
+                            code, message = self._execute(container, task, sink, cancellation, report)
+                        else:
+                            code, message = self._rejoin(container, task, sink, cancellation, time.time() - began), None
+                            report("execution-complete")
+                            report("container-exit", code=code)
                     if code != 0 and message is None and not stop():
                         message = self._cause(container)
                     for path, status in [] if stop() else before.items():
                         self._files.copy_out(container, path, local(tree, path), status, stop)
             except Interrupted:
                 return Exit(_TERMINATED, "cancelled", image)
+            finally:
+                if task.adopted:
+                    self.end(task.id)
         return Exit(code, message, image)
 
     def _execute(
@@ -208,8 +229,23 @@ class DockerRuntime:
             lost = Silence("its output ended long before it did")
         except Silence as silence:
             lost = silence
+        return self._reread(container, sink, stop, lost)
+
+    def _rejoin(self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, elapsed: float) -> int:
+        """From where a container is, or ended, to its end: the exit code. It began `elapsed` seconds ago."""
+        signals = _Signals(lambda signal: self._signal(container, signal))
+        with cancellation.stopping(signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)):
+            signals.start(lambda: None)
+            try:
+                return self._reread(container, sink, lambda: cancellation.reason is not None, None)
+            except Interrupted:
+                return _KILLED
+
+    def _reread(self, container: str, sink: _Sink, stop: Callable[[], bool], lost: Silence | None) -> int:
+        """Read the engine's log from its start until the container ends, again whenever the connection breaks."""
         for tries in range(_REATTACHMENTS):
-            logger.warning("container %s: lost the engine (%s); reading its log again", container, lost)
+            if lost is not None:
+                logger.warning("container %s: lost the engine (%s); reading its log again", container, lost)
             self._engine.pause(tries / 2, stop)
             try:
                 with self._engine.listen(container, past=True, stop=stop) as (frames, ended):
@@ -221,7 +257,12 @@ class DockerRuntime:
                 return code
             except Silence as silence:
                 lost = silence
+        assert lost is not None
         raise lost
+
+    def _status_before(self, task: Task, container: str, path: str, stop: Callable[[], bool]) -> str | None:
+        """What the image has at a path; unknown, and so taken for nothing, once the program ran."""
+        return None if task.adopted else self._files.status(container, path, stop)
 
     def _signal(self, container: str, signal: str) -> None:
         try:
@@ -250,8 +291,10 @@ class DockerRuntime:
     def _container(
         self, task: Task, image: str, plan: Plan, stop: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[str]:
-        """A container that is ready to start; removed at the end, whatever happens."""
-        name = "gaia-local-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", task.id)
+        """A container that is ready to start, or an adopted Task's; removed at the end, whatever happens."""
+        name = _container_name(task.id)
+        if task.adopted:
+            return contextlib.nullcontext(name)  # `run` removes it
         labels = {ROOT_LABEL: self._root_id, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
 
         def create(client: APIClient) -> str:
@@ -312,6 +355,10 @@ def _as_failure(what: str) -> Iterator[None]:
         raise RuntimeFailure(f"{what}; {error}") from error
 
 
+def _container_name(task_id: str) -> str:
+    return "gaia-local-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", task_id)
+
+
 class _Signals:
     """Brings an order to stop to the container, whichever comes first: the order or the start."""
 
@@ -353,8 +400,10 @@ class _Signals:
 class _Sink:
     """Writes the output of a run to its files: everything to `log`, stdout to `stdout` too. What came is readable at once."""
 
-    def __init__(self, log: Path, stdout: Path | None) -> None:
+    def __init__(self, log: Path, stdout: Path | None, anew: bool = False) -> None:
+        """With `anew`, what an earlier process wrote is written again."""
         self._paths = log, stdout
+        self._anew = anew
         self._head = b""
 
     def __enter__(self) -> _Sink:
@@ -363,7 +412,7 @@ class _Sink:
             self._log = files.enter_context(log.open("ab"))
             self._stdout = None if stdout is None else files.enter_context(stdout.open("wb"))
             self._files = files.pop_all()
-        self._start = self._log.seek(0, os.SEEK_END)
+        self._start = 0 if self._anew else self._log.seek(0, os.SEEK_END)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -67,7 +67,7 @@ class Snapshot:
         if not self._path.exists():
             return nothing
         with contextlib.closing(Database(self._path, readonly=True)) as database, database.transaction():
-            return ask(database)
+            return nothing if database.blank else ask(database)
 
 
 class Engine:

@@ -56,6 +56,10 @@ class StorageError(GaiaError):
     """The store cannot take or give what a Task needs."""
 
 
+class DiskError(StorageError):
+    """The store's disk is full, read-only or broken: no fault of any command's."""
+
+
 class DatabaseError(GaiaError):
     """The state database cannot be used."""
 

@@ -62,6 +62,15 @@ class Ledger:
         """Something happened."""
         self._events.append(event)
 
+    @property
+    def unwritten_events(self) -> list[Event]:
+        """What happened since the last `written`."""
+        return list(self._events)
+
+    def unwritten_attempts(self, step: str) -> list[Attempt]:
+        """The Tasks of a Step that are new or changed since the last `written`."""
+        return [each for each in (*self._new_attempts, *self._changed_attempts.values()) if each.task.name == step]
+
     def write(self, database: Database) -> None:
         """Write all that changed since the last `written`; the caller holds the transaction."""
         if self._new_attempts:

@@ -218,6 +218,8 @@ class Task:
     """Why it runs."""
     external: frozenset[str] = frozenset()
     """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
+    adopted: bool = False
+    """An earlier process began it: what it left is taken up instead of starting anew."""
     known: Mapping[str, Fingerprint] = field(default_factory=dict, compare=False, repr=False)
     """Input key → what is recorded of its file."""
 

@@ -67,16 +67,17 @@ def print_answer(answer: object, sentence: str, as_json: bool) -> None:
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:
-    """Rows under headings."""
-    from rich.table import Table
+    """Rows under headings, each on one line however long it is."""
+    from rich.cells import cell_len
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    open_console().print(table, soft_wrap=False)
+    # What programs and file names hold may be anything, and a row is a line.
+    rows = [["".join(each if each.isprintable() else " " for each in cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    console = open_console()
+    for number, row in enumerate([headings, *rows]):
+        line = "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        console.print(Text(line.rstrip(), "bold" if number == 0 else ""))
 
 
 def counts_line(counts: Mapping[str, Any]) -> str:
@@ -103,6 +104,8 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     workflow, state = status["workflow"], status["state"]
     colour = {"complete": "green", "error": "red"}.get(state, "yellow")
     console.print(f"[bold]{escape(workflow)}[/]: [{colour}]{state}[/], {counts_line(gaia.progress(workflow))}")
+    if "error" in status["status"]:
+        console.print(f"[red]{escape(status['status']['error'])}[/]")
     failures = gaia.failures(workflow)
     for failure in failures[:LISTED]:
         console.print(f"\n[red]{escape(failure_line(failure))}[/]")
@@ -139,14 +142,14 @@ def print_explanation(told: Mapping[str, Any]) -> None:
         rows += [("read by", each) for each in told["read_by"]]
     if made is not None:
         elapsed = "" if made["elapsed"] is None else f" in {made['elapsed']:.3g} s"
-        rows += [("ran last", f"{_moment(made['started'])}: {made['state']}{elapsed}"), ("because", made["reason"])]
+        rows += [("ran last", f"{_moment(made['started'])}: {made['state']}{elapsed}"), ("ran because", made["reason"])]
         rows += [("message", made["message"])] if made["message"] else []
         rows += [("image", f"{made['image']} {made['image_id'] or ''}".rstrip()), ("command", " ".join(made["command"]))]
         rows += [("read", f"{key} {digest or ''}".rstrip()) for key, digest in made["inputs"].items()]
         rows += [("made", key) for key in made["outputs"]]
     console = open_console()
     for label, text in rows:
-        console.print(f"{label:10} {text}", markup=False)
+        console.print(f"{label:12}{text}", markup=False)
 
 
 def print_events(events: Sequence[Mapping[str, Any]]) -> None:

@@ -24,6 +24,8 @@ def owner(root: Path) -> int | None:
         descriptor = os.open(_path(root), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageError(f"root {root}: can't be read ({error.strerror}); give another with the config's root") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -70,7 +72,9 @@ class Ownership:
                     ) from None
             time.sleep(_PAUSE)
         # The end of the line says where the pid ends while a longer one of before is still behind it.
-        length = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        length = 0
+        with contextlib.suppress(OSError):  # a full disk: the lock is what counts
+            length = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         os.ftruncate(self._descriptor, length)
 
     def release(self) -> None:

@@ -68,6 +68,13 @@ class ProcessRuntime:
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run."""
 
+    def left(self) -> Collection[str]:
+        """None: what a process writes can't be taken up by another, so `recover` ends it."""
+        return ()
+
+    def end(self, task_id: str) -> None:
+        """Nothing is left here when an engine runs."""
+
     def image_id(self, image: str) -> str | None:
         """None: images mean nothing here."""
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from gaia_local.database import Database, Datum
+from gaia_local.database import Attempt, Database, Datum
 from gaia_local.model import DataState, Event, TaskState, WorkflowState
 from gaia_local.process_runtime import RECORD, end_leftover
 from gaia_local.storage import Storage
@@ -36,6 +36,14 @@ def recover(database: Database, storage: Storage) -> None:
             database.add_events(
                 [Event("flow-halted", name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"})]
             )
+    begun = {attempt.task.id for name in database.workflows() for attempt in _interrupted(database, name)}
+    spared = set()
     for directory in storage.left_staging():
-        end_leftover(directory / RECORD)
-    storage.sweep()
+        if not end_leftover(directory / RECORD) and not (directory / RECORD).exists() and directory.name in begun:
+            spared.add(directory.name)  # perhaps a container goes on with it: `run` takes it up, or discards it
+    storage.sweep(spared)
+
+
+def _interrupted(database: Database, workflow: str) -> list[Attempt]:
+    attempts = (attempt for attempt in database.latest(workflow) if attempt.state is TaskState.INTERRUPTED)
+    return [attempt for attempt in attempts if not attempt.superseded]

@@ -144,6 +144,14 @@ class Runtime(Protocol):
         """Which image this name means now; None where that is unknown or means nothing."""
         ...
 
+    def left(self) -> Collection[str]:
+        """The ids of Tasks that an earlier process began and whose runs can be taken up: run them with `Task.adopted`."""
+        ...
+
+    def end(self, task_id: str) -> None:
+        """End and remove what an earlier process left of a Task. One that is gone is fine."""
+        ...
+
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command to its end and return how it ended.
 
@@ -153,7 +161,9 @@ class Runtime(Protocol):
            looks at ``cancellation.reason``.
         3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure` means that
            the command could not be run.
-        4. Leaves no process and no container behind, whichever way it ends.
+        4. An `adopted` Task's run is taken up where it is, without ``container-create`` and ``execution-start``: its log
+           from the beginning, its exit code, its outputs, what is left of its timeout.
+        5. Leaves no process and no container behind, whichever way it ends.
         """
         ...
 

@@ -9,6 +9,9 @@ Invariants:
   outputs of a cancelled Task are never stored, however late they come.
 - A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means: none alive, and the
   state isn't `running`.
+- Nothing starts that isn't written down. A call whose change can't be written changes nothing. What can't be written of
+  what happened by itself (a Task ended, a file changed) is kept in memory and written with the next change; until then
+  the workflow is in *trouble* (`Workflow.trouble`): what runs goes on, nothing starts, and `run` tries again.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from gaia_local.database import Attempt, Database, Datum
-from gaia_local.errors import Closed, DatabaseError, InvalidInput, StorageError, WorkflowExists, nearest
+from gaia_local.errors import Closed, DatabaseError, GaiaError, InvalidInput, StorageError, WorkflowExists, nearest, told
 from gaia_local.executor import Executor
 from gaia_local.flow import KeyNode
 from gaia_local.model import AnyCommand, Command, Event, Step, Task, TaskState, WorkflowState
@@ -54,6 +57,7 @@ class Scheduler:
         """Workflow → how many of its Tasks are alive."""
         self._submits: list[Task] = []
         self._cancels: list[str] = []
+        self._discards: list[str] = []
         self._closed = False
 
     # -- asking -------------------------------------------------------------------------------------------------
@@ -72,7 +76,7 @@ class Scheduler:
     def plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
         """What would run after `change`, without changing anything: `step` and `reason`."""
         with self._lock:
-            self._keep(self._get(name))
+            self._write(self._get(name))
             images = self._get(name).images()
             row = self._database.workflow(name)
             assert row is not None
@@ -83,22 +87,29 @@ class Scheduler:
         """All Tasks of a Step, oldest first."""
         with self._lock:
             workflow = self._find(name)
+            attempts = {attempt.task.id: attempt for attempt in self._database.attempts(name, step)}
             if workflow is not None:
-                self._keep(workflow)
-            return self._database.attempts(name, step)
+                attempts |= {attempt.task.id: attempt for attempt in workflow.ledger.unwritten_attempts(step)}
+            return list(attempts.values())
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The recorded events, oldest first."""
         with self._lock:
             workflow = self._find(name)
-            if workflow is not None:
-                self._keep(workflow)
-            return self._database.events(name)
+            unwritten = [] if workflow is None else [event.wire() for event in workflow.ledger.unwritten_events]
+            return self._database.events(name) + unwritten
 
     def wait(self, name: str | None, timeout: float | None = None) -> bool:
-        """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out first."""
+        """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out first.
+
+        Raises the `GaiaError` of a workflow that is quiet because of trouble.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: self._quiet(name), timeout)
+            quiet = self._changed.wait_for(lambda: self._quiet(name), timeout)
+            workflow = None if name is None else self._workflows.get(name)
+            if quiet and workflow is not None and workflow.trouble is not None:
+                raise type(workflow.trouble)(str(workflow.trouble))
+            return quiet
 
     # -- the calls of the client ----------------------------------------------------------------------------------
 
@@ -108,8 +119,8 @@ class Scheduler:
             if self._find(name) is not None:
                 raise WorkflowExists(f"workflow already exists: {name}")
             workflow = self._new(name, properties)
-            workflow.define(commands, steps)
-            self._keep(workflow)
+            with self._changing(workflow):
+                workflow.define(commands, steps)
         self._go(name)
 
     def command(self, name: str, commands: list[AnyCommand], properties: Mapping[str, Any]) -> None:
@@ -124,7 +135,7 @@ class Scheduler:
         """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""
         with self._lock:
             workflow = self._get(name)
-            if workflow.state is WorkflowState.RUNNING:
+            if workflow.state is WorkflowState.RUNNING and workflow.trouble is None:
                 return
             images = workflow.images()
         self._look_at_files(name)
@@ -132,8 +143,8 @@ class Scheduler:
         if any(identities.values()):
             with self._deciding():
                 workflow = self._get(name)
-                workflow.images_are(identities)
-                self._keep(workflow)
+                with self._changing(workflow):
+                    workflow.images_are(identities)
         self._go(name, retry=True)
 
     def halt(self, name: str) -> None:
@@ -148,8 +159,8 @@ class Scheduler:
         self._look_at_files(name, unless_done=True)
         with self._deciding():
             workflow = self._get(name)
-            workflow.expire(keys)
-            self._keep(workflow)
+            with self._changing(workflow):
+                workflow.expire(keys)
         self._go(name)
 
     def delete(self, name: str, data: bool) -> None:
@@ -158,7 +169,8 @@ class Scheduler:
             workflow = self._get(name)
             workflow.halt("deleted")
             self._keep(workflow)
-        self.wait(name)
+        with self._changed:
+            self._changed.wait_for(lambda: self._quiet(name))
         with self._lock:
             self._workflows.pop(name, None)
             self._looked_at.discard(name)
@@ -171,7 +183,10 @@ class Scheduler:
             for workflow in list(self._workflows.values()):
                 if workflow.running:
                     workflow.halt("the engine was closed")
+                try:
                     self._keep(workflow)
+                except DatabaseError as error:  # the next engine takes such Steps for interrupted
+                    logger.error("workflow %r: what ended last is not written down: %s", workflow.name, error)
 
     def close(self) -> None:
         """Halt what runs, start nothing more, and end the executor's threads. Idempotent."""
@@ -184,11 +199,11 @@ class Scheduler:
 
     def handle(self, task: Task, what: Event | Outcome) -> None:
         """An event or the outcome of a Task. Runs in the executor's threads; late ones change nothing."""
-        try:
-            with self._deciding():
+        with self._deciding():
+            try:
                 self._take(task, what)
-        except DatabaseError as error:  # what could not be written is kept, and written with the next change
-            logger.error("workflow %r, Step %r: %s", task.workflow, task.name, error)
+            except OSError as error:  # a full disk, mostly: also every GaiaError
+                self._trouble(self._workflows[task.workflow], error)
 
     def _take(self, task: Task, what: Event | Outcome) -> None:
         workflow = self._workflows.get(task.workflow)
@@ -205,10 +220,13 @@ class Scheduler:
             return
         try:
             self._storage.publish(what.outputs)
-        except StorageError as error:
+        except OSError as error:
             workflow.unpublished(attempt)
-            what = Outcome(TaskState.EXCEPTION, message=str(error), exception=type(error).__name__, inputs=what.inputs)
+            what = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__, inputs=what.inputs)
         workflow.ended(attempt, what)
+        if workflow.trouble is not None:
+            self._write(workflow)
+            workflow.trouble = None
         workflow.start()
         workflow.conclude()
         self._keep(workflow)
@@ -225,11 +243,22 @@ class Scheduler:
                 finally:
                     submits, self._submits = self._submits, []
                     cancels, self._cancels = self._cancels, []
+                    discards, self._discards = self._discards, []
         finally:
             for task_id in cancels:
                 self._executor.cancel(task_id)
+            for task_id in discards:
+                self._discard(task_id)
             for task in submits:
                 self._executor.submit(task, self.handle)
+
+    def _discard(self, task_id: str) -> None:
+        """End and remove what an earlier process left of a Task."""
+        try:
+            self._runtime.end(task_id)
+        except GaiaError as error:
+            logger.warning("what is left of Task %s could not be ended: %s", task_id, error)
+        self._storage.discard(task_id)
 
     def _go(self, name: str, retry: bool = False) -> None:
         """Start what can start, if the runtime can be reached; else raise, with the workflow as it was."""
@@ -239,25 +268,28 @@ class Scheduler:
             nodes = workflow.flow.startable.values()
             images = {command.image for node in nodes if isinstance(command := workflow.commands[node.step.command], Command)}
             anything = bool(images) or (retry and bool(workflow.failed))
+            interrupted = bool(workflow.interrupted)
         if anything:
             self._runtime.check(images)
+        left = set(self._runtime.left()) if anything and interrupted else set()
         with self._deciding():
             if self._closed:
                 raise Closed("this Gaia was closed")
             workflow = self._get(name)
-            workflow.phase = WorkflowState.RUNNING
-            if retry:
-                workflow.retry()
-            workflow.start()
-            workflow.conclude()
-            self._keep(workflow)
+            with self._changing(workflow):
+                workflow.phase, workflow.trouble = WorkflowState.RUNNING, None
+                workflow.left |= {attempt.task.id for attempt in workflow.interrupted} & left
+                if retry:
+                    workflow.retry()
+                workflow.start()
+                workflow.conclude()
 
     def _define(self, name: str, commands: list[AnyCommand], steps: list[Step], properties: Mapping[str, Any]) -> None:
         self._look_at_files(name, unless_done=True)
         with self._deciding():
             workflow = self._find(name) or self._new(name, properties)
-            workflow.define(commands, steps)
-            self._keep(workflow)
+            with self._changing(workflow):
+                workflow.define(commands, steps)
         self._go(name)
 
     def _look_at_files(self, name: str, unless_done: bool = False) -> None:
@@ -318,8 +350,10 @@ class Scheduler:
                             workflow.start()
                             workflow.conclude()
                             self._keep(workflow)
-            except (DatabaseError, OSError) as error:
+            except OSError as error:
                 logger.error("workflow %r: a changed file could not be taken in: %s", workflow.name, error)
+                with self._deciding():
+                    self._trouble(workflow, error)
 
     def _quiet(self, name: str | None) -> bool:
         if name is None:
@@ -347,7 +381,58 @@ class Scheduler:
         self._looked_at.add(name)
         return Workflow(name, properties, self._storage)
 
+    @contextmanager
+    def _changing(self, workflow: Workflow) -> Iterator[None]:
+        """A call changes a workflow: it is written down afterwards, or, where that can't be, as if nobody had called."""
+        known = self._workflows.get(workflow.name) is workflow
+        trouble = workflow.trouble
+        if known:
+            self._write(workflow)  # what Tasks left unwritten must outlive a change that is taken back
+        try:
+            yield
+            self._write(workflow)
+        except InvalidInput:  # refused before anything changed
+            raise
+        except OSError as error:
+            if known:
+                self._take_back(workflow, trouble, error)
+            raise
+
+    def _take_back(self, workflow: Workflow, trouble: GaiaError | None, error: OSError) -> None:
+        try:
+            row = self._database.workflow(workflow.name)
+            assert row is not None
+            again = Workflow.load(workflow.name, row, self._database, self._storage)
+        except OSError:
+            self._trouble(workflow, error)
+            return
+        again.trouble = trouble
+        again.submits = [task for task in workflow.submits if task.id in again.running]
+        again.conclude()
+        self._workflows[workflow.name] = again
+        self._changed.notify_all()
+
+    def _trouble(self, workflow: Workflow, error: OSError) -> None:
+        """What was decided can't be written down, or a decision not be made: nothing starts until it can."""
+        if workflow.trouble is None:
+            kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
+            text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
+            logger.error("%s", text)
+            workflow.trouble = kind(text)
+            workflow.ledger.note("flow-halted", reason="trouble", message=told(error))
+        self._cancels += workflow.cancels  # to stop what isn't recorded as stopped is safe
+        workflow.cancels = []
+        self._changed.notify_all()
+
     def _keep(self, workflow: Workflow) -> None:
+        """Write down what happened; what can't be written is kept, and the workflow is in trouble."""
+        try:
+            self._write(workflow)
+        except DatabaseError as error:
+            self._trouble(workflow, error)
+            raise
+
+    def _write(self, workflow: Workflow) -> None:
         """Write down what changed, all of it in one transaction; only then is it acted on."""
         with self._database.transaction():
             if workflow.name not in self._workflows:
@@ -355,10 +440,13 @@ class Scheduler:
             workflow.write(self._database)
         workflow.written()
         self._workflows[workflow.name] = workflow
-        self._alive[workflow.name] += len(workflow.submits)
-        self._submits += workflow.submits
+        if workflow.trouble is None:
+            self._alive[workflow.name] += len(workflow.submits)
+            self._submits += workflow.submits
+            workflow.submits = []
         self._cancels += workflow.cancels
-        workflow.submits, workflow.cancels = [], []
+        self._discards += workflow.discards
+        workflow.cancels, workflow.discards = [], []
         if workflow.state is not WorkflowState.RUNNING:
             self._changed.notify_all()
 

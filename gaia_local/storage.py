@@ -8,19 +8,27 @@ Invariant: nothing but `Storage.publish` writes into the store, and it only rena
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gaia_local import files
-from gaia_local.errors import StorageError
+from gaia_local.errors import DiskError, GaiaError, StorageError, told
 from gaia_local.model import CAPTURES, LOG, Fingerprint, Task
 from gaia_local.staging import Staging
 
 logger = logging.getLogger("gaia_local")
+
+_ADVICE = {
+    errno.ENOSPC: "make room, then `run` goes on",
+    errno.EDQUOT: "make room, then `run` goes on",
+    errno.EROFS: "make the disk writable, then `run` goes on",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class Storage:
     def create(self) -> None:
         """Make the layout, for the owner only."""
         for directory in (self.root, self._staging, self.root / "logs", *self.tops()):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _disk(f"directory {directory} can't be made"):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def tops(self) -> list[Path]:
         """The directories that hold all keys of all workflows."""
@@ -94,12 +103,17 @@ class Storage:
 
     # -- one Task's way through: stage, (run), prepare, publish, discard ------------------------------------------
 
+    def staging(self, task: Task) -> Staging:
+        """Where the Task's private directory is."""
+        top = self._staging / task.id
+        return Staging(top, top / "tree", top / "work", self.log(task.workflow, task.id))
+
     def stage(self, task: Task, copied: Collection[str]) -> Staging:
         """Make the Task's private directory: copies of the inputs whose keys are in `copied`, places for the outputs."""
-        top = self._staging / task.id
-        staging = Staging(top, top / "tree", top / "work", self.log(task.workflow, task.id))
+        staging = self.staging(task)
         staging.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for directory in (top, staging.tree, staging.work):
+        staging.log.touch(mode=0o600)
+        for directory in (staging.top, staging.tree, staging.work):
             directory.mkdir(mode=0o700)
         # Parents first, so that an input below another input's directory lands in that copy, and outputs in each other.
         inputs = sorted(((staging.local(internal), key) for key, internal in task.inputs), key=lambda each: len(each[0].parts))
@@ -128,11 +142,12 @@ class Storage:
         real = os.path.realpath(path)
         if real != path and not _inside(real, self._tops(task.workflow)):
             raise StorageError(f"input {key!r} leads out of the store, to {real}: a Step made that link, so it isn't followed")
-        return path
+        return real
 
     def _copy_in(self, task: Task, key: str, target: str) -> None:
         try:
-            files.copy(self.source(task, key), target, follow=key in task.external)
+            with _disk(f"input {key!r} can't be copied to {target}", but=FileNotFoundError):
+                files.copy(self.source(task, key), target, follow=key in task.external)
         except FileNotFoundError as error:
             raise StorageError(f"input {key!r} vanished from the store: {error.filename}") from error
 
@@ -142,8 +157,8 @@ class Storage:
         """Bring outputs into a state in which they can be published by renames alone.
 
         `pairs` of key and internal path say which; `captures` has the file for each special internal path (``>``,
-        ``>>`` …). Raises `StorageError` for one that can't be stored, with all files still where they were. Call
-        `missing` first.
+        ``>>`` …). Raises `StorageError` for one that can't be stored, with all files still where they were; `DiskError`
+        where that is the disk's fault. Call `missing` first.
         """
         made: list[_Made] = []
         for key, internal in pairs:
@@ -151,7 +166,8 @@ class Storage:
             source, link = (captured, None) if captured is not None else staging.find(internal)
             target = self.path(task.workflow, key)
             self._check_target(task.workflow, key, target)
-            files.settle(str(source))
+            with _disk(f"output {key!r} can't be stored"):
+                files.settle(str(source))
             made.append(_Made(key, source, target, kept=internal in CAPTURES or link is not None))
         # The innermost first, and by copy where another output still needs the file.
         made.sort(key=lambda each: (len(each.source.parts), each.kept), reverse=True)
@@ -160,12 +176,14 @@ class Storage:
             needed[each.source] -= 1
             each.aside = self._aside(task, index, each.target)
             shared = any(needed[place] for place in (each.source, *each.source.parents))
-            if each.kept or shared or not _one_file_system(str(each.source), each.aside):
-                files.copy(str(each.source), each.aside, follow=False)
-            else:
-                each.source.rename(each.aside)
+            with _disk(f"output {each.key!r} can't be stored at {each.target}"):
+                if each.kept or shared or not _one_file_system(str(each.source), each.aside):
+                    files.copy(str(each.source), each.aside, follow=False)
+                else:
+                    each.source.rename(each.aside)
         made.sort(key=lambda each: each.target.count("/"))
-        _nest(made)
+        with _disk("the outputs can't be stored in each other"):
+            _nest(made)
         return [Output(each.key, each.aside, each.target, _flushed(each.key, each.aside)) for each in made]
 
     def missing(self, task: Task, staging: Staging) -> list[str]:
@@ -197,8 +215,9 @@ class Storage:
                 os.rename(output.source, output.target)
             except OSError as error:
                 if old is not None and os.path.lexists(old) and not os.path.lexists(output.target):
-                    os.rename(old, output.target)
-                raise StorageError(f"output {output.key!r} can't be stored at {output.target}: {error.strerror}") from error
+                    with contextlib.suppress(OSError):
+                        os.rename(old, output.target)
+                raise _disk_error(f"output {output.key!r} can't be stored at {output.target}", error) from error
 
     def discard(self, task_id: str) -> None:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
@@ -210,11 +229,13 @@ class Storage:
         """The private directories of Tasks."""
         return list(self._staging.iterdir()) if self._staging.is_dir() else []
 
-    def sweep(self) -> None:
-        """Remove what dead Tasks left in the staging area."""
+    def sweep(self, spared: Collection[str] = ()) -> None:
+        """Remove what dead Tasks left in the staging area, except what the Tasks in `spared` left."""
         for directory in (self._staging, *(Path(mapped) / files.OWN for mapped in self._buckets.values())):
             if directory.is_dir():
                 for entry in directory.iterdir():
+                    if entry.name in spared:
+                        continue
                     _clear(str(entry))
 
     def delete(self, workflow: str, data: bool) -> None:
@@ -262,7 +283,7 @@ def _nest(made: list[_Made]) -> None:
             relative = each.target[len(parent) + 1 :]
             if outer is not None and each.source != outer.source / relative:
                 place = f"{outer.aside}/{relative}"
-                if os.path.realpath(os.path.dirname(place)) != os.path.dirname(place):
+                if not _inside(os.path.realpath(os.path.dirname(place)), (os.path.realpath(outer.aside),)):
                     raise StorageError(f"output {each.key!r} can't be stored: output {outer.key!r} has a link in its way")
                 Path(place).parent.mkdir(parents=True, exist_ok=True)
                 files.remove(place)
@@ -271,10 +292,27 @@ def _nest(made: list[_Made]) -> None:
 
 
 def _flushed(key: str, aside: str) -> Fingerprint:
-    fingerprint = files.fingerprint(aside, flush=True)
+    with _disk(f"output {key!r} can't be stored"):
+        fingerprint = files.fingerprint(aside, flush=True)
     if fingerprint is None:
         raise StorageError(f"output {key!r} vanished while it was stored")
     return fingerprint
+
+
+@contextlib.contextmanager
+def _disk(what: str, but: type[OSError] = GaiaError) -> Iterator[None]:
+    """An error of the disk, `but` one kind, says what could not be done, and what to do."""
+    try:
+        yield
+    except (GaiaError, but):
+        raise
+    except OSError as error:
+        raise _disk_error(what, error) from error
+
+
+def _disk_error(what: str, error: OSError) -> DiskError:
+    advice = _ADVICE.get(error.errno or 0)
+    return DiskError(f"{what}: {told(error) if error.strerror is None else error.strerror}" + (f"; {advice}" if advice else ""))
 
 
 def _clear(path: str) -> None:

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import logging
 import os
+import stat
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from gaia_local.model import OWN
 
@@ -31,6 +32,8 @@ DEBOUNCE = 0.1
 PATIENCE = 20
 POLL = 1.0
 """Seconds between two looks at all files, where the system can't watch them."""
+ROUND = 2.0
+"""Seconds between two looks whether the watched directories are still the same: nobody is told when one is replaced."""
 _MEANINGFUL = frozenset({"created", "modified", "moved", "deleted", "closed"})
 # watchdog 7 says this of new directories that it sees twice; it means nothing to anybody.
 warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
@@ -59,6 +62,8 @@ class Watcher:
         """Directory → when something in it was last heard of."""
         self._closed = False
         self._tops = [str(top) for top in tops]
+        self._watches: dict[str, tuple[ObservedWatch, tuple[int, int]]] = {}
+        """Directory → its watch, and which directory that is; one that vanished has none."""
         self._new_directories = False
         self._polling = False
         """Files are looked at from time to time, because not all can be watched."""
@@ -83,16 +88,43 @@ class Watcher:
         try:
             observer.start()
             for top in self._tops:
-                observer.schedule(_Handler(self._heard), top, recursive=True)
+                self._watch_top(observer, top, _identity(top) or (0, 0))
             self._check_limit()
-            for emitter in observer.emitters:
-                emitter.name = "gaia-local-emitter"
         except OSError as error:
             observer.stop()
             observer.join()
             self._poll(error)
             return None
         return observer
+
+    def _watch_top(self, observer: BaseObserver, top: str, identity: tuple[int, int]) -> None:
+        self._watches[top] = observer.schedule(_Handler(self._heard), top, recursive=True), identity
+        for emitter in observer.emitters:
+            emitter.name = "gaia-local-emitter"
+
+    def _check_tops(self) -> bool:
+        """Watch what came to lie at the watched paths instead of what was there; True where there was such a thing."""
+        observer, news = self._observer, False
+        if observer is None:
+            return False
+        for top in self._tops:
+            identity, (watch, watched) = _identity(top), self._watches.get(top, (None, None))
+            if identity == watched:
+                continue
+            news = True
+            if watch is not None:
+                logger.warning("%s vanished%s", top, "" if identity is None else ", and another lies there")
+                observer.unschedule(watch)
+                del self._watches[top]
+            if identity is not None:
+                logger.info("%s is watched again", top)
+                try:
+                    self._watch_top(observer, top, identity)
+                except FileNotFoundError:  # it has just gone again
+                    continue
+                except OSError as error:
+                    self._poll(error)
+        return news
 
     def _check_limit(self) -> None:
         """Find out whether directories go unwatched: watchdog doesn't say so, but then one more can't be watched."""
@@ -120,6 +152,8 @@ class Watcher:
     def _deliver(self) -> None:
         while True:
             ready: Collection[str] | None
+            if self._check_tops():  # outside the lock: it waits for a thread that may want to tell something
+                self._changed(None)
             with self._condition:
                 if self._new_directories:
                     self._new_directories = False
@@ -128,7 +162,9 @@ class Watcher:
                     self._condition.wait_for(lambda: self._closed, POLL)
                     ready = None
                 else:
-                    self._condition.wait_for(lambda: self._closed or self._pending)
+                    self._condition.wait_for(lambda: self._closed or self._pending, ROUND)
+                    if not self._closed and not self._pending:
+                        continue
                     ready = self._quiet_paths()
                     if not ready and not self._closed:
                         self._condition.wait_for(lambda: self._closed, self._next())
@@ -166,6 +202,14 @@ class _Handler(FileSystemEventHandler):
         for path in (event.src_path, event.dest_path):
             if path and f"/{OWN}" not in (text := os.fsdecode(path)):
                 self._heard(text, event.is_directory)
+
+
+def _identity(directory: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(directory)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 def _try_one_more(directory: str) -> None:

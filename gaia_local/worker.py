@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gaia_local import files
-from gaia_local.errors import GaiaError, StorageError, told
+from gaia_local.errors import DiskError, GaiaError, StorageError, told
 from gaia_local.model import CAPTURES, LOG, Event, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
 from gaia_local.staging import Staging
@@ -60,7 +60,6 @@ class Worker:
             report(task, Event(event, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts}))
 
         try:
-            emit("step-start", reason=task.reason)
             try:
                 outcome = self._run(task, cancellation, emit)
             except (GaiaError, OSError) as error:
@@ -73,8 +72,12 @@ class Worker:
 
     def _run(self, task: Task, cancellation: Cancellation, emit: Callable[..., None]) -> Outcome:
         copied = self._copied(task)
-        inputs = {key: self._read(task, key) for key, _ in task.inputs}
-        staging = self._storage.stage(task, copied)
+        if task.adopted:
+            emit("step-adopted", reason=task.reason)
+            inputs, staging = {}, self._storage.staging(task)
+        else:
+            inputs = self._begin(task, emit)
+            staging = self._storage.stage(task, copied)
         invocation = Invocation(
             task,
             staging.tree,
@@ -89,6 +92,16 @@ class Worker:
             return Outcome(TaskState.CANCELLED)
         outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
         return replace(outcome, inputs=inputs)
+
+    def _begin(self, task: Task, emit: Callable[..., None]) -> dict[str, Fingerprint]:
+        """Say that the Step starts, and from which contents."""
+        try:
+            inputs = {key: self._read(task, key) for key, _ in task.inputs}
+        except (GaiaError, OSError):
+            emit("step-start", reason=task.reason)
+            raise
+        emit("step-start", reason=task.reason, inputs={key: seen.digest for key, seen in inputs.items()})
+        return inputs
 
     def _copied(self, task: Task) -> set[str]:
         """The inputs that get private copies: all, or with mounts, those that an output can't be nested with."""
@@ -122,12 +135,13 @@ class Worker:
         problems = [ended.message] if ended.message else []
         if reason == BY_TIMEOUT:
             problems = [f"the timeout of {task.timeout:g} s ended it"]
-        elif ended.code == 0:
-            problems = self._storage.missing(task, staging)
         outputs: list[Output] = []
-        if ended.code == 0 and not problems:
+        if ended.code == 0 and reason is None:
             try:
-                outputs = prepare(task.outputs, None)
+                problems = self._storage.missing(task, staging)
+                outputs = [] if problems else prepare(task.outputs, None)
+            except DiskError:
+                raise
             except StorageError as error:
                 problems = [told(error)]
         failed = bool(problems) or ended.code != 0

@@ -6,6 +6,7 @@ to the database in one transaction (`write`), and then acts on `submits` and `ca
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 from gaia_local import templates
 from gaia_local.database import Attempt, Database
-from gaia_local.errors import InvalidInput, nearest
+from gaia_local.errors import GaiaError, InvalidInput, nearest
 from gaia_local.flow import Flow, KeyNode, StepNode
 from gaia_local.freshness import Freshness
 from gaia_local.ledger import Ledger
@@ -57,6 +58,12 @@ class Workflow:
         """Steps that ran and failed, and are not to be started before something changes."""
         self.submits: list[Task] = []
         self.cancels: list[str] = []
+        self.discards: list[str] = []
+        """Tasks of an earlier process, of which nothing is to be left."""
+        self.left: set[str] = set()
+        """Tasks of an earlier process whose runs can be taken up."""
+        self.trouble: GaiaError | None = None
+        """Why nothing is started any more, until `run` tries again: mostly that nothing can be written down."""
         self._stored_state = WorkflowState.INITIALIZED
         self._stored_steps = 0
         self._flowing = False
@@ -108,6 +115,8 @@ class Workflow:
         """The state as `status` answers it."""
         if not self.flow.steps:
             state = WorkflowState.INITIALIZED
+        elif self.trouble is not None and len(self.running) == len(self.submits):
+            state = WorkflowState.HALTED
         elif self.phase is WorkflowState.HALTED or self.running:
             state = self.phase
         elif not self.flow.open:
@@ -192,6 +201,7 @@ class Workflow:
             attempt = self.ledger.latest.get(name)
             if attempt is not None:
                 self._cancel(attempt, "the Step was replaced")
+                self._drop(attempt)
                 self.ledger.supersede(attempt.task.name)
                 if name not in self.flow.steps:
                     del self.ledger.latest[name]
@@ -251,6 +261,7 @@ class Workflow:
         attempt = self.ledger.latest.get(node.step.name)
         if attempt is not None:
             self._cancel(attempt, why)
+            self._drop(attempt)
         if node.step.name in self.failed:
             self.failed.discard(node.step.name)
             self.flow.claim(node, False)
@@ -272,6 +283,8 @@ class Workflow:
         """Cancel all that runs and start nothing more."""
         for attempt in list(self.running.values()):
             self._cancel(attempt, why)
+        for attempt in self.interrupted:
+            self._drop(attempt)
         self.phase = WorkflowState.HALTED
         self.ledger.note("flow-halted")
 
@@ -320,7 +333,7 @@ class Workflow:
 
     def start(self) -> None:
         """Make Tasks of all Steps that can start, the earliest uploaded first."""
-        if self.phase is not WorkflowState.RUNNING:
+        if self.phase is not WorkflowState.RUNNING or self.trouble is not None:
             return
         while self.flow.startable:
             ready = sorted(self.flow.startable.values(), key=lambda node: node.order)
@@ -328,13 +341,49 @@ class Workflow:
                 if node.startable and not self.freshness.restore(node):
                     self._begin(node)
 
+    @property
+    def interrupted(self) -> list[Attempt]:
+        """The Tasks that an earlier process left in the midst."""
+        return [
+            attempt
+            for attempt in self.ledger.latest.values()
+            if attempt.state is TaskState.INTERRUPTED and not attempt.superseded
+        ]
+
+    def _drop(self, attempt: Attempt) -> None:
+        """What an earlier process left of a Task doesn't count any more."""
+        if attempt.state is TaskState.INTERRUPTED and not attempt.superseded:
+            self.ledger.supersede(attempt.task.name)
+            self.left.discard(attempt.task.id)
+            self.discards.append(attempt.task.id)
+
     def _begin(self, node: StepNode) -> None:
+        left = self.ledger.latest.get(node.step.name)
+        if left is not None and left.task.id in self.left and self._read_the_same(node, left):
+            self._adopt(node, left)
+            return
         task = self.make_task(node)
+        if left is not None:
+            self._drop(left)
         attempt = Attempt(task, TaskState.RUNNING, time.time())
         self.flow.claim(node, True)
         self.running[task.id] = attempt
         self.ledger.begin(attempt)
         self.submits.append(task)
+
+    def _adopt(self, node: StepNode, attempt: Attempt) -> None:
+        attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
+        self.left.remove(attempt.task.id)
+        self.flow.claim(node, True)
+        self.running[attempt.task.id] = attempt
+        self.ledger.changed(attempt)
+        self.submits.append(dataclasses.replace(attempt.task, adopted=True))
+
+    def _read_the_same(self, node: StepNode, attempt: Attempt) -> bool:
+        """Whether a Task began with the contents that its inputs have now."""
+        # NOTE: a digest that isn't recorded is made here, under the lock; only a first run's outside input has none.
+        read = attempt.inputs
+        return read is not None and all(read.get(key.key) == self.freshness.digest(key) for key in node.inputs)
 
     def make_task(self, node: StepNode) -> Task:
         """The Task that a Step would be now."""
@@ -386,6 +435,7 @@ class Workflow:
         """An event of a Task that counts."""
         if event.event == "step-start":
             attempt.started = event.time
+            attempt.inputs = event.facts.get("inputs")
             self.ledger.changed(attempt)
         self.ledger.record(event)
 
@@ -396,7 +446,6 @@ class Workflow:
         del self.running[task.id]
         attempt.state, attempt.exit_code, attempt.message = outcome.state, outcome.exit_code, outcome.message
         attempt.image_id, attempt.ended = outcome.image_id, now
-        attempt.inputs = {key: seen.digest for key, seen in outcome.inputs.items()}
         self.ledger.changed(attempt)
         for key, seen in outcome.inputs.items():
             self.freshness.was_read(self.flow.keys[key], seen)
@@ -464,7 +513,12 @@ class Workflow:
             return
         attempt.state, attempt.ended, attempt.message = TaskState.CANCELLED, time.time(), why
         self.ledger.changed(attempt)
-        self.cancels.append(attempt.task.id)
+        kept = [task for task in self.submits if task.id != attempt.task.id]
+        if len(kept) == len(self.submits):
+            self.cancels.append(attempt.task.id)
+        else:  # it was never submitted: there was trouble
+            self.submits = kept
+            self.discards.append(attempt.task.id)
         self.ledger.note("step-terminated", attempt.task, reason=BY_REQUEST)
         node = self.flow.steps.get(attempt.task.name)
         if node is not None and self.ledger.latest.get(attempt.task.name) is attempt:

@@ -47,6 +47,12 @@ class NoRuntime:
     def check(self, images: Collection[str]) -> None:
         pass
 
+    def left(self) -> Collection[str]:
+        return ()
+
+    def end(self, task_id: str) -> None:
+        pass
+
     def image_id(self, image: str) -> str | None:
         return None
 

@@ -1,0 +1,413 @@
+"""What hostile input can do: nothing. Calls with any values, links planted by Steps, containers, YAML, modes, secrets.
+
+`GAIA_LOCAL_FUZZ_CALLS` is the number of calls that the fuzzer makes (at least 10,000, which takes some seconds).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import os
+import random
+import sqlite3
+import stat
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from conftest import MakeGaia, WaitUntil
+from hands import HandExecutor
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gaia_local import Gaia, GaiaError, answers, cli, engine, files, model, templates
+from gaia_local.config import Config
+from gaia_local.engine import Snapshot
+from gaia_local.errors import InvalidInput, shown
+from gaia_local.model import TaskState
+from gaia_local.storage import Output, Storage
+from gaia_local.worker import Outcome
+
+CALLS = max(10_000, int(os.environ.get("GAIA_LOCAL_FUZZ_CALLS", "0")))
+CALLS_AT_ONCE = 250
+MANY_STEPS = 60
+"""A workflow that grew to this is deleted: what is looked for doesn't need it, and each look costs."""
+
+# ------------------------------------------------------------------------------------------------- values, good and bad
+
+WORKFLOWS = ["w", "v_1", "storage", "logs"]
+BAD_WORKFLOWS = ["", ".", "..", "a/b", "/", "/etc", "../w", "w/..", "w/", "w\0", "w\n", "\ud800", "x" * 256, ".gaia-local", "./w"]
+NAMES = ["a", "b", "c", "A", "a-b", "a b", "ä", "a:b", "d/e", "a-1", "{{a}}", "storage", "*", "-rf", "$HOME", "~"]
+KEYS = ["k:a", "k:b", "a", "b", "k/a", "d/", "d/x", "d/x/", "k:d/", "k:d/x", "k:d/x/y", "a:b:c", "out:a", "out:b", "A", "./a", "a//b"]
+"""Some name the same file as others, or lie in others."""
+TEXTS = [
+    *("", ".", "..", "/", "//", "/etc/passwd", "../x", "a/../b", "a/..", "./.", "a\0b", "a\nb", "\x7f", "\u2028", "\u202e", "\ud800"),
+    *("x" * 256, "é" * 200, "x/" * 3000, "/x" * 3000, "x" * 100_000, ".gaia-local", ".gaia-local-x/y", "b:.gaia-local/t"),
+    *("a:..", "a:../b", "a:/etc/passwd", ":a", "a:", "..:a", "a/../..:b", "~root", "{{", "}}", "{{a}}", "{{b}}", "{{nothing}}"),
+    *("{{a}}" * 50, "{{ {{a}} }}", "/out/{{a}}", "/dev/null", "/proc/self/mem", "/sys/x", "/in/one", "/out/../x", "/out//x", "/"),
+    *(">", ">>", "STDOUT", "a\\..\\b", "CON", "k:a", "d/", "a-b", "main", "join", "outer", "loop"),
+]
+
+
+def _deep(levels: int, kind: type) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = [value] if kind is list else {"k": value}
+    return value
+
+
+def _laughs(levels: int) -> Any:
+    value: Any = ["ha"] * 10
+    for _ in range(levels):
+        value = [value] * 10
+    return value
+
+
+JUNK: list[Any] = [
+    *(None, True, False, 0, -1, 1.5, math.nan, math.inf, -math.inf, 2**63, 2**64, -(2**200), 10**5000, b"bytes", object(), int),
+    *([], {}, (), [[]], [None], {"a": None}, {1: 2}, {None: 1}, {"": 1}, {"\ud800": 1}, {("a", "b"): 1}, {"name": "a"}, set(), {"a"}),
+    *(_deep(30, list), _deep(300, dict), _deep(700, list), _deep(930, list), _deep(950, dict), _deep(5000, list), _deep(5000, dict)),
+    *(_laughs(3), _laughs(12), list(range(3000)), ["a"] * 3000, {str(n): n for n in range(3000)}, "y" * 200_000),
+]
+
+
+def _command(rng: random.Random) -> dict[str, Any]:
+    """A good Command of a few fixed names, so that they replace each other."""
+    version = rng.choice(["", "1", "2"])
+    kind = rng.randrange(8)
+    one = {
+        "name": rng.choice(["main", "main", "join", "a", "b"]),
+        "image": rng.choice(["busybox", "other"]),
+        "command": ["sh", "-c", f"echo {version} {{{{a}}}} > {{{{out}}}}"],
+        "inputs": {"one": "/in/one"},
+        "outputs": {"out": rng.choice(["/out/x", "/out/x", ">", "/{{a}}/y"])},
+        "vars": {"a": rng.choice(["1", 2, True, 0.5])},
+    }
+    if kind == 0:
+        return {**one, "inputs": {}}
+    if kind == 1:
+        return {**one, "name": "join", "inputs": {"one": "/in/one", "two": "/in/two/"}, "outputs": {"out": "/out/", "log": ">>"}}
+    if kind == 2:
+        first = {"name": "x", "command": "main", "inputs": {"one": "one"}, "outputs": {"out": "between"}}
+        last = {"name": "y", "command": rng.choice(["main", "a"]), "inputs": {"one": "between"}, "outputs": {"out": "out"}}
+        return {"name": "outer", "inputs": ["one"], "outputs": ["out"], "vars": {"a": 1}, "steps": [first, last]}
+    if kind == 3:  # composite Commands that invoke themselves, or each other
+        inner = {"name": "x", "command": rng.choice(["loop", "outer", "loop"]), "inputs": {"one": "one"}, "outputs": {"out": "out"}}
+        return {"name": rng.choice(["loop", "outer"]), "inputs": ["one"], "outputs": ["out"], "steps": [inner]}
+    if kind == 4:  # each level is ten of the one below
+        level = rng.randrange(1, 9)
+        inner = [
+            {"name": f"s{n}", "command": f"level{level - 1}" if level > 1 else "main", "inputs": {"one": "one"}, "outputs": {"out": f"o{n}"}}
+            for n in range(10)
+        ]
+        return {"name": f"level{level}", "inputs": ["one"], "outputs": ["o0"], "steps": inner}
+    if kind == 5:  # text that grows tenfold at each level
+        grown = {f"v{n}": f"{{{{v{n - 1}}}}}" * 10 for n in range(1, 12)}
+        return {**one, "name": "laugh", "vars": {"a": "{{v11}}", "v0": "ha", **grown}}
+    if kind == 6:  # vars that use each other
+        return {**one, "name": "ring", "vars": {"a": "{{b}}", "b": "{{c}}", "c": "{{a}}"}}
+    return one
+
+
+def _step(rng: random.Random) -> dict[str, Any]:
+    command = rng.choice(["main"] * 6 + ["join", "outer", "loop", "a", "b", "laugh", "ring", "nobody", f"level{rng.randrange(1, 9)}"])
+    step: dict[str, Any] = {"name": rng.choice(NAMES), "command": command}
+    step["inputs"] = {"one": rng.choice(["k:source", rng.choice(KEYS), f"in/{rng.randrange(4)}"])}
+    step["outputs"] = {"out": rng.choice([rng.choice(KEYS), f"made/{rng.randrange(9)}"])}
+    if command == "join":
+        step["inputs"]["two"], step["outputs"]["log"] = rng.choice(KEYS), f"logs/{rng.randrange(9)}"
+    if rng.random() < 0.15:
+        step["vars"] = {"a": [rng.choice(["1", 2, "x", "y z", "1 "]) for _ in range(rng.randrange(4))]}
+        step["outputs"] = {key: f"{value}/{{{{a}}}}" for key, value in step["outputs"].items()}
+    elif rng.random() < 0.1:
+        step["vars"] = {var: list(range(rng.choice([2, 300, 3000]))) for var in rng.choice(["ab", "abc", "abcd"])}
+    elif rng.random() < 0.2:
+        step["vars"] = {"a": rng.choice(["1", "{{b}}", "{{a}}", 7])}
+    if rng.random() < 0.1:
+        step["timeout"] = rng.choice([1, 0.5, 1e300, -1, "1"])
+    return step
+
+
+class Call:
+    """One generated call: its method, its arguments, and the bad values that were put in."""
+
+    def __init__(self, seed: str, pool: list[Any], known: list[str]) -> None:
+        rng = random.Random(seed)
+        self.rng, self.pool = rng, pool
+        self.method = rng.choice(["upload", "merge", "merge", "command", "command", "expire"])
+        self.put_in: list[Any] = []
+        self.arguments: dict[str, Any] = {"workflow": rng.choice(WORKFLOWS)}
+        if self.method == "upload":
+            self.arguments["properties"] = {"owner": "me"}
+        if self.method in ("upload", "command"):
+            self.arguments["commands"] = [_command(rng) for _ in range(rng.randrange(1, 4))]
+        if self.method in ("upload", "merge"):
+            self.arguments["steps"] = [_step(rng) for _ in range(rng.randrange(1, 4))]
+        if self.method == "expire":
+            self.arguments["keys"] = rng.sample(known, min(len(known), rng.randrange(3))) + rng.sample(KEYS, rng.randrange(2))
+        if rng.random() < 0.05:
+            self.arguments["workflow"] = bad = rng.choice([*BAD_WORKFLOWS, *JUNK, *pool])
+            self.put_in.append(bad)
+        for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
+            self._spoil()
+
+    def _bad(self) -> Any:
+        rng = self.rng
+        bad = rng.choice([rng.choice(TEXTS), rng.choice(TEXTS), rng.choice(JUNK), rng.choice(self.pool)])
+        self.put_in.append(bad)
+        return bad
+
+    def _spoil(self) -> None:
+        """Change one place, at whatever depth."""
+        rng = self.rng
+        place: Any = self.arguments
+        key: Any = rng.choice([key for key in place if key != "workflow"])
+        for _ in range(rng.choice([0, 1, 2, 2, 3, 3, 4])):
+            inner = place[key]
+            if not isinstance(inner, dict | list) or not inner or len(inner) > 20:
+                break
+            place, key = inner, rng.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+        what = rng.randrange(10)
+        if what == 0 and place is not self.arguments:
+            del place[key]
+        elif what == 1 and isinstance(place, list):
+            place.append(copy.copy(place[key]))
+        elif what == 2 and isinstance(place, dict) and place is not self.arguments:
+            bad = self._bad()
+            with contextlib.suppress(TypeError):
+                place[bad] = place[key]
+        else:
+            place[key] = self._bad()
+
+    def __repr__(self) -> str:
+        with contextlib.suppress(RecursionError, ValueError):
+            return f"{self.method}({self.arguments!r:.2000})"
+        return f"{self.method}(… {self.put_in and list(map(shown, self.put_in))})"
+
+    def make(self, gaia: Gaia) -> None:
+        """Make it; whatever it raises goes through."""
+        getattr(gaia, self.method)(**self.arguments)
+
+    def is_named(self, text: str) -> bool:
+        """Whether the text of a refusal names something of this call (beside a workflow that is in order)."""
+        words = {shown(bad) for bad in self.put_in}
+        words |= {f"{bad!r}"[:60] for bad in self.put_in if isinstance(bad, str)}
+        words |= {f"{name!r}"[:60] for name in _strings({**self.arguments, "workflow": None})}
+        if text.startswith("workflow already exists: "):
+            words.add(str(self.arguments["workflow"]))
+        kinds = [f" is a {type(self.arguments[what]).__name__};" for what in ("commands", "steps", "keys") if what in self.arguments]
+        return any(word.rstrip("…") in text for word in (*words, *kinds))
+
+
+def _strings(value: Any, left: int = 6) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif left and isinstance(value, dict):
+        for key, inner in list(value.items())[:100]:
+            yield from _strings(key, left - 1)
+            yield from _strings(inner, left - 1)
+    elif left and isinstance(value, list | tuple):
+        for inner in value[:100]:
+            yield from _strings(inner, left - 1)
+
+
+# ------------------------------------------------------------------------------------------------------------- fuzzing
+
+
+class Surroundings:
+    """What lies beside a root: it must stay as it was."""
+
+    def __init__(self, top: Path) -> None:
+        self.root = top / "root"
+        self._top = top
+        self.canary = top / "canary"
+        self.canary.write_text("alive")
+        (top / "beside").mkdir()
+        (top / "beside" / "file").write_text("alive")
+        self._before = self._look()
+
+    def check(self) -> None:
+        """Nothing outside the root was made, changed or removed."""
+        assert self._look() == self._before
+
+    def _look(self) -> list[tuple[str, int, int, int]]:
+        found = []
+        for directory, _, names in os.walk(self._top):
+            if directory == str(self._top):
+                names.append("beside")
+            elif directory.startswith(str(self.root)):
+                continue
+            for name in names:
+                status = os.lstat(f"{directory}/{name}")
+                found.append((f"{directory}/{name}", status.st_mode, status.st_size, status.st_mtime_ns))
+        return sorted(found)
+
+
+class Fuzzed:
+    """A `Gaia` whose Tasks end by hand, and all that can be seen of it."""
+
+    def __init__(self, top: Path) -> None:
+        self.around = Surroundings(top)
+        self.root = self.around.root
+        self.gaia = Gaia({"root": self.root, "runtime": "process", "watch": False})
+        self.gaia.command("w", [])
+        self.refused = self.taken = 0
+        self.gaia.upload("w", {}, [{"name": "main", "image": "i", "command": ["true"]}], [])
+        own = self.gaia._open
+        self.storage = own.storage
+        self.executor = own.scheduler._executor
+        assert isinstance(self.executor, HandExecutor)
+        self.snapshot = Snapshot(self.root / "gaia.db", self.storage)
+        self._reader = sqlite3.connect(f"file:{self.root}/gaia.db?mode=ro", uri=True)
+        self._version = -1
+        self._rows: Any = None
+        self._store: Any = None
+
+    def close(self) -> None:
+        self._reader.close()
+        self.gaia.close(wait=False)
+
+    def rows(self) -> Any:
+        """All rows of the database, which are read again only when some were committed."""
+        (version,) = self._reader.execute("pragma data_version").fetchone()
+        if version != self._version:
+            tables = ("workflows", "commands", "steps", "tasks", "data", "events")
+            self._rows = [self._reader.execute(f"select * from {table} order by 1, 2").fetchall() for table in tables]
+            self._version = version
+        return self._rows
+
+    def store(self) -> list[str]:
+        """All that lies in the root, apart from the database."""
+        found = []
+        for directory, below, names in os.walk(self.root):
+            found += [f"{directory}/{name}" for name in (*below, *names) if not name.startswith("gaia.db")]
+        return sorted(found)
+
+    def statuses(self) -> Any:
+        """What the API says of all workflows, as JSON: so it is no view of something that changes."""
+        names = self.gaia.workflows()["workflows"]
+        return {name: json.dumps(self.gaia.status(name, debug=True), sort_keys=True) for name in names}, names
+
+    def known(self) -> list[str]:
+        """Names of Steps and keys that can be expired."""
+        status = self.gaia.status("w", debug=True)["status"]
+        return [*status["flow"], *status["data"]]
+
+    def end_some(self, rng: random.Random) -> None:
+        """Some of the Tasks that run come to an end."""
+        for task_id in list(self.executor.tasks)[:3]:
+            task, report = self.executor.tasks.pop(task_id)
+            outputs = []
+            for key, internal in task.outputs if rng.random() < 0.8 else ():
+                made = self.root / "staging" / uuid.uuid4().hex
+                if key.endswith("/") or (internal.endswith("/") and internal != ">>"):
+                    made.mkdir()
+                else:
+                    made.write_text(key)
+                seen = files.fingerprint(str(made))
+                assert seen is not None
+                outputs.append(Output(key, str(made), self.storage.path(task.workflow, key), seen))
+            state = TaskState.COMPLETE if len(outputs) == len(task.outputs) else TaskState.ERROR
+            report(task, Outcome(state, tuple(outputs) if state is TaskState.COMPLETE else (), 0))
+
+    def call(self, call: Call) -> None:
+        """Make one call, and check all that must hold after it."""
+        before = self.rows(), self.statuses()
+        did = len(self.executor.did)
+        try:
+            call.make(self.gaia)
+        except GaiaError as error:
+            self.refused += 1
+            assert call.is_named(str(error)), f"{call!r}\n names nothing of it: {error}"
+            assert (self.rows(), self.statuses()) == before, f"{call!r}\n was refused and changed something: {error}"
+            assert len(self.executor.did) == did, f"{call!r}\n was refused and started something"
+            return
+        except BaseException as error:
+            error.add_note(repr(call)) if hasattr(error, "add_note") else None
+            raise
+        self.taken += 1
+        self.check_reopened()
+
+    def check_reopened(self) -> None:
+        """Whoever reads the database sees what the engine has in memory."""
+        for name in self.gaia.workflows()["workflows"]:
+            theirs = self.snapshot.view(name, lambda found: answers.status(found, debug=True))
+            assert theirs is not None
+            ours = self.gaia.status(name, debug=True)["status"]
+            assert json.dumps(theirs, sort_keys=True) == json.dumps(ours, sort_keys=True)
+
+    def prune(self) -> None:
+        """Delete what grew large."""
+        for name, about in self.gaia.workflows()["workflows"].items():
+            if about["step-count"] > MANY_STEPS:
+                self.gaia.delete(name, data=True)
+
+
+NASTY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Task runs: the test ends them."""
+    monkeypatch.setattr(engine, "ThreadExecutor", lambda *_: HandExecutor())
+
+
+@pytest.mark.timeout(600)
+def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any call is taken or refused by name; refused ones change nothing, and no call reaches outside the root."""
+    made = refused = 0
+    monkeypatch.setattr(templates, "MAX_STEPS", 300)  # the same limit, reached at less expense
+
+    @settings(
+        max_examples=math.ceil(CALLS / CALLS_AT_ONCE),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        seeds=st.lists(st.integers(0, 2**64 - 1), min_size=CALLS_AT_ONCE, max_size=CALLS_AT_ONCE),
+        pool=st.lists(NASTY, min_size=5, max_size=20),
+    )
+    def fuzz(seeds: list[int], pool: list[Any]) -> None:
+        nonlocal made, refused
+        top = tmp_path / uuid.uuid4().hex
+        (top / "cwd").mkdir(parents=True)
+        monkeypatch.chdir(top / "cwd")
+        with contextlib.closing(Fuzzed(top)) as fuzzed:
+            for number, seed in enumerate(seeds):
+                call = Call(f"{number} {seed}", pool, fuzzed.known())
+                fuzzed.call(call)
+                made += 1
+                if number % 10 == 9:
+                    fuzzed.around.check()
+                    fuzzed.end_some(call.rng)
+                    fuzzed.check_reopened()
+                    fuzzed.prune()
+            for name in fuzzed.gaia.workflows()["workflows"]:
+                fuzzed.gaia.halt(name)
+            statuses = fuzzed.statuses()
+            refused += fuzzed.refused
+            assert fuzzed.refused and fuzzed.taken
+            assert {path.name for path in fuzzed.root.iterdir()} <= {
+                *("storage", "staging", "logs", "owner", "gaia.db", "gaia.db-wal", "gaia.db-shm")
+            }
+            assert {path.name for path in (fuzzed.root / "storage").iterdir()} <= {*WORKFLOWS}
+        with Gaia({"root": fuzzed.root, "runtime": "process", "watch": False}) as again:
+            names = again.workflows()["workflows"]
+            assert ({name: json.dumps(again.status(name, debug=True), sort_keys=True) for name in names}, names) == statuses
+        fuzzed.around.check()
+
+    fuzz()
+    assert made >= CALLS
+    assert made * 0.2 < refused < made * 0.95, "the values are too good, or too bad"

@@ -1,0 +1,166 @@
+"""`Cancellation`: the first reason wins, a run is told once, and nothing is left ticking."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from gaia_local.executor import Clock
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
+
+
+class Orders:
+    """A `later` whose time goes by when a test says so."""
+
+    def __init__(self) -> None:
+        self.left: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._count = 0
+
+    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        self._count += 1
+        number = self._count
+        self.left[number] = (seconds, function)
+
+        def take_back() -> None:
+            self.left.pop(number, None)
+
+        return take_back
+
+    @property
+    def times(self) -> list[float]:
+        return sorted(seconds for seconds, _ in self.left.values())
+
+    def ring(self, seconds: float) -> None:
+        """Call what was ordered for after `seconds`."""
+        for number, (time, function) in list(self.left.items()):
+            if time == seconds:
+                del self.left[number]
+                function()
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.orders = Orders()
+        self.cancellation = Cancellation(self.orders.later, grace=2.0)
+        self.calls: list[str] = []
+
+    def terminate(self) -> None:
+        self.calls.append("terminate")
+
+    def kill(self) -> None:
+        self.calls.append("kill")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_run_that_ends_by_itself_is_left_alone(bench: Bench) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        assert bench.orders.times == [60]
+    assert (bench.calls, bench.orders.left, bench.cancellation.reason) == ([], {}, None)
+
+
+def test_cancelled_while_it_runs(bench: Bench) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        bench.cancellation.cancel(BY_REQUEST)
+        assert bench.calls == ["terminate"]
+        assert bench.orders.times == [2, 60]
+        bench.orders.ring(2)
+        assert bench.calls == ["terminate", "kill"]
+    assert (bench.orders.left, bench.cancellation.reason) == ({}, BY_REQUEST)
+
+
+def test_ending_within_the_grace_is_not_killed(bench: Bench) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        bench.cancellation.cancel(BY_REQUEST)
+        kill = [function for seconds, function in bench.orders.left.values() if seconds == 2]
+    assert bench.orders.left == {}
+    kill[0]()  # a clock that was about to call it
+    assert bench.calls == ["terminate"]
+
+
+def test_cancelled_before_it_runs(bench: Bench) -> None:
+    bench.cancellation.cancel(BY_REQUEST)
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        assert bench.calls == ["terminate"]
+        assert bench.orders.times == [2, 60]
+    assert bench.orders.left == {}
+
+
+def test_cancelled_after_it_ran(bench: Bench) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        pass
+    bench.cancellation.cancel(BY_REQUEST)
+    assert (bench.calls, bench.orders.left, bench.cancellation.reason) == ([], {}, BY_REQUEST)
+
+
+def test_the_timeout(bench: Bench) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        bench.orders.ring(60)
+        assert (bench.calls, bench.cancellation.reason) == (["terminate"], BY_TIMEOUT)
+        bench.orders.ring(2)
+    assert (bench.calls, bench.orders.left) == (["terminate", "kill"], {})
+
+
+@pytest.mark.parametrize(("first", "second"), [(BY_REQUEST, BY_TIMEOUT), (BY_TIMEOUT, BY_REQUEST), (BY_REQUEST, BY_REQUEST)])
+def test_the_first_reason_wins(bench: Bench, first: str, second: str) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        bench.cancellation.cancel(first)
+        bench.cancellation.cancel(second)
+        assert bench.orders.times == [2, 60]
+    assert (bench.calls, bench.cancellation.reason) == (["terminate"], first)
+
+
+def test_an_error_of_the_run_comes_out_and_leaves_nothing_ticking(bench: Bench) -> None:
+    with pytest.raises(ZeroDivisionError), bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+        bench.cancellation.cancel(BY_REQUEST)
+        raise ZeroDivisionError
+    assert bench.orders.left == {}
+
+
+def test_a_run_that_cannot_be_stopped_does_not_stop_who_cancels(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        bench.calls.append("broken")
+        raise ConnectionError("no engine")
+
+    with caplog.at_level(logging.ERROR, "gaia_local"), bench.cancellation.stopping(broken, broken, 60):
+        bench.cancellation.cancel(BY_REQUEST)
+        bench.orders.ring(2)
+    assert bench.calls == ["broken", "broken"]
+    assert len(caplog.records) == 2
+
+
+def test_from_many_threads_a_run_is_told_exactly_once() -> None:
+    clock, chance = Clock(), random.Random(5)
+    told = 0
+    for _ in range(300):
+        calls: list[str] = []
+        cancellation = Cancellation(clock.later, grace=60)
+        start = threading.Barrier(5)
+
+        def cancel(reason: str, cancellation: Cancellation = cancellation, start: threading.Barrier = start) -> None:
+            start.wait()
+            cancellation.cancel(reason)
+
+        threads = [threading.Thread(target=cancel, args=(reason,)) for reason in (BY_REQUEST, BY_TIMEOUT) * 2]
+        for thread in threads:
+            thread.start()
+        start.wait()
+        with cancellation.stopping(lambda calls=calls: calls.append("terminate"), lambda: None, 60):  # type: ignore[misc]
+            if chance.random() < 0.5:
+                for thread in threads:
+                    thread.join()
+                assert calls == ["terminate"]
+        for thread in threads:
+            thread.join()
+        assert len(calls) <= 1
+        assert cancellation.reason in (BY_REQUEST, BY_TIMEOUT)
+        told += len(calls)
+    clock.close()
+    assert told > 100

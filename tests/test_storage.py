@@ -1,0 +1,740 @@
+"""The store: where keys lie, what a Task finds, what becomes of its outputs, and that no link leads anybody astray."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaia_local import files, storage
+from gaia_local.errors import StorageError
+from gaia_local.model import CAPTURES, Task
+from gaia_local.staging import Staging
+from gaia_local.storage import Output, Storage
+
+ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "a:b:c", "x" * 255, "é" * 127]
+
+
+class Bench:
+    """A storage, and one Task's way through it."""
+
+    def __init__(self, root: Path, **buckets: Path) -> None:
+        self.storage = Storage(root, buckets)
+        self.storage.create()
+        self.root = root
+        self.captures = dict.fromkeys(CAPTURES, root / "captured")
+        self._count = 0
+
+    def put(self, key: str, content: str | None = "content", workflow: str = "w") -> Path:
+        """The user writes a file (None: makes a directory) into the store."""
+        path = Path(self.storage.path(workflow, key))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.mkdir(exist_ok=True)
+        else:
+            path.write_text(content)
+        return path
+
+    def task(
+        self,
+        inputs: dict[str, str] | None = None,
+        outputs: dict[str, str] | None = None,
+        stdout: str | None = None,
+        external: bool = True,
+    ) -> Task:
+        """`inputs` and `outputs` map internal paths to keys."""
+        self._count += 1
+        read = tuple((key, path) for path, key in (inputs or {}).items())
+        made = tuple((key, path) for path, key in (outputs or {}).items())
+        ours = frozenset(key for key, _ in read) if external else frozenset()
+        return Task(f"t{self._count}", "s", "w", "image", ("true",), read, made, stdout, 60, external=ours)
+
+    def stage(self, task: Task) -> Staging:
+        return self.storage.stage(task, {key for key, _ in task.inputs})
+
+    def prepare(self, task: Task, staging: Staging) -> list[Output]:
+        assert self.storage.missing(task, staging) == []
+        return self.storage.prepare(task, staging, task.outputs, self.captures)
+
+    def publish(self, task: Task, staging: Staging) -> list[Output]:
+        """Prepare and publish; and whatever was published has the fingerprint that was told."""
+        outputs = self.prepare(task, staging)
+        self.storage.publish(outputs)
+        self.storage.discard(task.id)
+        for each in outputs:
+            assert self.storage.fingerprint(each.key, each.target) == each.fingerprint
+            assert each.target == self.storage.path("w", each.key)
+        assert os.listdir(self.root / "staging") == []
+        return outputs
+
+    def content(self, key: str) -> str:
+        return Path(self.storage.path("w", key)).read_text()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path.resolve() / "root")
+
+
+def tree(top: Path) -> dict[str, str | None]:
+    """What lies in a directory: contents of files, `-> target` of links, None for directories."""
+    found: dict[str, str | None] = {}
+    for path in sorted(top.rglob("*")):
+        relative = str(path.relative_to(top))
+        found[relative] = f"-> {path.readlink()}" if path.is_symlink() else None if path.is_dir() else path.read_text()
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- keys
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("b:a/x", "/r/storage/w/b/a/x"),
+        ("a/x", "/r/storage/w/a/x"),
+        ("x", "/r/storage/w/x"),
+        ("b:dir/", "/r/storage/w/b/dir"),
+        ("b:dir//", "/r/storage/w/b/dir"),
+        ("b:./a//b/./c", "/r/storage/w/b/a/b/c"),
+        ("b:a/.", "/r/storage/w/b/a"),
+        ("b:a./b", "/r/storage/w/b/a./b"),
+        ("b:.hidden", "/r/storage/w/b/.hidden"),
+        ("composite/O/I/key:name", "/r/storage/w/composite/O/I/key/name"),
+        ("b:x:y:z", "/r/storage/w/b/x:y:z"),
+        ("b/c:x", "/r/storage/w/b/c/x"),
+        ("genomes:hg38/chr1", "/data/genomes/hg38/chr1"),
+        ("genomes:all/", "/data/genomes/all"),
+        ("genomes/x", "/r/storage/w/genomes/x"),
+        ("genomes2:x", "/r/storage/w/genomes2/x"),
+        ("fs:etc/x", "/etc/x"),
+        *((f"b:{name}", f"/r/storage/w/b/{name}") for name in ODD_NAMES),
+    ],
+)
+def test_a_key_names_a_path(key: str, path: str) -> None:
+    store = Storage(Path("/r"), {"genomes": Path("/data/genomes"), "fs": Path("/")})
+    assert store.path("w", key) == path
+
+
+def test_workflows_have_their_own_space_and_share_mapped_buckets() -> None:
+    store = Storage(Path("/r"), {"genomes": Path("/data")})
+    assert store.path("one", "b:x") != store.path("two", "b:x")
+    assert store.path("one", "genomes:x") == store.path("two", "genomes:x")
+
+
+def test_the_layout_is_for_the_owner_alone(bench: Bench) -> None:
+    assert sorted(os.listdir(bench.root)) == ["logs", "staging", "storage"]
+    for name in (".", "logs", "staging", "storage"):
+        assert stat.S_IMODE(os.stat(bench.root / name).st_mode) == 0o700
+    bench.storage.create()
+
+
+def test_a_key_of_a_directory_is_not_there_where_a_file_lies(bench: Bench) -> None:
+    path = str(bench.put("b:x"))
+    assert bench.storage.look("b:x", path) is not None
+    assert bench.storage.exists("b:x", path)
+    assert bench.storage.look("b:x/", path) is None
+    assert not bench.storage.exists("b:x/", path)
+    assert bench.storage.fingerprint("b:x/", path) is None
+    path = str(bench.put("b:d/", None))
+    assert bench.storage.look("b:d/", path) == bench.storage.look("b:d", path)
+    assert bench.storage.exists("b:d/", path)
+    assert bench.storage.look("b:none", path + "/none") is None
+    assert bench.storage.fingerprint("b:none", path + "/none") is None
+
+
+def test_deleting_a_workflow(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "root", shared=tmp_path / "shared")
+    kept = [bench.put("shared:x"), bench.put("b:x", workflow="other")]
+    gone = bench.put("b:x")
+    log = bench.storage.log("w", "t")
+    log.parent.mkdir()
+    log.touch()
+    bench.storage.delete("w", data=False)
+    assert gone.exists()
+    assert not log.exists()
+    bench.storage.delete("w", data=True)
+    assert not gone.parent.exists()
+    assert all(path.exists() for path in kept)
+
+
+# ------------------------------------------------------------------------------------------------------------- staging
+
+
+def test_inputs_are_private_writable_copies(bench: Bench) -> None:
+    original = bench.put("b:x", "original")
+    original.chmod(0o444)
+    staging = bench.stage(bench.task({"/in/x": "b:x"}))
+    copy = staging.tree / "in/x"
+    copy.write_text("changed")
+    assert original.read_text() == "original"
+    assert tree(staging.tree) == {"in": None, "in/x": "changed"}
+    assert os.listdir(staging.work) == []
+    assert staging.log.parent.is_dir()
+    assert stat.S_IMODE(os.stat(staging.top).st_mode) == 0o700
+
+
+def test_only_the_inputs_asked_for_are_copied(bench: Bench) -> None:
+    bench.put("b:x")
+    bench.put("b:y")
+    staging = bench.storage.stage(bench.task({"/in/x": "b:x", "/in/y": "b:y"}), {"b:y"})
+    assert tree(staging.tree) == {"in": None, "in/y": "content"}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_come_and_go(bench: Bench, name: str) -> None:
+    bench.put(f"b:{name}", name)
+    task = bench.task({f"/in/{name}": f"b:{name}"}, {f"/out/{name}": f"o:{name}"})
+    staging = bench.stage(task)
+    assert staging.local(f"/in/{name}").read_text() == name
+    staging.local(f"/out/{name}").write_text("made")
+    bench.publish(task, staging)
+    assert bench.content(f"o:{name}") == "made"
+
+
+def test_places_for_outputs_are_there_and_empty(bench: Bench) -> None:
+    bench.put("b:in/x", "x")
+    outputs = {"/out/deep/file": "b:f", "/dir/": "b:d/", "/also": "b:e/", ">": "b:g", ">>": "b:log", "STDOUT": "b:h"}
+    staging = bench.stage(bench.task({"/in/": "b:in/"}, outputs, stdout="/elsewhere/stdout"))
+    made = ["also", "dir", "elsewhere", "in", "out", "out/deep"]
+    assert tree(staging.tree) == {**dict.fromkeys(made), "in/x": "x"}
+
+
+def test_inputs_in_inputs_whatever_the_order(bench: Bench) -> None:
+    bench.put("b:dir/own", "own")
+    bench.put("b:dir/x", "of the directory")
+    bench.put("b:x", "separate")
+    bench.put("b:deep", "deep")
+    inputs = {"/in/a/b/deep": "b:deep", "/in/x": "b:x", "/in/": "b:dir/"}
+    staging = bench.stage(bench.task(inputs))
+    expected = {"in": None, "in/a": None, "in/a/b": None, "in/a/b/deep": "deep", "in/own": "own", "in/x": "separate"}
+    assert tree(staging.tree) == expected
+
+
+def test_outputs_in_outputs_whatever_the_order(bench: Bench) -> None:
+    staging = bench.stage(bench.task({}, {"/out/sub/deep/": "b:1/", "/out/sub/x/y": "b:2", "/out/": "b:3/"}))
+    assert tree(staging.tree) == dict.fromkeys(["out", "out/sub", "out/sub/deep", "out/sub/x"])
+
+
+def test_an_output_in_an_input_directory(bench: Bench) -> None:
+    bench.put("b:in/old", "old")
+    bench.put("b:in/kept", "kept")
+    bench.put("b:in/dir/left", "left")
+    task = bench.task({"/data/": "b:in/"}, {"/data/old": "o:old", "/data/dir/": "o:dir/"})
+    staging = bench.stage(task)
+    assert tree(staging.tree) == {"data": None, "data/dir": None, "data/kept": "kept"}
+    (staging.tree / "data/old").write_text("new")
+    (staging.tree / "data/dir/made").write_text("made")
+    bench.publish(task, staging)
+    assert bench.content("o:old") == "new"
+    assert tree(bench.root / "storage/w/o/dir") == {"made": "made"}
+    assert bench.content("b:in/old") == "old"
+
+
+def test_an_input_in_an_output_directory(bench: Bench) -> None:
+    bench.put("b:seed", "seed")
+    task = bench.task({"/out/seed": "b:seed"}, {"/out/": "o:all/"})
+    staging = bench.stage(task)
+    assert tree(staging.tree) == {"out": None, "out/seed": "seed"}
+    (staging.tree / "out/made").write_text("made")
+    bench.publish(task, staging)
+    assert tree(bench.root / "storage/w/o/all") == {"made": "made", "seed": "seed"}
+    assert bench.content("b:seed") == "seed"
+
+
+def test_an_input_that_vanished_is_named(bench: Bench) -> None:
+    with pytest.raises(StorageError, match="input 'b:gone' vanished from the store"):
+        bench.stage(bench.task({"/in/x": "b:gone"}))
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket"])
+def test_a_special_file_as_input_is_refused_by_name(bench: Bench, kind: str) -> None:
+    directory = bench.put("b:in/", None)
+    special(directory / "odd", kind)
+    with pytest.raises(StorageError, match=f"b/in/odd is a {kind}"):
+        bench.stage(bench.task({"/in/": "b:in/"}))
+
+
+def special(path: Path, kind: str) -> None:
+    if kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        here = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(f"/proc/self/fd/{here}/{path.name}")
+        os.close(here)
+
+
+# ---------------------------------------------------------------------------------------------------- links and inputs
+
+
+def test_a_link_that_the_user_put_there_is_followed(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/x").write_text("far away")
+    bench.put("b:in/", None).joinpath("link").symlink_to(tmp_path / "far")
+    Path(bench.storage.path("w", "b:x")).symlink_to(tmp_path / "far/x")
+    staging = bench.stage(bench.task({"/in/": "b:in/", "/x": "b:x"}))
+    assert tree(staging.tree) == {"in": None, "in/link": None, "in/link/x": "far away", "x": "far away"}
+
+
+@pytest.mark.parametrize("at", ["b:x", "b:dir/x"])
+def test_a_link_that_a_step_made_is_not_followed_out_of_the_store(bench: Bench, tmp_path: Path, at: str) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/x").write_text("secret")
+    place = Path(bench.storage.path("w", "b:x" if at == "b:x" else "b:dir"))
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / ("secret/x" if at == "b:x" else "secret"))
+    task = bench.task({"/in/x": at}, external=False)
+    with pytest.raises(StorageError, match=f"input '{at}' leads out of the store, to {tmp_path}/secret/x"):
+        bench.stage(task)
+    with pytest.raises(StorageError, match="leads out of the store"):
+        bench.storage.source(task, at)
+
+
+def test_a_link_inside_a_made_directory_stays_a_link(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    directory = bench.put("b:dir/", None)
+    (directory / "out").symlink_to(tmp_path / "secret")
+    (directory / "in").symlink_to("../other")
+    staging = bench.stage(bench.task({"/in/": "b:dir/"}, external=False))
+    assert tree(staging.tree) == {"in": None, "in/out": f"-> {tmp_path}/secret", "in/in": "-> ../other"}
+
+
+def test_a_link_to_elsewhere_in_the_store_is_followed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path.resolve() / "root", shared=tmp_path.resolve() / "shared")
+    bench.put("shared:x", "shared")
+    bench.put("b:real", "real")
+    Path(bench.storage.path("w", "b:one")).symlink_to("real")
+    Path(bench.storage.path("w", "b:two")).symlink_to(tmp_path.resolve() / "shared/x")
+    task = bench.task({"/in/1": "b:one", "/in/2": "b:two"}, external=False)
+    assert bench.storage.source(task, "b:one") == bench.storage.path("w", "b:real")
+    staging = bench.stage(task)
+    assert tree(staging.tree) == {"in": None, "in/1": "real", "in/2": "shared"}
+
+
+def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
+    top = tmp_path.resolve()
+    (top / "big disk").mkdir()
+    (top / "root").mkdir()
+    (top / "root/storage").symlink_to("../big disk")
+    bench = Bench(top / "root")
+    bench.put("b:x", "x")
+    task = bench.task({"/in/x": "b:x"}, {"/out/y": "b:d/y"}, external=False)
+    staging = bench.stage(task)
+    (staging.tree / "out/y").write_text("y")
+    bench.publish(task, staging)
+    assert tree(top / "big disk/w/b") == {"x": "x", "d": None, "d/y": "y"}
+
+
+@pytest.mark.parametrize("place", ["input", "output", "directory", "stdout"])
+def test_nothing_is_placed_through_a_link_in_an_input(bench: Bench, tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_text("precious")
+    bench.put("b:x", "x")
+    bench.put("b:dir/", None).joinpath("link").symlink_to(outside)
+    inputs, outputs, stdout = {"/in/": "b:dir/"}, {}, None
+    if place == "input":
+        inputs["/in/link/x"] = "b:x"
+    elif place == "output":
+        outputs["/in/link/x"] = "b:made"
+    elif place == "directory":
+        outputs["/in/link/x/"] = "b:made/"
+    else:
+        stdout = "/in/link/deeper/x"
+    with pytest.raises(StorageError, match=f"has a link there, to {outside}"):
+        bench.stage(bench.task(inputs, outputs, stdout, external=False))
+    assert tree(outside) == {"x": "precious"}
+
+
+# ------------------------------------------------------------------------------------------------------------- outputs
+
+
+def test_outputs_are_published(bench: Bench) -> None:
+    outputs = {"/out/x": "b:x", "/out/dir/": "b:dir/", "STDOUT": "b:said", "/empty/": "b:empty/"}
+    task = bench.task({}, outputs)
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("x")
+    (staging.tree / "out/dir/sub").mkdir()
+    (staging.tree / "out/dir/sub/y").write_text("y")
+    bench.captures["STDOUT"].write_text("said")
+    published = bench.publish(task, staging)
+    assert {each.key for each in published} == set(outputs.values())
+    expected = {"x": "x", "dir": None, "dir/sub": None, "dir/sub/y": "y", "said": "said", "empty": None}
+    assert tree(bench.root / "storage/w/b") == expected
+    assert bench.captures["STDOUT"].read_text() == "said"
+
+
+def test_outputs_in_outputs_are_stored_whole(bench: Bench) -> None:
+    task = bench.task({}, {"/out/a/x": "one:x", "/out/": "two:all/", "/out/a/": "three:a/"})
+    staging = bench.stage(task)
+    (staging.tree / "out/a/x").write_text("x")
+    (staging.tree / "out/y").write_text("y")
+    bench.publish(task, staging)
+    assert bench.content("one:x") == "x"
+    assert tree(bench.root / "storage/w/two/all") == {"a": None, "a/x": "x", "y": "y"}
+    assert tree(bench.root / "storage/w/three/a") == {"x": "x"}
+
+
+def test_one_file_may_be_two_outputs(bench: Bench) -> None:
+    task = bench.task({})
+    task = Task(**{**vars(task), "outputs": (("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT"))})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("x")
+    bench.captures[">"].write_text("said")
+    bench.publish(task, staging)
+    assert [bench.content(f"b:{number}") for number in (1, 2, 3, 4)] == ["x", "x", "said", "said"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_keys_in_keys_though_their_files_lie_apart(bench: Bench, order: int) -> None:
+    """As a log that goes into a directory output: whoever reads the directory finds it there."""
+    outputs = {"/out/deep/down/": "b:run/", ">": "b:run/logs/said", "/note": "b:run/note"}
+    task = bench.task({}, dict(list(outputs.items())[::order]))
+    staging = bench.stage(task)
+    (staging.tree / "out/deep/down/x").write_text("x")
+    (staging.tree / "out/deep/down/note").write_text("the directory's own")
+    (staging.tree / "note").write_text("note")
+    bench.captures[">"].write_text("said")
+    bench.publish(task, staging)
+    assert tree(bench.root / "storage/w/b/run") == {"logs": None, "logs/said": "said", "note": "note", "x": "x"}
+
+
+def test_a_directory_is_replaced_whole(bench: Bench) -> None:
+    bench.put("b:dir/old", "old")
+    bench.put("b:file", "old")
+    bench.put("b:turned/old", "old")
+    task = bench.task({}, {"/out/dir/": "b:dir/", "/out/file/": "b:file/", "/out/turned": "b:turned"})
+    staging = bench.stage(task)
+    (staging.tree / "out/dir/new").write_text("new")
+    (staging.tree / "out/file/new").write_text("new")
+    (staging.tree / "out/turned").write_text("now a file")
+    bench.publish(task, staging)
+    expected = {"dir": None, "dir/new": "new", "file": None, "file/new": "new", "turned": "now a file"}
+    assert tree(bench.root / "storage/w/b") == expected
+
+
+def test_a_reader_of_a_replaced_file_keeps_what_it_opened(bench: Bench) -> None:
+    path = bench.put("b:x", "old")
+    with path.open() as reader:
+        task = bench.task({}, {"/out/x": "b:x"})
+        staging = bench.stage(task)
+        (staging.tree / "out/x").write_text("new")
+        bench.publish(task, staging)
+        assert reader.read() == "old"
+    assert bench.content("b:x") == "new"
+
+
+def test_nothing_is_published_before_all_is_prepared(bench: Bench) -> None:
+    bench.put("b:x", "old")
+    task = bench.task({}, {"/out/x": "b:x"})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("new")
+    bench.prepare(task, staging)
+    assert bench.content("b:x") == "old"
+    bench.storage.discard(task.id)
+    assert bench.content("b:x") == "old"
+    assert os.listdir(bench.root / "staging") == []
+
+
+def test_what_lay_there_comes_back_when_publishing_fails(bench: Bench) -> None:
+    bench.put("b:dir/old", "old")
+    task = bench.task({}, {"/out/dir/": "b:dir/"})
+    staging = bench.stage(task)
+    (output,) = bench.prepare(task, staging)
+    files.remove(output.source)
+    with pytest.raises(StorageError, match=r"output 'b:dir/' can't be stored at .*b/dir: No such file"):
+        bench.storage.publish([output])
+    assert tree(bench.root / "storage/w/b/dir") == {"old": "old"}
+
+
+def test_an_output_below_a_file_is_refused_by_name(bench: Bench) -> None:
+    bench.put("b:x", "a file")
+    task = bench.task({}, {"/out/y": "b:x/y"})
+    staging = bench.stage(task)
+    (staging.tree / "out/y").touch()
+    with pytest.raises(StorageError, match=r"output 'b:x/y' can't be stored at .*b/x/y"):
+        bench.storage.publish(bench.prepare(task, staging))
+    assert bench.content("b:x") == "a file"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "made", "problem"),
+    [
+        ({"/out/x": "b:x"}, "", "output 'b:x' was not made: there is nothing at /out/x"),
+        ({"/out/x": "b:x"}, "/out/x/", "output 'b:x' was not made: /out/x is a directory; end key and path with '/'"),
+        ({"/out/x": "b:x/"}, "/out/x", "output 'b:x/' was not made: /out/x is no directory"),
+        ({"/out/x/": "b:x"}, "/out/x", "output 'b:x' was not made: /out/x/ is no directory"),
+        ({"/out/x/": "b:x/"}, "removed", "output 'b:x/' was not made: there is nothing at /out/x/"),
+    ],
+)
+def test_what_was_not_made_is_named(bench: Bench, outputs: dict[str, str], made: str, problem: str) -> None:
+    task = bench.task({}, {**outputs, "/out/fine": "b:fine", ">": "b:said", ">>": "b:log"})
+    staging = bench.stage(task)
+    (staging.tree / "out/fine").touch()
+    if made:
+        files.remove(str(staging.tree / "out/x"))
+    if made.endswith("/"):
+        staging.local(made).mkdir()
+    elif made.startswith("/"):
+        staging.local(made).touch()
+    (told,) = bench.storage.missing(task, staging)
+    assert told.startswith(problem)
+
+
+def test_every_missing_output_is_named(bench: Bench) -> None:
+    task = bench.task({}, {"/out/x": "b:x", "/out/y": "b:y"})
+    assert len(bench.storage.missing(task, bench.stage(task))) == 2
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket"])
+def test_a_special_file_is_refused_by_name_with_all_left_in_place(bench: Bench, kind: str) -> None:
+    task = bench.task({}, {"/out/x": "b:x", "/out/dir/": "b:dir/"})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("x")
+    special(staging.tree / "out/dir/odd", kind)
+    with pytest.raises(StorageError, match=f"out/dir/odd is a {kind}"):
+        bench.prepare(task, staging)
+    assert (staging.tree / "out/x").read_text() == "x"
+    assert not (bench.root / "storage/w").exists()
+
+
+# --------------------------------------------------------------------------------------------------- links and outputs
+
+
+def test_links_in_an_output_stay_links(bench: Bench) -> None:
+    task = bench.task({}, {"/out/": "b:out/"})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("x")
+    (staging.tree / "out/link").symlink_to("x")
+    (staging.tree / "out/far").symlink_to("/etc/passwd")
+    bench.publish(task, staging)
+    assert tree(bench.root / "storage/w/b/out") == {"x": "x", "link": "-> x", "far": "-> /etc/passwd"}
+
+
+@pytest.mark.parametrize("link", ["real", "/out/real", "../out/./real", "other link", "TREE/out/real"])
+def test_an_output_that_is_a_link_to_what_the_task_made(bench: Bench, link: str) -> None:
+    task = bench.task({}, {"/out/real": "b:real", "/out/link": "b:link"})
+    staging = bench.stage(task)
+    (staging.tree / "out/real").write_text("made")
+    (staging.tree / "out/other link").symlink_to("real")
+    (staging.tree / "out/link").symlink_to(link.replace("TREE", str(staging.tree)))
+    bench.publish(task, staging)
+    assert (bench.content("b:real"), bench.content("b:link")) == ("made", "made")
+    assert not Path(bench.storage.path("w", "b:link")).is_symlink()
+
+
+def test_an_output_behind_a_link_to_a_directory_that_the_task_made(bench: Bench) -> None:
+    task = bench.task({}, {"/out/current/x": "b:x", "/out/": "b:out/"})
+    staging = bench.stage(task)
+    (staging.tree / "out/current").rmdir()
+    (staging.tree / "out/v2").mkdir()
+    (staging.tree / "out/v2/x").write_text("made")
+    (staging.tree / "out/current").symlink_to("/out/v2")
+    bench.publish(task, staging)
+    assert bench.content("b:x") == "made"
+    assert tree(bench.root / "storage/w/b/out") == {"v2": None, "v2/x": "made", "current": "-> /out/v2"}
+
+
+@pytest.mark.parametrize("link", ["/etc/passwd", "{outside}/x", "../../../../../../../../{outside}/x", "nothing", "link"])
+def test_an_output_that_is_a_link_out_of_the_tree_is_refused(bench: Bench, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_text("precious")
+    task = bench.task({}, {"/out/link": "b:x"})
+    staging = bench.stage(task)
+    (staging.tree / "out/link").symlink_to(link.format(outside=outside))
+    with pytest.raises((StorageError, FileNotFoundError)):
+        bench.storage.prepare(task, staging, task.outputs, {})
+    if link != "link":
+        (problem,) = bench.storage.missing(task, staging)
+        assert "output 'b:x' was not made: there is a link to" in problem
+    else:
+        with pytest.raises(StorageError, match="/out/link can't be stored: it is a loop of links"):
+            bench.storage.missing(task, staging)
+    assert tree(outside) == {"x": "precious"}
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_an_output_below_a_link_out_of_the_tree_is_refused(bench: Bench, tmp_path: Path, directory: bool) -> None:
+    """The program turns the directory around its output into a link: that must not take what lies there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").mkdir() if directory else (outside / "x").write_text("precious")
+    before = tree(outside)
+    slash = "/" if directory else ""
+    task = bench.task({}, {f"/out/sub/x{slash}": f"b:x{slash}"})
+    staging = bench.stage(task)
+    files.remove(str(staging.tree / "out/sub"))
+    (staging.tree / "out/sub").symlink_to(outside)
+    (problem,) = bench.storage.missing(task, staging)
+    assert f"there is a link to {outside}" in problem
+    with pytest.raises((StorageError, FileNotFoundError)):
+        bench.storage.prepare(task, staging, task.outputs, {})
+    assert tree(outside) == before
+
+
+def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    place = Path(bench.storage.path("w", "b:dir"))
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside)
+    task = bench.task({}, {"/out/x": "b:dir/x"})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("x")
+    with pytest.raises(StorageError, match=r"output 'b:dir/x' can't be stored: .*b/dir is a link that leads out of the store"):
+        bench.prepare(task, staging)
+    assert os.listdir(outside) == []
+
+
+def test_a_target_that_is_a_link_is_replaced_not_followed(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x").write_text("precious")
+    for key, target in (("b:x", outside / "x"), ("b:dir", outside)):
+        place = Path(bench.storage.path("w", key))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(target)
+    task = bench.task({}, {"/out/x": "b:x", "/out/dir/": "b:dir/"})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("new")
+    (staging.tree / "out/dir/y").write_text("new")
+    bench.publish(task, staging)
+    assert tree(bench.root / "storage/w/b") == {"x": "new", "dir": None, "dir/y": "new"}
+    assert tree(outside) == {"x": "precious"}
+
+
+def test_a_key_in_a_directory_output_does_not_go_through_its_links(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    task = bench.task({}, {"/out/": "b:run/", ">": "b:run/sub/log"})
+    staging = bench.stage(task)
+    (staging.tree / "out/sub").symlink_to(outside)
+    bench.captures[">"].write_text("said")
+    with pytest.raises(StorageError, match="output 'b:run/sub/log' can't be stored: output 'b:run/' has a link in its way"):
+        bench.prepare(task, staging)
+    assert os.listdir(outside) == []
+
+
+# ------------------------------------------------------------------------------------------------------ mapped buckets
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on another file system, or one that is taken for such."""
+    shm = Path("/dev/shm")
+    if shm.is_dir() and os.access(shm, os.W_OK) and shm.stat().st_dev != tmp_path.stat().st_dev:
+        with tempfile.TemporaryDirectory(dir=shm) as path:
+            yield Path(path).resolve()
+        return
+    directory = tmp_path.resolve() / "other disk"
+    directory.mkdir()
+    there = f"{directory}/"
+    monkeypatch.setattr(
+        storage, "_one_file_system", lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there)
+    )
+    yield directory
+
+
+def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path.resolve() / "root", far=other_disk / "bucket")
+    bench.put("far:x", "far")
+    bench.put("far:dir/old", "old")
+    outputs = {"/out/a": "far:deep/a", "/out/dir/": "far:dir/", ">": "far:said", "/out/near": "b:near"}
+    task = bench.task({"/in/x": "far:x"}, outputs)
+    staging = bench.stage(task)
+    assert (staging.tree / "in/x").read_text() == "far"
+    (staging.tree / "out/a").write_text("a")
+    (staging.tree / "out/near").write_text("near")
+    (staging.tree / "out/dir/new").write_text("new")
+    bench.captures[">"].write_text("said")
+    prepared = bench.prepare(task, staging)
+    far = [each.source for each in prepared if each.key.startswith("far:")]
+    assert all(source.startswith(f"{other_disk}/bucket/{files.OWN}/") for source in far)
+    bench.storage.publish(prepared)
+    bench.storage.discard(task.id)
+    expected = {"x": "far", "dir": None, "dir/new": "new", "deep": None, "deep/a": "a", "said": "said"}
+    seen = tree(other_disk / "bucket")
+    seen.pop(files.OWN, None)
+    assert seen == expected
+    assert bench.content("b:near") == "near"
+    for each in prepared:
+        assert bench.storage.fingerprint(each.key, each.target) == each.fingerprint
+
+
+def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:
+    bench = Bench(tmp_path.resolve() / "root", near=tmp_path.resolve() / "near")
+    task = bench.task({}, {"/out/x": "near:x"})
+    staging = bench.stage(task)
+    (staging.tree / "out/x").write_text("x")
+    inode = os.stat(staging.tree / "out/x").st_ino
+    bench.publish(task, staging)
+    assert os.stat(tmp_path / "near/x").st_ino == inode
+    assert tree(tmp_path / "near") == {"x": "x"}
+
+
+def test_a_bucket_may_be_shared_with_a_link_to_it(tmp_path: Path) -> None:
+    """A link in one bucket to another is no way out: both are the store."""
+    top = tmp_path.resolve()
+    bench = Bench(top / "root", one=top / "one", two=top / "two")
+    (top / "two/x").write_text("x")
+    (top / "one/link").symlink_to(top / "two")
+    task = bench.task({"/in/x": "one:link/x"}, {"/out/y": "one:link/y"}, external=False)
+    staging = bench.stage(task)
+    assert (staging.tree / "in/x").read_text() == "x"
+    (staging.tree / "out/y").write_text("y")
+    bench.publish(task, staging)
+    assert tree(top / "two") == {"x": "x", "y": "y"}
+
+
+# ---------------------------------------------------------------------------------------------------- what is left over
+
+
+def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "root", far=tmp_path / "far")
+    bench.put("b:kept")
+    task = bench.task({"/in/x": "b:kept"})
+    staging = bench.stage(task)
+    left = tmp_path / "far" / files.OWN / "t9"
+    left.mkdir(parents=True)
+    (left / "0").touch()
+    assert bench.storage.left_staging() == [staging.top]
+    bench.storage.sweep()
+    assert bench.storage.left_staging() == []
+    assert not left.exists()
+    assert bench.content("b:kept") == "content"
+
+
+def test_what_cannot_be_removed_is_told_and_stops_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = [bench.task(), bench.task()]
+    for task in tasks:
+        bench.stage(task)
+    remove = files.remove
+
+    def refuse(path: str) -> None:
+        if path.endswith(tasks[0].id):
+            raise PermissionError(13, "Permission denied", path)
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "remove", refuse)
+        bench.storage.discard(tasks[0].id)
+        bench.storage.sweep()
+    assert [path.name for path in bench.storage.left_staging()] == [tasks[0].id]
+    assert f"{tasks[0].id} can't be removed" in caplog.text
+
+
+def test_discarding_twice_is_fine(bench: Bench) -> None:
+    task = bench.task()
+    bench.stage(task)
+    bench.storage.discard(task.id)
+    bench.storage.discard(task.id)
+    assert bench.storage.left_staging() == []
