@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gaia_local import answers, engine
 from gaia_local.config import Config
-from gaia_local.errors import Closed, InvalidInput, nearest
+from gaia_local.errors import Closed, InvalidInput, nearest, shown
 from gaia_local.model import (
     AnyCommand,
     Command,
@@ -141,7 +141,7 @@ class Gaia:
         names = check_list(name, "keys", keys)
         for each in names:
             if not isinstance(each, str):
-                raise InvalidInput(f"workflow {name!r}", f"expire was given {each!r}", "give names of Steps and storage keys")
+                raise InvalidInput(f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys")
         if dry_run:
             return {"expire": keys, "would": self._plan(name, lambda found: found.expire(names))}
         self._open.scheduler.expire(name, names)
@@ -150,7 +150,7 @@ class Gaia:
     def launch(self, names: list[str], metadata: Mapping[str, Any] | None = None) -> None:
         """Accepted as the server's client does; local capacity stays at the config's `workers`."""
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise InvalidInput("launch", f"names is {names!r:.80}", "give a list of worker names")
+            raise InvalidInput("launch", f"names is {shown(names)}", "give a list of worker names")
         logger.info("launch: %d workers named; Steps run here, %d at a time", len(names), self._config.workers)
 
     def pull_inputs(
@@ -311,6 +311,6 @@ def _task(workflow: Workflow, step: str) -> Task | None:
 
 def _of_step(workflow: str, step: str, known: Mapping[str, Any], answer: Any) -> Any:
     """`answer`, or, where there is no such Step, an error that names the nearest ones."""
-    if step not in known:
+    if not isinstance(step, str) or step not in known:
         raise InvalidInput(f"workflow {workflow!r}", f"there is no Step {step!r}", nearest(step, known, "Steps"))
     return answer

@@ -7,11 +7,15 @@ The published client raises `requests.HTTPError` for whatever the server refuses
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import requests
 
 _SHOWN = 80
+_COMPARED = 1000
+"""How long a name may be for others to be compared with it."""
+_BRIEF = 1000
+"""How many values may be in one that is shown."""
 
 
 class GaiaError(requests.HTTPError):
@@ -65,12 +69,26 @@ class DatabaseError(GaiaError):
 
 
 def shown(value: object) -> str:
-    """A refused value for a message: short, and never itself a reason to fail."""
+    """A refused value for a message: short, and never itself a reason to fail, or to wait."""
     try:
-        text = repr(value)
+        text = repr(value[:_SHOWN] if isinstance(value, str) else value) if _is_brief(value) else ""
     except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
-        text = f"of type {type(value).__name__}"
+        text = ""
+    text = text or f"of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _is_brief(value: object) -> bool:
+    """Whether there are few values in it: one that is used in many places at many levels has a text without end."""
+    left = [value]
+    for seen, each in enumerate(left):
+        if isinstance(each, Mapping):
+            left += [*each, *each.values()] if len(each) < _BRIEF else [None] * _BRIEF
+        elif isinstance(each, list | tuple | set | frozenset):
+            left += each if len(each) < _BRIEF else [None] * _BRIEF
+        if seen >= _BRIEF:
+            return False
+    return True
 
 
 def told(error: BaseException) -> str:
@@ -81,7 +99,8 @@ def told(error: BaseException) -> str:
 def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
     """Advice for an unknown `name`: the closest of `known`, or the first few of them."""
     names = [str(each) for each in known]
-    close = difflib.get_close_matches(str(name), names[:10_000], n=3, cutoff=0.6)
+    given = name if isinstance(name, str) else shown(name)
+    close = difflib.get_close_matches(given, names[:10_000], n=3, cutoff=0.6) if len(given) <= _COMPARED else []
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:

@@ -30,6 +30,14 @@ OWN = ".gaia-local"
 
 _SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
 _NAME_BYTES = 255
+MAX_PATH_BYTES = 3000
+"""In a name, a key or an internal path: systems take 4096, and the root comes before it."""
+MAX_NESTING = 100
+"""Levels of lists and dictionaries in a Command, a Step or properties: Python's stack is finite."""
+MAX_VALUES = 2_000_000
+"""Values in one of them; one that YAML's aliases use in many places counts in each."""
+MAX_JSON_CHARACTERS = 100_000_000
+"""Characters of text in one of them."""
 
 logger = logging.getLogger("gaia_local")
 
@@ -269,6 +277,8 @@ def check_workflow_name(name: object) -> str:
     checked = check_name("workflow", name, "workflow")
     if "/" in checked or checked == ".":
         raise InvalidInput(f"workflow {name!r}", "the name is not one directory's name", "leave out '/'")
+    if checked.startswith(OWN):
+        raise InvalidInput(f"workflow {name!r}", f"it begins with {OWN!r}", "names like that are the engine's own: choose another")
     return checked
 
 
@@ -321,7 +331,9 @@ def check_properties(workflow: str, given: object) -> dict[str, Any]:
     where = f"workflow {workflow!r}"
     properties = dict(_mapping(where, "properties", given))
     properties.setdefault("owner", workflow.partition("_")[0])
-    return _json(where, "properties", properties)
+    for name, value in properties.items():
+        properties[name] = _json(where, f"property {name!r}", {name: value})[name]
+    return properties
 
 
 def render_value(value: Value) -> str:
@@ -342,6 +354,8 @@ def _check_path(place: str, path: str) -> None:
         raise InvalidInput(place, "it holds '..'", "name the path from its beginning")
     if not any(part not in ("", ".") for part in parts):
         raise InvalidInput(place, "it names no file", "give a path")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise InvalidInput(place, f"it has over {MAX_PATH_BYTES:,} bytes", "no file system takes it: shorten it")
     if any(len(part.encode()) > _NAME_BYTES for part in parts):
         raise InvalidInput(place, f"a part of it has over {_NAME_BYTES} bytes", "no file system takes it: shorten it")
 
@@ -408,6 +422,7 @@ def _definition(outer: str, kind: str, given: object, known: frozenset[str]) -> 
 
 def _json(where: str, what: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` as it comes back from JSON."""
+    _check_size(where, what, given)
     try:
         copy: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
@@ -415,6 +430,29 @@ def _json(where: str, what: str, given: Mapping[str, Any]) -> dict[str, Any]:
             where, f"the {what} can't be written as JSON ({error})", "use text, numbers, lists, dictionaries"
         ) from None
     return copy
+
+
+def _check_size(where: str, what: str, given: Mapping[str, Any]) -> None:
+    level: list[Any] = [given]
+    values = characters = 0
+    for _ in range(MAX_NESTING + 1):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, str):
+                characters += len(each)
+            elif isinstance(each, dict | list | tuple):
+                values += len(each)
+                if values > MAX_VALUES:
+                    raise InvalidInput(where, f"the {what} holds over {MAX_VALUES:,} values", "use a file for so many")
+                below += each
+                if isinstance(each, dict):
+                    below += each.values()
+        if characters > MAX_JSON_CHARACTERS:
+            raise InvalidInput(where, f"the {what} holds over {MAX_JSON_CHARACTERS:,} characters", "use a file for so much text")
+        if not below:
+            return
+        level = below
+    raise InvalidInput(where, f"the {what} is nested over {MAX_NESTING} levels deep", "use fewer levels")
 
 
 def _mapping(where: str, what: str, given: object) -> Mapping[str, Any]:

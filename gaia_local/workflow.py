@@ -446,6 +446,8 @@ class Workflow:
         del self.running[task.id]
         attempt.state, attempt.exit_code, attempt.message = outcome.state, outcome.exit_code, outcome.message
         attempt.image_id, attempt.ended = outcome.image_id, now
+        if outcome.inputs:  # an adopted Task's were told at its start
+            attempt.inputs = {key: seen.digest for key, seen in outcome.inputs.items()}
         self.ledger.changed(attempt)
         for key, seen in outcome.inputs.items():
             self.freshness.was_read(self.flow.keys[key], seen)

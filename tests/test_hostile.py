@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import math
 import os
@@ -202,20 +203,27 @@ class Call:
         words |= {f"{name!r}"[:60] for name in _strings({**self.arguments, "workflow": None})}
         if text.startswith("workflow already exists: "):
             words.add(str(self.arguments["workflow"]))
+        if self.method == "expire" and "there is none of this name" in text:
+            words.add(f"{self.arguments['workflow']!r}")
+        words |= {"is None" for each in _parts(self.arguments) if isinstance(each, dict) and "name" not in each}
+        words |= {shown(part) for bad in self.put_in for part in _parts(bad)}
         kinds = [f" is a {type(self.arguments[what]).__name__};" for what in ("commands", "steps", "keys") if what in self.arguments]
         return any(word.rstrip("…") in text for word in (*words, *kinds))
 
 
-def _strings(value: Any, left: int = 6) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif left and isinstance(value, dict):
-        for key, inner in list(value.items())[:100]:
-            yield from _strings(key, left - 1)
-            yield from _strings(inner, left - 1)
-    elif left and isinstance(value, list | tuple):
-        for inner in value[:100]:
-            yield from _strings(inner, left - 1)
+def _strings(value: Any) -> Iterator[str]:
+    return (each for each in _parts(value) if isinstance(each, str))
+
+
+def _parts(value: Any) -> list[Any]:
+    """A value and those in it, as far as a message may name them."""
+    parts = [value]
+    for part in parts:
+        if len(parts) > 500:
+            break
+        if isinstance(part, dict | list | tuple):
+            parts += itertools.islice((*part, *part.values()) if isinstance(part, dict) else part, 40)
+    return parts
 
 
 # ------------------------------------------------------------------------------------------------------------- fuzzing
