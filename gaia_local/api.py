@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from gaia_local import answers, engine
+from gaia_local import answers, engine, files
 from gaia_local.config import Config
-from gaia_local.errors import Closed, InvalidInput, nearest, shown
+from gaia_local.errors import Closed, InvalidInput, StorageError, nearest, shown
 from gaia_local.model import (
     AnyCommand,
     Command,
@@ -33,7 +32,7 @@ logger = logging.getLogger("gaia_local")
 
 def pop_path(path: str) -> str:
     """An internal path without its first component: ``/data/a/b`` becomes ``a/b``."""
-    return path.lstrip("/").partition("/")[2]
+    return path.lstrip("/").partition("/")[2].lstrip("/")
 
 
 class Gaia:
@@ -141,7 +140,9 @@ class Gaia:
         names = check_list(name, "keys", keys)
         for each in names:
             if not isinstance(each, str):
-                raise InvalidInput(f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys")
+                raise InvalidInput(
+                    f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys"
+                )
         if dry_run:
             return {"expire": keys, "would": self._plan(name, lambda found: found.expire(names))}
         self._open.scheduler.expire(name, names)
@@ -170,11 +171,12 @@ class Gaia:
                 raise InvalidInput(
                     f"workflow {name!r}, Step {task_name!r}", f"input {key!r} isn't there", f"it belongs at {source}"
                 )
-            if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True)
-            else:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, target)
+            try:
+                files.pull(str(source), Path(root or "."), target, follow=key in task.external)
+            except OSError as error:
+                if isinstance(error, StorageError):
+                    raise
+                raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
         print(" ".join(task.command))  # noqa: T201 the client's documented behaviour
 
     # -- what a server has no need of -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Whatever takes long to impor
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import signal
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
 
 COMPLETE, FAILED, REFUSED = 0, 1, 2
+MAX_VALUES = 2_000_000
+"""How many values a YAML file may hold, each alias counted as what it stands for."""
 FOLLOW_ROUND = 0.4
 """Seconds between two looks at a log that is followed."""
 
@@ -339,6 +342,19 @@ def delete(
 
 
 @app.command()
+def clean(ctx: typer.Context, as_json: Json = False) -> None:
+    """Remove the containers, processes and private files that an engine of this root left when it died."""
+    from dataclasses import asdict
+
+    from gaia_local.config import Config
+    from gaia_local.leftovers import clean as remove
+
+    removed = remove(Config.parse(ctx.obj.config))
+    answer = {"removed": [asdict(each) for each in removed]}
+    print_answer(answer, "\n".join(f"removed {each.kind} {each.name}" for each in removed) or "nothing was left", as_json)
+
+
+@app.command()
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Say what works here: the Docker Engine, the root, the disk, the file-watch limit."""
     from dataclasses import asdict
@@ -447,18 +463,54 @@ def _read(path: Path) -> Any:
         import yaml
 
         try:
-            return yaml.safe_load(text)
+            return _safe_yaml(text)
         except yaml.MarkedYAMLError as error:
             line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
             raise typer.BadParameter(f"{path}{line}: this is no YAML: {error.problem or error.context}") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise typer.BadParameter(f"{path}: this is no YAML: {error}") from None
+        except RecursionError:
+            raise typer.BadParameter(f"{path}: it is nested too deeply") from None
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise typer.BadParameter(f"{path}, line {error.lineno}, column {error.colno}: this is no JSON: {error.msg}") from None
+    except ValueError as error:  # a number of too many digits
+        raise typer.BadParameter(f"{path}: {error}") from None
     except RecursionError:
         raise typer.BadParameter(f"{path}: it is nested too deeply") from None
+
+
+def _safe_yaml(text: str) -> Any:
+    """Plain values only; what aliases make of it is counted before it is made, since each level may be ten of the last."""
+    import yaml
+
+    sizes: dict[yaml.Node, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        """How many values there are in `node`, aliases written out."""
+        if node in sizes:
+            if not sizes[node]:
+                raise yaml.MarkedYAMLError(problem="an alias stands for what it is in", problem_mark=node.start_mark)
+            return sizes[node]
+        sizes[node] = 0  # being counted
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        count = 1 + sum(map(size, itertools.chain(*inner) if isinstance(node, yaml.MappingNode) else inner))
+        if count > MAX_VALUES:
+            problem = f"with its aliases written out it holds over {MAX_VALUES:,} values"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        sizes[node] = count
+        return count
+
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        size(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _program() -> str:

@@ -132,7 +132,8 @@ def _docker(given: object) -> DockerConfig:
     if given is None:
         return DockerConfig()
     if not isinstance(given, Mapping):
-        raise InvalidInput("config, docker", f"it is {shown(given)}", "give a dictionary")
+        # Never shown: `env` may be in it.
+        raise InvalidInput("config, docker", f"it is of type {type(given).__name__}", "give a dictionary")
     _refuse_unknown("config, docker", given, tuple(_DOCKER))
     for key, (right, accepts) in _DOCKER.items():
         if key in given and not accepts(given[key]):
@@ -143,6 +144,11 @@ def _docker(given: object) -> DockerConfig:
 
 def _number(given: object) -> bool:
     return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given < 1e18
+
+
+def _is_variable(name: object, value: object) -> bool:
+    text = isinstance(name, str) and isinstance(value, str) and "\0" not in name + value
+    return text and name != "" and "=" not in str(name)
 
 
 def _size(given: object) -> bool:
@@ -158,8 +164,8 @@ _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "memory": ("a number of bytes, or text as '512m'", _size),
     "cpus": ("a number above 0", lambda given: given is None or _number(given)),
     "env": (
-        "a dictionary of text to text",
-        lambda given: isinstance(given, Mapping) and all(isinstance(each, str) for pair in given.items() for each in pair),
+        "a dictionary of names, without '=', to text",
+        lambda given: isinstance(given, Mapping) and all(_is_variable(*pair) for pair in given.items()),
     ),
     "shm_size": ("a number of bytes, or text as '64m'", _size),
     "gpus": ("a number, or 'all'", lambda given: given in (None, "all") or (isinstance(given, int) and _number(given))),

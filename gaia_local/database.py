@@ -126,7 +126,8 @@ class Database:
                 self._open(path, "mode=ro" if readonly else "mode=rwc", readonly)
             except sqlite3.OperationalError:
                 # Without its helping files SQLite reads nothing from a read-only directory, unless nobody can write there.
-                if not readonly or os.access(path.parent, os.W_OK):
+                log = Path(f"{path}-wal")
+                if not readonly or os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
                     raise
                 self._open(path, "immutable=1", readonly)
         except sqlite3.Error as error:
@@ -311,8 +312,10 @@ class Database:
         """Make it under another name: so nobody ever reads one that is half made."""
         new = self._path.with_name(self._path.name + ".new")
         try:
-            for rest in ("", "-wal", "-shm"):
-                Path(f"{new}{rest}").unlink(missing_ok=True)
+            # The log of a database that was taken away would be replayed into this one.
+            for rest in (new, f"{new}-wal", f"{new}-shm", f"{self._path}-wal", f"{self._path}-shm"):
+                Path(rest).unlink(missing_ok=True)
+            new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
             self._open(new, "mode=rwc", readonly=False)
             self._connection.close()
             new.rename(self._path)

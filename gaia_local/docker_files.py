@@ -182,6 +182,8 @@ def _make_mount_point(path: str, source: Path, tops: set[str], read_only: Mappin
         return
     if above in tops:
         place = local(tree, path)
+        if place.is_symlink() or not os.path.realpath(place).startswith(os.path.realpath(tree) + "/"):
+            raise RuntimeFailure(f"the input {path} can't be put in its place: an input around it has a link there")
         with writing(place):
             (place if source.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
             if not source.is_dir():

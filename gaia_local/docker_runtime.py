@@ -96,19 +96,7 @@ class DockerRuntime:
 
     def leftovers(self) -> list[Leftover]:
         """All containers of this root. Raises `RuntimeFailure` when the engine doesn't tell."""
-        filters = {"label": f"{ROOT_LABEL}={self._root_id}"}
-        with _as_failure("the containers of an earlier process could not be listed"):
-            found = self._engine.ask(lambda client: client.containers(all=True, filters=filters))
-        return [
-            Leftover(
-                task=each["Labels"].get(TASK_LABEL, ""),
-                workflow=each["Labels"].get(WORKFLOW_LABEL, ""),
-                step=each["Labels"].get(STEP_LABEL, ""),
-                container=each["Id"],
-                running=each["State"] not in ("created", "exited", "dead"),
-            )
-            for each in found
-        ]
+        return [each for _, each in _labelled(self._engine, f"{ROOT_LABEL}={self._root_id}")]
 
     def remove_leftover(self, container: str) -> None:
         """Kill and remove one of them. One that is gone is fine; one that can't be removed is logged."""
@@ -353,6 +341,31 @@ def _as_failure(what: str) -> Iterator[None]:
         raise RuntimeFailure(f"{what}; the engine doesn't answer: {silence}; see to it that Docker runs") from silence
     except (EngineUnavailable, Closed) as error:
         raise RuntimeFailure(f"{what}; {error}") from error
+
+
+def all_leftovers() -> list[tuple[str, Leftover]]:
+    """The containers of all roots, each with its root. Raises `EngineUnavailable` or `RuntimeFailure`."""
+    with contextlib.closing(Engine()) as engine:
+        engine.ping()
+        return _labelled(engine, ROOT_LABEL)
+
+
+def _labelled(engine: Engine, label: str) -> list[tuple[str, Leftover]]:
+    with _as_failure("the containers of an earlier process could not be listed"):
+        found = engine.ask(lambda client: client.containers(all=True, filters={"label": label}))
+    return [
+        (
+            each["Labels"][ROOT_LABEL],
+            Leftover(
+                task=each["Labels"].get(TASK_LABEL, ""),
+                workflow=each["Labels"].get(WORKFLOW_LABEL, ""),
+                step=each["Labels"].get(STEP_LABEL, ""),
+                container=each["Id"],
+                running=each["State"] not in ("created", "exited", "dead"),
+            ),
+        )
+        for each in found
+    ]
 
 
 def _container_name(task_id: str) -> str:

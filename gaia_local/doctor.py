@@ -9,11 +9,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gaia_local import leftovers
 from gaia_local.config import Config
 from gaia_local.docker_engine import Engine, Refusal, Silence
 from gaia_local.errors import EngineUnavailable
@@ -56,7 +57,16 @@ class Report:
 def examine(config: Config) -> Report:
     """Look at everything. Changes nothing and starts nothing."""
     return Report(
-        (_python(), _package(), _engine(config), _root(config), _file_system(config), _disk(config), _watches(config))
+        (
+            _python(),
+            _package(),
+            _engine(config),
+            _root(config),
+            _file_system(config),
+            _disk(config),
+            _watches(config),
+            _leftovers(config),
+        )
     )
 
 
@@ -107,6 +117,16 @@ def _root(config: Config) -> Check:
     if facts["owner"] is not None:
         return Check("root", NOTE, f"{root} (process {facts['owner']} runs workflows in it)", "only one at a time can", facts)
     return Check("root", OK, str(root), facts=facts)
+
+
+def _leftovers(config: Config) -> Check:
+    found = leftovers.find(config)
+    facts = {"found": [asdict(each) for each in found]}
+    if not found:
+        return Check("leftovers", OK, "none", facts=facts)
+    told = [" ".join(filter(None, (each.kind, each.name, each.workflow, each.step, f"of {each.root}"))) for each in found]
+    advice = "gaia-local run takes containers of its root up again; gaia-local clean removes what is left of a root"
+    return Check("leftovers", NOTE, "; ".join(told), advice, facts)
 
 
 def _file_system(config: Config) -> Check:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from gaia_local import ownership
 from gaia_local.config import Config
 from gaia_local.database import Attempt, Database
-from gaia_local.errors import Closed, InvalidInput, RootInUse
+from gaia_local.errors import Closed, InvalidInput, RootInUse, StorageError
 from gaia_local.executor import ThreadExecutor
 from gaia_local.ownership import Ownership
 from gaia_local.recovery import recover
@@ -108,7 +108,7 @@ class Engine:
             snapshot = Snapshot(self._database_path, self.storage)
             interrupted = any(row["state"] == "running" for row in snapshot.workflows().values())
             if interrupted and ownership.owner(self.config.root) is None:
-                with contextlib.suppress(RootInUse):
+                with contextlib.suppress(RootInUse, StorageError):  # StorageError: a read-only root can still be read
                     return self.scheduler
             return snapshot
 

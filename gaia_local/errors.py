@@ -7,14 +7,14 @@ The published client raises `requests.HTTPError` for whatever the server refuses
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import requests
 
 _SHOWN = 80
 _COMPARED = 1000
 """How long a name may be for others to be compared with it."""
-_BRIEF = 1000
+_BRIEF = 200
 """How many values may be in one that is shown."""
 
 
@@ -81,13 +81,13 @@ def shown(value: object) -> str:
 def _is_brief(value: object) -> bool:
     """Whether there are few values in it: one that is used in many places at many levels has a text without end."""
     left = [value]
-    for seen, each in enumerate(left):
-        if isinstance(each, Mapping):
-            left += [*each, *each.values()] if len(each) < _BRIEF else [None] * _BRIEF
-        elif isinstance(each, list | tuple | set | frozenset):
-            left += each if len(each) < _BRIEF else [None] * _BRIEF
-        if seen >= _BRIEF:
-            return False
+    for each in left:
+        if isinstance(each, dict | list | tuple | set | frozenset):
+            if len(left) + len(each) > _BRIEF:
+                return False
+            left += each
+            if isinstance(each, dict):
+                left += each.values()
     return True
 
 
@@ -105,5 +105,5 @@ def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:
         return f"{noun}: none yet"
-    shown = ", ".join(map(repr, sorted(names)[:8]))
-    return f"{noun}: {shown}" + (" …" if len(names) > 8 else "")
+    first = ", ".join(map(repr, sorted(names)[:8]))
+    return f"{noun}: {first}" + (" …" if len(names) > 8 else "")

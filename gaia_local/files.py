@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,32 @@ def copy(source: str, target: str, follow: bool) -> None:
         _copy_tree(source, target, follow, (os.path.realpath(source),))
     else:
         _copy_file(source, target, status)
+
+
+def pull(source: str, top: Path, target: Path, follow: bool) -> None:
+    """Copy a file or tree over what lies at `target`: directories become one, files and links are replaced.
+
+    Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of `top`.
+    """
+    inside = os.path.realpath(top).rstrip("/") + "/"
+    if target.is_relative_to(top) and not (os.path.realpath(target) + "/").startswith(inside):
+        raise StorageError(f"{target} can't be written: a link there leads out of {top}, to {os.path.realpath(target)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not Path(source).is_dir():
+        target.unlink(missing_ok=True)
+        copy(source, str(target), follow)
+        return
+    with tempfile.TemporaryDirectory(prefix=OWN, dir=target.parent) as aside:
+        copy(source, f"{aside}/copy", follow)
+        target.mkdir(exist_ok=True)
+        for relative, status in list(walk(f"{aside}/copy")):
+            place = target / relative
+            if place.is_symlink() or (place.exists() and not stat.S_ISDIR(status.st_mode)):
+                place.unlink()
+            if stat.S_ISDIR(status.st_mode):
+                place.mkdir(exist_ok=True)
+            else:
+                Path(aside, "copy", relative).rename(place)
 
 
 def _copy_tree(source: str, target: str, follow: bool, above: tuple[str, ...]) -> None:

@@ -278,7 +278,9 @@ def check_workflow_name(name: object) -> str:
     if "/" in checked or checked == ".":
         raise InvalidInput(f"workflow {name!r}", "the name is not one directory's name", "leave out '/'")
     if checked.startswith(OWN):
-        raise InvalidInput(f"workflow {name!r}", f"it begins with {OWN!r}", "names like that are the engine's own: choose another")
+        raise InvalidInput(
+            f"workflow {name!r}", f"it begins with {OWN!r}", "names like that are the engine's own: choose another"
+        )
     return checked
 
 
@@ -448,7 +450,9 @@ def _check_size(where: str, what: str, given: Mapping[str, Any]) -> None:
                 if isinstance(each, dict):
                     below += each.values()
         if characters > MAX_JSON_CHARACTERS:
-            raise InvalidInput(where, f"the {what} holds over {MAX_JSON_CHARACTERS:,} characters", "use a file for so much text")
+            raise InvalidInput(
+                where, f"the {what} holds over {MAX_JSON_CHARACTERS:,} characters", "use a file for so much text"
+            )
         if not below:
             return
         level = below

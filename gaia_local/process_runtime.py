@@ -404,13 +404,13 @@ def _end_strays(session: int | None, mark: bytes, candidates: Callable[[], Itera
 
 def _environment(pid: int) -> bytes:
     # NOTE: in the midst of an exec a process seems to have none. To take that for a stranger's let 1 stray in 500 go, of
-    # those that were stopped while they started. Only where it begins and ends at one place there is none indeed.
+    # those that were stopped while they started. The kernel notes first where the environment lies, then the code.
     deadline = time.monotonic() + _GONE_SECONDS
     while not (environment := _read(f"/proc/{pid}/environ")):
         facts = _facts(pid)
         start, end = facts[_ENVIRONMENT]
-        if facts[_MEMORY] == b"0" or start == end != b"0" or time.monotonic() > deadline:
-            break
+        if facts[_MEMORY] == b"0" or (start == end and facts[_CODE] != b"0") or time.monotonic() > deadline:
+            break  # a zombie, or one that has none indeed
         select.select([], [], [], _LOOK_SECONDS / 32)
     return environment
 
@@ -466,7 +466,7 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
-_STATE, _START, _MEMORY, _ENVIRONMENT = 0, 19, 20, slice(47, 49)
+_STATE, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 19, 20, 23, slice(47, 49)
 """Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
 
 

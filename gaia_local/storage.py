@@ -131,7 +131,10 @@ class Storage:
             if _wants_directory(key, internal):
                 place.mkdir(exist_ok=True)
         if task.stdout is not None:
-            staging.make_parent(staging.local(task.stdout), "stdout")
+            place = staging.local(task.stdout)
+            staging.make_parent(place, "stdout")
+            if place.is_symlink():  # from a copied input: whoever opens it would follow it
+                place.unlink()
         return staging
 
     def source(self, task: Task, key: str) -> str:
@@ -192,7 +195,11 @@ class Storage:
         for key, internal in task.outputs:
             if internal in (*CAPTURES, LOG):
                 continue
-            place, link = staging.find(internal)
+            try:
+                place, link = staging.find(internal)
+            except StorageError as error:
+                problems.append(f"output {key!r}: {error}")
+                continue
             if not os.path.lexists(place):
                 there = "nothing" if link is None else f"a link to {link}, where the Task made nothing,"
                 problems.append(f"output {key!r} was not made: there is {there} at {internal}")

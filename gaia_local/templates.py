@@ -102,7 +102,7 @@ def render(workflow: str, step: Step, command: Command) -> Rendered:
             check_internal_path(f"{where}, output {key!r}", path.replace("{{", "(("))
         if stdout is not None:
             _check_internal(f"{where}, stdout", stdout.replace("{{", "(("))
-        _check_places(where, inputs, outputs)
+        _check_places(where, inputs, outputs, stdout)
     return Rendered(
         tuple([scope.render(f"token {place}", token) for place, token in enumerate(command.command, 1)]),
         tuple([(step.inputs[key], path) for key, path in inputs.items()]),

@@ -76,11 +76,11 @@ class Watcher:
         with self._condition:
             self._closed = True
             self._condition.notify()
+        if self._thread is not threading.current_thread():  # first: it may give the observer something to watch
+            self._thread.join()
         if self._observer is not None and self._observer.is_alive():
             self._observer.stop()
             self._observer.join()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
 
     def _watch(self) -> BaseObserver | None:
         observer = Observer()

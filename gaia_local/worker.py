@@ -66,6 +66,8 @@ class Worker:
                 outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__)
             if cancellation.reason not in (None, BY_TIMEOUT):
                 outcome = Outcome(TaskState.CANCELLED)
+            if not outcome.outputs:  # on a full disk this is the room in which its end can be written down
+                self._storage.discard(task.id)
             report(task, outcome)
         finally:
             self._storage.discard(task.id)

@@ -322,3 +322,31 @@ def test_changes_end_the_containers_of_a_dead_engine_first(
         gaia.close(wait=False)
     finally:
         client.close()
+
+
+def test_leftovers_are_listed_and_cleaned(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+    victim = Victim(tmp_path, {"runtime": "docker"}, docker_image, 60)
+    with victim.start() as process:
+        with Gaia(victim.config) as gaia:
+            wait_until(lambda: begun(gaia) == 4, 20)
+        arguments = [sys.executable, "-m", "gaia_local", "--root", victim.config["root"], "--runtime", "docker"]
+        refused = subprocess.run([*arguments, "clean"], capture_output=True, text=True, check=False)
+        assert (refused.returncode, f"process {process.pid}" in refused.stderr) == (2, True)
+        process.kill()
+
+    def told(*command: str) -> Any:
+        return json.loads(subprocess.run([*arguments, *command, "--json"], capture_output=True, text=True, check=True).stdout)
+
+    def listed() -> list[str]:
+        (check,) = [each for each in told("doctor")["checks"] if each["name"] == "leftovers"]
+        ours = [each for each in check["facts"]["found"] if each["root"] == victim.config["root"]]
+        return sorted(each["kind"] for each in ours)
+
+    assert listed() == ["container"] * 4 + ["staging"] * 4
+    assert sorted(each["kind"] for each in told("clean")["removed"]) == ["container"] * 4 + ["staging"] * 4
+    assert listed() == []
+    assert told("clean")["removed"] == []
+    with Gaia(victim.config) as gaia:
+        gaia.run("w")  # what was removed is run from its beginning
+        assert gaia.progress("w")["steps"] == 40
+        gaia.halt("w")

@@ -19,7 +19,7 @@ from gaia_local.model import Event, Task, TaskState
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
 from gaia_local.worker import Outcome, Report
 
-REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "3"))
+REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "10"))
 """How often the tests with many threads run, each time with other chances."""
 DONE = Outcome(TaskState.COMPLETE)
 PATIENCE = 20.0

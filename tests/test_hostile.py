@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import reprlib
 import sqlite3
 import stat
 import threading
@@ -188,9 +189,9 @@ class Call:
             place[key] = self._bad()
 
     def __repr__(self) -> str:
-        with contextlib.suppress(RecursionError, ValueError):
-            return f"{self.method}({self.arguments!r:.2000})"
-        return f"{self.method}(… {self.put_in and list(map(shown, self.put_in))})"
+        brief = reprlib.Repr()
+        brief.maxlevel, brief.maxdict, brief.maxlist, brief.maxstring = 6, 8, 4, 60
+        return f"{self.method}({brief.repr(self.arguments)}) with {list(map(shown, self.put_in))}"
 
     def make(self, gaia: Gaia) -> None:
         """Make it; whatever it raises goes through."""
@@ -198,17 +199,24 @@ class Call:
 
     def is_named(self, text: str) -> bool:
         """Whether the text of a refusal names something of this call (beside a workflow that is in order)."""
-        words = {shown(bad) for bad in self.put_in}
-        words |= {f"{bad!r}"[:60] for bad in self.put_in if isinstance(bad, str)}
-        words |= {f"{name!r}"[:60] for name in _strings({**self.arguments, "workflow": None})}
+        return any(word[:60].rstrip("…") in text for word in self._words(text))
+
+    def _words(self, text: str) -> Iterator[str]:
+        for bad in self.put_in:
+            yield shown(bad)
+        yield from map(repr, _strings({**self.arguments, "workflow": None}))
+        if " → " in text:  # a loop is told with bare names
+            yield from (f" {each['name']}" for each in _parts(self.arguments) if isinstance(each, dict) and "name" in each)
         if text.startswith("workflow already exists: "):
-            words.add(str(self.arguments["workflow"]))
+            yield str(self.arguments["workflow"])
         if self.method == "expire" and "there is none of this name" in text:
-            words.add(f"{self.arguments['workflow']!r}")
-        words |= {"is None" for each in _parts(self.arguments) if isinstance(each, dict) and "name" not in each}
-        words |= {shown(part) for bad in self.put_in for part in _parts(bad)}
-        kinds = [f" is a {type(self.arguments[what]).__name__};" for what in ("commands", "steps", "keys") if what in self.arguments]
-        return any(word.rstrip("…") in text for word in (*words, *kinds))
+            yield repr(self.arguments["workflow"])
+        for what in self.arguments.keys() & {"commands", "steps", "keys"}:
+            yield f" is a {type(self.arguments[what]).__name__};"
+        if any(isinstance(each, dict) and "name" not in each for each in _parts(self.arguments)):
+            yield "is None"
+        for bad in self.put_in:
+            yield from map(shown, _parts(bad))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -219,7 +227,7 @@ def _parts(value: Any) -> list[Any]:
     """A value and those in it, as far as a message may name them."""
     parts = [value]
     for part in parts:
-        if len(parts) > 500:
+        if len(parts) > 200:
             break
         if isinstance(part, dict | list | tuple):
             parts += itertools.islice((*part, *part.values()) if isinstance(part, dict) else part, 40)
@@ -419,3 +427,219 @@ def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     fuzz()
     assert made >= CALLS
     assert made * 0.2 < refused < made * 0.95, "the values are too good, or too bad"
+
+
+def test_limits_are_named() -> None:
+    """What could grow without end is refused before it does, and the message says how much is allowed."""
+    base = {"name": "s", "command": "c"}
+    for extra, words in (
+        (_deep(200, list), f"nested over {model.MAX_NESTING} levels"),
+        (_laughs(12), f"over {model.MAX_VALUES:,} values"),
+        (["x" * 1_000_000] * 200, f"over {model.MAX_JSON_CHARACTERS:,} characters"),
+    ):
+        with pytest.raises(InvalidInput, match=f"Step 's'.*{words}"):
+            model.Step.parse("w", {**base, "extra": extra})
+        with pytest.raises(InvalidInput, match=f"property 'p'.*{words}"):
+            model.check_properties("w", {"p": extra})
+    with pytest.raises(InvalidInput, match=f"'o'.*over {model.MAX_PATH_BYTES:,} bytes"):
+        model.Step.parse("w", {**base, "outputs": {"o": "x/" * 2000}})
+    assert model.Step.parse("w", {**base, "extra": _deep(90, list)}).definition["extra"] == _deep(90, list)
+    assert shown(_laughs(12)) == "of type list"
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: type(junk).__name__)
+def test_names_that_are_no_names_are_refused(make_gaia: MakeGaia, junk: Any) -> None:
+    gaia = make_gaia()
+    gaia.upload("w", {}, [{"name": "main", "image": "i", "command": ["true"]}], [])
+    for call in (gaia.logs, gaia.explain, gaia.pull_inputs, gaia.path):
+        with pytest.raises(GaiaError):
+            call("w", junk)
+    with pytest.raises(GaiaError):
+        gaia.status(junk)
+
+
+# --------------------------------------------------------------------------------------------------------------- links
+
+PLANT = {
+    "name": "plant",
+    "image": "busybox",
+    "command": ["sh", "-c", "{{code}}"],
+    "inputs": {},
+    "outputs": {"tree": "/out/tree/"},
+    "vars": ["code"],
+}
+READ = {
+    "name": "read",
+    "image": "busybox",
+    "command": ["sh", "-c", "cat /in/it > /out/it"],
+    "inputs": {"it": "/in/it"},
+    "outputs": {"it": "/out/it"},
+}
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Path]:
+    """A directory beside the root; it must not change."""
+    around = Surroundings(tmp_path)
+    yield tmp_path / "beside"
+    around.check()
+
+
+def planted(outside: Path) -> str:
+    """Shell code that makes links of all kinds in the output directory."""
+    up = "/".join([".."] * 40)
+    return f"""cd /out/tree; echo inner > own; mkdir dir; echo deep > dir/file
+        ln -s {outside}/file file; ln -s {outside} there; ln -s .. up; ln -s {up}{outside}/file relative
+        ln -s loop loop; ln -s ping pong; ln -s pong ping; ln -s own own1; ln -s own1 own2; ln -s file chain
+        ln -s /nowhere dangling"""
+
+
+def plant(gaia: Gaia, code: str, **more: Any) -> None:
+    step = {"name": "plant", "command": "plant", "outputs": {"tree": "tree/"}, "vars": {"code": code}}
+    gaia.upload("w", {}, [PLANT, READ, *more.get("commands", [])], [step, *more.get("steps", [])])
+    gaia.wait("w", 60)
+
+
+def reader(name: str) -> dict[str, Any]:
+    return {"name": name, "command": "read", "inputs": {"it": f"tree/{name}"}, "outputs": {"it": f"read/{name}"}}
+
+
+def test_planted_links_are_kept_and_not_followed(make_gaia: MakeGaia, outside: Path, gaia_root: Path) -> None:
+    """Published as links; refused as inputs where they lead out, resolved where they don't."""
+    gaia = make_gaia()
+    out = ["file", "relative", "chain"]
+    plant(gaia, planted(outside), steps=[reader(name) for name in (*out, "own2")])
+    tree = gaia.path("w", "tree/")
+    assert os.readlink(tree / "file") == f"{outside}/file" and (tree / "loop").is_symlink()
+    tasks = gaia.status("w", debug=True)["status"]["tasks"]
+    assert {name: tasks[name]["state"] for name in tasks} == {
+        **dict.fromkeys(("plant", "own2"), "complete"),
+        **dict.fromkeys(out, "exception"),
+    }
+    told = {each["step"]: each["message"] for each in gaia.failures("w")}
+    assert all(f"'tree/{name}' leads out of the store" in told[name] for name in out)
+    assert gaia.path("w", "read/own2").read_text() == "inner\n"
+    assert not list(gaia_root.glob("staging/*"))
+
+
+def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "secret").write_text("one")
+    for name, target in (("file", "../secret"), ("dir", ".."), ("loop", "loop")):
+        (tmp_path / "tree" / name).symlink_to(target)
+    before = files.fingerprint(str(tmp_path / "tree"))
+    (tmp_path / "secret").write_text("another")
+    assert before is not None and files.fingerprint(str(tmp_path / "tree")) == before
+    assert [relative for relative, _ in files.walk(str(tmp_path / "tree"))] == ["dir", "file", "loop"]
+
+
+@pytest.mark.parametrize("target", ["{outside}/file", "{outside}", "..", "../../../../../../../../etc", "tree"])
+def test_an_output_that_is_a_link_to_elsewhere_was_not_made(make_gaia: MakeGaia, outside: Path, target: str) -> None:
+    gaia = make_gaia()
+    plant(gaia, f"rmdir /out/tree; ln -s {target.format(outside=outside)} /out/tree")
+    assert gaia.status("w")["state"] == "error"
+    (failure,) = gaia.failures("w")
+    assert failure["state"] == "error" and "'tree/'" in failure["message"]
+    assert not gaia.path("w", "tree/").exists()
+
+
+def test_stdout_is_not_written_through_a_planted_link(make_gaia: MakeGaia, outside: Path) -> None:
+    """The engine opens that file itself, in a copy of what another Step made."""
+    say = {
+        **READ,
+        "name": "say",
+        "command": ["echo", "overwritten"],
+        "inputs": {"it": "/in/"},
+        "stdout": "/in/file",
+        "outputs": {"it": "/in/file"},
+    }
+    step = {"name": "say", "command": "say", "inputs": {"it": "tree/"}, "outputs": {"it": "said"}}
+    gaia = make_gaia()
+    plant(gaia, planted(outside), commands=[say], steps=[step])
+    assert gaia.status("w")["state"] == "complete", gaia.failures("w")
+    assert gaia.path("w", "said").read_text() == "overwritten\n"
+    assert (outside / "file").read_text() == "alive"
+
+
+def test_stdout_may_not_become_an_input(make_gaia: MakeGaia) -> None:
+    """Not by way of a var, either."""
+    command = {**READ, "stdout": "/in/{{name}}", "vars": {"name": "it"}}
+    step = {"name": "s", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "b"}}
+    with pytest.raises(InvalidInput, match="'s'.*'/in/it'"):
+        make_gaia().upload("w", {}, [command], [step])
+
+
+def test_outputs_are_not_stored_through_a_planted_link(make_gaia: MakeGaia, outside: Path) -> None:
+    """A link that an earlier definition left in the store leads no later output out."""
+    gaia = make_gaia()
+    plant(gaia, planted(outside))
+    gaia.delete("w")
+    again = {"name": "again", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "tree/there/file"}}
+    gaia.upload("w", {}, [READ], [again])
+    gaia.path("w", "a").write_text("overwritten")
+    gaia.run("w")
+    # `file` is there already, so it is made anew only when it is expired.
+    gaia.expire("w", ["again"])
+    gaia.wait("w", 30)
+    (failure,) = gaia.failures("w")
+    assert "leads out of the store" in failure["message"]
+
+
+def test_pull_inputs_follows_no_planted_link(
+    make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = {**READ, "name": "whole", "command": ["true"], "inputs": {"it": "/in/sub/"}, "outputs": {"it": ">"}}
+    step = {"name": "whole", "command": "whole", "inputs": {"it": "tree/"}, "outputs": {"it": "log"}}
+    gaia = make_gaia()
+    plant(gaia, planted(outside), commands=[whole], steps=[step, reader("file")])
+    here = tmp_path_factory.mktemp("here")
+    for _ in range(2):  # over what lies there
+        gaia.pull_inputs("w", "whole", str(here))
+    assert os.readlink(here / "sub" / "file") == f"{outside}/file" and (here / "sub" / "there").is_symlink()
+    assert (here / "sub" / "dir" / "file").read_text() == "deep\n"
+    with pytest.raises(GaiaError, match="'tree/file' leads out of the store"):
+        gaia.pull_inputs("w", "file", str(here))
+    with pytest.raises(GaiaError, match="leads out of"):
+        gaia.pull_inputs("w", "whole", str(here), path_fn=lambda _: "sub/there/x")
+    assert sorted(path.name for path in here.iterdir()) == ["sub"]
+
+
+def test_pull_inputs_stays_below_its_root(make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Two slashes in an internal path make no absolute one."""
+    here = tmp_path_factory.mktemp("here")
+    command = {**READ, "inputs": {"it": f"/in/{outside}/new"}}
+    gaia = make_gaia()
+    gaia.upload("w", {}, [command], [{"name": "s", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "b"}}])
+    gaia.path("w", "a").parent.mkdir(parents=True, exist_ok=True)
+    gaia.path("w", "a").write_text("pulled")
+    gaia.pull_inputs("w", "s", str(here))
+    assert (here / str(outside).lstrip("/") / "new").read_text() == "pulled"
+
+
+def test_delete_removes_links_and_not_what_they_lead_to(make_gaia: MakeGaia, outside: Path, gaia_root: Path) -> None:
+    gaia = make_gaia()
+    plant(gaia, planted(outside))
+    gaia.delete("w", data=True)
+    assert (outside / "file").read_text() == "alive"
+    assert not (gaia_root / "storage" / "w").exists() and not (gaia_root / "logs" / "w").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="the system doesn't tell what is watched")
+def test_watching_follows_no_planted_link(make_gaia: MakeGaia, outside: Path, wait_until: WaitUntil) -> None:
+    gaia = make_gaia()
+    plant(gaia, planted(outside))
+    inner = gaia.path("w", "tree/dir")
+    wait_until(lambda: inner.stat().st_ino in _watched())
+    assert outside.stat().st_ino not in _watched()
+    assert outside.parent.stat().st_ino not in _watched()
+
+
+def _watched() -> set[int]:
+    """The inodes that this process watches."""
+    found = set()
+    for info in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            for line in info.read_text().splitlines():
+                if line.startswith("inotify"):
+                    found.add(int(line.split("ino:")[1].split()[0], 16))
+    return found

@@ -160,7 +160,7 @@ def test_equality_is_about_meaning_not_about_how_it_was_written() -> None:
         ({"vars": {"a": float("nan")}}, ["JSON"]),
         ({"vars": {"a": float("inf")}}, ["JSON"]),
         ({"extra": {1, 2}}, ["JSON"]),
-        ({"extra": nested(100_000)}, ["JSON"]),
+        ({"extra": nested(100_000)}, ["100 levels"]),
         ({"vars": {"a": 10**5000}}, ["JSON"]),
     ],
 )

@@ -750,6 +750,12 @@ def test_programs_that_were_just_copied_are_never_busy(bench: Bench, command: tu
 # ------------------------------------------------------------------------------------------------- after a crash of ours
 
 
+def recorded(path: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError, ValueError):  # not yet, or not yet whole
+        return int(json.loads(path.read_bytes())["pid"])
+    return None
+
+
 @contextlib.contextmanager
 def crashed(bench: Bench, fifo: Fifo, *command: str, recorded: bool = True) -> Iterator[Invocation]:
     """An invocation whose engine was killed while it ran; the program says "ready" through `fifo`."""
@@ -771,7 +777,7 @@ def crashed(bench: Bench, fifo: Fifo, *command: str, recorded: bool = True) -> I
     try:
         assert fifo.read() == "ready\n"
         if recorded:
-            until(lambda: (top / RECORD).exists() and (top / RECORD).read_bytes().endswith(b"}"))
+            until(lambda: recorded(top / RECORD))
         engine.kill()
         engine.wait()
         yield invocation
@@ -864,8 +870,7 @@ def test_a_long_run_leaves_a_record(bench: Bench, fifo: Fifo, stdout: str | None
     record.write_text("that of an earlier run, which is longer than a record can be: " + "x" * 1000)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.run, invocation)
-        until(lambda: record.exists() and record.read_bytes().endswith(b"}"))
-        pid = json.loads(record.read_bytes())["pid"]
+        pid = until(lambda: recorded(record))
         assert leftover(record) == pid
         assert pid in living(invocation)
         fifo.path.write_text("go\n")

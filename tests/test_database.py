@@ -1,0 +1,458 @@
+"""The state database: what goes in comes out, whole or not at all, from many threads, whatever happened to its file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gaia_local.database import Attempt, Database, Datum
+from gaia_local.errors import DatabaseError
+from gaia_local.model import DataState, Event, Fingerprint, Task, TaskState
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "it's a #1 % root?" / "gaia.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[Database]:
+    path.parent.mkdir()
+    database = Database(path)
+    yield database
+    database.close()
+
+
+def task(name: str = "s", identity: str = "t1", workflow: str = "w") -> Task:
+    inputs, outputs = (("b:in", "/in/x"), ("b:d/", "/in/d/")), (("b:out", ">"), ("b:log", ">>"))
+    tokens = ("sh", "-c", "é \"quoted\" 'x' \\ \n")
+    return Task(
+        identity,
+        name,
+        workflow,
+        "busybox:1",
+        tokens,
+        inputs,
+        outputs,
+        "/out/x",
+        12.5,
+        reason="input changed: b:in",
+        external=frozenset({"b:in"}),
+    )
+
+
+def rows(database: Database, workflow: str = "w") -> dict[str, Any]:
+    """Everything about a workflow."""
+    return {
+        "workflow": database.workflow(workflow),
+        "commands": database.definitions("commands", workflow),
+        "steps": database.definitions("steps", workflow),
+        "attempts": database.attempts(workflow),
+        "data": database.data(workflow),
+        "events": database.events(workflow),
+    }
+
+
+def fill(database: Database, workflow: str = "w") -> None:
+    database.add_workflow(workflow, {"owner": "é", "tags": [1, {"a": None}]}, 5.0)
+    database.define("commands", workflow, [{"name": "c", "image": "i"}])
+    database.define("steps", workflow, [{"name": "s", "vars": {"x": [1, True, "ü"]}}])
+    database.add_attempts([Attempt(task(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
+    database.set_data(workflow, {"b:x": Datum(DataState.COMPLETE, "1:2", "abc", "t1")})
+    database.add_events([Event("step-start", workflow, 7.0, {"id": "t1", "task": "s"})])
+
+
+# ----------------------------------------------------------------------------------------------------------- round trips
+
+
+def test_a_new_database_is_empty(database: Database) -> None:
+    assert database.workflows() == {}
+    assert database.workflow("w") is None
+    assert rows(database) == {"workflow": None, "commands": [], "steps": [], "attempts": [], "data": {}, "events": []}
+
+
+def test_workflows(database: Database) -> None:
+    database.add_workflow("second", {"owner": "a"}, 2.0)
+    database.add_workflow("first", {"owner": "b", "x": [1]}, 1.0)
+    assert database.workflow("first") == {"state": "initialized", "properties": {"owner": "b", "x": [1]}, "steps": 0}
+    database.set_workflow("second", "running", 7)
+    assert list(database.workflows()) == ["first", "second"]
+    assert database.workflows()["second"] == {"state": "running", "properties": {"owner": "a"}, "steps": 7}
+    assert database.workflow("third") is None
+
+
+def test_a_workflow_that_is_there_is_not_added_again(database: Database) -> None:
+    fill(database)
+    before = rows(database)
+    with pytest.raises(DatabaseError, match="UNIQUE"):
+        database.add_workflow("w", {}, 9.0)
+    assert rows(database) == before
+
+
+@pytest.mark.parametrize("table", ["commands", "steps"])
+def test_definitions_keep_their_order_when_they_are_replaced(database: Database, table: Any) -> None:
+    database.define(table, "w", [{"name": name, "n": 1} for name in "cab"])
+    database.define(table, "other", [{"name": "a", "n": 5}])
+    database.define(table, "w", [{"name": "a", "n": 2}, {"name": "d", "n": 3}])
+    assert database.definitions(table, "w") == [
+        {"name": "c", "n": 1},
+        {"name": "a", "n": 2},
+        {"name": "b", "n": 1},
+        {"name": "d", "n": 3},
+    ]
+    assert database.definitions(table, "other") == [{"name": "a", "n": 5}]
+
+
+def test_attempts(database: Database) -> None:
+    first = Attempt(task(identity="1"), TaskState.RUNNING, 1.0)
+    other = Attempt(task("r", identity="2"), TaskState.RUNNING, 2.0)
+    again = Attempt(task(identity="3"), TaskState.RUNNING, 3.0)
+    database.add_attempts([first, other, again])
+    assert database.attempts("w") == [first, other, again]
+    first.state, first.exit_code, first.message, first.image_id = TaskState.ERROR, 3, "it broke: é", "sha256:1"
+    first.started, first.ended, first.inputs, first.superseded = 1.5, 1.75, {"b:in": "abc"}, True
+    database.set_attempts([first])
+    assert database.attempts("w") == [first, other, again]
+    assert database.attempts("w", step="s") == [first, again]
+    assert database.attempts("w", state=TaskState.RUNNING) == [other, again]
+    assert database.attempts("w", step="s", state=TaskState.ERROR) == [first]
+    assert database.latest("w") == [other, again]
+    assert database.attempts("other") == database.latest("other") == []
+
+
+def test_of_a_task_the_fingerprints_are_not_kept_and_all_else_is(database: Database) -> None:
+    made = task()
+    known = Task(**{**vars(made), "known": {"b:in": Fingerprint("q", "d")}})
+    database.add_attempts([Attempt(known, TaskState.RUNNING, 1.0)])
+    (read,) = database.attempts("w")
+    assert vars(read.task) == vars(made)
+    assert isinstance(read.task.external, frozenset)
+
+
+def test_data(database: Database) -> None:
+    data: dict[str, Datum | None] = {
+        "b:x": Datum(DataState.COMPLETE, "1:2", "abc", "t1"),
+        "b:y": Datum(DataState.EXPIRED, why="expired"),
+        "ключ:z": Datum(DataState.UNSURE, "1:2", None, "t1", "input changed: b:x"),
+    }
+    database.set_data("w", data)
+    database.set_data("other", {"b:x": Datum(DataState.EXPIRED)})
+    assert database.data("w") == data
+    database.set_data("w", {"b:y": None, "b:x": Datum(DataState.EXPIRED), "b:none": None})
+    assert database.data("w") == {"b:x": Datum(DataState.EXPIRED), "ключ:z": data["ключ:z"]}
+    assert database.data("other") == {"b:x": Datum(DataState.EXPIRED)}
+
+
+def test_events(database: Database) -> None:
+    events = [Event("step-start", "w", 5.0, {"id": "1", "task": "s"}), Event("flow-complete", "w", 4.0)]
+    database.add_events([*events, Event("flow-halted", "other", 6.0)])
+    assert database.events("w") == [
+        {"event": "step-start", "workflow": "w", "time": 5.0, "id": "1", "task": "s"},
+        {"event": "flow-complete", "workflow": "w", "time": 4.0},
+    ]
+
+
+def test_deleting_a_workflow_leaves_others_alone(database: Database) -> None:
+    fill(database)
+    fill(database, "other")
+    before = rows(database, "other")
+    database.delete_workflow("w")
+    assert rows(database, "w") == {"workflow": None, "commands": [], "steps": [], "attempts": [], "data": {}, "events": []}
+    assert rows(database, "other") == before
+
+
+text = st.text(max_size=20)
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(text, json_like, max_size=3),
+    text,
+    st.dictionaries(text, st.builds(Datum, st.sampled_from(DataState), text)),
+)
+def test_whatever_goes_in_comes_out(database: Database, properties: dict[str, Any], name: str, data: dict[str, Datum]) -> None:
+    with pytest.raises(ZeroDivisionError), database.transaction():
+        database.add_workflow(name, properties, 1.0)
+        database.define("steps", name, [{**properties, "name": name}])
+        database.set_data(name, data)
+        assert database.workflow(name) == {"state": "initialized", "properties": properties, "steps": 0}
+        assert database.definitions("steps", name) == [{**properties, "name": name}]
+        assert database.data(name) == data
+        raise ZeroDivisionError  # and it's as if nothing had been
+    assert database.workflows() == {}
+    assert database.data(name) == {}
+
+
+# ---------------------------------------------------------------------------------------------------------- transactions
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_transaction_that_fails_leaves_nothing(database: Database, error: type[BaseException]) -> None:
+    fill(database)
+    before = rows(database)
+    with pytest.raises(error), database.transaction():
+        database.set_workflow("w", "running", 5)
+        database.delete_workflow("w")
+        assert database.workflow("w") is None
+        raise error
+    assert rows(database) == before
+    with database.transaction():
+        database.set_workflow("w", "running", 5)
+    assert database.workflow("w") is not None
+
+
+def test_transactions_nest_and_the_outer_one_decides(database: Database) -> None:
+    with database.transaction():
+        database.add_workflow("kept", {}, 1.0)
+        with pytest.raises(ZeroDivisionError), database.transaction():
+            database.add_workflow("dropped", {}, 1.0)
+            raise ZeroDivisionError
+        with database.transaction():
+            database.add_workflow("inner", {}, 1.0)
+    assert sorted(database.workflows()) == ["inner", "kept"]
+    with pytest.raises(ZeroDivisionError), database.transaction():
+        with database.transaction():
+            database.delete_workflow("inner")
+        raise ZeroDivisionError
+    assert sorted(database.workflows()) == ["inner", "kept"]
+
+
+def test_many_rows_are_written_whole_or_not_at_all(database: Database) -> None:
+    database.add_attempts([Attempt(task(identity="5"), TaskState.RUNNING, 1.0)])
+    with pytest.raises(DatabaseError):
+        database.add_attempts([Attempt(task(identity=str(number)), TaskState.RUNNING, 1.0) for number in range(10)])
+    assert [attempt.task.id for attempt in database.attempts("w")] == ["5"]
+
+
+def test_others_see_a_transaction_when_it_is_over(database: Database, path: Path) -> None:
+    reader = Database(path, readonly=True)
+    with database.transaction():
+        database.add_workflow("w", {}, 1.0)
+        assert reader.workflows() == {}
+    assert list(reader.workflows()) == ["w"]
+    reader.close()
+
+
+def test_a_reader_in_a_transaction_sees_one_moment(database: Database, path: Path) -> None:
+    reader = Database(path, readonly=True)
+    with reader.transaction():
+        assert reader.workflows() == {}
+        database.add_workflow("w", {}, 1.0)
+        assert reader.workflows() == {}
+    assert list(reader.workflows()) == ["w"]
+    reader.close()
+
+
+def test_eight_threads_lose_nothing(database: Database) -> None:
+    database.add_workflow("w", {}, 1.0)
+
+    def work(number: int) -> None:
+        for count in range(100):
+            with database.transaction():
+                row = database.workflow("w")
+                assert row is not None
+                database.set_workflow("w", "running", row["steps"] + 1)
+                database.add_events([Event("e", "w", 0.0, {"thread": number, "count": count})])
+            database.set_data("w", {f"{number}:{count}": Datum(DataState.COMPLETE)})
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    row = database.workflow("w")
+    assert row is not None and row["steps"] == 800
+    assert len(database.data("w")) == 800
+    for number in range(8):
+        assert [event["count"] for event in database.events("w") if event["thread"] == number] == list(range(100))
+
+
+# -------------------------------------------------------------------------------------------------------------- the file
+
+
+def test_reopening_finds_everything(database: Database, path: Path) -> None:
+    fill(database)
+    before = rows(database)
+    database.close()
+    for readonly in (False, True, False):
+        again = Database(path, readonly=readonly)
+        assert rows(again) == before
+        again.close()
+
+
+def test_migrations_are_applied_once(database: Database, path: Path) -> None:
+    fill(database)
+    database.close()
+
+    def schema() -> list[Any]:
+        with sqlite3.connect(path) as connection:
+            found = connection.execute("select sql from sqlite_master order by name").fetchall()
+            applied = connection.execute("select name, applied_at from _sqlite_migrations").fetchall()
+        connection.close()
+        return [found, applied]
+
+    before = schema()
+    Database(path).close()
+    Database(path).close()
+    assert schema() == before
+    assert before[1][0][0] == "0001_first"
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_one_of_a_newer_version_is_refused_by_name_and_left_alone(database: Database, path: Path, readonly: bool) -> None:
+    fill(database)
+    database.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "insert into _sqlite_migrations (migration_set, name, applied_at) values ('gaia_local', '0099_future', '')"
+        )
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match="0099_future") as caught:
+        Database(path, readonly=readonly)
+    assert str(path) in str(caught.value)
+    assert "newer gaia_local" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_file_that_is_no_database_is_refused_by_name_and_left_alone(path: Path, readonly: bool) -> None:
+    path.parent.mkdir()
+    path.write_text("this is not a database, however long it is " * 100)
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError) as caught:
+        Database(path, readonly=readonly)
+    assert str(path) in str(caught.value)
+    assert "not a database" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_is_told_by_name(database: Database, path: Path) -> None:
+    fill(database)
+    for number in range(200):
+        database.add_events([Event("e", "w", 0.0, {"filler": "x" * 500, "number": number})])
+    database.close()
+    size = path.stat().st_size
+    with path.open("r+b") as writer:
+        writer.seek(4096)
+        writer.write(b"\xff" * (size - 4096))
+    with pytest.raises(DatabaseError) as caught:
+        damaged = Database(path)
+        try:
+            rows(damaged)
+        finally:
+            damaged.close()
+    assert str(path) in str(caught.value)
+
+
+def test_rows_without_sense_are_told(database: Database, path: Path) -> None:
+    fill(database)
+    with sqlite3.connect(path) as connection:
+        connection.execute("update tasks set definition = '{'")
+        connection.execute("update data set state = 'strange'")
+    connection.close()
+    with pytest.raises(DatabaseError, match="makes no sense"):
+        database.attempts("w")
+    with pytest.raises(DatabaseError, match="strange"):
+        database.data("w")
+
+
+def test_reading_alone_changes_nothing(database: Database, path: Path) -> None:
+    fill(database)
+    database.close()
+    before = {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+    reader = Database(path, readonly=True)
+    assert reader.workflow("w") is not None
+    with pytest.raises(DatabaseError, match="readonly"):
+        reader.set_workflow("w", "running", 1)
+    reader.close()
+    after = {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+    assert after["gaia.db"] == before["gaia.db"]
+    with pytest.raises(DatabaseError, match=r"nothing\.db"):
+        Database(path.with_name("nothing.db"), readonly=True)
+    assert not path.with_name("nothing.db").exists()
+
+
+def test_a_relative_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = Database(Path("gaia.db"))
+    fill(database)
+    database.close()
+    assert (tmp_path / "gaia.db").stat().st_size > 0
+
+
+def test_closing(path: Path) -> None:
+    path.parent.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    another = Database(path)
+    another.close()
+    another.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    for use in (another.workflows, lambda: another.add_workflow("w", {}, 1.0)):
+        with pytest.raises(DatabaseError, match="closed"):
+            use()
+
+
+def test_a_refusal_leaves_no_descriptor_open(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("this is not a database" * 100)
+    before = len(os.listdir("/proc/self/fd"))
+    for readonly in (False, True):
+        with pytest.raises(DatabaseError):
+            Database(path, readonly=readonly)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from gaia_local.database import Database
+database = Database(Path(sys.argv[1]))
+for number in range(50):
+    database.add_workflow(f"w{number}", {"owner": "x" * 2000}, float(number))
+os._exit(1)
+"""
+
+
+@pytest.fixture
+def crashed(path: Path) -> Path:
+    """A database whose writer ended without closing it: what was written lies in its log."""
+    path.parent.mkdir()
+    subprocess.run([sys.executable, "-c", CRASH, str(path)], check=False)
+    assert path.with_name("gaia.db-wal").stat().st_size > 100_000
+    return path
+
+
+def test_what_was_committed_survives_a_crash(crashed: Path) -> None:
+    database = Database(crashed)
+    assert len(database.workflows()) == 50
+    database.close()
+
+
+def test_a_database_that_was_moved_away_does_not_haunt_the_next(crashed: Path) -> None:
+    shutil.move(crashed, crashed.with_name("moved.db"))
+    database = Database(crashed)
+    assert database.workflows() == {}
+    fill(database)
+    database.close()
+    with sqlite3.connect(crashed) as connection:
+        assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert json.loads(connection.execute("select properties from workflows").fetchone()[0])["owner"] == "é"
+    connection.close()

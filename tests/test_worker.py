@@ -1,0 +1,479 @@
+"""One Task from beginning to end, with a runtime that does what the test says: events, outputs, logs, failures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local import files
+from gaia_local.errors import RuntimeFailure
+from gaia_local.model import Event, Fingerprint, Task, TaskState
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report
+from gaia_local.storage import Storage
+from gaia_local.worker import TAIL_LINES, Outcome, Worker, read_tail
+
+Program = Callable[[Invocation, Cancellation], "Exit | int"]
+
+
+class Scripted:
+    """A runtime whose program is a function."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.mounts_inputs = False
+        self.program: Program = lambda invocation, cancellation: 0
+        self.invocations: list[Invocation] = []
+
+    def check(self, images: Collection[str]) -> None:
+        """It's always there."""
+
+    def image_id(self, image: str) -> str | None:
+        return None
+
+    def left(self) -> Collection[str]:
+        return ()
+
+    def end(self, task_id: str) -> None:
+        """It leaves nothing."""
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        self.invocations.append(invocation)
+        if not invocation.task.adopted:
+            report("container-create")
+            report("execution-start")
+        ended = self.program(invocation, cancellation)
+        report("execution-complete")
+        code = ended if isinstance(ended, int) else ended.code
+        report("container-exit", code=code)
+        return Exit(ended) if isinstance(ended, int) else ended
+
+
+class Bench:
+    """A worker, and all that one Task reported."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.storage = Storage(root, {})
+        self.storage.create()
+        self.runtime = Scripted()
+        self.worker = Worker(self.storage, self.runtime)
+        self.heard: list[Event | Outcome] = []
+        self.staged_at_the_end: list[str] = []
+        self.cancellation = Cancellation(lambda seconds, function: lambda: None)
+
+    def put(self, key: str, content: str = "content") -> Path:
+        path = Path(self.storage.path("w", key))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return path
+
+    def task(self, **facts: Any) -> Task:
+        """`inputs` and `outputs` map internal paths to keys."""
+        inputs = tuple((key, path) for path, key in facts.pop("inputs", {}).items())
+        outputs = tuple((key, path) for path, key in facts.pop("outputs", {}).items())
+        given = {"stdout": None, "timeout": 60.0, "external": frozenset(key for key, _ in inputs), **facts}
+        return Task("t1", "the step", "w", "image:1", ("do", "it"), inputs, outputs, **given)
+
+    def report(self, task: Task, what: Event | Outcome) -> None:
+        self.heard.append(what)
+        if isinstance(what, Outcome):
+            self.staged_at_the_end = os.listdir(self.root / "staging")
+            self.storage.publish(what.outputs)
+
+    def perform(self, program: Program | None = None, **facts: Any) -> Outcome:
+        """Perform a Task, publish what it made, and answer its outcome."""
+        if program is not None:
+            self.runtime.program = program
+        self.worker.perform(self.task(**facts), self.cancellation, self.report)
+        *events, outcome = self.heard
+        assert isinstance(outcome, Outcome)
+        assert all(isinstance(event, Event) for event in events)
+        assert os.listdir(self.root / "staging") == []
+        return outcome
+
+    @property
+    def events(self) -> list[str]:
+        return [what.event for what in self.heard if isinstance(what, Event)]
+
+    def stored(self) -> dict[str, str]:
+        """What lies in the store, by path."""
+        top = self.root / "storage/w"
+        return {str(path.relative_to(top)): path.read_text() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path.resolve() / "root")
+
+
+def say(text: str | bytes, code: int = 0) -> Program:
+    """A program that says something, and makes nothing."""
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        with invocation.log.open("ab") as log:
+            log.write(text if isinstance(text, bytes) else text.encode())
+        return code
+
+    return program
+
+
+def make(**contents: str) -> Program:
+    """A program that writes files into ``/out``."""
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        for name, content in contents.items():
+            (invocation.tree / "out" / name).write_text(content)
+        return 0
+
+    return program
+
+
+# ------------------------------------------------------------------------------------------------------------- all well
+
+
+def test_events_come_in_the_order_of_the_real_worker(bench: Bench) -> None:
+    seen = bench.put("b:x")
+    outcome = bench.perform(make(y="made"), inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, reason="new")
+    order = ["step-start", "container-create", "execution-start", "execution-complete", "container-exit"]
+    assert bench.events == order
+    assert outcome.state is TaskState.COMPLETE
+    for what in bench.heard[:-1]:
+        assert isinstance(what, Event)
+        assert (what.workflow, what.facts["id"], what.facts["task"]) == ("w", "t1", "the step")
+    assert [what.time for what in bench.heard if isinstance(what, Event)] == sorted(
+        what.time for what in bench.heard if isinstance(what, Event)
+    )
+    start, exited = bench.heard[0], bench.heard[4]
+    assert isinstance(start, Event) and isinstance(exited, Event)
+    assert start.facts["reason"] == "new"
+    assert start.facts["inputs"] == {"b:x": files.digest(str(seen))}
+    assert exited.facts["code"] == 0
+
+
+def test_all_outputs_are_stored(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
+        assert (invocation.tree / "in/x").read_text() == "input"
+        (invocation.tree / "out/y").write_text("made")
+        (invocation.tree / "out/dir/z").write_text("deep")
+        say("said\n")(invocation, cancellation)
+        return Exit(0, image_id="sha256:1")
+
+    bench.put("b:x", "input")
+    outputs = {"/out/y": "b:y", "/out/dir/": "b:dir/", ">": "b:all", "STDOUT": "b:both"}
+    outcome = bench.perform(program, inputs={"/in/x": "b:x"}, outputs=outputs)
+    assert (outcome.state, outcome.exit_code, outcome.message, outcome.reason, outcome.tail) == (
+        TaskState.COMPLETE,
+        0,
+        None,
+        None,
+        "",
+    )
+    assert outcome.image_id == "sha256:1"
+    assert bench.stored() == {"b/x": "input", "b/y": "made", "b/dir/z": "deep", "b/all": "said\n", "b/both": "said\n"}
+    for output in outcome.outputs:
+        assert bench.storage.fingerprint(output.key, output.target) == output.fingerprint
+    assert bench.storage.log("w", "t1").read_text() == "said\n"
+
+
+def test_one_that_says_nothing_has_empty_captures(bench: Bench) -> None:
+    outcome = bench.perform(outputs={">": "b:said", ">>": "b:log"})
+    assert outcome.state is TaskState.COMPLETE
+    assert bench.stored()["b/said"] == ""
+    assert "# complete\n# exit code: 0\n" in bench.stored()["b/log"]
+
+
+def test_stdout_has_a_path_of_its_own(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        assert invocation.stdout == invocation.tree / "elsewhere/stdout"
+        invocation.stdout.write_text("out")
+        return say("out and err")(invocation, cancellation)  # type: ignore[return-value]
+
+    bench.perform(program, outputs={"/elsewhere/stdout": "b:out", ">": "b:all"}, stdout="/elsewhere/stdout")
+    assert bench.stored() == {"b/out": "out", "b/all": "out and err"}
+
+
+def test_there_is_no_stdout_where_none_is_asked_for(bench: Bench) -> None:
+    bench.perform(lambda invocation, cancellation: 0 if invocation.stdout is None else 1)
+    assert bench.heard[-1] == Outcome(TaskState.COMPLETE, (), 0)
+
+
+@pytest.mark.parametrize("said", ["", "x", "one\ntwo\n", "no end", "é\n" * 50_000])
+def test_the_log_has_a_header_the_lines_and_a_footer(bench: Bench, said: str) -> None:
+    bench.put("b:x")
+    bench.perform(say(said), inputs={"/in/x": "b:x"}, outputs={">>": "b:log", ">": "b:said"}, timeout=90.0)
+    head, _, rest = bench.stored()["b/log"].partition("\n\n")
+    assert head.splitlines() == [
+        "# task: the step",
+        "# id: t1",
+        "# workflow: w",
+        "# image: image:1",
+        "# command: do it",
+        "# input /in/x: b:x",
+        "# output >>: b:log",
+        "# output >: b:said",
+    ]
+    ended = "\n" if said and not said.endswith("\n") else ""
+    assert rest.startswith(f"{said}{ended}\n# complete\n# exit code: 0\n# elapsed: ")
+    assert rest.endswith(" s\n# timeout: 90 s\n")
+    assert bench.stored()["b/said"] == said
+
+
+def test_bytes_that_are_no_text_stay_what_they_are(bench: Bench) -> None:
+    noise = bytes(range(256)) * 10
+    outcome = bench.perform(say(noise, code=1), outputs={">>": "b:log"})
+    assert outcome.tail.encode()
+    assert noise in (bench.root / "storage/w/b/log").read_bytes()
+
+
+def test_the_fingerprints_of_inputs_are_told(bench: Bench) -> None:
+    seen = files.fingerprint(str(bench.put("b:x")))
+    assert bench.perform(inputs={"/in/x": "b:x"}).inputs == {"b:x": seen}
+
+
+def test_a_known_input_is_not_read_again_unless_it_changed(bench: Bench) -> None:
+    path = bench.put("b:x")
+    quick = files.look(str(path))
+    assert quick is not None
+    known = Fingerprint(quick, "as recorded")
+    assert bench.perform(inputs={"/in/x": "b:x"}, known={"b:x": known}).inputs == {"b:x": known}
+    path.write_text("changed")
+    assert bench.perform(inputs={"/in/x": "b:x"}, known={"b:x": known}).inputs["b:x"] == files.fingerprint(str(path))
+
+
+def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(bench: Bench) -> None:
+    for key in ("b:apart", "b:dir/a", "b:in-output"):
+        bench.put(key)
+    bench.runtime.mounts_inputs = True
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        assert sorted(os.listdir(invocation.tree)) == ["nested", "out"]
+        assert (invocation.tree / "out/kept/x").read_text() == "content"
+        assert (invocation.tree / "nested/a").read_text() == "content"
+        (invocation.tree / "nested/made").write_text("made")
+        return 0
+
+    outcome = bench.perform(
+        program,
+        inputs={"/in/apart": "b:apart", "/nested/": "b:dir/", "/out/kept/x": "b:in-output"},
+        outputs={"/nested/made": "o:made", "/out/": "o:all/", ">": "o:said"},
+    )
+    assert outcome.message is None
+    (invocation,) = bench.runtime.invocations
+    assert invocation.inputs == (("/in/apart", Path(bench.storage.path("w", "b:apart"))),)
+    assert bench.stored()["o/made"] == "made"
+
+
+# -------------------------------------------------------------------------------------------------------------- failures
+
+
+def test_a_command_that_fails_stores_its_log_alone(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        make(y="half")(invocation, cancellation)
+        return say("it broke", 3)(invocation, cancellation)  # type: ignore[return-value]
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", ">": "b:said", ">>": "b:log"})
+    assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 3, "exit code 3")
+    assert outcome.tail == "it broke"
+    assert [output.key for output in outcome.outputs] == ["b:log"]
+    assert list(bench.stored()) == ["b/log"]
+    assert "it broke\n\n# failed: exit code 3\n# exit code: 3\n" in bench.stored()["b/log"]
+    assert bench.events[-1] == "container-exit"
+
+
+def test_what_the_runtime_knows_of_a_failure_is_told(bench: Bench) -> None:
+    outcome = bench.perform(lambda *_: Exit(137, "it ran out of memory"), outputs={">>": "b:log"})
+    assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 137, "it ran out of memory")
+    assert "# failed: it ran out of memory\n# exit code: 137\n" in bench.stored()["b/log"]
+
+
+def test_outputs_that_were_not_made_are_named(bench: Bench) -> None:
+    outcome = bench.perform(make(y="y"), outputs={"/out/x": "b:x", "/out/y": "b:y", "/out/z": "b:z", ">>": "b:log"})
+    assert (outcome.state, outcome.exit_code) == (TaskState.ERROR, 0)
+    assert outcome.message is not None
+    assert "output 'b:x' was not made: there is nothing at /out/x" in outcome.message
+    assert "'b:z'" in outcome.message
+    assert "'b:y'" not in outcome.message
+    assert list(bench.stored()) == ["b/log"]
+    assert outcome.message in bench.stored()["b/log"]
+
+
+@pytest.mark.parametrize("name", ["odd", "odd\udcff"])
+def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(bench: Bench, name: str) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        os.mkfifo(invocation.tree / "out/dir" / name)
+        (invocation.tree / "out/y").write_text("y")
+        return 0
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", "/out/dir/": "b:dir/", ">>": "b:log"})
+    assert outcome.state is TaskState.ERROR
+    assert outcome.message is not None
+    assert "/odd" in outcome.message and "is a FIFO" in outcome.message
+    assert outcome.message.encode()
+    assert list(bench.stored()) == ["b/log"]
+    assert f"# failed: {outcome.message}\n" in bench.stored()["b/log"]
+
+
+def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        (invocation.tree / "out/y").symlink_to(tmp_path / "secret")
+        (invocation.tree / "out/loop").symlink_to("loop")
+        return 0
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"})
+    assert outcome.state is TaskState.ERROR
+    assert outcome.message is not None and "there is a link to" in outcome.message
+    assert list(bench.stored()) == ["b/log"]
+    outcome = bench.perform(program, outputs={"/out/loop": "b:y"})
+    assert outcome.state is TaskState.ERROR
+    assert outcome.message == "/out/loop can't be stored: it is a loop of links"
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+def test_the_timeout_is_the_reason(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        make(y="half")(invocation, cancellation)
+        cancellation.cancel(BY_TIMEOUT)
+        return 143
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"}, timeout=0.5)
+    assert (outcome.state, outcome.reason, outcome.message) == (TaskState.ERROR, BY_TIMEOUT, "the timeout of 0.5 s ended it")
+    assert list(bench.stored()) == ["b/log"]
+    assert "# failed: the timeout of 0.5 s ended it\n" in bench.stored()["b/log"]
+
+
+@pytest.mark.parametrize("code", [0, 143])
+def test_cancelled_while_it_runs(bench: Bench, code: int) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        make(y="half")(invocation, cancellation)
+        cancellation.cancel(BY_REQUEST)
+        return code
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"})
+    assert outcome == Outcome(TaskState.CANCELLED)
+    assert bench.stored() == {}
+
+
+def test_cancelled_while_its_outputs_are_prepared(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = bench.storage.prepare
+
+    def cancel(*given: Any) -> Any:
+        bench.cancellation.cancel(BY_REQUEST)
+        return prepare(*given)
+
+    monkeypatch.setattr(bench.storage, "prepare", cancel)
+    outcome = bench.perform(make(y="y"), outputs={"/out/y": "b:y"})
+    assert outcome == Outcome(TaskState.CANCELLED)
+    assert bench.stored() == {}
+
+
+def test_a_runtime_that_cannot_run_it_is_an_exception(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        raise RuntimeFailure("no such image: image:1")
+
+    outcome = bench.perform(program, outputs={">>": "b:log"})
+    assert (outcome.state, outcome.message, outcome.exception) == (
+        TaskState.EXCEPTION,
+        "no such image: image:1",
+        "RuntimeFailure",
+    )
+    assert outcome.exit_code is None
+    assert bench.stored() == {}
+
+
+def test_an_input_that_vanished_is_an_exception_that_names_it(bench: Bench) -> None:
+    outcome = bench.perform(inputs={"/in/x": "b:gone"})
+    assert (outcome.state, outcome.exception) == (TaskState.EXCEPTION, "StorageError")
+    assert outcome.message is not None and "input 'b:gone' vanished" in outcome.message
+    assert bench.events == ["step-start"]
+    assert bench.runtime.invocations == []
+
+
+def test_an_input_that_is_a_fifo_is_an_exception_that_names_it(bench: Bench) -> None:
+    path = bench.put("b:x")
+    path.unlink()
+    os.mkfifo(path)
+    outcome = bench.perform(inputs={"/in/x": "b:x"})
+    assert outcome.state is TaskState.EXCEPTION
+    assert outcome.message is not None and f"{path} is a FIFO" in outcome.message
+
+
+def test_an_error_of_the_system_is_an_exception(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        raise OSError(28, "No space left on device")
+
+    outcome = bench.perform(program)
+    assert (outcome.state, outcome.exception) == (TaskState.EXCEPTION, "OSError")
+    assert outcome.message is not None and "No space left on device" in outcome.message
+
+
+def test_a_defect_is_left_to_the_executor_and_the_staging_goes(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        bench.perform(program)
+    assert os.listdir(bench.root / "staging") == []
+    assert not any(isinstance(what, Outcome) for what in bench.heard)
+
+
+def test_the_staging_is_there_until_the_outcome_was_taken(bench: Bench) -> None:
+    bench.perform(make(y="y"), outputs={"/out/y": "b:y"})
+    assert bench.staged_at_the_end == ["t1"]
+    assert bench.stored() == {"b/y": "y"}
+
+
+# ------------------------------------------------------------------------------------------------------------- adoption
+
+
+def test_an_adopted_task_is_taken_up_where_it_is(bench: Bench) -> None:
+    bench.put("b:x")
+    task = bench.task(inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
+    staging = bench.storage.stage(task, {"b:x"})
+    (staging.tree / "out/y").write_text("made before")
+    outcome = bench.perform(lambda *_: 0, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, adopted=True)
+    assert bench.events == ["step-adopted", "execution-complete", "container-exit"]
+    assert outcome.state is TaskState.COMPLETE
+    assert bench.stored()["b/y"] == "made before"
+
+
+def test_an_adopted_task_whose_directory_is_gone_fails(bench: Bench) -> None:
+    outcome = bench.perform(lambda *_: 0, outputs={"/out/y": "b:y"}, adopted=True)
+    assert outcome.state in (TaskState.ERROR, TaskState.EXCEPTION)
+    assert bench.stored() == {}
+
+
+# ------------------------------------------------------------------------------------------------------------------ tail
+
+
+@pytest.mark.parametrize(
+    ("said", "tail"),
+    [
+        (b"", ""),
+        (b"one\ntwo", "one\ntwo"),
+        (b"one\ntwo\n", "one\ntwo"),
+        (b"\n" * 500, "\n" * (TAIL_LINES - 1)),
+        (b"".join(b"%d\n" % number for number in range(500)), "\n".join(str(number) for number in range(400, 500))),
+        (b"bad \xff\n", "bad \ufffd"),
+        (b"x" * 300_000, "x" * 100_000),
+    ],
+)
+def test_the_tail_of_a_log(tmp_path: Path, said: bytes, tail: str) -> None:
+    (tmp_path / "log").write_bytes(said)
+    assert read_tail(tmp_path / "log") == tail
+
+
+def test_the_tail_of_no_log(tmp_path: Path) -> None:
+    assert read_tail(tmp_path / "nothing") == ""
+    shutil.rmtree(tmp_path)
+    assert read_tail(tmp_path / "nothing") == ""
