@@ -1,0 +1,192 @@
+"""The layers of the house, read from the imports: who may know whom, and which library is behind which module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
+
+LAYERS = {
+    "words": "errors model config runtime",
+    "parts": """files staging storage templates flow database ownership watcher
+                docker_engine docker_files docker_runtime process_runtime auto_runtime""",
+    "hands": "worker executor dask_executor",
+    "head": "ledger freshness workflow answers recovery scheduler",
+    "face": "engine api __init__",
+    "doors": "definitions leftovers demo doctor output progress cli __main__ server pytest_plugin compat",
+}
+"""From the top down: a module imports from its own layer and from those above it. Some are planned, not there yet."""
+LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
+PLANNED = {"dask_executor", "server", "pytest_plugin", "compat"}
+DOORS = set(LAYERS["doors"].split())
+
+LIBRARIES = {
+    "networkx": {"flow"},
+    "sqlite3": {"database"},
+    "sqlite_utils": {"database"},
+    "docker": {"docker_engine", "docker_files", "docker_runtime"},
+    "urllib3": {"docker_engine"},
+    "requests": {"errors", "docker_engine"},
+    "watchdog": {"watcher"},
+    "subprocess": {"process_runtime"},
+    "multiprocessing": set(),
+    "distributed": {"dask_executor"},
+    "dask": {"dask_executor"},
+    "yaml": {"definitions"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "typer": DOORS,
+    "click": DOORS,
+    "rich": DOORS,
+}
+"""Library → the modules that may import it."""
+BEARERS = {"executor", "dask_executor", "watcher", "server"}
+"""Where threads are born."""
+BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A module's imports and births of threads."""
+
+    module: str
+    tree: ast.Module
+
+    def own(self) -> Iterator[tuple[str, int]]:
+        """The modules of this package that it imports, wherever in it, and where."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom):
+                path = [] if node.level else (node.module or "").split(".")
+                if node.level:
+                    path = ["gaia_local", *(node.module.split(".") if node.module else [])]
+                if path[0] != "gaia_local":
+                    continue
+                if len(path) > 1:
+                    yield path[1], node.lineno
+                else:
+                    for alias in node.names:
+                        yield alias.name if alias.name in LAYER or exists(alias.name) else "__init__", node.lineno
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    path = alias.name.split(".")
+                    if path[0] == "gaia_local":
+                        yield path[1] if len(path) > 1 else "__init__", node.lineno
+
+    def libraries(self) -> Iterator[tuple[str, int]]:
+        """The libraries that it imports, and where."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                yield node.module.split(".")[0], node.lineno
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield alias.name.split(".")[0], node.lineno
+
+    def births(self) -> Iterator[int]:
+        """Where it makes threads."""
+        for node in ast.walk(self.tree):
+            called = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
+            for each in called:
+                if (each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", None)) in BIRTHS:
+                    yield node.lineno
+
+
+def exists(module: str) -> bool:
+    return (PACKAGE / f"{module}.py").exists() or (PACKAGE / module / "__init__.py").exists()
+
+
+def sources() -> list[Source]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found.append(Source(parts[0], ast.parse(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def misplaced(source: Source) -> list[str]:
+    """What a module imports and may not."""
+    order = list(LAYERS)
+    problems = []
+    for other, line in source.own():
+        if order.index(LAYER[other]) > order.index(LAYER[source.module]):
+            problems.append(
+                f"{source.module}:{line} imports {other}: {LAYER[source.module]} must not know {LAYER[other]}; "
+                f"the layers are {' < '.join(order)}"
+            )
+    for library, line in source.libraries():
+        allowed = LIBRARIES.get(library)
+        if allowed is not None and source.module not in allowed:
+            problems.append(f"{source.module}:{line} imports {library}, which is the business of {', '.join(sorted(allowed))}")
+    if source.module not in BEARERS:
+        problems += [f"{source.module}:{line} makes a thread: only {', '.join(sorted(BEARERS))} do" for line in source.births()]
+    return problems
+
+
+def cycles(found: list[Source]) -> list[list[str]]:
+    graph = networkx.DiGraph((source.module, other) for source in found for other, _ in source.own() if other != source.module)
+    return [sorted(each) for each in networkx.strongly_connected_components(graph) if len(each) > 1]
+
+
+def test_each_module_has_a_layer() -> None:
+    modules = {source.module for source in sources()}
+    homeless = sorted(modules - LAYER.keys())
+    assert not homeless, f"{', '.join(homeless)}: in no layer; put each into LAYERS in {__file__}, where it belongs"
+    gone = sorted(LAYER.keys() - modules - PLANNED)
+    assert not gone, f"{', '.join(gone)}: in LAYERS, but not in {PACKAGE}; take them out"
+    assert len(LAYER) == sum(len(modules.split()) for modules in LAYERS.values()), "a module is in two layers"
+
+
+@pytest.mark.parametrize("source", sources(), ids=lambda source: source.module)
+def test_modules_know_only_what_is_above_them(source: Source) -> None:
+    problems = misplaced(source) if source.module in LAYER else ["it is in no layer"]
+    assert not problems, "\n".join(problems)
+
+
+def test_there_are_no_cycles() -> None:
+    assert cycles(sources()) == []
+
+
+def test_modules_use_of_each_other_what_is_public() -> None:
+    problems = []
+    for source in sources():
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "gaia_local"):
+                names = [alias.name for alias in node.names if alias.name.startswith("_")]
+                problems += [f"{source.module}:{node.lineno} imports {name} from {node.module}" for name in names]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "words"),
+    [
+        ("model", "from gaia_local.storage import Storage", "words must not know parts"),
+        ("flow", "from gaia_local import scheduler", "parts must not know head"),
+        ("flow", "import gaia_local.worker", "parts must not know hands"),
+        ("flow", "from . import worker", "parts must not know hands"),
+        ("flow", "from .worker import Worker", "parts must not know hands"),
+        ("executor", "def f():\n    from gaia_local.scheduler import Scheduler", "executor:2 imports scheduler"),
+        ("scheduler", "from gaia_local import Gaia", "head must not know face"),
+        ("scheduler", "import networkx", "the business of flow"),
+        ("workflow", "from sqlite_utils.db import Table", "the business of database"),
+        ("worker", "import docker.errors", "the business of docker_engine"),
+        ("api", "from rich.console import Console", "the business of"),
+        ("scheduler", "import threading\nthreading.Thread(target=f)", "scheduler:2 makes a thread"),
+        ("scheduler", "from threading import Timer\nTimer(1, f)", "scheduler:2 makes a thread"),
+        ("scheduler", "class Mine(threading.Thread):\n    pass", "scheduler:1 makes a thread"),
+        ("scheduler", "from concurrent import futures\nfutures.ThreadPoolExecutor()", "scheduler:2 makes a thread"),
+    ],
+)
+def test_trespasses_are_seen(module: str, code: str, words: str) -> None:
+    (problem,) = misplaced(Source(module, ast.parse(code)))
+    assert words in problem
+
+
+def test_cycles_are_seen() -> None:
+    one = Source("files", ast.parse("from gaia_local import storage"))
+    two = Source("storage", ast.parse("import gaia_local.files"))
+    assert cycles([one, two]) == [["files", "storage"]]
