@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check format clean
+.PHONY: help venv demo test lint check bench format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: $(INSTALLED) ## Check format, style and types
 	@$(PY) -m mypy
 
 check: lint test ## Check format, style and types, then run the tests
+
+bench: $(INSTALLED) ## Measure and print (not part of the tests)
+	@$(PY) tests/benchmarks/watch_latency.py
 
 format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	@$(PY) -m ruff format .
