@@ -162,6 +162,7 @@ class Gaia:
         `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or a missing input.
         """
         name = check_workflow_name(workflow)
+        _check_text(name, task_name)
         task = self._view(name, lambda found: _of_step(name, task_name, found.flow.steps, _task(found, task_name)))
         assert task is not None
         for key, internal in task.inputs:
@@ -201,6 +202,7 @@ class Gaia:
     def logs(self, workflow: str, step: str) -> str:
         """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it never started."""
         name = check_workflow_name(workflow)
+        _check_text(name, step)
         attempt = self._view(name, lambda found: _of_step(name, step, found.flow.steps, found.ledger.latest.get(step)))
         if attempt is None:
             return ""
@@ -226,6 +228,7 @@ class Gaia:
         their content digests, outputs.
         """
         checked = check_workflow_name(workflow)
+        _check_text(checked, name)
         told = self._view(checked, lambda found: answers.explain(found, name))
         if "key" in told:
             task, maker = told.pop("task"), told["made_by"]
@@ -241,6 +244,7 @@ class Gaia:
     def path(self, workflow: str, key: str) -> Path:
         """Where a storage key of a workflow lies on the disk."""
         name = check_workflow_name(workflow)
+        _check_text(name, key)
         check_key(f"workflow {name!r}", key)
         return Path(self._open.storage.path(name, key))
 
@@ -305,6 +309,11 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
     return parsed
 
 
+def _check_text(workflow: str, given: object) -> None:
+    if not isinstance(given, str):
+        raise InvalidInput(f"workflow {workflow!r}", f"a name is {shown(given)}", "give the name of a Step, or a storage key")
+
+
 def _task(workflow: Workflow, step: str) -> Task | None:
     """The last Task of a Step, or the one that would be made now."""
     attempt, node = workflow.ledger.latest.get(step), workflow.flow.steps.get(step)
@@ -313,6 +322,6 @@ def _task(workflow: Workflow, step: str) -> Task | None:
 
 def _of_step(workflow: str, step: str, known: Mapping[str, Any], answer: Any) -> Any:
     """`answer`, or, where there is no such Step, an error that names the nearest ones."""
-    if not isinstance(step, str) or step not in known:
+    if step not in known:
         raise InvalidInput(f"workflow {workflow!r}", f"there is no Step {step!r}", nearest(step, known, "Steps"))
     return answer

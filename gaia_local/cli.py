@@ -8,8 +8,6 @@ refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Whatever takes long to impor
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import logging
 import signal
 import sys
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
 
 COMPLETE, FAILED, REFUSED = 0, 1, 2
-MAX_VALUES = 2_000_000
-"""How many values a YAML file may hold, each alias counted as what it stands for."""
 FOLLOW_ROUND = 0.4
 """Seconds between two looks at a log that is followed."""
 
@@ -201,8 +197,8 @@ def upload(
         commands, steps = Path(f"{path}commands.{extension}"), Path(f"{path}steps.{extension}")
     if commands is None or steps is None:
         raise typer.BadParameter("give --commands FILE and --steps FILE, or --path PREFIX")
-    read = _read(commands), _read(steps)
-    _run(ctx, name, lambda gaia: gaia.upload(name, dict(_pairs("--property", properties)), *read), as_json)
+    files = _read(commands), _read(steps)
+    _run(ctx, name, lambda gaia: gaia.upload(name, dict(_pairs("--property", properties)), *files), as_json)
 
 
 @app.command()
@@ -454,63 +450,14 @@ def _pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
 
 
 def _read(path: Path) -> Any:
-    """The contents of a JSON or YAML file; a problem names the file and the line."""
+    """The contents of a file of Commands or Steps; what is wrong with it is bad usage."""
+    from gaia_local.definitions import read
+    from gaia_local.errors import InvalidInput
+
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{path}: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}") from None
-    if path.suffix in (".yaml", ".yml"):
-        import yaml
-
-        try:
-            return _safe_yaml(text)
-        except yaml.MarkedYAMLError as error:
-            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise typer.BadParameter(f"{path}{line}: this is no YAML: {error.problem or error.context}") from None
-        except (yaml.YAMLError, ValueError) as error:
-            raise typer.BadParameter(f"{path}: this is no YAML: {error}") from None
-        except RecursionError:
-            raise typer.BadParameter(f"{path}: it is nested too deeply") from None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"{path}, line {error.lineno}, column {error.colno}: this is no JSON: {error.msg}") from None
-    except ValueError as error:  # a number of too many digits
-        raise typer.BadParameter(f"{path}: {error}") from None
-    except RecursionError:
-        raise typer.BadParameter(f"{path}: it is nested too deeply") from None
-
-
-def _safe_yaml(text: str) -> Any:
-    """Plain values only; what aliases make of it is counted before it is made, since each level may be ten of the last."""
-    import yaml
-
-    sizes: dict[yaml.Node, int] = {}
-
-    def size(node: yaml.Node) -> int:
-        """How many values there are in `node`, aliases written out."""
-        if node in sizes:
-            if not sizes[node]:
-                raise yaml.MarkedYAMLError(problem="an alias stands for what it is in", problem_mark=node.start_mark)
-            return sizes[node]
-        sizes[node] = 0  # being counted
-        inner = node.value if isinstance(node, yaml.CollectionNode) else []
-        count = 1 + sum(map(size, itertools.chain(*inner) if isinstance(node, yaml.MappingNode) else inner))
-        if count > MAX_VALUES:
-            problem = f"with its aliases written out it holds over {MAX_VALUES:,} values"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        sizes[node] = count
-        return count
-
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        size(node)
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
+        return read(path)
+    except InvalidInput as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _program() -> str:

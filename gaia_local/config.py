@@ -132,8 +132,9 @@ def _docker(given: object) -> DockerConfig:
     if given is None:
         return DockerConfig()
     if not isinstance(given, Mapping):
-        # Never shown: `env` may be in it.
-        raise InvalidInput("config, docker", f"it is of type {type(given).__name__}", "give a dictionary")
+        # What holds more than one value may hold `env`, which is never shown.
+        told = shown(given) if isinstance(given, str | int) else f"of type {type(given).__name__}"
+        raise InvalidInput("config, docker", f"it is {told}", "give a dictionary")
     _refuse_unknown("config, docker", given, tuple(_DOCKER))
     for key, (right, accepts) in _DOCKER.items():
         if key in given and not accepts(given[key]):

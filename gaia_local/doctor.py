@@ -17,7 +17,7 @@ from typing import Any
 from gaia_local import leftovers
 from gaia_local.config import Config
 from gaia_local.docker_engine import Engine, Refusal, Silence
-from gaia_local.errors import EngineUnavailable
+from gaia_local.errors import EngineUnavailable, GaiaError
 from gaia_local.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -120,7 +120,10 @@ def _root(config: Config) -> Check:
 
 
 def _leftovers(config: Config) -> Check:
-    found = leftovers.find(config)
+    try:
+        found = leftovers.find(config)
+    except GaiaError as error:
+        return Check("leftovers", NOTE, f"unknown: {error}")
     facts = {"found": [asdict(each) for each in found]}
     if not found:
         return Check("leftovers", OK, "none", facts=facts)

@@ -288,8 +288,9 @@ def check_key(where: str, key: str) -> None:
     """A storage key, ``bucket:path`` or ``path``, that stays inside its bucket."""
     place = f"{where}, key {key!r}"
     bucket, colon, path = key.partition(":")
-    _check_path(place, key)
-    if colon:
+    if not colon:
+        _check_path(place, key)
+    else:
         if not bucket:
             raise InvalidInput(place, "the bucket before ':' is empty", "write bucket:path/to/file")
         _check_path(f"{place}, bucket {bucket!r}", bucket)
@@ -334,7 +335,7 @@ def check_properties(workflow: str, given: object) -> dict[str, Any]:
     properties = dict(_mapping(where, "properties", given))
     properties.setdefault("owner", workflow.partition("_")[0])
     for name, value in properties.items():
-        properties[name] = _json(where, f"property {name!r}", {name: value})[name]
+        properties[name] = _json(f"{where}, properties", f"value of {name!r}", {name: value})[name]
     return properties
 
 

@@ -195,11 +195,7 @@ class Storage:
         for key, internal in task.outputs:
             if internal in (*CAPTURES, LOG):
                 continue
-            try:
-                place, link = staging.find(internal)
-            except StorageError as error:
-                problems.append(f"output {key!r}: {error}")
-                continue
+            place, link = staging.find(internal)
             if not os.path.lexists(place):
                 there = "nothing" if link is None else f"a link to {link}, where the Task made nothing,"
                 problems.append(f"output {key!r} was not made: there is {there} at {internal}")

@@ -32,6 +32,12 @@ class FakeProcess:
     def image_id(self, image: str) -> str | None:
         return None
 
+    def left(self) -> Collection[str]:
+        return ()
+
+    def end(self, task_id: str) -> None:
+        raise AssertionError("processes leave nothing to end")
+
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         self.ran.append(invocation.task.image)
         report("container-exit", code=0)
@@ -52,6 +58,7 @@ class FakeDocker(FakeProcess):
         self.there, self.engine = there, engine
         self.asked: list[str] = []
         self.checked: list[list[str]] = []
+        self.ended: list[str] = []
 
     def check(self, images: Collection[str]) -> None:
         self.checked.append(list(images))
@@ -65,17 +72,23 @@ class FakeDocker(FakeProcess):
     def image_id(self, image: str) -> str | None:
         return f"sha256:{image}"
 
+    def left(self) -> Collection[str]:
+        return ["task-1"]
 
-def invocation(image: str) -> Invocation:
-    task = Task("id", "step", "flow", image, ("true",), (), (), None, 60.0)
+    def end(self, task_id: str) -> None:
+        self.ended.append(task_id)
+
+
+def invocation(image: str, adopted: bool = False) -> Invocation:
+    task = Task("id", "step", "flow", image, ("true",), (), (), None, 60.0, adopted=adopted)
     return Invocation(task, Path("/tree"), Path("/work"), Path("/log"), None)
 
 
-def run(runtime: Runtime, image: str) -> str:
+def run(runtime: Runtime, image: str, adopted: bool = False) -> str:
     events: list[str] = []
     cancellation = Cancellation(lambda seconds, function: lambda: None)
     cancellation.cancel(BY_REQUEST)
-    ended = runtime.run(invocation(image), cancellation, lambda event, /, **facts: events.append(event))
+    ended = runtime.run(invocation(image, adopted), cancellation, lambda event, /, **facts: events.append(event))
     assert events == ["container-exit"]
     chosen, _, reason = str(ended.message).partition(", ")
     assert reason == BY_REQUEST
@@ -177,6 +190,26 @@ def test_without_an_engine_there_are_no_image_ids() -> None:
     runtime = AutoRuntime(FakeDocker(engine=False), FakeProcess())
     run(runtime, "there")
     assert runtime.image_id("other") is None
+
+
+def test_what_an_earlier_process_left_are_containers(caplog: pytest.LogCaptureFixture) -> None:
+    docker = FakeDocker(engine=True)
+    runtime = AutoRuntime(docker, FakeProcess())
+    assert list(runtime.left()) == ["task-1"]
+    assert run(runtime, "gone", adopted=True) == "docker"
+    assert docker.asked == []
+    runtime.end("task-1")
+    assert docker.ended == ["task-1"]
+    assert warnings(caplog) == []
+
+
+def test_without_an_engine_nothing_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    docker = FakeDocker(engine=False)
+    runtime = AutoRuntime(docker, FakeProcess())
+    assert not runtime.left()
+    runtime.end("task-1")
+    assert docker.ended == []
+    assert len(warnings(caplog)) == 1
 
 
 def test_close_closes_both_whatever_happens() -> None:

@@ -15,27 +15,26 @@ import random
 import reprlib
 import sqlite3
 import stat
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from conftest import MakeGaia, WaitUntil
-from hands import HandExecutor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaia_local import Gaia, GaiaError, answers, cli, engine, files, model, templates
+from conftest import MakeGaia, WaitUntil
+from gaia_local import Gaia, GaiaError, answers, definitions, docker_files, engine, files, model, templates
 from gaia_local.config import Config
 from gaia_local.engine import Snapshot
 from gaia_local.errors import InvalidInput, shown
 from gaia_local.model import TaskState
-from gaia_local.storage import Output, Storage
+from gaia_local.ownership import root_id
+from gaia_local.storage import Output
 from gaia_local.worker import Outcome
+from hands import HandExecutor
 
 CALLS = max(10_000, int(os.environ.get("GAIA_LOCAL_FUZZ_CALLS", "0")))
 CALLS_AT_ONCE = 250
@@ -45,15 +44,77 @@ MANY_STEPS = 60
 # ------------------------------------------------------------------------------------------------- values, good and bad
 
 WORKFLOWS = ["w", "v_1", "storage", "logs"]
-BAD_WORKFLOWS = ["", ".", "..", "a/b", "/", "/etc", "../w", "w/..", "w/", "w\0", "w\n", "\ud800", "x" * 256, ".gaia-local", "./w"]
+BAD_WORKFLOWS = [
+    "",
+    ".",
+    "..",
+    "a/b",
+    "/",
+    "/etc",
+    "../w",
+    "w/..",
+    "w/",
+    "w\0",
+    "w\n",
+    "\ud800",
+    "x" * 256,
+    ".gaia-local",
+    "./w",
+]
 NAMES = ["a", "b", "c", "A", "a-b", "a b", "ä", "a:b", "d/e", "a-1", "{{a}}", "storage", "*", "-rf", "$HOME", "~"]
-KEYS = ["k:a", "k:b", "a", "b", "k/a", "d/", "d/x", "d/x/", "k:d/", "k:d/x", "k:d/x/y", "a:b:c", "out:a", "out:b", "A", "./a", "a//b"]
+KEYS = [
+    "k:a",
+    "k:b",
+    "a",
+    "b",
+    "k/a",
+    "d/",
+    "d/x",
+    "d/x/",
+    "k:d/",
+    "k:d/x",
+    "k:d/x/y",
+    "a:b:c",
+    "out:a",
+    "out:b",
+    "A",
+    "./a",
+    "a//b",
+]
 """Some name the same file as others, or lie in others."""
 TEXTS = [
-    *("", ".", "..", "/", "//", "/etc/passwd", "../x", "a/../b", "a/..", "./.", "a\0b", "a\nb", "\x7f", "\u2028", "\u202e", "\ud800"),
+    *(
+        "",
+        ".",
+        "..",
+        "/",
+        "//",
+        "/etc/passwd",
+        "../x",
+        "a/../b",
+        "a/..",
+        "./.",
+        "a\0b",
+        "a\nb",
+        "\x7f",
+        "\u2028",
+        "\u202e",
+        "\ud800",
+    ),
     *("x" * 256, "é" * 200, "x/" * 3000, "/x" * 3000, "x" * 100_000, ".gaia-local", ".gaia-local-x/y", "b:.gaia-local/t"),
     *("a:..", "a:../b", "a:/etc/passwd", ":a", "a:", "..:a", "a/../..:b", "~root", "{{", "}}", "{{a}}", "{{b}}", "{{nothing}}"),
-    *("{{a}}" * 50, "{{ {{a}} }}", "/out/{{a}}", "/dev/null", "/proc/self/mem", "/sys/x", "/in/one", "/out/../x", "/out//x", "/"),
+    *(
+        "{{a}}" * 50,
+        "{{ {{a}} }}",
+        "/out/{{a}}",
+        "/dev/null",
+        "/proc/self/mem",
+        "/sys/x",
+        "/in/one",
+        "/out/../x",
+        "/out//x",
+        "/",
+    ),
     *(">", ">>", "STDOUT", "a\\..\\b", "CON", "k:a", "d/", "a-b", "main", "join", "outer", "loop"),
 ]
 
@@ -74,13 +135,36 @@ def _laughs(levels: int) -> Any:
 
 JUNK: list[Any] = [
     *(None, True, False, 0, -1, 1.5, math.nan, math.inf, -math.inf, 2**63, 2**64, -(2**200), 10**5000, b"bytes", object(), int),
-    *([], {}, (), [[]], [None], {"a": None}, {1: 2}, {None: 1}, {"": 1}, {"\ud800": 1}, {("a", "b"): 1}, {"name": "a"}, set(), {"a"}),
-    *(_deep(30, list), _deep(300, dict), _deep(700, list), _deep(930, list), _deep(950, dict), _deep(5000, list), _deep(5000, dict)),
+    *(
+        [],
+        {},
+        (),
+        [[]],
+        [None],
+        {"a": None},
+        {1: 2},
+        {None: 1},
+        {"": 1},
+        {"\ud800": 1},
+        {("a", "b"): 1},
+        {"name": "a"},
+        set(),
+        {"a"},
+    ),
+    *(
+        _deep(30, list),
+        _deep(300, dict),
+        _deep(700, list),
+        _deep(930, list),
+        _deep(950, dict),
+        _deep(5000, list),
+        _deep(5000, dict),
+    ),
     *(_laughs(3), _laughs(12), list(range(3000)), ["a"] * 3000, {str(n): n for n in range(3000)}, "y" * 200_000),
 ]
 
 
-def _command(rng: random.Random) -> dict[str, Any]:
+def _command(rng: random.Random) -> dict[str, Any]:  # noqa: PLR0911 one for each kind
     """A good Command of a few fixed names, so that they replace each other."""
     version = rng.choice(["", "1", "2"])
     kind = rng.randrange(8)
@@ -95,21 +179,36 @@ def _command(rng: random.Random) -> dict[str, Any]:
     if kind == 0:
         return {**one, "inputs": {}}
     if kind == 1:
-        return {**one, "name": "join", "inputs": {"one": "/in/one", "two": "/in/two/"}, "outputs": {"out": "/out/", "log": ">>"}}
+        return {
+            **one,
+            "name": "join",
+            "inputs": {"one": "/in/one", "two": "/in/two/"},
+            "outputs": {"out": "/out/", "log": ">>"},
+        }
     if kind == 2:
         first = {"name": "x", "command": "main", "inputs": {"one": "one"}, "outputs": {"out": "between"}}
         last = {"name": "y", "command": rng.choice(["main", "a"]), "inputs": {"one": "between"}, "outputs": {"out": "out"}}
         return {"name": "outer", "inputs": ["one"], "outputs": ["out"], "vars": {"a": 1}, "steps": [first, last]}
     if kind == 3:  # composite Commands that invoke themselves, or each other
-        inner = {"name": "x", "command": rng.choice(["loop", "outer", "loop"]), "inputs": {"one": "one"}, "outputs": {"out": "out"}}
+        inner = {
+            "name": "x",
+            "command": rng.choice(["loop", "outer", "loop"]),
+            "inputs": {"one": "one"},
+            "outputs": {"out": "out"},
+        }
         return {"name": rng.choice(["loop", "outer"]), "inputs": ["one"], "outputs": ["out"], "steps": [inner]}
     if kind == 4:  # each level is ten of the one below
         level = rng.randrange(1, 9)
-        inner = [
-            {"name": f"s{n}", "command": f"level{level - 1}" if level > 1 else "main", "inputs": {"one": "one"}, "outputs": {"out": f"o{n}"}}
+        tenfold = [
+            {
+                "name": f"s{n}",
+                "command": f"level{level - 1}" if level > 1 else "main",
+                "inputs": {"one": "one"},
+                "outputs": {"out": f"o{n}"},
+            }
             for n in range(10)
         ]
-        return {"name": f"level{level}", "inputs": ["one"], "outputs": ["o0"], "steps": inner}
+        return {"name": f"level{level}", "inputs": ["one"], "outputs": ["o0"], "steps": tenfold}
     if kind == 5:  # text that grows tenfold at each level
         grown = {f"v{n}": f"{{{{v{n - 1}}}}}" * 10 for n in range(1, 12)}
         return {**one, "name": "laugh", "vars": {"a": "{{v11}}", "v0": "ha", **grown}}
@@ -119,7 +218,9 @@ def _command(rng: random.Random) -> dict[str, Any]:
 
 
 def _step(rng: random.Random) -> dict[str, Any]:
-    command = rng.choice(["main"] * 6 + ["join", "outer", "loop", "a", "b", "laugh", "ring", "nobody", f"level{rng.randrange(1, 9)}"])
+    command = rng.choice(
+        ["main"] * 6 + ["join", "outer", "loop", "a", "b", "laugh", "ring", "nobody", f"level{rng.randrange(1, 9)}"]
+    )
     step: dict[str, Any] = {"name": rng.choice(NAMES), "command": command}
     step["inputs"] = {"one": rng.choice(["k:source", rng.choice(KEYS), f"in/{rng.randrange(4)}"])}
     step["outputs"] = {"out": rng.choice([rng.choice(KEYS), f"made/{rng.randrange(9)}"])}
@@ -278,8 +379,9 @@ class Fuzzed:
         self.gaia.upload("w", {}, [{"name": "main", "image": "i", "command": ["true"]}], [])
         own = self.gaia._open
         self.storage = own.storage
-        self.executor = own.scheduler._executor
-        assert isinstance(self.executor, HandExecutor)
+        executor: object = own.scheduler._executor
+        assert isinstance(executor, HandExecutor)
+        self.executor = executor
         self.snapshot = Snapshot(self.root / "gaia.db", self.storage)
         self._reader = sqlite3.connect(f"file:{self.root}/gaia.db?mode=ro", uri=True)
         self._version = -1
@@ -349,13 +451,16 @@ class Fuzzed:
             error.add_note(repr(call)) if hasattr(error, "add_note") else None
             raise
         self.taken += 1
-        self.check_reopened()
+        self.check_reopened([call.arguments["workflow"]])
 
-    def check_reopened(self) -> None:
+    def check_reopened(self, names: Iterable[str]) -> None:
         """Whoever reads the database sees what the engine has in memory."""
-        for name in self.gaia.workflows()["workflows"]:
+        known = self.gaia.workflows()["workflows"].keys()
+        for name in names:
             theirs = self.snapshot.view(name, lambda found: answers.status(found, debug=True))
-            assert theirs is not None
+            if theirs is None:  # a call without content makes no workflow
+                assert name not in known
+                continue
             ours = self.gaia.status(name, debug=True)["status"]
             assert json.dumps(theirs, sort_keys=True) == json.dumps(ours, sort_keys=True)
 
@@ -408,7 +513,7 @@ def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                 if number % 10 == 9:
                     fuzzed.around.check()
                     fuzzed.end_some(call.rng)
-                    fuzzed.check_reopened()
+                    fuzzed.check_reopened(fuzzed.gaia.workflows()["workflows"])
                     fuzzed.prune()
             for name in fuzzed.gaia.workflows()["workflows"]:
                 fuzzed.gaia.halt(name)
@@ -439,7 +544,7 @@ def test_limits_are_named() -> None:
     ):
         with pytest.raises(InvalidInput, match=f"Step 's'.*{words}"):
             model.Step.parse("w", {**base, "extra": extra})
-        with pytest.raises(InvalidInput, match=f"property 'p'.*{words}"):
+        with pytest.raises(InvalidInput, match=f"'p'.*{words}"):
             model.check_properties("w", {"p": extra})
     with pytest.raises(InvalidInput, match=f"'o'.*over {model.MAX_PATH_BYTES:,} bytes"):
         model.Step.parse("w", {**base, "outputs": {"o": "x/" * 2000}})
@@ -451,9 +556,11 @@ def test_limits_are_named() -> None:
 def test_names_that_are_no_names_are_refused(make_gaia: MakeGaia, junk: Any) -> None:
     gaia = make_gaia()
     gaia.upload("w", {}, [{"name": "main", "image": "i", "command": ["true"]}], [])
-    for call in (gaia.logs, gaia.explain, gaia.pull_inputs, gaia.path):
-        with pytest.raises(GaiaError):
+    calls: list[Callable[[str, Any], object]] = [gaia.logs, gaia.explain, gaia.pull_inputs, gaia.path]
+    for call in calls:
+        with pytest.raises(GaiaError) as refused:
             call("w", junk)
+        assert shown(junk).rstrip("…") in str(refused.value)
     with pytest.raises(GaiaError):
         gaia.status(junk)
 
@@ -504,7 +611,9 @@ def reader(name: str) -> dict[str, Any]:
     return {"name": name, "command": "read", "inputs": {"it": f"tree/{name}"}, "outputs": {"it": f"read/{name}"}}
 
 
-def test_planted_links_are_kept_and_not_followed(make_gaia: MakeGaia, outside: Path, gaia_root: Path) -> None:
+def test_planted_links_are_kept_and_not_followed(
+    make_gaia: MakeGaia, outside: Path, gaia_root: Path, wait_until: WaitUntil
+) -> None:
     """Published as links; refused as inputs where they lead out, resolved where they don't."""
     gaia = make_gaia()
     out = ["file", "relative", "chain"]
@@ -519,7 +628,7 @@ def test_planted_links_are_kept_and_not_followed(make_gaia: MakeGaia, outside: P
     told = {each["step"]: each["message"] for each in gaia.failures("w")}
     assert all(f"'tree/{name}' leads out of the store" in told[name] for name in out)
     assert gaia.path("w", "read/own2").read_text() == "inner\n"
-    assert not list(gaia_root.glob("staging/*"))
+    wait_until(lambda: not list(gaia_root.glob("staging/*")))
 
 
 def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path: Path) -> None:
@@ -533,7 +642,7 @@ def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path
     assert [relative for relative, _ in files.walk(str(tmp_path / "tree"))] == ["dir", "file", "loop"]
 
 
-@pytest.mark.parametrize("target", ["{outside}/file", "{outside}", "..", "../../../../../../../../etc", "tree"])
+@pytest.mark.parametrize("target", ["{outside}/file", "{outside}", "../../../../../../../../etc"])
 def test_an_output_that_is_a_link_to_elsewhere_was_not_made(make_gaia: MakeGaia, outside: Path, target: str) -> None:
     gaia = make_gaia()
     plant(gaia, f"rmdir /out/tree; ln -s {target.format(outside=outside)} /out/tree")
@@ -565,7 +674,7 @@ def test_stdout_may_not_become_an_input(make_gaia: MakeGaia) -> None:
     """Not by way of a var, either."""
     command = {**READ, "stdout": "/in/{{name}}", "vars": {"name": "it"}}
     step = {"name": "s", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "b"}}
-    with pytest.raises(InvalidInput, match="'s'.*'/in/it'"):
+    with pytest.raises(InvalidInput, match=r"'s'.*'/in/it'"):
         make_gaia().upload("w", {}, [command], [step])
 
 
@@ -643,3 +752,179 @@ def _watched() -> set[int]:
                 if line.startswith("inotify"):
                     found.add(int(line.split("ino:")[1].split()[0], 16))
     return found
+
+
+# ---------------------------------------------------------------------------------------------------------- containers
+
+
+@pytest.mark.parametrize("inputs", ["copy", "mount"])
+def test_what_a_container_may(docker_image: str, gaia_root: Path, inputs: str, wait_until: WaitUntil) -> None:
+    """No new privileges, no capabilities beyond the engine's own, and nothing of the host but its own Task's files."""
+    import docker
+
+    secret = "s3cret-" + uuid.uuid4().hex
+    image = {"image": docker_image}
+    commands = [
+        {
+            **READ,
+            **image,
+            "name": "wait",
+            "command": ["sh", "-c", 'test -n "$TOKEN"; cat /in/it > /out/it; until test -e /in/go; do sleep 0.05; done; false'],
+        },
+    ]
+    steps = [{"name": f"s{n}", "command": "wait", "inputs": {"it": "b:in"}, "outputs": {"it": f"out{n}"}} for n in range(2)]
+    config = {"root": gaia_root, "runtime": "docker", "workers": 2, "docker": {"inputs": inputs, "env": {"TOKEN": secret}}}
+    client = docker.APIClient(version="auto")
+    with contextlib.closing(client), Gaia(config) as gaia:
+        assert secret not in repr(gaia) + repr(gaia._config)
+        gaia.path("w", "b:in").parent.mkdir(parents=True)
+        gaia.path("w", "b:in").write_text("in")
+        gaia.upload("w", {}, commands, steps)
+        label = f"gaia-local.root={root_id(gaia_root)}"
+
+        def running() -> list[dict[str, Any]]:
+            return list(client.containers(filters={"label": label, "status": "running"}))
+
+        try:
+            wait_until(lambda: len(running()) == 2, 60)
+            for each in running():
+                task = each["Labels"]["gaia-local.task"]
+                about = client.inspect_container(each["Id"])
+                host = about["HostConfig"]
+                assert host["SecurityOpt"] == ["no-new-privileges"]
+                assert not host["CapAdd"] and not host["Privileged"] and not host["Devices"] and not host["Binds"]
+                assert not any(host[mode] == "host" for mode in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode"))
+                assert about["Config"]["User"] == f"{os.getuid()}:{os.getgid()}"
+                own = str(gaia_root / "staging" / task / "tree") + "/"
+                mounts = {mount["Destination"]: mount for mount in about["Mounts"]}
+                assert mounts
+                for mount in mounts.values():
+                    if mount["Source"] == str(gaia.path("w", "b:in")):
+                        assert inputs == "mount" and not mount["RW"] and mount["Destination"] == "/in/it"
+                    else:
+                        assert mount["Source"].startswith(own)
+                assert not any("docker.sock" in mount["Source"] for mount in mounts.values())
+                assert secret not in json.dumps(each["Labels"])
+        finally:
+            gaia.halt("w")
+        told = [
+            gaia.status("w", debug=True),
+            gaia.events("w"),
+            gaia.failures("w"),
+            gaia.logs("w", "s0"),
+            gaia.explain("w", "s0"),
+        ]
+        assert secret not in json.dumps(told)
+        assert gaia.wait("w", 30)["state"] == "halted"
+    for directory, _, names in os.walk(gaia_root):
+        for name in names:
+            assert secret.encode() not in Path(directory, name).read_bytes(), f"{directory}/{name}"
+
+
+@pytest.mark.parametrize("name", ["file", "there/new", "dangling"])
+def test_no_place_for_a_mount_is_made_through_a_planted_link(tmp_path: Path, outside: Path, name: str) -> None:
+    """An input that is mounted into the copy of another one, in which a Step planted links."""
+    tree = tmp_path / "root" / "tree"
+    (tree / "in").mkdir(parents=True)
+    (tree / "in" / "file").symlink_to(outside / "file")
+    (tree / "in" / "there").symlink_to(outside)
+    (tree / "in" / "dangling").symlink_to(outside / "new")
+    with pytest.raises(GaiaError, match=f"/in/{name}"):
+        docker_files._make_mount_point(f"/in/{name}", outside / "file", {"/in"}, {}, tree)
+    docker_files._make_mount_point("/in/own/new", outside / "file", {"/in"}, {}, tree)
+    assert (tree / "in" / "own" / "new").is_file()
+
+
+# ----------------------------------------------------------------------------------------------- YAML, JSON, and modes
+
+ALIASES = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 13)
+)
+MERGES = "m0: &m0 {k: v}\n" + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("x.yaml", "!!python/object/apply:os.system ['touch {canary}']", "python/object"),
+        ("x.yaml", "- !!python/name:os.system", "python/name"),
+        ("x.yaml", "!!python/object:object {}", "python/object"),
+        ("x.yaml", ALIASES, "over 2,000,000 values"),
+        ("x.yaml", MERGES, "over 2,000,000 values"),
+        ("x.yml", "a: &a [*a]", "an alias stands for what it is in"),
+        ("x.yaml", "[" * 20_000, "nested too deeply"),
+        ("x.yaml", "2001-99-99", "no YAML"),
+        ("x.yaml", "9" * 5000, "no YAML"),
+        ("x.json", "9" * 5000, "x.json"),
+        ("x.json", "[" * 200_000, "nested too deeply"),
+    ],
+    ids=lambda value: None if len(str(value)) > 30 else str(value),
+)
+def test_hostile_files_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+    path = tmp_path / name
+    path.write_text(text.replace("{canary}", str(tmp_path / "canary")))
+    began = time.monotonic()
+    with pytest.raises(InvalidInput) as refused:
+        definitions.read(path)
+    assert words in str(refused.value) and name in str(refused.value)
+    assert time.monotonic() - began < 20
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_aliases_are_allowed(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("- &a {k: [1, 2]}\n- *a\n- {<<: *a, l: 3}")
+    assert definitions.read(tmp_path / "x.yaml") == [{"k": [1, 2]}, {"k": [1, 2]}, {"k": [1, 2], "l": 3}]
+    (tmp_path / "empty.yaml").write_text("")
+    assert definitions.read(tmp_path / "empty.yaml") is None
+
+
+@pytest.fixture
+def no_mask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_files_are_for_the_owner_only(make_gaia: MakeGaia, gaia_root: Path, no_mask: None) -> None:
+    """Whatever the umask, and in a root that was open to all before."""
+    gaia_root.mkdir(mode=0o755)
+    gaia = make_gaia()
+    plant(gaia, "echo out; echo made > /out/tree/file", steps=[reader("file")])
+    names = {path.name: path for path in gaia_root.iterdir()}
+    assert names.keys() >= {"storage", "staging", "logs", "gaia.db", "gaia.db-wal", "owner"}
+    for path in names.values():
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+    assert stat.S_IMODE((gaia_root / "logs" / "w").stat().st_mode) == 0o700
+    assert gaia.path("w", "read/file").read_text() == "made\n"
+
+
+def test_a_new_root_is_for_the_owner_only(make_gaia: MakeGaia, gaia_root: Path, no_mask: None) -> None:
+    make_gaia().upload("w", {}, [PLANT], [])
+    assert stat.S_IMODE(gaia_root.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "docker",
+    [
+        {"env": {"TOKEN": "s3cret\0"}},
+        {"env": {"A=B": "s3cret"}},
+        {"env": {"": "s3cret"}},
+        {"env": {"TOKEN": ["s3cret"]}},
+        {"env": ["TOKEN=s3cret"]},
+        [{"env": {"TOKEN": "s3cret"}}],
+        {"env": {"TOKEN": "s3cret"}, "cpus": -1},
+        {"env": {"TOKEN": "s3cret"}, "enf": 1},
+    ],
+)
+def test_a_refused_configuration_tells_no_secrets(tmp_path: Path, docker: Any) -> None:
+    with pytest.raises(GaiaError, match="docker") as refused:
+        Gaia({"root": tmp_path / "root", "docker": docker})
+    assert "s3cret" not in str(refused.value) and "s3cret" not in repr(refused.value)
+
+
+def test_another_configuration_of_an_open_root_tells_no_secrets(tmp_path: Path) -> None:
+    given = {"root": tmp_path / "root", "docker": {"env": {"TOKEN": "s3cret"}}}
+    with Gaia(given) as gaia:
+        with pytest.raises(GaiaError, match="docker") as refused:
+            Gaia({**given, "docker": {"env": {"TOKEN": "other s3cret"}}})
+        assert "s3cret" not in f"{refused.value} {gaia!r} {Config.parse(given)!r}"

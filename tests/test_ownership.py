@@ -173,6 +173,5 @@ def test_a_refusal_leaves_no_descriptor_open(gaia_root: Path) -> None:
 
 
 def test_the_label_of_a_root(tmp_path: Path) -> None:
-    assert root_id(tmp_path) == root_id(Path(str(tmp_path)))
+    assert root_id(tmp_path) == str(tmp_path)
     assert root_id(tmp_path) != root_id(tmp_path / "other")
-    assert len(root_id(tmp_path)) == 16

@@ -289,6 +289,9 @@ def test_it_is_a_runtime() -> None:
     runtime: Runtime = ProcessRuntime()
     assert (runtime.name, runtime.mounts_inputs) == ("process", False)
     runtime.check(["image:1"])
+    assert runtime.image_id("image:1") is None
+    assert not runtime.left()
+    runtime.end("task")
     runtime.close()
     runtime.close()
 
@@ -757,7 +760,7 @@ def recorded(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def crashed(bench: Bench, fifo: Fifo, *command: str, recorded: bool = True) -> Iterator[Invocation]:
+def crashed(bench: Bench, fifo: Fifo, *command: str, with_record: bool = True) -> Iterator[Invocation]:
     """An invocation whose engine was killed while it ran; the program says "ready" through `fifo`."""
     invocation = bench.invocation(*command)
     program = """
@@ -776,7 +779,7 @@ def crashed(bench: Bench, fifo: Fifo, *command: str, recorded: bool = True) -> I
     engine = subprocess.Popen(python(program, str(top), invocation.task.id, *command), cwd=Path(__file__).parent.parent)
     try:
         assert fifo.read() == "ready\n"
-        if recorded:
+        if with_record:
             until(lambda: recorded(top / RECORD))
         engine.kill()
         engine.wait()
@@ -818,7 +821,7 @@ def test_a_leftover_whose_main_process_has_ended(bench: Bench, fifo: Fifo) -> No
 
 @linux
 def test_a_leftover_without_a_record(bench: Bench, fifo: Fifo) -> None:
-    with crashed(bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", recorded=False) as invocation:
+    with crashed(bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", with_record=False) as invocation:
         record = invocation.work.parent / RECORD
         record.unlink(missing_ok=True)
         assert leftover(record) in living(invocation)

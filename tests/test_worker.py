@@ -93,6 +93,7 @@ class Bench:
         """Perform a Task, publish what it made, and answer its outcome."""
         if program is not None:
             self.runtime.program = program
+        self.heard = []
         self.worker.perform(self.task(**facts), self.cancellation, self.report)
         *events, outcome = self.heard
         assert isinstance(outcome, Outcome)
