@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local import ownership
 from gaia_local.config import Config
@@ -24,9 +24,11 @@ from gaia_local.recovery import recover
 from gaia_local.runtime import Runtime
 from gaia_local.scheduler import Scheduler, planned
 from gaia_local.storage import Storage
-from gaia_local.watcher import Watcher
 from gaia_local.worker import Worker
 from gaia_local.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.watcher import Watcher
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -159,6 +161,8 @@ class Engine:
             executor = ThreadExecutor(self.config.workers, Worker(self.storage, runtime).perform, self.config.docker.stop_grace)
             scheduler = Scheduler(database, self.storage, runtime, executor)
             if self.config.watch:
+                from gaia_local.watcher import Watcher  # watchdog takes its time, and reading needs none
+
                 self._watcher = Watcher(self.storage.tops(), scheduler.files_changed)
             self._scheduler = scheduler
             undo.pop_all()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gaia_local import model
@@ -229,6 +230,38 @@ def settle(path: str) -> None:
     if stat.S_ISDIR(top.st_mode):
         for relative, status in walk(path):
             mend(f"{path}/{relative}", status)
+
+
+def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) -> None:
+    """Make sure that no link in the tree `top` leads out of it, now or later; raises `StorageError` that names `what`.
+
+    Kept is a link that goes up only at its start, and never above `top`, and then down: whatever is renamed over parts
+    of the tree, a chain of such links stays inside. Any other is read as its program saw it, which `follow` does
+    (directory, link's text → what it may lead to), and becomes such a one if that lies inside.
+    """
+    for relative, status in walk(top):
+        if not stat.S_ISLNK(status.st_mode):
+            continue
+        link = f"{top}/{relative}"
+        directory, text = os.path.dirname(link), os.readlink(link)
+        if _stays(text, relative.count("/")):
+            continue
+        inside = (at for at in follow(directory, text) if at == top or at.startswith(top + "/"))
+        better = next((short for at in inside if _stays(short := os.path.relpath(at, directory), relative.count("/"))), None)
+        if better is None:
+            problem = f"its link {relative!r} leads out of it, to {text!r}"
+            raise StorageError(f"{what} can't be stored: {problem}; copy the file instead, or leave the link out")
+        Path(link).unlink()
+        Path(link).symlink_to(better)
+
+
+def _stays(text: str, depth: int) -> bool:
+    """Whether a link `depth` directories below the top of a tree, itself, stays in what `walk` finds there."""
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    down = list(itertools.dropwhile(lambda part: part == "..", parts))
+    if text.startswith("/") or len(parts) - len(down) > depth:
+        return False
+    return not any(part == ".." or part.startswith(OWN) for part in down)
 
 
 def remove(path: str) -> None:

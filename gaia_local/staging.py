@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,16 @@ class Staging:
                     # The runtime `process` shows its programs the tree where it is.
                     parts.extendleft(reversed(link.removeprefix(tree + "/").split("/")))
         return Path(at), link
+
+    def follow(self, directory: str, text: str) -> Iterator[str]:
+        """Where a link in a directory of the tree leads, as the program saw it: to what may be a link again, and at last."""
+        tree = str(self.tree)
+        internal = text.removeprefix(tree + "/") if text.startswith("/") else f"{directory.removeprefix(tree)}/{text}"
+        parent, _, name = internal.rstrip("/").rpartition("/")
+        with contextlib.suppress(StorageError):  # a loop of links leads nowhere
+            if name not in ("", ".", ".."):
+                yield f"{self.find(parent)[0]}/{name}"
+            yield str(self.find(internal)[0])
 
     def make_parent(self, place: Path, what: str) -> None:
         """Make the directory that `place` in the tree is in; refuses to follow a link in a copied input out of the tree."""

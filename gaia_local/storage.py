@@ -171,6 +171,7 @@ class Storage:
             self._check_target(task.workflow, key, target)
             with _disk(f"output {key!r} can't be stored"):
                 files.settle(str(source))
+                files.enclose(str(source), f"output {key!r}", staging.follow)
             made.append(_Made(key, source, target, kept=internal in CAPTURES or link is not None))
         # The innermost first, and by copy where another output still needs the file.
         made.sort(key=lambda each: (len(each.source.parts), each.kept), reverse=True)

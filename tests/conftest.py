@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import pytest
 
 from gaia_local import Gaia
+from gaia_local.docker_engine import Engine
+from gaia_local.errors import EngineUnavailable
 from gaia_local.ownership import root_id
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
@@ -139,9 +141,11 @@ def docker_image() -> str:
     from docker.utils import kwargs_from_env
 
     try:
+        with contextlib.closing(Engine()) as engine:
+            engine.ping()  # docker-py leaks a socket where there is none to connect to
         with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as client:
             client.inspect_image(IMAGE)  # type: ignore[no-untyped-call]
-    except (docker.errors.DockerException, OSError) as error:
+    except (docker.errors.DockerException, EngineUnavailable, OSError) as error:
         pytest.skip(f"no Docker engine with the image {IMAGE!r} (GAIA_LOCAL_TEST_IMAGE): {error}")
     return IMAGE
 

@@ -98,7 +98,8 @@ def test_merely_reading_creates_nothing(tmp_path: Path) -> None:
 
 
 def test_a_script_that_ends_waits_for_its_steps(tmp_path: Path) -> None:
-    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)\nprint('end')")
+    body = "Gaia(config).upload('w', {}, commands, steps)\nprint('end', flush=True)"
+    process = start(tmp_path / "root", tmp_path / "fifo", body)
     assert process.stdout is not None
     assert process.stdout.readline() == "end\n"
     os.close(open_when_read(tmp_path / "fifo"))

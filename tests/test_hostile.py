@@ -592,6 +592,12 @@ def outside(tmp_path: Path) -> Iterator[Path]:
     around.check()
 
 
+@pytest.fixture
+def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links that lead out get into the store, as if they had come past the check: what follows must hold without it."""
+    monkeypatch.setattr(files, "enclose", lambda *_: None)
+
+
 def planted(outside: Path) -> str:
     """Shell code that makes links of all kinds in the output directory."""
     up = "/".join([".."] * 40)
@@ -611,10 +617,11 @@ def reader(name: str) -> dict[str, Any]:
     return {"name": name, "command": "read", "inputs": {"it": f"tree/{name}"}, "outputs": {"it": f"read/{name}"}}
 
 
+@pytest.mark.usefixtures("let_in")
 def test_planted_links_are_kept_and_not_followed(
     make_gaia: MakeGaia, outside: Path, gaia_root: Path, wait_until: WaitUntil
 ) -> None:
-    """Published as links; refused as inputs where they lead out, resolved where they don't."""
+    """Were they published: refused as inputs where they lead out, resolved where they don't."""
     gaia = make_gaia()
     out = ["file", "relative", "chain"]
     plant(gaia, planted(outside), steps=[reader(name) for name in (*out, "own2")])
@@ -629,6 +636,48 @@ def test_planted_links_are_kept_and_not_followed(
     assert all(f"'tree/{name}' leads out of the store" in told[name] for name in out)
     assert gaia.path("w", "read/own2").read_text() == "inner\n"
     wait_until(lambda: not list(gaia_root.glob("staging/*")))
+
+
+TRAP = {
+    "directory": "ln -s {outside} /out/tree/trap",
+    "in a directory": "mkdir /out/tree/trap; ln -s {outside}/file /out/tree/trap/file",
+    "up": "ln -s {up}{outside} /out/tree/trap",
+    "chain": "cd /out/tree; mkdir -p a/b/c; ln -s ../../../t a/b/c/s; mkdir t; ln -s a/b/c/s/{up}{outside} trap",
+}
+
+
+@pytest.mark.parametrize("trap", TRAP)
+@pytest.mark.parametrize("way", ["shared bucket", "delete", "merge"])
+def test_no_planted_link_is_ever_taken_for_the_users(make_gaia: MakeGaia, outside: Path, trap: str, way: str) -> None:
+    """The key below the link becomes one that no Step makes, but the link was refused."""
+    gaia = make_gaia(buckets={"shared": outside.parent / "shared"})
+    key = "shared:tree/" if way == "shared bucket" else "tree/"
+    code = TRAP[trap].format(outside=outside, up="/".join([".."] * 40))
+    sow = {"name": "sow", "command": "plant", "outputs": {"tree": key}, "vars": {"code": code}}
+    reap = {"name": "reap", "command": "read", "inputs": {"it": f"{key}trap/file"}, "outputs": {"it": "stolen"}}
+    gaia.upload("w", {}, [PLANT, READ], [sow])
+    gaia.wait("w", 30)
+    (failure,) = gaia.failures("w")
+    assert failure["state"] == "error"
+    assert f"output {key!r} can't be stored: its link 'trap" in failure["message"]
+    assert "copy the file instead, or leave the link out" in failure["message"]
+    assert not gaia.path("w", key).exists()
+    last = "w"
+    if way == "merge":
+        moved = {**sow, "outputs": {"tree": "elsewhere/"}, "vars": {"code": "true"}}
+        gaia.merge("w", [moved, reap])
+        gaia.run("w")
+    else:
+        if way == "delete":
+            gaia.delete("w")
+        else:
+            last = "v"
+        gaia.upload(last, {}, [READ], [reap])
+    status = gaia.wait(last, 30)
+    assert status["state"] == "incomplete" and f"{key}trap/file" in json.dumps(status), status
+    assert not gaia.path(last, "stolen").exists()
+    for path in (*outside.parent.joinpath("root").rglob("*"), *outside.parent.joinpath("shared").rglob("*")):
+        assert not path.is_symlink() and (not path.is_file() or b"alive" not in path.read_bytes()), path
 
 
 def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path: Path) -> None:
@@ -652,6 +701,7 @@ def test_an_output_that_is_a_link_to_elsewhere_was_not_made(make_gaia: MakeGaia,
     assert not gaia.path("w", "tree/").exists()
 
 
+@pytest.mark.usefixtures("let_in")
 def test_stdout_is_not_written_through_a_planted_link(make_gaia: MakeGaia, outside: Path) -> None:
     """The engine opens that file itself, in a copy of what another Step made."""
     say = {
@@ -678,6 +728,7 @@ def test_stdout_may_not_become_an_input(make_gaia: MakeGaia) -> None:
         make_gaia().upload("w", {}, [command], [step])
 
 
+@pytest.mark.usefixtures("let_in")
 def test_outputs_are_not_stored_through_a_planted_link(make_gaia: MakeGaia, outside: Path) -> None:
     """A link that an earlier definition left in the store leads no later output out."""
     gaia = make_gaia()
@@ -694,6 +745,7 @@ def test_outputs_are_not_stored_through_a_planted_link(make_gaia: MakeGaia, outs
     assert "leads out of the store" in failure["message"]
 
 
+@pytest.mark.usefixtures("let_in")
 def test_pull_inputs_follows_no_planted_link(
     make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -725,6 +777,7 @@ def test_pull_inputs_stays_below_its_root(make_gaia: MakeGaia, outside: Path, tm
     assert (here / str(outside).lstrip("/") / "new").read_text() == "pulled"
 
 
+@pytest.mark.usefixtures("let_in")
 def test_delete_removes_links_and_not_what_they_lead_to(make_gaia: MakeGaia, outside: Path, gaia_root: Path) -> None:
     gaia = make_gaia()
     plant(gaia, planted(outside))
@@ -733,6 +786,7 @@ def test_delete_removes_links_and_not_what_they_lead_to(make_gaia: MakeGaia, out
     assert not (gaia_root / "storage" / "w").exists() and not (gaia_root / "logs" / "w").exists()
 
 
+@pytest.mark.usefixtures("let_in")
 @pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="the system doesn't tell what is watched")
 def test_watching_follows_no_planted_link(make_gaia: MakeGaia, outside: Path, wait_until: WaitUntil) -> None:
     gaia = make_gaia()
@@ -761,6 +815,7 @@ def _watched() -> set[int]:
 def test_what_a_container_may(docker_image: str, gaia_root: Path, inputs: str, wait_until: WaitUntil) -> None:
     """No new privileges, no capabilities beyond the engine's own, and nothing of the host but its own Task's files."""
     import docker
+    from docker.utils import kwargs_from_env
 
     secret = "s3cret-" + uuid.uuid4().hex
     image = {"image": docker_image}
@@ -774,7 +829,7 @@ def test_what_a_container_may(docker_image: str, gaia_root: Path, inputs: str, w
     ]
     steps = [{"name": f"s{n}", "command": "wait", "inputs": {"it": "b:in"}, "outputs": {"it": f"out{n}"}} for n in range(2)]
     config = {"root": gaia_root, "runtime": "docker", "workers": 2, "docker": {"inputs": inputs, "env": {"TOKEN": secret}}}
-    client = docker.APIClient(version="auto")
+    client = docker.APIClient(version="auto", **kwargs_from_env())
     with contextlib.closing(client), Gaia(config) as gaia:
         assert secret not in repr(gaia) + repr(gaia._config)
         gaia.path("w", "b:in").parent.mkdir(parents=True)

@@ -341,6 +341,21 @@ def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(bench:
     assert (tmp_path / "secret").read_text() == "secret"
 
 
+def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        (invocation.tree / "out/dir/odd").symlink_to("/etc/passwd")
+        (invocation.tree / "out/y").write_text("y")
+        return 0
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", "/out/dir/": "b:dir/", ">>": "b:log"})
+    assert (outcome.state, outcome.exit_code) == (TaskState.ERROR, 0)
+    assert outcome.message == (
+        "output 'b:dir/' can't be stored: its link 'odd' leads out of it, to '/etc/passwd';"
+        " copy the file instead, or leave the link out"
+    )
+    assert list(bench.stored()) == ["b/log"]
+
+
 def test_the_timeout_is_the_reason(bench: Bench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         make(y="half")(invocation, cancellation)
