@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gaia_local.config import DockerConfig
-from gaia_local.docker_engine import STDERR, STDOUT, Engine, Interrupted, Listening, Refusal, Silence, writing
+from gaia_local.docker_engine import STDERR, STDOUT, Engine, Interrupted, Listening, Refusal, Silence, never, writing
 from gaia_local.docker_files import ContainerFiles, Plan, local
 from gaia_local.errors import Closed, EngineUnavailable, RuntimeFailure
 from gaia_local.model import Task
@@ -34,6 +34,7 @@ _KILLED = 128 + 9
 _SETTLE = 10
 """Seconds from the end of the output to the end of the container; when it takes longer, the stream had broken."""
 _REATTACHMENTS = 10
+_OOM_LOOKS, _OOM_PAUSE = 4, 0.1
 _HEAD = 4096
 # docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or 1.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
@@ -264,7 +265,11 @@ class DockerRuntime:
     def _cause(self, container: str) -> str | None:
         """A sentence, where the engine knows more of an exit than its code: mostly that memory ran out."""
         try:
-            state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
+            for _ in range(_OOM_LOOKS):  # the engine may learn of it a moment after the exit
+                state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
+                if state.get("OOMKilled") or not self._config.memory:
+                    break
+                self._engine.pause(_OOM_PAUSE, never)
         except Refusal as refusal:
             if refusal.status != 404:
                 raise

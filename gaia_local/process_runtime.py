@@ -88,22 +88,26 @@ class ProcessRuntime:
         self._warn_once(task)
         if cancellation.reason is not None:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
-        with _opened(invocation.log, os.O_APPEND) as log:
-            if invocation.stdout is None:
-                ended = self._run(invocation, cancellation, report, log, None)
-            else:
-                with _opened(invocation.stdout, os.O_TRUNC) as file, _Pipe((log, file)) as pipe:
-                    ended = self._run(invocation, cancellation, report, log, pipe)
+        # NOTE: pipes, since a program that was given the log itself would empty it with `> /dev/stderr`.
+        with contextlib.ExitStack() as opened:
+            log = opened.enter_context(_opened(invocation.log, os.O_APPEND))
+            errors = opened.enter_context(_Pipe((log,)))
+            output = errors
+            if invocation.stdout is not None:
+                file = opened.enter_context(_opened(invocation.stdout, os.O_TRUNC))
+                output = opened.enter_context(_Pipe((log, file)))
+            ended = self._run(invocation, cancellation, report, (output, errors))
         report("execution-complete")
         report("container-exit", code=ended.code)
         return ended
 
-    def _run(self, invocation: Invocation, cancellation: Cancellation, report: Report, log: int, pipe: _Pipe | None) -> Exit:
-        process = _start(invocation, log if pipe is None else pipe.write_end, log)
+    def _run(self, invocation: Invocation, cancellation: Cancellation, report: Report, streams: tuple[_Pipe, _Pipe]) -> Exit:
+        output, errors = streams
+        process = _start(invocation, output.write_end, errors.write_end)
         if isinstance(process, Exit):
             report("execution-start")
             return process
-        follow = process.wait if pipe is None else functools.partial(pipe.pump, process)
+        follow = functools.partial(_pump, process, set(streams))
         try:
             with cancellation.stopping(process.terminate, process.kill, invocation.task.timeout):
                 report("execution-start")
@@ -114,7 +118,7 @@ class ProcessRuntime:
                     follow(None)
         finally:
             code = process.end()
-        if pipe is not None:
+        for pipe in set(streams):
             pipe.drain()
         return _exit(code, cancelled=cancellation.reason is not None)
 
@@ -490,7 +494,7 @@ class _Pipe:
     def __init__(self, files: tuple[int, ...]) -> None:
         self._files = files
         try:
-            self._read_end, self.write_end = os.pipe()
+            self.read_end, self.write_end = os.pipe()
         except OSError as error:
             raise RuntimeFailure(f"there is no pipe for what the program writes: {error.strerror}") from error
 
@@ -498,45 +502,23 @@ class _Pipe:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.close(self._read_end)
-        self._close_write_end()
+        os.close(self.read_end)
+        self.close_write_end()
 
-    def _close_write_end(self) -> None:
+    def close_write_end(self) -> None:
         if self.write_end >= 0:
             os.close(self.write_end)
             self.write_end = -1
 
-    def pump(self, process: _Process, seconds: float | None) -> bool:
-        """Copy until the main process has ended; False if it hasn't in time.
-
-        Its end counts, not that of the pipe: a program left in the background may hold the pipe for ever.
-        """
-        self._close_write_end()
-        deadline = None if seconds is None else time.monotonic() + seconds
-        with _held(process.pid) as handle:
-            poll = select.poll()
-            poll.register(self._read_end, select.POLLIN)
-            if handle is not None:
-                poll.register(handle, select.POLLIN)
-            while True:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                patience = left if handle is not None else _LOOK_SECONDS
-                ready = [descriptor for descriptor, _ in poll.poll(None if patience is None else patience * 1000)]
-                if handle in ready or (handle is None and process.ended()):
-                    return True
-                if self._read_end in ready and not self._copy(1 << 16):
-                    return process.wait(left)
-
     def drain(self) -> None:
         """Copy what the pipe still holds: no more than that, so that nobody can keep it flowing."""
-        rest = struct.unpack("i", fcntl.ioctl(self._read_end, termios.FIONREAD, b"\0" * 4))[0]
-        while rest > 0 and (copied := self._copy(rest)):
+        rest = struct.unpack("i", fcntl.ioctl(self.read_end, termios.FIONREAD, b"\0" * 4))[0]
+        while rest > 0 and (copied := self.copy(rest)):
             rest -= copied
 
-    def _copy(self, size: int) -> int:
-        data = os.read(self._read_end, size)
+    def copy(self, size: int) -> int:
+        """Copy what comes next, at most `size` bytes; 0 at the end."""
+        data = os.read(self.read_end, size)
         try:
             for file in self._files:
                 view = memoryview(data)
@@ -545,6 +527,35 @@ class _Pipe:
         except OSError as error:
             raise RuntimeFailure(f"what the program wrote cannot be stored: {error.strerror}") from error
         return len(data)
+
+
+def _pump(process: _Process, pipes: set[_Pipe], seconds: float | None) -> bool:
+    """Copy what comes out of `pipes` until the main process has ended; False if it hasn't in time.
+
+    Its end counts, not that of the pipes: a program left in the background may hold them for ever.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    flowing = {pipe.read_end: pipe for pipe in pipes}
+    with _held(process.pid) as handle:
+        poll = select.poll()
+        for pipe in pipes:
+            pipe.close_write_end()
+            poll.register(pipe.read_end, select.POLLIN)
+        if handle is not None:
+            poll.register(handle, select.POLLIN)
+        while flowing:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            patience = left if handle is not None else _LOOK_SECONDS
+            ready = [descriptor for descriptor, _ in poll.poll(None if patience is None else patience * 1000)]
+            if handle in ready or (handle is None and process.ended()):
+                return True
+            for descriptor in ready:
+                if not flowing[descriptor].copy(1 << 16):
+                    poll.unregister(descriptor)
+                    del flowing[descriptor]
+    return process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
 
 # ---------------------------------------------------------------------------------------------------------- leftovers

@@ -676,6 +676,7 @@ def test_no_planted_link_is_ever_taken_for_the_users(make_gaia: MakeGaia, outsid
     status = gaia.wait(last, 30)
     assert status["state"] == "incomplete" and f"{key}trap/file" in json.dumps(status), status
     assert not gaia.path(last, "stolen").exists()
+    gaia.close()  # until then staging directories come and go
     for path in (*outside.parent.joinpath("root").rglob("*"), *outside.parent.joinpath("shared").rglob("*")):
         assert not path.is_symlink() and (not path.is_file() or b"alive" not in path.read_bytes()), path
 

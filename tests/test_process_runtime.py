@@ -896,3 +896,11 @@ def test_a_long_run_looks_at_all_processes(bench: Bench, monkeypatch: pytest.Mon
     assert not looks
     bench.run(bench.invocation("sleep", "1.05"))
     assert looks
+
+
+@pytest.mark.parametrize("stdout", [None, "/out/o"])
+def test_a_stream_that_is_opened_again_empties_nothing(bench: Bench, system: str, stdout: str | None) -> None:
+    script = "echo a; echo b > /dev/stderr; echo c > /dev/stdout; echo d"
+    invocation = bench.invocation("sh", "-c", script, stdout=stdout)
+    assert bench.run(invocation).code == 0
+    assert sorted(invocation.log.read_bytes().split()) == [b"a", b"b", b"c", b"d"]
