@@ -86,13 +86,14 @@ class Engine:
         self._runtime: Runtime | None = None
         self._scheduler: Scheduler | None = None
         self._watcher: Watcher | None = None
-        self._closing = False
+        self.closing = False
+        """`close` was called, whether it came to its end or not."""
 
     @property
     def scheduler(self) -> Scheduler:
         """The head; this process owns the root from here on. Raises `RootInUse` when another one does."""
         with self._lock:
-            if self._closing:
+            if self.closing:
                 raise Closed("this Gaia was closed")
             if self._scheduler is None:
                 self._own()
@@ -103,7 +104,7 @@ class Engine:
     def reader(self) -> Scheduler | Snapshot:
         """Whoever can answer questions: the scheduler, where this process owns the root or must clean up after a dead owner."""
         with self._lock:
-            if self._closing:
+            if self.closing:
                 raise Closed("this Gaia was closed")
             if self._scheduler is not None:
                 return self._scheduler
@@ -129,9 +130,12 @@ class Engine:
             scheduler.stop()
 
     def close(self) -> None:
-        """End the parts in order: Steps, threads, connections, the lock. Idempotent."""
+        """End the parts in order: Steps, threads, connections, the lock. Idempotent.
+
+        Called again, because the first call was interrupted, it kills what is left at once.
+        """
         with self._lock:
-            scheduler, self._scheduler, self._closing = self._scheduler, None, True
+            scheduler, self.closing = self._scheduler, True
         if self._watcher is not None:
             self._watcher.close()
         if scheduler is not None:
@@ -143,7 +147,7 @@ class Engine:
                 self._database.close()
             if self._ownership is not None:
                 self._ownership.release()
-            self._runtime = self._database = self._ownership = None
+            self._scheduler = self._runtime = self._database = self._ownership = None
 
     @property
     def _database_path(self) -> Path:
@@ -225,7 +229,7 @@ def _at_exit() -> None:
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for engine in list(_engines.values()):
         try:
-            if not interrupted:
+            if not (interrupted or engine.closing):
                 engine.wait()
         except KeyboardInterrupt:
             interrupted = True

@@ -147,13 +147,18 @@ class ThreadExecutor:
         cancellation.cancel(BY_REQUEST)
 
     def close(self) -> None:
-        """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
+        """Cancel what is left, and return when no Task runs and no thread of this executor lives.
+
+        Called again, because the first call was interrupted, it doesn't wait for the grace of what is left.
+        """
         with self._condition:
-            self._closed = True
+            again, self._closed = self._closed, True
             left = list(self._cancellations.values())
             self._condition.notify_all()
         for cancellation in left:
             cancellation.cancel(BY_REQUEST)
+            if again:
+                cancellation.hurry()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()

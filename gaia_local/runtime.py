@@ -36,6 +36,7 @@ class Cancellation:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._stop: Callable[[], None] | None = None
+        self._kill: Callable[[], None] | None = None
 
     @property
     def reason(self) -> str | None:
@@ -51,6 +52,13 @@ class Cancellation:
             stop = self._stop
         if stop is not None:
             stop()
+
+    def hurry(self) -> None:
+        """Kill what was told to terminate, without waiting for the grace."""
+        with self._lock:
+            kill = self._kill if self._reason is not None else None
+        if kill is not None:
+            kill()
 
     @contextlib.contextmanager
     def stopping(self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float) -> Iterator[None]:
@@ -80,7 +88,7 @@ class Cancellation:
                 logger.exception("a run could not be stopped")
 
         with self._lock:
-            self._stop = stop
+            self._stop, self._kill = stop, kill_if_inside
             cancelled = self._reason is not None
             orders.append(self._later(timeout, lambda: self.cancel(BY_TIMEOUT)))
         if cancelled:
@@ -90,7 +98,7 @@ class Cancellation:
         finally:
             with self._lock:
                 inside = False
-                self._stop = None
+                self._stop = self._kill = None
             for take_back in orders:
                 take_back()
 

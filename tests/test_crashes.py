@@ -199,6 +199,32 @@ def test_the_command_line_closes_in_order(tmp_path: Path, first: signal.Signals,
         assert gaia.status("w")["state"] == "halted"
 
 
+def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, wait_until: WaitUntil) -> None:
+    """The guard sees whether the program, which ignores SIGTERM, is gone."""
+    command = {
+        "name": "deaf",
+        "image": "busybox",
+        "command": ["sh", "-c", "trap '' TERM INT; echo up; while true; do sleep 0.05; done"],
+        "outputs": {"x": "/out/x"},
+    }
+    (tmp_path / "commands.json").write_text(json.dumps([command]))
+    (tmp_path / "steps.json").write_text(json.dumps([{"name": "s", "command": "deaf", "outputs": {"x": "k"}}]))
+    config = {"root": str(tmp_path / "root"), "runtime": "process"}
+    script = (
+        f"import sys; from gaia_local.cli import main; sys.argv[1:] = {['--root', config['root'], '--runtime', 'process']!r}"
+    )
+    script += f" + ['upload', 'w', '--path', {f'{tmp_path}/'!r}]; main()"
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
+        with Gaia(config) as gaia:
+            wait_until(lambda: begun(gaia) == 1 and gaia.logs("w", "s") == "up\n")
+            process.send_signal(signal.SIGINT)
+            wait_until(lambda: gaia.status("w")["state"] == "halted")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert list((tmp_path / "root/staging").iterdir()) == []
+
+
 # -- in containers ------------------------------------------------------------------------------------------------
 
 
