@@ -251,7 +251,8 @@ class Gaia:
     def close(self, wait: bool = True) -> None:
         """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs, leaving it resumable.
 
-        Other `Gaia` objects of this process on the same root keep theirs. Idempotent.
+        `wait=False` stops what runs under the root, whoever of this process started it; the root itself is kept as long
+        as another `Gaia` of this process uses it. Idempotent.
         """
         ours, self._engine = self._engine, None
         if ours is not None:

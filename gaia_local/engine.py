@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -149,6 +150,12 @@ class Engine:
                 self._ownership.release()
             self._scheduler = self._runtime = self._database = self._ownership = None
 
+    def disown(self) -> None:
+        """Forget the parts without ending them: another process's threads work with them."""
+        self._lock = threading.RLock()
+        self.closing = True
+        self._scheduler = self._watcher = self._runtime = self._database = self._ownership = None
+
     @property
     def _database_path(self) -> Path:
         return self.config.root / "gaia.db"
@@ -235,6 +242,17 @@ def _at_exit() -> None:
             interrupted = True
         engine.close()
 
+
+def _in_child() -> None:
+    """A forked child has none of the threads: what it inherited is its parent's, and not to be waited for or stopped."""
+    global _engines_lock  # noqa: PLW0603 whoever held it is not here
+    _engines_lock = threading.Lock()
+    for engine in _engines.values():
+        engine.disown()
+    _engines.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 # NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from there. This hook is
 # the one that `concurrent.futures` uses; it runs when the main thread ends.

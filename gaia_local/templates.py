@@ -17,6 +17,8 @@ from typing import TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model import (
+    CAPTURES,
+    LOG,
     AnyCommand,
     Command,
     CompositeCommand,
@@ -339,3 +341,8 @@ def _check_keys(where: str, step: Step, command: AnyCommand) -> None:
                     raise InvalidInput(place, f"it has no {kind} {key!r}", nearest(key, known, f"its {kind}s are"))
             missing = next(key for key in known if key not in given)
             raise InvalidInput(place, f"the Step does not give its {kind} {missing!r}", "give a storage key for it")
+    if isinstance(command, Command):
+        for key, internal in command.outputs.items():
+            if internal in (*CAPTURES, LOG) and step.outputs[key].endswith("/"):
+                problem = f"its output {key!r} is what the program prints, and {step.outputs[key]!r} is a directory"
+                raise InvalidInput(f"{where}, Command {command.name!r}", problem, "leave out the '/' at the end")

@@ -170,7 +170,7 @@ def test_an_interrupted_workflow_says_so_and_opening_starts_nothing(tmp_path: Pa
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         with Gaia(victim.config) as gaia:
-            wait_until(lambda: gaia.progress("w")["running"] == 4)
+            wait_until(lambda: begun(gaia) == 4)
         process.kill()
     with Gaia(victim.config) as gaia:
         wait_until(lambda: gaia.status("w")["state"] == "halted")  # a child that was being born may hold the lock yet

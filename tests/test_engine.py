@@ -189,3 +189,33 @@ def test_an_exception_that_leaves_the_block_stops_what_runs(tmp_path: Path) -> N
         raise ZeroDivisionError
     with Gaia(config) as gaia:
         assert gaia.status("w")["state"] == "halted"
+
+
+def test_a_forked_child_leaves_the_engine_alone(tmp_path: Path) -> None:
+    body = """
+        import os
+        gaia = Gaia(config)
+        gaia.upload('w', {}, commands, steps)
+        child = os.fork()
+        if child == 0:
+            gaia.close(wait=False)
+            sys.exit()  # through the interpreter's end, as multiprocessing's children go
+        print(os.waitpid(child, 0)[1], flush=True)
+    """
+    process = start(tmp_path / "root", tmp_path / "fifo", textwrap.dedent(body))
+    writer = open_when_read(tmp_path / "fifo")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0\n"
+    os.close(writer)
+    _, errors = end(process)
+    assert process.returncode == 0, errors
+    with Gaia({"root": tmp_path / "root"}) as gaia:
+        assert gaia.status("w")["state"] == "complete"
+
+
+def test_what_is_printed_is_no_directory(tmp_path: Path) -> None:
+    printed = {"name": "p", "image": "busybox", "command": ["echo"], "outputs": {"o": ">"}}
+    with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
+        with pytest.raises(GaiaError, match=r"'s'.*'p'.*'o'.*'d:x/' is a directory"):
+            gaia.upload("w", {}, [printed], [{"name": "s", "command": "p", "outputs": {"o": "d:x/"}}])
+        assert gaia.workflows() == {"workflows": {}}
