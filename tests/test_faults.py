@@ -582,6 +582,7 @@ def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
         import os
         from gaia_local import Gaia
         rounds, states = 0, set()
+        print("up", flush=True)
         while not os.path.exists({str(stop)!r}):
             with Gaia({{"root": {str(root)!r}, "runtime": "process"}}) as gaia:
                 if "w" in gaia.workflows()["workflows"]:
@@ -598,6 +599,9 @@ def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
         for _ in range(10)
     ]
     try:
+        for reader in readers:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "up\n"
         config = {"root": root, "runtime": "process", "workers": 2, "watch": False}
         chain = [step(f"s{n}", "copy", f"d:{n + 1}", a=f"d:{n}") for n in range(40)]
         for half in (chain[:20], chain[20:]):
