@@ -5,12 +5,14 @@ from __future__ import annotations
 import collections
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import WaitUntil
 from gaia_local import Gaia
 from gaia_local.model import TaskState
 from gaia_local.worker import Outcome
@@ -284,3 +286,25 @@ def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
         tasks = gaia.status("w", debug=True)["status"]["tasks"]
         assert {task["state"] for task in tasks.values()} == {"complete"}
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+    """Must show 3: all gone within 5 s, `halted`; `run` finishes the workflow, and what was complete doesn't run again."""
+    nap = {**shell("nap", "sleep {{seconds}}; echo done > /out/x"), "image": docker_image, "vars": {"seconds": 3}}
+    steps: list[dict[str, Any]] = [
+        {"name": f"s{n}", "command": "nap", "outputs": {"x": f"d:{n}"}, "vars": {"seconds": 3 if n else 0}} for n in range(5)
+    ]
+    with Gaia({"root": tmp_path, "runtime": "docker", "workers": 4}) as gaia:
+        gaia.upload("w", {}, [nap], steps)
+
+        def begun() -> list[str]:
+            return sorted(event["task"] for event in gaia.events("w") if event["event"] == "execution-start")
+
+        wait_until(lambda: len(begun()) == 5 and gaia.progress("w")["done"] == 1, 30)
+        began = time.monotonic()
+        gaia.halt("w")
+        assert gaia.wait("w")["state"] == "halted"  # quiet: no container is left
+        assert time.monotonic() - began < 5
+        gaia.run("w")
+        assert gaia.wait("w", 60)["state"] == "complete"
+        assert begun() == sorted(["s0", *(f"s{n}" for n in range(1, 5) for _ in range(2))])
