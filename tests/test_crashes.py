@@ -285,7 +285,7 @@ def test_a_container_that_ended_meanwhile_is_harvested(tmp_path: Path, docker_im
     command = {
         "name": "short",
         "image": docker_image,
-        "command": ["sh", "-c", "sleep 1; echo out; echo err >&2; echo made > /out/x; exit {{code}}"],
+        "command": ["sh", "-c", "sleep 2; echo out; echo err >&2; echo made > /out/x; exit {{code}}"],
         "outputs": {"x": "/out/x", "log": ">>"},
     }
     steps = [
@@ -294,14 +294,18 @@ def test_a_container_that_ended_meanwhile_is_harvested(tmp_path: Path, docker_im
     ]
     definitions = tmp_path / "definitions.json"
     definitions.write_text(json.dumps([[command], steps]))
-    with subprocess.Popen([sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]) as process:
-        with Gaia(config) as gaia:
-            wait_until(lambda: begun(gaia) == 2)
-        process.kill()
     client = docker.from_env()
+    of_root = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}"}
+
+    def are(*states: str) -> bool:
+        found = [container.status for container in client.containers.list(all=True, filters=of_root, ignore_removed=True)]
+        return len(found) == 2 and set(found) <= set(states)
+
     try:
-        of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}", "status": "exited"}
-        wait_until(lambda: len(client.containers.list(all=True, filters=of_root)) == 2, 20)
+        with subprocess.Popen([sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]) as process:
+            wait_until(lambda: are("running"), 30)
+            process.kill()
+        wait_until(lambda: are("exited"), 30)
     finally:
         client.close()
     with Gaia(config) as gaia:
