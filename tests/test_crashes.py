@@ -295,7 +295,7 @@ def test_a_container_that_ended_meanwhile_is_harvested(tmp_path: Path, docker_im
     definitions = tmp_path / "definitions.json"
     definitions.write_text(json.dumps([[command], steps]))
     client = docker.from_env()
-    of_root = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}"}
+    of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}"}
 
     def are(*states: str) -> bool:
         found = [container.status for container in client.containers.list(all=True, filters=of_root, ignore_removed=True)]
