@@ -77,16 +77,25 @@ class Freshness:
         doubted = []
         for key in node.outputs:
             datum = self._ledger.data.get(key.key)
-            if datum is None or datum.state is DataState.EXPIRED or datum.quick != self._storage.look(key.key, key.path):
+            if datum is None or datum.state is DataState.EXPIRED or not self._storage.exists(key.key, key.path):
                 return False
             if datum.state is DataState.UNSURE:
-                doubted.append((key, datum))
+                doubted.append(key)
         if any(attempt.inputs.get(key.key) != self.digest(key) for key in node.inputs):
             return False
-        for key, datum in doubted:
-            self._ledger.set(key.key, datum, DataState.COMPLETE)
+        for key in doubted:
+            self._notice_own_version(key)
+            self._ledger.set(key.key, self._ledger.data[key.key], DataState.COMPLETE)
             self._flow.set_complete(key, True)
         return True
+
+    def _notice_own_version(self, key: KeyNode) -> None:
+        """An output that the user replaced while it was unsure, and nobody looked, is the user's: it is kept."""
+        datum = self._ledger.data[key.key]
+        if datum.quick != self._storage.look(key.key, key.path):
+            seen = self._storage.fingerprint(key.key, key.path)
+            if seen is not None:
+                self._differs(key, datum, seen.quick, seen.digest)
 
     def digest(self, key: KeyNode) -> str | None:
         """The content digest of a key as it is recorded; where it isn't, it is made and recorded."""

@@ -514,6 +514,33 @@ def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) ->
     hands.close()
 
 
+def test_an_edited_output_survives_doubt_that_comes_to_nothing(tmp_path: Path) -> None:
+    """The user replaces an output unnoticed; what it was made from is deleted and made again, the same: the edit stays."""
+    hands = Hands(tmp_path)
+    hands.command(
+        {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}},
+        {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}},
+    )
+    hands.merge(
+        {"name": "s0", "command": "src", "outputs": {"x": "k0"}},
+        {"name": "s1", "command": "one", "inputs": {"a": "k0"}, "outputs": {"x": "k1"}},
+        {"name": "s2", "command": "one", "inputs": {"a": "k1"}, "outputs": {"x": "k2"}},
+    )
+    for name in ("s0", "s1", "s2"):
+        hands.complete(name, f"made by {name}")
+    hands.put("k1", "the user's own version")
+    made = Path(hands.storage.path("w", "k0"))
+    made.unlink()
+    hands.scheduler.files_changed({str(made)})
+    assert hands.reasons() == {"s0": "output missing: k0"}
+    hands.complete("s0", "made by s0")
+    assert hands.reasons() == {"s2": "input changed: k1"}
+    hands.complete("s2")
+    assert hands.state == "complete"
+    assert Path(hands.storage.path("w", "k1")).read_text() == "the user's own version"
+    hands.close()
+
+
 def test_explain_and_plans(tmp_path: Path) -> None:
     with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
         shell = {"image": IMAGE, "outputs": {"x": "/out/x"}}
