@@ -59,8 +59,12 @@ class Freshness:
         """The file of a key changed: whatever was made from it, directly or not, is unsure."""
         readers = (*key.readers, *(reader for other in key.below for reader in other.readers))
         queue = [(node, f"input changed: {key.key}") for node in readers]
-        for node in readers:
-            self._let_go(node, f"input changed: {key.key}")
+        for node, why in queue:
+            self._let_go(node, why)
+            for each in node.outputs:  # in doubt already, for a reason further up: this one is nearer
+                datum = self._ledger.data.get(each.key)
+                if datum is not None and datum.state is DataState.UNSURE:
+                    self._ledger.set(each.key, datum, DataState.UNSURE, why)
         for node, why in queue:  # a Task further below goes on: perhaps its inputs come out the same
             sure = [each for each in node.outputs if each.present and each.key in self._ledger.data]
             for each in sure:
