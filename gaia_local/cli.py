@@ -414,9 +414,13 @@ def _whole(gaia: Gaia, status: dict[str, Any]) -> dict[str, Any]:
 def _resumable() -> Iterator[list[str]]:
     """While inside, a signal that asks for the end raises `Stopped`; then says how the workflows in the list go on."""
     about: list[str] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
+        from gaia_local.engine import hurry
+
+        for each in before:  # an exception a second time would break into the closing
+            signal.signal(each, lambda *_: hurry())
         raise Stopped(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):

@@ -9,9 +9,10 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,14 +88,13 @@ class Engine:
         self._runtime: Runtime | None = None
         self._scheduler: Scheduler | None = None
         self._watcher: Watcher | None = None
-        self.closing = False
-        """`close` was called, whether it came to its end or not."""
+        self._closing = False
 
     @property
     def scheduler(self) -> Scheduler:
         """The head; this process owns the root from here on. Raises `RootInUse` when another one does."""
         with self._lock:
-            if self.closing:
+            if self._closing:
                 raise Closed("this Gaia was closed")
             if self._scheduler is None:
                 self._own()
@@ -105,7 +105,7 @@ class Engine:
     def reader(self) -> Scheduler | Snapshot:
         """Whoever can answer questions: the scheduler, where this process owns the root or must clean up after a dead owner."""
         with self._lock:
-            if self.closing:
+            if self._closing:
                 raise Closed("this Gaia was closed")
             if self._scheduler is not None:
                 return self._scheduler
@@ -133,10 +133,10 @@ class Engine:
     def close(self) -> None:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent.
 
-        Called again, because the first call was interrupted, it kills what is left at once.
+        A signal that comes meanwhile doesn't break into it: see `_unbroken`.
         """
         with self._lock:
-            scheduler, self.closing = self._scheduler, True
+            scheduler, self._closing = self._scheduler, True
         if self._watcher is not None:
             self._watcher.close()
         if scheduler is not None:
@@ -150,10 +150,15 @@ class Engine:
                 self._ownership.release()
             self._scheduler = self._runtime = self._database = self._ownership = None
 
+    def hurry(self) -> None:
+        """Whatever is stopped is killed without a grace. A signal handler may call it."""
+        if (scheduler := self._scheduler) is not None:
+            scheduler.hurry()
+
     def disown(self) -> None:
         """Forget the parts without ending them: another process's threads work with them."""
         self._lock = threading.RLock()
-        self.closing = True
+        self._closing = True
         self._scheduler = self._watcher = self._runtime = self._database = self._ownership = None
 
     @property
@@ -220,15 +225,41 @@ def leave(engine: Engine, wait: bool) -> None:
     with _engines_lock:
         engine.users -= 1
         others = engine.users
-    if not wait:
-        engine.stop()
-    elif not others:
+    if wait and not others:
         engine.wait()
-    with _engines_lock:
-        if engine.users <= 0:  # nobody joined while we waited
-            engine.close()
-            if _engines.get(engine.config.root) is engine:
-                del _engines[engine.config.root]
+    with _unbroken(engine):
+        if not wait:
+            engine.stop()
+        with _engines_lock:
+            if engine.users <= 0:  # nobody joined while we waited
+                engine.close()
+                if _engines.get(engine.config.root) is engine:
+                    del _engines[engine.config.root]
+
+
+def hurry() -> None:
+    """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
+    for engine in list(_engines.values()):
+        engine.hurry()
+
+
+@contextlib.contextmanager
+def _unbroken(engine: Engine) -> Iterator[None]:
+    """While inside, a signal that would raise an exception here hurries the end instead of breaking into it.
+
+    An exception between any two instructions would leave a Task that nobody cancels, or a lock that nobody releases.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):  # SIG_DFL and SIG_IGN are numbers
+                before[number] = handler
+                signal.signal(number, lambda *_: engine.hurry())
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _at_exit() -> None:
@@ -236,11 +267,12 @@ def _at_exit() -> None:
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for engine in list(_engines.values()):
         try:
-            if not (interrupted or engine.closing):
+            if not interrupted:
                 engine.wait()
         except KeyboardInterrupt:
             interrupted = True
-        engine.close()
+        with _unbroken(engine):
+            engine.close()
 
 
 def _in_child() -> None:

@@ -38,6 +38,9 @@ class Executor(Protocol):
     def close(self) -> None:
         """End everything."""
 
+    def hurry(self) -> None:
+        """From now on, whatever is cancelled is killed without a grace. A signal handler may call it."""
+
 
 class Clock:
     """Calls functions later, from one thread, which is born with the first order and lives until `close`."""
@@ -118,6 +121,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._closed = False
+        self._hurried = False
 
     def submit(self, task: Task, report: Report) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
@@ -144,25 +148,41 @@ class ThreadExecutor:
             if cancellation is None:
                 self._cancelled_early.add(task_id)
                 return
-        cancellation.cancel(BY_REQUEST)
+        self._stop(cancellation)
+
+    def hurry(self) -> None:
+        """Kill what is cancelled already, and what will be, at once.
+
+        NOTE: a signal handler runs in the midst of the main thread, which may hold any lock: so the work is a thread's.
+        """
+        self._hurried = True
+        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-hurry", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def close(self) -> None:
-        """Cancel what is left, and return when no Task runs and no thread of this executor lives.
-
-        Called again, because the first call was interrupted, it doesn't wait for the grace of what is left.
-        """
+        """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
         with self._condition:
-            again, self._closed = self._closed, True
+            self._closed = True
             left = list(self._cancellations.values())
             self._condition.notify_all()
         for cancellation in left:
-            cancellation.cancel(BY_REQUEST)
-            if again:
-                cancellation.hurry()
+            self._stop(cancellation)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join()
         self._clock.close()
+
+    def _stop(self, cancellation: Cancellation) -> None:
+        cancellation.cancel(BY_REQUEST)
+        if self._hurried:
+            cancellation.hurry()
+
+    def _kill_cancelled(self) -> None:
+        with self._condition:
+            cancellations = list(self._cancellations.values())
+        for cancellation in cancellations:
+            cancellation.hurry()
 
     def _work(self) -> None:
         while True:

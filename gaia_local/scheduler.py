@@ -195,6 +195,10 @@ class Scheduler:
         self.stop()
         self._executor.close()
 
+    def hurry(self) -> None:
+        """Whatever is halted from now on, and was already, is killed without a grace. A signal handler may call it."""
+        self._executor.hurry()
+
     # -- what comes back ------------------------------------------------------------------------------------------
 
     def handle(self, task: Task, what: Event | Outcome) -> None:

@@ -79,8 +79,10 @@ def _containers(top: Path) -> list[str]:
 
     roots = {root_id(owner.parent) for owner in top.rglob("owner")}
     try:
+        with contextlib.closing(Engine()) as engine:
+            engine.ping()  # docker-py leaks a socket where there is none to connect to
         client = docker.APIClient(version="auto", timeout=10, **kwargs_from_env())
-    except docker.errors.DockerException:
+    except (docker.errors.DockerException, EngineUnavailable):
         return []
     with contextlib.closing(client):
         found = client.containers(all=True, filters={"label": "gaia-local.root"})
