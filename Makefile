@@ -1,4 +1,4 @@
-# Everything here works with make and Python 3.10+ alone; `make help` says what there is.
+# Everything here works with make and Python 3.11+ alone; `make help` says what there is.
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -37,11 +37,11 @@ clean: ## Remove the virtual environment and all caches (never gaia-data)
 
 # Made anew when pyproject.toml changes: what is installed is then always what is declared.
 $(INSTALLED): pyproject.toml
-	@python=; for name in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10 python}; do \
-	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null; then python=$$name; break; fi; \
+	@python=; for name in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then python=$$name; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "make: found no Python 3.10 or newer; install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; \
+	  echo "make: found no Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; \
 	fi; \
 	if ! "$$python" -c 'import ensurepip, venv' 2> /dev/null; then \
 	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
