@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gaia_local.database import Attempt
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.flow import KeyNode, StepNode
-from gaia_local.model import DataState
+from gaia_local.model import DataState, TaskState
 from gaia_local.workflow import Workflow
 
 
@@ -44,6 +44,54 @@ def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
         answer["data"] = {key.key: _data(workflow, key) for key in workflow.flow.keys.values()}
         answer["flow"] = workflow.flow.describe()
     return answer
+
+
+def graph(workflow: Workflow) -> dict[str, Any]:
+    """`state`, the `steps` in the order of upload, and the `edges` between them: see `Gaia.graph`."""
+    alive = {attempt.task.name: attempt for attempt in workflow.running.values()}
+    edges: dict[tuple[str, str], list[str]] = {}
+    for node in workflow.flow.steps.values():
+        for key in node.inputs:
+            for maker in dict.fromkeys(key.makers):
+                edges.setdefault((maker.step.name, node.step.name), []).append(key.key)
+    return {
+        "workflow": workflow.name,
+        "state": workflow.state.value,
+        "steps": [
+            {"step": node.step.name, "command": node.step.command, "state": _step_state(workflow, node, alive)}
+            for node in sorted(workflow.flow.steps.values(), key=lambda node: node.order)
+        ],
+        "edges": [{"from": maker, "to": reader, "keys": keys} for (maker, reader), keys in edges.items()],
+    }
+
+
+def step_states(workflow: Workflow) -> dict[str, dict[str, Any]]:
+    """Step → `state` as in `graph`, and `task`, the id of its latest Task."""
+    alive = {attempt.task.name: attempt for attempt in workflow.running.values()}
+    latest = workflow.ledger.latest
+    return {
+        name: {"state": _step_state(workflow, node, alive), "task": latest[name].task.id if name in latest else None}
+        for name, node in workflow.flow.steps.items()
+    }
+
+
+def attempt(workflow: Workflow, step: str) -> dict[str, Any]:
+    """`task` and `state` of the latest attempt at a Step; None where it never ran."""
+    latest = workflow.ledger.latest.get(step)
+    if latest is None:
+        return {"task": None, "state": None}
+    return {"task": latest.task.id, "state": "queued" if _is_queued(latest) else latest.state.value}
+
+
+def _step_state(workflow: Workflow, node: StepNode, alive: Mapping[str, Attempt]) -> str:
+    name = node.step.name
+    if name in alive:
+        return "queued" if _is_queued(alive[name]) else "running"
+    if name in workflow.failed:
+        return workflow.ledger.latest[name].state.value
+    if not node.open and node.outputs:
+        return "complete"
+    return "waiting" if node.missing else "ready"
 
 
 def failures(workflow: Workflow) -> list[dict[str, Any]]:
@@ -98,6 +146,36 @@ def made(attempt: Attempt) -> dict[str, Any]:
         "inputs": {key: (attempt.inputs or {}).get(key) for key, _ in attempt.task.inputs},
         "outputs": [key for key, _ in attempt.task.outputs],
     }
+
+
+def timeline(
+    workflow: str, commands: Mapping[str, str], attempts: Iterable[Attempt], events: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What ran when: see `Gaia.timeline`. `commands` maps each Step of today to its Command."""
+    workers = {event["id"]: event["worker"] for event in events if "worker" in event}
+    return {
+        "workflow": workflow,
+        "attempts": [
+            {
+                "step": attempt.task.name,
+                "command": commands.get(attempt.task.name),
+                "task": attempt.task.id,
+                "state": "queued" if _is_queued(attempt) else attempt.state.value,
+                "reason": attempt.task.reason,
+                "worker": workers.get(attempt.task.id),
+                "queued": attempt.created,
+                "started": attempt.started,
+                "ended": attempt.ended,
+                "exit_code": attempt.exit_code,
+                "message": attempt.message,
+            }
+            for attempt in attempts
+        ],
+    }
+
+
+def _is_queued(attempt: Attempt) -> bool:
+    return attempt.state is TaskState.RUNNING and attempt.started is None
 
 
 def _explain_step(workflow: Workflow, node: StepNode) -> dict[str, Any]:

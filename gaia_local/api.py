@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from gaia_local import answers, engine, files
+from gaia_local import engine, files
 from gaia_local.config import Config
-from gaia_local.errors import Closed, InvalidInput, StorageError, nearest, shown
+from gaia_local.errors import Closed, InvalidInput, StorageError, shown
+from gaia_local.garbage import held_back
+from gaia_local.given import check_list
 from gaia_local.model import (
     AnyCommand,
     Command,
     Step,
-    Task,
     WorkflowState,
     check_key,
-    check_list,
     check_properties,
     check_workflow_name,
 )
-from gaia_local.scheduler import Scheduler
-from gaia_local.workflow import Workflow
 
-T = TypeVar("T")
 logger = logging.getLogger("gaia_local")
+
+WAIT_ROUND = 1.0
+"""Seconds that one question whether a workflow is quiet takes at most; `wait` asks again."""
 
 
 def pop_path(path: str) -> str:
@@ -51,18 +53,7 @@ class Gaia:
 
     def workflows(self) -> dict[str, Any]:
         """``{"workflows": {name: {"name", "state", "properties", "step-count"}}}``."""
-        rows = self._open.reader.workflows()
-        return {
-            "workflows": {
-                name: {
-                    "name": name,
-                    "state": row["state"],
-                    "properties": row["properties"],
-                    "step-count": row["steps"],
-                }
-                for name, row in rows.items()
-            }
-        }
+        return {"workflows": self._call("workflows")}
 
     def upload(
         self, workflow: str, properties: Mapping[str, Any], commands: list[dict[str, Any]], steps: list[dict[str, Any]]
@@ -71,26 +62,23 @@ class Gaia:
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
         parsed = _steps(name, steps)
-        self._open.scheduler.upload(name, checked, _commands(name, commands), parsed)
+        self._call("upload", workflow=name, properties=checked, commands=_commands(name, commands), steps=parsed)
         return {"workflow": {name: [step.name for step in parsed]}}
 
     def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all of the workflow's."""
         name = check_workflow_name(workflow)
-        parsed = _commands(name, commands or [])
+        parsed = _commands(name, [] if commands is None else commands)
         if parsed:
-            self._open.scheduler.command(name, parsed, check_properties(name, None))
-        known = self._open.reader.view(
-            name, lambda found: {each.name: dict(each.definition) for each in found.commands.values()}
-        )
-        return {"commands": known or {}}
+            self._call("command", workflow=name, commands=parsed)
+        return {"commands": self._call("commands", workflow=name)}
 
     def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Add or replace Steps and start what can start: ``{"steps": [names of the Steps as given]}``."""
         name = check_workflow_name(workflow)
-        parsed = _steps(name, steps or [])
+        parsed = _steps(name, [] if steps is None else steps)
         if parsed:
-            self._open.scheduler.merge(name, parsed, check_properties(name, None))
+            self._call("merge", workflow=name, steps=parsed)
         return {"steps": [step.name for step in parsed]}
 
     def run(self, workflow: str, dry_run: bool = False) -> dict[str, Any]:
@@ -100,13 +88,13 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         if dry_run:
-            return {"run": workflow, "would": self._plan(name, Workflow.retry)}
-        self._open.scheduler.run(name)
+            return {"run": workflow, "would": self._call("plan", workflow=name, keys=None)}
+        self._call("run", workflow=name)
         return {"run": workflow}
 
     def halt(self, workflow: str) -> dict[str, Any]:
         """Cancel all that runs: ``{"halt": workflow}``."""
-        self._open.scheduler.halt(check_workflow_name(workflow))
+        self._call("halt", workflow=check_workflow_name(workflow))
         return {"halt": workflow}
 
     def status(self, workflow: str, debug: bool = False) -> dict[str, Any]:
@@ -117,7 +105,7 @@ class Gaia:
         `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
-        inner = self._open.reader.view(name, lambda found: answers.status(found, bool(debug)))
+        inner = self._call("status", workflow=name, debug=bool(debug))
         if inner is None:
             logger.warning("there is no workflow %r", name)
             inner = {"state": WorkflowState.INITIALIZED.value, "commands": {}, "waiting-inputs": []}
@@ -144,8 +132,8 @@ class Gaia:
                     f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys"
                 )
         if dry_run:
-            return {"expire": keys, "would": self._plan(name, lambda found: found.expire(names))}
-        self._open.scheduler.expire(name, names)
+            return {"expire": keys, "would": self._call("plan", workflow=name, keys=names)}
+        self._call("expire", workflow=name, keys=names)
         return {"expire": keys}
 
     def launch(self, names: list[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -163,61 +151,88 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         _check_text(name, task_name)
-        task = self._view(name, lambda found: _of_step(name, task_name, found.flow.steps, _task(found, task_name)))
-        assert task is not None
-        for key, internal in task.inputs:
-            source = Path(self._open.storage.source(task, key))
+        read = self._call("inputs", workflow=name, step=task_name)
+        for key, internal, place, own in read["inputs"]:
+            source = Path(place)
             target = Path(root or ".", path_fn(internal))
             if not source.exists():
                 raise InvalidInput(
                     f"workflow {name!r}, Step {task_name!r}", f"input {key!r} isn't there", f"it belongs at {source}"
                 )
             try:
-                files.pull(str(source), Path(root or "."), target, follow=key in task.external)
+                files.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
                 if isinstance(error, StorageError):
                     raise
                 raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
-        print(" ".join(task.command))  # noqa: T201 the client's documented behaviour
+        print(" ".join(read["command"]))  # noqa: T201 the client's documented behaviour
 
     # -- what a server has no need of -----------------------------------------------------------------------------
 
     def wait(self, workflow: str, timeout: float | None = None) -> dict[str, Any]:
         """Block until nothing of a workflow runs, and return its `status`.
 
-        Raises `TimeoutError` when that takes longer than `timeout` seconds. Waits for this process's own Steps only.
+        Raises `TimeoutError` when that takes longer than `timeout` seconds.
         """
         name = check_workflow_name(workflow)
-        reader = self._open.reader
-        if isinstance(reader, Scheduler) and not reader.wait(name, timeout):
-            raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._call("wait", workflow=name, timeout=max(0.0, min(WAIT_ROUND, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
 
     def events(self, workflow: str) -> list[dict[str, Any]]:
         """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and what the kind carries."""
-        name = check_workflow_name(workflow)
-        self._view(name, lambda found: None)
-        return self._open.reader.events(name)
+        return list(self._call("events", workflow=check_workflow_name(workflow)))
 
     def logs(self, workflow: str, step: str) -> str:
         """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it never started."""
         name = check_workflow_name(workflow)
         _check_text(name, step)
-        attempt = self._view(name, lambda found: _of_step(name, step, found.flow.steps, found.ledger.latest.get(step)))
-        if attempt is None:
-            return ""
+        log = self._call("log", workflow=name, step=step)
         try:
-            return self._open.storage.log(name, attempt.task.id).read_text(encoding="utf-8", errors="replace")
+            return "" if log is None else Path(log).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 
     def progress(self, workflow: str) -> dict[str, Any]:
         """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps."""
-        return self._view(check_workflow_name(workflow), answers.progress)
+        return dict(self._call("progress", workflow=check_workflow_name(workflow)))
 
     def failures(self, workflow: str) -> list[dict[str, Any]]:
         """The Steps that failed: ``[{"step", "state", "exit_code", "message", "reason"}]``."""
-        return self._view(check_workflow_name(workflow), answers.failures)
+        return list(self._call("failures", workflow=check_workflow_name(workflow)))
+
+    def graph(self, workflow: str) -> dict[str, Any]:
+        """The Steps and what leads from one to another.
+
+        ``{"workflow", "state", "steps": [{"step", "command", "state"}], "edges": [{"from", "to", "keys"}]}``, the Steps
+        in the order of upload. A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
+        running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
+        """
+        return dict(self._call("graph", workflow=check_workflow_name(workflow)))
+
+    def timeline(self, workflow: str) -> dict[str, Any]:
+        """What ran when, oldest first, with all attempts at all Steps.
+
+        ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker", "queued", "started", "ended",
+        "exit_code", "message"}]}``: times in seconds since the epoch (None: not yet), `worker` its number from 1.
+        """
+        return dict(self._call("timeline", workflow=check_workflow_name(workflow)))
+
+    def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
+        """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
+        return dict(self._call("step_states", workflow=check_workflow_name(workflow)))
+
+    def attempt(self, workflow: str, step: str) -> dict[str, Any]:
+        """The latest attempt at a Step: ``{"task", "state", "log"}``, all None where it never ran.
+
+        The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled`` or ``interrupted``;
+        `log` is the path of the file that holds what it wrote, which isn't there before it began.
+        """
+        name = check_workflow_name(workflow)
+        _check_text(name, step)
+        return dict(self._call("attempt", workflow=name, step=step))
 
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
         """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
@@ -229,24 +244,33 @@ class Gaia:
         """
         checked = check_workflow_name(workflow)
         _check_text(checked, name)
-        told = self._view(checked, lambda found: answers.explain(found, name))
-        if "key" in told:
-            task, maker = told.pop("task"), told["made_by"]
-            attempts = [] if task is None else self._open.reader.attempts(checked, maker)
-            told["made"] = next((answers.made(attempt) for attempt in attempts if attempt.task.id == task), None)
-        return told
+        return dict(self._call("explain", workflow=checked, name=name))
 
     def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
-        self._open.scheduler.delete(check_workflow_name(workflow), data)
+        self._call("delete", workflow=check_workflow_name(workflow), data=bool(data))
         return {"delete": workflow}
+
+    def own(self) -> None:
+        """Make this process the root's owner now, which otherwise its first change does.
+
+        Raises `RootInUse` where another process is; that one answers this one's calls.
+        """
+        self._opened.own()
 
     def path(self, workflow: str, key: str) -> Path:
         """Where a storage key of a workflow lies on the disk."""
         name = check_workflow_name(workflow)
         _check_text(name, key)
         check_key(f"workflow {name!r}", key)
-        return Path(self._open.storage.path(name, key))
+        return Path(self._call("path", workflow=name, key=key))
+
+    def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """Call `tell` with the names of workflows, after each change of theirs; answers what ends that.
+
+        This process becomes the root's owner, as with `own`. `tell` is called in the engine's threads: it must not block.
+        """
+        return self._opened.scheduler.subscribe(tell)
 
     def close(self, wait: bool = True) -> None:
         """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs, leaving it resumable.
@@ -272,29 +296,30 @@ class Gaia:
     def __repr__(self) -> str:
         return f"Gaia(root={os.fspath(self._config.root)!r}, runtime={self._config.runtime!r}, workers={self._config.workers})"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the workflows of the root, with state and progress."""
+        from gaia_local.pictures.tables import workflows_table
+
+        if self._engine is None:
+            return workflows_table(f"{self!r}, closed", {})
+        return workflows_table(repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]})
+
+    def _call(self, name: str, /, **arguments: Any) -> Any:
+        """One of the calls of `gaia_local.calls`."""
+        return self._opened.call(name, **arguments)
+
     @property
-    def _open(self) -> engine.Engine:
+    def _opened(self) -> engine.Engine:
         if self._engine is None:
             raise Closed("this Gaia was closed")
         return self._engine
-
-    def _plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
-        self._view(name, lambda found: None)
-        return self._open.reader.plan(name, change)
-
-    def _view(self, name: str, look: Callable[[Workflow], T]) -> T:
-        found = self._open.reader.view(name, lambda workflow: (look(workflow),))
-        if found is None:
-            raise InvalidInput(
-                f"workflow {name!r}", "there is none of this name", nearest(name, self._open.reader.workflows(), "workflows")
-            )
-        return found[0]
 
 
 def _commands(workflow: str, given: object) -> list[AnyCommand]:
     return _once(workflow, "Command", [Command.parse(workflow, each) for each in check_list(workflow, "commands", given)])
 
 
+@held_back()
 def _steps(workflow: str, given: object) -> list[Step]:
     return _once(workflow, "Step", [Step.parse(workflow, each) for each in check_list(workflow, "steps", given)])
 
@@ -313,16 +338,3 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
 def _check_text(workflow: str, given: object) -> None:
     if not isinstance(given, str):
         raise InvalidInput(f"workflow {workflow!r}", f"a name is {shown(given)}", "give the name of a Step, or a storage key")
-
-
-def _task(workflow: Workflow, step: str) -> Task | None:
-    """The last Task of a Step, or the one that would be made now."""
-    attempt, node = workflow.ledger.latest.get(step), workflow.flow.steps.get(step)
-    return attempt.task if attempt is not None else None if node is None else workflow.make_task(node)
-
-
-def _of_step(workflow: str, step: str, known: Mapping[str, Any], answer: Any) -> Any:
-    """`answer`, or, where there is no such Step, an error that names the nearest ones."""
-    if step not in known:
-        raise InvalidInput(f"workflow {workflow!r}", f"there is no Step {step!r}", nearest(step, known, "Steps"))
-    return answer

@@ -29,6 +29,7 @@ class AutoRuntime:
     """
 
     name = "auto"
+    survives = True
     mounts_inputs = False  # one answer for both: processes need copies
 
     def __init__(self, docker_runtime: ImageRuntime, process_runtime: Runtime) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import InvalidInput, nearest, shown
 
 RUNTIMES = ("docker", "process", "auto")
-EXECUTORS = ("threads",)
+EXECUTORS = ("threads", "dask")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,26 @@ class DockerConfig:
 
 
 @dataclass(frozen=True)
+class DaskConfig:
+    """The key `dask` of the configuration: the cluster whose workers run Steps."""
+
+    address: str | None = None
+    """The scheduler's, as ``tcp://host:8786``."""
+    local: int | None = None
+    """Instead of `address`: start so many worker processes on this machine, for as long as the engine lives."""
+    timeout: float = 10.0
+    """Seconds in which the scheduler must answer."""
+    retries: int = 2
+    """How often a Task is given to another worker when the one that ran it died."""
+    path_map: Mapping[str, str] = field(default_factory=dict)
+    """Directory on this machine → the same directory on the workers, where they see it elsewhere."""
+    scratch: str | None = None
+    """A directory on each worker's own disk for private files; by default beside the worker's own local directory."""
+    security: Any = field(default=None, repr=False)
+    """Arguments of `distributed.Security`, or such an object. May hold secrets: never logged or stored."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration, checked."""
 
@@ -51,8 +71,9 @@ class Config:
     """Bucket name → directory that serves it, for all workflows."""
     watch: bool
     docker: DockerConfig
+    dask: DaskConfig = DaskConfig()
     given: frozenset[str] = frozenset()
-    """The keys that the caller gave (as opposed to defaults)."""
+    """The keys that the caller gave a value (as opposed to defaults)."""
 
     @staticmethod
     def parse(given: Mapping[str, Any] | None) -> Config:
@@ -64,19 +85,21 @@ class Config:
         _refuse_unknown("config", given, _KEYS)
         root = given.get("root") or os.environ.get("GAIA_LOCAL_ROOT") or "gaia-data"
         runtime = given.get("runtime") or os.environ.get("GAIA_LOCAL_RUNTIME") or "docker"
+        executor = _one_of("config, executor", given.get("executor") or "threads", EXECUTORS)
         return Config(
             root=_directory("config, root", root),
             runtime=_one_of("config, runtime", runtime, RUNTIMES),
-            executor=_one_of("config, executor", given.get("executor") or "threads", EXECUTORS),
+            executor=executor,
             workers=_workers(given.get("workers")),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
-            docker=_docker(given.get("docker")),
-            given=frozenset(given) - {"gaia_host"},
+            docker=DockerConfig(**_section("docker", given.get("docker"), _DOCKER)),
+            dask=_dask(given.get("dask"), executor == "dask"),
+            given=frozenset(key for key, value in given.items() if value is not None) - {"gaia_host"},
         )
 
 
-_KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "docker", "gaia_host")
+_KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "docker", "dask", "gaia_host")
 
 
 def _refuse_unknown(where: str, given: Mapping[Any, Any], known: tuple[str, ...]) -> None:
@@ -128,19 +151,33 @@ def _directory(where: str, given: object) -> Path:
         raise InvalidInput(where, f"{shown(given)} is no path ({error})", "give a directory's path") from None
 
 
-def _docker(given: object) -> DockerConfig:
+def _section(name: str, given: object, keys: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> dict[str, Any]:
+    """The checked values of one of the dictionaries in the configuration."""
     if given is None:
-        return DockerConfig()
+        return {}
     if not isinstance(given, Mapping):
-        # What holds more than one value may hold `env`, which is never shown.
+        # What holds more than one value may hold secrets, which are never shown.
         told = shown(given) if isinstance(given, str | int) else f"of type {type(given).__name__}"
-        raise InvalidInput("config, docker", f"it is {told}", "give a dictionary")
-    _refuse_unknown("config, docker", given, tuple(_DOCKER))
-    for key, (right, accepts) in _DOCKER.items():
+        raise InvalidInput(f"config, {name}", f"it is {told}", "give a dictionary")
+    _refuse_unknown(f"config, {name}", given, tuple(keys))
+    for key, (right, accepts) in keys.items():
         if key in given and not accepts(given[key]):
-            problem = "it is not a dictionary of text" if key == "env" else f"it is {shown(given[key])}"
-            raise InvalidInput(f"config, docker.{key}", problem, f"give {right}")
-    return DockerConfig(**{key: value for key, value in given.items() if value is not None})
+            problem = _SECRET.get(key) or f"it is {shown(given[key])}"
+            raise InvalidInput(f"config, {name}.{key}", problem, f"give {right}")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _dask(given: object, wanted: bool) -> DaskConfig:
+    dask = DaskConfig(**_section("dask", given, _DASK))
+    if dask.address is not None and dask.local is not None:
+        raise InvalidInput("config, dask", "it has both address and local", "give one of them")
+    if wanted and dask.address is None and dask.local is None:
+        raise InvalidInput(
+            "config, dask", "it has no address", "give a scheduler's, as 'tcp://scheduler:8786', or local, a number of workers"
+        )
+    if dask.scratch is not None:
+        dask = replace(dask, scratch=os.fspath(dask.scratch))
+    return replace(dask, path_map={os.path.realpath(here): os.fspath(there) for here, there in dask.path_map.items()})
 
 
 def _number(given: object) -> bool:
@@ -158,6 +195,13 @@ def _size(given: object) -> bool:
     return given is None or (isinstance(given, int) and _number(given))
 
 
+def _absolute(given: object) -> bool:
+    return isinstance(given, str | os.PathLike) and os.path.isabs(given) and "\0" not in str(given)
+
+
+_SECRET = {"env": "it is not a dictionary of text", "security": "it is no such thing"}
+"""Keys whose values are never shown, and what is said instead."""
+
 _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "inputs": ("'copy' or 'mount'", lambda given: given in ("copy", "mount")),
     "pull": ("'missing', 'always' or 'never'", lambda given: given in ("missing", "always", "never")),
@@ -173,4 +217,29 @@ _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "track_images": ("True or False", lambda given: isinstance(given, bool)),
     "stop_grace": ("a number of seconds from 0 up", lambda given: given == 0 or _number(given)),
 }
+_DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "address": (
+        "a scheduler's address, as 'tcp://scheduler:8786'",
+        lambda given: given is None or (isinstance(given, str) and ":" in given and given.isprintable() and " " not in given),
+    ),
+    "local": (
+        "a whole number of worker processes from 1 to 1000",
+        lambda given: given is None or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= 1000),
+    ),
+    "timeout": ("a number of seconds above 0", _number),
+    "retries": (
+        "a whole number from 0 to 1000",
+        lambda given: isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 1000,
+    ),
+    "path_map": (
+        "a dictionary: absolute path here → absolute path on the workers",
+        lambda given: isinstance(given, Mapping) and all(_absolute(here) and _absolute(there) for here, there in given.items()),
+    ),
+    "scratch": ("an absolute path on the workers", lambda given: given is None or _absolute(given)),
+    "security": (
+        "a dictionary of the arguments of distributed.Security, or such an object",
+        lambda given: given is None or isinstance(given, Mapping) or hasattr(given, "get_connection_args"),
+    ),
+}
+assert set(_DASK) == {each.name for each in fields(DaskConfig)}
 assert set(_DOCKER) == {each.name for each in fields(DockerConfig)}

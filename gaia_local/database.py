@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import sqlite3
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from gaia_local.errors import DatabaseError
-from gaia_local.model import DataState, Event, Task, TaskState
+from gaia_local.given import shared_text
+from gaia_local.model import NO_KEYS, DataState, Event, Task, TaskState
+from gaia_local.resources import NONE, Resources
 
 Defined: TypeAlias = Literal["commands", "steps"]
 P = ParamSpec("P")
@@ -65,8 +68,13 @@ create table events (
 create index events_by_workflow on events (workflow);
 """
 
+_AT_A_TIME = 50
+"""Rows with one statement."""
+MIGRATIONS, FIRST = "gaia_local", "0001_first"
+"""What sqlite-utils calls the set of them, and each."""
 
-@dataclass
+
+@dataclass(slots=True)
 class Datum:
     """What is known of a storage key: its row in `data`."""
 
@@ -79,7 +87,7 @@ class Datum:
     """Why it is not complete."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Attempt:
     """A Task and what became of it: its row in `tasks`."""
 
@@ -119,6 +127,8 @@ class Database:
         """Another process makes it just now, or would have to: it holds nothing yet."""
         self._path = path
         self._lock = threading.RLock()
+        self._inside = 0
+        """How many transactions are open, one in the other."""
         try:
             if not readonly and not path.exists():
                 self._create()
@@ -139,11 +149,22 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside happens, or nothing. May be nested."""
+        """All that is written inside happens, or nothing. One inside another is a part of it."""
         with self._lock:
             try:
-                with self._db.atomic():
+                if not self._inside:
+                    self._connection.execute("begin")
+                self._inside += 1
+                try:
                     yield
+                    if self._inside == 1:
+                        self._connection.execute("commit")
+                except BaseException:
+                    if self._inside == 1:
+                        self._connection.rollback()
+                    raise
+                finally:
+                    self._inside -= 1
             except sqlite3.Error as error:
                 raise self._error(error) from error
 
@@ -186,16 +207,16 @@ class Database:
     # -- commands and steps, as submitted -------------------------------------------------------------------------
 
     @_reads
-    def definitions(self, table: Defined, workflow: str) -> list[dict[str, Any]]:
-        """The `commands` or `steps` of a workflow as submitted, in the order of upload."""
-        rows = self._rows(f"select definition from {table} where workflow = ? order by rowid", (workflow,))
-        return [json.loads(text) for (text,) in rows]
+    def definitions(self, table: Defined, workflow: str, read: Callable[[Any, str], T]) -> list[T]:
+        """The `commands` or `steps` of a workflow as `read` makes them of what was submitted and its JSON, in order."""
+        sql = f"select definition from {table} where workflow = ? order by rowid"
+        return self._made(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
 
-    def define(self, table: Defined, workflow: str, definitions: Iterable[Mapping[str, Any]]) -> None:
-        """Add or replace `commands` or `steps`; a replaced one keeps its place."""
+    def define(self, table: Defined, workflow: str, definitions: Iterable[tuple[str, str]]) -> None:
+        """Add or replace `commands` or `steps`, each a name and its JSON; a replaced one keeps its place."""
         self._write_many(
             f"insert into {table} values (?, ?, ?) on conflict (workflow, name) do update set definition = excluded.definition",
-            ((workflow, each["name"], json.dumps(each)) for each in definitions),
+            ((workflow, name, text) for name, text in definitions),
         )
 
     # -- tasks ----------------------------------------------------------------------------------------------------
@@ -208,19 +229,19 @@ class Database:
             if value is not None:
                 where += f" and {column} = ?"
                 values.append(value)
-        return [_attempt(row) for row in self._rows(f"select * from tasks where {where} order by rowid", values)]
+        return self._made(_attempt, f"select * from tasks where {where} order by rowid", values)
 
     @_reads
-    def latest(self, workflow: str) -> list[Attempt]:
-        """The last Task of each Step."""
-        rows = self._rows(
-            "select * from tasks where rowid in (select max(rowid) from tasks where workflow = ? group by step)", (workflow,)
-        )
-        return [_attempt(row) for row in rows]
+    def latest(self, workflow: str, state: TaskState | None = None) -> list[Attempt]:
+        """The last Task of each Step (of those where it is in one state)."""
+        last = "select * from tasks where rowid in (select max(rowid) from tasks where workflow = ? group by step)"
+        if state is not None:
+            return self._made(_attempt, f"{last} and state = ?", (workflow, state.value))
+        return self._made(_attempt, last, (workflow,))
 
     def add_attempts(self, attempts: Iterable[Attempt]) -> None:
         """New Tasks."""
-        self._write_many(
+        self._insert(
             "insert into tasks values (?, ?, ?, ?, ?, ?, null, null, null, null, 0, ?, null, null)",
             (
                 (
@@ -267,7 +288,7 @@ class Database:
 
     def set_data(self, workflow: str, data: Mapping[str, Datum | None]) -> None:
         """Add, replace or (None) remove what is known of keys."""
-        self._write_many(
+        self._insert(
             "insert or replace into data values (?, ?, ?, ?, ?, ?, ?)",
             (
                 (workflow, key, each.state.value, each.quick, each.digest, each.task, each.why)
@@ -275,9 +296,9 @@ class Database:
                 if each is not None
             ),
         )
-        self._write_many(
-            "delete from data where workflow = ? and key = ?", ((workflow, key) for key, each in data.items() if each is None)
-        )
+        gone = [(workflow, key) for key, each in data.items() if each is None]
+        if gone:
+            self._write_many("delete from data where workflow = ? and key = ?", gone)
 
     @_reads
     def events(self, workflow: str) -> list[dict[str, Any]]:
@@ -287,7 +308,7 @@ class Database:
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Record events."""
-        self._write_many(
+        self._insert(
             "insert into events (workflow, time, event, facts) values (?, ?, ?, ?)",
             ((each.workflow, each.time, each.event, json.dumps(each.facts)) for each in events),
         )
@@ -295,17 +316,15 @@ class Database:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _open(self, path: Path, how: str, readonly: bool) -> None:
-        import sqlite_utils
-
         uri = f"{path.absolute().as_uri()}?{how}"
         self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=PATIENCE)
         with contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
-            self._db = sqlite_utils.Database(self._connection)
             if not readonly:
                 self._connection.execute("pragma journal_mode=wal")
                 self._connection.execute("pragma synchronous=normal")
-            self._migrate(readonly)
+            if not self._is_current():
+                self._migrate(readonly)
             undo.pop_all()
 
     def _create(self) -> None:
@@ -322,27 +341,43 @@ class Database:
         finally:
             new.unlink(missing_ok=True)
 
+    def _is_current(self) -> bool:
+        """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its time to import."""
+        try:
+            rows = self._connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,))
+            return sorted(name for (name,) in rows) == [FIRST]
+        except sqlite3.OperationalError:  # there is no such table yet; another trouble will show again
+            return False
+
     def _migrate(self, readonly: bool) -> None:
+        import sqlite_utils
         from sqlite_utils.migrations import Migrations
 
-        migrations = Migrations("gaia_local")
+        db, migrations = sqlite_utils.Database(self._connection), Migrations(MIGRATIONS)
 
-        @migrations(name="0001_first")
+        @migrations(name=FIRST)
         def first(db: Any) -> None:
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
 
-        known = {"0001_first"}
-        unknown = {each.name for each in migrations.applied(self._db)} - known
+        unknown = {each.name for each in migrations.applied(db)} - {FIRST}
         if unknown:
             raise DatabaseError(
                 f"{self._path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
                 "upgrade gaia_local, or use another root"
             )
         if not readonly:
-            migrations.apply(self._db)
+            migrations.apply(db)
         else:
-            self.blank = bool(migrations.pending(self._db))
+            self.blank = bool(migrations.pending(db))
+
+    def _made(self, make: Callable[[tuple[Any, ...]], T], sql: str, values: Iterable[Any]) -> list[T]:
+        """What is made of rows, of which there may be very many: one at a time."""
+        with self._lock:
+            try:
+                return [make(row) for row in self._connection.execute(sql, tuple(values))]
+            except sqlite3.Error as error:
+                raise self._error(error) from error
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -352,12 +387,27 @@ class Database:
                 raise self._error(error) from error
 
     def _write(self, sql: str, values: Iterable[Any]) -> None:
-        with self.transaction():
-            self._connection.execute(sql, tuple(values))
+        self._write_many(sql, (tuple(values),))
 
     def _write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        with self.transaction():
-            self._connection.executemany(sql, rows)
+        # One inside a transaction is part of it: a savepoint for each would double the statements.
+        with self._lock, contextlib.nullcontext() if self._inside else self.transaction():
+            try:
+                self._connection.executemany(sql, rows)
+            except sqlite3.Error as error:
+                raise self._error(error) from error
+
+    def _insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Insert rows, many with each statement: for each, Python lets go of its global lock and has to get it back."""
+        into, _, places = sql.partition(" values ")
+        waiting = iter(rows)
+        with self._lock, contextlib.nullcontext() if self._inside else self.transaction():
+            try:
+                while some := list(itertools.islice(waiting, _AT_A_TIME)):
+                    statement = f"{into} values {', '.join([places] * len(some))}"
+                    self._connection.execute(statement, list(itertools.chain.from_iterable(some)))
+            except sqlite3.Error as error:
+                raise self._error(error) from error
 
     def _error(self, error: sqlite3.Error) -> DatabaseError:
         advice = next((right for text, right in _ADVICE.items() if text in str(error).lower()), None)
@@ -374,6 +424,7 @@ def _task_json(task: Task) -> str:
             "stdout": task.stdout,
             "timeout": task.timeout,
             "external": sorted(task.external),
+            **({"resources": dict(task.resources.items())} if task.resources else {}),
         }
     )
 
@@ -384,15 +435,16 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
     task = Task(
         identity,
         step,
-        workflow,
-        facts["image"],
-        tuple(facts["command"]),
-        tuple((key, path) for key, path in facts["inputs"]),
-        tuple((key, path) for key, path in facts["outputs"]),
+        shared_text(workflow),
+        shared_text(facts["image"]),
+        tuple(map(shared_text, facts["command"])),
+        tuple([(key, shared_text(path)) for key, path in facts["inputs"]]),
+        tuple([(key, shared_text(path)) for key, path in facts["outputs"]]),
         facts["stdout"],
         facts["timeout"],
-        reason,
-        frozenset(facts["external"]),
+        shared_text(reason),
+        frozenset(facts["external"]) if facts["external"] else NO_KEYS,
+        resources=Resources(**facts["resources"]) if "resources" in facts else NONE,
     )
     created, started, ended = times
     return Attempt(

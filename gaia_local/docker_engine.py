@@ -193,7 +193,7 @@ class Engine:
         if state["Status"] == "created":
             return None
         whole, _, fraction = str(state["StartedAt"]).rstrip("Z").partition(".")
-        moment = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.timezone.utc)
+        moment = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.UTC)
         return moment.timestamp() + float(f"0.{fraction or 0}")
 
     def pullable(self, name: str) -> bool:

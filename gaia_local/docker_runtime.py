@@ -58,6 +58,7 @@ class DockerRuntime:
     """Runs commands in Docker containers (see `runtime.Runtime`). Thread-safe; connects at the first use."""
 
     name = "docker"
+    survives = True
 
     def __init__(self, config: DockerConfig, root_id: str) -> None:
         """`root_id` marks all containers as belonging to one root."""
@@ -143,7 +144,7 @@ class DockerRuntime:
                             report("execution-complete")
                             report("container-exit", code=code)
                     if code != 0 and message is None and not stop():
-                        message = self._cause(container)
+                        message = self._cause(container, code, task)
                     for path, status in [] if stop() else before.items():
                         self._files.copy_out(container, path, local(tree, path), status, stop)
             except Interrupted:
@@ -262,12 +263,15 @@ class DockerRuntime:
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning("container %s: SIG%s could not be sent: %s", container, signal, error)
 
-    def _cause(self, container: str) -> str | None:
+    def _cause(self, container: str, code: int, task: Task) -> str | None:
         """A sentence, where the engine knows more of an exit than its code: mostly that memory ran out."""
+        limit, given = self._config.memory, "docker.memory"
+        if task.resources.memory is not None:
+            limit, given = task.resources.memory, "resources of its Command"
         try:
             for _ in range(_OOM_LOOKS):  # the engine may learn of it a moment after the exit
                 state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
-                if state.get("OOMKilled") or not self._config.memory:
+                if state.get("OOMKilled") or not limit:
                     break
                 self._engine.pause(_OOM_PAUSE, never)
         except Refusal as refusal:
@@ -275,9 +279,10 @@ class DockerRuntime:
                 raise
             return "somebody removed its container while it ran"
         if not state.get("OOMKilled"):
+            if limit and code == _KILLED:  # on a busy machine the engine loses the news of it now and then
+                return f"killed by SIGKILL (perhaps out of memory; limit {limit}: see {given})"
             return None
-        limit = self._config.memory
-        return "out of memory" + (f" (limit {limit}: see docker.memory)" if limit else " (the machine's: there is no limit)")
+        return "out of memory" + (f" (limit {limit}: see {given})" if limit else " (the machine's: there is no limit)")
 
     # -- the container --------------------------------------------------------------------------------------------
 
@@ -288,6 +293,8 @@ class DockerRuntime:
         name = _container_name(task.id)
         if task.adopted:
             return contextlib.nullcontext(name)  # `run` removes it
+        cpus = self._config.cpus if task.resources.cpus is None else task.resources.cpus
+        memory = self._config.memory if task.resources.memory is None else task.resources.memory
         labels = {ROOT_LABEL: self._root_id, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
 
         def create(client: APIClient) -> str:
@@ -301,10 +308,10 @@ class DockerRuntime:
                 security_opt=["no-new-privileges"],
                 group_add=[str(group) for group in os.getgroups()],
                 network_mode=self._config.network,
-                mem_limit=self._config.memory,
-                nano_cpus=None if self._config.cpus is None else int(self._config.cpus * 1e9),
+                mem_limit=memory,
+                nano_cpus=None if cpus is None else int(cpus * 1e9),
                 shm_size=self._config.shm_size,
-                device_requests=self._gpus(),
+                device_requests=self._gpus(task),
                 log_config=LogConfig(type="json-file"),  # can be read again, whatever the engine's default
             )
             created = client.create_container(
@@ -320,10 +327,10 @@ class DockerRuntime:
 
         return self._engine.container(name, labels, create, stop)
 
-    def _gpus(self) -> list[DeviceRequest] | None:
+    def _gpus(self, task: Task) -> list[DeviceRequest] | None:
         from docker.types import DeviceRequest
 
-        gpus = self._config.gpus
+        gpus = self._config.gpus if task.resources.gpus is None else task.resources.gpus
         if gpus is None:
             return None
         return [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from gaia_local import leftovers
 from gaia_local.config import Config
 from gaia_local.docker_engine import Engine, Refusal, Silence
 from gaia_local.errors import EngineUnavailable, GaiaError
+from gaia_local.model import OWN
 from gaia_local.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -61,6 +62,7 @@ def examine(config: Config) -> Report:
             _python(),
             _package(),
             _engine(config),
+            *_cluster(config),
             _root(config),
             _file_system(config),
             _disk(config),
@@ -98,6 +100,52 @@ def _engine(config: Config) -> Check:
             return Check("docker", NOTE, str(error).partition(";")[0], advice, {**facts, "error": str(error)})
     facts |= {"reachable": True, "version": answer.get("Version"), "api": answer.get("ApiVersion")}
     return Check("docker", OK, f"engine {facts['version']} (API {facts['api']}) at {address}", facts=facts)
+
+
+def _cluster(config: Config) -> list[Check]:
+    """The Dask cluster, where Steps are to run on one: each worker, its version, and whether it sees the root."""
+    if config.executor != "dask":
+        return []
+    if config.dask.local is not None:
+        return [Check("dask", OK, f"{config.dask.local} worker processes on this machine, started with the first Step")]
+    facts: dict[str, Any] = {"address": config.dask.address, "reachable": False}
+    try:
+        from gaia_local.dask_survey import survey
+        from gaia_local.dask_worker import own_version
+
+        with _probe(config.root) as probe:
+            found = survey(config, probe)
+    except ImportError as error:
+        return [Check("dask", PROBLEM, f"a package is missing: {error}", "pip install 'gaia-local[dask]'", facts)]
+    except GaiaError as error:
+        text, _, advice = str(error).partition("; ")
+        return [Check("dask", PROBLEM, text, advice, facts)]
+    facts |= {"reachable": True, "threads": sum(each.threads for each in found), "workers": [asdict(each) for each in found]}
+    text = f"{config.dask.address}: {len(found)} workers, {facts['threads']} threads"
+    checks = [Check("dask", OK if found else NOTE, text, "" if found else "start some: dask worker ADDRESS", facts)]
+    for each in found:
+        sees = {True: "sees the root", False: "doesn't see the root", None: "the root doesn't exist yet"}[each.sees_root]
+        advice = "" if each.version == own_version() else "install the same version of gaia_local on both"
+        if each.sees_root is False:
+            advice = "share the root with it, or say with dask.path_map where it sees it"
+        threads = f"{each.threads} thread{'s' if each.threads > 1 else ''}"
+        text = f"{each.name} at {each.address}: {threads}, gaia_local {each.version}, {sees}"
+        checks.append(Check("dask worker", PROBLEM if advice else OK, text, advice))
+    return checks
+
+
+@contextlib.contextmanager
+def _probe(root: Path) -> Iterator[Path | None]:
+    """A file in the root that nobody else can know; None where there is no root, or it can't be written."""
+    try:
+        file = tempfile.NamedTemporaryFile(prefix=OWN, dir=root)  # noqa: SIM115 an error of whoever uses it is none of this
+    except OSError:
+        yield None
+        return
+    with file:
+        file.write(os.urandom(16))
+        file.flush()
+        yield Path(file.name)
 
 
 def _root(config: Config) -> Check:

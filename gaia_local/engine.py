@@ -12,70 +12,42 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from gaia_local import ownership
+from gaia_local import local_socket, ownership
+from gaia_local.calls import CHANGES, ONCE, QUESTIONS, Calls, Questions, received, sent
 from gaia_local.config import Config
-from gaia_local.database import Attempt, Database
-from gaia_local.errors import Closed, InvalidInput, RootInUse, StorageError
-from gaia_local.executor import ThreadExecutor
+from gaia_local.database import Database
+from gaia_local.errors import Closed, EngineUnavailable, InvalidInput, RootInUse, StorageError
+from gaia_local.executor import Executor, ThreadExecutor
+from gaia_local.local_socket import Listener, Unreachable
 from gaia_local.ownership import Ownership
 from gaia_local.recovery import recover
 from gaia_local.runtime import Runtime
-from gaia_local.scheduler import Scheduler, planned
+from gaia_local.runtimes import make_runtime
+from gaia_local.scheduler import Scheduler
+from gaia_local.snapshot import Snapshot
 from gaia_local.storage import Storage
 from gaia_local.worker import Worker
-from gaia_local.workflow import Workflow
 
 if TYPE_CHECKING:
     from gaia_local.watcher import Watcher
 
 logger = logging.getLogger("gaia_local")
-T = TypeVar("T")
 
-
-class Snapshot:
-    """Reads a root that another process owns, or nobody; the questions of `Scheduler`, answered from the rows."""
-
-    def __init__(self, path: Path, storage: Storage) -> None:
-        self._path, self._storage = path, storage
-
-    def workflows(self) -> dict[str, dict[str, Any]]:
-        """As `Scheduler.workflows`."""
-        return self._read(lambda database: database.workflows(), {})
-
-    def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
-        """As `Scheduler.view`."""
-
-        def answer(database: Database) -> T | None:
-            row = database.workflow(name)
-            return None if row is None else look(Workflow.load(name, row, database, self._storage))
-
-        return self._read(answer, None)
-
-    def plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
-        """As `Scheduler.plan`, except that images are taken to be what they were."""
-        return self.view(name, lambda scratch: planned(scratch, self._storage, change, {})) or []
-
-    def attempts(self, name: str, step: str) -> list[Attempt]:
-        """As `Scheduler.attempts`."""
-        return self._read(lambda database: database.attempts(name, step), [])
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """As `Scheduler.events`."""
-        return self._read(lambda database: database.events(name), [])
-
-    def _read(self, ask: Callable[[Database], T], nothing: T) -> T:
-        if not self._path.exists():
-            return nothing
-        with contextlib.closing(Database(self._path, readonly=True)) as database, database.transaction():
-            return nothing if database.blank else ask(database)
+ABSENT_PATIENCE, PATIENCE, PAUSE = 0.5, 15.0, 0.02
+"""How many seconds to try again where the owner has no socket, or has one and doesn't listen: it begins, or it ends."""
 
 
 class Engine:
-    """One root's parts. Reading works always; the first change makes this process the owner."""
+    """One root's parts. Reading works always; the first change makes this process the owner.
+
+    Where another process is the owner, it is asked.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -88,7 +60,65 @@ class Engine:
         self._runtime: Runtime | None = None
         self._scheduler: Scheduler | None = None
         self._watcher: Watcher | None = None
+        self._listener: Listener | None = None
         self._closing = False
+        self._close_lock = threading.Lock()
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """Make one of the calls of `Calls`, here or in the process that owns the root. Raises what that raises."""
+        return self._change(name, arguments) if name in CHANGES else self._ask(name, arguments)
+
+    def own(self) -> None:
+        """Own the root from here on. Raises `RootInUse` when another process does."""
+        _ = self.scheduler
+
+    def _change(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        began = time.monotonic()
+        while True:
+            try:
+                return getattr(Calls(self.scheduler, self.storage), name)(**arguments)
+            except RootInUse as refusal:
+                try:
+                    return local_socket.call(self.config.root, name, arguments, self._given, sent)
+                except Unreachable as error:
+                    if error.told_all and name in ONCE:
+                        raise EngineUnavailable(f"{error}; look with `status` whether it was made") from error
+                    if time.monotonic() - began > (ABSENT_PATIENCE if error.absent else PATIENCE):
+                        raise refusal from error
+            time.sleep(PAUSE)  # the owner begins, or ends: nobody tells us when it is through
+
+    def _ask(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        with self._lock:
+            ours = self._scheduler is not None or self._closing
+        if not ours:
+            with contextlib.suppress(Unreachable):
+                return local_socket.call(self.config.root, name, arguments, {}, sent)
+        return getattr(Questions(self.reader, self.storage), name)(**arguments)
+
+    def _answer(self, name: str, arguments: Mapping[str, Any], config: Mapping[str, str]) -> Any:
+        """Answer another process. Runs in the listener's threads."""
+        with self._lock:
+            scheduler = self._scheduler
+        if scheduler is None:
+            raise Unreachable(f"the owner of root {self.config.root} has just ended")
+        if name in CHANGES:
+            ours = _told(self.config)
+            for key in sorted(config):
+                if ours[key] != config[key]:
+                    _refuse_other(self.config.root, f"process {os.getpid()}", key, "end that process")
+            try:
+                return getattr(Calls(scheduler, self.storage), name)(**received(arguments))
+            except Closed as error:
+                raise Unreachable(f"the owner of root {self.config.root} ended meanwhile", told_all=True) from error
+        if name in QUESTIONS:
+            return getattr(Questions(scheduler, self.storage), name)(**arguments)
+        raise InvalidInput("a call from another process", f"there is no call {name!r}", "use the same version of gaia_local")
+
+    @property
+    def _given(self) -> dict[str, str]:
+        """What the user gave for this engine's configuration."""
+        told = _told(self.config)
+        return {key: told[key] for key in self.config.given - {"root"}}
 
     @property
     def scheduler(self) -> Scheduler:
@@ -130,25 +160,41 @@ class Engine:
         if scheduler is not None:
             scheduler.stop()
 
+    def drain(self) -> None:
+        """Block until every workflow is quiet and no other process can start anything here any more."""
+        self.wait()
+        if self._listener is not None:
+            self._listener.finish()
+            self.wait()
+
     def close(self) -> None:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent.
 
         A signal that comes meanwhile doesn't break into it: see `_unbroken`.
         """
+        with self._close_lock:
+            self._close()
+
+    def _close(self) -> None:
         with self._lock:
             scheduler, self._closing = self._scheduler, True
+        if self._listener is not None:
+            self._listener.refuse()
         if self._watcher is not None:
             self._watcher.close()
         if scheduler is not None:
             scheduler.close()
+        if self._listener is not None:
+            self._listener.close()
         with self._lock:
             if self._runtime is not None:
                 self._runtime.close()
+                self.storage.close()
             if self._database is not None:
                 self._database.close()
             if self._ownership is not None:
                 self._ownership.release()
-            self._scheduler = self._runtime = self._database = self._ownership = None
+            self._scheduler = self._runtime = self._database = self._ownership = self._listener = None
 
     def hurry(self) -> None:
         """Whatever is stopped is killed without a grace. A signal handler may call it."""
@@ -157,9 +203,9 @@ class Engine:
 
     def disown(self) -> None:
         """Forget the parts without ending them: another process's threads work with them."""
-        self._lock = threading.RLock()
+        self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closing = True
-        self._scheduler = self._watcher = self._runtime = self._database = self._ownership = None
+        self._scheduler = self._watcher = self._runtime = self._database = self._ownership = self._listener = None
 
     @property
     def _database_path(self) -> Path:
@@ -169,12 +215,14 @@ class Engine:
         with contextlib.ExitStack() as undo:
             owned = Ownership(self.config.root)
             undo.callback(owned.release)
+            listener = self._listen()
+            if listener is not None:
+                undo.callback(listener.refuse)
             database = Database(self._database_path)
             undo.callback(database.close)
             self.storage.create()
             recover(database, self.storage)
-            runtime = _make_runtime(self.config)
-            executor = ThreadExecutor(self.config.workers, Worker(self.storage, runtime).perform, self.config.docker.stop_grace)
+            runtime, executor = _make_hands(self.config, self.storage)
             scheduler = Scheduler(database, self.storage, runtime, executor)
             if self.config.watch:
                 from gaia_local.watcher import Watcher  # watchdog takes its time, and reading needs none
@@ -182,24 +230,41 @@ class Engine:
                 self._watcher = Watcher(self.storage.tops(), scheduler.files_changed)
             self._scheduler = scheduler
             undo.pop_all()
-        self._ownership, self._database, self._runtime = owned, database, runtime
+        self._ownership, self._database, self._runtime, self._listener = owned, database, runtime, listener
+
+    def _listen(self) -> Listener | None:
+        """Let other processes make calls. The first may come before there is a scheduler: it waits for that."""
+        try:
+            return Listener(self.config.root, self._answer)
+        except OSError as error:
+            logger.info("root %s: other processes can only read it while this one owns it: %s", self.config.root, error)
+            return None
+
+
+def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
+    """What runs Tasks, and where. Raises `InvalidInput` where a package for that is missing."""
+    if config.executor == "threads":
+        runtime = _make_runtime(config)
+        return runtime, ThreadExecutor(config.workers, Worker(storage, runtime).perform, config.docker.stop_grace)
+    try:
+        from gaia_local.dask_executor import make_hands
+    except ImportError as error:
+        raise InvalidInput(
+            "config, executor", f"'dask' needs a package that is not installed ({error})", "pip install 'gaia-local[dask]'"
+        ) from error
+    return make_hands(config, storage, ownership.root_id(config.root))
 
 
 def _make_runtime(config: Config) -> Runtime:
-    from gaia_local.auto_runtime import AutoRuntime
-    from gaia_local.docker_runtime import DockerRuntime
-    from gaia_local.process_runtime import ProcessRuntime
-
-    if config.runtime == "process":
-        return ProcessRuntime()
-    docker = DockerRuntime(config.docker, ownership.root_id(config.root))
-    return docker if config.runtime == "docker" else AutoRuntime(docker, ProcessRuntime())
+    return make_runtime(config.runtime, config.docker, ownership.root_id(config.root))
 
 
 # -- sharing ------------------------------------------------------------------------------------------------------
 
 _engines: dict[Path, Engine] = {}
 _engines_lock = threading.Lock()
+_ending: set[Engine] = set()
+"""Engines without users, until they are closed."""
 
 
 def share(config: Config) -> Engine:
@@ -209,15 +274,21 @@ def share(config: Config) -> Engine:
         if engine is None:
             engine = _engines[config.root] = Engine(config)
         for key in sorted(config.given - {"root"}):
-            ours, theirs = getattr(config, key), getattr(engine.config, key)
-            if ours != theirs:
-                raise InvalidInput(
-                    f"config, {key}",
-                    f"root {config.root} is open in this process already, with another {key}",
-                    "close that Gaia first, or give the same",
-                )
+            if getattr(config, key) != getattr(engine.config, key):
+                _refuse_other(config.root, "this process", key, "close that Gaia first")
         engine.users += 1
         return engine
+
+
+def _refuse_other(root: Path, where: str, key: str, first: str) -> NoReturn:
+    raise InvalidInput(
+        f"config, {key}", f"root {root} is open in {where} already, with another {key}", f"{first}, or give the same"
+    )
+
+
+def _told(config: Config) -> dict[str, str]:
+    """A configuration as it is compared with another process's: without anything secret."""
+    return {each.name: repr(getattr(config, each.name)) for each in fields(config)}
 
 
 def leave(engine: Engine, wait: bool) -> None:
@@ -227,19 +298,25 @@ def leave(engine: Engine, wait: bool) -> None:
         others = engine.users
     if wait and not others:
         engine.wait()
+    with _engines_lock:
+        last = engine.users <= 0  # nobody joined while we waited
+        if last:
+            _ending.add(engine)
+            if _engines.get(engine.config.root) is engine:
+                del _engines[engine.config.root]
+    if wait and last:
+        engine.drain()
     with _unbroken(engine):
         if not wait:
             engine.stop()
-        with _engines_lock:
-            if engine.users <= 0:  # nobody joined while we waited
-                engine.close()
-                if _engines.get(engine.config.root) is engine:
-                    del _engines[engine.config.root]
+        if last:
+            engine.close()
+            _ending.discard(engine)
 
 
 def hurry() -> None:
     """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
-    for engine in list(_engines.values()):
+    for engine in (*_engines.values(), *_ending):
         engine.hurry()
 
 
@@ -265,10 +342,10 @@ def _unbroken(engine: Engine) -> Iterator[None]:
 def _at_exit() -> None:
     """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at one, stop them."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    for engine in list(_engines.values()):
+    for engine in (*_engines.values(), *_ending):
         try:
             if not interrupted:
-                engine.wait()
+                engine.drain()
         except KeyboardInterrupt:
             interrupted = True
         with _unbroken(engine):
@@ -279,9 +356,10 @@ def _in_child() -> None:
     """A forked child has none of the threads: what it inherited is its parent's, and not to be waited for or stopped."""
     global _engines_lock  # noqa: PLW0603 whoever held it is not here
     _engines_lock = threading.Lock()
-    for engine in _engines.values():
+    for engine in (*_engines.values(), *_ending):
         engine.disown()
     _engines.clear()
+    _ending.clear()
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -7,21 +7,28 @@ cancels what is left, waits until nothing runs, and is idempotent.
 
 from __future__ import annotations
 
-import collections
 import heapq
 import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gaia_local.errors import Closed, told
 from gaia_local.model import Event, Task, TaskState
+from gaia_local.resources import Capacity
 from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.worker import Outcome, Report
 
 logger = logging.getLogger("gaia_local")
+
+SIGNAL_ROUND = 0.5
+"""How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just before a wait begins
+only when that wait is over: one without an end would swallow a Ctrl-C now and then."""
+
+BEGINNINGS = frozenset({"step-start", "step-adopted"})
+"""Events that say which worker takes a Task up: `worker`, from 1."""
 
 Perform = Callable[[Task, Cancellation, Report], None]
 
@@ -34,6 +41,9 @@ class Executor(Protocol):
 
     def cancel(self, task_id: str) -> None:
         """Stop a Task, or keep it from starting."""
+
+    def later(self, seconds: float, function: Callable[[], None]) -> object:
+        """Have `function` called in that many seconds, in some thread; after `close` it may not be called."""
 
     def close(self) -> None:
         """End everything."""
@@ -104,18 +114,27 @@ class Clock:
                     logger.exception("an order of the clock failed")
 
 
-class ThreadExecutor:
-    """Runs Tasks in at most `workers` threads of this process, in the order of their submission.
+_Waiting: TypeAlias = "tuple[tuple[int, int], int, Task, Cancellation, Report]"
 
-    The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
+
+class ThreadExecutor:
+    """Runs Tasks in at most `workers` threads of this process, by their rank, then in the order of their submission.
+
+    A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it would never start
+    otherwise. The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
     """
 
-    def __init__(self, workers: int, perform: Perform, grace: float) -> None:
-        """`perform` runs one Task; `grace` is the time in seconds between SIGTERM and SIGKILL."""
+    def __init__(self, workers: int, perform: Perform, grace: float, capacity: Capacity | None = None) -> None:
+        """`perform` runs one Task; `grace` is the time in seconds between SIGTERM and SIGKILL.
+
+        `capacity` is what Tasks may take together, by default what this machine has.
+        """
         self._workers, self._perform, self._grace = workers, perform, grace
+        self._capacity = Capacity.of_this_machine() if capacity is None else capacity
         self._clock = Clock()
         self._condition = threading.Condition()
-        self._queue: collections.deque[tuple[Task, Cancellation, Report]] = collections.deque()
+        self._queue: list[_Waiting] = []
+        self._numbers = itertools.count()
         self._cancellations: dict[str, Cancellation] = {}
         self._cancelled_early: set[str] = set()
         self._threads: list[threading.Thread] = []
@@ -133,9 +152,11 @@ class ThreadExecutor:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
             self._cancellations[task.id] = cancellation
-            self._queue.append((task, cancellation, report))
+            heapq.heappush(self._queue, (task.rank, next(self._numbers), task, cancellation, report))
             if len(self._queue) > self._idle and len(self._threads) < self._workers:
-                thread = threading.Thread(target=self._work, name=f"gaia-local-worker-{len(self._threads) + 1}", daemon=True)
+                number = len(self._threads) + 1
+                name = f"gaia-local-worker-{number}"
+                thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
                 thread.start()
                 self._threads.append(thread)
             else:
@@ -149,6 +170,8 @@ class ThreadExecutor:
                 self._cancelled_early.add(task_id)
                 return
         self._stop(cancellation)
+        with self._condition:
+            self._condition.notify()  # it may wait for resources, and needs none any more
 
     def hurry(self) -> None:
         """Kill what is cancelled already, and what will be, at once.
@@ -160,6 +183,10 @@ class ThreadExecutor:
         self._threads.append(thread)
         thread.start()
 
+    def later(self, seconds: float, function: Callable[[], None]) -> object:
+        """Have `function` called in that many seconds."""
+        return self._clock.later(seconds, function)
+
     def close(self) -> None:
         """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
         with self._condition:
@@ -169,8 +196,8 @@ class ThreadExecutor:
         for cancellation in left:
             self._stop(cancellation)
         for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join()
+            while thread.is_alive() and thread is not threading.current_thread():
+                thread.join(SIGNAL_ROUND)
         self._clock.close()
 
     def _stop(self, cancellation: Cancellation) -> None:
@@ -184,36 +211,59 @@ class ThreadExecutor:
         for cancellation in cancellations:
             cancellation.hurry()
 
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         while True:
             with self._condition:
                 self._idle += 1
-                while not self._queue and not self._closed:
+                while (waiting := self._next()) is None and not (self._closed and not self._queue):
                     self._condition.wait()
                 self._idle -= 1
-                if not self._queue:
+                if waiting is None:
                     return
-                task, cancellation, report = self._queue.popleft()
+                _, _, task, cancellation, report = waiting
+                self._capacity.take(task.resources)
             try:
-                self._perform_one(task, cancellation, report)
+                self._perform_one(task, cancellation, report, number)
             except Exception:  # a defect of the receiver's must not cost a worker
                 logger.exception("workflow %r, Step %r: its end could not be reported", task.workflow, task.name)
             finally:
                 with self._condition:
                     del self._cancellations[task.id]
+                    if task.resources:
+                        self._capacity.give_back(task.resources)
+                        self._condition.notify_all()
 
-    def _perform_one(self, task: Task, cancellation: Cancellation, report: Report) -> None:
+    def _next(self) -> _Waiting | None:
+        """Take the first of the queue, where there is one and it can start, or has no need to."""
+        if not self._queue:
+            return None
+        _, _, task, cancellation, _ = self._queue[0]
+        wanted = task.resources
+        if not wanted or cancellation.reason is not None or self._capacity.fits(wanted) or self._capacity.lack(wanted):
+            return heapq.heappop(self._queue)
+        for waiting in self._queue:
+            if waiting[3].reason is not None:
+                self._queue.remove(waiting)
+                heapq.heapify(self._queue)
+                return waiting
+        return None
+
+    def _perform_one(self, task: Task, cancellation: Cancellation, report: Report, worker: int) -> None:
         reported = False
 
         def once(of: Task, what: Event | Outcome) -> None:
             nonlocal reported
             if reported:
                 return
+            if isinstance(what, Event) and what.event in BEGINNINGS:
+                what = Event(what.event, what.workflow, what.time, {**what.facts, "worker": worker})
             reported = isinstance(what, Outcome)
             report(of, what)
 
         try:
-            if cancellation.reason is None:
+            if (lack := self._capacity.lack(task.resources)) is not None:
+                once(task, Outcome(TaskState.EXCEPTION, message=lack, exception="RuntimeFailure"))
+            elif cancellation.reason is None:
                 self._perform(task, cancellation, once)
         except Exception as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)

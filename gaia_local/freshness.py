@@ -10,7 +10,7 @@ are complete now and have the contents they have now. Two things break that:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from gaia_local.database import Datum
 from gaia_local.flow import Flow, KeyNode, StepNode
@@ -35,13 +35,15 @@ class Freshness:
         self._let_go(node, why)
         self._ledger.supersede(node.step.name)
 
-    def expire_below(self, tops: list[StepNode], readers: list[StepNode], spared: Collection[str] = ()) -> None:
-        """Expire all Steps that depend on `tops`, and `readers` with what depends on those, except through `spared`."""
+    def expire_below(
+        self, tops: list[StepNode], readers: list[StepNode], spared: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        """Expire all Steps that depend on `tops`, and `readers` with what depends on those, except through `spared` ones."""
         done = {node.step.name for node in tops}
         queue = [(node, "expired") for node in readers]
         queue += [(node, _ran_again(top)) for top in tops for node in top.successors()]
         for node, why in queue:
-            if node.step.name not in done and node.step.name not in spared:
+            if node.step.name not in done and not spared(node.step.name):
                 done.add(node.step.name)
                 self.expire(node, [key for key in node.outputs if key.key in self._ledger.data], why)
                 queue.extend((each, _ran_again(node)) for each in node.successors())
@@ -188,5 +190,5 @@ def _ran_again(node: StepNode) -> str:
 
 
 def _changed(key: KeyNode) -> str:
-    maker = next(key.makers, None)
+    maker = next(iter(key.makers), None)
     return f"input changed: {key.key}" if maker is None else _ran_again(maker)

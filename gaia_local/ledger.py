@@ -67,9 +67,15 @@ class Ledger:
         """What happened since the last `written`."""
         return list(self._events)
 
-    def unwritten_attempts(self, step: str) -> list[Attempt]:
-        """The Tasks of a Step that are new or changed since the last `written`."""
-        return [each for each in (*self._new_attempts, *self._changed_attempts.values()) if each.task.name == step]
+    @property
+    def unwritten(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._new_attempts or self._changed_attempts or self._changed_data or self._events)
+
+    def unwritten_attempts(self, step: str | None = None) -> list[Attempt]:
+        """The Tasks (of one Step) that are new or changed since the last `written`."""
+        unwritten = (*self._new_attempts, *self._changed_attempts.values())
+        return [each for each in unwritten if step is None or each.task.name == step]
 
     def write(self, database: Database) -> None:
         """Write all that changed since the last `written`; the caller holds the transaction."""

@@ -9,14 +9,27 @@ from __future__ import annotations
 import enum
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest, shown
-
-Value: TypeAlias = "str | int | float | bool"
-"""What a var may hold once arrays are expanded."""
+from gaia_local.given import (
+    NOTHING,
+    Value,
+    as_json,
+    check_text,
+    read_defaults,
+    read_mapping,
+    read_names,
+    read_texts,
+    read_value,
+    read_value_or_array,
+    render_value,
+    shared_text,
+)
+from gaia_local.resources import NONE, Resources
 
 DEFAULT_TIMEOUT = 3600.0
 MAX_TIMEOUT = 1e18
@@ -32,17 +45,17 @@ _SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
 _NAME_BYTES = 255
 MAX_PATH_BYTES = 3000
 """In a name, a key or an internal path: systems take 4096, and the root comes before it."""
-MAX_NESTING = 100
-"""Levels of lists and dictionaries in a Command, a Step or properties: Python's stack is finite."""
-MAX_VALUES = 2_000_000
-"""Values in one of them; one that YAML's aliases use in many places counts in each."""
-MAX_JSON_CHARACTERS = 100_000_000
-"""Characters of text in one of them."""
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.,+=@ -]{0,99}"
+_PLAIN_KEY = re.compile(rf"(?:{_PART}(?:/{_PART})*:)?{_PART}(?:/{_PART})*/?")
 
 logger = logging.getLogger("gaia_local")
 
 
-class WorkflowState(str, enum.Enum):
+NO_KEYS: frozenset[str] = frozenset()
+"""One for all Tasks that read no outside file: Python makes each a new one."""
+
+
+class WorkflowState(enum.StrEnum):
     """The state of a workflow, as `status` says it."""
 
     INITIALIZED = "initialized"
@@ -53,7 +66,7 @@ class WorkflowState(str, enum.Enum):
     INCOMPLETE = "incomplete"
 
 
-class TaskState(str, enum.Enum):
+class TaskState(enum.StrEnum):
     """The state of a Task: one attempt at a Step."""
 
     RUNNING = "running"
@@ -65,10 +78,10 @@ class TaskState(str, enum.Enum):
     CANCELLED = "cancelled"
     """Stopped by `halt`, `expire`, `merge`, `command`, `delete` or a changed input."""
     INTERRUPTED = "interrupted"
-    """The engine ended while it ran."""
+    """The engine ended while it ran, or lost the cluster that ran it."""
 
 
-class DataState(str, enum.Enum):
+class DataState(enum.StrEnum):
     """What is known of a storage key's file."""
 
     COMPLETE = "complete"
@@ -92,11 +105,14 @@ class Command:
     stdout: str | None
     definition: Mapping[str, Any] = field(compare=False, repr=False)
     """The JSON as submitted, which is what `Gaia.command` answers."""
+    resources: Resources = field(default=NONE, compare=False)
+    """What it asks of a machine: results don't depend on it, so that a change of it makes nothing run again."""
 
     @staticmethod
     def parse(workflow: str, given: object) -> Command | CompositeCommand:
         """Read one Command, composite or not, from its JSON."""
-        fields, name, definition = _definition(f"workflow {workflow!r}", "Command", given, _COMMAND_FIELDS)
+        fields, name, text = _definition(f"workflow {workflow!r}", "Command", given, _COMMAND_FIELDS)
+        definition = json.loads(text)
         where = f"workflow {workflow!r}, Command {name!r}"
         if fields.get("steps") is not None:
             return CompositeCommand._parse(where, name, fields, definition)
@@ -107,9 +123,9 @@ class Command:
         tokens = fields.get("command")
         if not isinstance(tokens, list | tuple) or not tokens:
             raise InvalidInput(where, f"command is {shown(tokens)}", 'give a list of tokens, as ["sh", "-c", "ls"]')
-        command = tuple(render_value(_value(f"{where}, command", token)) for token in tokens)
-        inputs = _texts(where, "inputs", fields.get("inputs"))
-        outputs = _texts(where, "outputs", fields.get("outputs"))
+        command = tuple(render_value(read_value(f"{where}, command", token)) for token in tokens)
+        inputs = read_texts(where, "inputs", fields.get("inputs"))
+        outputs = read_texts(where, "outputs", fields.get("outputs"))
         stdout = fields.get("stdout")
         for key, path in inputs.items():
             _check_internal(f"{where}, input {key!r}", path)
@@ -118,7 +134,9 @@ class Command:
         if stdout is not None:
             _check_internal(f"{where}, stdout", stdout)
         _check_places(where, inputs, outputs, stdout)
-        return Command(name, image, command, inputs, outputs, _defaults(where, fields.get("vars")), stdout, definition)
+        resources = Resources.parse(f"{where}, resources", fields.get("resources"))
+        defaults = read_defaults(where, fields.get("vars"))
+        return Command(name, image, command, inputs, outputs, defaults, stdout, definition, resources)
 
 
 @dataclass(frozen=True)
@@ -144,15 +162,15 @@ class CompositeCommand:
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])
             raise InvalidInput(where, f"two inner Steps are named {twice!r}", "give each a name of its own")
-        inputs = _names(where, "inputs", fields.get("inputs"))
-        outputs = _names(where, "outputs", fields.get("outputs"))
-        return CompositeCommand(name, inputs, outputs, _defaults(where, fields.get("vars")), steps, definition)
+        inputs = read_names(where, "inputs", fields.get("inputs"))
+        outputs = read_names(where, "outputs", fields.get("outputs"))
+        return CompositeCommand(name, inputs, outputs, read_defaults(where, fields.get("vars")), steps, definition)
 
 
 AnyCommand: TypeAlias = "Command | CompositeCommand"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One invocation of a Command: which storage keys go in and out, and with which vars."""
 
@@ -164,31 +182,36 @@ class Step:
     """A tuple is an array: one Step for each of its values."""
     timeout: float = DEFAULT_TIMEOUT
     """Seconds."""
-    definition: Mapping[str, Any] = field(compare=False, repr=False, default_factory=dict)
+    text: str = field(compare=False, repr=False, default="{}")
+    """The JSON as submitted."""
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What was submitted."""
+        definition: dict[str, Any] = json.loads(self.text)
+        return definition
 
     @staticmethod
-    def parse(workflow: str, given: object) -> Step:
-        """Read one Step from its JSON."""
-        return Step._parse(f"workflow {workflow!r}", given, key=check_key_template)
+    def parse(workflow: str, given: object, text: str | None = None) -> Step:
+        """Read one Step from its JSON; `text` is what that was read from, where it comes from a Step's `text`."""
+        return Step._parse(f"workflow {workflow!r}", given, key=check_key_template, text=text)
 
     @staticmethod
-    def _parse(outer: str, given: object, key: Any) -> Step:
-        fields, name, definition = _definition(outer, "Step", given, _STEP_FIELDS)
+    def _parse(outer: str, given: object, key: Any, text: str | None = None) -> Step:
+        fields, name, text = _definition(outer, "Step", given, _STEP_FIELDS, text)
         where = f"{outer}, Step {name!r}"
         command = fields.get("command")
         if not isinstance(command, str) or not command:
             raise InvalidInput(where, f"command is {shown(command)}", "give the name of a Command")
-        inputs = _texts(where, "inputs", fields.get("inputs"))
-        outputs = _texts(where, "outputs", fields.get("outputs"))
+        inputs = read_texts(where, "inputs", fields.get("inputs"))
+        outputs = read_texts(where, "outputs", fields.get("outputs"))
         for kind, keys in (("input", inputs), ("output", outputs)):
             for each, storage_key in keys.items():
-                key(f"{where}, {kind} {each!r}", storage_key)
-        values: dict[str, Value | tuple[Value, ...]] = {}
-        for var, value in _mapping(where, "vars", fields.get("vars")).items():
-            place = f"{where}, var {var!r}"
-            values[var] = (
-                tuple(_value(place, one) for one in value) if isinstance(value, list | tuple) else _value(place, value)
-            )
+                if not _is_plain(storage_key):
+                    key(f"{where}, {kind} {each!r}", storage_key)
+        values: Mapping[str, Value | tuple[Value, ...]] = read_mapping(where, "vars", fields.get("vars"))
+        if values:
+            values = {var: read_value_or_array(f"{where}, var {var!r}", value) for var, value in values.items()}
         timeout = fields.get("timeout")
         if timeout is None:
             timeout = DEFAULT_TIMEOUT
@@ -196,10 +219,10 @@ class Step:
             raise InvalidInput(
                 where, f"timeout is {shown(timeout)}", f"give a number of seconds above 0, at most {MAX_TIMEOUT:g}"
             )
-        return Step(name, command, inputs, outputs, values, float(timeout), definition)
+        return Step(name, shared_text(command), inputs, outputs, values, float(timeout), text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What a file or tree was like: `quick` from names, sizes and times; `digest` from names and contents."""
 
@@ -207,7 +230,7 @@ class Fingerprint:
     digest: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One Step made concrete: all that a worker needs to run it once."""
 
@@ -224,12 +247,15 @@ class Task:
     timeout: float
     reason: str = "new"
     """Why it runs."""
-    external: frozenset[str] = frozenset()
+    external: frozenset[str] = NO_KEYS
     """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
     adopted: bool = False
     """An earlier process began it: what it left is taken up instead of starting anew."""
-    known: Mapping[str, Fingerprint] = field(default_factory=dict, compare=False, repr=False)
+    known: Mapping[str, Fingerprint] = field(default_factory=lambda: NOTHING, compare=False, repr=False)
     """Input key → what is recorded of its file."""
+    rank: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Its place among the Tasks that wait for a worker: the smallest goes first."""
+    resources: Resources = NONE
 
     def wire(self, state: str) -> dict[str, Any]:
         """The Task as `status` with debug answers it."""
@@ -246,7 +272,7 @@ class Task:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, as the server and the worker name it; `facts` are what this kind of event carries."""
 
@@ -268,7 +294,8 @@ def check_name(where: str, name: object, kind: str) -> str:
     """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't print."""
     if not isinstance(name, str):
         raise InvalidInput(where, f"the name of a {kind} is {shown(name)}", "give a string")
-    _check_path(f"{where}, {kind} {name!r}", name)
+    if not _is_plain(name):
+        _check_path(f"{where}, {kind} {name!r}", name)
     return name
 
 
@@ -282,6 +309,11 @@ def check_workflow_name(name: object) -> str:
             f"workflow {name!r}", f"it begins with {OWN!r}", "names like that are the engine's own: choose another"
         )
     return checked
+
+
+def _is_plain(key: str) -> bool:
+    """Whether a storage key, a name or a path is of the usual kind, in which no check finds anything wrong."""
+    return _PLAIN_KEY.fullmatch(key) is not None and len(key) <= MAX_PATH_BYTES
 
 
 def check_key(where: str, key: str) -> None:
@@ -312,36 +344,14 @@ def check_local_name(where: str, name: str) -> None:
     _check_path(f"{where}, name {name!r}", name)
 
 
-def check_text(where: str, text: str) -> None:
-    """Text that a program can be given: no NUL, and encodable."""
-    if "\0" in text:
-        raise InvalidInput(where, f"{text!r} holds a NUL", "leave it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(where, f"{text!r} cannot be encoded", "give valid unicode text") from None
-
-
-def check_list(workflow: str, what: str, given: object) -> list[Any]:
-    """The list argument of a call."""
-    if not isinstance(given, list | tuple):
-        raise InvalidInput(f"workflow {workflow!r}", f"{what} is a {type(given).__name__}", f"give a list of {what}")
-    return list(given)
-
-
 def check_properties(workflow: str, given: object) -> dict[str, Any]:
     """A workflow's properties; `owner` defaults to the part of the name before the first ``_``."""
     where = f"workflow {workflow!r}"
-    properties = dict(_mapping(where, "properties", given))
+    properties = dict(read_mapping(where, "properties", given))
     properties.setdefault("owner", workflow.partition("_")[0])
     for name, value in properties.items():
-        properties[name] = _json(f"{where}, properties", f"value of {name!r}", {name: value})[name]
+        properties[name] = json.loads(as_json(f"{where}, properties", f"value of {name!r}", {name: value}))[name]
     return properties
-
-
-def render_value(value: Value) -> str:
-    """A var's value as text: booleans as JSON writes them."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_path(place: str, path: str) -> None:
@@ -410,102 +420,24 @@ def _inside(path: str, top: str) -> bool:
     return path == top or path.startswith(top + "/")
 
 
-def _definition(outer: str, kind: str, given: object, known: frozenset[str]) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """The fields of a Command or Step, its name, and its JSON: a copy that later changes of what was given don't reach."""
+def _definition(
+    outer: str, kind: str, given: object, known: frozenset[str], text: str | None = None
+) -> tuple[Mapping[str, Any], str, str]:
+    """The fields of a Command or Step, its name, and its JSON, which later changes of what was given don't reach.
+
+    `text` is that JSON where it is known.
+    """
     if not isinstance(given, Mapping):
         raise InvalidInput(outer, f"a {kind} is {shown(given)}", "give a dictionary")
     name = check_name(outer, given.get("name"), kind)
-    where = f"{outer}, {kind} {name!r}"
     fields = dict(given)
-    definition = _json(where, "definition", fields)
+    if text is None:
+        text = as_json(f"{outer}, {kind} {name!r}", "definition", fields)
     for unknown in fields.keys() - known:
-        logger.warning("%s: the field %r means nothing here; %s", where, unknown, nearest(unknown, known))
-    return fields, name, definition
+        advice = nearest(unknown, known)
+        logger.warning("%s, %s %r: the field %r means nothing here; %s", outer, kind, name, unknown, advice)
+    return fields, name, text
 
 
-def _json(where: str, what: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` as it comes back from JSON."""
-    _check_size(where, what, given)
-    try:
-        copy: dict[str, Any] = json.loads(json.dumps(given, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(
-            where, f"the {what} can't be written as JSON ({error})", "use text, numbers, lists, dictionaries"
-        ) from None
-    return copy
-
-
-def _check_size(where: str, what: str, given: Mapping[str, Any]) -> None:
-    level: list[Any] = [given]
-    values = characters = 0
-    for _ in range(MAX_NESTING + 1):
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, str):
-                characters += len(each)
-            elif isinstance(each, dict | list | tuple):
-                values += len(each)
-                if values > MAX_VALUES:
-                    raise InvalidInput(where, f"the {what} holds over {MAX_VALUES:,} values", "use a file for so many")
-                below += each
-                if isinstance(each, dict):
-                    below += each.values()
-        if characters > MAX_JSON_CHARACTERS:
-            raise InvalidInput(
-                where, f"the {what} holds over {MAX_JSON_CHARACTERS:,} characters", "use a file for so much text"
-            )
-        if not below:
-            return
-        level = below
-    raise InvalidInput(where, f"the {what} is nested over {MAX_NESTING} levels deep", "use fewer levels")
-
-
-def _mapping(where: str, what: str, given: object) -> Mapping[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise InvalidInput(where, f"{what} is {shown(given)}", "give a dictionary")
-    for key in given:
-        if not isinstance(key, str) or not key:
-            raise InvalidInput(where, f"{what} has the key {shown(key)}", "use text that isn't empty")
-        check_text(f"{where}, {what}", key)
-    return dict(given)
-
-
-def _texts(where: str, what: str, given: object) -> dict[str, str]:
-    texts = _mapping(where, what, given)
-    for key, text in texts.items():
-        if not isinstance(text, str):
-            raise InvalidInput(where, f"{what} {key!r} is {shown(text)}", "give a string")
-    return dict(texts)
-
-
-def _names(where: str, what: str, given: object) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name for name in given):
-        raise InvalidInput(where, f"{what} is {shown(given)}", "a composite Command takes a list of names")
-    for name in given:
-        check_text(f"{where}, {what}", name)
-    if len(set(given)) < len(given):
-        raise InvalidInput(where, f"{what} has a name twice: {shown(list(given))}", "name each once")
-    return tuple(given)
-
-
-def _defaults(where: str, given: object) -> dict[str, Value | None]:
-    if isinstance(given, list | tuple):
-        return dict.fromkeys(_names(where, "vars", given))
-    return {var: _value(f"{where}, var {var!r}", value) for var, value in _mapping(where, "vars", given).items()}
-
-
-def _value(where: str, given: object) -> Value:
-    if isinstance(given, str):
-        check_text(where, given)
-        return given
-    if isinstance(given, bool | int | float):
-        return given
-    raise InvalidInput(where, f"the value is {shown(given)}", "give text, a number or a boolean")
-
-
-_COMMAND_FIELDS = frozenset({"name", "image", "command", "inputs", "outputs", "vars", "stdout", "steps"})
+_COMMAND_FIELDS = frozenset({"name", "image", "command", "inputs", "outputs", "vars", "stdout", "steps", "resources"})
 _STEP_FIELDS = frozenset({"name", "command", "inputs", "outputs", "vars", "timeout"})

@@ -96,6 +96,22 @@ def failure_line(failure: Mapping[str, Any]) -> str:
     return f"Step {failure['step']!r} {how}{with_code}" + (f": {message}" if message and message != plain else "")
 
 
+def attempt_line(attempt: Mapping[str, Any]) -> str:
+    """When what became of an attempt at a Step: see `Gaia.timeline`."""
+    from gaia_local.durations import duration
+
+    state, start, end = attempt["state"], attempt["started"], attempt["ended"]
+    at = _moment(start if end is None else end)[11:19]
+    took = "" if start is None or end is None else f" after {duration(end - start)}"
+    if state == "running":
+        return f"{at}  {attempt['step']} started: {attempt['reason']}"
+    if state == "complete":
+        return f"{at}  {attempt['step']} is complete{took}"
+    if state in ("error", "exception"):
+        return f"{at}  {failure_line(attempt)}{took}"
+    return f"{at}  {attempt['step']} was {state}{took}: {attempt['message']}"
+
+
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     """How a workflow stands: for each failed Step why, with the end of its log; then the inputs that are missing."""
     from rich.markup import escape
@@ -218,6 +234,14 @@ def _quoted(line: str) -> Text:
     from rich.text import Text
 
     return Text.assemble("  ", ("│", "dim"), " ", Text.from_ansi(line))
+
+
+def log_text(line: str) -> Text:
+    """A line of a program's in one line of a table: what it wrote last, where it went back to the line's beginning."""
+    from rich.text import Text
+
+    plain = Text.from_ansi(line.rstrip().rpartition("\r")[2]).plain
+    return Text("".join(each if each.isprintable() else " " for each in plain))
 
 
 def _print_more(console: Console, number: int, what: str) -> None:

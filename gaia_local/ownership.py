@@ -66,8 +66,7 @@ class Ownership:
             except BlockingIOError:
                 if not left:
                     raise RootInUse(
-                        f"root {root} is in use by process {_pid(self._descriptor)}, which may change it; this one may only "
-                        "read: status, workflows, logs, events. End the other, or give another root"
+                        f"root {root} is in use by process {_pid(self._descriptor)}; end that, or give another root"
                     ) from None
             time.sleep(_PAUSE)
         # The end of the line says where the pid ends while a longer one of before is still behind it.

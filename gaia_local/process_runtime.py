@@ -46,6 +46,9 @@ _BRIEF_SECONDS = 0.02
 _LOOK_SECONDS = 0.02
 """Between two looks at a process, where the system has no way to wait for what is waited for."""
 
+_PIPE_BYTES = 1 << 16
+"""What a pipe holds."""
+
 _TASK_BYTES, _WORK_BYTES = TASK_VARIABLE.encode(), WORK_VARIABLE.encode()
 
 logger = logging.getLogger("gaia_local")
@@ -59,6 +62,7 @@ class ProcessRuntime:
     """
 
     name = "process"
+    survives = False
     mounts_inputs = False
 
     def __init__(self) -> None:
@@ -90,11 +94,12 @@ class ProcessRuntime:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
         # NOTE: pipes, since a program that was given the log itself would empty it with `> /dev/stderr`.
         with contextlib.ExitStack() as opened:
-            log = opened.enter_context(_opened(invocation.log, os.O_APPEND))
+            log = opened.enter_context(_File(invocation.log, os.O_APPEND, 0o600))
             errors = opened.enter_context(_Pipe((log,)))
             output = errors
             if invocation.stdout is not None:
-                file = opened.enter_context(_opened(invocation.stdout, os.O_TRUNC))
+                file = opened.enter_context(_File(invocation.stdout, os.O_TRUNC))
+                file.open()
                 output = opened.enter_context(_Pipe((log, file)))
             ended = self._run(invocation, cancellation, report, (output, errors))
         report("execution-complete")
@@ -137,6 +142,11 @@ class ProcessRuntime:
 # ends a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since `@/in/a` is how many programs read arguments.
 _BEFORE = r"\w\-.+%~*?)\]}/\u0300-\u036f"
 _AFTER = r"\w\-+%~@\u0300-\u036f"
+_PLACE = re.compile(
+    rf"(?:(?<![{_BEFORE}])(?:-[A-Za-z]+)?"  # at a beginning, or at a flag that stands at one
+    r"|(?<=\\[nrt])|(?<=://))(?=/)"  # after "\n" in a program's text; after file://
+)
+_GOES_ON = re.compile(rf"\.*[{_AFTER}]")  # a dot may end a sentence
 
 
 def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> tuple[str, ...]:
@@ -145,24 +155,30 @@ def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> t
     Whole path components only, anywhere in a token: in ``--out=/out/x``, at a flag (``-I/in/a``), in JSON, in shell
     code. The longest path wins, and what was put in is not looked at again.
     """
-    pattern = _pattern(tuple(paths))
-    if pattern is None:
-        return tuple(tokens)
+    bare, lengths = _by_length(tuple(paths))
     root = str(tree)
-    return tuple(pattern.sub(lambda found: f"{found['flag'] or ''}{root}{found['path']}", token) for token in tokens)
+    return tuple([_localized(token, bare, lengths, root) for token in tokens]) if bare else tuple(tokens)
 
 
 @functools.lru_cache(maxsize=256)  # the Steps of one Command have the same internal paths
-def _pattern(paths: tuple[str, ...]) -> re.Pattern[str] | None:
-    bare = {path.rstrip("/") for path in paths} - {""}
-    if not bare:
-        return None
-    longest_first = "|".join(map(re.escape, sorted(bare, key=lambda path: (-len(path), path))))
-    return re.compile(
-        rf"(?:(?<![{_BEFORE}])(?P<flag>-[A-Za-z]+)?"  # at a beginning, or at a flag that stands at one
-        r"|(?<=\\[nrt])|(?<=://))"  # after "\n" in a program's text; after file://
-        rf"(?P<path>{longest_first})(?!\.*[{_AFTER}])"  # a dot may end a sentence
-    )
+def _by_length(paths: tuple[str, ...]) -> tuple[frozenset[str], list[int]]:
+    bare = frozenset(path.rstrip("/") for path in paths) - {""}
+    return bare, sorted({len(path) for path in bare}, reverse=True)
+
+
+def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: str) -> str:
+    # One pattern of all paths would try each of them at each place: a join has thousands of both.
+    done = after = 0
+    parts = []
+    while found := _PLACE.search(token, after):
+        place = found.end()
+        ends = (place + length for length in lengths if token[place : place + length] in bare)
+        end = next((end for end in ends if not _GOES_ON.match(token, end)), None)
+        after = place + 1 if end is None else end
+        if end is not None:
+            parts += [token[done:place], root, token[place:end]]
+            done = end
+    return "".join([*parts, token[done:]])
 
 
 def _internal_paths(task: Task) -> Iterator[str]:
@@ -215,8 +231,9 @@ _starts = _Starts()
 def _start(invocation: Invocation, stdout: int, stderr: int) -> _Process | Exit:
     task, work = invocation.task, invocation.work
     environment = {**os.environb, _TASK_BYTES: os.fsencode(task.id), _WORK_BYTES: os.fsencode(work)}
-    tokens = localize(task.command, _internal_paths(task), invocation.tree)
-    if any(os.access(f"{invocation.tree}{path}", os.X_OK) for _, path in task.inputs):
+    tree = str(invocation.tree)
+    tokens = localize(task.command, _internal_paths(task), tree)
+    if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         _starts.await_earlier()
     try:
         # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process was given by its
@@ -225,7 +242,8 @@ def _start(invocation: Invocation, stdout: int, stderr: int) -> _Process | Exit:
         with _starts.one():
             process = subprocess.Popen(
                 tokens,
-                cwd=str(work),
+                executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
+                cwd=work,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
@@ -237,6 +255,17 @@ def _start(invocation: Invocation, stdout: int, stderr: int) -> _Process | Exit:
     except (ValueError, subprocess.SubprocessError) as error:  # what cannot be encoded or holds a NUL; a child that died early
         raise RuntimeFailure(f"{_name(task)}: it cannot be started: {error}") from error
     return _Process(process, work)
+
+
+@functools.lru_cache(maxsize=256)
+def _program(name: str, path: bytes, _second: int) -> str | None:
+    """Where PATH has a program at this time; None where that depends on the working directory, or it is nowhere.
+
+    NOTE: else the child would look for it, by failing to execute it in one directory after the other, while this whole
+    process stands still.
+    """
+    directories = os.fsdecode(path).split(os.pathsep)
+    return shutil.which(name, path=os.fsdecode(path)) if "/" not in name and all(map(os.path.isabs, directories)) else None
 
 
 def _not_started(task: Task, work: Path, tokens: tuple[str, ...], error: OSError) -> Exit:
@@ -278,18 +307,6 @@ def _name(task: Task) -> str:
     return f"workflow {task.workflow!r}, Step {task.name!r}"
 
 
-@contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o666)
-    except OSError as error:
-        raise RuntimeFailure(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 # --------------------------------------------------------------------------------------------------- a process's life
 
 
@@ -306,6 +323,7 @@ class _Process:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._reaped = self._lost = False
+        _sessions.add(self.pid)
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
@@ -356,6 +374,7 @@ class _Process:
         self.kill()
         self.wait(None)
         _end_strays(None if self._lost else self.pid, _mark(self._work, "\0"), self._candidates)
+        _sessions.discard(self.pid)
         with self._lock:
             self._reaped = True
             code = self._process.wait()
@@ -370,12 +389,24 @@ class _Process:
         # these few instead of a walk over all of /proc. A long one may have seen the numbers begin anew.
         if time.monotonic() - self._began < 1.0:
             try:
-                newest = int(_read("/proc/loadavg").split()[-1])
+                newest = int(_read("/proc/loadavg", short=True).split()[-1])
             except (OSError, ValueError, IndexError):
                 newest = 0
             if newest >= self.pid:
-                return range(self.pid + 1, newest + 1)
+                return filter(self._may_belong, range(self.pid + 1, newest + 1))
         return _all_pids()
+
+    def _may_belong(self, pid: int) -> bool:
+        """Cheaper than `_belongs`: a stray is in this run's session, or in one that was made since this run began."""
+        try:
+            session = os.getsid(pid)
+        except OSError:  # gone
+            return False
+        return session >= self.pid and (session == self.pid or session not in _sessions)
+
+
+_sessions: set[int] = set()
+"""Those of all runs of this process: one of theirs is no other run's."""
 
 
 def _signal_group(group: int, number: int) -> None:
@@ -458,12 +489,13 @@ def _await_held(handle: int, seconds: float) -> bool:
     return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
-def _read(path: str) -> bytes:
-    """A file of /proc, in half the time that `open` takes."""
+def _read(path: str, short: bool = False) -> bytes:
+    """A file of /proc, in half the time that `open` takes; a `short` one comes whole with the first read."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        content = b""
-        while part := os.read(descriptor, 1 << 16):
+        size = 1 << (8 if short else 16)
+        content = os.read(descriptor, size)
+        while not short and (part := os.read(descriptor, size)):
             content += part
         return content
     finally:
@@ -488,11 +520,42 @@ def _all_pids() -> list[int]:
 # ------------------------------------------------------------------------------------------------------ what it writes
 
 
+class _File:
+    """A file that is made when something is written into it: most programs say nothing."""
+
+    def __init__(self, path: Path, flags: int, mode: int = 0o666) -> None:
+        self._path, self._flags, self._mode = path, flags, mode
+        self._descriptor = -1
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def open(self) -> None:
+        """Make it now."""
+        try:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | self._flags, self._mode)
+        except OSError as error:
+            raise RuntimeFailure(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        if self._descriptor < 0:
+            self.open()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
 class _Pipe:
     """A pipe for a program to write into at its `write_end`; what comes out of it goes to each of `files`."""
 
-    def __init__(self, files: tuple[int, ...]) -> None:
+    def __init__(self, files: tuple[_File, ...]) -> None:
         self._files = files
+        self._room = 1 << 10  # which grows: most programs say little, and room for much costs time
         try:
             self.read_end, self.write_end = os.pipe()
         except OSError as error:
@@ -516,14 +579,16 @@ class _Pipe:
         while rest > 0 and (copied := self.copy(rest)):
             rest -= copied
 
-    def copy(self, size: int) -> int:
-        """Copy what comes next, at most `size` bytes; 0 at the end."""
-        data = os.read(self.read_end, size)
+    def copy(self, most: int = _PIPE_BYTES) -> int:
+        """Copy what comes next, at most so many bytes; 0 at the end."""
+        data = os.read(self.read_end, min(most, self._room))
+        if len(data) == self._room < _PIPE_BYTES:
+            self._room *= 4
         try:
-            for file in self._files:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(file, view) :]
+            for file in self._files if data else ():
+                file.write(data)
+        except RuntimeFailure:
+            raise
         except OSError as error:
             raise RuntimeFailure(f"what the program wrote cannot be stored: {error.strerror}") from error
         return len(data)
@@ -543,7 +608,7 @@ def _pump(process: _Process, pipes: set[_Pipe], seconds: float | None) -> bool:
             poll.register(pipe.read_end, select.POLLIN)
         if handle is not None:
             poll.register(handle, select.POLLIN)
-        while flowing:
+        while flowing or handle is not None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
@@ -552,7 +617,7 @@ def _pump(process: _Process, pipes: set[_Pipe], seconds: float | None) -> bool:
             if handle in ready or (handle is None and process.ended()):
                 return True
             for descriptor in ready:
-                if not flowing[descriptor].copy(1 << 16):
+                if not flowing[descriptor].copy():
                     poll.unregister(descriptor)
                     del flowing[descriptor]
     return process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))

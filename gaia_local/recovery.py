@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from gaia_local.database import Attempt, Database, Datum
@@ -22,7 +23,9 @@ def recover(database: Database, storage: Storage) -> None:
             continue
         data = database.data(name)
         suspects: dict[str, Datum | None] = {}
+        starts: list[Event] = []
         for attempt in attempts:
+            starts += _unwritten_start(attempt, storage)
             attempt.state, attempt.ended, attempt.message = TaskState.INTERRUPTED, now, "the engine ended while it ran"
             for key, _ in attempt.task.outputs:
                 datum = data.get(key) or Datum(DataState.EXPIRED)
@@ -33,9 +36,8 @@ def recover(database: Database, storage: Storage) -> None:
             database.set_attempts(attempts)
             database.set_data(name, suspects)
             database.set_workflow(name, WorkflowState.HALTED.value, row["steps"])
-            database.add_events(
-                [Event("flow-halted", name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"})]
-            )
+            halted = Event("flow-halted", name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"})
+            database.add_events([*starts, halted])
     begun = {attempt.task.id for name in database.workflows() for attempt in _interrupted(database, name)}
     spared = set()
     for directory in storage.left_staging():
@@ -44,6 +46,17 @@ def recover(database: Database, storage: Storage) -> None:
     storage.sweep(spared)
 
 
+def _unwritten_start(attempt: Attempt, storage: Storage) -> list[Event]:
+    """The start of a Task that the engine died too soon after to write down: its private directory tells of it."""
+    if attempt.started is not None:
+        return []
+    try:
+        attempt.started = os.stat(storage.staging(attempt.task).top).st_ctime
+    except FileNotFoundError:
+        return []
+    task = attempt.task
+    return [Event("step-start", task.workflow, attempt.started, {"id": task.id, "task": task.name, "reason": task.reason})]
+
+
 def _interrupted(database: Database, workflow: str) -> list[Attempt]:
-    attempts = (attempt for attempt in database.latest(workflow) if attempt.state is TaskState.INTERRUPTED)
-    return [attempt for attempt in attempts if not attempt.superseded]
+    return [attempt for attempt in database.latest(workflow, TaskState.INTERRUPTED) if not attempt.superseded]

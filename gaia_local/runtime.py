@@ -111,8 +111,8 @@ class Invocation:
     ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`; output directories and the parents of
     output files exist. When the run has ended, each output lies in the tree too, or was not made.
 
-    `log` receives stdout and stderr as they come; `stdout`, where not None, receives stdout alone. `inputs` pairs
-    each internal path with the file or directory in the store it is a copy of.
+    `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`, where not None,
+    receives stdout alone. `inputs` pairs each internal path with the file or directory in the store it is a copy of.
     """
 
     task: Task
@@ -142,6 +142,8 @@ class Runtime(Protocol):
     """Runs one command at a time for each thread that calls it."""
 
     name: str
+    survives: bool
+    """True where a run outlives an engine that dies, and can be taken up by the next one."""
     mounts_inputs: bool
     """True where inputs are mounted from the store, so that the worker copies none (but see `Invocation`)."""
 

@@ -21,13 +21,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 from gaia_local.database import Attempt, Database, Datum
 from gaia_local.errors import Closed, DatabaseError, GaiaError, InvalidInput, StorageError, WorkflowExists, nearest, told
-from gaia_local.executor import Executor
+from gaia_local.executor import SIGNAL_ROUND, Executor
 from gaia_local.flow import KeyNode
+from gaia_local.garbage import held_back
 from gaia_local.model import AnyCommand, Command, Event, Step, Task, TaskState, WorkflowState
 from gaia_local.runtime import Runtime
 from gaia_local.storage import Storage
@@ -39,8 +40,11 @@ T = TypeVar("T")
 Seen: TypeAlias = "tuple[KeyNode, Datum | None, str | None, str | None]"
 """A key, what was recorded of it, and the quick fingerprint and (where that differs) the digest of what lies there."""
 
-_WRITTEN_AT_ONCE = frozenset({"step-start", "execution-start"})
-"""Events that a reader in another process is to see as they happen; others are written with the Task's end."""
+CLOSED = "the engine was closed"
+_WRITTEN_EARLY = frozenset({"step-start", "execution-start"})
+"""Events that are written before the Task's end: at once where its run may outlive this process, which then needs them."""
+WRITE_ROUND = 0.1
+"""Seconds after which others of them are written, for whoever reads the rows. A short Task's are written with its end."""
 
 
 class Scheduler:
@@ -58,6 +62,10 @@ class Scheduler:
         self._submits: list[Task] = []
         self._cancels: list[str] = []
         self._discards: list[str] = []
+        self._write_ordered = False
+        self._news: set[str] = set()
+        """Workflows of which something is new that the subscribers are still to be told."""
+        self._subscribers: dict[object, Callable[[Collection[str]], None]] = {}
         self._closed = False
 
     # -- asking -------------------------------------------------------------------------------------------------
@@ -83,8 +91,8 @@ class Scheduler:
             scratch = Workflow.load(name, row, self._database, self._storage)
         return planned(scratch, self._storage, change, {image: self._runtime.image_id(image) for image in images})
 
-    def attempts(self, name: str, step: str) -> list[Attempt]:
-        """All Tasks of a Step, oldest first."""
+    def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
+        """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self._lock:
             workflow = self._find(name)
             attempts = {attempt.task.id: attempt for attempt in self._database.attempts(name, step)}
@@ -105,17 +113,30 @@ class Scheduler:
         Raises the `GaiaError` of a workflow that is quiet because of trouble.
         """
         with self._changed:
-            quiet = self._changed.wait_for(lambda: self._quiet(name), timeout)
+            quiet = self._wait_for(lambda: self._quiet(name), timeout)
             workflow = None if name is None else self._workflows.get(name)
             if quiet and workflow is not None and workflow.trouble is not None:
                 raise type(workflow.trouble)(str(workflow.trouble))
             return quiet
 
+    def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """Call `tell` with the names of workflows after something happened in them; answers what ends that.
+
+        It is called in whatever thread made the change, without the lock, and must not block. What it raises is logged.
+        """
+        subscription = object()
+        self._subscribers[subscription] = tell
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(subscription, None)
+
+        return unsubscribe
+
     # -- the calls of the client ----------------------------------------------------------------------------------
 
     def upload(self, name: str, properties: Mapping[str, Any], commands: list[AnyCommand], steps: list[Step]) -> None:
         """Store a new workflow and start it."""
-        with self._deciding():
+        with held_back(), self._deciding():
             if self._find(name) is not None:
                 raise WorkflowExists(f"workflow already exists: {name}")
             workflow = self._new(name, properties)
@@ -170,11 +191,12 @@ class Scheduler:
             workflow.halt("deleted")
             self._keep(workflow)
         with self._changed:
-            self._changed.wait_for(lambda: self._quiet(name))
-        with self._lock:
+            self._wait_for(lambda: self._quiet(name))
+        with self._deciding():
             self._workflows.pop(name, None)
             self._looked_at.discard(name)
             self._database.delete_workflow(name)
+            self._news.add(name)
         self._storage.delete(name, data)
 
     def stop(self) -> None:
@@ -182,7 +204,7 @@ class Scheduler:
         with self._deciding():
             for workflow in list(self._workflows.values()):
                 if workflow.running:
-                    workflow.halt("the engine was closed")
+                    workflow.halt(CLOSED, reason="closed", message=CLOSED)
                 try:
                     self._keep(workflow)
                 except DatabaseError as error:  # the next engine takes such Steps for interrupted
@@ -203,24 +225,41 @@ class Scheduler:
 
     def handle(self, task: Task, what: Event | Outcome) -> None:
         """An event or the outcome of a Task. Runs in the executor's threads; late ones change nothing."""
+        if isinstance(what, Event) and not (what.event in _WRITTEN_EARLY and self._runtime.survives):
+            self._hear(task, what)
+            return
         with self._deciding():
             try:
                 self._take(task, what)
             except OSError as error:  # a full disk, mostly: also every GaiaError
                 self._trouble(self._workflows[task.workflow], error)
+            if not self._alive[task.workflow]:  # else nobody who waits is through yet
+                self._changed.notify_all()
+
+    def _hear(self, task: Task, event: Event) -> None:
+        """Note an event: nothing is decided, and it is written with what is written next, or a little later."""
+        with self._lock:
+            workflow = self._workflows.get(task.workflow)
+            attempt = workflow.running.get(task.id) if workflow is not None else None
+            if workflow is None or attempt is None:
+                return
+            workflow.happened(attempt, event)
+            order = event.event in _WRITTEN_EARLY and not self._write_ordered
+            self._write_ordered |= order
+        if order:
+            self._executor.later(WRITE_ROUND, self._write_all)
+        self._tell((workflow.name,))
 
     def _take(self, task: Task, what: Event | Outcome) -> None:
         workflow = self._workflows.get(task.workflow)
         attempt = workflow.running.get(task.id) if workflow is not None else None
         if isinstance(what, Outcome):
             self._alive[task.workflow] -= 1
-            self._changed.notify_all()
         if workflow is None or attempt is None:
             return
         if isinstance(what, Event):
             workflow.happened(attempt, what)
-            if what.event in _WRITTEN_AT_ONCE:
-                self._keep(workflow)
+            self._keep(workflow)
             return
         try:
             self._storage.publish(what.outputs)
@@ -235,6 +274,15 @@ class Scheduler:
         workflow.conclude()
         self._keep(workflow)
 
+    def _write_all(self) -> None:
+        """Write down what happened lately. Runs in a thread of the executor's."""
+        with self._deciding():
+            self._write_ordered = False
+            for workflow in list(self._workflows.values()):
+                if workflow.ledger.unwritten:
+                    with suppress(DatabaseError):  # it is in trouble, and says so
+                        self._keep(workflow)
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -248,13 +296,23 @@ class Scheduler:
                     submits, self._submits = self._submits, []
                     cancels, self._cancels = self._cancels, []
                     discards, self._discards = self._discards, []
+                    news, self._news = self._news, set()
         finally:
+            if news:
+                self._tell(news)
             for task_id in cancels:
                 self._executor.cancel(task_id)
             for task_id in discards:
                 self._discard(task_id)
             for task in submits:
                 self._executor.submit(task, self.handle)
+
+    def _tell(self, news: Collection[str]) -> None:
+        for tell in list(self._subscribers.values()):
+            try:
+                tell(news)
+            except Exception:  # a defect of whoever listens must not cost a Task
+                logger.exception("a subscriber could not be told of a change")
 
     def _discard(self, task_id: str) -> None:
         """End and remove what an earlier process left of a Task."""
@@ -276,7 +334,7 @@ class Scheduler:
         if anything:
             self._runtime.check(images)
         left = set(self._runtime.left()) if anything and interrupted else set()
-        with self._deciding():
+        with held_back(), self._deciding():
             if self._closed:
                 raise Closed("this Gaia was closed")
             workflow = self._get(name)
@@ -290,7 +348,7 @@ class Scheduler:
 
     def _define(self, name: str, commands: list[AnyCommand], steps: list[Step], properties: Mapping[str, Any]) -> None:
         self._look_at_files(name, unless_done=True)
-        with self._deciding():
+        with held_back(), self._deciding():
             workflow = self._find(name) or self._new(name, properties)
             with self._changing(workflow):
                 workflow.define(commands, steps)
@@ -359,6 +417,14 @@ class Scheduler:
                 with self._deciding():
                     self._trouble(workflow, error)
 
+    def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait, holding the lock, until `true` says so; False when the time in seconds ran out first."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while end is None or (left := end - time.monotonic()) > 0:
+            if self._changed.wait_for(true, SIGNAL_ROUND if end is None else min(left, SIGNAL_ROUND)):
+                return True
+        return true()
+
     def _quiet(self, name: str | None) -> bool:
         if name is None:
             return not any(self._alive.values())
@@ -372,7 +438,8 @@ class Scheduler:
         if workflow is None:
             row = self._database.workflow(name)
             if row is not None:
-                workflow = self._workflows[name] = Workflow.load(name, row, self._database, self._storage)
+                with held_back():
+                    workflow = self._workflows[name] = Workflow.load(name, row, self._database, self._storage)
         return workflow
 
     def _get(self, name: str) -> Workflow:
@@ -424,6 +491,7 @@ class Scheduler:
             logger.error("%s", text)
             workflow.trouble = kind(text)
             workflow.ledger.note("flow-halted", reason="trouble", message=told(error))
+        self._news.add(workflow.name)
         self._cancels += workflow.cancels  # to stop what isn't recorded as stopped is safe
         workflow.cancels = []
         self._changed.notify_all()
@@ -451,6 +519,7 @@ class Scheduler:
         self._cancels += workflow.cancels
         self._discards += workflow.discards
         workflow.cancels, workflow.discards = [], []
+        self._news.add(workflow.name)
         if workflow.state is not WorkflowState.RUNNING:
             self._changed.notify_all()
 

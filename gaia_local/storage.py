@@ -1,7 +1,10 @@
 """The store: where a storage key lies on the disk, and how a Task's files get there and back.
 
 The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>/`` one Task's private directory,
-``logs/<workflow>/<task>.log`` one file an attempt.
+``logs/<workflow>/<task>.log`` one file an attempt, ``spare/`` emptied directories for later Tasks.
+
+On a machine that only shares the root, private directories are in a `scratch` directory of its own. There, ``staging/``
+holds what the engine's machine is to get of a Task, in directories that the engine makes (see `leases`).
 
 Invariant: nothing but `Storage.publish` writes into the store, and it only renames what was flushed before.
 """
@@ -12,17 +15,21 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gaia_local import files
 from gaia_local.errors import DiskError, GaiaError, StorageError, told
 from gaia_local.model import CAPTURES, LOG, Fingerprint, Task
-from gaia_local.staging import Staging
+from gaia_local.staging import Staging, StagingArea
 
 logger = logging.getLogger("gaia_local")
+
+LEASE_LOG = "log"
+"""The file in a lease that receives what the program prints."""
 
 _ADVICE = {
     errno.ENOSPC: "make room, then `run` goes on",
@@ -46,21 +53,30 @@ class _Made:
     """An output on its way into the store."""
 
     key: str
-    source: Path
+    source: str
     target: str
+    status: os.stat_result
     kept: bool
     """It must stay where it is: it lies behind a link, or is read again."""
     aside: str = ""
 
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
 
 class Storage:
-    """The files of all workflows under one root. Thread-safe: it keeps nothing but the layout."""
+    """The files of all workflows under one root. Thread-safe."""
 
-    def __init__(self, root: Path, buckets: Mapping[str, Path]) -> None:
+    def __init__(self, root: Path, buckets: Mapping[str, Path], scratch: Path | None = None) -> None:
+        """With `scratch`, this is not the engine's machine: nothing is published, and nobody's lease is made or removed."""
         self.root = root
         self._buckets = {name: str(path) for name, path in buckets.items()}
         self._store = str(root / "storage")
         self._staging = root / "staging"
+        self._away = scratch is not None
+        self._private = self._staging if scratch is None else scratch / "staging"
+        self._area = StagingArea(self._private, (root if scratch is None else scratch) / "spare")
 
     def create(self) -> None:
         """Make the layout, for the owner only."""
@@ -76,15 +92,15 @@ class Storage:
         """The absolute path of a storage key, without a trailing slash: the identity of what the key names."""
         bucket, colon, rest = key.partition(":")
         if not colon:
-            return f"{self._store}/{workflow}/{_normal(key)}"
+            return f"{self._store}/{workflow}/{files.plain(key)}"
         mapped = self._buckets.get(bucket)
         if mapped is not None:
-            return os.path.join(mapped, _normal(rest))
-        return f"{self._store}/{workflow}/{_normal(bucket)}/{_normal(rest)}"
+            return os.path.join(mapped, files.plain(rest))
+        return f"{self._store}/{workflow}/{files.plain(bucket)}/{files.plain(rest)}"
 
     def log(self, workflow: str, task: str) -> Path:
         """The file that receives stdout and stderr of one attempt."""
-        return self.root / "logs" / workflow / f"{task}.log"
+        return Path(self._log(workflow, task))
 
     def look(self, key: str, path: str) -> str | None:
         """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its end: no directory)."""
@@ -105,42 +121,57 @@ class Storage:
 
     def staging(self, task: Task) -> Staging:
         """Where the Task's private directory is."""
-        top = self._staging / task.id
-        return Staging(top, top / "tree", top / "work", self.log(task.workflow, task.id))
+        log = f"{self._staging}/{task.id}/{LEASE_LOG}" if self._away else self._log(task.workflow, task.id)
+        return Staging(f"{self._private}/{task.id}", log)
 
     def stage(self, task: Task, copied: Collection[str]) -> Staging:
         """Make the Task's private directory: copies of the inputs whose keys are in `copied`, places for the outputs."""
         staging = self.staging(task)
-        staging.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        staging.log.touch(mode=0o600)
-        for directory in (staging.top, staging.tree, staging.work):
-            directory.mkdir(mode=0o700)
+        logs = os.path.dirname(staging.log_path)
+        if not self._away and not os.path.isdir(logs):
+            os.makedirs(logs, mode=0o700, exist_ok=True)
+        root = staging.root
         # Parents first, so that an input below another input's directory lands in that copy, and outputs in each other.
-        inputs = sorted(((staging.local(internal), key) for key, internal in task.inputs), key=lambda each: len(each[0].parts))
+        inputs = sorted(((staging.local(internal), key) for key, internal in task.inputs), key=lambda each: _depth(each[0]))
+        made = [(staging.local(internal), key, internal) for key, internal in task.outputs if internal not in (*CAPTURES, LOG)]
+        made.sort(key=lambda each: _depth(each[0]))
+        places = [*(target for target, key in inputs if key in copied), *(place for place, _, _ in made)]
+        if task.stdout is not None:
+            places.append(staging.local(task.stdout))
+        folders = {folder[len(root) + 1 :] for place in places for folder in _above(place, root)}
+        self._area.make(staging, tuple(sorted(folders)))
+        copies: set[str] = set()
+
+        def make_way(place: str, what: str) -> bool:
+            """True where copies lie around the place, or in it, so that it may be no folder of ours."""
+            if copies.isdisjoint((place, *_above(place, root))):
+                return False
+            staging.make_parent(place, what)
+            return True
+
         for target, key in inputs:
             if key in copied:
-                staging.make_parent(target, f"input {key!r}")
-                files.remove(str(target))
-                self._copy_in(task, key, str(target))
-        above_inputs = {parent for target, _ in inputs for parent in target.parents}
-        made = [(staging.local(internal), key, internal) for key, internal in task.outputs if internal not in (*CAPTURES, LOG)]
-        for place, key, internal in sorted(made, key=lambda each: len(each[0].parts)):
-            staging.make_parent(place, f"output {key!r}")
-            if place not in above_inputs:
-                files.remove(str(place))
+                if make_way(target, f"input {key!r}") or target[len(root) + 1 :] in folders:
+                    files.remove(target)
+                self._copy_in(task, key, target)
+                copies.add(target)
+        above_inputs = {parent for target, _ in inputs for parent in _above(target, root)}
+        for place, key, internal in made:
+            if make_way(place, f"output {key!r}") and place not in above_inputs:
+                files.remove(place)
             if _wants_directory(key, internal):
-                place.mkdir(exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(place)
         if task.stdout is not None:
             place = staging.local(task.stdout)
-            staging.make_parent(place, "stdout")
-            if place.is_symlink():  # from a copied input: whoever opens it would follow it
-                place.unlink()
+            if make_way(place, "stdout") and os.path.islink(place):  # whoever opens it would follow it
+                os.unlink(place)
         return staging
 
     def source(self, task: Task, key: str) -> str:
         """The path to read an input from; refuses a link that leads out of the store, unless the user put it there."""
         path = self.path(task.workflow, key)
-        if key in task.external:
+        if key in task.external or not self._holds_link(task.workflow, path):
             return path
         real = os.path.realpath(path)
         if real != path and not _inside(real, self._tops(task.workflow)):
@@ -166,29 +197,36 @@ class Storage:
         made: list[_Made] = []
         for key, internal in pairs:
             captured = captures.get(internal)
-            source, link = (captured, None) if captured is not None else staging.find(internal)
+            source, link = (str(captured), None) if captured is not None else staging.find(internal)
             target = self.path(task.workflow, key)
             self._check_target(task.workflow, key, target)
             with _disk(f"output {key!r} can't be stored"):
-                files.settle(str(source))
-                files.enclose(str(source), f"output {key!r}", staging.follow)
-            made.append(_Made(key, source, target, kept=internal in CAPTURES or link is not None))
+                each = _Made(key, source, target, files.settle(source), kept=internal in CAPTURES or link is not None)
+                if each.is_directory:
+                    files.enclose(source, f"output {key!r}", staging.follow)
+            made.append(each)
         # The innermost first, and by copy where another output still needs the file.
-        made.sort(key=lambda each: (len(each.source.parts), each.kept), reverse=True)
+        made.sort(key=lambda each: (_depth(each.source), each.kept), reverse=True)
         needed = Counter(each.source for each in made)
+        nested = any(each.is_directory for each in made)  # else each can stay where it is until it is published
         for index, each in enumerate(made):
             needed[each.source] -= 1
-            each.aside = self._aside(task, index, each.target)
-            shared = any(needed[place] for place in (each.source, *each.source.parents))
+            aside, device = self._aside(task, index, each.target)
+            shared = any(needed[place] for place in (each.source, *_above(each.source, staging.root)))
             with _disk(f"output {each.key!r} can't be stored at {each.target}"):
-                if each.kept or shared or not _one_file_system(str(each.source), each.aside):
-                    files.copy(str(each.source), each.aside, follow=False)
+                if each.kept or shared or each.status.st_dev != device:
+                    files.copy(each.source, aside, follow=False)
+                    each.aside = aside
+                elif nested or self._away:
+                    os.rename(each.source, aside)
+                    each.aside = aside
                 else:
-                    each.source.rename(each.aside)
-        made.sort(key=lambda each: each.target.count("/"))
-        with _disk("the outputs can't be stored in each other"):
-            _nest(made)
-        return [Output(each.key, each.aside, each.target, _flushed(each.key, each.aside)) for each in made]
+                    each.aside = each.source
+        if nested:
+            made.sort(key=lambda each: _depth(each.target))
+            with _disk("the outputs can't be stored in each other"):
+                _nest(made)
+        return [Output(each.key, each.aside, each.target, _flushed(each)) for each in made]
 
     def missing(self, task: Task, staging: Staging) -> list[str]:
         """What the program was to make and did not, as sentences."""
@@ -197,12 +235,13 @@ class Storage:
             if internal in (*CAPTURES, LOG):
                 continue
             place, link = staging.find(internal)
-            if not os.path.lexists(place):
+            mode = _mode(place)
+            if not mode:
                 there = "nothing" if link is None else f"a link to {link}, where the Task made nothing,"
                 problems.append(f"output {key!r} was not made: there is {there} at {internal}")
-            elif _wants_directory(key, internal) and not place.is_dir():
+            elif _wants_directory(key, internal) and not stat.S_ISDIR(mode):
                 problems.append(f"output {key!r} was not made: {internal} is no directory")
-            elif not _wants_directory(key, internal) and place.is_dir():
+            elif not _wants_directory(key, internal) and stat.S_ISDIR(mode):
                 problems.append(
                     f"output {key!r} was not made: {internal} is a directory; end key and path with '/' to store one"
                 )
@@ -211,22 +250,18 @@ class Storage:
     def publish(self, outputs: Iterable[Output]) -> None:
         """Move prepared outputs into the store, each by one rename; what lay there is moved away."""
         for output in outputs:
-            old = output.source + ".old" if os.path.isdir(output.target) or os.path.isdir(output.source) else None
             try:
-                os.makedirs(os.path.dirname(output.target), mode=0o777, exist_ok=True)
-                if old is not None and os.path.lexists(output.target):
-                    os.rename(output.target, old)
-                os.rename(output.source, output.target)
+                try:
+                    os.rename(output.source, output.target)  # which suffices for a file, and for what is new
+                except OSError:
+                    _replace(output)
             except OSError as error:
-                if old is not None and os.path.lexists(old) and not os.path.lexists(output.target):
-                    with contextlib.suppress(OSError):
-                        os.rename(old, output.target)
                 raise _disk_error(f"output {output.key!r} can't be stored at {output.target}", error) from error
 
     def discard(self, task_id: str) -> None:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
-        _clear(str(self._staging / task_id))
-        for mapped in self._buckets.values():
+        _clear(f"{self._private}/{task_id}", lambda: self._area.remove(task_id))
+        for mapped in () if self._away else self._buckets.values():
             _clear(f"{mapped}/{files.OWN}/{task_id}")
 
     def left_staging(self) -> list[Path]:
@@ -235,12 +270,17 @@ class Storage:
 
     def sweep(self, spared: Collection[str] = ()) -> None:
         """Remove what dead Tasks left in the staging area, except what the Tasks in `spared` left."""
+        self.close()
         for directory in (self._staging, *(Path(mapped) / files.OWN for mapped in self._buckets.values())):
             if directory.is_dir():
                 for entry in directory.iterdir():
                     if entry.name in spared:
                         continue
                     _clear(str(entry))
+
+    def close(self) -> None:
+        """Remove what serves only while the engine runs."""
+        _clear(f"{self.root}/spare", self._area.close)
 
     def delete(self, workflow: str, data: bool) -> None:
         """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket)."""
@@ -250,31 +290,76 @@ class Storage:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _log(self, workflow: str, task: str) -> str:
+        return f"{self.root}/logs/{workflow}/{task}.log"
+
     def _tops(self, workflow: str) -> tuple[str, ...]:
         return (os.path.realpath(f"{self._store}/{workflow}"), *self._buckets.values())
 
     def _check_target(self, workflow: str, key: str, target: str) -> None:
         parent = os.path.dirname(target)
+        if not self._holds_link(workflow, parent):
+            return
         real = os.path.realpath(parent)
         if real != parent and not _inside(real, self._tops(workflow)):
             raise StorageError(f"output {key!r} can't be stored: {parent} is a link that leads out of the store")
 
-    def _aside(self, task: Task, index: int, target: str) -> str:
-        """A new path on the target's file system."""
+    def _holds_link(self, workflow: str, path: str) -> bool:
+        """Whether a link may be on the way from the top of the store to a path in it, or be what lies there."""
+        for top in (f"{self._store}/{workflow}", *self._buckets.values()):
+            if _inside(path, (top,)):
+                return path != top and any(map(os.path.islink, (path, *_above(path, top))))
+        return True
+
+    def _aside(self, task: Task, index: int, target: str) -> tuple[str, int]:
+        """A new path on the target's file system, and the device of that."""
+        staging = f"{self._staging}/{task.id}"
+        device = os.stat(staging).st_dev
         for mapped in self._buckets.values():
             if _inside(target, (mapped,)):
-                Path(mapped).mkdir(parents=True, exist_ok=True)
-                if not _one_file_system(mapped, str(self._staging)):
-                    area = Path(mapped) / files.OWN / task.id
-                    area.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    return str(area / str(index))
-        return str(self._staging / task.id / f"output-{index}")
+                area = f"{mapped}/{files.OWN}/{task.id}"
+                if self._away:
+                    return f"{area}/{index}", os.stat(area).st_dev
+                os.makedirs(mapped, exist_ok=True)
+                other = os.stat(mapped).st_dev
+                if other != device:
+                    os.makedirs(area, mode=0o700, exist_ok=True)
+                    return f"{area}/{index}", other
+        return f"{staging}/output-{index}", device
 
 
-def _normal(path: str) -> str:
-    if "//" not in path and "./" not in path and not path.endswith(("/", "/.")):
-        return path
-    return "/".join(part for part in path.split("/") if part not in ("", "."))
+def _replace(output: Output) -> None:
+    """Move an output to where a directory is missing, or something else lies."""
+    old = output.source + ".old" if os.path.isdir(output.target) or os.path.isdir(output.source) else None
+    os.makedirs(os.path.dirname(output.target), mode=0o777, exist_ok=True)
+    try:
+        if old is not None and os.path.lexists(output.target):
+            os.rename(output.target, old)
+        os.rename(output.source, output.target)
+    except OSError:
+        if old is not None and os.path.lexists(old) and not os.path.lexists(output.target):
+            with contextlib.suppress(OSError):
+                os.rename(old, output.target)
+        raise
+
+
+def _mode(place: str) -> int:
+    """The mode of what lies there; 0 where nothing does, or can: its name is too long, its directory is closed to us."""
+    try:
+        return os.lstat(place).st_mode
+    except OSError:
+        return 0
+
+
+def _depth(path: str) -> int:
+    return path.count("/")
+
+
+def _above(path: str, top: str) -> Iterator[str]:
+    """The directories above a path, up to `top`, which is not among them."""
+    end = len(path)
+    while (end := path.rfind("/", 0, end)) > len(top):
+        yield path[:end]
 
 
 def _nest(made: list[_Made]) -> None:
@@ -285,7 +370,7 @@ def _nest(made: list[_Made]) -> None:
         while len(parent) > 1:
             outer = directories.get(parent)
             relative = each.target[len(parent) + 1 :]
-            if outer is not None and each.source != outer.source / relative:
+            if outer is not None and each.source != f"{outer.source}/{relative}":
                 place = f"{outer.aside}/{relative}"
                 if not _inside(os.path.realpath(os.path.dirname(place)), (os.path.realpath(outer.aside),)):
                     raise StorageError(f"output {each.key!r} can't be stored: output {outer.key!r} has a link in its way")
@@ -295,11 +380,13 @@ def _nest(made: list[_Made]) -> None:
             parent = os.path.dirname(parent)
 
 
-def _flushed(key: str, aside: str) -> Fingerprint:
-    with _disk(f"output {key!r} can't be stored"):
-        fingerprint = files.fingerprint(aside, flush=True)
+def _flushed(made: _Made) -> Fingerprint:
+    # A file that stays where it is was looked at just now.
+    status = made.status if made.aside == made.source and stat.S_ISREG(made.status.st_mode) else None
+    with _disk(f"output {made.key!r} can't be stored"):
+        fingerprint = files.fingerprint(made.aside, flush=True, status=status)
     if fingerprint is None:
-        raise StorageError(f"output {key!r} vanished while it was stored")
+        raise StorageError(f"output {made.key!r} vanished while it was stored")
     return fingerprint
 
 
@@ -319,9 +406,9 @@ def _disk_error(what: str, error: OSError) -> DiskError:
     return DiskError(f"{what}: {told(error) if error.strerror is None else error.strerror}" + (f"; {advice}" if advice else ""))
 
 
-def _clear(path: str) -> None:
+def _clear(path: str, remove: Callable[[], None] | None = None) -> None:
     try:
-        files.remove(path)
+        files.remove(path) if remove is None else remove()
     except OSError as error:  # as when a container left files of another user: they harm nobody
         logger.warning("%s can't be removed: %s", path, error)
 
@@ -332,7 +419,3 @@ def _wants_directory(key: str, internal: str) -> bool:
 
 def _inside(path: str, tops: Iterable[str]) -> bool:
     return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
-
-
-def _one_file_system(one: str, other: str) -> bool:
-    return os.lstat(one).st_dev == os.lstat(other if os.path.lexists(other) else os.path.dirname(other)).st_dev

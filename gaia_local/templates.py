@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest
+from gaia_local.given import Value, render_value
 from gaia_local.model import (
     CAPTURES,
     LOG,
@@ -23,13 +24,11 @@ from gaia_local.model import (
     Command,
     CompositeCommand,
     Step,
-    Value,
     _check_internal,
     _check_places,
     check_internal_path,
     check_key,
     check_name,
-    render_value,
 )
 
 MAX_STEPS = 1_000_000  # out of one Step
@@ -39,6 +38,7 @@ MAX_LEVELS = 100  # of vars that use vars, and of composite Commands in composit
 
 _REFERENCE = re.compile(r"\{\{ *([\w-]+) *\}\}")
 _UNCLEAN = re.compile(r"[^a-zA-Z0-9-]")
+_PRINTED = frozenset({*CAPTURES, LOG})
 _Given: TypeAlias = "Value | tuple[Value, ...] | None"
 _Source: TypeAlias = "tuple[str, Mapping[str, Value]]"
 
@@ -89,7 +89,23 @@ def render(workflow: str, step: Step, command: Command) -> Rendered:
     """
     where = f"workflow {workflow!r}, Step {step.name!r}"
     _check_keys(where, step, command)
-    where += f", Command {command.name!r}"
+    if _kept_of(command).static:
+        tokens, inputs, outputs, stdout = command.command, command.inputs, command.outputs, command.stdout
+    else:
+        tokens, inputs, outputs, stdout = _fill_in(f"{where}, Command {command.name!r}", step, command)
+    return Rendered(
+        tokens,
+        tuple([(step.inputs[key], path) for key, path in inputs.items()]),
+        tuple([(step.outputs[key], path) for key, path in outputs.items()]),
+        stdout,
+        command.image,
+        step.timeout,
+    )
+
+
+def _fill_in(
+    where: str, step: Step, command: Command
+) -> tuple[tuple[str, ...], Mapping[str, str], Mapping[str, str], str | None]:
     ambiguous = command.inputs.keys() & command.outputs.keys()  # such a key has two paths
     values = {**command.inputs, **command.outputs, **dict.fromkeys(ambiguous), **command.vars, **step.vars}
     scope = _Scope(where, values, "its vars are")
@@ -105,14 +121,8 @@ def render(workflow: str, step: Step, command: Command) -> Rendered:
         if stdout is not None:
             _check_internal(f"{where}, stdout", stdout.replace("{{", "(("))
         _check_places(where, inputs, outputs, stdout)
-    return Rendered(
-        tuple([scope.render(f"token {place}", token) for place, token in enumerate(command.command, 1)]),
-        tuple([(step.inputs[key], path) for key, path in inputs.items()]),
-        tuple([(step.outputs[key], path) for key, path in outputs.items()]),
-        stdout,
-        command.image,
-        step.timeout,
-    )
+    tokens = tuple([scope.render(f"token {place}", token) for place, token in enumerate(command.command, 1)])
+    return tokens, inputs, outputs, stdout
 
 
 def check(workflow: str, step: Step, command: Command) -> None:
@@ -122,8 +132,11 @@ def check(workflow: str, step: Step, command: Command) -> None:
     they may get and refused in any path, vouches for all Steps that have the same vars.
     """
     _check_keys(f"workflow {workflow!r}, Step {step.name!r}", step, command)
+    kept = _kept_of(command)
+    if kept.static:
+        return
     shape = tuple([(var, value if _decides(value) else None) for var, value in step.vars.items()])
-    verdicts = _verdicts(command)
+    verdicts = kept.verdicts
     if shape not in verdicts:
         if len(verdicts) >= _MAX_VERDICTS:
             verdicts.clear()
@@ -140,23 +153,41 @@ def check(workflow: str, step: Step, command: Command) -> None:
 _MAX_VERDICTS = 1000
 _STAND_IN = "\0" * 4300  # as long as the text of a number can get; and no path may hold a NUL
 _Verdicts: TypeAlias = "dict[tuple[tuple[str, _Given], ...], bool]"
-_kept: dict[int, tuple[weakref.ref[Command], _Verdicts]] = {}
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What was found out about a Command, kept while it lives."""
+
+    life: weakref.ref[Command]
+    static: bool
+    """It is the same for all Steps: nothing in it is a template, or too long."""
+    verdicts: _Verdicts = field(default_factory=dict)
+    """What `check` found, by the vars that decide."""
+
+
+_kept: dict[int, _Kept] = {}
 
 
 def _decides(value: _Given) -> bool:
     return isinstance(value, tuple) or (isinstance(value, str) and ("{{" in value or len(value) > len(_STAND_IN)))
 
 
-def _verdicts(command: Command) -> _Verdicts:
-    """What `check` found out about `command`, kept while it lives (by id: it holds dictionaries, so it has no hash)."""
-    key = id(command)
-    if key not in _kept:
+def _kept_of(command: Command) -> _Kept:
+    key = id(command)  # it holds dictionaries, so it has no hash
+    kept = _kept.get(key)
+    if kept is None:
 
         def forget(_: weakref.ref[Command]) -> None:
             _kept.pop(key, None)
 
-        _kept[key] = weakref.ref(command, forget), {}
-    return _kept[key][1]
+        kept = _kept[key] = _Kept(weakref.ref(command, forget), _is_static(command))
+    return kept
+
+
+def _is_static(command: Command) -> bool:
+    texts = [*command.command, *command.inputs.values(), *command.outputs.values(), command.stdout or ""]
+    return not _has_template(texts) and max(map(len, texts)) <= MAX_CHARACTERS and sum(map(len, texts)) <= MAX_STEP_CHARACTERS
 
 
 class _Scope:
@@ -310,7 +341,7 @@ def _combinations(where: str, step: Step) -> Iterator[tuple[Step, _Source]]:
         scope = _Scope(where, given, "the vars of the Step are")
         name = "-".join([step.name, *[_UNCLEAN.sub("", render_value(value)) for value in chosen]])
         inputs, outputs = scope.render_all("input", step.inputs), scope.render_all("output", step.outputs)
-        yield Step(name, step.command, inputs, outputs, given, step.timeout, step.definition), (step.name, combination)
+        yield Step(name, step.command, inputs, outputs, given, step.timeout, step.text), (step.name, combination)
 
 
 def _is_concrete(step: Step) -> bool:
@@ -334,7 +365,7 @@ def _command_of(where: str, step: Step, commands: Mapping[str, AnyCommand]) -> A
 
 def _check_keys(where: str, step: Step, command: AnyCommand) -> None:
     for kind, given, known in (("input", step.inputs, command.inputs), ("output", step.outputs, command.outputs)):
-        if given.keys() != set(known):
+        if given.keys() != (known.keys() if isinstance(known, dict) else set(known)):
             place = f"{where}, Command {command.name!r}"
             for key in given:
                 if key not in known:
@@ -343,6 +374,6 @@ def _check_keys(where: str, step: Step, command: AnyCommand) -> None:
             raise InvalidInput(place, f"the Step does not give its {kind} {missing!r}", "give a storage key for it")
     if isinstance(command, Command):
         for key, internal in command.outputs.items():
-            if internal in (*CAPTURES, LOG) and step.outputs[key].endswith("/"):
+            if internal in _PRINTED and step.outputs[key].endswith("/"):
                 problem = f"its output {key!r} is what the program prints, and {step.outputs[key]!r} is a directory"
                 raise InvalidInput(f"{where}, Command {command.name!r}", problem, "leave out the '/' at the end")

@@ -29,7 +29,7 @@ class Outcome:
     """How a Task ended, with what it made."""
 
     state: TaskState
-    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`."""
+    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear how it ended."""
     outputs: tuple[Output, ...] = ()
     """Ready to be published: all of them on success, the ``>>`` logs on failure."""
     exit_code: int | None = None
@@ -85,7 +85,7 @@ class Worker:
             staging.tree,
             staging.work,
             staging.log,
-            None if task.stdout is None else staging.local(task.stdout),
+            None if task.stdout is None else Path(staging.local(task.stdout)),
             tuple((path, Path(self._storage.source(task, key))) for key, path in task.inputs if key not in copied),
         )
         began = time.monotonic()
@@ -129,7 +129,10 @@ class Worker:
 
     def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
         def prepare(pairs: Collection[tuple[str, str]], message: str | None) -> list[Output]:
-            captures = dict.fromkeys(CAPTURES, staging.log)
+            captures: dict[str, Path] = {}
+            if any(internal in CAPTURES for _, internal in pairs):
+                captures = dict.fromkeys(CAPTURES, staging.log)
+                staging.log.touch(mode=0o600)
             if any(internal == LOG for _, internal in pairs):
                 captures[LOG] = _write_log(task, staging, ended.code, message, elapsed)
             return self._storage.prepare(task, staging, pairs, captures)
@@ -175,7 +178,7 @@ def read_tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 def _write_log(task: Task, staging: Staging, code: int, message: str | None, elapsed: float) -> Path:
     """The ``>>`` output: a header with the task, the lines, a footer with how it ended."""
-    path = staging.top / "log"
+    path = Path(f"{staging.top}/log")
     rows = [
         ("task", task.name),
         ("id", task.id),

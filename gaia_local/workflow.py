@@ -7,6 +7,7 @@ to the database in one transaction (`write`), and then acts on `submits` and `ca
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from gaia_local.flow import Flow, KeyNode, StepNode
 from gaia_local.freshness import Freshness
 from gaia_local.ledger import Ledger
 from gaia_local.model import (
+    NO_KEYS,
     AnyCommand,
     Command,
     CompositeCommand,
@@ -48,7 +50,7 @@ class Workflow:
         self.submitted: dict[str, Step] = {}
         """Steps as they were given, before array vars and composite Commands were expanded."""
         self.expansions: dict[str, list[str]] = {}
-        """Submitted Step → the names of the Steps it became."""
+        """Submitted Step → the names of the Steps it became, unless that is its own alone."""
         self.flow = Flow(name, lambda key: storage.path(name, key))
         self.ledger = Ledger(name)
         self.freshness = Freshness(self.flow, self.ledger, storage, self._let_go)
@@ -62,6 +64,8 @@ class Workflow:
         """Tasks of an earlier process, of which nothing is to be left."""
         self.left: set[str] = set()
         """Tasks of an earlier process whose runs can be taken up."""
+        self._interrupted: list[Attempt] = []
+        """Among these are all `interrupted` ones: there come none to what was read."""
         self.trouble: GaiaError | None = None
         """Why nothing is started any more, until `run` tries again: mostly that nothing can be written down."""
         self._stored_state = WorkflowState.INITIALIZED
@@ -78,15 +82,13 @@ class Workflow:
         started = stored not in (WorkflowState.INITIALIZED, WorkflowState.HALTED)
         workflow.phase = WorkflowState.RUNNING if started else stored
         workflow._stored_state, workflow._stored_steps = stored, row["steps"]
-        for definition in database.definitions("commands", name):
-            command = Command.parse(name, definition)
+        for command in database.definitions("commands", name, lambda given, _: Command.parse(name, given)):
             workflow.commands[command.name] = command
         steps: list[Step] = []
-        for definition in database.definitions("steps", name):
-            step = Step.parse(name, definition)
+        for step in database.definitions("steps", name, lambda given, text: Step.parse(name, given, text)):
             expanded = templates.expand(name, step, workflow.commands)
             workflow.submitted[step.name] = step
-            workflow.expansions[step.name] = [each.name for each in expanded]
+            workflow._expanded(step.name, [each.name for each in expanded])
             steps.extend(expanded)
         workflow.ledger.data = database.data(name)
         for key in workflow.flow.replace((), steps, trusted=True):
@@ -100,6 +102,8 @@ class Workflow:
             if node is None:
                 continue
             workflow.ledger.latest[attempt.task.name] = attempt
+            if attempt.state is TaskState.INTERRUPTED:
+                workflow._interrupted.append(attempt)
             if attempt.state is TaskState.RUNNING:  # another process runs it, which owns the root
                 workflow.running[attempt.task.id] = attempt
                 workflow.flow.claim(node, True)
@@ -136,12 +140,15 @@ class Workflow:
 
         What is new is linked in; what changed is replaced and must run again, with all that depends on it.
         """
-        new_commands = {command.name: command for command in commands if self.commands.get(command.name) != command}
+        told = {command.name: command for command in commands}
+        new_commands = {name: command for name, command in told.items() if self.commands.get(name) != command}
+        adjusted = {name: command for name, command in told.items() if name not in new_commands and self._adjusts(command)}
         given = {step.name: step for step in steps}
-        known = {**self.commands, **new_commands}
+        known = {**self.commands, **new_commands, **adjusted}
         touched = self._users(known, set(new_commands))
-        again = {name: step for name, step in self.submitted.items() if name not in given and step.command in touched}
-        before = {name for outer in (*given, *again) for name in self.expansions.get(outer, ())}
+        users = self.submitted if touched else {}
+        again = {name: step for name, step in users.items() if name not in given and step.command in touched}
+        before = {name for outer in (*given, *again) for name in self._became(outer)}
         expansions: dict[str, list[str]] = {}
         old: dict[str, Step] = {name: self.flow.steps[name].step for name in before}
         new: dict[str, Step] = {}
@@ -174,9 +181,25 @@ class Workflow:
         self._replace([*removed, *(name for name in replaced if name in old)], added, replaced)
         self.commands = known
         self.submitted.update(given)
-        self.expansions.update(expansions)
-        self._defined_commands += new_commands.values()
+        for outer, names in expansions.items():
+            self._expanded(outer, names)
+        self._defined_commands += [*new_commands.values(), *adjusted.values()]
         self._defined_steps += given.values()
+
+    def _adjusts(self, command: AnyCommand) -> bool:
+        """Whether a Command differs from the one of its name in what it asks of a machine, and in nothing else."""
+        before = self.commands[command.name]
+        return isinstance(command, Command) and isinstance(before, Command) and command.resources != before.resources
+
+    def _became(self, outer: str) -> list[str]:
+        """The names of the Steps that a submitted one, if there is such, became."""
+        return self.expansions.get(outer, [outer] if outer in self.submitted else [])
+
+    def _expanded(self, outer: str, names: list[str]) -> None:
+        if names != [outer]:
+            self.expansions[outer] = names
+        else:
+            self.expansions.pop(outer, None)
 
     def _users(self, commands: Mapping[str, AnyCommand], changed: set[str]) -> set[str]:
         """The changed Commands and the composite ones that use them, at whatever depth."""
@@ -218,13 +241,12 @@ class Workflow:
         # What lies there already counts for a new Step, so it isn't expired with what is above it.
         new = {step.name for step in added} - set(replaced)
         lost = [node for node in readers if self.flow.steps.get(node.step.name) is node]
-        self.freshness.expire_below([node for node in nodes if node.step.name in replaced], lost, new)
+        self.freshness.expire_below([node for node in nodes if node.step.name in replaced], lost, new.__contains__)
         self.freshness.expire_below(
-            [node for node in nodes if node.step.name in new and node.open], [], new | self._never_ran()
+            [node for node in nodes if node.step.name in new and node.open],
+            [],
+            lambda name: name in new or name not in self.ledger.latest,  # one that never ran
         )
-
-    def _never_ran(self) -> set[str]:
-        return self.flow.steps.keys() - self.ledger.latest.keys()
 
     # -- what must run again --------------------------------------------------------------------------------------
 
@@ -240,7 +262,7 @@ class Workflow:
             elif name in self.flow.keys:
                 keys[name] = self.flow.keys[name]
             else:
-                known = [*self.flow.steps, *self.expansions, *self.flow.keys]
+                known = [*self.flow.steps, *self.submitted, *self.flow.keys]
                 raise InvalidInput(
                     f"workflow {self.name!r}", f"there is no Step and no key {name!r}", nearest(name, known, "Steps and keys")
                 )
@@ -279,14 +301,14 @@ class Workflow:
             self.flow.claim(self.flow.steps[name], False)
         self.failed.clear()
 
-    def halt(self, why: str) -> None:
-        """Cancel all that runs and start nothing more."""
+    def halt(self, why: str, **facts: Any) -> None:
+        """Cancel all that runs and start nothing more; the event carries `facts`."""
         for attempt in list(self.running.values()):
             self._cancel(attempt, why)
         for attempt in self.interrupted:
             self._drop(attempt)
         self.phase = WorkflowState.HALTED
-        self.ledger.note("flow-halted")
+        self.ledger.note("flow-halted", **facts)
 
     def images(self) -> dict[str, list[str]]:
         """Image → the Steps whose complete outputs were made with it."""
@@ -332,23 +354,24 @@ class Workflow:
         return planned
 
     def start(self) -> None:
-        """Make Tasks of all Steps that can start, the earliest uploaded first."""
+        """Make Tasks of all Steps that can start."""
         if self.phase is not WorkflowState.RUNNING or self.trouble is not None:
             return
         while self.flow.startable:
-            ready = sorted(self.flow.startable.values(), key=lambda node: node.order)
-            for node in ready:
+            for node in self.flow.ready():
                 if node.startable and not self.freshness.restore(node):
                     self._begin(node)
 
     @property
     def interrupted(self) -> list[Attempt]:
         """The Tasks that an earlier process left in the midst."""
-        return [
+        latest = self.ledger.latest
+        self._interrupted = [
             attempt
-            for attempt in self.ledger.latest.values()
-            if attempt.state is TaskState.INTERRUPTED and not attempt.superseded
+            for attempt in self._interrupted
+            if attempt.state is TaskState.INTERRUPTED and not attempt.superseded and latest.get(attempt.task.name) is attempt
         ]
+        return self._interrupted
 
     def _drop(self, attempt: Attempt) -> None:
         """What an earlier process left of a Task doesn't count any more."""
@@ -369,7 +392,8 @@ class Workflow:
         self.flow.claim(node, True)
         self.running[task.id] = attempt
         self.ledger.begin(attempt)
-        self.submits.append(task)
+        known = self._known(node)
+        self.submits.append(dataclasses.replace(task, known=known) if known else task)  # nobody needs it afterwards
 
     def _adopt(self, node: StepNode, attempt: Attempt) -> None:
         attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
@@ -377,7 +401,7 @@ class Workflow:
         self.flow.claim(node, True)
         self.running[attempt.task.id] = attempt
         self.ledger.changed(attempt)
-        self.submits.append(dataclasses.replace(attempt.task, adopted=True))
+        self.submits.append(dataclasses.replace(attempt.task, adopted=True, rank=node.rank))
 
     def _read_the_same(self, node: StepNode, attempt: Attempt) -> bool:
         """Whether a Task began with the contents that its inputs have now."""
@@ -390,11 +414,7 @@ class Workflow:
         command = self.commands[node.step.command]
         assert isinstance(command, Command)
         rendered = templates.render(self.name, node.step, command)
-        known = {}
-        for key in node.inputs:
-            datum = self.ledger.data.get(key.key)
-            if datum is not None and datum.quick is not None and datum.digest is not None:
-                known[key.key] = Fingerprint(datum.quick, datum.digest)
+        outside = [key.key for key in node.inputs if key.external]
         return Task(
             id=uuid.uuid4().hex,
             name=node.step.name,
@@ -406,9 +426,19 @@ class Workflow:
             stdout=rendered.stdout,
             timeout=rendered.timeout,
             reason=self.reason(node),
-            external=frozenset(key.key for key in node.inputs if key.external),
-            known=known,
+            external=frozenset(outside) if outside else NO_KEYS,
+            rank=node.rank,
+            resources=command.resources,
         )
+
+    def _known(self, node: StepNode) -> dict[str, Fingerprint]:
+        """What is recorded of a Step's inputs."""
+        known = {}
+        for key in node.inputs:
+            datum = self.ledger.data.get(key.key)
+            if datum is not None and datum.quick is not None and datum.digest is not None:
+                known[key.key] = Fingerprint(datum.quick, datum.digest)
+        return known
 
     def reason(self, node: StepNode) -> str:
         """Why a Step that can start would run."""
@@ -472,6 +502,12 @@ class Workflow:
         if outcome.state is TaskState.CANCELLED:
             self.flow.claim(node, False)
             return
+        if outcome.state is TaskState.INTERRUPTED:
+            self.flow.claim(node, False)
+            if self.phase is WorkflowState.RUNNING:
+                self.phase = WorkflowState.HALTED
+                self.ledger.note("flow-halted", reason="interrupted", message=outcome.message)
+            return
         self.failed.add(task.name)
         if not node.open:  # a Step that makes nothing but its log: the log of a failure doesn't complete it
             for log in node.outputs:
@@ -497,9 +533,11 @@ class Workflow:
     def write(self, database: Database) -> None:
         """Write all that changed since the last `written`; the caller holds the transaction."""
         if self._defined_commands:
-            database.define("commands", self.name, (each.definition for each in self._defined_commands))
+            database.define(
+                "commands", self.name, ((each.name, json.dumps(each.definition)) for each in self._defined_commands)
+            )
         if self._defined_steps:
-            database.define("steps", self.name, (each.definition for each in self._defined_steps))
+            database.define("steps", self.name, ((each.name, each.text) for each in self._defined_steps))
         self.ledger.write(database)
         if (self.state, len(self.flow.steps)) != (self._stored_state, self._stored_steps):
             database.set_workflow(self.name, self.state.value, len(self.flow.steps))

@@ -18,6 +18,7 @@ from gaia_local import Gaia
 from gaia_local.docker_engine import Engine
 from gaia_local.errors import EngineUnavailable
 from gaia_local.ownership import root_id
+from waiting import Waiting
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
 """Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect."""
@@ -35,7 +36,7 @@ def nothing_survives(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = [f"the thread {thread.name}" for thread in _threads() if thread not in threads]
     for pid, command in _children().items():
-        if pid not in children:
+        if pid not in children and "multiprocessing.resource_tracker" not in command:  # which lives as long as Python does
             left.append(f"the process {pid} ({command})")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -134,6 +135,12 @@ def wait_until() -> WaitUntil:
             time.sleep(0.002)
 
     return wait
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Waiting:
+    """Makes Steps that run until the test lets them go on."""
+    return Waiting(tmp_path / "waiting")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gaia_local import answers, files
@@ -23,6 +23,7 @@ class HandExecutor:
     def __init__(self) -> None:
         self.tasks: dict[str, tuple[Task, Tell]] = {}
         self.did: list[tuple[str, str]] = []
+        self.orders: list[Callable[[], None]] = []
 
     def submit(self, task: Task, report: Tell) -> None:
         self.tasks[task.id] = (task, report)
@@ -32,6 +33,10 @@ class HandExecutor:
         task, report = self.tasks.pop(task_id)
         self.did.append(("cancel", task.name))
         report(task, Outcome(TaskState.CANCELLED))
+
+    def later(self, seconds: float, function: Callable[[], None]) -> object:
+        self.orders.append(function)
+        return None
 
     def hurry(self) -> None:
         pass
@@ -45,6 +50,7 @@ class NoRuntime:
     """A runtime that is always there and is never asked to run."""
 
     name = "none"
+    survives = False
     mounts_inputs = False
 
     def check(self, images: Collection[str]) -> None:

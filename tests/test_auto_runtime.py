@@ -20,6 +20,7 @@ class FakeProcess:
     """Notes what it was told to run."""
 
     name = "process"
+    survives = False
     mounts_inputs = False
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaia_local.config import Config, DockerConfig
+from gaia_local.config import Config, DaskConfig, DockerConfig
 from gaia_local.errors import GaiaError, InvalidInput
 
 
@@ -173,3 +173,47 @@ def test_parsing_answers_or_refuses(given: dict[str, Any]) -> None:
         assert "config" in str(error)
     else:
         assert config.root.is_absolute()
+
+
+# ------------------------------------------------------------------------------------------------------------- dask
+
+
+def test_a_cluster(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    security = {"require_encryption": True}
+    given = {"address": "tls://scheduler:8786", "timeout": 2, "retries": 0, "path_map": {tmp_path / "link" / "x": "/x"}}
+    config = Config.parse({"executor": "dask", "dask": {**given, "scratch": Path("/local"), "security": security}})
+    expected = DaskConfig("tls://scheduler:8786", None, 2, 0, {str(tmp_path / "x"): "/x"}, "/local", security)
+    assert (config.executor, config.dask) == ("dask", expected)
+    assert "require_encryption" not in repr(config)
+    assert Config.parse({"executor": "dask", "dask": {"local": 3}}).dask == DaskConfig(local=3)
+    assert Config.parse({"dask": None}).dask == DaskConfig()
+    assert Config.parse({"executor": "dask", "dask": {"local": 1}, "workers": None}).given == {"executor", "dask"}
+
+
+@pytest.mark.parametrize(
+    ("dask", "words"),
+    [
+        (None, "config, dask: it has no address; give a scheduler's, as 'tcp://scheduler:8786', or local"),
+        ({}, "config, dask: it has no address"),
+        ("tcp://x:1", "config, dask: it is 'tcp://x:1'; give a dictionary"),
+        ({"adress": "tcp://x:1"}, "there is no key 'adress'; did you mean 'address'"),
+        ({"address": "tcp://x:1", "local": 2}, "it has both address and local; give one of them"),
+        ({"address": 8786}, "config, dask.address: it is 8786; give a scheduler's address"),
+        ({"address": "scheduler"}, "config, dask.address"),
+        ({"address": "tcp:// x:1"}, "config, dask.address"),
+        ({"local": 0}, "config, dask.local: it is 0; give a whole number of worker processes"),
+        ({"local": True}, "config, dask.local"),
+        ({"local": 2, "timeout": 0}, "config, dask.timeout: it is 0; give a number of seconds above 0"),
+        ({"local": 2, "retries": -1}, "config, dask.retries: it is -1; give a whole number from 0"),
+        ({"local": 2, "path_map": {"here": "/there"}}, "config, dask.path_map"),
+        ({"local": 2, "path_map": ["/here"]}, "config, dask.path_map"),
+        ({"local": 2, "scratch": "here"}, "config, dask.scratch: it is 'here'; give an absolute path on the workers"),
+        ({"local": 2, "security": "secret"}, "config, dask.security: it is no such thing; give a dictionary"),
+    ],
+)
+def test_a_cluster_that_is_refused(dask: object, words: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        Config.parse({"executor": "dask", "dask": dask})
+    assert words in str(refusal.value)
+    assert "secret" not in str(refusal.value)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, GaiaError
+from conftest import WaitUntil
+from gaia_local import Gaia, GaiaError, ownership
 
 COMMANDS = [
     {"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}},
@@ -135,15 +136,52 @@ def test_ctrl_c_stops_what_runs_and_leaves_it_resumable(tmp_path: Path, body: st
         assert started == ["a", "b", "b"]
 
 
-def test_a_second_process_reads_and_is_refused_the_rest(tmp_path: Path) -> None:
+def test_a_second_process_reaches_the_first(tmp_path: Path, wait_until: WaitUntil) -> None:
     process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
     writer = open_when_read(tmp_path / "fifo")
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
         assert gaia.status("w")["state"] == "running"
         assert gaia.workflows()["workflows"]["w"]["state"] == "running"
         assert gaia.progress("w") == {"state": "running", "steps": 2, "done": 1, "running": 1, "failed": 0, "waiting": 0}
-        assert gaia.logs("w", "b") == "up\n"
+        wait_until(lambda: gaia.logs("w", "b") == "up\n")
         assert [event["task"] for event in gaia.events("w") if event["event"] == "step-start"] == ["a", "b"]
+        with pytest.raises(TimeoutError, match="'w'"):
+            gaia.wait("w", 0.05)
+        gaia.upload("v", {}, COMMANDS, steps(tmp_path)[:1])
+        assert gaia.wait("v", 20)["state"] == "complete"
+        assert gaia.path("v", "d:a").read_text() == "hi\n"
+        gaia.halt("w")
+        assert gaia.wait("w", 20)["state"] == "halted"
+        os.close(writer)
+        _, errors = end(process)  # nothing runs there any more
+        assert process.returncode == 0, errors
+        assert gaia.status("w")["state"] == "halted"
+        assert ownership.owner(tmp_path / "root") is None
+        gaia.run("w")
+        assert ownership.owner(tmp_path / "root") == os.getpid()
+        os.close(open_when_read(tmp_path / "fifo"))
+        assert gaia.wait("w", 20)["state"] == "complete"
+
+
+def test_a_second_process_with_another_configuration_may_only_read(tmp_path: Path) -> None:
+    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
+    writer = open_when_read(tmp_path / "fifo")
+    with Gaia({"root": tmp_path / "root", "runtime": "docker"}) as gaia:
+        assert gaia.status("w")["state"] == "running"
+        with pytest.raises(GaiaError, match=rf"runtime: .*process {process.pid} already"):
+            gaia.halt("w")
+        assert gaia.status("w")["state"] == "running"
+    os.close(writer)
+    end(process)
+
+
+def test_where_the_owner_has_no_socket_a_second_process_may_only_read(tmp_path: Path, wait_until: WaitUntil) -> None:
+    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
+    writer = open_when_read(tmp_path / "fifo")
+    (tmp_path / "root" / "engine.sock").unlink()
+    with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
+        assert gaia.status("w")["state"] == "running"
+        wait_until(lambda: gaia.logs("w", "b") == "up\n")
         changes: list[Callable[[], object]] = [
             lambda: gaia.halt("w"),
             lambda: gaia.run("w"),
@@ -155,12 +193,9 @@ def test_a_second_process_reads_and_is_refused_the_rest(tmp_path: Path) -> None:
         for change in changes:
             with pytest.raises(GaiaError, match=f"process {process.pid}"):
                 change()
-        os.close(writer)
-        _, errors = end(process)
-        assert process.returncode == 0, errors
-        assert gaia.status("w")["state"] == "complete"
-        gaia.expire("w", ["a"])  # nobody owns it now
-        gaia.halt("w")
+    os.close(writer)
+    _, errors = end(process)
+    assert process.returncode == 0, errors
 
 
 def test_an_engine_that_died_leaves_its_workflow_halted(tmp_path: Path) -> None:

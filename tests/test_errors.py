@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import requests
@@ -20,6 +23,26 @@ def test_each_is_what_the_published_client_raises(error: type[GaiaError]) -> Non
     with pytest.raises(requests.HTTPError) as caught:
         raise made
     assert caught.value is made
+
+
+def test_requests_is_not_imported_but_may_be_at_any_time() -> None:
+    """An error that was made before comes to be one as well."""
+    code = """
+        import sys
+        from gaia_local.errors import DiskError, InvalidInput
+        early = DiskError("early")
+        assert "requests" not in sys.modules
+        import requests
+        for make in (lambda: InvalidInput("w", "wrong", "right"), lambda: early, lambda: DiskError("late")):
+            try:
+                raise make()
+            except requests.HTTPError as caught:
+                error = caught
+                print(caught)
+        print(isinstance(early, requests.HTTPError), error.response)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["w: wrong; right", "early", "late", "True None"]
 
 
 @pytest.mark.parametrize("error", ALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import logging
 import os
 import random
@@ -17,6 +18,7 @@ import pytest
 from gaia_local.errors import Closed
 from gaia_local.executor import Clock, Executor, Perform, ThreadExecutor
 from gaia_local.model import Event, Task, TaskState
+from gaia_local.resources import NONE, Capacity, Resources
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
 from gaia_local.worker import Outcome, Report
 
@@ -57,10 +59,10 @@ class Bench:
             self.threads.add(threading.current_thread().name)
             self.changed.notify_all()
 
-    def submit(self, name: str, act: Perform | None = None) -> Task:
+    def submit(self, name: str, act: Perform | None = None, resources: Resources = NONE) -> Task:
         if act is not None:
             self.acts[name] = act
-        made = task(name)
+        made = dataclasses.replace(task(name), resources=resources)
         self.executor.submit(made, self.report)
         return made
 
@@ -104,6 +106,14 @@ class Gate:
 
 class ExecutorContract:
     """The promises of `gaia_local.executor`. A subclass for each executor says how one is made."""
+
+    repeat = REPEAT
+    many = 1000
+    """How many Tasks are cancelled at random."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "seed" in metafunc.fixturenames:
+            metafunc.parametrize("seed", range(self.repeat))
 
     def make(self, workers: int, perform: Perform) -> Executor:
         raise NotImplementedError
@@ -208,6 +218,19 @@ class ExecutorContract:
         assert not single.outcomes("a")
         gate.open.set()
         single.ended("a")
+
+    def test_what_starts_names_its_worker(self, bench: Bench) -> None:
+        both = threading.Barrier(2)
+
+        def together(of: Task, cancellation: Cancellation, report: Report) -> None:
+            both.wait(PATIENCE)
+            quickly(of, cancellation, report)
+
+        bench.submit("a", together)
+        bench.submit("b", together)
+        bench.ended("a", "b")
+        workers = [what.facts["worker"] for name in "ab" for what in bench.heard[name] if isinstance(what, Event)]
+        assert sorted(workers) == [1, 2]
 
     def test_the_timeout_is_kept_by_the_executor(self, bench: Bench) -> None:
         def act(of: Task, cancellation: Cancellation, report: Report) -> None:
@@ -320,16 +343,15 @@ class ExecutorContract:
         with pytest.raises(Closed):
             bench.submit("b")
 
-    @pytest.mark.parametrize("seed", range(REPEAT))
-    def test_a_thousand_tasks_cancelled_at_random(self, seed: int) -> None:
+    def test_many_tasks_cancelled_at_random(self, seed: int) -> None:
         chance = random.Random(seed)
         bench = Bench(self.make, 4)
-        names = [str(number) for number in range(1000)]
-        stubborn = set(chance.sample(names, 20))
+        names = [str(number) for number in range(self.many)]
+        stubborn = set(chance.sample(names, self.many // 50))
         for name in names:
             if name in stubborn:
                 bench.acts[name] = until_cancelled
-        victims = [f"id-{name}" for name in chance.sample(names, 300)]
+        victims = [f"id-{name}" for name in chance.sample(names, self.many * 3 // 10)]
         doomed = stubborn | {victim.removeprefix("id-") for victim in victims}
 
         def cancel(mine: list[str]) -> None:
@@ -354,7 +376,6 @@ class ExecutorContract:
         assert all(bench.outcomes(name)[0].state is TaskState.CANCELLED for name in stubborn)
         assert len(bench.performed) == len(set(bench.performed))
 
-    @pytest.mark.parametrize("seed", range(REPEAT))
     def test_closed_while_others_submit_and_cancel(self, seed: int) -> None:
         chance = random.Random(seed)
         bench = Bench(self.make, 3)
@@ -412,6 +433,46 @@ class TestThreadExecutor(ExecutorContract):
         executor.close()
         assert vars(executor)["_cancellations"] == {}
         assert not vars(executor)["_queue"]
+
+    def test_no_more_runs_than_there_are_resources_for(self) -> None:
+        bench = Bench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(4, 100, 0))), 4)
+        gates = {name: Gate() for name in "abc"}
+        for name, resources in (("a", Resources(2)), ("b", Resources(1, 80)), ("c", Resources(memory=50)), ("d", Resources())):
+            bench.submit(name, gates.get(name), resources)
+        bench.until(lambda: len(bench.performed) == 2)
+        assert bench.performed == ["a", "b"]  # c waits for memory, and d for its turn
+        gates["a"].open.set()
+        bench.ended("a")
+        assert bench.performed == ["a", "b"]
+        gates["b"].open.set()
+        gates["c"].open.set()
+        assert bench.ended("b", "c", "d") == [TaskState.COMPLETE] * 3
+        bench.executor.close()
+
+    def test_more_than_the_machine_has_is_an_error_at_once(self) -> None:
+        bench = Bench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(4, 100, 0))), 2)
+        bench.submit("a", None, Resources(5))
+        assert bench.ended("a") == [TaskState.EXCEPTION]
+        assert bench.outcomes("a")[0].message == "its Command needs cpus: 5; this machine has 4"
+        bench.submit("b", None, Resources(4))
+        assert bench.ended("b") == [TaskState.COMPLETE]
+        assert bench.performed == ["b"]
+        bench.executor.close()
+
+    def test_what_waits_for_resources_can_be_cancelled(self) -> None:
+        bench = Bench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(1, 100, 0))), 3)
+        gate = Gate()
+        for name in "abc":
+            bench.submit(name, gate, Resources(1))
+        bench.until(lambda: bench.performed)
+        bench.executor.cancel("id-c")  # behind b, which waits, too
+        assert bench.ended("c") == [TaskState.CANCELLED]
+        bench.executor.cancel("id-b")
+        assert bench.ended("b") == [TaskState.CANCELLED]
+        gate.open.set()
+        assert bench.ended("a") == [TaskState.COMPLETE]
+        assert bench.performed == ["a"]
+        bench.executor.close()
 
 
 def ours() -> list[str]:

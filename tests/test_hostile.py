@@ -28,10 +28,11 @@ from hypothesis import strategies as st
 from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, answers, definitions, docker_files, engine, files, model, templates
 from gaia_local.config import Config
-from gaia_local.engine import Snapshot
 from gaia_local.errors import InvalidInput, shown
+from gaia_local.given import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VALUES
 from gaia_local.model import TaskState
 from gaia_local.ownership import root_id
+from gaia_local.snapshot import Snapshot
 from gaia_local.storage import Output
 from gaia_local.worker import Outcome
 from hands import HandExecutor
@@ -377,7 +378,8 @@ class Fuzzed:
         self.gaia.command("w", [])
         self.refused = self.taken = 0
         self.gaia.upload("w", {}, [{"name": "main", "image": "i", "command": ["true"]}], [])
-        own = self.gaia._open
+        own = self.gaia._engine
+        assert own is not None
         self.storage = own.storage
         executor: object = own.scheduler._executor
         assert isinstance(executor, HandExecutor)
@@ -521,7 +523,7 @@ def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             refused += fuzzed.refused
             assert fuzzed.refused and fuzzed.taken
             assert {path.name for path in fuzzed.root.iterdir()} <= {
-                *("storage", "staging", "logs", "owner", "gaia.db", "gaia.db-wal", "gaia.db-shm")
+                *("storage", "staging", "logs", "owner", "engine.sock", "spare", "gaia.db", "gaia.db-wal", "gaia.db-shm")
             }
             assert {path.name for path in (fuzzed.root / "storage").iterdir()} <= {*WORKFLOWS}
         with Gaia({"root": fuzzed.root, "runtime": "process", "watch": False}) as again:
@@ -538,9 +540,9 @@ def test_limits_are_named() -> None:
     """What could grow without end is refused before it does, and the message says how much is allowed."""
     base = {"name": "s", "command": "c"}
     for extra, words in (
-        (_deep(200, list), f"nested over {model.MAX_NESTING} levels"),
-        (_laughs(12), f"over {model.MAX_VALUES:,} values"),
-        (["x" * 1_000_000] * 200, f"over {model.MAX_JSON_CHARACTERS:,} characters"),
+        (_deep(200, list), f"nested over {MAX_NESTING} levels"),
+        (_laughs(12), f"over {MAX_VALUES:,} values"),
+        (["x" * 1_000_000] * 200, f"over {MAX_JSON_CHARACTERS:,} characters"),
     ):
         with pytest.raises(InvalidInput, match=f"Step 's'.*{words}"):
             model.Step.parse("w", {**base, "extra": extra})

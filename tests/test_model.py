@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaia_local.errors import GaiaError, InvalidInput
+from gaia_local.given import check_list, check_text, render_value
 from gaia_local.model import (
     DEFAULT_TIMEOUT,
     MAX_TIMEOUT,
@@ -23,13 +24,10 @@ from gaia_local.model import (
     check_internal_path,
     check_key,
     check_key_template,
-    check_list,
     check_local_name,
     check_name,
     check_properties,
-    check_text,
     check_workflow_name,
-    render_value,
 )
 
 COMMAND: dict[str, Any] = {"name": "c", "image": "busybox", "command": ["ls", "{{dir}}"], "vars": {"dir": "/"}}

@@ -57,7 +57,7 @@ def test_a_second_process_is_refused_with_the_pid(gaia_root: Path) -> None:
         with pytest.raises(RootInUse) as caught:
             Ownership(gaia_root)
         assert str(gaia_root) in str(caught.value)
-        assert f"in use by process {process.pid}," in str(caught.value)
+        assert f"in use by process {process.pid};" in str(caught.value)
         assert owner(gaia_root) == process.pid
 
 

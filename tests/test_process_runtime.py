@@ -508,7 +508,7 @@ def test_a_token_that_no_program_can_be_given(bench: Bench) -> None:
 
 
 def test_files_that_cannot_be_written(bench: Bench) -> None:
-    invocation = bench.invocation("true")
+    invocation = bench.invocation("echo", "said")
     invocation.log.mkdir()
     with pytest.raises(RuntimeFailure, match=r"log cannot be written: "):
         bench.run(invocation)

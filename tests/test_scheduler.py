@@ -6,7 +6,7 @@ import collections
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +286,65 @@ def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
         tasks = gaia.status("w", debug=True)["status"]["tasks"]
         assert {task["state"] for task in tasks.values()} == {"complete"}
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_subscribers_are_told_after_each_change_and_without_the_lock(hands: Hands) -> None:
+    told: list[str] = []
+
+    def tell(names: Collection[str]) -> None:
+        def look() -> None:
+            told.extend(f"{name} {hands.state}" for name in names)
+
+        other = threading.Thread(target=look)  # the lock can be entered again by the thread that holds it
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+
+    unsubscribe = hands.scheduler.subscribe(tell)
+
+    def news(change: Callable[[], object]) -> set[str]:
+        told.clear()
+        change()
+        return set(told)
+
+    assert news(lambda: hands.merge(step("s", "src", "k"))) >= {"w running"}
+    assert news(lambda: hands.start("s")) == {"w running"}
+    assert news(lambda: hands.complete("s")) == {"w complete"}
+    assert news(lambda: hands.scheduler.expire("w", ["s"])) >= {"w running"}
+    assert news(lambda: hands.scheduler.halt("w")) == {"w halted"}
+    assert news(lambda: hands.scheduler.view("w", lambda workflow: workflow.state)) == set()
+    unsubscribe()
+    unsubscribe()
+    assert news(lambda: hands.scheduler.run("w")) == set()
+
+
+def test_a_subscriber_is_told_of_a_workflow_that_is_deleted(hands: Hands) -> None:
+    told: list[tuple[set[str], bool]] = []
+    hands.merge(step("s", "src", "k"))
+    hands.scheduler.subscribe(lambda names: told.append((set(names), "w" in hands.scheduler.workflows())))
+    hands.scheduler.delete("w", data=False)
+    assert told[-1] == ({"w"}, False)
+
+
+def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(hands: Hands, caplog: pytest.LogCaptureFixture) -> None:
+    def tell(names: Collection[str]) -> None:
+        raise RuntimeError("not my day")
+
+    told: list[Collection[str]] = []
+    hands.scheduler.subscribe(tell)
+    hands.scheduler.subscribe(told.append)
+    hands.merge(step("s", "src", "k"))
+    hands.complete("s")
+    assert hands.state == "complete"
+    assert told
+    assert "not my day" in caplog.text
+
+
+def test_an_orderly_end_says_why_it_halted(hands: Hands) -> None:
+    hands.merge(step("s", "src", "k"))
+    hands.scheduler.stop()
+    last = hands.scheduler.events("w")[-1]
+    assert (last["event"], last["reason"], last["message"]) == ("flow-halted", "closed", "the engine was closed")
 
 
 def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:

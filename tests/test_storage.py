@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import stat
@@ -176,7 +177,7 @@ def test_inputs_are_private_writable_copies(bench: Bench) -> None:
     assert tree(staging.tree) == {"in": None, "in/x": "changed"}
     assert os.listdir(staging.work) == []
     assert staging.log.parent.is_dir()
-    assert stat.S_IMODE(os.stat(staging.top).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(Path(staging.top)).st_mode) == 0o700
 
 
 def test_only_the_inputs_asked_for_are_copied(bench: Bench) -> None:
@@ -191,8 +192,8 @@ def test_odd_names_come_and_go(bench: Bench, name: str) -> None:
     bench.put(f"b:{name}", name)
     task = bench.task({f"/in/{name}": f"b:{name}"}, {f"/out/{name}": f"o:{name}"})
     staging = bench.stage(task)
-    assert staging.local(f"/in/{name}").read_text() == name
-    staging.local(f"/out/{name}").write_text("made")
+    assert Path(staging.local(f"/in/{name}")).read_text() == name
+    Path(staging.local(f"/out/{name}")).write_text("made")
     bench.publish(task, staging)
     assert bench.content(f"o:{name}") == "made"
 
@@ -383,7 +384,7 @@ def test_outputs_in_outputs_are_stored_whole(bench: Bench) -> None:
 
 def test_one_file_may_be_two_outputs(bench: Bench) -> None:
     task = bench.task({})
-    task = Task(**{**vars(task), "outputs": (("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT"))})
+    task = dataclasses.replace(task, outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT")))
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
     bench.captures[">"].write_text("said")
@@ -480,9 +481,9 @@ def test_what_was_not_made_is_named(bench: Bench, outputs: dict[str, str], made:
     if made:
         files.remove(str(staging.tree / "out/x"))
     if made.endswith("/"):
-        staging.local(made).mkdir()
+        Path(staging.local(made)).mkdir()
     elif made.startswith("/"):
-        staging.local(made).touch()
+        Path(staging.local(made)).touch()
     (told,) = bench.storage.missing(task, staging)
     assert told.startswith(problem)
 
@@ -824,7 +825,7 @@ def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
     left = tmp_path / "far" / files.OWN / "t9"
     left.mkdir(parents=True)
     (left / "0").touch()
-    assert bench.storage.left_staging() == [staging.top]
+    assert bench.storage.left_staging() == [Path(staging.top)]
     bench.storage.sweep()
     assert bench.storage.left_staging() == []
     assert not left.exists()
@@ -836,11 +837,11 @@ def test_what_cannot_be_removed_is_told_and_stops_nothing(
 ) -> None:
     tasks = [bench.task(), bench.task()]
     for task in tasks:
-        bench.stage(task)
+        (bench.stage(task).tree / "left").touch()
     remove = files.remove
 
     def refuse(path: str) -> None:
-        if path.endswith(tasks[0].id):
+        if tasks[0].id in path:
             raise PermissionError(13, "Permission denied", path)
         remove(path)
 
@@ -850,6 +851,84 @@ def test_what_cannot_be_removed_is_told_and_stops_nothing(
         bench.storage.sweep()
     assert [path.name for path in bench.storage.left_staging()] == [tasks[0].id]
     assert f"{tasks[0].id} can't be removed" in caplog.text
+
+
+def test_private_directories_are_used_again_and_are_as_new(bench: Bench) -> None:
+    task, later = (bench.task({"/in/x": "b:x"}, {"/out/deep/y": "b:y"}) for _ in range(2))
+    bench.put("b:x")
+    staging = bench.stage(task)
+    (staging.tree / "out/deep/y").write_text("y")
+    (staging.tree / "out/more/deep").mkdir(parents=True)
+    (staging.tree / "in/z").symlink_to("/etc")
+    (staging.work / "core").symlink_to("/etc")
+    (Path(staging.top) / "process.json").touch()
+    inode = Path(staging.top).stat().st_ino
+    bench.storage.discard(task.id)
+    other = bench.stage(bench.task())
+    assert Path(other.top).stat().st_ino != inode
+    assert tree(Path(other.top)) == dict.fromkeys(["tree", "work"])
+    again = bench.stage(later)
+    assert Path(again.top).stat().st_ino == inode
+    made = ["tree", "tree/in", "tree/out", "tree/out/deep", "work"]
+    assert tree(Path(again.top)) == {**dict.fromkeys(made), "tree/in/x": "content"}
+    bench.storage.discard(later.id)
+    assert list((bench.root / "spare").iterdir()) != []
+    bench.storage.close()
+    assert not (bench.root / "spare").exists()
+    assert Path(bench.stage(bench.task()).top).stat().st_mode & 0o7777 == 0o700
+
+
+def test_what_nobody_can_make_was_not_made(bench: Bench) -> None:
+    """A name that the disk doesn't take is the Step's fault, not the engine's."""
+    internal = "/out/" + 300 * "x"
+    task = bench.task({}, {internal: "b:y"})
+    assert bench.storage.missing(task, bench.stage(task)) == [f"output 'b:y' was not made: there is nothing at {internal}"]
+
+
+def test_few_private_directories_are_kept(bench: Bench) -> None:
+    for number in range(100):
+        task = bench.task({}, {f"/{number}/y": "b:y"})
+        bench.stage(task)
+        bench.storage.discard(task.id)
+    kept = {name for spare in (bench.root / "spare").iterdir() for name in os.listdir(spare / "tree")}
+    assert kept == {str(number) for number in range(36, 100)}  # the last
+
+
+@pytest.mark.parametrize("change", ["chmod", "rmdir", "link", "file"])
+def test_a_folder_that_was_changed_is_not_used_again(bench: Bench, change: str) -> None:
+    task, later = (bench.task({}, {"/out/y": "b:y"}) for _ in range(2))
+    staging = bench.stage(task)
+    folder = staging.tree / "out"
+    if change == "chmod":
+        folder.chmod(0o700 if folder.stat().st_mode & 0o77 else 0o755)
+    else:
+        folder.rmdir()
+    if change == "link":
+        folder.symlink_to("/etc")
+    elif change == "file":
+        folder.touch()
+    bench.storage.discard(task.id)
+    assert list((bench.root / "spare").glob("*")) == []
+    assert tree(bench.stage(later).tree) == {"out": None}
+
+
+@pytest.mark.parametrize("place", ["top", "tree", "work"])
+def test_a_private_directory_that_was_changed_is_not_used_again(bench: Bench, place: str) -> None:
+    task = bench.task()
+    Path(getattr(bench.stage(task), place)).chmod(0o770)
+    bench.storage.discard(task.id)
+    assert bench.storage.left_staging() == []
+    assert not (bench.root / "spare").exists()
+
+
+def test_a_private_directory_that_became_a_link_is_not_used_again(bench: Bench) -> None:
+    task = bench.task()
+    work = bench.stage(task).work
+    work.rmdir()
+    work.symlink_to("/tmp")
+    bench.storage.discard(task.id)
+    assert bench.storage.left_staging() == []
+    assert not (bench.root / "spare").exists()
 
 
 def test_discarding_twice_is_fine(bench: Bench) -> None:

@@ -24,6 +24,7 @@ class Scripted:
     """A runtime whose program is a function."""
 
     name = "scripted"
+    survives = False
 
     def __init__(self) -> None:
         self.mounts_inputs = False

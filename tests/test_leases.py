@@ -1,0 +1,119 @@
+"""Leases: who may put what a Task makes where, and how that is taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gaia_local.errors import StorageError
+from gaia_local.leases import Leases, NotLeased, TakenUp, find_log, is_held, take_up
+from gaia_local.model import Task
+from gaia_local.storage import Storage
+
+
+class Bench:
+    """A root with a bucket elsewhere."""
+
+    def __init__(self, top: Path) -> None:
+        self.root, self.bucket = top / "root", top / "bucket"
+        self.storage = Storage(self.root, {"ours": self.bucket})
+        self.storage.create()
+        self.leases = Leases(self.storage)
+
+    def task(self, *keys: str) -> Task:
+        return Task("t", "s", "w", "i", ("x",), (), tuple((key, f"/out/{key}") for key in keys), None, 60)
+
+    def files(self) -> list[str]:
+        """All there is in the places for leases."""
+        tops = (self.root / "staging", self.bucket / ".gaia-local")
+        return sorted(str(path.relative_to(top)) for top in tops for path in top.rglob("*"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_lease_is_taken_up_once(bench: Bench) -> None:
+    bench.leases.make("t.1", bench.task("d:x"))
+    assert not is_held(bench.root, "t.1")
+    take_up(bench.root, "t.1")
+    assert is_held(bench.root, "t.1")
+    with pytest.raises(TakenUp):
+        take_up(bench.root, "t.1")
+    bench.leases.end("t.1")
+    assert bench.files() == []
+
+
+def test_what_is_not_leased_cannot_be_taken_up(bench: Bench) -> None:
+    with pytest.raises(NotLeased, match=r"taken back, or .* is not the engine's root: see dask\.path_map"):
+        take_up(bench.root, "t.1")
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_lease_that_is_taken_back(bench: Bench, taken: bool) -> None:
+    bench.leases.make("t.1", bench.task("d:x", "ours:x"))
+    if taken:
+        take_up(bench.root, "t.1")
+        (bench.root / "staging/t.1/output-0").write_text("late")
+        (bench.bucket / ".gaia-local/t.1/0").write_text("late")
+    bench.leases.revoke("t.1")
+    bench.leases.revoke("t.1")
+    assert not is_held(bench.root, "t.1")
+    with pytest.raises(NotLeased):
+        take_up(bench.root, "t.1")
+    for place in (bench.root / "staging/t.1/output-1", bench.bucket / ".gaia-local/t.1/1"):
+        with pytest.raises(FileNotFoundError):
+            place.write_text("later")
+    bench.leases.end("t.1")
+    assert bench.files() == []
+
+
+def test_a_directory_is_used_again_when_it_is_empty(bench: Bench) -> None:
+    for number in range(3):
+        name = f"t.{number}"
+        bench.leases.make(name, bench.task())
+        take_up(bench.root, name)  # which would fail where the log of the one before were left
+        if number == 1:
+            (bench.root / f"staging/{name}/output-0").write_text("never published")
+        bench.leases.end(name)
+        assert bench.files() == []
+    bench.storage.close()
+    assert not (bench.root / "spare").exists()
+
+
+def test_only_the_buckets_that_outputs_go_to_have_a_part(bench: Bench) -> None:
+    bench.leases.make("t.1", bench.task("d:x"))
+    assert not (bench.bucket / ".gaia-local").exists()
+    bench.leases.make("t.2", bench.task("ours:x"))
+    assert (bench.bucket / ".gaia-local/t.2").is_dir()
+
+
+def test_a_lease_that_cannot_be_made(bench: Bench) -> None:
+    bench.leases.make("t.1", bench.task())
+    with pytest.raises(StorageError, match="a directory for what the Task makes can't be made"):
+        bench.leases.make("t.1", bench.task())
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_the_log_is_found_while_it_is_written_and_kept(bench: Bench, revoked: bool) -> None:
+    bench.leases.make("t.2", bench.task())
+    take_up(bench.root, "t.2")
+    log = find_log(bench.storage, "w", "t")
+    with log.open("a") as writer:
+        writer.write("said\n")
+    assert log == bench.root / "staging/t.2/log"
+    if revoked:
+        bench.leases.revoke("t.2")
+    bench.leases.keep_log("t.2", bench.task())
+    bench.leases.end("t.2")
+    assert find_log(bench.storage, "w", "t").read_text() == "said\n"
+    assert find_log(bench.storage, "w", "t") == bench.storage.log("w", "t")
+
+
+def test_a_silent_program_leaves_no_log(bench: Bench) -> None:
+    bench.leases.make("t.1", bench.task())
+    take_up(bench.root, "t.1")
+    bench.leases.keep_log("t.1", bench.task())
+    assert not bench.storage.log("w", "t").exists()

@@ -1,0 +1,311 @@
+"""The way into a root that another process owns: what is answered, and what becomes of calls when the owner ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local import Gaia, GaiaError, local_socket, ownership
+from gaia_local.errors import DiskError, EngineUnavailable, InvalidInput, WorkflowExists
+from gaia_local.local_socket import NAME, Listener, Unreachable, call
+from owner import Owner
+
+COMMANDS = [{"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}}]
+WAIT = {"name": "wait", "image": "busybox", "command": ["sh", "-c", "cat {{fifo}} > /out/x"], "outputs": {"x": "/out/x"}}
+
+
+def step(name: str) -> dict[str, Any]:
+    return {"name": name, "command": "hi", "outputs": {"x": f"d:{name}"}}
+
+
+def nothing(value: object) -> object:
+    raise TypeError
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Callable[..., Listener]]:
+    made: list[Listener] = []
+
+    def make(answer: Callable[[str, Mapping[str, Any], Mapping[str, str]], Any]) -> Listener:
+        made.append(Listener(tmp_path, answer))
+        return made[-1]
+
+    yield make
+    for listener in made:
+        listener.close()
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Owner]:
+    owner = Owner()
+    owner.own({"root": str(tmp_path / "root"), "runtime": "process"})
+    yield owner
+    owner.close()
+
+
+# ------------------------------------------------------------------------------------------------------- the listener
+
+
+def test_a_call_and_its_answer(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    listen(lambda name, arguments, config: [name, arguments, config])
+    assert call(tmp_path, "status", {"workflow": "w\n"}, {"runtime": "x"}, nothing) == [
+        "status",
+        {"workflow": "w\n"},
+        {"runtime": "x"},
+    ]
+
+
+def test_only_the_user_may_connect(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    listen(lambda *_: None)
+    mode = (tmp_path / NAME).stat().st_mode
+    assert stat.S_ISSOCK(mode)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidInput("workflow 'w'", "it is odd", "give another"), WorkflowExists("exists: w"), DiskError("the disk is full")],
+)
+def test_an_error_is_the_same_on_the_other_side(tmp_path: Path, listen: Callable[..., Listener], error: GaiaError) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    listen(refuse)
+    with pytest.raises(type(error)) as raised:
+        call(tmp_path, "status", {}, {}, nothing)
+    assert str(raised.value) == str(error)
+    assert vars(raised.value) == vars(error)
+
+
+def test_a_defect_is_told_and_logged(tmp_path: Path, listen: Callable[..., Listener], caplog: pytest.LogCaptureFixture) -> None:
+    listen(lambda *_: 1 / 0)
+    with pytest.raises(GaiaError, match="the engine failed: ZeroDivisionError"):
+        call(tmp_path, "status", {}, {}, nothing)
+    assert "a call from another process failed" in caplog.text
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"null\n", b"[]\n", b"{}\n", b'{"version": 1}\n', b"\xff\n", b'{"version": 0}\n'])
+def test_nonsense_is_answered_or_left_alone(tmp_path: Path, listen: Callable[..., Listener], line: bytes) -> None:
+    listen(lambda *_: "fine")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(tmp_path / NAME))
+        connection.sendall(line)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as reader:
+            reply = reader.readline()
+    assert reply == b"" if not line.endswith(b"\n") else "error" in json.loads(reply)
+    assert call(tmp_path, "status", {}, {}, nothing) == "fine"
+
+
+def test_another_version_is_refused_with_a_word(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    listen(lambda *_: "fine")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(tmp_path / NAME))
+        connection.sendall(b'{"version": 99, "call": "status", "arguments": {}, "config": {}}\n')
+        with connection.makefile("rb") as reader:
+            assert f"process {os.getpid()}" in json.loads(reader.readline())["error"]["arguments"][0]
+
+
+def test_nobody_there(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    with pytest.raises(Unreachable) as none:
+        call(tmp_path, "status", {}, {}, nothing)
+    assert none.value.absent
+    listen(lambda *_: None).refuse()
+    with pytest.raises(Unreachable) as refused:
+        call(tmp_path, "status", {}, {}, nothing)
+    assert not refused.value.absent
+    assert not refused.value.told_all
+
+
+def test_a_call_that_was_taken_is_answered(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    taken, go = threading.Event(), threading.Event()
+
+    def answer(*_: object) -> str:
+        taken.set()
+        assert go.wait(20)
+        return "done"
+
+    listener = listen(answer)
+    answers: list[object] = []
+    caller = threading.Thread(target=lambda: answers.append(call(tmp_path, "run", {}, {}, nothing)))
+    caller.start()
+    assert taken.wait(20)
+    listener.refuse()
+    with pytest.raises(Unreachable):
+        call(tmp_path, "run", {}, {}, nothing)
+    go.set()
+    listener.close()
+    assert not (tmp_path / NAME).exists()
+    caller.join()
+    assert answers == ["done"]
+
+
+def test_who_says_nothing_doesn_t_hold_up_the_end(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    listener = listen(lambda *_: None)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(tmp_path / NAME))
+        assert call(tmp_path, "run", {}, {}, nothing) is None  # so the silent one was taken before
+        listener.close()
+
+
+def test_who_doesn_t_hear_the_answer_doesn_t_hold_up_the_end(
+    tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_socket, "PATIENCE", 0.2)
+    taken = threading.Event()
+
+    def answer(*_: object) -> str:
+        taken.set()
+        return "x" * 10_000_000
+
+    listener = listen(answer)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(tmp_path / NAME))
+        deaf.sendall(b'{"version": 1, "call": "logs", "arguments": {}, "config": {}}\n')
+        assert taken.wait(20)
+        listener.close()
+
+
+def test_an_owner_that_ends_refuses_and_isn_t_absent(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    listener = listen(lambda *_: None)
+    listener.finish()
+    with pytest.raises(Unreachable) as ending:
+        call(tmp_path, "run", {}, {}, nothing)
+    assert not ending.value.absent
+    listener.close()
+    with pytest.raises(Unreachable) as ended:
+        call(tmp_path, "run", {}, {}, nothing)
+    assert ended.value.absent
+
+
+def test_the_place_of_a_dead_owner_is_taken(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / NAME))
+    listen(lambda *_: "alive")
+    assert call(tmp_path, "run", {}, {}, nothing) == "alive"
+
+
+def test_a_root_with_a_long_path(tmp_path: Path) -> None:
+    root = tmp_path / ("long" * 30)
+    root.mkdir()
+    listener = Listener(root, lambda *_: "far")
+    assert call(root, "run", {}, {}, nothing) == "far"
+    listener.close()
+
+
+# -------------------------------------------------------------------------------------------------------- two processes
+
+
+def test_what_an_owner_refuses_reads_the_same(tmp_path: Path, owner: Owner) -> None:
+    config = {"root": tmp_path / "root", "runtime": "process"}
+    with Gaia(config) as gaia:
+        with pytest.raises(InvalidInput) as told:
+            gaia.run("w")
+        gaia.upload("w", {}, COMMANDS, [step("a")])
+        with pytest.raises(WorkflowExists, match=r"^workflow already exists: w$"):
+            gaia.upload("w", {}, COMMANDS, [step("a")])
+    owner.leave(tmp_path / "root")
+    with Gaia({**config, "root": tmp_path / "other"}) as gaia, pytest.raises(InvalidInput) as own:
+        gaia.run("w")
+    assert str(told.value) == str(own.value)
+
+
+def test_calls_go_on_when_the_owner_is_killed(tmp_path: Path, owner: Owner) -> None:
+    with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
+        gaia.upload("w", {}, COMMANDS, [step("a")])
+        assert gaia.wait("w", 20)["state"] == "complete"
+        owner.kill()
+        assert gaia.status("w")["state"] == "complete"
+        gaia.merge("w", [step("b")])
+        assert ownership.owner(tmp_path / "root") == os.getpid()
+        assert gaia.wait("w", 20)["state"] == "complete"
+
+
+def test_who_waits_hears_of_the_owner_s_end(tmp_path: Path, owner: Owner) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
+        held = {"name": "held", "command": "wait", "outputs": {"x": "d:x"}, "vars": {"fifo": str(tmp_path / "fifo")}}
+        gaia.upload("w", {}, [WAIT], [held])
+        writer = os.open(tmp_path / "fifo", os.O_WRONLY)
+        states: list[str] = []
+        waiter = threading.Thread(target=lambda: states.append(gaia.wait("w", 30)["state"]))
+        waiter.start()
+        owner.kill()
+        waiter.join()
+        os.close(writer)
+        assert states == ["halted"]
+
+
+def test_many_processes_change_one_root(tmp_path: Path) -> None:
+    """Owners come and go while others call them: what was uploaded runs to its end, whoever runs it."""
+    code = """
+        import json, sys
+        from gaia_local import Gaia
+        config, name, commands, steps = json.load(sys.stdin)
+        with Gaia(config) as gaia:
+            gaia.upload(name, {}, commands, steps)
+    """
+    config = {"root": str(tmp_path / "root"), "runtime": "process"}
+    names = [f"w{n}" for n in range(12)]
+    running: list[subprocess.Popen[str]] = []
+    for name in names:
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps([config, name, COMMANDS, [step("a"), step("b")]]))
+        process.stdin.close()
+    assert [process.wait(60) for process in running] == [0] * len(names)
+    with Gaia(config) as gaia:
+        assert {name: each["state"] for name, each in gaia.workflows()["workflows"].items()} == dict.fromkeys(names, "complete")
+        for name in names:
+            assert sorted(each["task"] for each in gaia.events(name) if each["event"] == "step-start") == ["a", "b"]
+
+
+def test_an_upload_that_may_have_been_made_is_not_made_again(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    lock = ownership.Ownership(root)
+    with socket.socket(socket.AF_UNIX) as dying, Gaia({"root": root}) as gaia:
+        dying.bind(str(root / NAME))
+        dying.listen()
+
+        def hang_up() -> None:
+            connection, _ = dying.accept()
+            with connection, connection.makefile("rb") as reader:
+                reader.readline()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(EngineUnavailable, match="`status`"):
+            gaia.upload("w", {}, [], [])
+        thread.join()
+    lock.release()
+
+
+def test_a_forked_child_doesn_t_listen(tmp_path: Path, owner: Owner) -> None:
+    """Else a child that outlives its parent would let callers wait for ever."""
+    code = """
+        import os, sys
+        from gaia_local import Gaia
+        gaia = Gaia({"root": sys.argv[1], "runtime": "process"})
+        gaia.own()
+        if os.fork() == 0:
+            sys.stdin.read()
+            os._exit(0)
+        os._exit(0)
+    """
+    root = tmp_path / "another"
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(root)], stdin=subprocess.PIPE) as process:
+        process.wait(20)  # its child lives on
+        with pytest.raises(Unreachable):
+            call(root, "workflows", {}, {}, nothing)

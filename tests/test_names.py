@@ -1,0 +1,84 @@
+"""Names out of the state database, for who must answer at once."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeGaia
+from gaia_local.names import step_and_key_names, workflow_names
+
+COPY: dict[str, Any] = {
+    "name": "copy",
+    "image": "busybox",
+    "command": ["cp", "/in/a", "/out/b"],
+    "inputs": {"a": "/in/a"},
+    "outputs": {"b": "/out/b"},
+}
+PAIR: dict[str, Any] = {
+    "name": "pair",
+    "inputs": ["a"],
+    "outputs": ["b"],
+    "steps": [
+        {"name": "first", "command": "copy", "inputs": {"a": "a"}, "outputs": {"b": "between"}},
+        {"name": "second", "command": "copy", "inputs": {"a": "between"}, "outputs": {"b": "b"}},
+    ],
+}
+
+
+def step(name: str, command: str = "copy", key: str = "b:out", **more: Any) -> dict[str, Any]:
+    return {"name": name, "command": command, "inputs": {"a": "b:in"}, "outputs": {"b": key}, **more}
+
+
+def test_names_are_those_that_the_engine_knows(make_gaia: MakeGaia, gaia_root: Path) -> None:
+    gaia = make_gaia()
+    gaia.upload("b_second", {}, [COPY], [step("one"), step("two", key="b:two")])
+    gaia.upload("a_first", {}, [COPY], [])
+    assert workflow_names(gaia_root) == ["b_second", "a_first"]
+    assert step_and_key_names(gaia_root, "b_second") == (["one", "two"], ["b:in", "b:out", "b:two"])
+    assert step_and_key_names(gaia_root, "a_first") == ([], [])
+    assert step_and_key_names(gaia_root, "nobody") == ([], [])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [step("many", vars={"n": [1]}), step("named", key="b:{{n}}", vars={"n": 1}), step("composite", command="pair")],
+    ids=lambda given: given["name"],
+)
+def test_what_must_be_expanded_is_left_to_who_can(given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path) -> None:
+    make_gaia().upload("w", {}, [COPY, PAIR], [given])
+    assert step_and_key_names(gaia_root, "w") is None
+
+
+def test_where_there_is_nothing_to_read_there_are_no_names(tmp_path: Path) -> None:
+    assert workflow_names(tmp_path / "nowhere") == []
+    assert step_and_key_names(tmp_path / "nowhere", "w") == ([], [])
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "gaia.db").write_text("this is no database, but it is long enough to look at" * 100)
+    assert workflow_names(tmp_path) == []
+    (tmp_path / "gaia.db").unlink()
+    (tmp_path / "gaia.db").mkdir()
+    assert workflow_names(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "3", "{", '{"name": 1, "command": [], "inputs": []}'])
+def test_rows_without_sense_give_no_names(text: str, make_gaia: MakeGaia, gaia_root: Path) -> None:
+    gaia = make_gaia()
+    gaia.upload("w", {}, [COPY], [step("one")])
+    gaia.close(wait=False)
+    database = sqlite3.connect(gaia_root / "gaia.db")
+    database.execute("update steps set definition = ?", (text,))
+    database.commit()
+    database.close()
+    assert step_and_key_names(gaia_root, "w") == ([], [])
+
+
+def test_it_imports_next_to_nothing() -> None:
+    code = "import sys, gaia_local.names; print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

@@ -1,0 +1,86 @@
+"""Resources: what a Command may ask for, and what a machine has left."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from gaia_local.errors import InvalidInput
+from gaia_local.resources import NONE, Capacity, Resources
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, NONE),
+        ({}, NONE),
+        ({"cpus": 2}, Resources(2.0)),
+        ({"cpus": 0.5, "memory": 4096, "gpus": 1}, Resources(0.5, 4096, 1)),
+        ({"memory": "4GB"}, Resources(memory=4 << 30)),
+        ({"memory": "1.5 g"}, Resources(memory=3 << 29)),
+        ({"memory": "64MiB"}, Resources(memory=64 << 20)),
+        ({"memory": "512"}, Resources(memory=512)),
+        ({"cpus": None, "memory": None, "gpus": None}, NONE),
+    ],
+)
+def test_what_is_asked_for(given: object, meant: Resources) -> None:
+    assert Resources.parse("here", given) == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (2, "here: it is 2; give a dictionary"),
+        ({"cpu": 2}, "there is no resource 'cpu'; did you mean 'cpus'"),
+        ({"cpus": 0}, "here, cpus: it is 0; give a number above 0"),
+        ({"cpus": "2"}, "here, cpus"),
+        ({"cpus": True}, "here, cpus"),
+        ({"memory": "much"}, "here, memory: it is 'much'; give a number of bytes, or text as '4GB'"),
+        ({"memory": 0}, "here, memory"),
+        ({"memory": "0GB"}, "here, memory"),
+        ({"memory": 1.5}, "here, memory"),
+        ({"memory": float("nan")}, "here, memory"),
+        ({"gpus": 1.5}, "here, gpus: it is 1.5; give a whole number above 0"),
+        ({"gpus": 0}, "here, gpus"),
+        ({"gpus": "all"}, "here, gpus"),
+    ],
+)
+def test_what_is_refused(given: object, words: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        Resources.parse("here", given)
+    assert words in str(refusal.value)
+
+
+def test_what_is_taken_is_not_there_until_it_is_given_back() -> None:
+    capacity = Capacity(Resources(2, 100, 0))
+    assert capacity.lack(Resources(2, 100)) is None
+    capacity.take(Resources(1.5, 60))
+    assert capacity.fits(NONE)
+    assert capacity.fits(Resources(0.5, 40))
+    assert not capacity.fits(Resources(0.6))
+    assert not capacity.fits(Resources(memory=41))
+    capacity.give_back(Resources(1.5, 60))
+    assert capacity.fits(Resources(2, 100))
+
+
+def test_tenths_add_up() -> None:
+    capacity = Capacity(Resources(1, 1, 0))
+    for _ in range(9):
+        capacity.take(Resources(0.1))
+    assert capacity.fits(Resources(0.1))
+    capacity.take(Resources(0.1))
+    assert not capacity.fits(Resources(0.1))
+
+
+def test_more_than_the_machine_has() -> None:
+    capacity = Capacity(Resources(2, 4 << 30, 0))
+    assert capacity.lack(Resources(3)) == "its Command needs cpus: 3; this machine has 2"
+    assert capacity.lack(Resources(memory=8 << 30)) == "its Command needs memory: 8 GB; this machine has 4 GB"
+    assert capacity.lack(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
+
+
+def test_this_machine() -> None:
+    capacity = Capacity.of_this_machine()
+    assert capacity.fits(Resources(len(os.sched_getaffinity(0)), 1 << 20))
+    assert capacity.lack(Resources(cpus=100_000)) is not None
