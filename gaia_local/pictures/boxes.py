@@ -1,0 +1,188 @@
+"""What a graph's picture is made of, before anything has a place: boxes with their sizes, and links between them.
+
+A Step is a box of its own; where many Steps of one Command lie side by side they share a panel, in which each is a chip,
+and what leads to or from them is one link. Grouped by Command, each Command is a box with its numbers of Steps by state.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gaia_local.errors import InvalidInput, shown
+from gaia_local.pictures.states import ORDER
+from gaia_local.pictures.words import bold, clean, common_prefix, shorten, width, wrap
+
+PANEL = 12
+"""So many Steps of one Command at one depth are drawn one by one; more of them share a panel."""
+NAME, SMALL = 13.0, 11.0
+"""Sizes of text in px."""
+ROOM = 190.0
+"""How wide the text in a box may be."""
+LEFT, RIGHT = 38.0, 14.0
+"""Around a box's text; the sign is to its left."""
+CHIP_HEIGHT, CHIP_SIGN, CHIP_GAP, PADDING, HEADER = 22.0, 22.0, 6.0, 12.0, 46.0
+_CHIP_ROOM = 150.0
+_PANEL_SHAPE = 2.6
+"""About how many times as wide as high a panel is."""
+BAR = 8.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One Step, or a Command with its Steps counted."""
+
+    name: str
+    command: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """A Step (`nodes` has one), a panel or a group of Steps (`nodes` has them all)."""
+
+    kind: str
+    """``step``, ``panel`` or ``group``."""
+    nodes: tuple[Node, ...]
+    lines: tuple[str, ...]
+    """The name as it is shown."""
+    below: str
+    """A smaller line below the name."""
+    width: float
+    height: float
+    columns: int = 1
+    chips: tuple[str, ...] = ()
+    """In a panel, the name of each Step as it is shown."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """State → how many Steps, in the order of legends."""
+        return count(node.state for node in self.nodes)
+
+
+@dataclass(frozen=True)
+class Link:
+    """What leads from one box to another, by their numbers."""
+
+    source: int
+    target: int
+    edges: tuple[tuple[str, str], ...]
+    """The names of the Steps that it joins."""
+    keys: tuple[str, ...]
+    """The storage keys that go that way."""
+
+
+def count(states: Iterable[str]) -> dict[str, int]:
+    """State → how often, in the order of legends."""
+    counted = collections.Counter(states)
+    order = {state: number for number, state in enumerate(ORDER)}
+    return dict(sorted(counted.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tuple[str, ...]]]]:
+    """The Steps and edges of what `Gaia.graph` answers; raises `InvalidInput` for anything else."""
+    try:
+        nodes = [Node(clean(each["step"]), clean(each["command"]), clean(each["state"])) for each in graph["steps"]]
+        edges = [(clean(each["from"]), clean(each["to"]), tuple(clean(key) for key in each["keys"])) for each in graph["edges"]]
+    except (TypeError, KeyError) as error:
+        raise InvalidInput("draw", f"{shown(graph)} is no graph ({error!r})", "give what Gaia.graph answers") from None
+    known = {node.name for node in nodes}
+    if len(known) < len(nodes):
+        raise InvalidInput("draw", "two Steps have one name", "give what Gaia.graph answers")
+    for edge in edges:
+        for name in edge[:2]:
+            if name not in known:
+                raise InvalidInput("draw", f"an edge names {name!r}, which is no Step", "give what Gaia.graph answers")
+    return nodes, edges
+
+
+def by_step(graph: Mapping[str, Any]) -> tuple[list[Box], list[Link]]:
+    """A box for each Step, but a panel for many alike."""
+    nodes, edges = read(graph)
+    depth = _depths(nodes, edges)
+    alike: dict[tuple[int, str], list[Node]] = {}
+    for node in nodes:
+        alike.setdefault((depth[node.name], node.command), []).append(node)
+    boxes: list[Box] = []
+    home: dict[str, int] = {}
+    for members in alike.values():
+        for together in [members] if len(members) > PANEL else [[node] for node in members]:
+            home |= {node.name: len(boxes) for node in together}
+            boxes.append(_panel(together) if len(together) > 1 else _step(together[0]))
+    return boxes, _links(edges, home)
+
+
+def by_command(graph: Mapping[str, Any]) -> tuple[list[Box], list[Link]]:
+    """A box for each Command."""
+    nodes, edges = read(graph)
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(node.command, []).append(node)
+    numbers = {command: number for number, command in enumerate(groups)}
+    return [_group(command, members) for command, members in groups.items()], _links(
+        edges, {node.name: numbers[node.command] for node in nodes}
+    )
+
+
+def _links(edges: Iterable[tuple[str, str, tuple[str, ...]]], home: Mapping[str, int]) -> list[Link]:
+    joined: dict[tuple[int, int], tuple[list[tuple[str, str]], dict[str, None]]] = {}
+    for source, target, keys in edges:
+        pairs, seen = joined.setdefault((home[source], home[target]), ([], {}))
+        pairs.append((source, target))
+        seen.update(dict.fromkeys(keys))
+    return [Link(source, target, tuple(pairs), tuple(keys)) for (source, target), (pairs, keys) in joined.items()]
+
+
+def _depths(nodes: Sequence[Node], edges: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[str, int]:
+    """How many Steps the longest way to a Step has before it; Steps in a cycle get what is known of them."""
+    readers: dict[str, list[str]] = {node.name: [] for node in nodes}
+    missing = dict.fromkeys(readers, 0)
+    for source, target, _ in edges:
+        readers[source].append(target)
+        missing[target] += 1
+    depths = dict.fromkeys(readers, 0)
+    ready = [name for name, number in missing.items() if not number]
+    for name in ready:
+        for reader in readers[name]:
+            depths[reader] = max(depths[reader], depths[name] + 1)
+            missing[reader] -= 1
+            if not missing[reader]:
+                ready.append(reader)
+    return depths
+
+
+def _step(node: Node) -> Box:
+    lines = wrap(node.name, ROOM, bold(NAME))
+    below = "" if node.command == node.name else shorten(node.command, ROOM, SMALL)
+    text = max(*(width(line, bold(NAME)) for line in lines), width(below, SMALL), 60.0)
+    height = 16.0 + 16.0 * len(lines) + (15.0 if below else 0.0)
+    return Box("step", (node,), tuple(lines), below, LEFT + min(text, ROOM) + RIGHT, max(height, 36.0))
+
+
+def _panel(nodes: Sequence[Node]) -> Box:
+    names = [node.name for node in nodes]
+    prefix = common_prefix(names)
+    texts = [name.removeprefix(prefix) for name in names]
+    chip = CHIP_SIGN + min(max(width(text, SMALL) for text in texts), _CHIP_ROOM) + 8.0
+    rows = math.sqrt(len(nodes) * (chip + CHIP_GAP) / (CHIP_HEIGHT + CHIP_GAP) / _PANEL_SHAPE)
+    columns = math.ceil(len(nodes) / max(1.0, rows))
+    title = shorten(nodes[0].command, 2 * ROOM, bold(NAME))
+    below = f"{len(nodes)} Steps" + (f", {shorten(prefix, ROOM, SMALL)}…" if prefix else "")
+    least = max(width(title, bold(NAME)), width(below, SMALL)) + 2 * PADDING
+    wide = max(columns * (chip + CHIP_GAP) - CHIP_GAP + 2 * PADDING, least)
+    high = HEADER + math.ceil(len(nodes) / columns) * (CHIP_HEIGHT + CHIP_GAP) - CHIP_GAP + PADDING
+    chips = tuple(shorten(text, _CHIP_ROOM, SMALL) for text in texts)
+    return Box("panel", tuple(nodes), (title,), below, wide, high, columns, chips)
+
+
+def _group(command: str, nodes: Sequence[Node]) -> Box:
+    lines = wrap(command, ROOM, bold(NAME))
+    below = f"{len(nodes)} Step{'s' if len(nodes) > 1 else ''}"
+    counts = count(node.state for node in nodes)
+    numbers = sum(26.0 + width(str(number), SMALL) for number in counts.values())
+    text = max(*(width(line, bold(NAME)) for line in lines), numbers, 120.0)
+    height = 12.0 + 16.0 * len(lines) + 16.0 + BAR + 10.0 + 18.0 + 8.0
+    return Box("group", tuple(nodes), tuple(lines), below, text + 2 * PADDING, height)

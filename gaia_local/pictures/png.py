@@ -1,0 +1,38 @@
+"""PNG of SVG, by the library resvg. Its font comes with a library, too: a machine without fonts shows text nevertheless."""
+
+from __future__ import annotations
+
+import importlib.resources
+import math
+
+from gaia_local.errors import GaiaError
+from gaia_local.pictures.layout import INSTALL
+
+FAMILY = "Roboto"
+LARGEST = 24e6
+"""Pixels in a picture, at most: programs that show pictures balk at more."""
+
+
+def png(svg: str, size: tuple[float, float], scale: float = 2.0, system_fonts: bool = True) -> bytes:
+    """Render an SVG of this size, `scale` pixels to each of its own, or fewer where there would be too many.
+
+    Characters that the library's font lacks are taken from the machine's fonts, where there are any; not so without
+    `system_fonts`.
+    """
+    try:
+        import resvg_py
+
+        font = importlib.resources.files("font_roboto")
+    except ImportError as error:
+        raise GaiaError(f"a PNG needs the library {error.name}, which is not installed: {INSTALL}") from None
+    fonts = [str(font / "files" / name) for name in ("Roboto-Regular.ttf", "Roboto-Bold.ttf")]
+    zoom = min(scale, math.sqrt(LARGEST / (size[0] * size[1])))
+    made = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        zoom=zoom,
+        font_files=fonts,
+        font_family=FAMILY,
+        sans_serif_family=FAMILY,
+        skip_system_fonts=not system_fonts,
+    )
+    return bytes(made)

@@ -1,0 +1,56 @@
+"""How states look: each has a colour, and a sign, since colour alone is not seen by everybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look of one state; colours are ``#rrggbb``."""
+
+    sign: str
+    """One character that says the same as the colour."""
+    ink: str
+    """For the sign and lines, on a light ground."""
+    wash: str
+    """For areas under dark text."""
+    night_ink: str
+    """`ink` on a dark ground."""
+    night_wash: str
+    """`wash` under light text."""
+
+
+_GREY = ("#5d6775", "#f1f3f6", "#98a2b3", "#20262f")
+_SLATE = ("#44546a", "#e6ebf2", "#b3c0d4", "#263040")
+_BLUE = ("#1d5fc4", "#dfebfd", "#7cb0ff", "#152c50")
+_GREEN = ("#197a3d", "#def3e4", "#62c987", "#12331f")
+_RED = ("#bc2a2a", "#fde4e2", "#ff8d85", "#451a1a")
+_VIOLET = ("#8a2f9e", "#f7e3fa", "#dd92ee", "#3b1944")
+_AMBER = ("#8f5a00", "#fcefd3", "#e8b04b", "#3a2a0c")
+
+LOOKS: dict[str, Look] = {
+    "waiting": Look("…", *_GREY),
+    "ready": Look("▷", *_SLATE),
+    "queued": Look("◷", *_SLATE),
+    "running": Look("▶", *_BLUE),
+    "complete": Look("✓", *_GREEN),
+    "error": Look("✗", *_RED),
+    "exception": Look("!", *_VIOLET),
+    "cancelled": Look("■", *_GREY),
+    "interrupted": Look("‖", *_AMBER),
+    "initialized": Look("▷", *_SLATE),
+    "halted": Look("■", *_AMBER),
+    "incomplete": Look("…", *_AMBER),
+}
+"""State of a Step, of an attempt at one, or of a workflow → its look."""
+
+STEP_STATES = ("complete", "running", "queued", "ready", "waiting", "error", "exception")
+"""The states of Steps in the order of legends."""
+ORDER = (*STEP_STATES, "cancelled", "interrupted")
+"""The same, with those that only an attempt at a Step can have."""
+
+
+def look(state: str) -> Look:
+    """The look of a state; one that nobody knows yet looks like ``waiting``."""
+    return LOOKS.get(state, LOOKS["waiting"])

@@ -1,0 +1,275 @@
+"""Writes a graph that was laid out as SVG: colours for light and dark, signs as shapes, whole names as tooltips."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape, quoteattr
+
+from gaia_local.pictures.boxes import (
+    BAR,
+    CHIP_GAP,
+    CHIP_HEIGHT,
+    HEADER,
+    LEFT,
+    NAME,
+    PADDING,
+    SMALL,
+    Box,
+    Link,
+    Node,
+    count,
+)
+from gaia_local.pictures.layout import Layout, Point
+from gaia_local.pictures.states import LOOKS
+from gaia_local.pictures.words import bold, shorten, width
+
+MARGIN = 24.0
+HEAD = 92.0
+"""The room for title and legend."""
+TITLE = 18.0
+LISTED = 12
+"""How many names or keys a tooltip lists."""
+FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans", sans-serif'
+
+SIGNS = {
+    "complete": '<path class="s" d="M-4 .5 L-1.2 3.4 L4 -3"/>',
+    "error": '<path class="s" d="M-3.2 -3.2 L3.2 3.2 M3.2 -3.2 L-3.2 3.2"/>',
+    "exception": '<path class="s" d="M0 -4.4 L0 .8"/><circle class="f" cy="3.8" r="1.1"/>',
+    "running": '<path class="f" d="M-2.6 -4 L4.2 0 L-2.6 4 Z"/>',
+    "ready": '<path class="s" d="M-2.2 -3.4 L3.6 0 L-2.2 3.4 Z"/>',
+    "queued": '<path class="s" d="M0 -4.2 L0 .4 L3 2.2"/>',
+    "waiting": '<circle class="f" cx="-3.8" r="1.2"/><circle class="f" r="1.2"/><circle class="f" cx="3.8" r="1.2"/>',
+    "cancelled": '<path class="f" d="M-3 -3 H3 V3 H-3 Z"/>',
+    "interrupted": '<path class="s" d="M-2 -3.4 V3.4 M2 -3.4 V3.4"/>',
+}
+"""State → its sign, drawn around (0, 0) in a disc: shapes, since not every font has the characters."""
+
+_LIGHT = {"ground": "#ffffff", "text": "#1b2430", "muted": "#5b6675", "line": "#9aa5b4", "panel": "#fafbfc", "on": "#ffffff"}
+_DARK = {"ground": "#14181e", "text": "#e8ecf2", "muted": "#a1acbb", "line": "#667284", "panel": "#1a1f27", "on": "#14181e"}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG and its size in px."""
+
+    svg: str
+    width: float
+    height: float
+
+
+def style(scope: str) -> str:
+    """The rules for what bears the class `scope`; light or dark as the reader prefers (light in a PNG)."""
+    fixed = (
+        f".{scope} text{{font-family:{FONTS};font-size:{SMALL:g}px}}"
+        f".{scope} .name{{font-size:{NAME:g}px;font-weight:600}}.{scope} .title{{font-size:{TITLE:g}px;font-weight:600}}"
+        f".{scope} .way{{fill:none;stroke-width:1.3}}.{scope} .box,.{scope} .panel{{stroke-width:1.2}}"
+        f".{scope} .s{{fill:none;stroke-width:1.9;stroke-linecap:round;stroke-linejoin:round}}"
+    )
+    night = _rules(scope, _DARK, night=True)
+    return f"{fixed}{_rules(scope, _LIGHT, night=False)}@media (prefers-color-scheme:dark){{{night}}}"
+
+
+def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
+    rules = {
+        ".ground": f"fill:{colours['ground']}",
+        ".name, .title, .label": f"fill:{colours['text']}",
+        ".muted": f"fill:{colours['muted']}",
+        ".way": f"stroke:{colours['line']}",
+        ".head": f"fill:{colours['line']}",
+        ".panel": f"fill:{colours['panel']};stroke:{colours['line']}",
+        ".halo": f"stroke:{colours['ground']};stroke-width:4;stroke-linejoin:round;fill:{colours['ground']}",
+        ".s": f"stroke:{colours['on']}",
+        ".f": f"fill:{colours['on']}",
+    }
+    for state, shown in LOOKS.items():
+        ink, wash = (shown.night_ink, shown.night_wash) if night else (shown.ink, shown.wash)
+        rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state} .disc": f"fill:{ink}"}
+    return "".join(
+        ",".join(f".{scope} {each.strip()}" for each in selector.split(",")) + f"{{{rule}}}" for selector, rule in rules.items()
+    )
+
+
+def graph_svg(workflow: str, state: str, boxes: Sequence[Box], links: Sequence[Link], layout: Layout) -> Drawing:
+    """The whole picture: title, legend, links, boxes."""
+    counts = count(node.state for box in boxes for node in box.nodes)
+    signs, signs_width = legend(counts)
+    steps = sum(counts.values())
+    about = f"{steps} Step{'' if steps == 1 else 's'}, {state}"
+    title = shorten(workflow, 640.0, bold(TITLE))
+    wide = 2 * MARGIN + max(layout.width, signs_width, width(title, bold(TITLE)) + 16 + width(about, NAME))
+    high = HEAD + layout.height + MARGIN
+    ways = (
+        _way(link, way, boxes[link.source], layout.corners[link.source]) for link, way in zip(links, layout.ways, strict=True)
+    )
+    parts = [
+        f'<rect class="ground" width="{length(wide)}" height="{length(high)}"/>',
+        f'<text class="title" x="{MARGIN:g}" y="34">{escape(title)}'
+        f'<tspan class="muted" dx="12" style="font-size:{NAME:g}px;font-weight:400">{escape(about)}</tspan>'
+        f"<title>{escape(workflow)}</title></text>",
+        f'<g transform="translate({MARGIN:g} 58)">{signs}</g>',
+        f'<g transform="translate({length((wide - layout.width) / 2)} {HEAD:g})">',
+        *ways,
+        *(_box(box, *corner) for box, corner in zip(boxes, layout.corners, strict=True)),
+        "</g>",
+    ]
+    described = f"The graph of the workflow {workflow}: {about}; {words(counts)}"
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="gaia-graph" role="img" width="{length(wide)}" height="{length(high)}" '
+        f'viewBox="0 0 {length(wide)} {length(high)}" aria-label={quoteattr(described)}>'
+        f"<style>{escape(style('gaia-graph'))}</style>{''.join(parts)}</svg>\n"
+    )
+    return Drawing(svg, wide, high)
+
+
+def words(counts: Mapping[str, int]) -> str:
+    """``12 complete, 1 running``."""
+    return ", ".join(f"{number} {state}" for state, number in counts.items()) or "nothing in it"
+
+
+def sign(state: str, x: float, y: float, radius: float = 9.0) -> str:
+    """A disc in the state's colour with its sign; the class of the state is on it."""
+    known = state if state in SIGNS else "waiting"
+    scale = f" scale({radius / 9:.3g})" if radius != 9.0 else ""
+    place = f"translate({length(x)} {length(y)}){scale}"
+    return f'<g class="{known}" transform="{place}"><circle class="disc" r="9"/>{SIGNS[known]}</g>'
+
+
+def tooltip(lines: Iterable[str]) -> str:
+    """A `title` element of several lines."""
+    return f"<title>{escape(chr(10).join(lines))}</title>"
+
+
+def legend(counts: Mapping[str, int]) -> tuple[str, float]:
+    """Sign, state and number of each, in a row, and how wide that is."""
+    parts, x = [], 0.0
+    for state, number in counts.items():
+        text = f"{state} {number}"
+        parts.append(f'{sign(state, x + 9, 0)}<text class="label" x="{length(x + 23)}" y="4">{escape(text)}</text>')
+        x += 23 + width(text, SMALL) + 20
+    return "".join(parts), x
+
+
+def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
+    """A line that leaves and arrives upright, with its head; a loop on the right side of `box` where there are no points."""
+    number = len(link.edges)
+    stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
+    if points:
+        path, arrow, (x, y) = _between(points)
+    else:
+        x, y = corner[0] + box.width, corner[1] + box.height / 2 + 10
+        path = f"M{length(x)} {length(y - 20)} c22 -4 22 24 6 20"
+        arrow = f"M{length(x)} {length(y)} l7 -3.6 v7.2 Z"
+        x, y = x + 12, y + 18
+    return (
+        f'<g><path class="way" style="stroke-width:{stroke:.2g}" d="{path}"/><path class="head" d="{arrow}"/>'
+        f"{tooltip(_of_link(link))}{_number(number, x, y)}</g>"
+    )
+
+
+def _between(points: Sequence[Point]) -> tuple[str, str, Point]:
+    """The line, its head, and where there is room for a number."""
+    (x, y), down = points[-1], points[-1][1] >= points[-2][1]
+    head = 7.0 if down else -7.0
+    ends = [*points[:-1], (x, y - head + 1.0)]
+    path = f"M{length(ends[0][0])} {length(ends[0][1])}"
+    for (x1, y1), (x2, y2) in itertools.pairwise(ends):
+        middle = (y1 + y2) / 2
+        path += f" C{length(x1)} {length(middle)} {length(x2)} {length(middle)} {length(x2)} {length(y2)}"
+    return path, f"M{length(x)} {length(y)} l-3.6 {length(-head)} h7.2 Z", (x + 6, y - 2.6 * head)
+
+
+def _number(number: int, x: float, y: float) -> str:
+    """How many edges a link stands for."""
+    if number == 1:
+        return ""
+    return "".join(f'<text class="{kind}" x="{length(x)}" y="{length(y + 4)}">×{number}</text>' for kind in ("halo", "muted"))
+
+
+def _of_link(link: Link) -> list[str]:
+    if len(link.edges) == 1:
+        ((source, target),) = link.edges
+        return [f"{source} → {target}", *_some(link.keys)]
+    return [f"{len(link.edges)} edges", *_some([f"{source} → {target}" for source, target in link.edges])]
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    more = [f"… and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return [*lines[:LISTED], *more]
+
+
+def _of_node(node: Node) -> list[str]:
+    return [node.name, f"Command {node.command}", node.state]
+
+
+def _box(box: Box, x: float, y: float) -> str:
+    draw = {"step": _draw_step, "panel": _draw_panel, "group": _draw_group}[box.kind]
+    return f'<g transform="translate({length(x)} {length(y)})">{draw(box)}</g>'
+
+
+def _draw_step(box: Box) -> str:
+    (node,) = box.nodes
+    block = 16.0 * len(box.lines) + (15.0 if box.below else 0.0)
+    y = (box.height - block) / 2 + 12.5
+    state = node.state if node.state in SIGNS else "waiting"
+    return (
+        f'<g class="{state}">{_frame(box, "box")}</g>{sign(node.state, 20, box.height / 2)}'
+        f"{_lines(box, LEFT, y)}{tooltip(_of_node(node))}"
+    )
+
+
+def _draw_panel(box: Box) -> str:
+    chip = (box.width - 2 * PADDING + CHIP_GAP) / box.columns - CHIP_GAP
+    parts = [_frame(box, "panel"), _lines(box, PADDING, 18.0)]
+    for number, (node, text) in enumerate(zip(box.nodes, box.chips, strict=True)):
+        row, column = divmod(number, box.columns)
+        x, y = PADDING + column * (chip + CHIP_GAP), HEADER + row * (CHIP_HEIGHT + CHIP_GAP)
+        state = node.state if node.state in SIGNS else "waiting"
+        parts.append(
+            f'<g transform="translate({length(x)} {length(y)})"><g class="{state}">'
+            f'<rect class="box" rx="5" width="{length(chip)}" height="{CHIP_HEIGHT:g}"/></g>'
+            f"{sign(node.state, 12, CHIP_HEIGHT / 2, 6.5)}"
+            f'<text class="label" x="23" y="15">{escape(text)}</text>{tooltip(_of_node(node))}</g>'
+        )
+    return "".join(parts)
+
+
+def _draw_group(box: Box) -> str:
+    steps, inside = len(box.nodes), box.width - 2 * PADDING
+    y = 12.0 + 16.0 * len(box.lines) + 18.0
+    parts, x, at = [], PADDING, PADDING
+    for state, number in box.counts.items():
+        share = inside * number / steps
+        known = state if state in SIGNS else "waiting"
+        parts.append(
+            f'<g class="{known}"><rect class="disc" x="{length(x)}" y="{length(y)}" width="{length(share)}" '
+            f'height="{BAR:g}"/></g>'
+        )
+        parts.append(
+            f'{sign(state, at + 7, y + 24, 7)}<text class="label" x="{length(at + 18)}" y="{length(y + 28)}">{number}</text>'
+        )
+        x, at = x + share, at + 26.0 + width(str(number), SMALL)
+    about = tooltip([box.nodes[0].command, f"{steps} Steps: {words(box.counts)}", *_some([node.name for node in box.nodes])])
+    return f"{_frame(box, 'panel')}{_lines(box, PADDING, 24.0)}{''.join(parts)}{about}"
+
+
+def _frame(box: Box, kind: str) -> str:
+    return f'<rect class="{kind}" rx="8" width="{length(box.width)}" height="{length(box.height)}"/>'
+
+
+def _lines(box: Box, x: float, y: float) -> str:
+    parts = [
+        f'<text class="name" x="{length(x)}" y="{length(y + 16.0 * number)}">{escape(line)}</text>'
+        for number, line in enumerate(box.lines)
+    ]
+    if box.below:
+        below = y + 16.0 * len(box.lines) - 1.0
+        parts.append(f'<text class="muted" x="{length(x)}" y="{length(below)}">{escape(box.below)}</text>')
+    return "".join(parts)
+
+
+def length(number: float) -> str:
+    """A length with at most one digit after the point."""
+    return f"{number:.1f}".removesuffix(".0")
