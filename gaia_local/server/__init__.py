@@ -1,0 +1,18 @@
+"""The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over one `Gaia`.
+
+It needs the extra ``gaia-local[server]``.
+"""
+
+try:
+    import starlette  # noqa: F401
+    import uvicorn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"the server needs the package {error.name}, which isn't installed: pip install 'gaia-local[server]'", name=error.name
+    ) from error
+
+from gaia_local.server.app import create_app
+from gaia_local.server.resuming import resume
+from gaia_local.server.running import Server
+
+__all__ = ["Server", "create_app", "resume"]

@@ -1,0 +1,56 @@
+"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object, as the published client sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gaia_local.server.wire import Field, parse
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
+
+
+@dataclass(frozen=True)
+class Call:
+    """One endpoint: the fields of its body, and what `Gaia` does with them."""
+
+    fields: Mapping[str, Field]
+    make: Callable[[Gaia, Mapping[str, Any]], dict[str, Any]]
+
+
+_WORKFLOW = {"workflow": Field(str)}
+
+CALLS: dict[str, Call] = {
+    "workflows": Call({}, lambda gaia, body: gaia.workflows()),
+    "upload": Call(
+        {**_WORKFLOW, "properties": Field(dict), "commands": Field(list), "steps": Field(list)},
+        lambda gaia, body: gaia.upload(body["workflow"], body["properties"], body["commands"], body["steps"]),
+    ),
+    "command": Call(
+        {**_WORKFLOW, "commands": Field(list, required=False)},
+        lambda gaia, body: gaia.command(body["workflow"], body.get("commands")),
+    ),
+    "merge": Call(
+        {**_WORKFLOW, "steps": Field(list, required=False)},
+        lambda gaia, body: gaia.merge(body["workflow"], body.get("steps")),
+    ),
+    "run": Call(_WORKFLOW, lambda gaia, body: gaia.run(body["workflow"])),
+    "halt": Call(_WORKFLOW, lambda gaia, body: gaia.halt(body["workflow"])),
+    "status": Call(
+        {**_WORKFLOW, "debug": Field(bool, required=False)},
+        lambda gaia, body: gaia.status(body["workflow"], body.get("debug", False)),
+    ),
+    "expire": Call(
+        {**_WORKFLOW, "expire": Field(list)},
+        lambda gaia, body: gaia.expire(body["workflow"], body["expire"]),
+    ),
+}
+"""Endpoint → what it takes and does."""
+
+
+def make(gaia: Gaia, name: str, body: bytes) -> dict[str, Any]:
+    """The answer to one call. Raises `GaiaError` for whatever is refused."""
+    call = CALLS[name]
+    return call.make(gaia, parse(f"POST /{name}", body, call.fields))

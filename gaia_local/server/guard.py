@@ -1,0 +1,215 @@
+"""Who may ask: no web page of another site, no name that merely resolves to this machine, no one without the token.
+
+Each request is looked at before anything of it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gaia_local.errors import InvalidInput, told
+from gaia_local.server.wire import Answer
+
+logger = logging.getLogger("gaia_local.server")
+
+_READING = ("GET", "HEAD")
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+"""What every answer carries: a page of ours runs our own files alone, and nobody else's page may hold one of ours."""
+
+
+class Guard:
+    """Lets through what may ask; everything else is refused with a status and a text that says why."""
+
+    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
+        self._app, self._host, self._token = app, host, token
+        self._cookie_value = None if token is None else hmac.new(token.encode(), b"cookie", hashlib.sha256).hexdigest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+
+        answering = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal answering
+            if message["type"] == "http.response.start":
+                answering = True
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-store")
+                elapsed = (time.monotonic() - began) * 1000
+                path = scope.get("raw_path", b"").decode("ascii", "replace")  # without the query: it may hold the token
+                logger.info("%s %s: %d after %.0f ms", scope["method"], path, message["status"], elapsed)
+            await send(message)
+
+        app = self._refusal(scope) or self._app
+        try:
+            await app(scope, receive, send_guarded)
+        except asyncio.CancelledError:
+            if not answering:
+                ending = _refused(503, "the server ends; look with status whether this call was heeded")
+                await ending(scope, receive, send_guarded)
+            raise
+        except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
+            logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            if answering:
+                raise
+            refusal = _refused(500, f"the server failed: {type(error).__name__}: {told(error)}")
+            await refusal(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that may not go on."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not answers_to(hosts[0], self._host):
+            given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
+            return _refused(421, f"the Host header is {given!r}, no name of this server: use the address that `serve` printed")
+        if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
+            return refusal
+        if scope["method"] not in _READING:
+            origin = headers.get("origin")
+            if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
+                return _refused(
+                    403, f"the Origin {origin[:80]!r} is another site's: only pages of this server may ask for that"
+                )
+            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                return _refused(415, "the body isn't said to be JSON: send it with the header Content-Type: application/json")
+        return None
+
+    def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
+        assert self._token is not None
+        assert self._cookie_value is not None
+        if _same(_credential(headers.get("authorization", "")), self._token):
+            return None
+        name = cookie_name(scope)
+        cookies: Mapping[str, str] = cookie_parser(headers.get("cookie", ""))
+        if _same(cookies.get(name, ""), self._cookie_value):
+            return None
+        page = scope["path"] == "/" and scope["method"] in _READING
+        if page and _same(_query(scope, "token"), self._token):
+            entered = RedirectResponse("/", 303)
+            secure = scope["scheme"] == "https"
+            entered.set_cookie(name, self._cookie_value, path="/", httponly=True, samesite="strict", secure=secure)
+            return entered
+        text = "the token is missing or wrong: "
+        if page:
+            refusal: Response = PlainTextResponse(
+                f"{text}open this page as /?token=TOKEN once, with the token of `serve`.\n", 401
+            )
+        else:
+            refusal = _refused(401, f"{text}send the header Authorization: Bearer TOKEN, with the token of `serve`")
+        refusal.headers["www-authenticate"] = "Bearer"
+        return refusal
+
+
+def check_access(host: str, token: str | None) -> None:
+    """Raise `InvalidInput` for a token that can't be sent, or one that is missing where others than this machine can ask."""
+    if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
+        raise InvalidInput("serve, --token", "it can't be sent in a header", "give ASCII text without blanks")
+    if token is None and not is_loopback(host):
+        raise InvalidInput(
+            f"serve, --host {host}",
+            "other machines can reach it, and would run programs here",
+            "give a --token as well, or $GAIA_LOCAL_TOKEN",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there. Raises `InvalidInput` for an unknown name."""
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        right = "give an address or a name of this machine"
+        raise InvalidInput("serve, --host", f"nothing is known of the host {host!r}", right) from None
+    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
+
+
+def answers_to(header: str, host: str) -> bool:
+    """Whether a Host header names this machine's loopback, or the address that the server was told to listen on.
+
+    A page of another site can make its own name resolve to this machine, but it can't make the browser send another
+    name than its own. Where the server listens on all addresses, any address will do, for that is no such name.
+    """
+    name = _without_port(header).lower()
+    address = _address(name)
+    if name in ("localhost", host.lower()) or (address is not None and address.is_loopback):
+        return True
+    listens = _address(host)
+    if listens is None or not listens.is_unspecified:
+        return address is not None and address == listens
+    return address is not None or name == socket.gethostname().lower()
+
+
+def cookie_name(scope: Scope) -> str:
+    """Browsers keep one set of cookies for all ports of a host: each server has its own."""
+    server = scope.get("server")
+    return f"gaia-local-{server[1] if server else None}"
+
+
+def _without_port(header: str) -> str:
+    name, colon, port = header.rpartition(":")
+    plain = name if colon and port.isdigit() else header
+    return plain[1:-1] if plain.startswith("[") and plain.endswith("]") else plain
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _query(scope: Scope, name: str) -> str:
+    found: list[str] = parse_qs(scope["query_string"].decode("latin-1")).get(name, [""])
+    return found[0]
+
+
+def _credential(header: str) -> str:
+    """What an Authorization header brings: a bearer token, or the password of what a client takes from ``user:token@host``."""
+    kind, _, given = header.strip().partition(" ")
+    if kind.lower() == "bearer":
+        return given.strip()
+    if kind.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    return ""
+
+
+def _same(given: str, right: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), right.encode())
+
+
+def _refused(status: int, message: str) -> Response:
+    return Answer({"error": message}, status, {"connection": "close"})  # whatever of a body is still to come isn't read

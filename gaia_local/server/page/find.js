@@ -1,0 +1,88 @@
+// A field that finds Steps by a part of their name: a list of matches, walked through with the arrow keys.
+
+import { fill, html, put } from "./dom.js";
+import { glyph } from "./glyphs.js";
+import { byUrgency } from "./words.js";
+
+const MOST = 50;
+
+export class Finder {
+  #steps;
+  #picked;
+  #active = -1;
+  #found = [];
+  #input = html("input", {
+    type: "text", class: "field", role: "combobox", placeholder: "Find a Step", "aria-label": "Find a Step", "aria-expanded": "false",
+    "aria-controls": "found", "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false",
+    input: () => this.#open(), keydown: (event) => this.#key(event), blur: () => this.#shut(), click: () => this.#open(),
+  });
+  #list = html("ul", { class: "found", id: "found", role: "listbox", "aria-label": "Steps", hidden: true });
+  element = html("div", { class: "finder" }, this.#input, this.#list);
+
+  /** Among the Steps that `steps()` gives, those that want attention first; `picked(step)` is called with a name. */
+  constructor(steps, picked) {
+    this.#steps = steps;
+    this.#picked = picked;
+  }
+
+  focus() {
+    this.#input.focus();
+  }
+
+  #open() {
+    const words = this.#input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const fit = this.#steps().filter(({ step }) => words.every((word) => step.toLowerCase().includes(word)));
+    const places = new Map(byUrgency(new Set(fit.map(({ state }) => state))).map((state, index) => [state, index]));
+    this.#found = fit.sort((one, other) => places.get(one.state) - places.get(other.state)).slice(0, MOST);
+    this.#active = this.#found.length && words.length ? 0 : -1;
+    this.#list.replaceChildren(...this.#found.map(({ step, state }, index) => html("li", {
+      id: `found-${index}`, role: "option", "data-state": state, "aria-label": `${step}, ${state}`,
+      // Before the field loses the focus, which shuts the list.
+      pointerdown: (event) => { event.preventDefault(); this.#pick(index); },
+    }, glyph(state), html("span", { class: "name" }, step))));
+    if (this.#found.length === 0) fill(this.#list, html("li", { class: "none", role: "option", "aria-disabled": "true" }, "No Step has this in its name."));
+    else if (fit.length > MOST) this.#list.append(html("li", { class: "none", role: "option", "aria-disabled": "true" }, `and ${fit.length - MOST} more`));
+    this.#list.hidden = false;
+    put(this.#input, "aria-expanded", "true");
+    this.#mark();
+  }
+
+  #shut() {
+    this.#found = [];
+    this.#list.hidden = true;
+    put(this.#input, "aria-expanded", "false");
+    put(this.#input, "aria-activedescendant", null);
+  }
+
+  #mark() {
+    [...this.#list.children].forEach((option, index) => put(option, "aria-selected", String(index === this.#active)));
+    put(this.#input, "aria-activedescendant", this.#active < 0 ? null : `found-${this.#active}`);
+    this.#list.children[this.#active]?.scrollIntoView({ block: "nearest" });
+  }
+
+  #pick(index) {
+    const found = this.#found[index];
+    if (found === undefined) return;
+    this.#input.value = "";
+    this.#shut();
+    this.#picked(found.step);
+  }
+
+  #key(event) {
+    const shut = this.#list.hidden;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      if (shut) this.#open();
+      const step = event.key === "ArrowDown" ? 1 : -1;
+      this.#active = Math.max(0, Math.min(this.#found.length - 1, this.#active + step));
+      this.#mark();
+    } else if (event.key === "Enter") {
+      this.#pick(Math.max(0, this.#active));
+    } else if (event.key === "Escape" && !shut) {
+      this.#shut();
+      event.stopPropagation();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+}

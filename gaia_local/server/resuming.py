@@ -1,0 +1,35 @@
+"""What ran when the last engine ended goes on: the server's way to begin."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from gaia_local.errors import GaiaError
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
+
+logger = logging.getLogger("gaia_local.server")
+
+ENDED = frozenset({"interrupted", "closed", "trouble"})
+"""The reasons of a `flow-halted` event that no user asked for."""
+
+
+def resume(gaia: Gaia) -> list[str]:
+    """Start the workflows again that the end of an engine halted, and no user; answers their names.
+
+    Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged, and the others go on.
+    """
+    resumed = []
+    for name, row in gaia.workflows()["workflows"].items():
+        if row["state"] != "halted":
+            continue
+        try:
+            halts = [event for event in gaia.events(name) if event["event"] == "flow-halted"]
+            if halts and halts[-1].get("reason") in ENDED:
+                gaia.expire(name, [])  # which, unlike run, doesn't start failed Steps again
+                resumed.append(name)
+        except GaiaError as error:
+            logger.error("workflow %r was running when the last engine ended, and can't go on: %s", name, error)
+    return resumed

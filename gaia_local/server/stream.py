@@ -1,0 +1,165 @@
+"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking at any file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gaia_local.errors import GaiaError, InvalidInput
+from gaia_local.server.reading import entry
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
+
+logger = logging.getLogger("gaia_local.server")
+
+HEARTBEAT = 15.0
+"""Seconds after which a stream without changes says that it is still there."""
+PAUSE = 0.1
+"""Seconds between two events: what changes meanwhile is told in one."""
+AGAIN = 1000
+"""Milliseconds after which a browser connects again."""
+
+
+class EventStream(Response):
+    """An answer without an end: at first the whole, then what changed; until the client goes, or `closing` is set."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, gaia: Gaia, workflow: str | None, closing: asyncio.Event) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._gaia, self._closing = gaia, closing
+        self._view = View(gaia, workflow)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one client."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with anyio.create_task_group() as group:
+
+            async def until_gone() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                group.cancel_scope.cancel()
+
+            async def until_closing() -> None:
+                await self._closing.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(until_gone)
+            group.start_soon(until_closing)
+            try:
+                await self._tell(send)
+            except GaiaError as error:  # the client asks again, and gets to hear it then
+                logger.warning("an event stream ended: %s", error)
+                group.cancel_scope.cancel()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _tell(self, send: Send) -> None:
+        news = News(asyncio.get_running_loop())
+        unsubscribe = await to_thread.run_sync(self._gaia.subscribe, news.put)
+        try:
+            change = await to_thread.run_sync(self._view.whole)
+            await self._send(send, f"retry: {AGAIN}\n{_event(change)}")
+            while True:
+                changed = None
+                with anyio.move_on_after(HEARTBEAT):
+                    changed = await news.take()
+                if changed is None:
+                    await self._send(send, ": nothing new\n\n")
+                    continue
+                change = await to_thread.run_sync(self._view.update, changed)
+                if change["workflows"] or change["steps"]:
+                    await self._send(send, _event(change))
+                await anyio.sleep(PAUSE)
+        finally:
+            unsubscribe()
+
+    async def _send(self, send: Send, text: str) -> None:
+        await send({"type": "http.response.body", "body": text.encode("ascii"), "more_body": True})
+
+
+class News:
+    """The names of workflows that changed, put by the engine's threads, taken by a loop's task."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
+        self._some = asyncio.Event()
+
+    def put(self, names: Collection[str]) -> None:
+        """Note some names; never blocks. Any thread may call it."""
+        with self._lock:
+            first = not self._names
+            self._names.update(names)
+        if first:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited there with it
+                self._loop.call_soon_threadsafe(self._some.set)
+
+    async def take(self) -> set[str]:
+        """All names since the last time; waits until there is one."""
+        await self._some.wait()
+        self._some.clear()
+        with self._lock:
+            names, self._names = self._names, set()
+        return names
+
+
+class View:
+    """What a client was told already, and how that differs from what is."""
+
+    def __init__(self, gaia: Gaia, workflow: str | None) -> None:
+        self._gaia, self._workflow = gaia, workflow
+        self._workflows: dict[str, dict[str, Any]] = {}
+        self._steps: dict[str, dict[str, Any]] = {}
+
+    def whole(self) -> dict[str, Any]:
+        """All workflows, and all Steps of the one."""
+        change = self.update(self._gaia.workflows()["workflows"])
+        return {**change, "steps": self._changed_steps()} if self._workflow not in change["workflows"] else change
+
+    def update(self, names: Collection[str]) -> dict[str, Any]:
+        """What became of some workflows: ``{"workflows": {name: entry}, "steps": {step: state}}``.
+
+        Only what differs from what was told; what is gone is None. A Step that ran again since then is told although it
+        may be in the same state as before.
+        """
+        rows: dict[str, Any] = self._workflows
+        if any(name not in rows for name in names):
+            rows = self._gaia.workflows()["workflows"]
+        workflows: dict[str, dict[str, Any] | None] = {}
+        for name in names:
+            now = entry(self._gaia, rows[name]) if name in rows else None
+            if now != self._workflows.get(name):
+                workflows[name] = now
+            if now is None:
+                self._workflows.pop(name, None)
+            else:
+                self._workflows[name] = now
+        return {"workflows": workflows, "steps": self._changed_steps() if self._workflow in names else {}}
+
+    def _changed_steps(self) -> dict[str, str | None]:
+        if self._workflow is None:
+            return {}
+        try:
+            now = self._gaia.step_states(self._workflow)
+        except InvalidInput:  # it was deleted
+            now = {}
+        before, self._steps = self._steps, now
+        changed: dict[str, str | None] = {step: each["state"] for step, each in now.items() if each != before.get(step)}
+        return changed | {step: None for step in before if step not in now}
+
+
+def _event(change: dict[str, Any]) -> str:
+    return f"event: changed\ndata: {json.dumps(change)}\n\n"

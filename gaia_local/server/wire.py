@@ -1,0 +1,107 @@
+"""JSON in and out: what a call's body may hold, and what becomes of a refused one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from gaia_local.errors import GaiaError, InvalidInput, nearest, shown, told
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes that a body may have."""
+_DRAINED = 4
+"""How many times that is read and dropped of a longer one, so that its sender gets to read the refusal."""
+
+
+class Refused(GaiaError):
+    """A request that is refused before `Gaia` hears of it, with its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:
+        return type(self), (self.status, str(self))
+
+
+class Answer(Response):
+    """An answer as JSON; ASCII alone, so that it can carry whatever a name holds."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a call's body."""
+
+    kind: type
+    required: bool = True
+
+
+_WORDS = {str: "text", list: "a list", dict: "an object", bool: "true or false"}
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body of a request; one of more than `limit` bytes is refused without being stored."""
+    refusal = Refused(413, f"the body has more than {limit} bytes, the most that is taken: serve with a larger --max-body")
+    length = request.headers.get("content-length", "")
+    declared = int(length) if length.isdecimal() else 0
+    if declared > limit and "expect" in request.headers:  # its sender waits for leave to send
+        raise refusal
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if max(size, declared) <= limit:
+                parts.append(part)
+            else:
+                parts.clear()
+                if size > _DRAINED * limit:
+                    break
+    except ClientDisconnect:
+        raise Refused(400, "the body ended before its end") from None
+    if max(size, declared) > limit:
+        raise refusal
+    return b"".join(parts)
+
+
+def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The fields of a call's body. Raises `InvalidInput` for what `Gaia` would not see, or take as something else."""
+    try:
+        given = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        problem = "it is nested too deep" if isinstance(error, RecursionError) else told(error)
+        raise InvalidInput(where, f"the body is no JSON ({problem})", "send a JSON object") from None
+    if not isinstance(given, dict):
+        raise InvalidInput(where, f"the body is {shown(given)}", "send a JSON object")
+    for name, value in given.items():
+        if name not in fields:
+            raise InvalidInput(where, f"there is no field {shown(name)}", nearest(name, fields, "the fields are"))
+        field = fields[name]
+        if field.kind is bool and not isinstance(value, bool | None):  # other kinds are refused by `Gaia` itself
+            raise InvalidInput(where, f"the field {name!r} is {shown(value)}", f"give {_WORDS[field.kind]}")
+    for name, field in fields.items():
+        if field.required and name not in given:
+            raise InvalidInput(where, f"the field {name!r} is missing", f"give {_WORDS[field.kind]}")
+    return given
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _no_number(text)
+    return number
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text[:20]} is no number that JSON has")
