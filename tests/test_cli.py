@@ -433,15 +433,26 @@ def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, 
     assert starts.count("say") == 1
 
 
-def test_one_process_owns_a_root_and_others_may_ask(here: Path) -> None:
+def test_a_second_terminal_asks_and_halts(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD))
     wait_for((here / "begun").exists, "the Step")
     assert answer("workflows", "--json")["workflows"]["w"]["state"] == "running"
     assert "w: running" in call("status", "w").stdout
-    assert str(owner.pid) in call("run", "w", status=2).stderr
-    assert str(owner.pid) in call("halt", "w", status=2).stderr
     root = next(each for each in answer("doctor", "--json")["checks"] if each["name"] == "root")
     assert root["facts"]["owner"] == owner.pid
+    call("halt", "w")
+    end(owner, 1)
+    assert "w: halted" in call("status", "w").stdout
+    (here / "go").touch()
+    call("run", "w")
+
+
+def test_who_only_looks_on_can_go(here: Path) -> None:
+    owner = start("upload", "w", *write(HOLD))
+    wait_for((here / "begun").exists, "the Step")
+    seen = on_a_terminal(["run", "w"], {}, until=b"1 running", status=143)
+    assert f"goes on in process {owner.pid}" in " ".join(seen.split())
+    assert "w: running" in call("status", "w").stdout
     (here / "go").touch()
     end(owner, 0)
 
@@ -481,8 +492,8 @@ def test_whoever_reads_may_stop_reading() -> None:
     process.stderr.close()
 
 
-def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
-    """What a terminal gets to see."""
+def on_a_terminal(arguments: list[str], environment: dict[str, str], until: bytes | None = None, status: int = 0) -> str:
+    """What a terminal gets to see; when it has seen `until`, it is told to end."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "gaia_local", *arguments],
@@ -496,11 +507,14 @@ def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
     try:
         while True:
             seen += os.read(master, 65536)
+            if until is not None and until in seen:
+                process.terminate()
+                until = None
     except OSError:  # Linux's way to say that nobody holds the other end any more
         pass
     finally:
         os.close(master)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == status
     return seen.decode()
 
 

@@ -1,0 +1,219 @@
+"""The program itself: its options, what becomes of errors and signals, and what several commands need."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+
+import typer
+import typer.core
+
+from gaia_local.cli import completing
+from gaia_local.output import Messages, open_console, print_refusal
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+    from gaia_local import Gaia
+
+COMPLETE, FAILED, REFUSED = 0, 1, 2
+
+Hook: TypeAlias = "Callable[[type[BaseException], BaseException, TracebackType | None], object]"
+"""What `sys.excepthook` is."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asks this process to end; unlike a plain KeyboardInterrupt it knows which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Escaped(Exception):
+    """What a user's script raised, on its way to `main`: nothing before that may take it for an error of this program."""
+
+    def __init__(self, error: BaseException, trace: TracebackType | None, hook: Hook) -> None:
+        """`trace` is the part of its traceback that belongs to the script; `hook` prints it."""
+        super().__init__(error)
+        self.error, self._trace, self._hook = error, trace, hook
+
+    def show(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """A `sys.excepthook`."""
+        self._hook(kind, error.with_traceback(self._trace), self._trace)
+
+
+@dataclass
+class Options:
+    """What stands before the command."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    debug: bool = False
+
+
+class _Group(typer.core.TyperGroup):
+    """Turns what the API refuses into a message and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Stopped as stopped:
+            raise typer.Exit(128 + stopped.number) from None
+        except OSError as error:  # which GaiaError is: naming it here would import half a second of libraries for --help
+            from gaia_local.errors import GaiaError
+
+            if not isinstance(error, GaiaError) or (isinstance(ctx.obj, Options) and ctx.obj.debug):
+                raise
+            print_refusal(str(error))
+            raise typer.Exit(REFUSED) from None
+
+
+app = typer.Typer(
+    name="gaia-local",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The workflow's name.", autocompletion=completing.workflows)]
+StepName = Annotated[str, typer.Argument(metavar="STEP", help="The Step's name.", autocompletion=completing.steps)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> NoReturn:
+    """The console script ``gaia-local``."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that knows few characters shows '?' for the others
+            stream.reconfigure(errors="replace")
+    end: BaseException = SystemExit(COMPLETE)
+    try:
+        app(prog_name="gaia-local")
+    except Escaped as escaped:
+        end, sys.excepthook = escaped.error, escaped.show
+    raise end
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("gaia-local")
+        except PackageNotFoundError:
+            found = "(its source, not installed)"
+        typer.echo(f"gaia-local {found}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    *,
+    root: Annotated[
+        Path | None, typer.Option(help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or ./gaia-data.")
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="docker|process|auto",
+            help="How Steps run; $GAIA_LOCAL_RUNTIME, or docker.",
+            autocompletion=lambda: ["docker", "process", "auto"],
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="How many Steps run at a time; one for each CPU.")] = None,
+    bucket: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=DIR", help="Serve a bucket from a directory. May be repeated.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|N", help="Run Steps on the Dask cluster of this scheduler, or on N local workers."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Gaia without the server: run Gaia workflows on this machine, in containers or processes."""
+    given = {
+        "root": root and str(root),
+        "runtime": runtime,
+        "workers": workers,
+        "buckets": dict(pairs("--bucket", bucket)) or None,
+        "executor": dask and "dask",
+        "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),
+    }
+    ctx.obj = Options({key: value for key, value in given.items() if value is not None}, debug)
+    logger = logging.getLogger("gaia_local")
+    if not any(isinstance(handler, Messages) for handler in logger.handlers):
+        logger.addHandler(Messages(logging.WARNING))
+
+
+# ------------------------------------------------------------------------------------------ for several commands
+
+
+def open_gaia(ctx: typer.Context) -> Gaia:
+    from gaia_local import Gaia
+
+    return Gaia(ctx.obj.config)
+
+
+@contextlib.contextmanager
+def resumable(ctx: typer.Context) -> Iterator[list[str]]:
+    """While inside, a signal that asks for the end raises `Stopped`; then says how the workflows in the list go on."""
+    about: list[str] = []
+    before: dict[int, Any] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in before:  # an exception a second time would break into the closing
+            signal.signal(each, lambda *_: _hurry())
+        raise Stopped(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            before[number] = signal.signal(number, stop)
+    try:
+        yield about
+    except Stopped:
+        for name in about:
+            open_console(error=True).print(f"\n{_how_it_goes_on(ctx, name)}", markup=False)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _hurry() -> None:
+    hurry = getattr(sys.modules.get("gaia_local.engine"), "hurry", None)
+    if hurry is not None:  # else it is being imported, and nothing runs yet
+        hurry()
+
+
+def _how_it_goes_on(ctx: typer.Context, name: str) -> str:
+    from gaia_local.config import Config
+    from gaia_local.ownership import owner
+
+    pid = owner(Config.parse(ctx.obj.config).root)
+    if pid is None:  # this process ran it
+        return f"Stopped. `gaia-local run {name}` goes on from here."
+    return f"It goes on in process {pid}; `gaia-local halt {name}` stops it."
+
+
+def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
+    for each in given or ():
+        key, equals, value = each.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"it is {each!r}; give a name, '=' and a value", param_hint=option)
+        yield key, value
+
+
+def whole(gaia: Gaia, status: dict[str, Any]) -> dict[str, Any]:
+    """A status with what print_result tells beside it."""
+    name = status["workflow"]
+    return {**status, "progress": gaia.progress(name), "failures": gaia.failures(name)}

@@ -1,0 +1,117 @@
+"""Commands that ask, and change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gaia_local.cli import completing
+from gaia_local.cli.app import Json, Name, StepName, app, open_gaia, resumable, whole
+from gaia_local.output import open_console, print_events, print_explanation, print_json, print_result, print_table
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
+
+FOLLOW_ROUND = 0.4
+"""Seconds between two looks at a log that is followed."""
+
+
+@app.command(rich_help_panel="Ask")
+def status(
+    ctx: typer.Context,
+    name: Name,
+    debug: Annotated[bool, typer.Option("--debug", help="Also tasks, data and flow (as JSON).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how far a workflow is, what failed, and which inputs it waits for."""
+    with open_gaia(ctx) as gaia:
+        gaia.progress(name)  # refuses a name that nobody uploaded, which status answers as the server does
+        answer = gaia.status(name, debug=debug)
+        if as_json or debug:
+            print_json(whole(gaia, answer))
+        else:
+            print_result(gaia, answer)
+
+
+@app.command(rich_help_panel="Ask")
+def workflows(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the workflows of this root."""
+    with open_gaia(ctx) as gaia:
+        answer = gaia.workflows()
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        [name, each["state"], str(each["step-count"]), str(each["properties"].get("owner", ""))]
+        for name, each in sorted(answer["workflows"].items())
+    ]
+    if rows:
+        print_table(["workflow", "state", "Steps", "owner"], rows)
+    else:
+        open_console(error=True).print("no workflows yet")
+
+
+@app.command(rich_help_panel="Ask")
+def explain(
+    ctx: typer.Context,
+    name: Name,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="STEP|KEY", help="The name of a Step, or a storage key.", autocompletion=completing.steps_and_keys
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say why a Step ran, would or wouldn't run now; or where the data of a storage key come from."""
+    with open_gaia(ctx) as gaia:
+        answer = gaia.explain(name, what)
+    if as_json:
+        print_json(answer)
+    else:
+        print_explanation(answer)
+
+
+@app.command(rich_help_panel="Ask")
+def logs(
+    ctx: typer.Context,
+    name: Name,
+    step: StepName,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on showing it until the Step ends.")] = False,
+) -> None:
+    """Print the log of a Step's latest attempt."""
+    import threading
+
+    never = threading.Event()
+    with resumable(ctx), open_gaia(ctx) as gaia:
+        shown = ""
+        while True:
+            more = follow and _goes_on(gaia, name, step)
+            text = gaia.logs(name, step)
+            if more:
+                text = text.rstrip("\ufffd")  # the first half of a character whose other half is still to come
+            typer.echo(text[len(shown) :] if len(text) >= len(shown) else text, nl=False)
+            if not more:
+                return
+            shown = text
+            never.wait(FOLLOW_ROUND)
+
+
+@app.command(rich_help_panel="Ask")
+def events(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
+    """List what happened in a workflow, oldest first."""
+    with open_gaia(ctx) as gaia:
+        answer = gaia.events(name)
+    if as_json:
+        print_json(answer)
+    else:
+        print_events(answer)
+
+
+def _goes_on(gaia: Gaia, name: str, step: str) -> bool:
+    """Whether the Step runs, or may still begin."""
+    answer = gaia.status(name, debug=True)
+    task = answer["status"]["tasks"].get(step)
+    state: str = answer["state"] if task is None else task["state"]
+    return state == "running"

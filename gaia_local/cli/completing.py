@@ -1,0 +1,78 @@
+"""What the shell offers for a word that is half typed: names of workflows, Steps and storage keys, out of the root.
+
+It only reads, and offers nothing where that fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import typer
+
+
+def workflows(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Workflows of the root that the options before the command name."""
+    from gaia_local.names import workflow_names
+
+    return _fitting(workflow_names(_root(ctx)), incomplete)
+
+
+def steps(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Steps of the workflow that was typed before."""
+    return _fitting(_names(ctx)[0], incomplete)
+
+
+def steps_and_keys(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Steps and storage keys of the workflow that was typed before; not those that are there already."""
+    known, keys = _names(ctx)
+    typed = ctx.params.get("keys") or ()
+    return _fitting((name for name in (*known, *keys) if name not in typed), incomplete)
+
+
+def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _root(ctx: typer.Context) -> Path:
+    given = ctx.find_root().params.get("root")
+    return Path(given or os.environ.get("GAIA_LOCAL_ROOT") or "gaia-data").expanduser()
+
+
+def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:
+    workflow = ctx.params.get("name")
+    if not workflow:
+        return [], []
+    from gaia_local.names import step_and_key_names
+
+    root = _root(ctx)
+    return step_and_key_names(root, workflow) or _expanded(root, workflow)
+
+
+def _expanded(root: Path, workflow: str) -> tuple[list[str], list[str]]:
+    """The same, with what array vars and composite Commands become: that takes half a second."""
+    with _silence():
+        from gaia_local.errors import GaiaError
+        from gaia_local.snapshot import Snapshot
+        from gaia_local.storage import Storage
+
+        try:
+            snapshot = Snapshot(root / "gaia.db", Storage(root.absolute(), {}))
+            found = snapshot.view(workflow, lambda seen: (list(seen.flow.steps), list(seen.flow.keys)))
+        except GaiaError:
+            found = None
+    return found or ([], [])
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """No warning comes between a prompt and the word that is being typed."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,210 @@
+"""Commands that run Steps."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from gaia_local.cli import completing
+from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, Stopped, app, open_gaia, pairs, resumable, whole
+from gaia_local.output import open_console, print_demo, print_json, print_plan, print_result
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
+    from gaia_local.waves import Definitions
+
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Then go on: run again what a changed file asks for, until Ctrl-C, and tell of it.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would run, and why.")]
+
+
+@app.command(rich_help_panel="Run")
+def demo(ctx: typer.Context, as_json: Json = False) -> None:
+    """Run a small workflow that comes with the package, and show its results.
+
+    It counts the words of three short texts, in containers where a Docker Engine answers and as processes elsewhere.
+    """
+    import os
+
+    from gaia_local import demo as example
+
+    given: dict[str, Any] = ctx.obj.config
+    if not os.environ.get("GAIA_LOCAL_RUNTIME"):
+        given.setdefault("runtime", "auto")
+    with resumable(ctx) as about, open_gaia(ctx) as gaia:
+        name = example.name(gaia.workflows()["workflows"])
+        gaia.upload(name, {"description": "words of three short texts"}, example.commands(), example.steps())
+        about.append(name)
+        example.place_inputs(lambda key: gaia.path(name, key))
+        gaia.run(name)
+        state = _follow(gaia, name, as_json)
+        if state == COMPLETE and not as_json:
+            print_demo(gaia, name, f"{_program()}{_options_again(given)}")
+    raise typer.Exit(state)
+
+
+@app.command(rich_help_panel="Run")
+def upload(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new workflow's name, as owner_program_datetime.")],
+    *,
+    commands: Annotated[Path | None, typer.Option(metavar="FILE", help="The Commands: a JSON or YAML file.")] = None,
+    steps: Annotated[Path | None, typer.Option(metavar="FILE", help="The Steps: a JSON or YAML file.")] = None,
+    path: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help="Instead of both: take PREFIXcommands.json and PREFIXsteps.json.")
+    ] = None,
+    extension: Annotated[str, typer.Option(metavar="json|yaml", help="What the files of --path end in.")] = "json",
+    properties: Annotated[
+        list[str] | None, typer.Option("--property", metavar="KEY=VALUE", help="A property of the workflow. May be repeated.")
+    ] = None,
+    watch: Watch = False,
+    as_json: Json = False,
+) -> None:
+    """Upload a new workflow and run it to its end; with --watch, what changes in its own two files is merged as well."""
+    if path is not None and (commands or steps):
+        raise typer.BadParameter("give either --path, or --commands and --steps")
+    if path is not None:
+        if extension not in ("json", "yaml"):
+            raise typer.BadParameter(f"it is {extension!r}; give 'json' or 'yaml'", param_hint="--extension")
+        commands, steps = Path(f"{path}commands.{extension}"), Path(f"{path}steps.{extension}")
+    if commands is None or steps is None:
+        raise typer.BadParameter("give --commands FILE and --steps FILE, or --path PREFIX")
+    given, files = dict(pairs("--property", properties)), _read(commands, steps)
+
+    def start(gaia: Gaia) -> None:
+        gaia.upload(name, given, files.commands, files.steps)
+
+    if watch:
+        _keep_running(ctx, name, start, as_json, files)
+    _run(ctx, name, start, as_json)
+
+
+@app.command(rich_help_panel="Run")
+def run(ctx: typer.Context, name: Name, *, dry_run: DryRun = False, watch: Watch = False, as_json: Json = False) -> None:
+    """Run what is left of a workflow: after a stop, a halt or a failure."""
+    if dry_run and watch:
+        raise typer.BadParameter("give either --dry-run or --watch")
+    if watch:
+        _keep_running(ctx, name, lambda gaia: gaia.run(name), as_json)
+    if dry_run:
+        _plan(ctx, lambda gaia: gaia.run(name, dry_run=True), as_json)
+    else:
+        _run(ctx, name, lambda gaia: gaia.run(name), as_json)
+
+
+@app.command(rich_help_panel="Run")
+def expire(
+    ctx: typer.Context,
+    name: Name,
+    keys: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY...", help="Step names and storage keys.", autocompletion=completing.steps_and_keys),
+    ],
+    *,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Run Steps again: those named, those that make the named keys, and all that depend on them."""
+    if dry_run:
+        _plan(ctx, lambda gaia: gaia.expire(name, keys, dry_run=True), as_json)
+    else:
+        _run(ctx, name, lambda gaia: gaia.expire(name, keys), as_json)
+
+
+# ---------------------------------------------------------------------------------------------------------- inside
+
+
+def _run(ctx: typer.Context, name: str, start: Callable[[Gaia], object], as_json: bool) -> NoReturn:
+    with resumable(ctx) as about, open_gaia(ctx) as gaia:
+        start(gaia)
+        about.append(name)
+        state = _follow(gaia, name, as_json)
+    raise typer.Exit(state)
+
+
+def _keep_running(
+    ctx: typer.Context, name: str, start: Callable[[Gaia], object], as_json: bool, files: Definitions | None = None
+) -> NoReturn:
+    """Run a workflow again and again as files change, until a signal comes; after Ctrl-C its state says how it ended."""
+    from gaia_local.progress import follow
+    from gaia_local.waves import Waves
+
+    if as_json:
+        raise typer.BadParameter("with --watch it tells in lines what happens; leave out --json")
+    state = FAILED
+    try:
+        with resumable(ctx) as about, open_gaia(ctx) as gaia, Waves(gaia, name, lambda: follow(gaia, name), files) as waves:
+            start(gaia)
+            about.append(name)
+            try:
+                for line in waves.lines():
+                    open_console().print(line, markup=False)
+            except Stopped:
+                if gaia.progress(name)["state"] == "complete":
+                    about.clear()
+                    state = COMPLETE
+                raise
+    except Stopped as stopped:
+        if stopped.number != signal.SIGINT:
+            raise
+    raise typer.Exit(state)
+
+
+def _plan(ctx: typer.Context, ask: Callable[[Gaia], Mapping[str, Any]], as_json: bool) -> None:
+    with open_gaia(ctx) as gaia:
+        answer = ask(gaia)
+    if as_json:
+        print_json(answer)
+    else:
+        print_plan(answer["would"])
+
+
+def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
+    """Wait for a workflow's end and show how it ended; answers the exit status."""
+    from gaia_local.progress import follow
+
+    answer = follow(gaia, name)
+    if as_json:
+        print_json(whole(gaia, answer))
+    else:
+        print_result(gaia, answer)
+    return COMPLETE if answer["state"] in ("complete", "initialized") else FAILED
+
+
+def _read(commands: Path, steps: Path) -> Definitions:
+    """The files of Commands and Steps; what is wrong with them is bad usage."""
+    from gaia_local.errors import InvalidInput
+    from gaia_local.waves import Definitions
+
+    try:
+        return Definitions(commands, steps)
+    except InvalidInput as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _program() -> str:
+    """How this program can be called again."""
+    import shutil
+
+    called = Path(sys.argv[0])
+    if shutil.which("gaia-local"):
+        return "gaia-local"
+    if called.name == "gaia-local":
+        return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
+    return f"{sys.executable} -m gaia_local"
+
+
+def _options_again(config: Mapping[str, Any]) -> str:
+    """The options that lead to the same configuration, each with a blank before it."""
+    import shlex
+
+    words = [word for key in ("root", "runtime", "workers") if key in config for word in (f"--{key}", str(config[key]))]
+    words += [word for name, path in config.get("buckets", {}).items() for word in ("--bucket", f"{name}={path}")]
+    words += [word for value in config.get("dask", {}).values() for word in ("--dask", str(value))]
+    return "".join(f" {shlex.quote(word)}" for word in words)

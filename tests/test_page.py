@@ -1,0 +1,777 @@
+"""The status page in a real browser, over a real server and Steps that run: what it shows, and what it lets its reader do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+
+from conftest import MakeGaia, WaitUntil
+from gaia_local import Gaia
+from gaia_local.server import Server
+
+ASSETS = Path(__file__).parents[1] / "gaia_local" / "server" / "page"
+HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
+"""As a name: it must be shown as it is, wherever it is shown."""
+
+expect.set_options(timeout=20_000)
+
+
+# ---------------------------------------------------------------------------------------------------------- fixtures
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Site:
+    """A server of its own, and a browser's page on it that is watched."""
+
+    gaia: Gaia
+    server: Server
+    page: Page
+    expected: list[str] = field(default_factory=list)
+    """Parts of console errors that a test provokes."""
+
+    def go(self, *names: str) -> Page:
+        """Open the page at a workflow, or one of its Steps."""
+        self.page.goto(self.server.url + address(*names))
+        expect(self.page.locator(".link")).to_have_text("Live")
+        return self.page
+
+    def node(self, label: str) -> Locator:
+        """What the graph has under a label: a Step's, or a group's."""
+        return self.page.locator("svg.graph").get_by_role("button", name=label)
+
+    def fits(self) -> bool:
+        """Whether nothing is wider than the window."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.fixture
+def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
+    """Fails the test when the page asks another server for anything, or logs an error that nobody expects."""
+    gaia = make_gaia(watch=False)
+    with Server(gaia, port=0) as server:
+        context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce")
+        page = context.new_page()
+        site = Site(gaia, server, page)
+        problems: list[str] = []
+
+        def request(made: Request) -> None:
+            if not made.url.startswith(server.url):
+                problems.append(f"it asked for {made.url}")
+
+        def message(said: ConsoleMessage) -> None:
+            if said.type in ("error", "warning"):
+                problems.append(f"the console says {said.text}")
+
+        context.on("request", request)
+        page.on("console", message)
+        page.on("pageerror", lambda error: problems.append(f"the page failed: {error}"))
+        page.on("dialog", lambda dialog: problems.append(f"it opened a dialog: {dialog.message}"))
+        yield site
+        context.close()
+    left = [each for each in problems if not any(part in each for part in site.expected)]
+    assert not left, "\n".join(left)
+
+
+def address(*names: str) -> str:
+    return "#/" + "/".join(quote(name, safe="") for name in names)
+
+
+def command(name: str, script: str, reads: int = 0, makes: int = 1) -> dict[str, Any]:
+    """A Command that runs shell code; it makes its outputs by itself."""
+    outputs = {f"out{number}": f"/out/{number}" for number in range(makes)}
+    return {
+        "name": name,
+        "image": "busybox",
+        "command": ["sh", "-c", "; ".join([script, *(f"echo {name} > {path}" for path in outputs.values())])],
+        "inputs": {f"in{number}": f"/in/{number}" for number in range(reads)},
+        "outputs": outputs,
+    }
+
+
+def step(name: str, command: str, makes: str, *reads: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "command": command,
+        "inputs": {f"in{number}": key for number, key in enumerate(reads)},
+        "outputs": {"out0": makes},
+    }
+
+
+def place(gaia: Gaia, workflow: str, key: str) -> None:
+    path = gaia.path(workflow, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("here\n")
+
+
+def chain(gaia: Gaia, name: str, second: str = "true") -> None:
+    """Two Steps, one after the other."""
+    commands = [command("begin", "echo begun"), command("go-on", second, reads=1)]
+    gaia.upload(name, {"owner": "me"}, commands, [step("one", "begin", "k:one"), step("two", "go-on", "k:two", "k:one")])
+
+
+def sweep(gaia: Gaia, name: str) -> None:
+    """300 Steps of four Commands, which all wait for a file that nobody makes."""
+    commands = [command("prepare", "true", reads=1), command("simulate", "true", reads=1), command("analyse", "true", reads=1)]
+    commands.append(command("report", "true", reads=148))
+    steps = [step("prepare", "prepare", "k:start", "k:missing"), step("other", "prepare", "k:other", "k:missing")]
+    steps += [step(f"simulate-{number:03}", "simulate", f"k:sim/{number}", "k:start") for number in range(150)]
+    steps += [step(f"analyse-{number:03}", "analyse", f"k:ana/{number}", f"k:sim/{number}") for number in range(147)]
+    steps.append(step("report", "report", "k:report", "k:other", *(f"k:ana/{number}" for number in range(147))))
+    gaia.upload(name, {}, commands, steps)
+
+
+@dataclass
+class Gate:
+    """A FIFO that holds a Step until it is opened."""
+
+    path: Path
+
+    def script(self, before: str = "true") -> str:
+        return f'{before}; read line < "{self.path}"; echo "then $line"'
+
+    def open(self, line: str) -> None:
+        self.path.write_text(f"{line}\n")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    gate = Gate(tmp_path / "gate")
+    os.mkfifo(gate.path)
+    return gate
+
+
+# ------------------------------------------------------------------------------------------------------ what it shows
+
+
+def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Gate) -> None:
+    page = site.go()
+    expect(page.locator(".empty").first).to_contain_text("gaia-local upload")
+    chain(site.gaia, "me_first", gate.script())
+    row = page.get_by_role("link", name="me_first")
+    expect(row).to_contain_text("running")
+    expect(row).to_contain_text("1 of 2 done, 1 running")
+    gate.open("go")
+    expect(row).to_contain_text("complete")
+    expect(row).to_contain_text("2 of 2 done")
+    chain(site.gaia, "me_second")
+    expect(page.locator(".workflows .name")).to_have_text(["me_second", "me_first"])
+    site.gaia.wait("me_second")
+    site.gaia.delete("me_first")
+    expect(page.locator(".workflows .name")).to_have_text(["me_second"])
+
+
+def test_a_workflow_is_found_among_many(site: Site) -> None:
+    for number in range(9):
+        site.gaia.upload(f"me_{number}", {}, [command("c", "true")], [])
+    page = site.go()
+    page.get_by_role("searchbox").fill("_7")
+    expect(page.locator(".workflows li:visible .name")).to_have_text(["me_7"])
+    page.get_by_role("searchbox").fill("nothing")
+    expect(page.get_by_text("No workflow has this in its name.")).to_be_visible()
+
+
+def test_a_step_turns_from_running_to_complete_without_a_reload(site: Site, gate: Gate) -> None:
+    chain(site.gaia, "me_live", gate.script("echo first"))
+    page = site.go("me_live")
+    page.evaluate("window.same = true")
+    expect(site.node("two, running, Command go-on")).to_be_visible()
+    expect(page.locator(".standing .badge")).to_have_text("running")
+    site.node("two, running").click()
+    expect(page.locator(".log")).to_have_text("first\n")
+    gate.open("second")
+    expect(page.locator(".log")).to_have_text("first\nthen second\n")
+    expect(site.node("two, complete, Command go-on")).to_be_visible()
+    expect(page.locator(".standing .badge")).to_have_text("complete")
+    expect(page.locator(".legend")).to_have_text("2 complete")
+    expect(page.locator("#announcer")).to_have_text("Workflow: complete.")
+    assert page.evaluate("window.same") is True
+
+
+def test_steps_that_are_merged_join_the_graph(site: Site) -> None:
+    chain(site.gaia, "me_grows")
+    page = site.go("me_grows")
+    expect(page.locator(".node.step")).to_have_count(2)
+    expect(page.locator(".edge")).to_have_count(1)
+    site.gaia.merge("me_grows", [step("three", "go-on", "k:three", "k:one")])
+    expect(page.locator(".node.step")).to_have_count(3)
+    expect(page.locator(".edge")).to_have_count(2)
+    expect(site.node("three, complete")).to_be_visible()
+
+
+def test_a_click_on_a_failed_step_shows_its_log_and_its_record(site: Site) -> None:
+    chain(site.gaia, "me_fails", "echo 'it went wrong' >&2; exit 3")
+    site.gaia.wait("me_fails")
+    page = site.go("me_fails")
+    expect(page.locator(".notice.bad")).to_have_text("1 Step failed: two")
+    site.node("two, error, Command go-on").click()
+    panel = page.locator(".panel")
+    expect(panel.locator(".log")).to_have_text("it went wrong\n")
+    expect(panel.locator(".body > .failure:visible")).to_have_text("exit code 3")
+    expect(panel.locator(".badge")).to_have_text("error")
+    facts = dict(zip(panel.locator("dt").all_inner_texts(), panel.locator("dd").all_inner_texts(), strict=True))
+    assert facts["Exit code"] == "3"
+    assert facts["Ran because"] == "new"
+    assert facts["Now"] == "it failed; run starts it again"
+    assert re.fullmatch(r"\d{1,2} \w{3,4} \d{4}, \d\d:\d\d:\d\d", facts["Started"])
+    assert re.fullmatch(r"(less than )?[\d.]+ seconds?", facts["Took"])
+    assert panel.locator(".tokens code").all_inner_texts()[:2] == ["sh", "-c"]
+    expect(panel.locator(".keys").first).to_contain_text("k:one")
+    expect(panel.locator(".keys").last).to_contain_text("k:two")
+    panel.get_by_role("link", name="one").click()
+    expect(panel.locator("h2")).to_have_text("one")
+    expect(panel.locator(".log")).to_have_text("begun\n")
+
+
+def test_an_input_that_no_step_makes_is_named(site: Site) -> None:
+    site.gaia.upload("me_waits", {}, [command("c", "true", reads=1)], [step("only", "c", "k:out", "k:missing")])
+    page = site.go("me_waits")
+    expect(page.locator(".notice")).to_have_text("Waits for an input that no Step makes: k:missing")
+    site.node("only, waiting").click()
+    expect(page.locator(".keys").first).to_contain_text("not there yet, and no Step makes it")
+    expect(page.locator(".log-view .note")).to_have_text("It wrote nothing.")
+
+
+def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUntil) -> None:
+    site.gaia.upload("me_again", {}, [command("c", "date +%s.%N")], [step("only", "c", "k:out")])
+    page = site.go("me_again", "only")
+    log = page.locator(".log")
+    expect(log).to_have_text(re.compile(r"\d+\.\d+\n"))
+    before = log.inner_text()
+    site.gaia.expire("me_again", ["only"])
+    expect(log).not_to_have_text(before)
+    wait_until(lambda: site.gaia.logs("me_again", "only") == log.inner_text())
+
+
+# ----------------------------------------------------------------------------------------------- what can be done in it
+
+
+def test_run_starts_what_can_run(site: Site) -> None:
+    site.gaia.upload("me_run", {}, [command("c", "true", reads=1)], [step("only", "c", "k:out", "k:in")])
+    page = site.go("me_run")
+    expect(page.locator(".standing .badge")).to_have_text("incomplete")
+    place(site.gaia, "me_run", "k:in")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(site.node("only, complete")).to_be_visible()
+    expect(page.locator(".standing .badge")).to_have_text("complete")
+    expect(page.locator(".said")).to_have_text("It runs whatever is left to run.")
+    assert site.gaia.progress("me_run")["state"] == "complete"
+
+
+def test_halt_stops_what_runs(site: Site, gate: Gate) -> None:
+    chain(site.gaia, "me_halt", gate.script())
+    page = site.go("me_halt")
+    expect(site.node("two, running")).to_be_visible()
+    expect(page.get_by_role("button", name="Run", exact=True)).to_have_attribute("aria-disabled", "true")
+    page.get_by_role("button", name="Halt").click()
+    expect(page.locator(".standing .badge")).to_have_text("halted")
+    expect(site.node("two, ready")).to_be_visible()
+    assert site.gaia.progress("me_halt")["state"] == "halted"
+
+
+def test_expire_runs_a_step_and_what_depends_on_it_again(site: Site, wait_until: WaitUntil) -> None:
+    chain(site.gaia, "me_expire")
+    site.gaia.wait("me_expire")
+    page = site.go("me_expire")
+    site.node("one, complete").click()
+    expect(page.locator(".expire .note")).to_have_text("Runs it again, and the one Step that depends on it.")
+    page.locator(".panel").get_by_role("button", name="Expire").click()
+    expect(page.locator(".said")).to_have_text("Expired one: it runs again.")
+    wait_until(lambda: starts(site.gaia, "me_expire") == ["one", "two", "one", "two"])
+    expect(page.locator(".facts")).to_contain_text(site.gaia.explain("me_expire", "one")["last"]["reason"])
+
+
+def test_expiring_all_asks_first(site: Site, wait_until: WaitUntil) -> None:
+    chain(site.gaia, "me_all")
+    site.gaia.wait("me_all")
+    page = site.go("me_all")
+    expect(page.locator(".node.step")).to_have_count(2)
+    page.get_by_role("button", name="Expire all").click()
+    dialog = page.get_by_role("dialog", name="Expire all 2 Steps?")
+    dialog.get_by_role("button", name="Leave as it is").click()
+    expect(dialog).to_be_hidden()
+    assert starts(site.gaia, "me_all") == ["one", "two"]
+    page.get_by_role("button", name="Expire all").click()
+    dialog.get_by_role("button", name="Expire all").click()
+    wait_until(lambda: starts(site.gaia, "me_all") == ["one", "two", "one", "two"])
+
+
+def starts(gaia: Gaia, workflow: str) -> list[str]:
+    return [event["task"] for event in gaia.events(workflow) if event["event"] == "step-start"]
+
+
+def test_what_is_refused_is_said_in_the_page(site: Site) -> None:
+    site.expected += ["status of 503"]
+    chain(site.gaia, "me_refused")
+    site.gaia.wait("me_refused")
+    page = site.go("me_refused")
+    expect(page.locator(".node.step")).to_have_count(2)
+    site.gaia.close()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".problem")).to_contain_text("Run failed: this Gaia was closed")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".problem")).to_be_hidden()
+
+
+def test_a_workflow_that_nobody_has_or_that_goes_is_said_so(site: Site) -> None:
+    site.expected += ["status of 404"]
+    chain(site.gaia, "me_here")
+    site.gaia.wait("me_here")
+    site.page.goto(site.server.url + address("me_her"))
+    expect(site.page.locator(".workflow > .empty")).to_contain_text("there is none of this name; did you mean 'me_here'?")
+    page = site.go("me_here")
+    expect(page.locator(".node.step")).to_have_count(2)
+    site.gaia.delete("me_here")
+    expect(page.locator(".workflow > .empty")).to_have_text("This workflow was deleted.")
+
+
+# --------------------------------------------------------------------------------------------------------- many Steps
+
+
+def test_many_steps_are_grouped_by_command_and_a_group_opens_and_closes(site: Site) -> None:
+    sweep(site.gaia, "me_sweep")
+    page = site.go("me_sweep")
+    expect(page.locator(".node.group.closed")).to_have_count(3)
+    expect(page.locator(".node.step")).to_have_count(1)
+    expect(page.locator(".node.tile")).to_have_count(0)
+    group = site.node("Command simulate, 150 Steps: 150 waiting")
+    expect(group).to_have_attribute("aria-expanded", "false")
+    group.click()
+    expect(group).to_have_attribute("aria-expanded", "true")
+    expect(page.locator(".node.tile")).to_have_count(150)
+    site.node("simulate-149, waiting, Command simulate").click()
+    expect(page.locator(".panel h2")).to_have_text("simulate-149")
+    group.click()
+    expect(page.locator(".node.tile")).to_have_count(0)
+    expect(page.locator(".node.group.closed")).to_have_count(3)
+
+
+def test_a_link_to_a_step_in_a_group_opens_the_group(site: Site) -> None:
+    sweep(site.gaia, "me_deep")
+    page = site.go("me_deep", "analyse-007")
+    expect(site.node("analyse-007, waiting")).to_be_in_viewport()
+    expect(site.node("analyse-007, waiting")).to_have_attribute("aria-current", "true")
+    expect(page.locator(".node.group.open")).to_have_count(1)
+
+
+def test_grouping_is_the_readers_choice(site: Site) -> None:
+    sweep(site.gaia, "me_choice")
+    page = site.go("me_choice")
+    button = page.get_by_role("button", name="Group by Command")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".node.group")).to_have_count(3)
+    button.click()
+    expect(page.locator(".node.step")).to_have_count(300)
+    expect(page.locator(".node.group")).to_have_count(0)
+    chain(site.gaia, "me_few")
+    site.go("me_few")
+    expect(page.locator(".node.step")).to_have_count(2)
+    button.click()
+    expect(page.locator(".node.step")).to_have_count(2)  # a Command with one Step makes no group
+
+
+def test_a_step_is_found_by_a_part_of_its_name(site: Site) -> None:
+    sweep(site.gaia, "me_find")
+    page = site.go("me_find")
+    expect(page.locator(".node.group")).to_have_count(3)
+    page.keyboard.press("/")
+    page.keyboard.type("ana 12")
+    options = page.get_by_role("option")
+    expect(options.first).to_have_text("analyse-012")
+    assert options.all_inner_texts() == ["analyse-012", "analyse-112", *(f"analyse-{number}" for number in range(120, 130))]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel h2")).to_have_text("analyse-112")
+
+
+# ----------------------------------------------------------------------------------------------- keyboard and addresses
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"))
+
+
+def test_all_of_it_can_be_reached_by_keyboard(site: Site) -> None:
+    commands = [command("c", "true"), command("d", "true", reads=1)]
+    steps = [step("left", "c", "k:left"), step("right", "c", "k:right"), step("below", "d", "k:below", "k:left")]
+    site.gaia.upload("me_keys", {}, commands, steps)
+    site.gaia.wait("me_keys")
+    page = site.go()
+    expect(page.get_by_role("link", name="me_keys")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert focused(page) == "me_keys, complete, 3 of 3 done"
+    page.keyboard.press("Enter")
+    expect(page.locator(".node.step")).to_have_count(3)
+    assert focused(page) == "me_keys"
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(focused(page))
+    assert reached[:5] == ["Run", "Halt", "Expire all…", "Find a Step", "Group by Command"]
+    assert reached[5:] == ["Zoom out", "Zoom in", "Fit: show all", "left, complete, Command c"]
+    for key, label in [
+        ("ArrowRight", "right"),
+        ("ArrowLeft", "left"),
+        ("ArrowDown", "below"),
+        ("ArrowUp", "left"),
+        ("End", "below"),
+    ]:
+        page.keyboard.press(key)
+        assert focused(page).startswith(f"{label}, "), key
+    outlined = page.locator(".node:focus .box")
+    assert outlined.evaluate("each => getComputedStyle(each).strokeWidth") == "3px"
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel h2")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".panel")).to_have_count(0)
+    expect(site.node("below, complete")).to_be_focused()
+
+
+def test_a_group_opens_and_is_walked_through_by_keyboard(site: Site) -> None:
+    sweep(site.gaia, "me_walk")
+    page = site.go("me_walk")
+    group = site.node("Command simulate, 150 Steps")
+    group.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".node.tile")).to_have_count(150)
+    expect(group).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    first = focused(page)
+    assert first.startswith("simulate-0")
+    page.keyboard.press("ArrowRight")
+    assert int(focused(page)[9:12]) == int(first[9:12]) + 1
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    expect(group).to_be_focused()
+    page.keyboard.press(" ")
+    expect(page.locator(".node.tile")).to_have_count(0)
+
+
+def test_addresses_lead_into_it_and_back_leads_out(site: Site) -> None:
+    chain(site.gaia, "me_back")
+    page = site.go()
+    page.get_by_role("link", name="me_back").click()
+    site.node("one").click()
+    expect(page.locator(".panel h2")).to_have_text("one")
+    assert page.url.endswith("#/me_back/one")
+    page.go_back()
+    expect(page.locator(".panel")).to_have_count(0)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Workflows")).to_be_visible()
+    expect(page.get_by_role("link", name="me_back")).to_be_focused()
+    page.go_forward()
+    page.go_forward()
+    expect(page.locator(".panel h2")).to_have_text("one")
+
+
+def test_the_picture_is_moved_and_made_larger(site: Site) -> None:
+    chain(site.gaia, "me_zoom")
+    page = site.go("me_zoom")
+    node = site.node("one")
+    before = box(node)
+    page.get_by_role("button", name="Zoom in").click()
+    larger = box(node)
+    assert larger["width"] == pytest.approx(before["width"] * 1.25, rel=0.01)
+    page.mouse.move(larger["x"] + 50, larger["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(larger["x"] + 110, larger["y"] + 50, steps=4)
+    page.mouse.up()
+    moved = box(node)
+    assert [moved["x"] - larger["x"], moved["y"] - larger["y"]] == pytest.approx([60, 30], abs=2)
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("before => document.querySelector('.node').getBoundingClientRect().y < before - 90", arg=moved["y"])
+    assert page.locator(".panel").count() == 0, "a drag is no click"
+    page.get_by_role("button", name="Fit").click()
+    assert box(node) == before
+
+
+def box(locator: Locator) -> dict[str, float]:
+    found = locator.bounding_box()
+    assert found is not None
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+# ------------------------------------------------------------------------------------------- light, dark, narrow, hostile
+
+
+def luminance(colour: str) -> float:
+    """Of ``rgb(r, g, b)``, as WCAG has it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None:
+    site.page.emulate_media(color_scheme=scheme)
+    page = site.go()
+    colours = page.evaluate("""() => {
+        const probe = document.body.appendChild(document.createElement("i"));
+        const resolve = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
+        const names = ["text", "muted", "accent", "complete", "running", "queued", "error", "exception", "held", "waiting"];
+        const grounds = ["ground", "surface"];
+        const tints = ["complete", "running", "error", "exception", "held"];
+        const all = [...names, ...grounds, ...tints.map((each) => `${each}-tint`)];
+        const found = Object.fromEntries(all.map((name) => [name, resolve(name)]));
+        probe.remove();
+        return {names, grounds, tints, found};
+    }""")
+    found = colours["found"]
+    assert (luminance(found["ground"]) < 0.1) is (scheme == "dark")
+    for ground in colours["grounds"]:
+        for name in colours["names"]:
+            assert contrast(found[name], found[ground]) >= 4.5, f"{name} on {ground}"
+    for name in colours["tints"]:
+        assert contrast(found[name], found[f"{name}-tint"]) >= 4.5, f"{name} on its tint"
+
+
+def test_each_state_has_a_sign_of_its_own(site: Site) -> None:
+    page = site.go()
+    states = ["initialized", "waiting", "ready", "queued", "running", "complete", "error", "exception", "halted", "incomplete"]
+    signs = page.evaluate(
+        """async (states) => {
+            const { glyph } = await import("./glyphs.js");
+            return states.map((state) => glyph(state).innerHTML);
+        }""",
+        states,
+    )
+    assert len(set(signs)) == len(states)
+
+
+def test_in_a_narrow_window_the_panel_covers_the_rest(site: Site) -> None:
+    chain(site.gaia, "me_" + "narrow" * 13)
+    site.page.set_viewport_size({"width": 420, "height": 800})
+    page = site.go("me_" + "narrow" * 13)
+    expect(page.locator(".node.step")).to_have_count(2)
+    assert site.fits()
+    site.node("one").click()
+    panel = page.locator(".panel")
+    expect(panel.locator("h2")).to_have_text("one")
+    assert box(panel)["width"] == 420
+    expect(page.locator(".about")).to_have_attribute("inert", "")
+    assert site.fits()
+    panel.get_by_role("button", name="Close").click()
+    expect(page.locator(".about")).not_to_have_attribute("inert", "")
+    expect(site.node("one")).to_be_focused()
+
+
+def test_no_name_is_taken_for_html(site: Site) -> None:
+    workflow = HOSTILE.replace("/", "|")
+    long = "long-" * 16
+    commands = [command(HOSTILE, "echo '<img src=x onerror=\"window.pwned=2\">'"), command(long, "true", reads=1)]
+    commands[0]["command"][2] = commands[0]["command"][2].rpartition("echo")[0] + "echo > /out/0"
+    steps = [
+        step(HOSTILE, HOSTILE, "k:first"),
+        step(long, long, "k:" + "x" * 80, "k:first"),
+        step("__proto__", HOSTILE, "k:proto"),
+    ]
+    site.gaia.upload(workflow, {"owner": HOSTILE}, commands, steps)
+    site.gaia.wait(workflow)
+    page = site.go()
+    row = page.locator(".workflows a")
+    expect(row.locator(".name")).to_have_text(workflow)
+    expect(row.locator(".owner")).to_have_text(f"owner {HOSTILE}")
+    row.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(workflow)
+    for name in (HOSTILE, long, "__proto__"):
+        site.node(f"{name}, complete").click()
+        expect(page.locator(".panel h2")).to_have_text(name)
+        assert site.fits()
+    page.goto(site.server.url + address(workflow, HOSTILE))
+    expect(page.locator(".panel h2")).to_have_text(HOSTILE)
+    expect(page.locator(".log")).to_have_text('<img src=x onerror="window.pwned=2">\n')
+    page.get_by_role("button", name="Group by Command").click()
+    expect(site.node(f"Command {HOSTILE}, 2 Steps: 2 complete")).to_be_visible()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.pwned") is None
+
+
+def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
+    program = 'BEGIN { for (i = 0; i < 90000; i++) print "line " i " of a log that goes on and on"; print "the end" }'
+    site.gaia.upload("me_long", {}, [command("c", f"awk '{program}'")], [step("only", "c", "k:out")])
+    site.gaia.wait("me_long")
+    assert len(site.gaia.logs("me_long", "only")) > 3_000_000
+    page = site.go("me_long", "only")
+    log = page.locator(".log")
+    expect(log).to_contain_text("line 89999 of a log that goes on and on\nthe end\n")
+    expect(page.locator(".log-view .note")).to_have_text("Only the end of this log is shown.")
+    page.wait_for_function(
+        "() => { const log = document.querySelector('.log'); return log.scrollTop + log.clientHeight > log.scrollHeight - 30; }"
+    )
+    log.evaluate("each => { each.scrollTop = 0; }")
+    page.get_by_role("button", name="Go to the end").click()
+    expect(page.get_by_role("button", name="Go to the end")).to_be_hidden()
+    page.get_by_role("button", name="Enlarge").click()
+    expect(page.locator(".facts")).to_be_hidden()
+    assert box(log)["height"] > 400
+    assert site.fits()
+
+
+def test_a_log_reads_as_in_a_terminal(site: Site) -> None:
+    script = r"printf '\033[31mred\033[0m and \033]0;title\007plain\n10%%\r50%%\r100%%\nwindows\r\nhalf'"
+    site.gaia.upload("me_colours", {}, [command("c", script)], [step("only", "c", "k:out")])
+    site.gaia.wait("me_colours")
+    page = site.go("me_colours", "only")
+    expect(page.locator(".log")).to_have_text("red and plain\n100%\nwindows\nhalf")
+
+
+# --------------------------------------------------------------------------------------------------- server and library
+
+
+def test_a_lost_connection_is_shown_and_mends_by_itself(site: Site) -> None:
+    site.expected += ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+    chain(site.gaia, "me_lost")
+    site.gaia.wait("me_lost")
+    page = site.go("me_lost")
+    expect(page.locator(".node.step")).to_have_count(2)
+    port = int(site.server.url.rstrip("/").rpartition(":")[2])
+    site.server.close()
+    expect(page.get_by_role("alert").filter(has_text="The connection to the server was lost")).to_be_visible()
+    expect(page.locator(".link")).to_have_text("Not connected")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".problem")).to_contain_text("Run failed: the server can't be reached")
+    site.gaia.merge("me_lost", [step("three", "go-on", "k:three", "k:one")])
+    with Server(site.gaia, port=port):
+        expect(page.locator(".link")).to_have_text("Live")
+        expect(page.locator("#lost")).to_be_hidden()
+        expect(page.locator(".node.step")).to_have_count(3)
+        page.goto("about:blank")
+
+
+def test_a_hidden_page_lets_go_of_its_connection_and_catches_up_when_it_is_seen(site: Site) -> None:
+    chain(site.gaia, "me_hidden")
+    site.gaia.wait("me_hidden")
+    page = site.go("me_hidden")
+    expect(page.locator(".node.step")).to_have_count(2)
+    turn = """away => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => away });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with page.expect_event("requestfailed", lambda request: "/api/stream" in request.url):
+        page.evaluate(turn, True)
+    site.gaia.merge("me_hidden", [step("three", "go-on", "k:three", "k:one")])
+    site.gaia.wait("me_hidden")
+    expect(page.locator("#lost")).to_be_hidden()
+    expect(page.locator(".node.step")).to_have_count(2)
+    page.evaluate(turn, False)
+    expect(page.locator(".node.step")).to_have_count(3)
+    expect(page.locator(".link")).to_have_text("Live")
+
+
+@pytest.mark.parametrize("where", [(), ("me_locked",)])
+def test_a_server_that_wants_a_token_by_now_is_said_so(site: Site, where: tuple[str, ...]) -> None:
+    site.expected += ["ERR_", "status of 401"]
+    chain(site.gaia, "me_locked")
+    page = site.go(*where)
+    if where:
+        expect(page.locator(".node.step").first).to_be_visible()  # what lays it out has come
+    port = int(site.server.url.rstrip("/").rpartition(":")[2])
+    site.server.close()
+    with Server(site.gaia, port=port, token="open-sesame"):
+        refusal = page.locator(".empty:visible")
+        expect(refusal).to_contain_text("the token is missing or wrong")
+        expect(refusal).to_contain_text("Open this page by the link that holds the token.")
+        page.goto("about:blank")
+
+
+def test_the_page_works_behind_a_token(browser: Browser, make_gaia: MakeGaia) -> None:
+    gaia = make_gaia(watch=False)
+    chain(gaia, "me_token")
+    gaia.wait("me_token")
+    with Server(gaia, port=0, token="open-sesame") as server, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(server.url)
+        expect(page.locator("body")).to_contain_text("the token is missing or wrong")
+        page.goto(f"{server.url}?token=open-sesame")
+        assert page.url == server.url
+        page.get_by_role("link", name="me_token").click()
+        expect(page.locator(".node.step")).to_have_count(2)
+        page.get_by_role("button", name="Expire all").click()
+        page.get_by_role("dialog").get_by_role("button", name="Expire all").click()
+        expect(page.locator(".said")).to_have_text("Expired: all Steps run again.")
+
+
+def test_durations_are_in_plain_words(site: Site) -> None:
+    page = site.go()
+
+    def told(seconds: float) -> str:
+        return str(page.evaluate("async (seconds) => (await import('./words.js')).duration(seconds)", seconds))
+
+    assert told(0.01) == "less than 0.1 seconds"
+    assert told(0.42) == "0.4 seconds"
+    assert told(1) == "1 second"
+    assert told(9.97) == "10 seconds"
+    assert told(59.7) == "1 minute"
+    assert told(125) == "2 minutes 5 seconds"
+    assert told(7200) == "2 hours"
+    assert told(3 * 86400 + 3600) == "3 days 1 hour"
+
+
+def test_edges_from_many_to_many_run_through_a_junction(site: Site) -> None:
+    page = site.go()
+    graph = {
+        "steps": [{"step": name, "command": name, "state": "waiting"} for name in "abcwxyz"],
+        "edges": [{"from": maker, "to": reader, "keys": [maker]} for maker in "abc" for reader in "wxyz"],
+    }
+    planned = page.evaluate(
+        """async (graph) => {
+            const { plan } = await import("./plan.js");
+            const { nodes, edges } = plan(graph, false, new Set());
+            return {
+                kinds: nodes.map(({ kind }) => kind),
+                edges: edges.map(({ from, to, makers, readers }) => [from, to, [...makers].join(""), [...readers].join("")]),
+            };
+        }""",
+        graph,
+    )
+    assert planned["kinds"] == ["step"] * 7 + ["junction"]
+    into = [["step " + maker, "junction 0", maker, "wxyz"] for maker in "abc"]
+    assert planned["edges"] == into + [["junction 0", "step " + reader, "abc", reader] for reader in "wxyz"]
+
+
+def test_the_vendored_library_is_the_one_that_its_readme_names() -> None:
+    told = (ASSETS / "vendor" / "README.md").read_text(encoding="utf-8")
+    (library,) = (ASSETS / "vendor").glob("*.js")
+    assert f"`{library.name}`" in told
+    assert hashlib.sha256(library.read_bytes()).hexdigest() in told
+    assert library.name in (ASSETS / "layout-worker.js").read_text(encoding="utf-8")
+    assert "Permission is hereby granted" in (ASSETS / "vendor" / f"{library.name.removesuffix('.esm.js')}.LICENSE").read_text()
+
+
+def test_the_page_holds_no_code_or_style_in_its_markup() -> None:
+    markup = (ASSETS / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?:", markup)
+    assert re.findall(r"<script([^>]*)>(.*?)</script>", markup, flags=re.DOTALL) == [(' type="module" src="page.js"', "")]
+    for path in [*ASSETS.glob("*.js"), *ASSETS.glob("*.css")]:
+        found = re.search(
+            r"innerHTML|outerHTML|insertAdjacent|eval\(|new Function|@import|url\(\s*['\"]?http",
+            path.read_text(encoding="utf-8"),
+        )
+        assert not found, f"{path.name}: {found}"

@@ -1,0 +1,259 @@
+"""The commands that show: graph, timeline, watch."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local.output import attempt_line, log_text
+from test_cli import CHECK, COPY, HOLD, SAY, WAITER, answer, call, end, here, start, upload, wait_for, write
+
+__all__ = ["here"]  # a fixture for all tests
+
+
+def terminal(*arguments: str, interrupt_after: str | None = None, **environment: str) -> tuple[int, str]:
+    """Exit status, and what a terminal gets to see; with Ctrl-C as soon as that has been seen."""
+    master, slave = pty.openpty()
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gaia_local.cli as c; c.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "24", **environment},
+    )
+    os.close(slave)
+    seen = b""
+    try:
+        while True:
+            seen += os.read(master, 65536)
+            if interrupt_after is not None and interrupt_after.encode() in seen:
+                interrupt_after = None
+                process.send_signal(signal.SIGINT)
+    except OSError:  # Linux's way to say that nobody holds the other end any more
+        pass
+    finally:
+        os.close(master)
+    return process.wait(timeout=60), seen.decode()
+
+
+def plain(seen: str) -> str:
+    """What a terminal shows without what steers it."""
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", seen)
+
+
+# ------------------------------------------------------------------------------------------------------------- graph
+
+
+def test_a_graph_is_svg_unless_told_otherwise(here: Path) -> None:
+    upload("crick_w", SAY, COPY, CHECK, WAITER, status=1)
+    told = call("graph", "crick_w").stdout
+    drawn = ET.fromstring(told)
+    tips = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert "say\nCommand say\ncomplete" in tips
+    assert "check\nCommand check\nerror" in tips
+    assert "waiter\nCommand copy\nwaiting" in tips
+    assert "say → copy\na:said.txt" in tips
+    result = call("graph", "crick_w", "-o", "w.svg")
+    assert "w.svg" in result.stderr
+    assert result.stdout == ""
+    assert (here / "w.svg").read_text(encoding="utf-8") == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        (["-o", "x.png"], b"\x89PNG"),
+        (["-o", "x.mmd"], b"flowchart TB\n"),
+        (["-o", "x.dot"], b'digraph "w" {'),
+        (["-o", "x.GV"], b'digraph "w" {'),
+        (["-o", "x.txt"], b"<svg "),
+        (["-o", "x.txt", "--format", "mermaid"], b"flowchart TB\n"),
+        (["-o", "x.png", "--format", "svg"], b"<svg "),
+    ],
+)
+def test_the_format_is_what_was_said_or_what_the_name_says(arguments: list[str], begins: bytes) -> None:
+    upload("w", SAY, COPY)
+    call("graph", "w", *arguments)
+    assert Path(arguments[1]).read_bytes().startswith(begins)
+
+
+def test_a_graph_can_be_grouped() -> None:
+    upload("w", SAY, *({**COPY, "name": f"copy-{n}", "outputs": {"to": f"a:{n}"}} for n in range(20)))
+    assert "×20" in call("graph", "w").stdout
+    assert "copy-3\nCommand copy\ncomplete" in call("graph", "w", "--no-group").stdout
+    grouped = call("graph", "w", "--group").stdout
+    assert "copy\n20 Steps: 20 complete" in grouped
+    assert "20 edges" in call("graph", "w", "--group", "--format", "dot").stdout
+    assert call("graph", "w", "--format", "mermaid").stdout.count(" --&gt; ".replace("&gt;", ">")) == 20
+    assert answer("graph", "w", "--json")["steps"][0] == {"step": "say", "command": "say", "state": "complete"}
+
+
+def test_a_png_goes_into_a_pipe_but_not_to_a_terminal() -> None:
+    upload("w", SAY)
+    ran = subprocess.run([sys.executable, "-m", "gaia_local", "graph", "w", "--format", "png"], capture_output=True, check=True)
+    assert ran.stdout.startswith(b"\x89PNG")
+    status, seen = terminal("graph", "w", "--format", "png")
+    assert status == 2
+    assert "give -o FILE" in re.sub(r"[\s│]+", " ", plain(seen))
+    assert "PNG\r\n" not in seen
+
+
+@pytest.mark.parametrize("command", ["graph", "timeline"])
+def test_what_can_not_be_written_is_refused(command: str, here: Path) -> None:
+    upload("w", SAY)
+    told = re.sub(r"[\s│]+", " ", call(command, "w", "-o", "nowhere/w.svg", status=2).stderr)
+    assert "nowhere/w.svg" in told
+    assert "No such file or directory" in told
+    assert "nobody" in call(command, "nobody", "-o", "w.svg", status=2).stderr
+    assert not (here / "w.svg").exists()
+    assert "Traceback" not in call(command, "w", "--format", "gif", status=2).stderr
+
+
+def test_a_library_that_is_missing_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    upload("w", SAY)
+    monkeypatch.setitem(sys.modules, "graphlay", None)
+    told = call("graph", "w", status=2).stderr
+    assert "pip install 'gaia-local[pictures]'" in told
+    assert call("graph", "w", "--format", "dot").stdout.startswith("digraph")
+
+
+# ---------------------------------------------------------------------------------------------------------- timeline
+
+
+def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
+    upload("crick_w", SAY, COPY, CHECK, status=1)
+    page = call("timeline", "crick_w").stdout
+    assert page.startswith("<!doctype html>")
+    assert "check\nCommand check\nerror, exit code 3" in page
+    call("timeline", "crick_w", "-o", "w.svg")
+    assert (
+        ET.parse(here / "w.svg").getroot().attrib["aria-label"].startswith("What ran when in the workflow crick_w: 3 attempts")
+    )
+    call("timeline", "crick_w", "-o", "w.html")
+    assert (here / "w.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert call("timeline", "crick_w", "--format", "svg").stdout.startswith("<svg ")
+    told = answer("timeline", "crick_w", "--json")
+    assert [each["step"] for each in told["attempts"]] == ["say", "check", "copy"]
+    assert {each["worker"] for each in told["attempts"]} <= set(range(1, (os.cpu_count() or 1) + 1))
+
+
+# ------------------------------------------------------------------------------------------------------------- watch
+
+
+def test_watch_tells_in_lines_what_another_process_runs(here: Path) -> None:
+    owner = start("upload", "w", *write(HOLD, COPY, SAY, {**WAITER, "inputs": {"from": "a:held"}}))
+    wait_for((here / "begun").exists, "the Step")
+    wait_for((here / "gaia-data/storage/w/a/copied.txt").exists, "the other Steps")
+    watcher = start("watch", "w")
+    assert watcher.stdout is not None
+    assert re.match(r"w: running, [12] of 4 Steps done", watcher.stdout.readline())
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  hold started: new\n", watcher.stdout.readline())
+    (here / "go").touch()
+    out, err = end(watcher, 0)
+    end(owner, 0)
+    told = [line[10:] for line in out.splitlines()]
+    assert any(re.fullmatch(r"hold is complete after \S+ (ms|s)", line) for line in told)
+    assert any(re.fullmatch(r"waiter is complete after \S+ (ms|s)", line) for line in told)
+    assert out.endswith("w: complete, 4 of 4 Steps done\n")
+    assert err == ""
+
+
+def test_watch_ends_as_run_does_and_starts_nothing() -> None:
+    upload("w", SAY, CHECK, status=1)
+    before = answer("events", "w", "--json")
+    told = call("watch", "w", status=1).stdout
+    assert told.startswith("w: error, 1 of 2 Steps done, 1 failed\n")
+    assert "Step 'check' failed with exit code 3" in told
+    assert answer("events", "w", "--json") == before
+    upload("v", SAY)
+    assert "v: complete" in call("watch", "v").stdout
+    assert "nobody" in call("watch", "nobody", status=2).stderr
+
+
+def test_watch_can_be_left_and_what_runs_goes_on(here: Path) -> None:
+    owner = start("upload", "w", *write(HOLD))
+    wait_for((here / "begun").exists, "the Step")
+    watcher = start("watch", "w")
+    assert watcher.stdout is not None
+    watcher.stdout.readline()
+    watcher.send_signal(signal.SIGINT)
+    _, err = end(watcher, 130)
+    assert "Traceback" not in err
+    assert answer("status", "w", "--json")["state"] == "running"
+    (here / "go").touch()
+    end(owner, 0)
+
+
+def test_a_terminal_sees_a_table_that_lives(here: Path) -> None:
+    chatty = 'printf \'\\033[31mred\\033[0m 10%%\\r20%%\\n\'; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done'
+    command = {"name": "chat", "image": "busybox", "command": ["sh", "-c", chatty], "outputs": {"said": ">"}}
+    Path("c.json").write_text(json.dumps([command]))
+    Path("s.json").write_text(json.dumps([{"name": "chat", "command": "chat", "outputs": {"said": "a:x"}}]))
+    owner = start("upload", "w", "--commands", "c.json", "--steps", "s.json")
+    wait_for((here / "begun").exists, "the Step")
+    status, seen = terminal("watch", "w", interrupt_after="20%")
+    assert status == 130
+    assert re.search(r"w +━+ +0 of 1 Steps done, 1 running", plain(seen))
+    assert re.search(r"▶ chat +[\d.]+ (ms|s) +20%", plain(seen))
+    assert "\x1b[31m" not in seen.partition("20%")[2].partition("\r\n")[0]
+    assert "10%" not in plain(seen)
+    (here / "go").touch()
+    status, seen = terminal("watch", "w")
+    assert status == 0
+    assert "w: complete, 1 of 1 Steps done" in plain(seen)
+    end(owner, 0)
+
+
+def test_a_terminal_of_few_lines_shows_some_and_says_how_many_more(here: Path) -> None:
+    held = [{**HOLD, "name": f"hold-{n:02d}", "outputs": {"held": f"a:{n}"}} for n in range(12)]
+    owner = start("--workers", "12", "upload", "w", *write(CHECK, *held))
+    wait_for((here / "begun").exists, "the first Step")
+    wait_for(lambda: answer("status", "w", "--json")["progress"]["running"] == 12, "all Steps")
+    status, seen = terminal("watch", "w", interrupt_after="more run", LINES="12")
+    assert status == 130
+    shown = plain(seen)
+    assert len(set(re.findall(r"▶ (hold-\d\d)", shown))) == 5
+    assert "… and 7 more run" in shown
+    assert "✗ Step 'check' failed with exit code 3" in shown
+    (here / "go").touch()
+    end(owner, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------- in lines
+
+
+def attempt(**facts: Any) -> dict[str, Any]:
+    told = {"step": "s", "state": "complete", "reason": "new", "started": 10.0, "ended": 12.5, "exit_code": 0}
+    return {**told, "message": None, **facts}
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        (attempt(), "s is complete after 2.5 s"),
+        (attempt(state="running", ended=None), "s started: new"),
+        (attempt(state="error", exit_code=3, message="exit code 3"), "Step 's' failed with exit code 3 after 2.5 s"),
+        (attempt(state="exception", exit_code=None, message="no image"), "Step 's' could not be run: no image after 2.5 s"),
+        (attempt(state="cancelled", message="halted"), "s was cancelled after 2.5 s: halted"),
+        (attempt(state="cancelled", started=None, message="halted"), "s was cancelled: halted"),
+        (attempt(state="interrupted", message="the engine ended"), "s was interrupted after 2.5 s: the engine ended"),
+    ],
+)
+def test_what_became_of_an_attempt(told: dict[str, Any], line: str) -> None:
+    assert attempt_line(told)[10:] == line
+
+
+def test_a_line_of_a_log_is_harmless() -> None:
+    assert log_text("\x1b[31mred\x1b[0m and\x07more").plain == "red andmore"
+    assert log_text("10%\r20%\r").plain == "20%"

@@ -1,0 +1,256 @@
+"""A workflow that is kept up to date: what changes set off, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeGaia
+from gaia_local import GaiaError
+from gaia_local.errors import InvalidInput
+from gaia_local.waves import Definitions, Waves, wave_line
+from test_cli import answer, call, end, here, start
+
+__all__ = ["here"]  # a fixture for all tests
+
+COPY: dict[str, Any] = {
+    "name": "copy",
+    "image": "busybox",
+    "command": ["cp", "/in/from", "/out/to"],
+    "inputs": {"from": "/in/from"},
+    "outputs": {"to": "/out/to"},
+}
+NEEDY = {**COPY, "command": ["sh", "-c", "test '{{mood}}' = good && cp /in/from /out/to"]}
+
+
+def step(name: str, source: str, target: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "command": "copy", "inputs": {"from": source}, "outputs": {"to": target}, **more}
+
+
+ONE, TWO, THREE = step("one", "b:a", "b:b"), step("two", "b:b", "b:c"), step("three", "b:c", "b:d")
+
+
+def put(path: str, content: object) -> None:
+    """Write a file as editors do: another one, renamed."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(".new")
+    new.write_text(content if isinstance(content, str) else json.dumps(content))
+    new.rename(file)
+
+
+class Kept:
+    """A process that keeps a workflow up to date, and what it prints."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = start(*arguments)
+
+    def line(self) -> str:
+        """The next line, without its time."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert re.match(r"\d\d:\d\d:\d\d  ", line), line + (self.process.stderr.read() if self.process.stderr else "")
+        return re.sub(r" in [\d.]+ m?s", " in a moment", line[10:].rstrip())
+
+    def stop(self, number: signal.Signals = signal.SIGINT, status: int = 0) -> str:
+        self.process.send_signal(number)
+        out, err = end(self.process, status)
+        assert out == ""
+        return err
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    """Two Steps in a row, kept up to date from their files; both are complete."""
+    put("gaia-data/storage/w/b/a", "1")
+    put("commands.json", [COPY])
+    put("steps.json", [ONE, TWO])
+    kept = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
+    try:
+        assert kept.line() == "new → one, two ran in a moment → complete, 2 of 2 Steps done"
+        yield kept
+    finally:
+        if kept.process.poll() is None:
+            kept.process.kill()
+            kept.process.communicate()
+
+
+def test_a_changed_file_makes_a_wave(kept: Kept, here: Path) -> None:
+    put("gaia-data/storage/w/b/a", "22")
+    assert kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert (here / "gaia-data/storage/w/b/c").read_text() == "22"
+    (here / "gaia-data/storage/w/b/a").unlink()
+    assert kept.line() == "incomplete, 0 of 2 Steps done, 2 waiting (for b:a, b:b)"
+    put("gaia-data/storage/w/b/a", "333")
+    assert kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert "Stopped" not in kept.stop()
+
+
+def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
+    put("steps.json", [ONE, TWO, THREE])
+    assert kept.line() == "new → three ran in a moment → complete, 3 of 3 Steps done"
+    put("commands.json", [{**COPY, "command": ["cp", "-f", "/in/from", "/out/to"]}])
+    assert kept.line() == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
+    put("steps.json", "[{")
+    assert re.match(r"not merged: steps\.json, line 1, column 3: this is no JSON", kept.line())
+    put("steps.json", [{**ONE, "command": "cpy"}, TWO, THREE])
+    assert kept.line() == "not merged: workflow 'w', Step 'one': there is no Command 'cpy'; did you mean 'copy'?"
+    Path("steps.json").unlink()
+    assert re.match(r"not merged: steps\.json: it can't be read", kept.line())
+    put("steps.json", [ONE, TWO])
+    assert kept.line() == "three left steps.json, and stay in the workflow"
+    assert answer("status", "w", "--json")["progress"]["done"] == 3
+    kept.stop()
+
+
+def test_new_commands_may_need_new_steps(kept: Kept) -> None:
+    put("commands.json", [NEEDY])
+    assert "mood" in kept.line()
+    put("steps.json", [{**ONE, "vars": {"mood": "good"}}, {**TWO, "vars": {"mood": "bad"}}])
+    assert kept.line() == (
+        "step changed, command changed → one, two ran in a moment → error, 1 of 2 Steps done, 1 failed (two)"
+    )
+    assert "run w" in kept.stop(status=1)
+
+
+def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:
+    call("expire", "w", "two")
+    assert kept.line() == "expired → two ran in a moment → complete, 2 of 2 Steps done"
+    call("halt", "w")
+    assert kept.line() == "halted, 2 of 2 Steps done"
+    assert "run w" in kept.stop(status=1)
+
+
+def test_a_workflow_that_is_deleted_is_not_kept(kept: Kept) -> None:
+    call("delete", "w")
+    out, err = end(kept.process, 2)
+    assert (out, "there is none of this name" in err) == ("", True)
+
+
+def test_run_keeps_what_is_there(kept: Kept) -> None:
+    kept.stop()
+    put("gaia-data/storage/w/b/a", "22")
+    again = Kept("run", "w", "--watch")
+    assert again.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    put("gaia-data/storage/w/b/a", "333")
+    assert again.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    put("steps.json", [ONE, TWO, THREE])  # nobody said that these are its files
+    again.stop()
+    once_more = Kept("run", "w", "--watch")
+    assert once_more.line() == "complete, 2 of 2 Steps done"
+    once_more.stop(signal.SIGTERM, 143)
+
+
+def test_ctrl_c_in_the_midst_of_a_wave_stops_it(here: Path) -> None:
+    os.mkfifo("gate")
+    hold = {
+        "name": "hold",
+        "image": "busybox",
+        "command": ["sh", "-c", f"cat {here}/gate; : > /out/x"],
+        "outputs": {"x": "/out/x"},
+    }
+    put("commands.json", [hold])
+    put("steps.json", [{"name": "held", "command": "hold", "outputs": {"x": "b:x"}}])
+    kept = Kept("upload", "w", "--path", "./", "--watch")
+    with Path("gate").open("w"):  # opens when the Step reads
+        assert "run w" in kept.stop(status=1)
+    assert answer("status", "w", "--json")["state"] == "halted"
+
+
+def test_who_is_not_the_owner_can_not_keep_it(kept: Kept) -> None:
+    refused = call("run", "w", "--watch", status=2)
+    assert str(kept.process.pid) in refused.stderr
+    kept.stop()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "w", "--watch", "--dry-run"], ["run", "w", "--watch", "--json"], ["upload", "w", "--watch"]]
+)
+def test_what_does_not_go_together_is_refused(arguments: list[str]) -> None:
+    assert "Traceback" not in call(*arguments, status=2).output
+    assert not Path("gaia-data").exists()
+
+
+def test_the_first_files_must_be_good() -> None:
+    put("commands.json", "[")
+    put("steps.json", [])
+    assert "commands.json" in call("upload", "w", "--path", "./", "--watch", status=2).stderr
+    assert not Path("gaia-data").exists()
+
+
+# -------------------------------------------------------------------------------------------------------- its parts
+
+
+def attempt(name: str, reason: str = "new", state: str = "complete") -> dict[str, Any]:
+    return {"step": name, "reason": reason, "state": state, "queued": 10.0, "started": 10.5, "ended": 11.0}
+
+
+def test_a_line_names_a_few_of_many() -> None:
+    counts = {"steps": 30, "done": 24, "running": 0, "failed": 6, "waiting": 0}
+    attempts = [attempt(f"s{n}", "input changed: b:a" if n < 3 else "upstream s1 ran again") for n in range(24)]
+    attempts += [attempt(f"s{n}", "retry after error", "error") for n in range(24, 30)]
+    assert wave_line(attempts, counts, {"state": "error", "waiting-inputs": []}) == (
+        "input changed: b:a, retry after error → s0, s1, s2, s3 and 26 more ran in 1.0 s "
+        "→ error, 24 of 30 Steps done, 6 failed (s24, s25, s26, s27 and 2 more)"
+    )
+
+
+def test_files_are_merged_only_when_their_contents_changed() -> None:
+    made: list[tuple[str, Any]] = []
+
+    class Recorder:
+        def command(self, workflow: str, commands: Any) -> None:
+            made.append(("command", commands))
+
+        def merge(self, workflow: str, steps: Any) -> None:
+            made.append(("merge", steps))
+
+    gaia: Any = Recorder()
+    put("c.yaml", "- {name: x}\n")
+    put("s.json", [ONE])
+    definitions = Definitions(Path("c.yaml"), Path("s.json"))
+    assert (definitions.commands, definitions.steps) == ([{"name": "x"}], [ONE])
+    assert list(definitions.merge(gaia, "w")) == []
+    assert made == []
+    put("s.json", [ONE, TWO])
+    assert list(definitions.merge(gaia, "w")) == []
+    assert made == [("command", [{"name": "x"}]), ("merge", [ONE, TWO])]
+    assert list(definitions.merge(gaia, "w")) == []
+    assert len(made) == 2
+    with pytest.raises(InvalidInput):
+        Definitions(Path("c.yaml"), Path("missing.json"))
+
+
+def test_only_its_own_files_concern_it(here: Path) -> None:
+    put("d/c.json", [])
+    put("s.json", [])
+    definitions = Definitions(Path("d/c.json"), Path("s.json"))
+    assert definitions.directories == [here, here / "d"]
+    assert definitions.concerned({str(here / "s.json"), "/elsewhere"})
+    assert definitions.concerned(None)
+    assert not definitions.concerned({str(here / "d/other.json"), str(here / "d/s.json")})
+
+
+def test_trouble_is_told_in_a_line_and_the_watching_goes_on(make_gaia: MakeGaia) -> None:
+    gaia = make_gaia()
+    gaia.upload("w", {}, [COPY], [ONE])
+    answers: list[Any] = [GaiaError("the disk\nis full"), gaia.status("w")]
+
+    def follow() -> dict[str, Any]:
+        told = answers.pop(0)
+        if isinstance(told, GaiaError):
+            raise told
+        return dict(told)
+
+    with Waves(gaia, "w", follow) as waves:
+        lines = waves.lines()
+        assert next(lines)[10:] == "the disk is full"
+        gaia.expire("w", ["one"])
+        assert next(lines)[10:].startswith("incomplete, 0 of 1 Steps done")
