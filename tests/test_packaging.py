@@ -45,6 +45,10 @@ def test_the_wheel_carries_the_demo_and_nothing_else(wheel: Path) -> None:
     carried = {name.removeprefix("gaia_local/demo/files/") for name in names if name.startswith("gaia_local/demo/files/")}
     kept = REPO / "resources" / "demo"
     assert carried == {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    page = REPO / "gaia_local" / "server" / "page"
+    assert {
+        f"gaia_local/server/page/{path.relative_to(page).as_posix()}" for path in page.rglob("*") if path.is_file()
+    } <= names
     assert "gaia_local/py.typed" in names
     assert any(name.endswith("/LICENSE") for name in names)
 
@@ -105,7 +109,7 @@ def test_make_says_what_to_install_where_python_cannot_make_environments(make: P
 def test_make_says_what_to_install_where_python_is_too_old(make: Path) -> None:
     refused = run("make", "demo", f"PYTHON={python_that(make, fails_for='version_info')}", cwd=make)
     assert refused.returncode == 2
-    assert "Python 3.10 or newer" in refused.stderr
+    assert "Python 3.11 or newer" in refused.stderr
 
 
 def test_make_does_not_call_a_half_made_environment_made(make: Path) -> None:

@@ -1,0 +1,1 @@
+"""The highest level of each gauging station, computed by a Gaia server."""
