@@ -1,0 +1,125 @@
+"""The Dask executor: the contract of all executors, and what is its own, on a cluster in this process."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from gaia_local.config import DaskConfig, DockerConfig
+from gaia_local.dask_cluster import Cluster
+from gaia_local.dask_executor import DaskExecutor
+from gaia_local.dask_session import Equipment
+from gaia_local.executor import Perform
+from gaia_local.model import Task, TaskState
+from gaia_local.runtime import Cancellation
+from gaia_local.storage import Storage
+from gaia_local.worker import Outcome, Report
+from test_executor import PATIENCE, Bench, ExecutorContract, event
+
+PERFORMS: dict[str, Perform] = {}
+"""What the workers of this process do, for each executor that a test makes."""
+
+
+PATIENT = DockerConfig(stop_grace=600)
+"""Nothing is killed unless it is asked for."""
+
+
+class ActingKit:
+    """Does what the test says instead of running a program."""
+
+    def __init__(self, root: str) -> None:
+        self.tops: tuple[Path, ...] = (Path(root),)
+        self._act = PERFORMS[root]
+
+    def perform(self, task: Task, cancellation: Cancellation, report: Report) -> None:
+        self._act(task, cancellation, report)
+
+    def end(self, task_id: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class ActingEquipment(Equipment):
+    """Equipment of workers that do what a test says."""
+
+    def kit(self, place: Path) -> ActingKit:
+        return ActingKit(self.root)
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[LocalCluster]:
+    """A cluster whose two workers of two threads each are in this process."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=2,
+        processes=False,
+        protocol="inproc://",
+        dashboard_address=":0",
+        scheduler_kwargs={"dashboard": False},
+    ) as cluster:
+        yield cluster
+
+
+class TestDaskExecutor(ExecutorContract):
+    """The contract, and what is this executor's own."""
+
+    repeat = 2
+    many = 200
+
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path: Path, here: LocalCluster) -> Iterator[None]:
+        self.top, self.address, self.numbers = tmp_path, here.scheduler_address, itertools.count()
+        self.clusters: list[Cluster] = []
+        yield
+        for cluster in self.clusters:
+            cluster.close()
+        assert not list(tmp_path.glob("*/staging/*"))
+        assert not list(tmp_path.glob("scratch/*"))
+
+    def make(self, workers: int, perform: Perform) -> DaskExecutor:
+        root = self.top / str(next(self.numbers))
+        PERFORMS[str(root)] = perform
+        storage = Storage(root, {})
+        storage.create()
+        equipment = ActingEquipment("", "", str(root), str(root), str(root), docker=PATIENT, scratch=str(self.top / "scratch"))
+        cluster = Cluster(DaskConfig(address=self.address), equipment)
+        self.clusters.append(cluster)
+        executor = DaskExecutor(cluster, storage, workers, 2)
+        cluster.check()
+        return executor
+
+    @pytest.mark.parametrize("first", ["cancel", "hurry"])
+    def test_hurry_kills_what_is_cancelled_and_what_will_be(self, single: Bench, first: str) -> None:
+        def stubborn(of: Task, cancellation: Cancellation, report: Report) -> None:
+            killed = threading.Event()
+            with cancellation.stopping(lambda: None, killed.set, 600):
+                report(of, event(of, "execution-start"))
+                assert killed.wait(PATIENCE)
+            report(of, Outcome(TaskState.CANCELLED))
+
+        single.submit("a", stubborn)
+        single.until(lambda: single.heard["a"])
+        steps = [lambda: single.executor.cancel("id-a"), single.executor.hurry]
+        for step in steps if first == "cancel" else reversed(steps):
+            step()
+        assert single.ended("a") == [TaskState.CANCELLED]
+
+    def test_without_a_connection_tasks_are_interrupted(self, bench: Bench) -> None:
+        for cluster in self.clusters:
+            cluster.leave()
+        bench.submit("a")
+        assert bench.ended("a") == [TaskState.INTERRUPTED]
+        assert bench.performed == []
+        for cluster in self.clusters:
+            cluster.check()
+        bench.submit("b")
+        assert bench.ended("b") == [TaskState.COMPLETE]
