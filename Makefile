@@ -24,8 +24,8 @@ lint: $(INSTALLED) ## Check format, style and types
 
 check: lint test ## Check format, style and types, then run the tests
 
-bench: $(INSTALLED) ## Measure and print (not part of the tests)
-	@$(PY) tests/benchmarks/watch_latency.py
+bench: $(INSTALLED) ## Measure beside bare references and other programs (ARGS="--only steps,chain --rounds 3"; not part of the tests)
+	@PYTHONPATH=tests $(PY) -m benchmarks.run --save build/bench $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	@$(PY) -m ruff format .

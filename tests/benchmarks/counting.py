@@ -1,0 +1,155 @@
+"""Counts what the engine does for a workflow instead of timing it: ``python -m benchmarks.counting ARGUMENTS-AS-JSON``.
+
+Prints, for each size, how often each kind of operation was done from the upload to the end. A small workflow goes first,
+so that nothing that is done once a process (imports, threads, connections) is counted; threads are, and should be none.
+
+- ``lines``: lines run of each of the head's modules; a loop counts a line a round.
+- ``calls``: SQL by its first word; file-system calls; flushes; looks at files (a `realpath` is one); programs; threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gaia_local
+from benchmarks.ours import opened
+from benchmarks.workflows import SHAPES
+
+PACKAGE = Path(gaia_local.__file__).parent
+HEAD = ("flow", "key_paths", "ledger", "freshness", "workflow", "scheduler", "database", "executor", "templates")
+"""The modules whose lines are counted: all that happens under the lock, and a Task's way to a thread."""
+CALLS = {
+    "open": "open",
+    "os.mkdir": "mkdir",
+    "os.rename": "rename",
+    "os.link": "rename",
+    "os.remove": "remove",
+    "os.rmdir": "rmdir",
+    "os.listdir": "list",
+    "os.scandir": "list",
+    "subprocess.Popen": "program",
+    "os.posix_spawn": "program",
+    "_thread.start_new_thread": "thread",
+    "_thread.start_joinable_thread": "thread",
+}
+"""Audit event → what it is counted as."""
+LOOKS = {
+    "stat": "look",
+    "lstat": "look",
+    "access": "look",
+    "readlink": "look",
+    "fsync": "flush",
+    "fdatasync": "flush",
+    "sync": "flush",
+}
+"""Functions of `os` that have no audit event → what they are counted as."""
+LONG = 3600.0
+"""Seconds for what depends on how fast the machine is, so that it never happens here."""
+
+
+class Counting:
+    """What was done, one word for each time. Appending is atomic: threads need no lock."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self._inside = threading.local()
+
+    def count_calls(self) -> None:
+        """From now on, count ``calls``."""
+
+        def told(event: str, args: tuple[Any, ...]) -> None:
+            # What is read of /proc depends on which other programs run.
+            if event in CALLS and not (event == "open" and str(args[0]).startswith("/proc/")):
+                self.done.append(CALLS[event])
+
+        sys.addaudithook(told)
+        for name, word in LOOKS.items():
+            setattr(os, name, self._counted(getattr(os, name), word))
+        os.path.realpath = self._alone(os.path.realpath, "look")
+        connect = sqlite3.connect
+
+        def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **kwargs)
+            connection.set_trace_callback(lambda sql: self.done.append(f"sql {sql.split(None, 1)[0].lower()}"))
+            return connection
+
+        sqlite3.connect = traced  # type: ignore[assignment]
+
+    def count_lines(self) -> None:
+        """From now on, count ``lines``: in this thread, and in those that are still to be born."""
+        words = {str(PACKAGE / f"{module}.py"): f"line {module}" for module in HEAD}
+
+        def entered(frame: FrameType, event: str, _: object) -> Any:
+            word = words.get(frame.f_code.co_filename)
+            if word is None:
+                return None
+
+            def within(frame: FrameType, event: str, _: object) -> Any:
+                if event == "line":
+                    self.done.append(word)
+                return within
+
+            return within
+
+        threading.settrace(entered)
+        sys.settrace(entered)
+
+    def _counted(self, function: Callable[..., Any], word: str) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if not getattr(self._inside, "alone", False):
+                self.done.append(word)
+            return function(*args, **kwargs)
+
+        return counted
+
+    def _alone(self, function: Callable[..., Any], word: str) -> Callable[..., Any]:
+        """Count a function once, whatever it calls: how much that is depends on how deep a directory lies."""
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if getattr(self._inside, "alone", False):
+                return function(*args, **kwargs)
+            self.done.append(word)
+            self._inside.alone = True
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._inside.alone = False
+
+        return counted
+
+
+def main(root: str, shape: str, sizes: list[int], runtime: str, what: str) -> None:
+    """Count, and print a line of JSON: for each size, word → how often."""
+    from gaia_local import process_runtime, scheduler
+
+    # Slow machines write in between what fast ones write with a Task's end.
+    setattr(scheduler, "WRITE_ROUND", LONG)  # noqa: B010 mypy knows them as constants
+    setattr(process_runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
+    counting = Counting()
+    {"lines": counting.count_lines, "calls": counting.count_calls}[what]()
+    counts = []
+    with opened(root, runtime) as gaia:
+        for number, size in enumerate((10, *sizes)):
+            name = f"w{number}"
+            commands, steps = SHAPES[shape](size, "busybox")
+            counting.done.clear()
+            gaia.upload(name, {}, commands, steps)
+            if gaia.wait(name)["state"] != "complete":
+                raise RuntimeError(f"the workflow failed: {gaia.failures(name)[:3]}")
+            counts.append(Counter(counting.done))
+            gaia.delete(name)
+    sys.settrace(None)
+    print(json.dumps(counts[1:]))
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))

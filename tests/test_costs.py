@@ -1,0 +1,115 @@
+"""What a Step costs, counted instead of timed: a regression fails here on any machine, however busy.
+
+The figures are those of `benchmarks.counting`, a process of its own for each shape. Lower the bounds as the engine gets
+faster; they lie about a fifth above what is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.counting import CALLS, HEAD, LOOKS
+
+SIZES = (100, 1000)
+CALL_BOUNDS = {
+    # what: at most so many a Step, of (independent ones, chains of 100)
+    "sql begin": (1.2, 1.2),
+    "sql commit": (1.2, 1.2),
+    "sql insert": (3.7, 4.9),
+    "sql update": (2.2, 2.2),
+    "sql select": (0.1, 0.1),
+    "open": (2.4, 6.0),
+    "flush": (1.2, 1.2),
+    "mkdir": (0.1, 0.1),
+    "rename": (3.6, 3.6),
+    "remove": (0.2, 1.2),
+    "rmdir": (0.1, 0.1),
+    "list": (4.9, 6.1),
+    "look": (22.0, 35.0),
+    "program": (1.0, 1.0),
+    "thread": (0.0, 0.0),
+}
+LINE_BOUNDS = {
+    # lines run of the module: at most so many a Step, of (independent ones, chains of 100)
+    "flow": (145, 195),
+    "key_paths": (95, 95),
+    "ledger": (37, 38),
+    "freshness": (20, 27),
+    "workflow": (195, 215),
+    "scheduler": (150, 155),
+    "database": (130, 140),
+    "executor": (80, 82),
+    "templates": (80, 82),
+}
+GROWTH = 1.1
+"""A Step among 1,000 may cost so many times as much as one among 100, and `SLACK` of what it is."""
+SLACK = {"calls": 1.0, "lines": 15.0}
+"""Threads write down together what happened at the same time: that differs from run to run."""
+SHAPES = ("independent", "chains")
+
+
+def counted(folder: Path, shape: str, what: str, runtime: str) -> list[dict[str, float]]:
+    """How often each thing is done for a Step, among 100 and among 1,000."""
+    arguments = {"root": str(folder / "root"), "shape": shape, "sizes": SIZES, "runtime": runtime, "what": what}
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks.counting", json.dumps(arguments)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    counts = json.loads(ended.stdout)
+    return [{word: number / size for word, number in each.items()} for each, size in zip(counts, SIZES, strict=True)]
+
+
+def problems(few: dict[str, float], many: dict[str, float], bounds: dict[str, float], slack: float) -> list[str]:
+    """What is done more often than it may be."""
+    found = [f"{word}: nobody said how often that may be done" for word in sorted({*few, *many} - bounds.keys())]
+    for word, most in bounds.items():
+        small, large = few.get(word, 0.0), many.get(word, 0.0)
+        if max(small, large) > most:
+            found.append(f"{word}: {small:.2f} a Step among 100, {large:.2f} among 1,000; at most {most:g}")
+        elif large > GROWTH * small + slack:
+            found.append(f"{word}: grows from {small:.2f} a Step among 100 to {large:.2f} among 1,000")
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_takes_so_many_calls_and_no_more_among_many(shape: str, tmp_path: Path) -> None:
+    few, many = counted(tmp_path, shape, "calls", "process")
+    bounds = {word: pair[SHAPES.index(shape)] for word, pair in CALL_BOUNDS.items()}
+    assert problems(few, many, bounds, SLACK["calls"]) == []
+    assert (few["program"], many["program"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_takes_so_many_lines_of_the_head_and_no_more_among_many(shape: str, tmp_path: Path) -> None:
+    few, many = counted(tmp_path, shape, "lines", "instant")
+    bounds = {f"line {module}": float(pair[SHAPES.index(shape)]) for module, pair in LINE_BOUNDS.items()}
+    assert problems(few, many, bounds, SLACK["lines"]) == []
+    assert few["line flow"] > 1
+
+
+def test_the_tables_have_all_that_is_counted() -> None:
+    assert {word for word in CALL_BOUNDS if not word.startswith("sql ")} == {*CALLS.values(), *LOOKS.values()}
+    assert LINE_BOUNDS.keys() == set(HEAD)
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "words"),
+    [
+        ({"open": 3.0}, {"open": 3.0}, []),
+        ({"open": 6.0}, {"open": 3.0}, ["open: 6.00 a Step among 100, 3.00 among 1,000; at most 5"]),
+        ({"open": 1.0}, {"open": 4.0}, ["open: grows from 1.00 a Step among 100 to 4.00 among 1,000"]),
+        ({}, {"open": 1.0, "link": 1.0}, ["link: nobody said how often that may be done"]),
+    ],
+)
+def test_what_is_done_too_often_is_found(few: dict[str, float], many: dict[str, float], words: list[str]) -> None:
+    assert problems(few, many, {"open": 5.0}, slack=1.0) == words
