@@ -8,6 +8,7 @@ import io
 import re
 import shlex
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from gaia_local import Gaia
 from gaia_local.cli import app
-from gaia_local.config import _KEYS, DockerConfig
+from gaia_local.config import _KEYS, DaskConfig, DockerConfig
 from gaia_local.model import WorkflowState
 
 REPO = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def run_python(text: str) -> None:
     """Run a block; what its lines ``print(…)  # expected`` print must be as expected."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(text, "README.md", "exec"), {})
+        exec(compile(text, "README.md", "exec"), {"__name__": "__main__"})
     expected = re.findall(r"^ *print\(.*\)  # (.*)$", text, flags=re.MULTILINE)
     assert printed.getvalue().splitlines() == expected
 
@@ -56,7 +57,9 @@ def run_line(line: str) -> str:
     """Run one line of a console block (make apart, which would run this test); answers its program."""
     assert line.startswith("$ "), line
     program, *arguments = shlex.split(line[2:])
-    if program == "gaia-local":
+    if program == "gaia-local" and arguments[0] == "exec":  # its engine is closed when its process ends
+        subprocess.run([sys.executable, "-m", "gaia_local", *arguments], check=True, stdout=subprocess.DEVNULL)
+    elif program == "gaia-local":
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{line}\n{result.output}"
     elif program == "make":
@@ -81,7 +84,8 @@ def test_each_command_and_option_is_documented() -> None:
 
 def test_each_method_is_documented_with_its_parameters() -> None:
     methods = {name for name, _ in inspect.getmembers(Gaia, inspect.isfunction) if not name.startswith("_")}
-    documented = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", README, flags=re.MULTILINE))
+    section = README.partition("\n## Python\n")[2].partition("\n## ")[0]
+    documented = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", section, flags=re.MULTILINE))
     assert set(documented) == methods
     for name, parameters in documented.items():
         names = [each.partition("=")[0].strip() for each in parameters.split(",") if each]
@@ -89,7 +93,7 @@ def test_each_method_is_documented_with_its_parameters() -> None:
 
 
 def test_each_configuration_key_is_documented() -> None:
-    for keys in (_KEYS, [each.name for each in fields(DockerConfig)]):
+    for keys in (_KEYS, *([each.name for each in fields(section)] for section in (DockerConfig, DaskConfig))):
         for key in keys:
             assert re.search(rf"^\| `{key}` \|", README, flags=re.MULTILINE), key
 
