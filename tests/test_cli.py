@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from foreground import COMMAND_LINE
 from gaia_local import GaiaError
 from gaia_local.cli import app
 
@@ -393,10 +394,8 @@ def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    # A shell that starts these tests in the background has SIGINT ignored by all that runs below it.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gaia_local.cli as c; c.main()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-c", COMMAND_LINE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from conftest import WaitUntil
+from foreground import COMMAND_LINE
 from gaia_local import Gaia
 from gaia_local.docker_runtime import ROOT_LABEL
 from gaia_local.ownership import root_id
@@ -201,7 +202,8 @@ def test_the_command_line_closes_in_order(tmp_path: Path, first: signal.Signals,
     (tmp_path / "commands.json").write_text(json.dumps(commands))
     (tmp_path / "steps.json").write_text(json.dumps(steps))
     arguments = ["--root", victim.config["root"], "--runtime", "process", "upload", "w", "--path", f"{tmp_path}/"]
-    with subprocess.Popen([sys.executable, "-m", "gaia_local", *arguments], stderr=subprocess.PIPE, text=True) as process:
+    program = [sys.executable, "-c", COMMAND_LINE, *arguments]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         with Gaia(victim.config) as gaia:
             wait_until(lambda: begun(gaia) > 0)
         process.send_signal(first)
@@ -224,11 +226,9 @@ def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, wait_until: WaitUntil, de
     (tmp_path / "commands.json").write_text(json.dumps([command]))
     (tmp_path / "steps.json").write_text(json.dumps([{"name": "s", "command": "deaf", "outputs": {"x": "k"}}]))
     config = {"root": str(tmp_path / "root"), "runtime": "process"}
-    script = (
-        f"import sys; from gaia_local.cli import main; sys.argv[1:] = {['--root', config['root'], '--runtime', 'process']!r}"
-    )
-    script += f" + ['upload', 'w', '--path', {f'{tmp_path}/'!r}]; main()"
-    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
+    arguments = ["--root", config["root"], "--runtime", "process", "upload", "w", "--path", f"{tmp_path}/"]
+    program = [sys.executable, "-c", COMMAND_LINE, *arguments]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         with Gaia(config) as gaia:
             wait_until(lambda: begun(gaia) == 1 and gaia.logs("w", "s") == "up\n")
         process.send_signal(signal.SIGINT)

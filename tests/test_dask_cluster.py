@@ -17,6 +17,7 @@ import pytest
 
 from clusters import DaskCluster, final_files, host_of, programs, running
 from conftest import IMAGE, MakeGaia, WaitUntil
+from foreground import COMMAND_LINE
 from gaia_local import Gaia, demo
 from gaia_local.config import Config
 from gaia_local.doctor import Check, examine
@@ -335,11 +336,13 @@ def test_ctrl_c_ends_a_local_cluster(gaia_root: Path, tmp_path: Path, waiting: W
     for name, definitions in zip(("commands", "steps"), waiting.steps(3), strict=True):
         (tmp_path / f"{name}.json").write_text(json.dumps(definitions))
     options = ["--root", str(gaia_root), "--runtime", "process", "--dask", "2", "upload", "w", "--path", f"{tmp_path}/"]
-    # A shell that starts these tests in the background has SIGINT ignored by all that runs below it.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gaia_local.cli as c; c.main()"
     environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, "-c", code, *options], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", COMMAND_LINE, *options],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         wait_until(lambda: len(set(programs(tmp_path).values())) == 2, 30)
         os.killpg(process.pid, signal.SIGINT)

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conftest import WaitUntil
+from foreground import COMMAND_LINE
 from gaia_local import Gaia, compat, demo
 from gaia_local.cli import app
 
@@ -169,9 +170,7 @@ def test_help_is_ours_before_the_script(here: Path) -> None:
 @contextlib.contextmanager
 def running(*words: str) -> Iterator[subprocess.Popen[str]]:
     """The process of a script that has submitted its workflow; ended by the test, or else here."""
-    # A shell that starts these tests in the background has SIGINT ignored by all that runs below it.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gaia_local.cli as c; c.main()"
-    line = [sys.executable, "-c", code, "--root", "elsewhere", "--runtime", "process", "exec", "flow.py", *words]
+    line = [sys.executable, "-c", COMMAND_LINE, "--root", "elsewhere", "--runtime", "process", "exec", "flow.py", *words]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
         assert script.stdout is not None
         assert script.stdout.readline() == "submitted\n"

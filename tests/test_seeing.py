@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from foreground import COMMAND_LINE
 from gaia_local.output import attempt_line, log_text
 from test_cli import CHECK, COPY, HOLD, SAY, WAITER, answer, call, end, here, start, upload, wait_for, write
 
@@ -24,9 +25,8 @@ __all__ = ["here"]  # a fixture for all tests
 def terminal(*arguments: str, interrupt_after: str | None = None, **environment: str) -> tuple[int, str]:
     """Exit status, and what a terminal gets to see; with Ctrl-C as soon as that has been seen."""
     master, slave = pty.openpty()
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import gaia_local.cli as c; c.main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", COMMAND_LINE, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
