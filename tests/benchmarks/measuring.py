@@ -187,7 +187,9 @@ def gaia_local(*arguments: str | Path) -> dict[str, float]:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GAIA_LOCAL_")}
+    # Python keeps what it compiled of this checkout, as pip does of what it installs, also where the user forbade it.
+    left_out = ("GAIA_LOCAL_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PYTHONPATH": str(TESTS)}
 
 
