@@ -33,10 +33,10 @@ from gaia_local.executor import Clock
 from gaia_local.leases import NotLeased, TakenUp, is_held, take_up
 from gaia_local.model import Event, Fingerprint, Task, TaskState
 from gaia_local.ownership import Ownership, owner
-from gaia_local.process_runtime import RECORD, end_leftover
 from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.runtimes import make_runtime
 from gaia_local.storage import Output, Storage
+from gaia_local.strays import RECORD, end_leftover
 from gaia_local.worker import Outcome, Report, Worker
 
 LEASE_ROUND = 2.0

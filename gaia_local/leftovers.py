@@ -10,8 +10,8 @@ from gaia_local.config import Config
 from gaia_local.docker_runtime import DockerRuntime, all_leftovers
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.ownership import Ownership, owner, root_id
-from gaia_local.process_runtime import RECORD, end_leftover, leftover
 from gaia_local.storage import Storage
+from gaia_local.strays import RECORD, end_leftover, leftover
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import time
 
 from gaia_local.database import Attempt, Database, Datum
 from gaia_local.model import DataState, Event, TaskState, WorkflowState
-from gaia_local.process_runtime import RECORD, end_leftover
 from gaia_local.storage import Storage
+from gaia_local.strays import RECORD, end_leftover
 
 
 def recover(database: Database, storage: Storage) -> None:

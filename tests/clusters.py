@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local import Gaia
-from gaia_local.process_runtime import TASK_VARIABLE, WORK_VARIABLE
+from gaia_local.strays import TASK_VARIABLE, WORK_VARIABLE
 
 PATIENCE = 30.0
 FAST = {

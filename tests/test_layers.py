@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 LAYERS = {
     "words": "errors given durations resources model config runtime",
     "parts": """files staging storage leases garbage templates flow key_paths database names ownership watched_trees watcher
-                docker_engine docker_files docker_runtime process_runtime auto_runtime runtimes""",
+                docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
     "head": "ledger freshness workflow answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine api __init__",

@@ -1,0 +1,124 @@
+"""Internal paths in tokens, replaced by what they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gaia_local.tokens import localize
+
+PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++(1)")
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        # whole tokens
+        ("/in/a", "T/in/a"),
+        ("/in/a/x", "T/in/a/x"),
+        ("/in/a/", "T/in/a/"),
+        ("/in/a/deep", "T/in/a/deep"),
+        ("/in/a/deeper", "T/in/a/deeper"),
+        ("/in/a/../b", "T/in/a/../b"),
+        ("/out/dir", "T/out/dir"),
+        ("/out/dir/", "T/out/dir/"),
+        ("/out/dir/x.txt", "T/out/dir/x.txt"),
+        ("/in/long name", "T/in/long name"),
+        ("/in/c++(1)", "T/in/c++(1)"),
+        ("", ""),
+        ("true", "true"),
+        # in the midst of a token
+        ("--out=/out/x", "--out=T/out/x"),
+        ("-o/out/x", "-oT/out/x"),
+        ("-I/in/a", "-IT/in/a"),
+        ("-isystem/in/a", "-isystemT/in/a"),
+        ("-Wl,-rpath,/in/a", "-Wl,-rpath,T/in/a"),
+        ("-Wl,-L/in/a", "-Wl,-LT/in/a"),
+        ("cc -I/in/a -o/out/x", "cc -IT/in/a -oT/out/x"),
+        ("@/in/a", "@T/in/a"),
+        ("file:///in/a", "file://T/in/a"),
+        ("a:/in/a:b", "a:T/in/a:b"),
+        ("/in/a:/out/x", "T/in/a:T/out/x"),
+        ("/in/a,/out/x", "T/in/a,T/out/x"),
+        ("'/in/a'", "'T/in/a'"),
+        ('{"in": "/in/a", "out": ["/out/x"]}', '{"in": "T/in/a", "out": ["T/out/x"]}'),
+        ("cat /in/a>/out/x", "cat T/in/a>T/out/x"),
+        ("cat</in/a|sort>/out/x;ls", "cat<T/in/a|sort>T/out/x;ls"),
+        ("(cat /in/a)", "(cat T/in/a)"),
+        ("$(cat /in/a)&& x", "$(cat T/in/a)&& x"),
+        ("`/in/a`", "`T/in/a`"),
+        ("cp /in/a/* /out/dir", "cp T/in/a/* T/out/dir"),
+        ("ls /in/a*", "ls T/in/a*"),
+        ("s#/in/a#/out/x#", "s#T/in/a#T/out/x#"),
+        ("grep '^/in/a$'", "grep '^T/in/a$'"),
+        ("a\n/in/a\nb", "a\nT/in/a\nb"),
+        (r"print('x\n/in/a\n')", r"print('x\nT/in/a\n')"),
+        ("#!/in/a", "#!T/in/a"),
+        # at the end of a sentence
+        ("/in/a.", "T/in/a."),
+        ("look at /in/a. Then", "look at T/in/a. Then"),
+        ("/in/a...", "T/in/a..."),
+        ("/in/a?", "T/in/a?"),
+        # parts of longer names
+        ("/in/ab", "/in/ab"),
+        ("/in/a.txt", "/in/a.txt"),
+        ("/in/a..b", "/in/a..b"),
+        ("/in/a-b", "/in/a-b"),
+        ("/in/a_b", "/in/a_b"),
+        ("/in/a+", "/in/a+"),
+        ("/in/a~", "/in/a~"),
+        ("/in/a%d", "/in/a%d"),
+        ("/in/aé", "/in/aé"),
+        ("/in/ae\u0301", "/in/ae\u0301"),
+        ("/in/a\u0301", "/in/a\u0301"),
+        ("/out/directory", "/out/directory"),
+        ("/in/long names", "/in/long names"),
+        # parts of longer paths
+        ("/data/in/a", "/data/in/a"),
+        ("data/in/a", "data/in/a"),
+        ("./in/a", "./in/a"),
+        ("../in/a", "../in/a"),
+        ("~/in/a", "~/in/a"),
+        ("*/in/a", "*/in/a"),
+        ("foo-/in/a", "foo-/in/a"),
+        ("foo-I/in/a", "foo-I/in/a"),
+        ("/x/-I/in/a", "/x/-I/in/a"),
+        ("$HOME/in/a", "$HOME/in/a"),
+        ("${HOME}/in/a", "${HOME}/in/a"),
+        ("$(pwd)/in/a", "$(pwd)/in/a"),
+        ("s3://in/a", "s3://in/a"),
+        ("http://host/in/a", "http://host/in/a"),
+        ("//in/a", "//in/a"),
+        ("/in", "/in"),
+        ("/out", "/out"),
+    ],
+)
+def test_localize(token: str, expected: str) -> None:
+    assert localize([token], PATHS, "/T") == (
+        expected.replace("T", "/T") if "Then" not in token else expected.replace("T/", "/T/"),
+    )
+
+
+def test_localize_prefers_the_longest_path_whatever_the_order() -> None:
+    for paths in (("/in/a b", "/in/a", "/in/a b c"), ("/in/a", "/in/a b c", "/in/a b")):
+        assert localize(["/in/a b c/x", "/in/a b", "/in/a bc", "/in/a"], paths, "/T") == (
+            "/T/in/a b c/x",
+            "/T/in/a b",
+            "/T/in/a bc",
+            "/T/in/a",
+        )
+
+
+@pytest.mark.parametrize("tree", ["/tmp/out/x/in/a", "/out/x", r"/t/\1\g<path>"])
+def test_localize_never_looks_at_what_it_put_in(tree: str) -> None:
+    assert localize(["cat /in/a > /out/x"], ("/in/a", "/out/x"), tree) == (f"cat {tree}/in/a > {tree}/out/x",)
+
+
+def test_localize_without_paths_changes_nothing() -> None:
+    assert localize(["sh", "-c", "cat /in/a"], (), "/T") == ("sh", "-c", "cat /in/a")
+    assert localize(["/"], ("/",), "/T") == ("/",)
+
+
+def test_localize_accepts_a_path_and_any_iterable() -> None:
+    assert localize(iter(["/in/a"]), iter(["/in/a"]), Path("/T")) == ("/T/in/a",)
