@@ -33,7 +33,7 @@ def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
     """The inner dictionary of `Gaia.status`."""
     answer: dict[str, Any] = {
         "state": workflow.state.value,
-        "commands": {name: dict(command.definition) for name, command in workflow.commands.items()},
+        "commands": {name: dict(command.definition) for name, command in workflow.submitted.commands.items()},
         "waiting-inputs": workflow.flow.waiting_inputs(),
     }
     if workflow.trouble is not None:

@@ -39,7 +39,7 @@ class Questions:
     def commands(self, workflow: str) -> dict[str, Any]:
         """Name → definition, of all Commands; empty where there is no such workflow."""
         known = self._reader.view(
-            workflow, lambda found: {each.name: dict(each.definition) for each in found.commands.values()}
+            workflow, lambda found: {each.name: dict(each.definition) for each in found.submitted.commands.values()}
         )
         return known or {}
 

@@ -327,8 +327,8 @@ class Scheduler:
         self._look_at_files(name, unless_done=True)
         with self._lock:
             workflow = self._get(name)
-            nodes = workflow.flow.startable.values()
-            images = {command.image for node in nodes if isinstance(command := workflow.commands[node.step.command], Command)}
+            commands = (workflow.submitted.commands[node.step.command] for node in workflow.flow.startable.values())
+            images = {command.image for command in commands if isinstance(command, Command)}
             anything = bool(images) or (retry and bool(workflow.failed))
             interrupted = bool(workflow.interrupted)
         if anything:

@@ -7,7 +7,6 @@ to the database in one transaction (`write`), and then acts on `submits` and `ca
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -23,7 +22,6 @@ from gaia_local.model import (
     NO_KEYS,
     AnyCommand,
     Command,
-    CompositeCommand,
     DataState,
     Event,
     Fingerprint,
@@ -34,6 +32,7 @@ from gaia_local.model import (
 )
 from gaia_local.runtime import BY_REQUEST
 from gaia_local.storage import Storage
+from gaia_local.submitted import Submitted
 from gaia_local.worker import Outcome
 
 _FAILED = (TaskState.ERROR, TaskState.EXCEPTION)
@@ -46,11 +45,7 @@ class Workflow:
         self.name, self.properties, self._storage = name, properties, storage
         self.phase = WorkflowState.INITIALIZED
         """What the user wants: `INITIALIZED` (stored, not started yet), `RUNNING`, or `HALTED`."""
-        self.commands: dict[str, AnyCommand] = {}
-        self.submitted: dict[str, Step] = {}
-        """Steps as they were given, before array vars and composite Commands were expanded."""
-        self.expansions: dict[str, list[str]] = {}
-        """Submitted Step → the names of the Steps it became, unless that is its own alone."""
+        self.submitted = Submitted(name)
         self.flow = Flow(name, lambda key: storage.path(name, key))
         self.ledger = Ledger(name)
         self.freshness = Freshness(self.flow, self.ledger, storage, self._let_go)
@@ -71,8 +66,6 @@ class Workflow:
         self._stored_state = WorkflowState.INITIALIZED
         self._stored_steps = 0
         self._flowing = False
-        self._defined_commands: list[AnyCommand] = []
-        self._defined_steps: list[Step] = []
 
     @staticmethod
     def load(name: str, row: Mapping[str, Any], database: Database, storage: Storage) -> Workflow:
@@ -82,14 +75,7 @@ class Workflow:
         started = stored not in (WorkflowState.INITIALIZED, WorkflowState.HALTED)
         workflow.phase = WorkflowState.RUNNING if started else stored
         workflow._stored_state, workflow._stored_steps = stored, row["steps"]
-        for command in database.definitions("commands", name, lambda given, _: Command.parse(name, given)):
-            workflow.commands[command.name] = command
-        steps: list[Step] = []
-        for step in database.definitions("steps", name, lambda given, text: Step.parse(name, given, text)):
-            expanded = templates.expand(name, step, workflow.commands)
-            workflow.submitted[step.name] = step
-            workflow._expanded(step.name, [each.name for each in expanded])
-            steps.extend(expanded)
+        steps = workflow.submitted.load(database)
         workflow.ledger.data = database.data(name)
         for key in workflow.flow.replace((), steps, trusted=True):
             datum = workflow.ledger.data.get(key.key)
@@ -140,80 +126,9 @@ class Workflow:
 
         What is new is linked in; what changed is replaced and must run again, with all that depends on it.
         """
-        told = {command.name: command for command in commands}
-        new_commands = {name: command for name, command in told.items() if self.commands.get(name) != command}
-        adjusted = {name: command for name, command in told.items() if name not in new_commands and self._adjusts(command)}
-        given = {step.name: step for step in steps}
-        known = {**self.commands, **new_commands, **adjusted}
-        touched = self._users(known, set(new_commands))
-        users = self.submitted if touched else {}
-        again = {name: step for name, step in users.items() if name not in given and step.command in touched}
-        before = {name for outer in (*given, *again) for name in self._became(outer)}
-        expansions: dict[str, list[str]] = {}
-        old: dict[str, Step] = {name: self.flow.steps[name].step for name in before}
-        new: dict[str, Step] = {}
-        replaced: dict[str, str] = {}
-        for outer, step in (*given.items(), *again.items()):
-            expanded = templates.expand(self.name, step, known)
-            expansions[outer] = [each.name for each in expanded]
-            for each in expanded:
-                if each.name in new:
-                    raise InvalidInput(
-                        f"workflow {self.name!r}, Step {outer!r}",
-                        f"it becomes a Step {each.name!r}, and so does another",
-                        "give each Step a name of its own",
-                    )
-                new[each.name] = each
-                if each.name in old and (old[each.name] != each or each.command in new_commands):
-                    replaced[each.name] = "step changed" if old[each.name] != each else "command changed"
-        for name, each in new.items():
-            if name in replaced or name not in old:
-                command = known[each.command]
-                assert isinstance(command, Command)
-                templates.check(self.name, each, command)
-        removed = [name for name in old if name not in new]
-        lost = {key for name in (*removed, *replaced) for key in old[name].outputs.values()}
-        for outer, names in expansions.items():
-            for name in names:  # a new Step that takes over a key: what lies there was made by another definition
-                if name not in old and not lost.isdisjoint(new[name].outputs.values()):
-                    replaced[name] = "step changed" if outer in given else "command changed"
-        added = [step for name, step in new.items() if name in replaced or name not in old]
-        self._replace([*removed, *(name for name in replaced if name in old)], added, replaced)
-        self.commands = known
-        self.submitted.update(given)
-        for outer, names in expansions.items():
-            self._expanded(outer, names)
-        self._defined_commands += [*new_commands.values(), *adjusted.values()]
-        self._defined_steps += given.values()
-
-    def _adjusts(self, command: AnyCommand) -> bool:
-        """Whether a Command differs from the one of its name in what it asks of a machine, and in nothing else."""
-        before = self.commands[command.name]
-        return isinstance(command, Command) and isinstance(before, Command) and command.resources != before.resources
-
-    def _became(self, outer: str) -> list[str]:
-        """The names of the Steps that a submitted one, if there is such, became."""
-        return self.expansions.get(outer, [outer] if outer in self.submitted else [])
-
-    def _expanded(self, outer: str, names: list[str]) -> None:
-        if names != [outer]:
-            self.expansions[outer] = names
-        else:
-            self.expansions.pop(outer, None)
-
-    def _users(self, commands: Mapping[str, AnyCommand], changed: set[str]) -> set[str]:
-        """The changed Commands and the composite ones that use them, at whatever depth."""
-        touched = set(changed)
-        grew = bool(changed)
-        while grew:
-            users = {
-                name
-                for name, command in commands.items()
-                if isinstance(command, CompositeCommand) and any(step.command in touched for step in command.steps)
-            }
-            grew = not users <= touched
-            touched |= users
-        return touched
+        change = self.submitted.compare(commands, steps, lambda name: self.flow.steps[name].step)
+        self._replace(change.removed, change.added, change.replaced)
+        self.submitted.accept(change)
 
     def _replace(self, removed: list[str], added: list[Step], replaced: Mapping[str, str]) -> None:
         abandoned = {key.key for name in removed for key in self.flow.steps[name].outputs}
@@ -257,12 +172,12 @@ class Workflow:
         for name in names:
             if name in self.flow.steps:
                 steps[name] = self.flow.steps[name]
-            elif name in self.expansions:
-                steps.update((each, self.flow.steps[each]) for each in self.expansions[name])
+            elif name in self.submitted.expansions:
+                steps.update((each, self.flow.steps[each]) for each in self.submitted.names(name))
             elif name in self.flow.keys:
                 keys[name] = self.flow.keys[name]
             else:
-                known = [*self.flow.steps, *self.submitted, *self.flow.keys]
+                known = [*self.flow.steps, *self.submitted.steps, *self.flow.keys]
                 raise InvalidInput(
                     f"workflow {self.name!r}", f"there is no Step and no key {name!r}", nearest(name, known, "Steps and keys")
                 )
@@ -411,7 +326,7 @@ class Workflow:
 
     def make_task(self, node: StepNode) -> Task:
         """The Task that a Step would be now."""
-        command = self.commands[node.step.command]
+        command = self.submitted.commands[node.step.command]
         assert isinstance(command, Command)
         rendered = templates.render(self.name, node.step, command)
         outside = [key.key for key in node.inputs if key.external]
@@ -532,12 +447,7 @@ class Workflow:
 
     def write(self, database: Database) -> None:
         """Write all that changed since the last `written`; the caller holds the transaction."""
-        if self._defined_commands:
-            database.define(
-                "commands", self.name, ((each.name, json.dumps(each.definition)) for each in self._defined_commands)
-            )
-        if self._defined_steps:
-            database.define("steps", self.name, ((each.name, each.text) for each in self._defined_steps))
+        self.submitted.write(database)
         self.ledger.write(database)
         if (self.state, len(self.flow.steps)) != (self._stored_state, self._stored_steps):
             database.set_workflow(self.name, self.state.value, len(self.flow.steps))
@@ -545,7 +455,7 @@ class Workflow:
     def written(self) -> None:
         """The transaction of `write` was committed."""
         self._stored_state, self._stored_steps = self.state, len(self.flow.steps)
-        self._defined_commands, self._defined_steps = [], []
+        self.submitted.written()
         self.ledger.written()
 
     def _cancel(self, attempt: Attempt, why: str) -> None:

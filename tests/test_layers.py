@@ -17,7 +17,7 @@ LAYERS = {
     "parts": """files staging storage leases garbage templates flow key_paths database names ownership watched_trees watcher
                 docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
-    "head": "ledger freshness workflow answers recovery scheduler snapshot calls local_socket",
+    "head": "ledger submitted freshness workflow answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }

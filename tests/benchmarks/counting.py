@@ -25,7 +25,7 @@ from benchmarks.ours import opened
 from benchmarks.workflows import SHAPES
 
 PACKAGE = Path(gaia_local.__file__).parent
-HEAD = ("flow", "key_paths", "ledger", "freshness", "workflow", "scheduler", "database", "executor", "templates")
+HEAD = ("flow", "key_paths", "ledger", "submitted", "freshness", "workflow", "scheduler", "database", "executor", "templates")
 """The modules whose lines are counted: all that happens under the lock, and a Task's way to a thread."""
 CALLS = {
     "open": "open",
