@@ -53,6 +53,17 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAIA_LOCAL_RUNTIME", raising=False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """A shell that starts the tests in the background, and nohup, have signals ignored by all that runs below them."""
+    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)  # ignored here as before, but a program that a test starts has the default
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("gaia-local")]
 

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from foreground import COMMAND_LINE
 from gaia_local import GaiaError
 from gaia_local.cli import app
 
@@ -395,7 +394,7 @@ def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND_LINE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-m", "gaia_local", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
 
 

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from conftest import WaitUntil
-from foreground import COMMAND_LINE
 from gaia_local import Gaia
 from gaia_local.docker_runtime import ROOT_LABEL
 from gaia_local.ownership import root_id
@@ -202,7 +201,7 @@ def test_the_command_line_closes_in_order(tmp_path: Path, first: signal.Signals,
     (tmp_path / "commands.json").write_text(json.dumps(commands))
     (tmp_path / "steps.json").write_text(json.dumps(steps))
     arguments = ["--root", victim.config["root"], "--runtime", "process", "upload", "w", "--path", f"{tmp_path}/"]
-    program = [sys.executable, "-c", COMMAND_LINE, *arguments]
+    program = [sys.executable, "-m", "gaia_local", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         with Gaia(victim.config) as gaia:
             wait_until(lambda: begun(gaia) > 0)
@@ -227,7 +226,7 @@ def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, wait_until: WaitUntil, de
     (tmp_path / "steps.json").write_text(json.dumps([{"name": "s", "command": "deaf", "outputs": {"x": "k"}}]))
     config = {"root": str(tmp_path / "root"), "runtime": "process"}
     arguments = ["--root", config["root"], "--runtime", "process", "upload", "w", "--path", f"{tmp_path}/"]
-    program = [sys.executable, "-c", COMMAND_LINE, *arguments]
+    program = [sys.executable, "-m", "gaia_local", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         with Gaia(config) as gaia:
             wait_until(lambda: begun(gaia) == 1 and gaia.logs("w", "s") == "up\n")

@@ -17,7 +17,6 @@ import pytest
 
 from clusters import DaskCluster, final_files, host_of, programs, running
 from conftest import IMAGE, MakeGaia, WaitUntil
-from foreground import COMMAND_LINE
 from gaia_local import Gaia, demo
 from gaia_local.config import Config
 from gaia_local.doctor import Check, examine
@@ -338,7 +337,7 @@ def test_ctrl_c_ends_a_local_cluster(gaia_root: Path, tmp_path: Path, waiting: W
     options = ["--root", str(gaia_root), "--runtime", "process", "--dask", "2", "upload", "w", "--path", f"{tmp_path}/"]
     environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, "-c", COMMAND_LINE, *options],
+        [sys.executable, "-m", "gaia_local", *options],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

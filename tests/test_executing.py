@@ -17,7 +17,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from conftest import WaitUntil
-from foreground import COMMAND_LINE
 from gaia_local import Gaia, compat, demo
 from gaia_local.cli import app
 
@@ -170,7 +169,7 @@ def test_help_is_ours_before_the_script(here: Path) -> None:
 @contextlib.contextmanager
 def running(*words: str) -> Iterator[subprocess.Popen[str]]:
     """The process of a script that has submitted its workflow; ended by the test, or else here."""
-    line = [sys.executable, "-c", COMMAND_LINE, "--root", "elsewhere", "--runtime", "process", "exec", "flow.py", *words]
+    line = [sys.executable, "-m", "gaia_local", "--root", "elsewhere", "--runtime", "process", "exec", "flow.py", *words]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
         assert script.stdout is not None
         assert script.stdout.readline() == "submitted\n"

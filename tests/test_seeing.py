@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from foreground import COMMAND_LINE
 from gaia_local.output import attempt_line, log_text
 from test_cli import CHECK, COPY, HOLD, SAY, WAITER, answer, call, end, here, start, upload, wait_for, write
 
@@ -26,7 +25,7 @@ def terminal(*arguments: str, interrupt_after: str | None = None, **environment:
     """Exit status, and what a terminal gets to see; with Ctrl-C as soon as that has been seen."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND_LINE, *arguments],
+        [sys.executable, "-m", "gaia_local", *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,

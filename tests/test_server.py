@@ -27,7 +27,6 @@ import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from conftest import MakeGaia, WaitUntil
-from foreground import COMMAND_LINE
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.server import Server, create_app, resume, running, stream
 from gaia_local.server.guard import answers_to
@@ -876,7 +875,7 @@ class Serving:
     """`gaia-local serve` as a process of its own; killed at the end of the block if it still runs."""
 
     def __init__(self, root: Path, *arguments: str, code: str = "", **environment: str) -> None:
-        program = [sys.executable, "-c", f"{textwrap.dedent(code)}\n{COMMAND_LINE}"]
+        program = [sys.executable, "-c", f"{textwrap.dedent(code)}\nimport gaia_local.cli as c; c.main()"]
         options = ["--root", str(root), "--runtime", "process", "--workers", "3"]
         self.process = subprocess.Popen(
             [*program, *options, *arguments],
