@@ -112,6 +112,15 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
     return f"{at}  {attempt['step']} was {state}{took}: {attempt['message']}"
 
 
+def missing_inputs(gaia: Gaia, status: Mapping[str, Any]) -> list[str]:
+    """The keys that Steps wait for and that no Step makes: files that the user is to bring."""
+    waiting: list[str] = status["waiting-inputs"] if status["state"] != "complete" else []
+    if not waiting:
+        return []
+    made = {key for edge in gaia.graph(status["workflow"])["edges"] for key in edge["keys"]}
+    return [key for key in waiting if key not in made]
+
+
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     """How a workflow stands: for each failed Step why, with the end of its log; then the inputs that are missing."""
     from rich.markup import escape
@@ -128,12 +137,12 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
         for line in gaia.logs(workflow, failure["step"]).splitlines()[-LOG_LINES:]:
             console.print(_quoted(line))
     _print_more(console, len(failures), "failed Steps")
-    waiting = status["waiting-inputs"]
-    if waiting and state != "complete":
-        console.print("\nStill waited for:")
-        for key in waiting[:LISTED]:
-            console.print(f"  {key}", markup=False)
-        _print_more(console, len(waiting), "inputs")
+    missing = missing_inputs(gaia, status)
+    if missing:
+        console.print("\nInputs that are missing, and that no Step makes:")
+        for key in missing[:LISTED]:
+            console.print(f"  {key}, to be put at {gaia.path(workflow, key)}", markup=False)
+        _print_more(console, len(missing), "inputs")
 
 
 def print_plan(plan: Sequence[Mapping[str, str]]) -> None:

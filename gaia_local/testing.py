@@ -16,7 +16,7 @@ from gaia_local import Gaia
 from gaia_local.config import Config
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
 from gaia_local.leftovers import clean
-from gaia_local.output import counts_line, failure_line
+from gaia_local.output import counts_line, failure_line, missing_inputs
 from gaia_local.ownership import owner
 from gaia_local.storage import Storage
 
@@ -122,8 +122,7 @@ class GaiaFixture(Gaia):
         for failure in self.failures(workflow):
             lines.append(failure_line(failure))
             lines += self._log_end(workflow, failure["step"])
-        waiting = status["waiting-inputs"] if progress["state"] != "complete" else []
-        return "\n".join([*lines, *(f"still waited for: {key}" for key in waiting)])
+        return "\n".join([*lines, *(f"input {key!r} is missing, and no Step makes it" for key in missing_inputs(self, status))])
 
     def unfinished(self) -> list[str]:
         """A line for each Step that runs or is about to."""

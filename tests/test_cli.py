@@ -51,7 +51,12 @@ SAY = {"name": "say", "command": "say", "outputs": {"said": "a:said.txt"}}
 COPY = {"name": "copy", "command": "copy", "inputs": {"from": "a:said.txt"}, "outputs": {"to": "a:copied.txt"}}
 CHECK = {"name": "check", "command": "check", "outputs": {"found": "a:found.txt"}}
 HOLD = {"name": "hold", "command": "hold", "outputs": {"held": "a:held"}}
-WAITER = {"name": "waiter", "command": "copy", "inputs": {"from": "b:missing.txt"}, "outputs": {"to": "a:late.txt"}}
+WAITER: dict[str, Any] = {
+    "name": "waiter",
+    "command": "copy",
+    "inputs": {"from": "b:missing.txt"},
+    "outputs": {"to": "a:late.txt"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -186,10 +191,12 @@ def test_a_failure_is_told_with_its_exit_code_and_its_log() -> None:
     assert "b:missing.txt" in result.stdout
 
 
-def test_missing_inputs_are_told() -> None:
-    result = upload("w", WAITER, status=1)
+def test_missing_inputs_are_told_with_their_place_and_nothing_that_a_step_makes(here: Path) -> None:
+    after = {"name": "after", "command": "copy", "inputs": {"from": WAITER["outputs"]["to"]}, "outputs": {"to": "b:after.txt"}}
+    result = upload("w", WAITER, after, status=1)
     assert "w: incomplete" in result.stdout
-    assert "b:missing.txt" in result.stdout
+    assert result.stdout.splitlines()[-1] == f"  b:missing.txt, to be put at {here / 'gaia-data/storage/w/b/missing.txt'}"
+    assert call("status", "w").stdout == result.stdout
 
 
 def test_what_the_api_refuses_is_one_message(here: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_failure_names_the_step_and_shows_its_log(gaia: GaiaFixture, flag: Pat
         "Step 'check' failed with exit code 3",
         "    looking",
         "    no flag",
-        "still waited for: a:from",
+        "input 'a:from' is missing, and no Step makes it",
     ]
 
 
@@ -186,7 +186,7 @@ def test_a_failed_step_ran_once_and_the_next_run_tries_again(gaia: GaiaFixture, 
 
 def test_missing_inputs_are_named(gaia: GaiaFixture) -> None:
     gaia.upload("w", {}, COMMANDS, [COPY])
-    with pytest.raises(AssertionError, match=r"(?s)'w': incomplete.*still waited for: a:from"):
+    with pytest.raises(AssertionError, match=r"(?s)'w': incomplete.*input 'a:from' is missing, and no Step makes it"):
         gaia.run()
 
 
