@@ -72,6 +72,12 @@ _AT_A_TIME = 50
 """Rows with one statement."""
 MIGRATIONS, FIRST = "gaia_local", "0001_first"
 """What sqlite-utils calls the set of them, and each."""
+_REGISTER = f"""
+create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
+create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");
+insert into "_sqlite_migrations" values (1, '{MIGRATIONS}', '{FIRST}', datetime('now') || '+00:00');
+"""
+"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after the first."""
 
 
 @dataclass(slots=True)
@@ -335,8 +341,9 @@ class Database:
             for rest in (new, f"{new}-wal", f"{new}-shm", f"{self._path}-wal", f"{self._path}-shm"):
                 Path(rest).unlink(missing_ok=True)
             new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
-            self._open(new, "mode=rwc", readonly=False)
-            self._connection.close()
+            # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new root's first Step.
+            with contextlib.closing(sqlite3.connect(new)) as connection:
+                connection.executescript(f"begin; {SCHEMA} {_REGISTER} commit;")
             new.rename(self._path)
         finally:
             new.unlink(missing_ok=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlite_utils
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlite_utils.migrations import Migrations
 
-from gaia_local.database import Attempt, Database, Datum
+from gaia_local.database import MIGRATIONS, Attempt, Database, Datum
 from gaia_local.errors import DatabaseError
 from gaia_local.model import DataState, Event, Fingerprint, Task, TaskState
 
@@ -321,6 +325,28 @@ def test_migrations_are_applied_once(database: Database, path: Path) -> None:
     Database(path).close()
     assert schema() == before
     assert before[1][0][0] == "0001_first"
+
+
+def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) -> None:
+    """So that its migrations go on from there."""
+
+    def shape(made: Path) -> tuple[list[str], list[Any], list[str]]:
+        Database(made).close()
+        with contextlib.closing(sqlite3.connect(made)) as connection:
+            parts = connection.execute("select sql from sqlite_master where sql is not null order by name").fetchall()
+            applied = connection.execute("select id, migration_set, name from _sqlite_migrations").fetchall()
+        db = sqlite_utils.Database(made)
+        migrations = Migrations(MIGRATIONS)
+        noted = [each.name for each in migrations.applied(db)]
+        migrations.ensure_migrations_table(db)
+        db.close()
+        return [re.sub(r"\s", "", sql).lower() for (sql,) in parts], applied, noted
+
+    empty = path.with_name("empty.db")
+    path.parent.mkdir()
+    empty.touch()
+    assert shape(path) == shape(empty)
+    assert shape(path)[1:] == ([(1, "gaia_local", "0001_first")], ["0001_first"])
 
 
 @pytest.mark.parametrize("readonly", [False, True])
