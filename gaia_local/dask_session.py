@@ -252,7 +252,8 @@ class _Teller:
 
     def __init__(self, run: _Run, topic: str, tops: tuple[Path, ...], soon: Callable[[_Teller], None]) -> None:
         """`soon` sees to it that `flush` is called after a while."""
-        self._run, self._topic, self._tops, self._soon = run, topic, tops, soon
+        self._run, self._topic, self._soon = run, topic, soon
+        self._tops = [(number, f"{top}/") for number, top in enumerate(tops)][::-1]  # a bucket may lie in the root
         self._lock = threading.Lock()
         self._waiting: list[tuple[Event | Outcome, list[Placed]]] = []
         self._ordered = False
@@ -298,9 +299,8 @@ class _Teller:
             send(self._run.worker, self._topic, self._run.lease, slot=self._run.slot, **facts)
 
     def _placed(self, output: Output) -> Placed:
-        path = Path(output.source)
-        number = next(number for number, top in reversed(list(enumerate(self._tops))) if path.is_relative_to(top))
-        return output.key, number, str(path.relative_to(self._tops[number])), output.fingerprint
+        number, top = next(each for each in self._tops if output.source.startswith(each[1]))
+        return output.key, number, output.source[len(top) :], output.fingerprint
 
 
 def send(worker: Host, topic: str, lease: str, **facts: Any) -> None:

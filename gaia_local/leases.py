@@ -39,7 +39,7 @@ class Leases:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._staging = storage.root / "staging"
+        self._staging = f"{storage.root}/staging"
         self._spare = storage.root / "spare"
         self._spares: list[str] = []
         """Emptied directories for later leases: to rename one costs a tenth of removing it and making another."""
@@ -50,7 +50,7 @@ class Leases:
         """Make a new lease for the Task. Raises `StorageError`."""
         try:
             if not self._spares or not _renamed(self._spares.pop(), f"{self._staging}/{name}"):
-                os.mkdir(self._staging / name, 0o700)
+                os.mkdir(f"{self._staging}/{name}", 0o700)
             for bucket in self._buckets_of(task):
                 (bucket / files.OWN / name).mkdir(mode=0o700, parents=True)
         except OSError as error:
@@ -83,7 +83,7 @@ class Leases:
         with contextlib.suppress(OSError):
             self._keep(f"{self._staging}/{name}")
         for each in self._places(name):
-            for path in (str(each), f"{each}{_REVOKED}"):
+            for path in (each, f"{each}{_REVOKED}"):
                 if os.path.lexists(path):
                     files.remove(path)
 
@@ -98,10 +98,10 @@ class Leases:
                 os.rename(top, spare)
             self._spares.append(spare)
 
-    def _places(self, name: str) -> Iterator[Path]:
-        yield self._staging / name
+    def _places(self, name: str) -> Iterator[str]:
+        yield f"{self._staging}/{name}"
         for bucket in self._buckets:
-            yield bucket / files.OWN / name
+            yield f"{bucket}/{files.OWN}/{name}"
 
     def _buckets_of(self, task: Task) -> set[Path]:
         paths = [Path(self._storage.path(task.workflow, key)) for key, _ in task.outputs if self._buckets and ":" in key]
@@ -119,7 +119,7 @@ def _renamed(source: str, target: str) -> bool:
 def take_up(root: Path, name: str) -> None:
     """A worker takes the lease. Raises `NotLeased` where another has done so, or where there is none."""
     try:
-        os.close(os.open(root / "staging" / name / LEASE_LOG, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(f"{root}/staging/{name}/{LEASE_LOG}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise TakenUp(f"Task {name} was taken up before") from None
     except FileNotFoundError:
@@ -130,7 +130,7 @@ def take_up(root: Path, name: str) -> None:
 
 def is_held(root: Path, name: str) -> bool:
     """Whether the engine has left the lease with whoever took it up."""
-    return os.path.lexists(root / "staging" / name / LEASE_LOG)
+    return os.path.lexists(f"{root}/staging/{name}/{LEASE_LOG}")
 
 
 def find_log(storage: Storage, workflow: str, task_id: str) -> Path:
