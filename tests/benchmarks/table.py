@@ -82,7 +82,7 @@ def plot(points: Sequence[Point], about: Mapping[str, str], path: Path) -> None:
         style = "--" if line.startswith("bare") else "-"
         (drawn,) = axes.plot(*zip(*ours, strict=True), marker="o", label=line, linestyle=style)
         axes.annotate(f"{ours[-1][1]:.2f}", ours[-1], (6, 4), textcoords="offset points", color=drawn.get_color())
-    axes.margins(x=0.1)
+    axes.margins(x=0.1, y=0.1)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, which="major", alpha=0.3)
