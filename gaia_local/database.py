@@ -1,7 +1,6 @@
 """The state of all workflows in SQLite: rows in, rows out, no decisions.
 
-One connection, one lock around every use of it (sqlite-utils has none of its own). Whoever must change several rows at
-once wraps it in `Database.transaction`.
+One connection, one lock around every use of it. Whoever must change several rows at once wraps it in `Database.transaction`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import contextlib
 import functools
 import itertools
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
+from gaia_local import state_file
 from gaia_local.errors import DatabaseError
 from gaia_local.given import shared_text
 from gaia_local.model import NO_KEYS, DataState, Event, Task, TaskState
@@ -27,57 +26,8 @@ Defined: TypeAlias = Literal["commands", "steps"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = 10.0
-"""Seconds to wait for another process that holds the file; only a foreign program ever does for long."""
-_DAMAGED = "it is damaged: put a copy of it back, or move it away and upload again: what lies in the store is found there"
-_ADVICE = {
-    "locked": f"another process holds it, for more than {PATIENCE:g} s: find it (`fuser`, `lsof`) and end it",
-    "full": "make room on its disk",
-    "readonly": "its disk or its directory is read-only: make it writable",
-    "unable to open": "see to it that its disk is there, and that this user may read and write it and its directory",
-    "disk i/o": "its disk is full, read-only, gone or broken: see to that",
-    "malformed": _DAMAGED,
-    "not a database": _DAMAGED,
-    "no such": _DAMAGED,
-}
-"""What stands in SQLite's text → what to do."""
-
-SCHEMA = """
-create table workflows (
-    name text primary key, state text not null, properties text not null, steps integer not null, created real not null
-);
-create table commands (
-    workflow text not null, name text not null, definition text not null, primary key (workflow, name)
-);
-create table steps (
-    workflow text not null, name text not null, definition text not null, primary key (workflow, name)
-);
-create table tasks (
-    id text primary key, workflow text not null, step text not null, state text not null, reason text not null,
-    definition text not null, exit_code integer, message text, image_id text, inputs text, superseded integer not null,
-    created real not null, started real, ended real
-);
-create index tasks_by_step on tasks (workflow, step);
-create table data (
-    workflow text not null, key text not null, state text not null, quick text, digest text, task text, why text,
-    primary key (workflow, key)
-) without rowid;
-create table events (
-    id integer primary key, workflow text not null, time real not null, event text not null, facts text not null
-);
-create index events_by_workflow on events (workflow);
-"""
-
 _AT_A_TIME = 50
 """Rows with one statement."""
-MIGRATIONS, FIRST = "gaia_local", "0001_first"
-"""What sqlite-utils calls the set of them, and each."""
-_REGISTER = f"""
-create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
-create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");
-insert into "_sqlite_migrations" values (1, '{MIGRATIONS}', '{FIRST}', datetime('now') || '+00:00');
-"""
-"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after the first."""
 
 
 @dataclass(slots=True)
@@ -119,7 +69,7 @@ def _reads(method: Callable[P, T]) -> Callable[P, T]:
         try:
             return method(*args, **kwargs)
         except (ValueError, TypeError, KeyError) as error:
-            raise DatabaseError(f"a row of the state database makes no sense ({error}); {_DAMAGED}") from error
+            raise DatabaseError(f"a row of the state database makes no sense ({error}); {state_file.DAMAGED}") from error
 
     return guarded
 
@@ -129,29 +79,12 @@ class Database:
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
         """Open, and where it may write, create or migrate. Raises `DatabaseError` for a file that is no such database."""
-        self.blank = False
-        """Another process makes it just now, or would have to: it holds nothing yet."""
         self._path = path
         self._lock = threading.RLock()
         self._inside = 0
         """How many transactions are open, one in the other."""
-        try:
-            if not readonly and not path.exists():
-                self._create()
-            try:
-                self._open(path, "mode=ro" if readonly else "mode=rwc", readonly)
-            except sqlite3.OperationalError:
-                # Without its helping files SQLite reads nothing from a read-only directory, unless nobody can write there.
-                log = Path(f"{path}-wal")
-                if not readonly or os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
-                    raise
-                self._open(path, "immutable=1", readonly)
-        except sqlite3.Error as error:
-            raise self._error(error) from error
-        except OSError as error:
-            if isinstance(error, DatabaseError):
-                raise
-            raise DatabaseError(f"the state database {path} can't be made: {error.strerror}") from error
+        self._connection, self.blank = state_file.open_file(path, readonly)
+        """`blank`: another process makes the file just now, or would have to; it holds nothing yet."""
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -172,7 +105,7 @@ class Database:
                 finally:
                     self._inside -= 1
             except sqlite3.Error as error:
-                raise self._error(error) from error
+                raise state_file.trouble(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -321,77 +254,20 @@ class Database:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _open(self, path: Path, how: str, readonly: bool) -> None:
-        uri = f"{path.absolute().as_uri()}?{how}"
-        self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=PATIENCE)
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._connection.close)
-            if not readonly:
-                self._connection.execute("pragma journal_mode=wal")
-                self._connection.execute("pragma synchronous=normal")
-            if not self._is_current():
-                self._migrate(readonly)
-            undo.pop_all()
-
-    def _create(self) -> None:
-        """Make it under another name: so nobody ever reads one that is half made."""
-        new = self._path.with_name(self._path.name + ".new")
-        try:
-            # The log of a database that was taken away would be replayed into this one.
-            for rest in (new, f"{new}-wal", f"{new}-shm", f"{self._path}-wal", f"{self._path}-shm"):
-                Path(rest).unlink(missing_ok=True)
-            new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
-            # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new root's first Step.
-            with contextlib.closing(sqlite3.connect(new)) as connection:
-                connection.executescript(f"begin; {SCHEMA} {_REGISTER} commit;")
-            new.rename(self._path)
-        finally:
-            new.unlink(missing_ok=True)
-
-    def _is_current(self) -> bool:
-        """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its time to import."""
-        try:
-            rows = self._connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,))
-            return sorted(name for (name,) in rows) == [FIRST]
-        except sqlite3.OperationalError:  # there is no such table yet; another trouble will show again
-            return False
-
-    def _migrate(self, readonly: bool) -> None:
-        import sqlite_utils
-        from sqlite_utils.migrations import Migrations
-
-        db, migrations = sqlite_utils.Database(self._connection), Migrations(MIGRATIONS)
-
-        @migrations(name=FIRST)
-        def first(db: Any) -> None:
-            for statement in SCHEMA.split(";"):
-                db.execute(statement)
-
-        unknown = {each.name for each in migrations.applied(db)} - {FIRST}
-        if unknown:
-            raise DatabaseError(
-                f"{self._path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
-                "upgrade gaia_local, or use another root"
-            )
-        if not readonly:
-            migrations.apply(db)
-        else:
-            self.blank = bool(migrations.pending(db))
-
     def _made(self, make: Callable[[tuple[Any, ...]], T], sql: str, values: Iterable[Any]) -> list[T]:
         """What is made of rows, of which there may be very many: one at a time."""
         with self._lock:
             try:
                 return [make(row) for row in self._connection.execute(sql, tuple(values))]
             except sqlite3.Error as error:
-                raise self._error(error) from error
+                raise state_file.trouble(self._path, error) from error
 
     def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 return self._connection.execute(sql, tuple(values)).fetchall()
             except sqlite3.Error as error:
-                raise self._error(error) from error
+                raise state_file.trouble(self._path, error) from error
 
     def _write(self, sql: str, values: Iterable[Any]) -> None:
         self._write_many(sql, (tuple(values),))
@@ -402,7 +278,7 @@ class Database:
             try:
                 self._connection.executemany(sql, rows)
             except sqlite3.Error as error:
-                raise self._error(error) from error
+                raise state_file.trouble(self._path, error) from error
 
     def _insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Insert rows, many with each statement: for each, Python lets go of its global lock and has to get it back."""
@@ -414,11 +290,7 @@ class Database:
                     statement = f"{into} values {', '.join([places] * len(some))}"
                     self._connection.execute(statement, list(itertools.chain.from_iterable(some)))
             except sqlite3.Error as error:
-                raise self._error(error) from error
-
-    def _error(self, error: sqlite3.Error) -> DatabaseError:
-        advice = next((right for text, right in _ADVICE.items() if text in str(error).lower()), None)
-        return DatabaseError(f"the state database {self._path} can't be used: {error}" + (f"; {advice}" if advice else ""))
+                raise state_file.trouble(self._path, error) from error
 
 
 def _task_json(task: Task) -> str:

@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_utils.migrations import Migrations
 
-from gaia_local.database import MIGRATIONS, Attempt, Database, Datum
+from gaia_local.database import Attempt, Database, Datum
 from gaia_local.errors import DatabaseError
 from gaia_local.model import DataState, Event, Fingerprint, Task, TaskState
+from gaia_local.state_file import MIGRATIONS
 
 
 @pytest.fixture

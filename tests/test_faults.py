@@ -28,7 +28,7 @@ import pytest
 from docker.utils import kwargs_from_env
 
 from conftest import MakeGaia, WaitUntil
-from gaia_local import Gaia, GaiaError, database, watcher
+from gaia_local import Gaia, GaiaError, state_file, watcher
 from gaia_local.errors import DatabaseError, StorageError
 from gaia_local.freshness import Freshness
 from hands import Hands
@@ -398,7 +398,7 @@ def test_too_few_watches(tmp_path: Path) -> None:
 @pytest.fixture
 def hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hands]:
     """A workflow driven by hand, whose database waits for a lock but a moment."""
-    monkeypatch.setattr(database, "PATIENCE", 0.02)
+    monkeypatch.setattr(state_file, "PATIENCE", 0.02)
     made = Hands(tmp_path / "root")
     made.command(command("src", "x"), command("one", "x", "a"))
     yield made

@@ -14,8 +14,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 
 LAYERS = {
     "words": "errors given durations resources model config runtime",
-    "parts": """files staging storage leases garbage templates flow key_paths database names ownership watched_trees watcher
-                docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
+    "parts": """files staging storage leases garbage templates flow key_paths state_file database names ownership
+                watched_trees watcher docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime
+                runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
     "head": "ledger submitted freshness workflow answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine api __init__",
@@ -27,8 +28,8 @@ DOORS = set(LAYERS["doors"].split())
 
 LIBRARIES = {
     "networkx": {"flow"},
-    "sqlite3": {"database", "names"},
-    "sqlite_utils": {"database"},
+    "sqlite3": {"state_file", "database", "names"},
+    "sqlite_utils": {"state_file"},
     "docker": {"docker_engine", "docker_files", "docker_runtime"},
     "urllib3": {"docker_engine"},
     "requests": {"errors", "docker_engine"},
@@ -181,7 +182,7 @@ def test_modules_use_of_each_other_what_is_public() -> None:
         ("executor", "def f():\n    from gaia_local.scheduler import Scheduler", "executor:2 imports scheduler"),
         ("scheduler", "from gaia_local import Gaia", "head must not know face"),
         ("scheduler", "import networkx", "the business of flow"),
-        ("workflow", "from sqlite_utils.db import Table", "the business of database"),
+        ("workflow", "from sqlite_utils.db import Table", "the business of state_file"),
         ("worker", "import docker.errors", "the business of docker_engine"),
         ("api", "from rich.console import Console", "the business of"),
         ("scheduler", "import threading\nthreading.Thread(target=f)", "scheduler:2 makes a thread"),
