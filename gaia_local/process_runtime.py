@@ -26,7 +26,7 @@ from gaia_local.errors import RuntimeFailure
 from gaia_local.model import CAPTURES, LOG, Task
 from gaia_local.pipes import LazyFile, Pipe
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
-from gaia_local.tokens import localize
+from gaia_local.tokens import localize, undeclared
 
 _CANCELLED_CODE = 128 + signal.SIGTERM
 _BRIEF_SECONDS = 0.02
@@ -106,7 +106,8 @@ class ProcessRuntime:
             code = process.end()
         for pipe in set(streams):
             pipe.drain()
-        return _exit(code, cancelled=cancellation.reason is not None)
+        cancelled = cancellation.reason is not None
+        return _exit(code, cancelled, None if cancelled or code <= 0 else _hint(invocation.task))
 
     def _warn_once(self, task: Task) -> None:
         if self._warned:
@@ -226,9 +227,16 @@ def _not_started(task: Task, work: Path, tokens: tuple[str, ...], error: OSError
     raise RuntimeFailure(f"{_name(task)}: program {program!r} cannot be started: {error.strerror}") from error
 
 
-def _exit(code: int, cancelled: bool) -> Exit:
+def _hint(task: Task) -> str | None:
+    path = undeclared(task.command, _internal_paths(task))
+    if path is None:
+        return None
+    return f"{path!r} in its tokens is no path of its inputs and outputs, so that the runtime 'process' left it as it is"
+
+
+def _exit(code: int, cancelled: bool, hint: str | None) -> Exit:
     if code >= 0:
-        return Exit(code)
+        return Exit(code, hint)
     number = -code
     if cancelled:
         return Exit(128 + number)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 # What may stand in a file's name right before or after a path and so makes it part of a longer one. Before it also what
@@ -15,6 +16,7 @@ _PLACE = re.compile(
     rf"(?:(?<![{_BEFORE}])(?:-[A-Za-z]+)?"  # at a beginning, or at a flag that stands at one
     r"|(?<=\\[nrt])|(?<=://))(?=/)"  # after "\n" in a program's text; after file://
 )
+_PATH = re.compile(r"/[^\s'\"`;|&<>(){}$\\,:]*")
 _GOES_ON = re.compile(rf"\.*[{_AFTER}]")  # a dot may end a sentence
 
 
@@ -48,3 +50,27 @@ def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: 
             parts += [token[done:place], root, token[place:end]]
             done = end
     return "".join([*parts, token[done:]])
+
+
+def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
+    """The first path in the tokens that lies where the internal `paths` do, is none of them, and can't be this machine's.
+
+    It was meant to be one inside the container; `localize` leaves it as it is.
+    """
+    bare, _ = _by_length(tuple(paths))
+    folders = {folder for path in bare for folder in _upwards(os.path.dirname(path)) if not os.path.lexists(folder)}
+    for token in tokens if folders else ():
+        for place in _PLACE.finditer(token):
+            found = _PATH.match(token, place.end())
+            path = found.group().rstrip("/.") if found else ""
+            ways = set(_upwards(path))
+            if not ways.isdisjoint(folders) and ways.isdisjoint(bare):
+                return path
+    return None
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """A path and the directories it is in, but for the root."""
+    while path.strip("/"):
+        yield path
+        path = os.path.dirname(path)

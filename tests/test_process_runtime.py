@@ -304,6 +304,14 @@ def test_exit_codes(bench: Bench, system: str, script: str, expected: Exit, stdo
 
 
 @linux
+def test_a_path_that_was_left_as_it_is_is_told_where_the_program_fails(bench: Bench) -> None:
+    ended = bench.run(bench.invocation("sh", "-c", "cat /in/*.txt", inputs=["/in/a.txt"]))
+    assert ended.code == 1
+    assert ended.message is not None
+    assert ended.message.startswith("'/in/*.txt' in its tokens")
+    assert bench.run(bench.invocation("sh", "-c", "ls /in/*.txt || true", inputs=["/in/a.txt"])) == Exit(0)
+
+
 def test_a_signal_without_a_name(bench: Bench) -> None:
     number = signal.SIGRTMIN + 3
     assert bench.run(bench.invocation("sh", "-c", f"kill -{number} $$")) == Exit(128 + number, f"killed by signal {number}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local.tokens import localize
+from gaia_local.tokens import localize, undeclared
 
 PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++(1)")
 
@@ -122,3 +122,30 @@ def test_localize_without_paths_changes_nothing() -> None:
 
 def test_localize_accepts_a_path_and_any_iterable() -> None:
     assert localize(iter(["/in/a"]), iter(["/in/a"]), Path("/T")) == ("/T/in/a",)
+
+
+@pytest.mark.parametrize(
+    ("token", "path"),
+    [
+        ("cat /in/*", "/in/*"),
+        ("cat /in/*.fq > /out/x", "/in/*.fq"),
+        ("ls /in", "/in"),
+        ("ls /in/", "/in"),
+        ("mv /out/tmp /out/x", "/out/tmp"),
+        ("cat /in/a.txt", "/in/a.txt"),
+        ("--from=/in/b,/in/a", "/in/b"),
+        ("print('/in/b')", "/in/b"),
+        ("look at /in.", "/in"),
+        ("cat /in/a /in/a/x /out/dir/y", None),
+        ("cat /tmp/other /etc/passwd / //", None),
+        ("http://host/in/b", None),
+        ("sort", None),
+    ],
+)
+def test_a_path_beside_the_declared_ones_is_found(token: str, path: str | None) -> None:
+    assert undeclared(["sh", "-c", token], [*PATHS, "/tmp/file"]) == path
+
+
+def test_what_this_machine_has_may_be_meant(tmp_path: Path) -> None:
+    assert undeclared([f"cat {tmp_path}/other"], [f"{tmp_path}/file"]) is None
+    assert undeclared([f"cat {tmp_path}/none/other"], [f"{tmp_path}/none/file"]) == f"{tmp_path}/none/other"
