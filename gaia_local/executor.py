@@ -221,6 +221,8 @@ class ThreadExecutor:
                 if waiting is None:
                     return
                 _, _, task, cancellation, report = waiting
+                if self._closed:  # it has not come to this one yet
+                    cancellation.cancel(BY_REQUEST)
                 self._capacity.take(task.resources)
             try:
                 self._perform_one(task, cancellation, report, number)
