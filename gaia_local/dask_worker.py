@@ -12,6 +12,7 @@ import os
 import pickle
 import threading
 import time
+import weakref
 from collections import deque
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,8 @@ _DEATH_SECONDS = 2.0
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = threading.Lock()
+_farewells: weakref.WeakSet[DaskWorker] = weakref.WeakSet()
+"""Workers that have our plugin, or will in a moment."""
 _ended: deque[str] = deque(maxlen=1000)
 """Sessions that are over: a Task of theirs that comes late begins no new one."""
 
@@ -140,7 +143,10 @@ def _enter(equipment: Equipment, worker: DaskWorker) -> Session:
                 raise NotLeased("its engine is gone")
             if session is None:
                 session = _sessions[equipment.session] = Session(equipment, base)
-    if _Farewell.name not in worker.plugins:
+    with _sessions_lock:  # added a second time, it would take the place of the first, whose farewell ends the session
+        first = worker not in _farewells
+        _farewells.add(worker)
+    if first:
         worker.loop.add_callback(worker.plugin_add, _Farewell(), _Farewell.name)
     return session
 

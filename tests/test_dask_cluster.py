@@ -218,6 +218,23 @@ def test_the_number_of_tasks_follows_the_cluster(
         cluster.end("four")
 
 
+def test_the_first_tasks_of_a_worker_may_come_together(
+    tmp_path: Path, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil
+) -> None:
+    """Each of its threads finds that nothing is prepared yet."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with running(folder) as cluster:
+        cluster.start("wide", threads=8)
+        with make_gaia(executor="dask", dask={"address": cluster.address}, workers=8) as gaia:
+            gaia.upload("w", {}, *waiting.steps(8))
+            wait_until(lambda: len(running_now(cluster)) == 8)
+            waiting.go()
+            assert gaia.wait("w", 30)["state"] == "complete"
+            assert "worker-lost" not in {each["event"] for each in gaia.events("w")}
+        assert cluster.workers["wide"].said().count("Worker plugin gaia-local") == 1
+
+
 def test_a_number_of_tasks_that_is_given(
     cluster: DaskCluster, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil
 ) -> None:
