@@ -32,7 +32,7 @@ from gaia_local.dask_cluster import Cluster, Connection, Listener, equipment_of,
 from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
 from gaia_local.executor import BEGINNINGS, SIGNAL_ROUND, Clock
 from gaia_local.leases import Leases
-from gaia_local.model import Event, Task, TaskState
+from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import Resources
 from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation
 from gaia_local.runtime import Report as RunReport
@@ -380,7 +380,7 @@ class DaskExecutor(Listener):
             self._end(flight, Outcome(TaskState.EXCEPTION, message=words, exception="RuntimeFailure"))
         else:
             facts = {"id": flight.task.id, "task": flight.task.name, "host": worker, "attempt": flight.attempts}
-            self._tell(flight, Event("worker-lost", flight.task.workflow, time.time(), facts))
+            self._tell(flight, Event(EventKind.WORKER_LOST, flight.task.workflow, time.time(), facts))
             self._wait(flight)
 
     def _interrupt(self) -> None:

@@ -243,13 +243,13 @@ class Database:
     def events(self, workflow: str) -> list[dict[str, Any]]:
         """The events of a workflow, oldest first."""
         rows = self._rows("select event, time, facts from events where workflow = ? order by id", (workflow,))
-        return [Event(event, workflow, time, json.loads(facts)).wire() for event, time, facts in rows]
+        return [{"event": event, "workflow": workflow, "time": time, **json.loads(facts)} for event, time, facts in rows]
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Record events."""
         self._insert(
             "insert into events (workflow, time, event, facts) values (?, ?, ?, ?)",
-            ((each.workflow, each.time, each.event, json.dumps(each.facts)) for each in events),
+            ((each.workflow, each.time, each.event.value, json.dumps(each.facts)) for each in events),
         )
 
     # -- inside -------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gaia_local.config import DockerConfig
 from gaia_local.docker_engine import STDERR, STDOUT, Engine, Interrupted, Listening, Refusal, Silence, never, writing
 from gaia_local.docker_files import ContainerFiles, Plan, local
 from gaia_local.errors import Closed, EngineUnavailable, RuntimeFailure
-from gaia_local.model import Task
+from gaia_local.model import EventKind, Task
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class DockerRuntime:
                 plan = self._files.plan(invocation, self.mounts_inputs, image, {ROOT_LABEL: self._root_id}, stop)
                 with self._container(task, image, plan, stop) as container:
                     if not task.adopted:
-                        report("container-create")
+                        report(EventKind.CONTAINER_CREATE)
                     before = {path: self._status_before(task, container, path, stop) for path in plan.copied_out}
                     with _Sink(invocation.log, invocation.stdout, anew=task.adopted) as sink:
                         began = self._engine.began(container, stop) if task.adopted else None
@@ -141,8 +141,8 @@ class DockerRuntime:
                             code, message = self._execute(container, task, sink, cancellation, report)
                         else:
                             code, message = self._rejoin(container, task, sink, cancellation, time.time() - began), None
-                            report("execution-complete")
-                            report("container-exit", code=code)
+                            report(EventKind.EXECUTION_COMPLETE)
+                            report(EventKind.CONTAINER_EXIT, code=code)
                     if code != 0 and message is None and not stop():
                         message = self._cause(container, code, task)
                     for path, status in [] if stop() else before.items():
@@ -170,7 +170,7 @@ class DockerRuntime:
         ):
             if stop():
                 raise Interrupted
-            report("execution-start")
+            report(EventKind.EXECUTION_START)
             message = None
             try:
                 if signals.start(lambda: self._start(container, stop)):
@@ -186,8 +186,8 @@ class DockerRuntime:
                 if why is None:
                     raise
                 code, message = _not_run(task, *why.groups())
-        report("execution-complete")
-        report("container-exit", code=code)
+        report(EventKind.EXECUTION_COMPLETE)
+        report(EventKind.CONTAINER_EXIT, code=code)
         return code, message
 
     def _start(self, container: str, stop: Callable[[], bool]) -> None:

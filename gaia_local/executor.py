@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from gaia_local.errors import Closed, told
-from gaia_local.model import Event, Task, TaskState
+from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import Capacity
 from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.worker import Outcome, Report
@@ -27,7 +27,7 @@ SIGNAL_ROUND = 0.5
 """How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just before a wait begins
 only when that wait is over: one without an end would swallow a Ctrl-C now and then."""
 
-BEGINNINGS = frozenset({"step-start", "step-adopted"})
+BEGINNINGS = frozenset({EventKind.STEP_START, EventKind.STEP_ADOPTED})
 """Events that say which worker takes a Task up: `worker`, from 1."""
 
 Perform = Callable[[Task, Cancellation, Report], None]

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from gaia_local.database import Attempt, Database, Datum
-from gaia_local.model import DataState, Event, Task
+from gaia_local.model import DataState, Event, EventKind, Task
 
 
 class Ledger:
@@ -53,7 +53,7 @@ class Ledger:
             attempt.superseded = True
             self.changed(attempt)
 
-    def note(self, event: str, task: Task | None = None, **facts: Any) -> None:
+    def note(self, event: EventKind, task: Task | None = None, **facts: Any) -> None:
         """Something happened just now."""
         who = {} if task is None else {"id": task.id, "task": task.name}
         self.record(Event(event, self._workflow, time.time(), {**who, **facts}))

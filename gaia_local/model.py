@@ -91,6 +91,42 @@ class DataState(enum.StrEnum):
     """It must be made again, unless the inputs it was made from turn out to be the same."""
 
 
+class EventKind(enum.StrEnum):
+    """What can happen, under the names that the server and the worker give it."""
+
+    STEP_START = "step-start"
+    """A worker takes a Task up."""
+    STEP_ADOPTED = "step-adopted"
+    """A worker takes up what an earlier engine left of a Task."""
+    CONTAINER_CREATE = "container-create"
+    EXECUTION_START = "execution-start"
+    EXECUTION_COMPLETE = "execution-complete"
+    CONTAINER_EXIT = "container-exit"
+    """Whatever ran it: the program ended."""
+    WORKER_LOST = "worker-lost"
+    """The worker of a cluster that ran a Task died; another will run it."""
+    DATA_COMPLETE = "data-complete"
+    STEP_COMPLETE = "step-complete"
+    STEP_ERROR = "step-error"
+    """The command failed."""
+    TASK_ERROR = "task-error"
+    """The command could not be run."""
+    STEP_TERMINATED = "step-terminated"
+    FLOW_COMPLETE = "flow-complete"
+    FLOW_INCOMPLETE = "flow-incomplete"
+    FLOW_HALTED = "flow-halted"
+
+    @property
+    def written_at_once(self) -> bool:
+        """Whether it is written before its Task ends: at once where the run may outlive this process, which then needs it."""
+        return self in (EventKind.STEP_START, EventKind.EXECUTION_START)
+
+    @property
+    def begins(self) -> bool:
+        """Whether it says that a worker takes a Task up, and so bears the worker's number."""
+        return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED)
+
+
 @dataclass(frozen=True)
 class Command:
     """A reusable program: an image, the tokens to run in it, and which internal paths go in and out."""
@@ -274,9 +310,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, as the server and the worker name it; `facts` are what this kind of event carries."""
+    """Something that happened; `facts` are what this kind of event carries."""
 
-    event: str
+    event: EventKind
     workflow: str
     time: float
     """Seconds since the epoch."""
@@ -284,7 +320,7 @@ class Event:
 
     def wire(self) -> dict[str, Any]:
         """The event as `Gaia.events` answers it."""
-        return {"event": self.event, "workflow": self.workflow, "time": self.time, **self.facts}
+        return {"event": self.event.value, "workflow": self.workflow, "time": self.time, **self.facts}
 
 
 # ---------------------------------------------------------------------------------------------------------- checks

@@ -192,6 +192,7 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
     from rich.markup import escape
 
     from gaia_local.demo import RESULTS
+    from gaia_local.model import EventKind
 
     console = open_console()
     for key in RESULTS:
@@ -200,7 +201,7 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
             console.print(f"\n[bold]{escape(key + file.name if path.is_dir() else key)}[/]")
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
                 console.print(_quoted(line))
-    contained = any(event["event"] == "container-create" for event in gaia.events(name))
+    contained = any(event["event"] == EventKind.CONTAINER_CREATE for event in gaia.events(name))
     console.print(f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report lies in")
     console.print(f"  {gaia.path(name, 'results:report/')}", markup=False)
     console.print("Try next:")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from gaia_local import strays
 from gaia_local.errors import RuntimeFailure
-from gaia_local.model import CAPTURES, LOG, Task
+from gaia_local.model import CAPTURES, LOG, EventKind, Task
 from gaia_local.pipes import LazyFile, Pipe
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 from gaia_local.tokens import localize, undeclared
@@ -83,20 +83,20 @@ class ProcessRuntime:
                 file.open()
                 output = opened.enter_context(Pipe((log, file)))
             ended = self._run(invocation, cancellation, report, (output, errors))
-        report("execution-complete")
-        report("container-exit", code=ended.code)
+        report(EventKind.EXECUTION_COMPLETE)
+        report(EventKind.CONTAINER_EXIT, code=ended.code)
         return ended
 
     def _run(self, invocation: Invocation, cancellation: Cancellation, report: Report, streams: tuple[Pipe, Pipe]) -> Exit:
         output, errors = streams
         process = _start(invocation, output.write_end, errors.write_end)
         if isinstance(process, Exit):
-            report("execution-start")
+            report(EventKind.EXECUTION_START)
             return process
         follow = functools.partial(_pump, process, set(streams))
         try:
             with cancellation.stopping(process.terminate, process.kill, invocation.task.timeout):
-                report("execution-start")
+                report(EventKind.EXECUTION_START)
                 # NOTE: a file made and removed can cost a short Step more than all else here together. What a crash
                 # leaves of these first milliseconds is still known by its environment.
                 if not follow(_BRIEF_SECONDS):

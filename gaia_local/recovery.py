@@ -6,7 +6,7 @@ import os
 import time
 
 from gaia_local.database import Attempt, Database, Datum
-from gaia_local.model import DataState, Event, TaskState, WorkflowState
+from gaia_local.model import DataState, Event, EventKind, TaskState, WorkflowState
 from gaia_local.storage import Storage
 from gaia_local.strays import RECORD, end_leftover
 
@@ -36,7 +36,9 @@ def recover(database: Database, storage: Storage) -> None:
             database.set_attempts(attempts)
             database.set_data(name, suspects)
             database.set_workflow(name, WorkflowState.HALTED.value, row["steps"])
-            halted = Event("flow-halted", name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"})
+            halted = Event(
+                EventKind.FLOW_HALTED, name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"}
+            )
             database.add_events([*starts, halted])
     begun = {attempt.task.id for name in database.workflows() for attempt in _interrupted(database, name)}
     spared = set()
@@ -55,7 +57,9 @@ def _unwritten_start(attempt: Attempt, storage: Storage) -> list[Event]:
     except FileNotFoundError:
         return []
     task = attempt.task
-    return [Event("step-start", task.workflow, attempt.started, {"id": task.id, "task": task.name, "reason": task.reason})]
+    return [
+        Event(EventKind.STEP_START, task.workflow, attempt.started, {"id": task.id, "task": task.name, "reason": task.reason})
+    ]
 
 
 def _interrupted(database: Database, workflow: str) -> list[Attempt]:

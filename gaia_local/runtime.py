@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from gaia_local.model import Task
+from gaia_local.model import EventKind, Task
 
 logger = logging.getLogger("gaia_local")
 
@@ -133,9 +133,9 @@ class Exit:
 
 
 class Report(Protocol):
-    """Receives the events of one run: ``report("container-exit", code=0)``."""
+    """Receives the events of one run: ``report(EventKind.CONTAINER_EXIT, code=0)``."""
 
-    def __call__(self, event: str, /, **facts: Any) -> None: ...
+    def __call__(self, event: EventKind, /, **facts: Any) -> None: ...
 
 
 class Runtime(Protocol):

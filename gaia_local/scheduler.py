@@ -29,7 +29,7 @@ from gaia_local.errors import Closed, DatabaseError, GaiaError, InvalidInput, St
 from gaia_local.executor import SIGNAL_ROUND, Executor
 from gaia_local.flow import KeyNode
 from gaia_local.garbage import held_back
-from gaia_local.model import AnyCommand, Command, Event, Step, Task, TaskState, WorkflowState
+from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
 from gaia_local.runtime import Runtime
 from gaia_local.storage import Storage
 from gaia_local.worker import Outcome
@@ -41,10 +41,8 @@ Seen: TypeAlias = "tuple[KeyNode, Datum | None, str | None, str | None]"
 """A key, what was recorded of it, and the quick fingerprint and (where that differs) the digest of what lies there."""
 
 CLOSED = "the engine was closed"
-_WRITTEN_EARLY = frozenset({"step-start", "execution-start"})
-"""Events that are written before the Task's end: at once where its run may outlive this process, which then needs them."""
 WRITE_ROUND = 0.1
-"""Seconds after which others of them are written, for whoever reads the rows. A short Task's are written with its end."""
+"""Seconds after which an event is written, at the latest, that is to be written before its Task's end, but not at once."""
 
 
 class Scheduler:
@@ -225,7 +223,7 @@ class Scheduler:
 
     def handle(self, task: Task, what: Event | Outcome) -> None:
         """An event or the outcome of a Task. Runs in the executor's threads; late ones change nothing."""
-        if isinstance(what, Event) and not (what.event in _WRITTEN_EARLY and self._runtime.survives):
+        if isinstance(what, Event) and not (what.event.written_at_once and self._runtime.survives):
             self._hear(task, what)
             return
         with self._deciding():
@@ -244,7 +242,7 @@ class Scheduler:
             if workflow is None or attempt is None:
                 return
             workflow.happened(attempt, event)
-            order = event.event in _WRITTEN_EARLY and not self._write_ordered
+            order = event.event.written_at_once and not self._write_ordered
             self._write_ordered |= order
         if order:
             self._executor.later(WRITE_ROUND, self._write_all)
@@ -490,7 +488,7 @@ class Scheduler:
             text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
             logger.error("%s", text)
             workflow.trouble = kind(text)
-            workflow.ledger.note("flow-halted", reason="trouble", message=told(error))
+            workflow.ledger.note(EventKind.FLOW_HALTED, reason="trouble", message=told(error))
         self._news.add(workflow.name)
         self._cancels += workflow.cancels  # to stop what isn't recorded as stopped is safe
         workflow.cancels = []

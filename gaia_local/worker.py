@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from gaia_local import files
 from gaia_local.errors import DiskError, GaiaError, StorageError, told
-from gaia_local.model import CAPTURES, LOG, Event, Fingerprint, Task, TaskState
+from gaia_local.model import CAPTURES, LOG, Event, EventKind, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
 from gaia_local.staging import Staging
 from gaia_local.storage import Output, Storage
@@ -56,7 +56,7 @@ class Worker:
     def perform(self, task: Task, cancellation: Cancellation, report: Report) -> None:
         """Run the Task once; everything it comes to is reported, errors included."""
 
-        def emit(event: str, /, **facts: Any) -> None:
+        def emit(event: EventKind, /, **facts: Any) -> None:
             report(task, Event(event, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts}))
 
         try:
@@ -75,7 +75,7 @@ class Worker:
     def _run(self, task: Task, cancellation: Cancellation, emit: Callable[..., None]) -> Outcome:
         copied = self._copied(task)
         if task.adopted:
-            emit("step-adopted", reason=task.reason)
+            emit(EventKind.STEP_ADOPTED, reason=task.reason)
             inputs, staging = {}, self._storage.staging(task)
         else:
             inputs = self._begin(task, emit)
@@ -100,9 +100,9 @@ class Worker:
         try:
             inputs = {key: self._read(task, key) for key, _ in task.inputs}
         except (GaiaError, OSError):
-            emit("step-start", reason=task.reason)
+            emit(EventKind.STEP_START, reason=task.reason)
             raise
-        emit("step-start", reason=task.reason, inputs={key: seen.digest for key, seen in inputs.items()})
+        emit(EventKind.STEP_START, reason=task.reason, inputs={key: seen.digest for key, seen in inputs.items()})
         return inputs
 
     def _copied(self, task: Task) -> set[str]:

@@ -24,6 +24,7 @@ from gaia_local.model import (
     Command,
     DataState,
     Event,
+    EventKind,
     Fingerprint,
     Step,
     Task,
@@ -223,7 +224,7 @@ class Workflow:
         for attempt in self.interrupted:
             self._drop(attempt)
         self.phase = WorkflowState.HALTED
-        self.ledger.note("flow-halted", **facts)
+        self.ledger.note(EventKind.FLOW_HALTED, **facts)
 
     def images(self) -> dict[str, list[str]]:
         """Image → the Steps whose complete outputs were made with it."""
@@ -378,7 +379,7 @@ class Workflow:
 
     def happened(self, attempt: Attempt, event: Event) -> None:
         """An event of a Task that counts."""
-        if event.event == "step-start":
+        if event.event is EventKind.STEP_START:
             attempt.started = event.time
             attempt.inputs = event.facts.get("inputs")
             self.ledger.changed(attempt)
@@ -399,11 +400,11 @@ class Workflow:
         doubtful = next((key for key in node.inputs if not key.complete), None)
         for output in outcome.outputs:
             self.freshness.published(self.flow.keys[output.key], output.fingerprint, task.id, doubtful)
-            self.ledger.note("data-complete", task, key=output.key, path=output.target)
+            self.ledger.note(EventKind.DATA_COMPLETE, task, key=output.key, path=output.target)
         if outcome.state is TaskState.COMPLETE:
             made = {output.key: output.fingerprint.digest for output in outcome.outputs}
             self.ledger.note(
-                "step-complete",
+                EventKind.STEP_COMPLETE,
                 task,
                 reason=task.reason,
                 image_id=outcome.image_id,
@@ -421,7 +422,7 @@ class Workflow:
             self.flow.claim(node, False)
             if self.phase is WorkflowState.RUNNING:
                 self.phase = WorkflowState.HALTED
-                self.ledger.note("flow-halted", reason="interrupted", message=outcome.message)
+                self.ledger.note(EventKind.FLOW_HALTED, reason="interrupted", message=outcome.message)
             return
         self.failed.add(task.name)
         if not node.open:  # a Step that makes nothing but its log: the log of a failure doesn't complete it
@@ -429,20 +430,20 @@ class Workflow:
                 self.ledger.set(log.key, self.ledger.data[log.key], DataState.EXPIRED, "retry after error")
                 self.flow.set_complete(log, False)
         if outcome.reason is not None:
-            self.ledger.note("step-terminated", task, reason=outcome.reason)
+            self.ledger.note(EventKind.STEP_TERMINATED, task, reason=outcome.reason)
         if outcome.state is TaskState.ERROR:
-            self.ledger.note("step-error", task, log=outcome.tail, code=outcome.exit_code, message=outcome.message)
+            self.ledger.note(EventKind.STEP_ERROR, task, log=outcome.tail, code=outcome.exit_code, message=outcome.message)
         else:
-            self.ledger.note("task-error", task, message=outcome.message, exception=outcome.exception)
+            self.ledger.note(EventKind.TASK_ERROR, task, message=outcome.message, exception=outcome.exception)
 
     # -- writing it down ------------------------------------------------------------------------------------------
 
     def conclude(self) -> None:
         """After a whole decision: note the end of the flow, when nothing runs any more and something did."""
         if self._flowing and self.state is WorkflowState.COMPLETE:
-            self.ledger.note("flow-complete")
+            self.ledger.note(EventKind.FLOW_COMPLETE)
         elif self._flowing and self.state is WorkflowState.INCOMPLETE:
-            self.ledger.note("flow-incomplete")
+            self.ledger.note(EventKind.FLOW_INCOMPLETE)
         self._flowing = self.state is WorkflowState.RUNNING
 
     def write(self, database: Database) -> None:
@@ -469,7 +470,7 @@ class Workflow:
         else:  # it was never submitted: there was trouble
             self.submits = kept
             self.discards.append(attempt.task.id)
-        self.ledger.note("step-terminated", attempt.task, reason=BY_REQUEST)
+        self.ledger.note(EventKind.STEP_TERMINATED, attempt.task, reason=BY_REQUEST)
         node = self.flow.steps.get(attempt.task.name)
         if node is not None and self.ledger.latest.get(attempt.task.name) is attempt:
             self.flow.claim(node, False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gaia_local import answers, files
 from gaia_local.database import Database
-from gaia_local.model import CAPTURES, LOG, Command, Event, Step, Task, TaskState
+from gaia_local.model import CAPTURES, LOG, Command, Event, EventKind, Step, Task, TaskState
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 from gaia_local.scheduler import Scheduler
 from gaia_local.storage import Output, Storage
@@ -112,7 +112,7 @@ class Hands:
     def start(self, step: str) -> None:
         """A worker takes the Task up."""
         task = self.task(step)
-        self.scheduler.handle(task, Event("step-start", self.workflow, time.time(), {"id": task.id, "task": task.name}))
+        self.scheduler.handle(task, Event(EventKind.STEP_START, self.workflow, time.time(), {"id": task.id, "task": task.name}))
 
     def complete(self, step: str, content: str | None = None) -> None:
         """The Task makes all its outputs, with `content`, and ends well."""

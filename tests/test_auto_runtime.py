@@ -12,7 +12,7 @@ import pytest
 
 from gaia_local.auto_runtime import AutoRuntime, ImageRuntime
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.model import Task
+from gaia_local.model import EventKind, Task
 from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report, Runtime
 
 
@@ -41,7 +41,7 @@ class FakeProcess:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         self.ran.append(invocation.task.image)
-        report("container-exit", code=0)
+        report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from gaia_local.dask_cluster import Cluster
 from gaia_local.dask_executor import DaskExecutor
 from gaia_local.dask_session import Equipment
 from gaia_local.executor import Perform
-from gaia_local.model import Task, TaskState
+from gaia_local.model import EventKind, Task, TaskState
 from gaia_local.runtime import Cancellation
 from gaia_local.storage import Storage
 from gaia_local.worker import Outcome, Report
@@ -102,7 +102,7 @@ class TestDaskExecutor(ExecutorContract):
         def stubborn(of: Task, cancellation: Cancellation, report: Report) -> None:
             killed = threading.Event()
             with cancellation.stopping(lambda: None, killed.set, 600):
-                report(of, event(of, "execution-start"))
+                report(of, event(of, EventKind.EXECUTION_START))
                 assert killed.wait(PATIENCE)
             report(of, Outcome(TaskState.CANCELLED))
 

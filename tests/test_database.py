@@ -24,7 +24,7 @@ from sqlite_utils.migrations import Migrations
 
 from gaia_local.database import Attempt, Database, Datum
 from gaia_local.errors import DatabaseError
-from gaia_local.model import DataState, Event, Fingerprint, Task, TaskState
+from gaia_local.model import DataState, Event, EventKind, Fingerprint, Task, TaskState
 from gaia_local.state_file import MIGRATIONS
 
 
@@ -85,7 +85,7 @@ def fill(database: Database, workflow: str = "w") -> None:
     define(database, "steps", workflow, [{"name": "s", "vars": {"x": [1, True, "ü"]}}])
     database.add_attempts([Attempt(task(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
     database.set_data(workflow, {"b:x": Datum(DataState.COMPLETE, "1:2", "abc", "t1")})
-    database.add_events([Event("step-start", workflow, 7.0, {"id": "t1", "task": "s"})])
+    database.add_events([Event(EventKind.STEP_START, workflow, 7.0, {"id": "t1", "task": "s"})])
 
 
 # ----------------------------------------------------------------------------------------------------------- round trips
@@ -172,8 +172,8 @@ def test_data(database: Database) -> None:
 
 
 def test_events(database: Database) -> None:
-    events = [Event("step-start", "w", 5.0, {"id": "1", "task": "s"}), Event("flow-complete", "w", 4.0)]
-    database.add_events([*events, Event("flow-halted", "other", 6.0)])
+    events = [Event(EventKind.STEP_START, "w", 5.0, {"id": "1", "task": "s"}), Event(EventKind.FLOW_COMPLETE, "w", 4.0)]
+    database.add_events([*events, Event(EventKind.FLOW_HALTED, "other", 6.0)])
     assert database.events("w") == [
         {"event": "step-start", "workflow": "w", "time": 5.0, "id": "1", "task": "s"},
         {"event": "flow-complete", "workflow": "w", "time": 4.0},
@@ -282,7 +282,7 @@ def test_eight_threads_lose_nothing(database: Database) -> None:
                 row = database.workflow("w")
                 assert row is not None
                 database.set_workflow("w", "running", row["steps"] + 1)
-                database.add_events([Event("e", "w", 0.0, {"thread": number, "count": count})])
+                database.add_events([Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"thread": number, "count": count})])
             database.set_data("w", {f"{number}:{count}": Datum(DataState.COMPLETE)})
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -382,7 +382,7 @@ def test_a_file_that_is_no_database_is_refused_by_name_and_left_alone(path: Path
 def test_a_damaged_file_is_told_by_name(database: Database, path: Path) -> None:
     fill(database)
     for number in range(200):
-        database.add_events([Event("e", "w", 0.0, {"filler": "x" * 500, "number": number})])
+        database.add_events([Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"filler": "x" * 500, "number": number})])
     database.close()
     size = path.stat().st_size
     with path.open("r+b") as writer:

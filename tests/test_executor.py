@@ -17,7 +17,7 @@ import pytest
 
 from gaia_local.errors import Closed
 from gaia_local.executor import Clock, Executor, Perform, ThreadExecutor
-from gaia_local.model import Event, Task, TaskState
+from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import NONE, Capacity, Resources
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
 from gaia_local.worker import Outcome, Report
@@ -32,8 +32,8 @@ def task(name: str) -> Task:
     return Task(f"id-{name}", name, "w", "image", ("true",), (), (), None, 60)
 
 
-def event(of: Task, name: str) -> Event:
-    return Event(name, of.workflow, time.time(), {"id": of.id, "task": of.name})
+def event(of: Task, kind: EventKind, **facts: object) -> Event:
+    return Event(kind, of.workflow, time.time(), {"id": of.id, "task": of.name, **facts})
 
 
 class Bench:
@@ -80,7 +80,7 @@ class Bench:
 
 
 def quickly(of: Task, cancellation: Cancellation, report: Report) -> None:
-    report(of, event(of, "step-start"))
+    report(of, event(of, EventKind.STEP_START))
     report(of, DONE)
 
 
@@ -88,7 +88,7 @@ def until_cancelled(of: Task, cancellation: Cancellation, report: Report) -> Non
     """Run until told to stop, as a program would that obeys SIGTERM."""
     told = threading.Event()
     with cancellation.stopping(told.set, told.set, 60):
-        report(of, event(of, "execution-start"))
+        report(of, event(of, EventKind.EXECUTION_START))
         assert told.wait(PATIENCE)
     report(of, Outcome(TaskState.CANCELLED, message=cancellation.reason))
 
@@ -134,7 +134,7 @@ class ExecutorContract:
     def test_each_submit_leads_to_its_events_in_order_and_one_outcome(self, bench: Bench) -> None:
         def speak(of: Task, cancellation: Cancellation, report: Report) -> None:
             for number in range(20):
-                report(of, event(of, f"event-{number}"))
+                report(of, event(of, EventKind.EXECUTION_START, number=number))
             report(of, DONE)
 
         names = [f"s{number}" for number in range(10)]
@@ -143,8 +143,8 @@ class ExecutorContract:
         bench.ended(*names)
         bench.executor.close()
         for name in names:
-            said = [what.event if isinstance(what, Event) else what for what in bench.heard[name]]
-            assert said == [*(f"event-{number}" for number in range(20)), DONE]
+            said = [what.facts["number"] if isinstance(what, Event) else what for what in bench.heard[name]]
+            assert said == [*range(20), DONE]
         assert threading.current_thread().name not in bench.threads
 
     def test_tasks_start_in_the_order_of_their_submission(self, single: Bench) -> None:
@@ -247,7 +247,7 @@ class ExecutorContract:
         self, single: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         def broken(of: Task, cancellation: Cancellation, report: Report) -> None:
-            report(of, event(of, "step-start"))
+            report(of, event(of, EventKind.STEP_START))
             raise ZeroDivisionError("by \udcff")
 
         single.submit("a", broken)
@@ -262,7 +262,7 @@ class ExecutorContract:
         def talkative(of: Task, cancellation: Cancellation, report: Report) -> None:
             quickly(of, cancellation, report)
             report(of, Outcome(TaskState.ERROR))
-            report(of, event(of, "too-late"))
+            report(of, event(of, EventKind.EXECUTION_COMPLETE))
             raise ZeroDivisionError
 
         single.submit("a", talkative)
@@ -434,7 +434,7 @@ class TestThreadExecutor(ExecutorContract):
 
         def run(of: Task, cancellation: Cancellation, report: Report) -> None:
             with cancellation.stopping(stop, told.set, 60):
-                report(of, event(of, "execution-start"))
+                report(of, event(of, EventKind.EXECUTION_START))
                 assert told.wait(PATIENCE)
             report(of, Outcome(TaskState.CANCELLED, message=cancellation.reason))
 

@@ -19,6 +19,7 @@ from gaia_local.model import (
     Command,
     CompositeCommand,
     Event,
+    EventKind,
     Step,
     Task,
     check_internal_path,
@@ -370,8 +371,17 @@ def test_a_task_on_the_wire() -> None:
 
 
 def test_an_event_on_the_wire() -> None:
-    event = Event("step-start", "w", 12.5, {"id": "i", "task": "s"})
+    event = Event(EventKind.STEP_START, "w", 12.5, {"id": "i", "task": "s"})
     assert event.wire() == {"event": "step-start", "workflow": "w", "time": 12.5, "id": "i", "task": "s"}
+    assert type(event.wire()["event"]) is str
+
+
+def test_which_events_are_written_before_the_end_of_their_task() -> None:
+    assert {kind for kind in EventKind if kind.written_at_once} == {"step-start", "execution-start"}
+
+
+def test_which_events_say_that_a_worker_takes_a_task_up() -> None:
+    assert {kind for kind in EventKind if kind.begins} == {"step-start", "step-adopted"}
 
 
 # ------------------------------------------------------------------------------------------------------------- anything

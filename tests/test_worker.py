@@ -12,7 +12,7 @@ import pytest
 
 from gaia_local import files
 from gaia_local.errors import RuntimeFailure
-from gaia_local.model import Event, Fingerprint, Task, TaskState
+from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report
 from gaia_local.storage import Storage
 from gaia_local.worker import TAIL_LINES, Outcome, Worker, read_tail
@@ -49,12 +49,12 @@ class Scripted:
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         self.invocations.append(invocation)
         if not invocation.task.adopted:
-            report("container-create")
-            report("execution-start")
+            report(EventKind.CONTAINER_CREATE)
+            report(EventKind.EXECUTION_START)
         ended = self.program(invocation, cancellation)
-        report("execution-complete")
+        report(EventKind.EXECUTION_COMPLETE)
         code = ended if isinstance(ended, int) else ended.code
-        report("container-exit", code=code)
+        report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(ended) if isinstance(ended, int) else ended
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.workflows import SHAPES
 from gaia_local import Gaia
+from gaia_local.model import EventKind
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 
 NAME = "bench"
@@ -53,13 +54,13 @@ class InstantRuntime:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Write what the trivial command would write."""
-        report("execution-start")
+        report(EventKind.EXECUTION_START)
         with cancellation.stopping(lambda: None, lambda: None, invocation.task.timeout):
             invocation.log.touch()
             for _, path in invocation.task.outputs:
                 (invocation.tree / path.lstrip("/")).write_text("hi\n")
-        report("execution-complete")
-        report("container-exit", code=0)
+        report(EventKind.EXECUTION_COMPLETE)
+        report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0)
 
 
