@@ -63,9 +63,11 @@ class AutoRuntime:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command with the runtime chosen for its image."""
-        adopted = invocation.task.adopted
-        runtime = self._docker if adopted else self._runtime(invocation.task.image)
-        return runtime.run(invocation, cancellation, report)
+        return self._runtime(invocation.task.image).run(invocation, cancellation, report)
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Take up a container: only these are `left`, whatever is chosen for the image now."""
+        return self._docker.rejoin(invocation, cancellation, report)
 
     def close(self) -> None:
         """Close both runtimes."""

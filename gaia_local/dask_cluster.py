@@ -132,12 +132,12 @@ class Connection:
             else:
                 self._greeted.add(address)
 
-    def submit(self, leases: list[str], tasks: list[bytes], asked: Mapping[str, float], priority: int) -> None:
+    def submit(self, leases: list[str], assignments: list[bytes], asked: Mapping[str, float], priority: int) -> None:
         """Have workers perform Tasks that ask the same of Dask (see `restrictions`), the highest priority first."""
         futures = self._client.map(
             functools.partial(dask_worker.perform, own_version(), self._client.id, self._pickled),
             leases,
-            tasks,
+            assignments,
             key=[(f"gaia-local-{self._client.id}", lease) for lease in leases],
             pure=False,
             retries=0,

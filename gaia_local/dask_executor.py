@@ -27,6 +27,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gaia_local.assignment import Assignment
 from gaia_local.config import Config
 from gaia_local.dask_cluster import Cluster, Connection, Listener, equipment_of, restrictions
 from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
@@ -83,6 +84,10 @@ class ClusterRuntime:
         """Not here: the workers have runtimes of their own."""
         raise NotImplementedError
 
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: RunReport) -> Exit:
+        """Not here: nothing is ever `left`."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Leave the cluster."""
         self._cluster.close()
@@ -92,7 +97,7 @@ class ClusterRuntime:
 class _Flight:
     """A Task from its submission to its `Outcome`."""
 
-    task: Task
+    assignment: Assignment
     report: Report
     lease: str = ""
     """Under which it is away; empty while it isn't."""
@@ -103,6 +108,10 @@ class _Flight:
     """Whether nothing is left to be ended of workers that were lost."""
     cancelled: bool = False
     over: bool = False
+
+    @property
+    def task(self) -> Task:
+        return self.assignment.task
 
 
 class DaskExecutor(Listener):
@@ -137,7 +146,7 @@ class DaskExecutor(Listener):
 
     # -- from any thread ------------------------------------------------------------------------------------------
 
-    def submit(self, task: Task, report: Report) -> None:
+    def submit(self, assignment: Assignment, report: Report) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
         with self._lock:
             if self._closed:
@@ -145,7 +154,7 @@ class DaskExecutor(Listener):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gaia-local-dask", daemon=True)
                 self._thread.start()
-            self._mailbox.put(lambda: self._take(_Flight(task, report)))
+            self._mailbox.put(lambda: self._take(_Flight(assignment, report)))
 
     def cancel(self, task_id: str) -> None:
         """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from starting."""
@@ -229,7 +238,7 @@ class DaskExecutor(Listener):
             self._wait(flight)
 
     def _wait(self, flight: _Flight) -> None:
-        heapq.heappush(self._queue, (flight.task.rank, next(self._numbers), flight))
+        heapq.heappush(self._queue, (flight.assignment.rank, next(self._numbers), flight))
 
     def _give(self, connection: Connection, most: int) -> None:
         """Give away the first of the queue, at most so many."""
@@ -257,10 +266,10 @@ class DaskExecutor(Listener):
                 self._submit(connection, flights, asked)
 
     def _submit(self, connection: Connection, flights: list[_Flight], asked: Mapping[str, float]) -> None:
-        first, second = flights[0].task.rank
+        first, second = flights[0].assignment.rank
         try:
-            tasks = [pickle.dumps(each.task) for each in flights]
-            connection.submit([each.lease for each in flights], tasks, asked, -(first << 32) - second)
+            assignments = [pickle.dumps(each.assignment) for each in flights]
+            connection.submit([each.lease for each in flights], assignments, asked, -(first << 32) - second)
         except Exception as error:  # the client, as it loses its scheduler, may raise anything
             logger.exception("Tasks could not be given to the Dask scheduler %s", self._cluster.where)
             failed = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from gaia_local import files
+from gaia_local.assignment import Assignment
 from gaia_local.config import DockerConfig
 from gaia_local.errors import GaiaError, RootInUse, StorageError, told
 from gaia_local.executor import Clock
@@ -65,7 +66,7 @@ class Kit(Protocol):
     tops: tuple[Path, ...]
     """The root and the mapped buckets, as this machine sees them."""
 
-    def perform(self, task: Task, cancellation: Cancellation, report: Report) -> None:
+    def perform(self, assignment: Assignment, cancellation: Cancellation, report: Report) -> None:
         """See `worker.Worker.perform`."""
 
     def end(self, task_id: str) -> None:
@@ -146,8 +147,9 @@ class Session:
             self._leave_place()
             raise
 
-    def perform(self, worker: Host, lease: str, task: Task) -> None:
+    def perform(self, worker: Host, lease: str, assignment: Assignment) -> None:
         """Perform the Task under the lease, which is also its name while it runs here; tell the engine."""
+        task = assignment.task
         cancellation = Cancellation(self._clock.later, self.equipment.docker.stop_grace)
         with self._changed:
             self._workers.add(worker)
@@ -160,7 +162,7 @@ class Session:
         teller = _Teller(run, self.equipment.topic, self.kit.tops, self._tell_soon)
         try:
             take_up(self.kit.tops[0], lease)
-            self.kit.perform(replace(task, id=lease), cancellation, teller.report)
+            self.kit.perform(replace(assignment, task=replace(task, id=lease)), cancellation, teller.report)
             if teller.failed and not is_held(self.kit.tops[0], lease):
                 logger.warning("Task %s was taken back, or given to another worker: what it made here is refused", lease)
         except NotLeased as refusal:

@@ -45,7 +45,7 @@ def own_version() -> str:
         return "none that is installed"
 
 
-def perform(engine_version: str, topic: str, equipment: bytes, lease: str, task: bytes) -> None:
+def perform(engine_version: str, topic: str, equipment: bytes, lease: str, assignment: bytes) -> None:
     """Perform one Task: what the engine submits to the cluster. Answers through the topic alone."""
     worker = get_worker()
     if engine_version != own_version():  # looked at before anything is unpickled, which could fail
@@ -57,7 +57,7 @@ def perform(engine_version: str, topic: str, equipment: bytes, lease: str, task:
     except (GaiaError, OSError) as error:
         send(worker, topic, lease, refused=f"worker {worker.address} can't run Steps: {told(error)}")
         return
-    session.perform(worker, lease, pickle.loads(task))
+    session.perform(worker, lease, pickle.loads(assignment))
 
 
 async def begin(equipment: bytes, dask_worker: DaskWorker) -> None:

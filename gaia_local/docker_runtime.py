@@ -11,7 +11,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -116,52 +117,75 @@ class DockerRuntime:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command to its end and return how it ended (see `runtime.Runtime.run`)."""
-        task, tree = invocation.task, invocation.tree
-
-        def stop() -> bool:
-            return cancellation.reason is not None
-
+        task, stop = invocation.task, _stopped_by(cancellation)
         image = None
-        with _as_failure(f"workflow {task.workflow!r}, Step {task.name!r}: no run in image {task.image!r}"):
+        with _no_run(task):
             try:
                 if stop():
                     raise Interrupted
-                if task.adopted:
-                    image = self._engine.image_of(_container_name(task.id), stop)
-                else:
-                    image = self._engine.image(task.image, self._config.pull, stop)
-                plan = self._files.plan(invocation, self.mounts_inputs, image, {ROOT_LABEL: self._root_id}, stop)
+                image = self._engine.image(task.image, self._config.pull, stop)
+                plan = self._plan(invocation, image, stop)
                 with self._container(task, image, plan, stop) as container:
-                    if not task.adopted:
-                        report(EventKind.CONTAINER_CREATE)
-                    before = {path: self._status_before(task, container, path, stop) for path in plan.copied_out}
-                    with _Sink(invocation.log, invocation.stdout, anew=task.adopted) as sink:
-                        began = self._engine.began(container, stop) if task.adopted else None
-                        if began is None:
-                            code, message = self._execute(container, task, sink, cancellation, report)
-                        else:
-                            code, message = self._rejoin(container, task, sink, cancellation, time.time() - began), None
-                            report(EventKind.EXECUTION_COMPLETE)
-                            report(EventKind.CONTAINER_EXIT, code=code)
-                    if code != 0 and message is None and not stop():
-                        message = self._cause(container, code, task)
-                    for path, status in [] if stop() else before.items():
-                        self._files.copy_out(container, path, local(tree, path), status, stop)
+                    report(EventKind.CONTAINER_CREATE)
+                    before = {path: self._files.status(container, path, stop) for path in plan.copied_out}
+                    with _Sink(invocation.log, invocation.stdout) as sink:
+                        ended = self._execute(container, task, sink, cancellation, report)
+                    ended = self._harvest(container, invocation, ended, before, stop)
             except Interrupted:
-                return Exit(_TERMINATED, "cancelled", image)
+                ended = Exit(_TERMINATED, "cancelled")
+        return replace(ended, image_id=image)
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Take up the container of a Task, where it is, and return how it ended (see `runtime.Runtime.rejoin`)."""
+        task, stop = invocation.task, _stopped_by(cancellation)
+        container, image = _container_name(task.id), None
+        with _no_run(task):
+            try:
+                if stop():
+                    raise Interrupted
+                image = self._engine.image_of(container, stop)
+                plan = self._plan(invocation, image, stop)
+                with _Sink(invocation.log, invocation.stdout, anew=True) as sink:
+                    began = self._engine.began(container, stop)
+                    if began is None:  # made, and never started
+                        ended = self._execute(container, task, sink, cancellation, report)
+                    else:
+                        ended = Exit(self._resume(container, task, sink, cancellation, time.time() - began))
+                        report(EventKind.EXECUTION_COMPLETE)
+                        report(EventKind.CONTAINER_EXIT, code=ended.code)
+                # What the image has there can't be told any more, now that the program ran, and so is taken for nothing.
+                before = dict.fromkeys(plan.copied_out)
+                ended = self._harvest(container, invocation, ended, before, stop)
+            except Interrupted:
+                ended = Exit(_TERMINATED, "cancelled")
             finally:
-                if task.adopted:
-                    self.end(task.id)
-        return Exit(code, message, image)
+                self.end(task.id)
+        return replace(ended, image_id=image)
 
-    def _execute(
-        self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, report: Report
-    ) -> tuple[int, str | None]:
-        """From the start of the container to its end: the exit code, and, where known, a sentence on it."""
+    def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> Plan:
+        return self._files.plan(invocation, self.mounts_inputs, image, {ROOT_LABEL: self._root_id}, stop)
 
-        def stop() -> bool:
-            return cancellation.reason is not None
+    def _harvest(
+        self,
+        container: str,
+        invocation: Invocation,
+        ended: Exit,
+        before: Mapping[str, str | None],
+        stop: Callable[[], bool],
+    ) -> Exit:
+        """What the container holds when its program `ended`: what it made, and perhaps why it failed.
 
+        `before`: each path to copy out, with its status when the program started.
+        """
+        if ended.code != 0 and ended.message is None and not stop():
+            ended = replace(ended, message=self._cause(container, ended.code, invocation.task))
+        for path, status in [] if stop() else before.items():
+            self._files.copy_out(container, path, local(invocation.tree, path), status, stop)
+        return ended
+
+    def _execute(self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, report: Report) -> Exit:
+        """From the start of the container to its end."""
+        stop = _stopped_by(cancellation)
         signals = _Signals(lambda signal: self._signal(container, signal))
         # Attached before the start: so nothing is missed, and stdout and stderr come apart.
         with (
@@ -188,7 +212,7 @@ class DockerRuntime:
                 code, message = _not_run(task, *why.groups())
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
-        return code, message
+        return Exit(code, message)
 
     def _start(self, container: str, stop: Callable[[], bool]) -> None:
         tried = False
@@ -221,13 +245,13 @@ class DockerRuntime:
             lost = silence
         return self._reread(container, sink, stop, lost)
 
-    def _rejoin(self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, elapsed: float) -> int:
+    def _resume(self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, elapsed: float) -> int:
         """From where a container is, or ended, to its end: the exit code. It began `elapsed` seconds ago."""
         signals = _Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)):
             signals.start(lambda: None)
             try:
-                return self._reread(container, sink, lambda: cancellation.reason is not None, None)
+                return self._reread(container, sink, _stopped_by(cancellation), None)
             except Interrupted:
                 return _KILLED
 
@@ -249,10 +273,6 @@ class DockerRuntime:
                 lost = silence
         assert lost is not None
         raise lost
-
-    def _status_before(self, task: Task, container: str, path: str, stop: Callable[[], bool]) -> str | None:
-        """What the image has at a path; unknown, and so taken for nothing, once the program ran."""
-        return None if task.adopted else self._files.status(container, path, stop)
 
     def _signal(self, container: str, signal: str) -> None:
         try:
@@ -289,10 +309,7 @@ class DockerRuntime:
     def _container(
         self, task: Task, image: str, plan: Plan, stop: Callable[[], bool]
     ) -> contextlib.AbstractContextManager[str]:
-        """A container that is ready to start, or an adopted Task's; removed at the end, whatever happens."""
-        name = _container_name(task.id)
-        if task.adopted:
-            return contextlib.nullcontext(name)  # `run` removes it
+        """A container that is ready to start; removed at the end, whatever happens."""
         cpus = self._config.cpus if task.resources.cpus is None else task.resources.cpus
         memory = self._config.memory if task.resources.memory is None else task.resources.memory
         labels = {ROOT_LABEL: self._root_id, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
@@ -317,7 +334,7 @@ class DockerRuntime:
             created = client.create_container(
                 image,
                 command=list(task.command),
-                name=name,
+                name=_container_name(task.id),
                 user=f"{os.getuid()}:{os.getgid()}",
                 environment=dict(self._config.env),
                 labels=labels,
@@ -325,7 +342,7 @@ class DockerRuntime:
             )
             return str(created["Id"])
 
-        return self._engine.container(name, labels, create, stop)
+        return self._engine.container(_container_name(task.id), labels, create, stop)
 
     def _gpus(self, task: Task) -> list[DeviceRequest] | None:
         from docker.types import DeviceRequest
@@ -341,6 +358,15 @@ def _not_run(task: Task, program: str, why: str) -> tuple[int, str]:
     if "permission denied" not in why.lower() and ("no such file" in why.lower() or "not found" in why.lower()):
         return 127, f"program {program!r} is missing in image {task.image!r}"
     return 126, f"program {program!r} can't be executed in image {task.image!r}: {why}"
+
+
+def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:
+    """Whether the run was cancelled, in the form in which calls of the engine ask for it."""
+    return lambda: cancellation.reason is not None
+
+
+def _no_run(task: Task) -> contextlib.AbstractContextManager[None]:
+    return _as_failure(f"workflow {task.workflow!r}, Step {task.name!r}: no run in image {task.image!r}")
 
 
 @contextlib.contextmanager

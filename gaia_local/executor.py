@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from gaia_local.assignment import Assignment
 from gaia_local.errors import Closed, told
 from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import Capacity
@@ -30,13 +31,13 @@ only when that wait is over: one without an end would swallow a Ctrl-C now and t
 BEGINNINGS = frozenset({EventKind.STEP_START, EventKind.STEP_ADOPTED})
 """Events that say which worker takes a Task up: `worker`, from 1."""
 
-Perform = Callable[[Task, Cancellation, Report], None]
+Perform = Callable[[Assignment, Cancellation, Report], None]
 
 
 class Executor(Protocol):
     """Runs Tasks somewhere; the module says what it promises."""
 
-    def submit(self, task: Task, report: Report) -> None:
+    def submit(self, assignment: Assignment, report: Report) -> None:
         """Have the Task performed as soon as there is room."""
 
     def cancel(self, task_id: str) -> None:
@@ -114,7 +115,7 @@ class Clock:
                     logger.exception("an order of the clock failed")
 
 
-_Waiting: TypeAlias = "tuple[tuple[int, int], int, Task, Cancellation, Report]"
+_Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Report]"
 
 
 class ThreadExecutor:
@@ -142,8 +143,9 @@ class ThreadExecutor:
         self._closed = False
         self._hurried = False
 
-    def submit(self, task: Task, report: Report) -> None:
+    def submit(self, assignment: Assignment, report: Report) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
+        task = assignment.task
         with self._condition:
             if self._closed:
                 raise Closed("the executor is closed")
@@ -152,7 +154,7 @@ class ThreadExecutor:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
             self._cancellations[task.id] = cancellation
-            heapq.heappush(self._queue, (task.rank, next(self._numbers), task, cancellation, report))
+            heapq.heappush(self._queue, (assignment.rank, next(self._numbers), assignment, cancellation, report))
             if len(self._queue) > self._idle and len(self._threads) < self._workers:
                 number = len(self._threads) + 1
                 name = f"gaia-local-worker-{number}"
@@ -220,12 +222,13 @@ class ThreadExecutor:
                 self._idle -= 1
                 if waiting is None:
                     return
-                _, _, task, cancellation, report = waiting
+                _, _, assignment, cancellation, report = waiting
+                task = assignment.task
                 if self._closed:  # it has not come to this one yet
                     cancellation.cancel(BY_REQUEST)
                 self._capacity.take(task.resources)
             try:
-                self._perform_one(task, cancellation, report, number)
+                self._perform_one(assignment, cancellation, report, number)
             except Exception:  # a defect of the receiver's must not cost a worker
                 logger.exception("workflow %r, Step %r: its end could not be reported", task.workflow, task.name)
             finally:
@@ -239,8 +242,8 @@ class ThreadExecutor:
         """Take the first of the queue, where there is one and it can start, or has no need to."""
         if not self._queue:
             return None
-        _, _, task, cancellation, _ = self._queue[0]
-        wanted = task.resources
+        _, _, assignment, cancellation, _ = self._queue[0]
+        wanted = assignment.task.resources
         if not wanted or cancellation.reason is not None or self._capacity.fits(wanted) or self._capacity.lack(wanted):
             return heapq.heappop(self._queue)
         for waiting in self._queue:
@@ -250,7 +253,8 @@ class ThreadExecutor:
                 return waiting
         return None
 
-    def _perform_one(self, task: Task, cancellation: Cancellation, report: Report, worker: int) -> None:
+    def _perform_one(self, assignment: Assignment, cancellation: Cancellation, report: Report, worker: int) -> None:
+        task = assignment.task
         reported = False
 
         def once(of: Task, what: Event | Outcome) -> None:
@@ -266,7 +270,7 @@ class ThreadExecutor:
             if (lack := self._capacity.lack(task.resources)) is not None:
                 once(task, Outcome(TaskState.EXCEPTION, message=lack, exception="RuntimeFailure"))
             elif cancellation.reason is None:
-                self._perform(task, cancellation, once)
+                self._perform(assignment, cancellation, once)
         except Exception as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {told(error)}"

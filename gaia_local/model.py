@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest, shown
 from gaia_local.given import (
-    NOTHING,
     Value,
     as_json,
     check_text,
@@ -268,7 +267,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One Step made concrete: all that a worker needs to run it once."""
+    """One Step made concrete: what is run, from where to where. `Assignment` says what one run of it needs besides."""
 
     id: str
     name: str
@@ -285,12 +284,6 @@ class Task:
     """Why it runs."""
     external: frozenset[str] = NO_KEYS
     """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
-    adopted: bool = False
-    """An earlier process began it: what it left is taken up instead of starting anew."""
-    known: Mapping[str, Fingerprint] = field(default_factory=lambda: NOTHING, compare=False, repr=False)
-    """Input key → what is recorded of its file."""
-    rank: tuple[int, int] = field(default=(0, 0), compare=False)
-    """Its place among the Tasks that wait for a worker: the smallest goes first."""
     resources: Resources = NONE
 
     def wire(self, state: str) -> dict[str, Any]:

@@ -87,6 +87,10 @@ class ProcessRuntime:
         report(EventKind.CONTAINER_EXIT, code=ended.code)
         return ended
 
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Raise `RuntimeFailure`: nothing is ever `left`."""
+        raise RuntimeFailure(f"{_name(invocation.task)}: the process of an earlier engine can't be taken up")
+
     def _run(self, invocation: Invocation, cancellation: Cancellation, report: Report, streams: tuple[Pipe, Pipe]) -> Exit:
         output, errors = streams
         process = _start(invocation, output.write_end, errors.write_end)

@@ -139,7 +139,17 @@ class Report(Protocol):
 
 
 class Runtime(Protocol):
-    """Runs one command at a time for each thread that calls it."""
+    """Runs one command at a time for each thread that calls it.
+
+    What holds for every run, begun here (`run`) or taken up (`rejoin`):
+
+    1. It reports ``execution-complete`` and ``container-exit`` (with ``code``) when the program has ended, in this order.
+    2. It obeys its `Cancellation`, which also ends it at the Task's timeout. A cancelled run returns too: the caller looks
+       at ``cancellation.reason``.
+    3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure` means that the
+       command could not be run.
+    4. It leaves no process and no container behind, whichever way it ends.
+    """
 
     name: str
     survives: bool
@@ -155,7 +165,7 @@ class Runtime(Protocol):
         ...
 
     def left(self) -> Collection[str]:
-        """The ids of Tasks that an earlier process began and whose runs can be taken up: run them with `Task.adopted`."""
+        """The ids of Tasks that an earlier process began and whose runs can be taken up by `rejoin`."""
         ...
 
     def end(self, task_id: str) -> None:
@@ -165,15 +175,16 @@ class Runtime(Protocol):
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command to its end and return how it ended.
 
-        1. Reports ``container-create`` (containers only), ``execution-start``, ``execution-complete``,
-           ``container-exit`` (with ``code``), in this order.
-        2. Obeys `cancellation`, which also ends it at the Task's timeout. A cancelled run returns too: the caller
-           looks at ``cancellation.reason``.
-        3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure` means that
-           the command could not be run.
-        4. An `adopted` Task's run is taken up where it is, without ``container-create`` and ``execution-start``: its log
-           from the beginning, its exit code, its outputs, what is left of its timeout.
-        5. Leaves no process and no container behind, whichever way it ends.
+        Reports ``container-create`` (containers only) and ``execution-start`` first, in this order.
+        """
+        ...
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Take up the run of a Task that is `left`, where it is, and return how it ended.
+
+        Its log comes from the beginning, with its exit code and its outputs; it has what is left of its timeout. A run
+        that an earlier process prepared and did not start is started, with ``execution-start``. Raises `RuntimeFailure`
+        where there is nothing to take up.
         """
         ...
 

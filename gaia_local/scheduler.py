@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
+from gaia_local.assignment import Assignment
 from gaia_local.database import Attempt, Database, Datum
 from gaia_local.errors import Closed, DatabaseError, GaiaError, InvalidInput, StorageError, WorkflowExists, nearest, told
 from gaia_local.executor import SIGNAL_ROUND, Executor
@@ -57,7 +58,7 @@ class Scheduler:
         """Workflows whose files were compared with what is recorded, in this process."""
         self._alive: collections.Counter[str] = collections.Counter()
         """Workflow → how many of its Tasks are alive."""
-        self._submits: list[Task] = []
+        self._submits: list[Assignment] = []
         self._cancels: list[str] = []
         self._discards: list[str] = []
         self._write_ordered = False
@@ -302,8 +303,8 @@ class Scheduler:
                 self._executor.cancel(task_id)
             for task_id in discards:
                 self._discard(task_id)
-            for task in submits:
-                self._executor.submit(task, self.handle)
+            for assignment in submits:
+                self._executor.submit(assignment, self.handle)
 
     def _tell(self, news: Collection[str]) -> None:
         for tell in list(self._subscribers.values()):
@@ -476,7 +477,7 @@ class Scheduler:
             self._trouble(workflow, error)
             return
         again.trouble = trouble
-        again.submits = [task for task in workflow.submits if task.id in again.running]
+        again.submits = [each for each in workflow.submits if each.task.id in again.running]
         again.conclude()
         self._workflows[workflow.name] = again
         self._changed.notify_all()

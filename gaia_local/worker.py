@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gaia_local import files
+from gaia_local.assignment import Assignment
 from gaia_local.errors import DiskError, GaiaError, StorageError, told
 from gaia_local.model import CAPTURES, LOG, Event, EventKind, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
@@ -53,15 +54,16 @@ class Worker:
     def __init__(self, storage: Storage, runtime: Runtime) -> None:
         self._storage, self._runtime = storage, runtime
 
-    def perform(self, task: Task, cancellation: Cancellation, report: Report) -> None:
+    def perform(self, assignment: Assignment, cancellation: Cancellation, report: Report) -> None:
         """Run the Task once; everything it comes to is reported, errors included."""
+        task = assignment.task
 
         def emit(event: EventKind, /, **facts: Any) -> None:
             report(task, Event(event, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts}))
 
         try:
             try:
-                outcome = self._run(task, cancellation, emit)
+                outcome = self._run(assignment, cancellation, emit)
             except (GaiaError, OSError) as error:
                 outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__)
             if cancellation.reason not in (None, BY_TIMEOUT):
@@ -72,14 +74,15 @@ class Worker:
         finally:
             self._storage.discard(task.id)
 
-    def _run(self, task: Task, cancellation: Cancellation, emit: Callable[..., None]) -> Outcome:
+    def _run(self, assignment: Assignment, cancellation: Cancellation, emit: Callable[..., None]) -> Outcome:
+        task = assignment.task
         copied = self._copied(task)
-        if task.adopted:
+        if assignment.adopted:
             emit(EventKind.STEP_ADOPTED, reason=task.reason)
-            inputs, staging = {}, self._storage.staging(task)
+            inputs, staging, run = {}, self._storage.staging(task), self._runtime.rejoin
         else:
-            inputs = self._begin(task, emit)
-            staging = self._storage.stage(task, copied)
+            inputs = self._begin(assignment, emit)
+            staging, run = self._storage.stage(task, copied), self._runtime.run
         invocation = Invocation(
             task,
             staging.tree,
@@ -89,16 +92,17 @@ class Worker:
             tuple((path, Path(self._storage.source(task, key))) for key, path in task.inputs if key not in copied),
         )
         began = time.monotonic()
-        ended = self._runtime.run(invocation, cancellation, emit)
+        ended = run(invocation, cancellation, emit)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
         outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
         return replace(outcome, inputs=inputs)
 
-    def _begin(self, task: Task, emit: Callable[..., None]) -> dict[str, Fingerprint]:
+    def _begin(self, assignment: Assignment, emit: Callable[..., None]) -> dict[str, Fingerprint]:
         """Say that the Step starts, and from which contents."""
+        task = assignment.task
         try:
-            inputs = {key: self._read(task, key) for key, _ in task.inputs}
+            inputs = {key: self._read(assignment, key) for key, _ in task.inputs}
         except (GaiaError, OSError):
             emit(EventKind.STEP_START, reason=task.reason)
             raise
@@ -116,10 +120,10 @@ class Worker:
             if any(out.startswith(path.rstrip("/") + "/") or path.startswith(out) for out in outputs)
         }
 
-    def _read(self, task: Task, key: str) -> Fingerprint:
+    def _read(self, assignment: Assignment, key: str) -> Fingerprint:
         """The fingerprint of an input: the recorded one where the file is still that, else a new one."""
-        path = self._storage.source(task, key)
-        known = task.known.get(key)
+        path = self._storage.source(assignment.task, key)
+        known = assignment.known.get(key)
         if known is not None and self._storage.look(key, path) == known.quick:
             return known
         fingerprint = files.fingerprint(path)

@@ -6,13 +6,13 @@ to the database in one transaction (`write`), and then acts on `submits` and `ca
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gaia_local import templates
+from gaia_local.assignment import Assignment
 from gaia_local.database import Attempt, Database
 from gaia_local.errors import GaiaError, InvalidInput, nearest
 from gaia_local.flow import Flow, KeyNode, StepNode
@@ -54,7 +54,7 @@ class Workflow:
         """Task id → the Tasks that count: submitted, not ended, not cancelled."""
         self.failed: set[str] = set()
         """Steps that ran and failed, and are not to be started before something changes."""
-        self.submits: list[Task] = []
+        self.submits: list[Assignment] = []
         self.cancels: list[str] = []
         self.discards: list[str] = []
         """Tasks of an earlier process, of which nothing is to be left."""
@@ -308,8 +308,7 @@ class Workflow:
         self.flow.claim(node, True)
         self.running[task.id] = attempt
         self.ledger.begin(attempt)
-        known = self._known(node)
-        self.submits.append(dataclasses.replace(task, known=known) if known else task)  # nobody needs it afterwards
+        self.submits.append(Assignment(task, node.rank, self._known(node)))
 
     def _adopt(self, node: StepNode, attempt: Attempt) -> None:
         attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
@@ -317,7 +316,7 @@ class Workflow:
         self.flow.claim(node, True)
         self.running[attempt.task.id] = attempt
         self.ledger.changed(attempt)
-        self.submits.append(dataclasses.replace(attempt.task, adopted=True, rank=node.rank))
+        self.submits.append(Assignment(attempt.task, node.rank, adopted=True))
 
     def _read_the_same(self, node: StepNode, attempt: Attempt) -> bool:
         """Whether a Task began with the contents that its inputs have now."""
@@ -343,7 +342,6 @@ class Workflow:
             timeout=rendered.timeout,
             reason=self.reason(node),
             external=frozenset(outside) if outside else NO_KEYS,
-            rank=node.rank,
             resources=command.resources,
         )
 
@@ -464,7 +462,7 @@ class Workflow:
             return
         attempt.state, attempt.ended, attempt.message = TaskState.CANCELLED, time.time(), why
         self.ledger.changed(attempt)
-        kept = [task for task in self.submits if task.id != attempt.task.id]
+        kept = [each for each in self.submits if each.task.id != attempt.task.id]
         if len(kept) == len(self.submits):
             self.cancels.append(attempt.task.id)
         else:  # it was never submitted: there was trouble

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gaia_local import answers, files
+from gaia_local.assignment import Assignment
 from gaia_local.database import Database
 from gaia_local.model import CAPTURES, LOG, Command, Event, EventKind, Step, Task, TaskState
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
@@ -25,7 +26,8 @@ class HandExecutor:
         self.did: list[tuple[str, str]] = []
         self.orders: list[Callable[[], None]] = []
 
-    def submit(self, task: Task, report: Tell) -> None:
+    def submit(self, assignment: Assignment, report: Tell) -> None:
+        task = assignment.task
         self.tasks[task.id] = (task, report)
         self.did.append(("start", task.name))
 
@@ -67,6 +69,9 @@ class NoRuntime:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         raise AssertionError("nothing runs here")
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        raise AssertionError("nothing is left here")
 
     def close(self) -> None:
         pass

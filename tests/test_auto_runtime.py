@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class FakeProcess:
 
     def __init__(self) -> None:
         self.ran: list[str] = []
+        self.rejoined: list[str] = []
         self.closed = 0
 
     def check(self, images: Collection[str]) -> None:
@@ -41,6 +42,11 @@ class FakeProcess:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         self.ran.append(invocation.task.image)
+        report(EventKind.CONTAINER_EXIT, code=0)
+        return Exit(0, f"{self.name}, {cancellation.reason}")
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        self.rejoined.append(invocation.task.image)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
 
@@ -80,16 +86,21 @@ class FakeDocker(FakeProcess):
         self.ended.append(task_id)
 
 
-def invocation(image: str, adopted: bool = False) -> Invocation:
-    task = Task("id", "step", "flow", image, ("true",), (), (), None, 60.0, adopted=adopted)
+def invocation(image: str) -> Invocation:
+    task = Task("id", "step", "flow", image, ("true",), (), (), None, 60.0)
     return Invocation(task, Path("/tree"), Path("/work"), Path("/log"), None)
 
 
-def run(runtime: Runtime, image: str, adopted: bool = False) -> str:
+def run(runtime: Runtime, image: str) -> str:
+    return outcome(runtime.run, image)
+
+
+def outcome(act: Callable[[Invocation, Cancellation, Report], Exit], image: str) -> str:
+    """Which runtime did it."""
     events: list[str] = []
     cancellation = Cancellation(lambda seconds, function: lambda: None)
     cancellation.cancel(BY_REQUEST)
-    ended = runtime.run(invocation(image, adopted), cancellation, lambda event, /, **facts: events.append(event))
+    ended = act(invocation(image), cancellation, lambda event, /, **facts: events.append(event))
     assert events == ["container-exit"]
     chosen, _, reason = str(ended.message).partition(", ")
     assert reason == BY_REQUEST
@@ -197,8 +208,8 @@ def test_what_an_earlier_process_left_are_containers(caplog: pytest.LogCaptureFi
     docker = FakeDocker(engine=True)
     runtime = AutoRuntime(docker, FakeProcess())
     assert list(runtime.left()) == ["task-1"]
-    assert run(runtime, "gone", adopted=True) == "docker"
-    assert docker.asked == []
+    assert outcome(runtime.rejoin, "gone") == "docker"
+    assert (docker.ran, docker.rejoined, docker.asked) == ([], ["gone"], [])
     runtime.end("task-1")
     assert docker.ended == ["task-1"]
     assert warnings(caplog) == []

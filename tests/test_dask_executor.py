@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
+from gaia_local.assignment import Assignment
 from gaia_local.config import DaskConfig, DockerConfig
 from gaia_local.dask_cluster import Cluster
 from gaia_local.dask_executor import DaskExecutor
 from gaia_local.dask_session import Equipment
 from gaia_local.executor import Perform
-from gaia_local.model import EventKind, Task, TaskState
+from gaia_local.model import EventKind, TaskState
 from gaia_local.runtime import Cancellation
 from gaia_local.storage import Storage
 from gaia_local.worker import Outcome, Report
@@ -37,8 +38,8 @@ class ActingKit:
         self.tops: tuple[Path, ...] = (Path(root),)
         self._act = PERFORMS[root]
 
-    def perform(self, task: Task, cancellation: Cancellation, report: Report) -> None:
-        self._act(task, cancellation, report)
+    def perform(self, assignment: Assignment, cancellation: Cancellation, report: Report) -> None:
+        self._act(assignment, cancellation, report)
 
     def end(self, task_id: str) -> None:
         pass
@@ -99,12 +100,12 @@ class TestDaskExecutor(ExecutorContract):
 
     @pytest.mark.parametrize("first", ["cancel", "hurry"])
     def test_hurry_kills_what_is_cancelled_and_what_will_be(self, single: Bench, first: str) -> None:
-        def stubborn(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def stubborn(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             killed = threading.Event()
             with cancellation.stopping(lambda: None, killed.set, 600):
-                report(of, event(of, EventKind.EXECUTION_START))
+                report(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert killed.wait(PATIENCE)
-            report(of, Outcome(TaskState.CANCELLED))
+            report(of.task, Outcome(TaskState.CANCELLED))
 
         single.submit("a", stubborn)
         single.until(lambda: single.heard["a"])

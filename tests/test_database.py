@@ -24,7 +24,7 @@ from sqlite_utils.migrations import Migrations
 
 from gaia_local.database import Attempt, Database, Datum
 from gaia_local.errors import DatabaseError
-from gaia_local.model import DataState, Event, EventKind, Fingerprint, Task, TaskState
+from gaia_local.model import DataState, Event, EventKind, Task, TaskState
 from gaia_local.state_file import MIGRATIONS
 
 
@@ -148,10 +148,9 @@ def test_attempts(database: Database) -> None:
     assert database.attempts("other") == database.latest("other") == []
 
 
-def test_of_a_task_the_fingerprints_are_not_kept_and_all_else_is(database: Database) -> None:
+def test_all_of_a_task_is_kept(database: Database) -> None:
     made = task()
-    known = dataclasses.replace(made, known={"b:in": Fingerprint("q", "d")})
-    database.add_attempts([Attempt(known, TaskState.RUNNING, 1.0)])
+    database.add_attempts([Attempt(made, TaskState.RUNNING, 1.0)])
     (read,) = database.attempts("w")
     assert dataclasses.asdict(read.task) == dataclasses.asdict(made)
     assert isinstance(read.task.external, frozenset)

@@ -1062,3 +1062,78 @@ def test_nothing_is_discarded_from_the_pool(bench: Bench, caplog: pytest.LogCapt
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: bench.run("true"), range(16)))
     assert caplog.text == ""
+
+
+# ------------------------------------------------------------------------------------------ what an earlier process left
+
+
+def left_behind(bench: Bench, client: docker.APIClient, run: Run) -> str:
+    """The container of a run that an earlier process made and did not start; answers its id."""
+    task = run.invocation.task
+    made: str = client.create_container(
+        task.image,
+        list(task.command),
+        name=f"gaia-local-{task.id}",
+        labels={"gaia-local.root": bench.root_id, "gaia-local.task": task.id},
+    )["Id"]
+    assert list(bench.runtime.left()) == [task.id]
+    return made
+
+
+def rejoin(bench: Bench, run: Run) -> Run:
+    run.exit = bench.runtime.rejoin(run.invocation, run.cancellation, run.report)
+    return run
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_container_is_taken_up_where_it_is(bench: Bench, client: docker.APIClient, over: bool) -> None:
+    script = f"echo begun; sleep {0 if over else 1}; echo over; echo made > /full/x; exit 3"
+    run = bench.prepare("sh", "-c", script, outputs=("/full/x",), stdout="/elsewhere/said")
+    run.invocation.log.write_bytes(b"begun, as the earlier process heard it\n")
+    container = left_behind(bench, client, run)
+    client.start(container)
+    if over:
+        client.wait(container)
+    rejoin(bench, run)
+    assert (run.code, run.log, run.stdout) == (3, b"begun\nover\n", b"begun\nover\n")
+    assert run.events == [("execution-complete", {}), ("container-exit", {"code": 3})]
+    assert (run.tree / "full/x").read_text() == "made\n"
+    assert run.exit is not None and run.exit.image_id == client.inspect_image(bench.image)["Id"]  # type: ignore[no-untyped-call]
+    assert bench.containers(client) == []
+
+
+def test_a_container_that_was_not_started_is_started(bench: Bench, client: docker.APIClient) -> None:
+    run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",))
+    left_behind(bench, client, run)
+    rejoin(bench, run)
+    assert run.code == 0
+    assert [event for event, _ in run.events] == ["execution-start", "execution-complete", "container-exit"]
+    assert (run.tree / "full/x").read_text() == "made\n"
+    assert bench.containers(client) == []
+
+
+def test_of_its_timeout_is_left_what_the_earlier_process_did_not_use(bench: Bench, client: docker.APIClient) -> None:
+    run = bench.prepare("sleep", "60", timeout=1.0)
+    client.start(left_behind(bench, client, run))
+    time.sleep(1.0)
+    began = time.monotonic()
+    rejoin(bench, run)
+    assert time.monotonic() - began < 10
+    assert run.cancellation.reason == BY_TIMEOUT
+    assert bench.containers(client) == []
+
+
+def test_a_container_that_is_taken_up_can_be_cancelled(bench: Bench, client: docker.APIClient) -> None:
+    run = bench.prepare("sleep", "60")
+    client.start(left_behind(bench, client, run))
+    run.cancellation.cancel(BY_REQUEST)
+    assert rejoin(bench, run).code == 143
+    assert run.events == []
+    assert bench.containers(client) == []
+
+
+def test_a_container_that_is_gone_cannot_be_taken_up(bench: Bench) -> None:
+    run = bench.prepare("true")
+    with pytest.raises(RuntimeFailure, match="No such container"):
+        rejoin(bench, run)
+    assert run.events == []

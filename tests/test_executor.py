@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from gaia_local.assignment import Assignment
 from gaia_local.errors import Closed
 from gaia_local.executor import Clock, Executor, Perform, ThreadExecutor
 from gaia_local.model import Event, EventKind, Task, TaskState
@@ -47,11 +48,11 @@ class Bench:
         self.changed = threading.Condition()
         self.executor = make(workers, self.perform)
 
-    def perform(self, of: Task, cancellation: Cancellation, report: Report) -> None:
+    def perform(self, of: Assignment, cancellation: Cancellation, report: Report) -> None:
         with self.changed:
-            self.performed.append(of.name)
+            self.performed.append(of.task.name)
             self.changed.notify_all()
-        self.acts.get(of.name, quickly)(of, cancellation, report)
+        self.acts.get(of.task.name, quickly)(of, cancellation, report)
 
     def report(self, of: Task, what: Event | Outcome) -> None:
         with self.changed:
@@ -63,7 +64,7 @@ class Bench:
         if act is not None:
             self.acts[name] = act
         made = dataclasses.replace(task(name), resources=resources)
-        self.executor.submit(made, self.report)
+        self.executor.submit(Assignment(made), self.report)
         return made
 
     def until(self, true: Callable[[], object]) -> None:
@@ -79,18 +80,18 @@ class Bench:
         return [self.outcomes(name)[0].state for name in names]
 
 
-def quickly(of: Task, cancellation: Cancellation, report: Report) -> None:
-    report(of, event(of, EventKind.STEP_START))
-    report(of, DONE)
+def quickly(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+    report(of.task, event(of.task, EventKind.STEP_START))
+    report(of.task, DONE)
 
 
-def until_cancelled(of: Task, cancellation: Cancellation, report: Report) -> None:
+def until_cancelled(of: Assignment, cancellation: Cancellation, report: Report) -> None:
     """Run until told to stop, as a program would that obeys SIGTERM."""
     told = threading.Event()
     with cancellation.stopping(told.set, told.set, 60):
-        report(of, event(of, EventKind.EXECUTION_START))
+        report(of.task, event(of.task, EventKind.EXECUTION_START))
         assert told.wait(PATIENCE)
-    report(of, Outcome(TaskState.CANCELLED, message=cancellation.reason))
+    report(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
 
 
 class Gate:
@@ -99,7 +100,7 @@ class Gate:
     def __init__(self) -> None:
         self.open = threading.Event()
 
-    def __call__(self, of: Task, cancellation: Cancellation, report: Report) -> None:
+    def __call__(self, of: Assignment, cancellation: Cancellation, report: Report) -> None:
         assert self.open.wait(PATIENCE)
         quickly(of, cancellation, report)
 
@@ -132,10 +133,10 @@ class ExecutorContract:
         bench.executor.close()
 
     def test_each_submit_leads_to_its_events_in_order_and_one_outcome(self, bench: Bench) -> None:
-        def speak(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def speak(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             for number in range(20):
-                report(of, event(of, EventKind.EXECUTION_START, number=number))
-            report(of, DONE)
+                report(of.task, event(of.task, EventKind.EXECUTION_START, number=number))
+            report(of.task, DONE)
 
         names = [f"s{number}" for number in range(10)]
         for name in names:
@@ -161,7 +162,7 @@ class ExecutorContract:
         bench = Bench(self.make, 3)
         together, gate = threading.Barrier(4), Gate()
 
-        def act(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def act(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             together.wait(PATIENCE)
             gate(of, cancellation, report)
 
@@ -222,7 +223,7 @@ class ExecutorContract:
     def test_what_starts_names_its_worker(self, bench: Bench) -> None:
         both = threading.Barrier(2)
 
-        def together(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def together(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             both.wait(PATIENCE)
             quickly(of, cancellation, report)
 
@@ -233,11 +234,11 @@ class ExecutorContract:
         assert sorted(workers) == [1, 2]
 
     def test_the_timeout_is_kept_by_the_executor(self, bench: Bench) -> None:
-        def act(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def act(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             told = threading.Event()
             with cancellation.stopping(told.set, told.set, 0.01):
                 assert told.wait(PATIENCE)
-            report(of, Outcome(TaskState.ERROR, reason=cancellation.reason))
+            report(of.task, Outcome(TaskState.ERROR, reason=cancellation.reason))
 
         bench.submit("a", act)
         assert bench.ended("a") == [TaskState.ERROR]
@@ -246,8 +247,8 @@ class ExecutorContract:
     def test_a_defect_of_ours_is_an_exception_and_the_worker_goes_on(
         self, single: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def broken(of: Task, cancellation: Cancellation, report: Report) -> None:
-            report(of, event(of, EventKind.STEP_START))
+        def broken(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+            report(of.task, event(of.task, EventKind.STEP_START))
             raise ZeroDivisionError("by \udcff")
 
         single.submit("a", broken)
@@ -259,10 +260,10 @@ class ExecutorContract:
         assert outcome.message == "the engine failed: by \\udcff"
 
     def test_what_comes_after_the_outcome_is_not_reported(self, single: Bench) -> None:
-        def talkative(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def talkative(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             quickly(of, cancellation, report)
-            report(of, Outcome(TaskState.ERROR))
-            report(of, event(of, EventKind.EXECUTION_COMPLETE))
+            report(of.task, Outcome(TaskState.ERROR))
+            report(of.task, event(of.task, EventKind.EXECUTION_COMPLETE))
             raise ZeroDivisionError
 
         single.submit("a", talkative)
@@ -284,7 +285,7 @@ class ExecutorContract:
         for name in "abc":
             if cancelled:
                 single.executor.cancel(f"id-{name}")
-            single.executor.submit(task(name), fail)
+            single.executor.submit(Assignment(task(name)), fail)
         single.submit("d")
         assert single.ended("d") == [TaskState.COMPLETE]
         assert all(len(single.outcomes(name)) == 1 for name in "abc")
@@ -294,10 +295,10 @@ class ExecutorContract:
             number = int(of.name)
             if isinstance(what, Outcome) and number < 200:
                 bench.executor.cancel(f"id-{number + 2}" if number % 3 == 0 else of.id)
-                bench.executor.submit(task(str(number + 1)), and_on)
+                bench.executor.submit(Assignment(task(str(number + 1))), and_on)
             bench.report(of, what)
 
-        bench.executor.submit(task("0"), and_on)
+        bench.executor.submit(Assignment(task("0")), and_on)
         assert set(bench.ended(*map(str, range(201)))) == {TaskState.COMPLETE, TaskState.CANCELLED}
 
     def test_closing_cancels_what_is_left_and_waits_for_it(self, bench: Bench) -> None:
@@ -329,7 +330,7 @@ class ExecutorContract:
         executor.close()
         executor.close()
         with pytest.raises(Closed):
-            executor.submit(task("a"), lambda of, what: None)
+            executor.submit(Assignment(task("a")), lambda of, what: None)
 
     def test_closing_from_a_receiver(self, bench: Bench) -> None:
         def close(of: Task, what: Event | Outcome) -> None:
@@ -338,7 +339,7 @@ class ExecutorContract:
                 bench.executor.close()
                 bench.report(task("closed"), DONE)
 
-        bench.executor.submit(task("a"), close)
+        bench.executor.submit(Assignment(task("a")), close)
         bench.ended("a", "closed")
         with pytest.raises(Closed):
             bench.submit("b")
@@ -432,11 +433,11 @@ class TestThreadExecutor(ExecutorContract):
             told.set()
             single.until(lambda: single.outcomes("next"))
 
-        def run(of: Task, cancellation: Cancellation, report: Report) -> None:
+        def run(of: Assignment, cancellation: Cancellation, report: Report) -> None:
             with cancellation.stopping(stop, told.set, 60):
-                report(of, event(of, EventKind.EXECUTION_START))
+                report(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert told.wait(PATIENCE)
-            report(of, Outcome(TaskState.CANCELLED, message=cancellation.reason))
+            report(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
 
         single.submit("first", run)
         single.until(lambda: single.heard["first"])

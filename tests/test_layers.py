@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 
 LAYERS = {
-    "words": "errors given durations resources model config runtime",
+    "words": "errors given durations resources model assignment config runtime",
     "parts": """files staging storage leases garbage templates flow key_paths state_file database names ownership
                 watched_trees watcher docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime
                 runtimes""",

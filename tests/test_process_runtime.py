@@ -442,6 +442,14 @@ def test_cancelled_before_it_began(bench: Bench) -> None:
     assert not (invocation.work / "ran").exists()
 
 
+def test_nothing_of_an_earlier_engine_is_taken_up(bench: Bench) -> None:
+    invocation = bench.invocation("touch", "ran")
+    assert not bench.runtime.left()
+    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
+        bench.runtime.rejoin(invocation, bench.cancellation(), silent)
+    assert not (invocation.work / "ran").exists()
+
+
 def test_cancelled_while_it_starts(bench: Bench, system: str) -> None:
     invocation = bench.invocation("sleep", "60")
     cancellation = bench.cancellation()

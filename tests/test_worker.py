@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gaia_local import files
+from gaia_local.assignment import Assignment
 from gaia_local.errors import RuntimeFailure
+from gaia_local.given import NOTHING
 from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report
 from gaia_local.storage import Storage
@@ -48,9 +50,11 @@ class Scripted:
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         self.invocations.append(invocation)
-        if not invocation.task.adopted:
-            report(EventKind.CONTAINER_CREATE)
-            report(EventKind.EXECUTION_START)
+        report(EventKind.CONTAINER_CREATE)
+        report(EventKind.EXECUTION_START)
+        return self.rejoin(invocation, cancellation, report)
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         ended = self.program(invocation, cancellation)
         report(EventKind.EXECUTION_COMPLETE)
         code = ended if isinstance(ended, int) else ended.code
@@ -90,12 +94,19 @@ class Bench:
             self.staged_at_the_end = os.listdir(self.root / "staging")
             self.storage.publish(what.outputs)
 
-    def perform(self, program: Program | None = None, **facts: Any) -> Outcome:
+    def perform(
+        self,
+        program: Program | None = None,
+        known: Mapping[str, Fingerprint] = NOTHING,
+        adopted: bool = False,
+        **facts: Any,
+    ) -> Outcome:
         """Perform a Task, publish what it made, and answer its outcome."""
         if program is not None:
             self.runtime.program = program
         self.heard = []
-        self.worker.perform(self.task(**facts), self.cancellation, self.report)
+        assignment = Assignment(self.task(**facts), known=known, adopted=adopted)
+        self.worker.perform(assignment, self.cancellation, self.report)
         *events, outcome = self.heard
         assert isinstance(outcome, Outcome)
         assert all(isinstance(event, Event) for event in events)
@@ -462,6 +473,7 @@ def test_an_adopted_task_is_taken_up_where_it_is(bench: Bench) -> None:
     assert bench.events == ["step-adopted", "execution-complete", "container-exit"]
     assert outcome.state is TaskState.COMPLETE
     assert bench.stored()["b/y"] == "made before"
+    assert bench.runtime.invocations == []  # it was rejoined, not run
 
 
 def test_an_adopted_task_whose_directory_is_gone_fails(bench: Bench) -> None:

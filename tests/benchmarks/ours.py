@@ -63,6 +63,10 @@ class InstantRuntime:
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0)
 
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Nothing is ever `left`."""
+        raise NotImplementedError
+
 
 @contextmanager
 def opened(root: str, runtime: str, workers: int | None = 2, **config: Any) -> Iterator[Gaia]:

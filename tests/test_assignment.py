@@ -1,0 +1,30 @@
+"""What a run of a Task needs besides the Task: what it is when nothing is said, and what goes to another machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+
+from gaia_local.assignment import Assignment
+from gaia_local.model import Fingerprint, Task
+
+TASK = Task("1", "s", "w", "image", ("true",), (("b:x", "/in/x"),), (), None, 60)
+
+
+def test_a_task_alone_begins_anew_and_first_with_nothing_known() -> None:
+    made = Assignment(TASK)
+    assert (made.rank, dict(made.known), made.adopted) == ((0, 0), {}, False)
+
+
+def test_it_does_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Assignment(TASK).adopted = True  # type: ignore[misc]
+
+
+def test_it_arrives_on_another_machine_as_it_is() -> None:
+    known = {"b:x": Fingerprint("quick", "digest")}
+    sent = Assignment(TASK, (2, 5), known, adopted=True)
+    arrived = pickle.loads(pickle.dumps(sent))
+    assert (arrived, arrived.known) == (sent, known)
