@@ -7,7 +7,7 @@ hears of it by that lease's name, and gives it away again, under another lease, 
 Invariants:
 - A Task is in one place: it waits in the queue, is away under exactly one lease, or waits until what its lost worker left
   on its machine is ended. What is heard under any other lease is not heard.
-- The lease is revoked before the Task is given away again or its `Outcome` says `CANCELLED`; it ends after the receiver
+- The lease is revoked before the Task is given away again or its `Outcome` says `CANCELLED`; it ends after the observer
   has published what lies in it.
 - Dask may run a Task a second time, when it takes a worker for dead. The lease can be taken up once: the second run only
   tells us that the first is lost.
@@ -25,25 +25,26 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gaia_local.assignment import Assignment
 from gaia_local.config import Config
 from gaia_local.dask_cluster import Cluster, Connection, Listener, equipment_of, restrictions
 from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
-from gaia_local.executor import BEGINNINGS, SIGNAL_ROUND, Clock
+from gaia_local.executor import SIGNAL_ROUND, Clock
 from gaia_local.leases import Leases
 from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import Resources
-from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation
-from gaia_local.runtime import Report as RunReport
+from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report
 from gaia_local.storage import Output, Storage
-from gaia_local.worker import Outcome, Report
+from gaia_local.worker import Observer, Outcome
 
 LOOK_ROUND = 0.5
 """Seconds between two looks at the connection and at what Dask says of Tasks, for what nobody tells us."""
 _MOST_WAITING, _FEW_WAITING = 8, 5
 """How many Tasks are away for each thread of the cluster: given away until there are so many, when there are so few."""
+
+What = TypeVar("What", Event, Outcome)
 
 logger = logging.getLogger("gaia_local")
 
@@ -80,11 +81,11 @@ class ClusterRuntime:
     def end(self, task_id: str) -> None:
         """Nothing is left here."""
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: RunReport) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Not here: the workers have runtimes of their own."""
         raise NotImplementedError
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: RunReport) -> Exit:
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Not here: nothing is ever `left`."""
         raise NotImplementedError
 
@@ -98,7 +99,7 @@ class _Flight:
     """A Task from its submission to its `Outcome`."""
 
     assignment: Assignment
-    report: Report
+    observer: Observer
     lease: str = ""
     """Under which it is away; empty while it isn't."""
     worker: str = ""
@@ -146,7 +147,7 @@ class DaskExecutor(Listener):
 
     # -- from any thread ------------------------------------------------------------------------------------------
 
-    def submit(self, assignment: Assignment, report: Report) -> None:
+    def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
         with self._lock:
             if self._closed:
@@ -154,7 +155,7 @@ class DaskExecutor(Listener):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="gaia-local-dask", daemon=True)
                 self._thread.start()
-            self._mailbox.put(lambda: self._take(_Flight(assignment, report)))
+            self._mailbox.put(lambda: self._take(_Flight(assignment, observer)))
 
     def cancel(self, task_id: str) -> None:
         """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from starting."""
@@ -326,21 +327,24 @@ class DaskExecutor(Listener):
             words = f"worker {flight.worker} doesn't see the store: {message['not_leased']}"
             self._end(flight, Outcome(TaskState.EXCEPTION, message=words, exception="StorageError"))
         else:
-            for what, placed in pickle.loads(message["happened"]):
-                if isinstance(what, Outcome):
-                    outputs = [
-                        Output(key, f"{self._tops[top]}/{below}", self._storage.path(flight.task.workflow, key), fingerprint)
-                        for key, top, below, fingerprint in placed
-                    ]
-                    self._end(flight, replace(what, outputs=tuple(outputs)))
-                else:
-                    self._tell_event(flight, what, (flight.worker, message["slot"]))
+            events, end = pickle.loads(message["happened"])
+            for event in events:
+                self._tell_event(flight, event, (flight.worker, message["slot"]))
+            if end is not None:
+                outcome, placed = end
+                outputs = [
+                    Output(key, f"{self._tops[top]}/{below}", self._storage.path(flight.task.workflow, key), fingerprint)
+                    for key, top, below, fingerprint in placed
+                ]
+                self._end(flight, replace(outcome, outputs=tuple(outputs)))
 
     def _tell_event(self, flight: _Flight, event: Event, place: tuple[str, int]) -> None:
         facts = {**event.facts, "id": flight.task.id} if "id" in event.facts else dict(event.facts)
-        if event.event in BEGINNINGS:
+        if event.event.begins:
             facts |= {"worker": self._places.setdefault(place, len(self._places) + 1), "host": place[0]}
-        self._tell(flight, replace(event, facts=facts))
+            self._tell(flight, flight.observer.started, replace(event, facts=facts))
+        else:
+            self._tell(flight, flight.observer.happened, replace(event, facts=facts))
 
     def _look(self) -> None:
         """Look for Tasks that Dask is through with, without our having heard of their ends.
@@ -389,7 +393,8 @@ class DaskExecutor(Listener):
             self._end(flight, Outcome(TaskState.EXCEPTION, message=words, exception="RuntimeFailure"))
         else:
             facts = {"id": flight.task.id, "task": flight.task.name, "host": worker, "attempt": flight.attempts}
-            self._tell(flight, Event(EventKind.WORKER_LOST, flight.task.workflow, time.time(), facts))
+            lost = Event(EventKind.WORKER_LOST, flight.task.workflow, time.time(), facts)
+            self._tell(flight, flight.observer.happened, lost)
             self._wait(flight)
 
     def _interrupt(self) -> None:
@@ -419,7 +424,7 @@ class DaskExecutor(Listener):
             if outcome.state is TaskState.INTERRUPTED:
                 self._leases.revoke(flight.lease)
             self._keep_log(flight)  # before anybody is told of the end, who may want to read it
-        self._tell(flight, outcome)
+        self._tell(flight, flight.observer.ended, outcome)
         if flight.lease:
             self._land(flight)
 
@@ -429,8 +434,8 @@ class DaskExecutor(Listener):
         except StorageError as error:
             logger.warning("workflow %r, Step %r: %s", flight.task.workflow, flight.task.name, error)
 
-    def _tell(self, flight: _Flight, what: Event | Outcome) -> None:
+    def _tell(self, flight: _Flight, tell: Callable[[Task, What], None], what: What) -> None:
         try:
-            flight.report(flight.task, what)
-        except Exception:  # a defect of the receiver's must not cost other Tasks
+            tell(flight.task, what)
+        except Exception:  # a defect of the observer's must not cost other Tasks
             logger.exception("workflow %r, Step %r: it could not be reported", flight.task.workflow, flight.task.name)

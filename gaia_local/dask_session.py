@@ -38,7 +38,7 @@ from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.runtimes import make_runtime
 from gaia_local.storage import Output, Storage
 from gaia_local.strays import RECORD, end_leftover
-from gaia_local.worker import Outcome, Report, Worker
+from gaia_local.worker import Observer, Outcome, Worker
 
 LEASE_ROUND = 2.0
 """Seconds between two looks at the leases of what runs."""
@@ -66,7 +66,7 @@ class Kit(Protocol):
     tops: tuple[Path, ...]
     """The root and the mapped buckets, as this machine sees them."""
 
-    def perform(self, assignment: Assignment, cancellation: Cancellation, report: Report) -> None:
+    def perform(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> None:
         """See `worker.Worker.perform`."""
 
     def end(self, task_id: str) -> None:
@@ -162,7 +162,7 @@ class Session:
         teller = _Teller(run, self.equipment.topic, self.kit.tops, self._tell_soon)
         try:
             take_up(self.kit.tops[0], lease)
-            self.kit.perform(replace(assignment, task=replace(task, id=lease)), cancellation, teller.report)
+            self.kit.perform(replace(assignment, task=replace(task, id=lease)), cancellation, teller)
             if teller.failed and not is_held(self.kit.tops[0], lease):
                 logger.warning("Task %s was taken back, or given to another worker: what it made here is refused", lease)
         except NotLeased as refusal:
@@ -170,9 +170,9 @@ class Session:
         except Exception as error:  # a defect of ours, or no disk: the engine must hear of it
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {told(error)}"
-            teller.report(task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__))
+            teller.ended(task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__))
         finally:
-            teller.report(task, Outcome(TaskState.CANCELLED))
+            teller.ended(task, Outcome(TaskState.CANCELLED))
             with self._changed:
                 del self._runs[lease]
                 self._changed.notify_all()
@@ -250,37 +250,41 @@ class Session:
 
 
 class _Teller:
-    """Tells the engine what happens to one Task."""
+    """Tells the engine what happens to one Task: events a little later, the outcome at once. Implements `Observer`."""
 
     def __init__(self, run: _Run, topic: str, tops: tuple[Path, ...], soon: Callable[[_Teller], None]) -> None:
         """`soon` sees to it that `flush` is called after a while."""
         self._run, self._topic, self._soon = run, topic, soon
         self._tops = [(number, f"{top}/") for number, top in enumerate(tops)][::-1]  # a bucket may lie in the root
         self._lock = threading.Lock()
-        self._waiting: list[tuple[Event | Outcome, list[Placed]]] = []
+        self._events: list[Event] = []
+        """Those that are still to be told."""
+        self._end: tuple[Outcome, list[Placed]] | None = None
         self._ordered = False
         self._over = False
         self.failed = False
         """Whether the outcome was none that makes the Step complete."""
 
-    def report(self, task: Task, what: Event | Outcome) -> None:
-        """Pass on an event, a little later, or the outcome, at once. What comes after that is nobody's business."""
+    def started(self, task: Task, event: Event) -> None:
+        self.happened(task, event)
+
+    def happened(self, task: Task, event: Event) -> None:
         with self._lock:
             if self._over:
                 return
-            if isinstance(what, Outcome):
-                self._over, self.failed = True, what.state is not TaskState.COMPLETE
-                placed = [self._placed(output) for output in what.outputs]
-                self._waiting.append((replace(what, outputs=()), placed))
-            else:
-                self._waiting.append((what, []))
-                if self._ordered:
-                    return
-                self._ordered = True
-        if self._over:
-            self.flush()
-        else:
-            self._soon(self)
+            self._events.append(event)
+            if self._ordered:
+                return
+            self._ordered = True
+        self._soon(self)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._over, self.failed = True, outcome.state is not TaskState.COMPLETE
+            self._end = replace(outcome, outputs=()), [self._placed(output) for output in outcome.outputs]
+        self.flush()
 
     def tell(self, **facts: Any) -> None:
         """Tell this, and nothing more."""
@@ -291,10 +295,10 @@ class _Teller:
     def flush(self) -> None:
         """Tell what waits to be told."""
         with self._lock:
-            waiting, self._waiting = self._waiting, []
-            self._ordered = False
-            if waiting:  # under the lock, so that the messages keep their order
-                self._send({"happened": pickle.dumps(waiting)})
+            events, end = self._events, self._end
+            self._events, self._end, self._ordered = [], None, False
+            if events or end is not None:  # under the lock, so that the messages keep their order
+                self._send({"happened": pickle.dumps((events, end))})
 
     def _send(self, facts: dict[str, Any]) -> None:
         if not self._run.lost:

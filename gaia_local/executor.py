@@ -1,8 +1,9 @@
 """Where Tasks run: the executor interface, and the thread pool of this process.
 
-Contract of every executor. Each `submit` leads to exactly one `Outcome` through `report`, whatever happens, from some
-thread of the executor's. `cancel` never blocks on the Task, and wins even when it arrives before `submit`. `close`
-cancels what is left, waits until nothing runs, and is idempotent.
+Contract of every executor. Each `submit` leads to exactly one `ended` of its observer, whatever happens, from some
+thread of the executor's. The event that `started` gets says which worker took the Task up: `worker`, from 1. `cancel`
+never blocks on the Task, and wins even when it arrives before `submit`. `close` cancels what is left, waits until
+nothing runs, and is idempotent.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from gaia_local.assignment import Assignment
 from gaia_local.errors import Closed, told
-from gaia_local.model import Event, EventKind, Task, TaskState
+from gaia_local.model import Event, Task, TaskState
 from gaia_local.resources import Capacity
 from gaia_local.runtime import BY_REQUEST, Cancellation
-from gaia_local.worker import Outcome, Report
+from gaia_local.worker import Observer, Outcome
 
 logger = logging.getLogger("gaia_local")
 
@@ -28,16 +30,13 @@ SIGNAL_ROUND = 0.5
 """How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just before a wait begins
 only when that wait is over: one without an end would swallow a Ctrl-C now and then."""
 
-BEGINNINGS = frozenset({EventKind.STEP_START, EventKind.STEP_ADOPTED})
-"""Events that say which worker takes a Task up: `worker`, from 1."""
-
-Perform = Callable[[Assignment, Cancellation, Report], None]
+Perform = Callable[[Assignment, Cancellation, Observer], None]
 
 
 class Executor(Protocol):
     """Runs Tasks somewhere; the module says what it promises."""
 
-    def submit(self, assignment: Assignment, report: Report) -> None:
+    def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Have the Task performed as soon as there is room."""
 
     def cancel(self, task_id: str) -> None:
@@ -115,7 +114,28 @@ class Clock:
                     logger.exception("an order of the clock failed")
 
 
-_Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Report]"
+_Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Observer]"
+
+
+class _Relay:
+    """Passes on what happens to one Task, with the number of its worker, until it ended. Implements `Observer`."""
+
+    def __init__(self, observer: Observer, worker: int) -> None:
+        self._observer, self._worker = observer, worker
+        self._over = False
+
+    def started(self, task: Task, event: Event) -> None:
+        if not self._over:
+            self._observer.started(task, replace(event, facts={**event.facts, "worker": self._worker}))
+
+    def happened(self, task: Task, event: Event) -> None:
+        if not self._over:
+            self._observer.happened(task, event)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        if not self._over:
+            self._over = True
+            self._observer.ended(task, outcome)
 
 
 class ThreadExecutor:
@@ -143,7 +163,7 @@ class ThreadExecutor:
         self._closed = False
         self._hurried = False
 
-    def submit(self, assignment: Assignment, report: Report) -> None:
+    def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
         task = assignment.task
         with self._condition:
@@ -154,7 +174,7 @@ class ThreadExecutor:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
             self._cancellations[task.id] = cancellation
-            heapq.heappush(self._queue, (assignment.rank, next(self._numbers), assignment, cancellation, report))
+            heapq.heappush(self._queue, (assignment.rank, next(self._numbers), assignment, cancellation, observer))
             if len(self._queue) > self._idle and len(self._threads) < self._workers:
                 number = len(self._threads) + 1
                 name = f"gaia-local-worker-{number}"
@@ -222,14 +242,14 @@ class ThreadExecutor:
                 self._idle -= 1
                 if waiting is None:
                     return
-                _, _, assignment, cancellation, report = waiting
+                _, _, assignment, cancellation, observer = waiting
                 task = assignment.task
                 if self._closed:  # it has not come to this one yet
                     cancellation.cancel(BY_REQUEST)
                 self._capacity.take(task.resources)
             try:
-                self._perform_one(assignment, cancellation, report, number)
-            except Exception:  # a defect of the receiver's must not cost a worker
+                self._perform_one(assignment, cancellation, _Relay(observer, number))
+            except Exception:  # a defect of the observer's must not cost a worker
                 logger.exception("workflow %r, Step %r: its end could not be reported", task.workflow, task.name)
             finally:
                 with self._condition:
@@ -253,26 +273,15 @@ class ThreadExecutor:
                 return waiting
         return None
 
-    def _perform_one(self, assignment: Assignment, cancellation: Cancellation, report: Report, worker: int) -> None:
+    def _perform_one(self, assignment: Assignment, cancellation: Cancellation, relay: _Relay) -> None:
         task = assignment.task
-        reported = False
-
-        def once(of: Task, what: Event | Outcome) -> None:
-            nonlocal reported
-            if reported:
-                return
-            if isinstance(what, Event) and what.event in BEGINNINGS:
-                what = Event(what.event, what.workflow, what.time, {**what.facts, "worker": worker})
-            reported = isinstance(what, Outcome)
-            report(of, what)
-
         try:
             if (lack := self._capacity.lack(task.resources)) is not None:
-                once(task, Outcome(TaskState.EXCEPTION, message=lack, exception="RuntimeFailure"))
+                relay.ended(task, Outcome(TaskState.EXCEPTION, message=lack, exception="RuntimeFailure"))
             elif cancellation.reason is None:
-                self._perform(assignment, cancellation, once)
+                self._perform(assignment, cancellation, relay)
         except Exception as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {told(error)}"
-            once(task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__))
-        once(task, Outcome(TaskState.CANCELLED))
+            relay.ended(task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__))
+        relay.ended(task, Outcome(TaskState.CANCELLED))

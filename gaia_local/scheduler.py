@@ -222,14 +222,37 @@ class Scheduler:
 
     # -- what comes back ------------------------------------------------------------------------------------------
 
-    def handle(self, task: Task, what: Event | Outcome) -> None:
-        """An event or the outcome of a Task. Runs in the executor's threads; late ones change nothing."""
-        if isinstance(what, Event) and not (what.event.written_at_once and self._runtime.survives):
-            self._hear(task, what)
+    def started(self, task: Task, event: Event) -> None:
+        """A worker took a Task up. Runs, as the next two do, in the executor's threads; late ones change nothing."""
+        self.happened(task, event)
+
+    def happened(self, task: Task, event: Event) -> None:
+        """An event of a Task."""
+        if not (event.event.written_at_once and self._runtime.survives):
+            self._hear(task, event)
             return
+        with self._taking(task):
+            workflow, attempt = self._running(task)
+            if workflow is not None and attempt is not None:
+                workflow.happened(attempt, event)
+                self._keep(workflow)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """The outcome of a Task."""
+        with self._taking(task):
+            self._alive[task.workflow] -= 1
+            self._end(task, outcome)
+
+    def _running(self, task: Task) -> tuple[Workflow | None, Attempt | None]:
+        workflow = self._workflows.get(task.workflow)
+        return workflow, None if workflow is None else workflow.running.get(task.id)
+
+    @contextmanager
+    def _taking(self, task: Task) -> Iterator[None]:
+        """Decide on what came of a Task; where that fails, its workflow is in trouble."""
         with self._deciding():
             try:
-                self._take(task, what)
+                yield
             except OSError as error:  # a full disk, mostly: also every GaiaError
                 self._trouble(self._workflows[task.workflow], error)
             if not self._alive[task.workflow]:  # else nobody who waits is through yet
@@ -238,8 +261,7 @@ class Scheduler:
     def _hear(self, task: Task, event: Event) -> None:
         """Note an event: nothing is decided, and it is written with what is written next, or a little later."""
         with self._lock:
-            workflow = self._workflows.get(task.workflow)
-            attempt = workflow.running.get(task.id) if workflow is not None else None
+            workflow, attempt = self._running(task)
             if workflow is None or attempt is None:
                 return
             workflow.happened(attempt, event)
@@ -249,23 +271,17 @@ class Scheduler:
             self._executor.later(WRITE_ROUND, self._write_all)
         self._tell((workflow.name,))
 
-    def _take(self, task: Task, what: Event | Outcome) -> None:
-        workflow = self._workflows.get(task.workflow)
-        attempt = workflow.running.get(task.id) if workflow is not None else None
-        if isinstance(what, Outcome):
-            self._alive[task.workflow] -= 1
+    def _end(self, task: Task, outcome: Outcome) -> None:
+        workflow, attempt = self._running(task)
         if workflow is None or attempt is None:
             return
-        if isinstance(what, Event):
-            workflow.happened(attempt, what)
-            self._keep(workflow)
-            return
         try:
-            self._storage.publish(what.outputs)
+            self._storage.publish(outcome.outputs)
         except OSError as error:
             workflow.unpublished(attempt)
-            what = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__, inputs=what.inputs)
-        workflow.ended(attempt, what)
+            exception = type(error).__name__
+            outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=exception, inputs=outcome.inputs)
+        workflow.ended(attempt, outcome)
         if workflow.trouble is not None:
             self._write(workflow)
             workflow.trouble = None
@@ -304,7 +320,7 @@ class Scheduler:
             for task_id in discards:
                 self._discard(task_id)
             for assignment in submits:
-                self._executor.submit(assignment, self.handle)
+                self._executor.submit(assignment, self)
 
     def _tell(self, news: Collection[str]) -> None:
         for tell in list(self._subscribers.values()):

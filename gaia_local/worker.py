@@ -1,17 +1,17 @@
 """Performs one Task: stage its inputs, run its command, prepare its outputs. Decides nothing, publishes nothing.
 
-What happens is reported as it happens: `Event`s in the order of the real worker, and at last, exactly once, an
-`Outcome`. The receiver publishes the outcome's outputs, or lets them be; when its call returns, the staging goes.
+What happens is told to an `Observer` as it happens: `Event`s in the order of the real worker, and at last, exactly once,
+an `Outcome`. The observer publishes the outcome's outputs, or lets them be; when its call returns, the staging goes.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from gaia_local import files
 from gaia_local.assignment import Assignment
@@ -45,7 +45,17 @@ class Outcome:
     """Key → what was read."""
 
 
-Report: TypeAlias = "Callable[[Task, Event | Outcome], None]"
+class Observer(Protocol):
+    """Is told what happens to Tasks, in the threads that perform them."""
+
+    def started(self, task: Task, event: Event) -> None:
+        """A worker takes the Task up: the events whose kind `begins`."""
+
+    def happened(self, task: Task, event: Event) -> None:
+        """All other events."""
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """The Task came to its end: told exactly once, and last."""
 
 
 class Worker:
@@ -54,34 +64,30 @@ class Worker:
     def __init__(self, storage: Storage, runtime: Runtime) -> None:
         self._storage, self._runtime = storage, runtime
 
-    def perform(self, assignment: Assignment, cancellation: Cancellation, report: Report) -> None:
-        """Run the Task once; everything it comes to is reported, errors included."""
+    def perform(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+        """Run the Task once; everything it comes to is told, errors included."""
         task = assignment.task
-
-        def emit(event: EventKind, /, **facts: Any) -> None:
-            report(task, Event(event, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts}))
-
         try:
             try:
-                outcome = self._run(assignment, cancellation, emit)
+                outcome = self._run(assignment, cancellation, observer)
             except (GaiaError, OSError) as error:
                 outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__)
             if cancellation.reason not in (None, BY_TIMEOUT):
                 outcome = Outcome(TaskState.CANCELLED)
             if not outcome.outputs:  # on a full disk this is the room in which its end can be written down
                 self._storage.discard(task.id)
-            report(task, outcome)
+            observer.ended(task, outcome)
         finally:
             self._storage.discard(task.id)
 
-    def _run(self, assignment: Assignment, cancellation: Cancellation, emit: Callable[..., None]) -> Outcome:
+    def _run(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> Outcome:
         task = assignment.task
         copied = self._copied(task)
         if assignment.adopted:
-            emit(EventKind.STEP_ADOPTED, reason=task.reason)
+            observer.started(task, _event(task, EventKind.STEP_ADOPTED, reason=task.reason))
             inputs, staging, run = {}, self._storage.staging(task), self._runtime.rejoin
         else:
-            inputs = self._begin(assignment, emit)
+            inputs = self._begin(assignment, observer)
             staging, run = self._storage.stage(task, copied), self._runtime.run
         invocation = Invocation(
             task,
@@ -91,22 +97,27 @@ class Worker:
             None if task.stdout is None else Path(staging.local(task.stdout)),
             tuple((path, Path(self._storage.source(task, key))) for key, path in task.inputs if key not in copied),
         )
+
+        def report(kind: EventKind, /, **facts: Any) -> None:
+            observer.happened(task, _event(task, kind, **facts))
+
         began = time.monotonic()
-        ended = run(invocation, cancellation, emit)
+        ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
         outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
         return replace(outcome, inputs=inputs)
 
-    def _begin(self, assignment: Assignment, emit: Callable[..., None]) -> dict[str, Fingerprint]:
+    def _begin(self, assignment: Assignment, observer: Observer) -> dict[str, Fingerprint]:
         """Say that the Step starts, and from which contents."""
         task = assignment.task
         try:
             inputs = {key: self._read(assignment, key) for key, _ in task.inputs}
         except (GaiaError, OSError):
-            emit(EventKind.STEP_START, reason=task.reason)
+            observer.started(task, _event(task, EventKind.STEP_START, reason=task.reason))
             raise
-        emit(EventKind.STEP_START, reason=task.reason, inputs={key: seen.digest for key, seen in inputs.items()})
+        read = {key: seen.digest for key, seen in inputs.items()}
+        observer.started(task, _event(task, EventKind.STEP_START, reason=task.reason, inputs=read))
         return inputs
 
     def _copied(self, task: Task) -> set[str]:
@@ -166,6 +177,11 @@ class Worker:
             image_id=ended.image_id,
             tail=read_tail(staging.log) if failed else "",
         )
+
+
+def _event(task: Task, kind: EventKind, /, **facts: Any) -> Event:
+    """Of what happens to a Task just now."""
+    return Event(kind, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts})
 
 
 def read_tail(log: Path, lines: int = TAIL_LINES) -> str:

@@ -14,27 +14,26 @@ from gaia_local.model import CAPTURES, LOG, Command, Event, EventKind, Step, Tas
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 from gaia_local.scheduler import Scheduler
 from gaia_local.storage import Output, Storage
-from gaia_local.worker import Outcome
-from gaia_local.worker import Report as Tell
+from gaia_local.worker import Observer, Outcome
 
 
 class HandExecutor:
     """Notes what it is told; the test says how each Task ends."""
 
     def __init__(self) -> None:
-        self.tasks: dict[str, tuple[Task, Tell]] = {}
+        self.tasks: dict[str, tuple[Task, Observer]] = {}
         self.did: list[tuple[str, str]] = []
         self.orders: list[Callable[[], None]] = []
 
-    def submit(self, assignment: Assignment, report: Tell) -> None:
+    def submit(self, assignment: Assignment, observer: Observer) -> None:
         task = assignment.task
-        self.tasks[task.id] = (task, report)
+        self.tasks[task.id] = (task, observer)
         self.did.append(("start", task.name))
 
     def cancel(self, task_id: str) -> None:
-        task, report = self.tasks.pop(task_id)
+        task, observer = self.tasks.pop(task_id)
         self.did.append(("cancel", task.name))
-        report(task, Outcome(TaskState.CANCELLED))
+        observer.ended(task, Outcome(TaskState.CANCELLED))
 
     def later(self, seconds: float, function: Callable[[], None]) -> object:
         self.orders.append(function)
@@ -117,7 +116,9 @@ class Hands:
     def start(self, step: str) -> None:
         """A worker takes the Task up."""
         task = self.task(step)
-        self.scheduler.handle(task, Event(EventKind.STEP_START, self.workflow, time.time(), {"id": task.id, "task": task.name}))
+        self.scheduler.started(
+            task, Event(EventKind.STEP_START, self.workflow, time.time(), {"id": task.id, "task": task.name})
+        )
 
     def complete(self, step: str, content: str | None = None) -> None:
         """The Task makes all its outputs, with `content`, and ends well."""
@@ -129,7 +130,7 @@ class Hands:
 
     def _end(self, step: str, state: TaskState, content: str | None) -> None:
         task = self.task(step)
-        _, report = self.executor.tasks.pop(task.id)
+        _, observer = self.executor.tasks.pop(task.id)
         inputs = {}
         for key, _ in task.inputs:
             seen = files.fingerprint(self.storage.path(self.workflow, key))
@@ -152,7 +153,7 @@ class Hands:
             assert seen is not None
             outputs.append(Output(key, str(made), self.storage.path(self.workflow, key), seen))
         code = 0 if state is TaskState.COMPLETE else 1
-        report(task, Outcome(state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs))
+        observer.ended(task, Outcome(state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs))
 
     def command(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.command(self.workflow, [Command.parse(self.workflow, each) for each in definitions], {})

@@ -20,7 +20,7 @@ from gaia_local.executor import Perform
 from gaia_local.model import EventKind, TaskState
 from gaia_local.runtime import Cancellation
 from gaia_local.storage import Storage
-from gaia_local.worker import Outcome, Report
+from gaia_local.worker import Observer, Outcome
 from test_executor import PATIENCE, Bench, ExecutorContract, event
 
 PERFORMS: dict[str, Perform] = {}
@@ -38,8 +38,8 @@ class ActingKit:
         self.tops: tuple[Path, ...] = (Path(root),)
         self._act = PERFORMS[root]
 
-    def perform(self, assignment: Assignment, cancellation: Cancellation, report: Report) -> None:
-        self._act(assignment, cancellation, report)
+    def perform(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+        self._act(assignment, cancellation, observer)
 
     def end(self, task_id: str) -> None:
         pass
@@ -100,12 +100,12 @@ class TestDaskExecutor(ExecutorContract):
 
     @pytest.mark.parametrize("first", ["cancel", "hurry"])
     def test_hurry_kills_what_is_cancelled_and_what_will_be(self, single: Bench, first: str) -> None:
-        def stubborn(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+        def stubborn(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             killed = threading.Event()
             with cancellation.stopping(lambda: None, killed.set, 600):
-                report(of.task, event(of.task, EventKind.EXECUTION_START))
+                observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert killed.wait(PATIENCE)
-            report(of.task, Outcome(TaskState.CANCELLED))
+            observer.ended(of.task, Outcome(TaskState.CANCELLED))
 
         single.submit("a", stubborn)
         single.until(lambda: single.heard["a"])

@@ -21,7 +21,7 @@ from gaia_local.executor import Clock, Executor, Perform, ThreadExecutor
 from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import NONE, Capacity, Resources
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
-from gaia_local.worker import Outcome, Report
+from gaia_local.worker import Observer, Outcome
 
 REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "10"))
 """How often the tests with many threads run, each time with other chances."""
@@ -37,6 +37,24 @@ def event(of: Task, kind: EventKind, **facts: object) -> Event:
     return Event(kind, of.workflow, time.time(), {"id": of.id, "task": of.name, **facts})
 
 
+class Told:
+    """An observer that has one function for all that it is told."""
+
+    def __init__(self, tell: Callable[[Task, Event | Outcome], None]) -> None:
+        self._tell = tell
+
+    def started(self, of: Task, event: Event) -> None:
+        assert event.event.begins
+        self._tell(of, event)
+
+    def happened(self, of: Task, event: Event) -> None:
+        assert not event.event.begins
+        self._tell(of, event)
+
+    def ended(self, of: Task, outcome: Outcome) -> None:
+        self._tell(of, outcome)
+
+
 class Bench:
     """An executor whose Tasks do what the test says, and all that it reported."""
 
@@ -48,11 +66,11 @@ class Bench:
         self.changed = threading.Condition()
         self.executor = make(workers, self.perform)
 
-    def perform(self, of: Assignment, cancellation: Cancellation, report: Report) -> None:
+    def perform(self, of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
         with self.changed:
             self.performed.append(of.task.name)
             self.changed.notify_all()
-        self.acts.get(of.task.name, quickly)(of, cancellation, report)
+        self.acts.get(of.task.name, quickly)(of, cancellation, observer)
 
     def report(self, of: Task, what: Event | Outcome) -> None:
         with self.changed:
@@ -64,7 +82,7 @@ class Bench:
         if act is not None:
             self.acts[name] = act
         made = dataclasses.replace(task(name), resources=resources)
-        self.executor.submit(Assignment(made), self.report)
+        self.executor.submit(Assignment(made), Told(self.report))
         return made
 
     def until(self, true: Callable[[], object]) -> None:
@@ -80,18 +98,18 @@ class Bench:
         return [self.outcomes(name)[0].state for name in names]
 
 
-def quickly(of: Assignment, cancellation: Cancellation, report: Report) -> None:
-    report(of.task, event(of.task, EventKind.STEP_START))
-    report(of.task, DONE)
+def quickly(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+    observer.started(of.task, event(of.task, EventKind.STEP_START))
+    observer.ended(of.task, DONE)
 
 
-def until_cancelled(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+def until_cancelled(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
     """Run until told to stop, as a program would that obeys SIGTERM."""
     told = threading.Event()
     with cancellation.stopping(told.set, told.set, 60):
-        report(of.task, event(of.task, EventKind.EXECUTION_START))
+        observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
         assert told.wait(PATIENCE)
-    report(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
+    observer.ended(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
 
 
 class Gate:
@@ -100,9 +118,9 @@ class Gate:
     def __init__(self) -> None:
         self.open = threading.Event()
 
-    def __call__(self, of: Assignment, cancellation: Cancellation, report: Report) -> None:
+    def __call__(self, of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
         assert self.open.wait(PATIENCE)
-        quickly(of, cancellation, report)
+        quickly(of, cancellation, observer)
 
 
 class ExecutorContract:
@@ -133,10 +151,10 @@ class ExecutorContract:
         bench.executor.close()
 
     def test_each_submit_leads_to_its_events_in_order_and_one_outcome(self, bench: Bench) -> None:
-        def speak(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+        def speak(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             for number in range(20):
-                report(of.task, event(of.task, EventKind.EXECUTION_START, number=number))
-            report(of.task, DONE)
+                observer.happened(of.task, event(of.task, EventKind.EXECUTION_START, number=number))
+            observer.ended(of.task, DONE)
 
         names = [f"s{number}" for number in range(10)]
         for name in names:
@@ -162,9 +180,9 @@ class ExecutorContract:
         bench = Bench(self.make, 3)
         together, gate = threading.Barrier(4), Gate()
 
-        def act(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+        def act(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             together.wait(PATIENCE)
-            gate(of, cancellation, report)
+            gate(of, cancellation, observer)
 
         for name in "abc":
             bench.submit(name, act)
@@ -223,9 +241,9 @@ class ExecutorContract:
     def test_what_starts_names_its_worker(self, bench: Bench) -> None:
         both = threading.Barrier(2)
 
-        def together(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+        def together(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             both.wait(PATIENCE)
-            quickly(of, cancellation, report)
+            quickly(of, cancellation, observer)
 
         bench.submit("a", together)
         bench.submit("b", together)
@@ -233,12 +251,34 @@ class ExecutorContract:
         workers = [what.facts["worker"] for name in "ab" for what in bench.heard[name] if isinstance(what, Event)]
         assert sorted(workers) == [1, 2]
 
+    def test_what_is_adopted_names_its_worker_and_other_events_do_not(self, single: Bench) -> None:
+        def adopt(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            observer.started(of.task, event(of.task, EventKind.STEP_ADOPTED, reason="new"))
+            observer.happened(of.task, event(of.task, EventKind.EXECUTION_COMPLETE))
+            observer.ended(of.task, DONE)
+
+        single.submit("a", adopt)
+        single.ended("a")
+        adopted, complete = (what for what in single.heard["a"] if isinstance(what, Event))
+        assert (adopted.event, adopted.facts["worker"], adopted.facts["reason"]) == ("step-adopted", 1, "new")
+        assert (complete.event, dict(complete.facts)) == ("execution-complete", {"id": "id-a", "task": "a"})
+
+    def test_the_smallest_rank_goes_first(self, single: Bench) -> None:
+        gate = Gate()
+        single.submit("first", gate)
+        single.until(lambda: single.performed)
+        for name, rank in (("a", (1, 0)), ("b", (0, 2)), ("c", (0, 1)), ("d", (0, 2))):
+            single.executor.submit(Assignment(task(name), rank), Told(single.report))
+        gate.open.set()
+        single.ended(*"abcd")
+        assert single.performed == ["first", "c", "b", "d", "a"]
+
     def test_the_timeout_is_kept_by_the_executor(self, bench: Bench) -> None:
-        def act(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+        def act(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             told = threading.Event()
             with cancellation.stopping(told.set, told.set, 0.01):
                 assert told.wait(PATIENCE)
-            report(of.task, Outcome(TaskState.ERROR, reason=cancellation.reason))
+            observer.ended(of.task, Outcome(TaskState.ERROR, reason=cancellation.reason))
 
         bench.submit("a", act)
         assert bench.ended("a") == [TaskState.ERROR]
@@ -247,8 +287,8 @@ class ExecutorContract:
     def test_a_defect_of_ours_is_an_exception_and_the_worker_goes_on(
         self, single: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def broken(of: Assignment, cancellation: Cancellation, report: Report) -> None:
-            report(of.task, event(of.task, EventKind.STEP_START))
+        def broken(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            observer.started(of.task, event(of.task, EventKind.STEP_START))
             raise ZeroDivisionError("by \udcff")
 
         single.submit("a", broken)
@@ -260,10 +300,11 @@ class ExecutorContract:
         assert outcome.message == "the engine failed: by \\udcff"
 
     def test_what_comes_after_the_outcome_is_not_reported(self, single: Bench) -> None:
-        def talkative(of: Assignment, cancellation: Cancellation, report: Report) -> None:
-            quickly(of, cancellation, report)
-            report(of.task, Outcome(TaskState.ERROR))
-            report(of.task, event(of.task, EventKind.EXECUTION_COMPLETE))
+        def talkative(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            quickly(of, cancellation, observer)
+            observer.ended(of.task, Outcome(TaskState.ERROR))
+            observer.started(of.task, event(of.task, EventKind.STEP_START))
+            observer.happened(of.task, event(of.task, EventKind.EXECUTION_COMPLETE))
             raise ZeroDivisionError
 
         single.submit("a", talkative)
@@ -273,7 +314,7 @@ class ExecutorContract:
         assert single.outcomes("a") == [DONE]
 
     def test_ending_without_an_outcome_is_one_nevertheless(self, single: Bench) -> None:
-        single.submit("a", lambda of, cancellation, report: None)
+        single.submit("a", lambda of, cancellation, observer: None)
         assert single.ended("a") == [TaskState.CANCELLED]
 
     @pytest.mark.parametrize("cancelled", [True, False])
@@ -285,7 +326,7 @@ class ExecutorContract:
         for name in "abc":
             if cancelled:
                 single.executor.cancel(f"id-{name}")
-            single.executor.submit(Assignment(task(name)), fail)
+            single.executor.submit(Assignment(task(name)), Told(fail))
         single.submit("d")
         assert single.ended("d") == [TaskState.COMPLETE]
         assert all(len(single.outcomes(name)) == 1 for name in "abc")
@@ -295,10 +336,10 @@ class ExecutorContract:
             number = int(of.name)
             if isinstance(what, Outcome) and number < 200:
                 bench.executor.cancel(f"id-{number + 2}" if number % 3 == 0 else of.id)
-                bench.executor.submit(Assignment(task(str(number + 1))), and_on)
+                bench.executor.submit(Assignment(task(str(number + 1))), Told(and_on))
             bench.report(of, what)
 
-        bench.executor.submit(Assignment(task("0")), and_on)
+        bench.executor.submit(Assignment(task("0")), Told(and_on))
         assert set(bench.ended(*map(str, range(201)))) == {TaskState.COMPLETE, TaskState.CANCELLED}
 
     def test_closing_cancels_what_is_left_and_waits_for_it(self, bench: Bench) -> None:
@@ -330,7 +371,7 @@ class ExecutorContract:
         executor.close()
         executor.close()
         with pytest.raises(Closed):
-            executor.submit(Assignment(task("a")), lambda of, what: None)
+            executor.submit(Assignment(task("a")), Told(lambda of, what: None))
 
     def test_closing_from_a_receiver(self, bench: Bench) -> None:
         def close(of: Task, what: Event | Outcome) -> None:
@@ -339,7 +380,7 @@ class ExecutorContract:
                 bench.executor.close()
                 bench.report(task("closed"), DONE)
 
-        bench.executor.submit(Assignment(task("a")), close)
+        bench.executor.submit(Assignment(task("a")), Told(close))
         bench.ended("a", "closed")
         with pytest.raises(Closed):
             bench.submit("b")
@@ -433,11 +474,11 @@ class TestThreadExecutor(ExecutorContract):
             told.set()
             single.until(lambda: single.outcomes("next"))
 
-        def run(of: Assignment, cancellation: Cancellation, report: Report) -> None:
+        def run(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             with cancellation.stopping(stop, told.set, 60):
-                report(of.task, event(of.task, EventKind.EXECUTION_START))
+                observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert told.wait(PATIENCE)
-            report(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
+            observer.ended(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
 
         single.submit("first", run)
         single.until(lambda: single.heard["first"])

@@ -423,7 +423,7 @@ class Fuzzed:
     def end_some(self, rng: random.Random) -> None:
         """Some of the Tasks that run come to an end."""
         for task_id in list(self.executor.tasks)[:3]:
-            task, report = self.executor.tasks.pop(task_id)
+            task, observer = self.executor.tasks.pop(task_id)
             outputs = []
             for key, internal in task.outputs if rng.random() < 0.8 else ():
                 made = self.root / "staging" / uuid.uuid4().hex
@@ -435,7 +435,7 @@ class Fuzzed:
                 assert seen is not None
                 outputs.append(Output(key, str(made), self.storage.path(task.workflow, key), seen))
             state = TaskState.COMPLETE if len(outputs) == len(task.outputs) else TaskState.ERROR
-            report(task, Outcome(state, tuple(outputs) if state is TaskState.COMPLETE else (), 0))
+            observer.ended(task, Outcome(state, tuple(outputs) if state is TaskState.COMPLETE else (), 0))
 
     def call(self, call: Call) -> None:
         """Make one call, and check all that must hold after it."""

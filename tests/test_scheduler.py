@@ -38,7 +38,7 @@ def hands(tmp_path: Path) -> Iterator[Hands]:
 def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
     hands.merge(step("s", "src", "k"))
     task = hands.task("s")
-    _, report = hands.executor.tasks[task.id]
+    _, observer = hands.executor.tasks[task.id]
     hands.scheduler.halt("w")
     source = hands.storage.root / "late"
     source.write_text("late")
@@ -47,7 +47,7 @@ def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
 
     seen = files.fingerprint(str(source))
     assert seen is not None
-    report(task, Outcome(TaskState.COMPLETE, (Output("k", str(source), hands.storage.path("w", "k"), seen),), 0))
+    observer.ended(task, Outcome(TaskState.COMPLETE, (Output("k", str(source), hands.storage.path("w", "k"), seen),), 0))
     assert not Path(hands.storage.path("w", "k")).exists()
     assert hands.state == "halted"
     assert [event["event"] for event in hands.scheduler.events("w")] == ["step-terminated", "flow-halted"]

@@ -63,7 +63,7 @@ class Scripted:
 
 
 class Bench:
-    """A worker, and all that one Task reported."""
+    """A worker, and the observer of one Task, with all that it is told."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -88,11 +88,18 @@ class Bench:
         given = {"stdout": None, "timeout": 60.0, "external": frozenset(key for key, _ in inputs), **facts}
         return Task("t1", "the step", "w", "image:1", ("do", "it"), inputs, outputs, **given)
 
-    def report(self, task: Task, what: Event | Outcome) -> None:
-        self.heard.append(what)
-        if isinstance(what, Outcome):
-            self.staged_at_the_end = os.listdir(self.root / "staging")
-            self.storage.publish(what.outputs)
+    def started(self, task: Task, event: Event) -> None:
+        assert event.event.begins and not self.heard
+        self.heard.append(event)
+
+    def happened(self, task: Task, event: Event) -> None:
+        assert not event.event.begins
+        self.heard.append(event)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        self.heard.append(outcome)
+        self.staged_at_the_end = os.listdir(self.root / "staging")
+        self.storage.publish(outcome.outputs)
 
     def perform(
         self,
@@ -106,7 +113,7 @@ class Bench:
             self.runtime.program = program
         self.heard = []
         assignment = Assignment(self.task(**facts), known=known, adopted=adopted)
-        self.worker.perform(assignment, self.cancellation, self.report)
+        self.worker.perform(assignment, self.cancellation, self)
         *events, outcome = self.heard
         assert isinstance(outcome, Outcome)
         assert all(isinstance(event, Event) for event in events)
