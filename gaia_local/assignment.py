@@ -11,12 +11,16 @@ from gaia_local.model import Fingerprint, Task
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One run of a Task. The Task is kept as a record; of the rest nothing is known once it ended."""
+    """One run of a Task. The Task is kept as a record, and the rest forgotten when it ended."""
 
     task: Task
     rank: tuple[int, int] = (0, 0)
     """Its place among those that wait for a worker: the smallest goes first."""
-    known: Mapping[str, Fingerprint] = field(default_factory=lambda: NOTHING, compare=False, repr=False)
+    known: Mapping[str, Fingerprint] = field(
+        default_factory=lambda: NOTHING,
+        compare=False,
+        repr=False,
+    )
     """Input key → what is recorded of its file."""
     adopted: bool = False
     """An earlier engine began it: what it left is taken up instead of starting anew."""

@@ -7,8 +7,8 @@ hears of it by that lease's name, and gives it away again, under another lease, 
 Invariants:
 - A Task is in one place: it waits in the queue, is away under exactly one lease, or waits until what its lost worker left
   on its machine is ended. What is heard under any other lease is not heard.
-- The lease is revoked before the Task is given away again or its `Outcome` says `CANCELLED`; it ends after the observer
-  has published what lies in it.
+- The lease is revoked before the Task is given away again or its `Outcome` says `CANCELLED`; it
+  ends after the observer has published what lies in it.
 - Dask may run a Task a second time, when it takes a worker for dead. The lease can be taken up once: the second run only
   tells us that the first is lost.
 """
@@ -23,13 +23,14 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gaia_local.assignment import Assignment
 from gaia_local.config import Config
 from gaia_local.dask_cluster import Cluster, Connection, Listener, equipment_of, restrictions
+from gaia_local.dask_session import Placed
 from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
 from gaia_local.executor import SIGNAL_ROUND, Clock
 from gaia_local.leases import Leases
@@ -332,11 +333,14 @@ class DaskExecutor(Listener):
                 self._tell_event(flight, event, (flight.worker, message["slot"]))
             if end is not None:
                 outcome, placed = end
-                outputs = [
-                    Output(key, f"{self._tops[top]}/{below}", self._storage.path(flight.task.workflow, key), fingerprint)
-                    for key, top, below, fingerprint in placed
-                ]
-                self._end(flight, replace(outcome, outputs=tuple(outputs)))
+                outputs = tuple(self._placed(flight.task, placed))
+                self._end(flight, replace(outcome, outputs=outputs))
+
+    def _placed(self, task: Task, placed: Iterable[Placed]) -> Iterator[Output]:
+        """The outputs of a Task, where they are as this machine sees it."""
+        for key, top, below, fingerprint in placed:
+            target = self._storage.path(task.workflow, key)
+            yield Output(key, f"{self._tops[top]}/{below}", target, fingerprint)
 
     def _tell_event(self, flight: _Flight, event: Event, place: tuple[str, int]) -> None:
         facts = {**event.facts, "id": flight.task.id} if "id" in event.facts else dict(event.facts)

@@ -162,7 +162,8 @@ class Session:
         teller = _Teller(run, self.equipment.topic, self.kit.tops, self._tell_soon)
         try:
             take_up(self.kit.tops[0], lease)
-            self.kit.perform(replace(assignment, task=replace(task, id=lease)), cancellation, teller)
+            here = replace(assignment, task=replace(task, id=lease))
+            self.kit.perform(here, cancellation, teller)
             if teller.failed and not is_held(self.kit.tops[0], lease):
                 logger.warning("Task %s was taken back, or given to another worker: what it made here is refused", lease)
         except NotLeased as refusal:
@@ -250,7 +251,10 @@ class Session:
 
 
 class _Teller:
-    """Tells the engine what happens to one Task: events a little later, the outcome at once. Implements `Observer`."""
+    """Tells the engine what happens to one Task. Implements `Observer`.
+
+    Events are told a little later, the outcome at once, and what comes after that never.
+    """
 
     def __init__(self, run: _Run, topic: str, tops: tuple[Path, ...], soon: Callable[[_Teller], None]) -> None:
         """`soon` sees to it that `flush` is called after a while."""
@@ -283,7 +287,8 @@ class _Teller:
             if self._over:
                 return
             self._over, self.failed = True, outcome.state is not TaskState.COMPLETE
-            self._end = replace(outcome, outputs=()), [self._placed(output) for output in outcome.outputs]
+            placed = [self._placed(output) for output in outcome.outputs]
+            self._end = replace(outcome, outputs=()), placed
         self.flush()
 
     def tell(self, **facts: Any) -> None:

@@ -243,6 +243,7 @@ class Database:
     def events(self, workflow: str) -> list[dict[str, Any]]:
         """The events of a workflow, oldest first."""
         rows = self._rows("select event, time, facts from events where workflow = ? order by id", (workflow,))
+        # What they say is left as it is: another version may know kinds of events that this one doesn't.
         return [{"event": event, "workflow": workflow, "time": time, **json.loads(facts)} for event, time, facts in rows]
 
     def add_events(self, events: Iterable[Event]) -> None:

@@ -136,7 +136,7 @@ class DockerRuntime:
         return replace(ended, image_id=image)
 
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Take up the container of a Task, where it is, and return how it ended (see `runtime.Runtime.rejoin`)."""
+        """Take up a Task's container and return how it ended (see `runtime.Runtime.rejoin`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         container, image = _container_name(task.id), None
         with _no_run(task):
@@ -150,10 +150,11 @@ class DockerRuntime:
                     if began is None:  # made, and never started
                         ended = self._execute(container, task, sink, cancellation, report)
                     else:
-                        ended = Exit(self._resume(container, task, sink, cancellation, time.time() - began))
+                        elapsed = time.time() - began
+                        ended = Exit(self._resume(container, task, sink, cancellation, elapsed))
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
-                # What the image has there can't be told any more, now that the program ran, and so is taken for nothing.
+                # It ran: nobody can tell what the image has there, so it counts as nothing.
                 before = dict.fromkeys(plan.copied_out)
                 ended = self._harvest(container, invocation, ended, before, stop)
             except Interrupted:
@@ -163,7 +164,8 @@ class DockerRuntime:
         return replace(ended, image_id=image)
 
     def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> Plan:
-        return self._files.plan(invocation, self.mounts_inputs, image, {ROOT_LABEL: self._root_id}, stop)
+        labels = {ROOT_LABEL: self._root_id}
+        return self._files.plan(invocation, self.mounts_inputs, image, labels, stop)
 
     def _harvest(
         self,
@@ -173,7 +175,7 @@ class DockerRuntime:
         before: Mapping[str, str | None],
         stop: Callable[[], bool],
     ) -> Exit:
-        """What the container holds when its program `ended`: what it made, and perhaps why it failed.
+        """Get what the container holds when its program `ended`: its files, perhaps why it failed.
 
         `before`: each path to copy out, with its status when the program started.
         """
@@ -366,7 +368,8 @@ def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:
 
 
 def _no_run(task: Task) -> contextlib.AbstractContextManager[None]:
-    return _as_failure(f"workflow {task.workflow!r}, Step {task.name!r}: no run in image {task.image!r}")
+    where = f"workflow {task.workflow!r}, Step {task.name!r}"
+    return _as_failure(f"{where}: no run in image {task.image!r}")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """Where Tasks run: the executor interface, and the thread pool of this process.
 
-Contract of every executor. Each `submit` leads to exactly one `ended` of its observer, whatever happens, from some
-thread of the executor's. The event that `started` gets says which worker took the Task up: `worker`, from 1. `cancel`
-never blocks on the Task, and wins even when it arrives before `submit`. `close` cancels what is left, waits until
-nothing runs, and is idempotent.
+Contract of every executor. Each `submit` leads to exactly one `ended` of its observer, whatever
+happens, from some thread of the executor's. The event that `started` gets says which worker took
+the Task up: `worker`, from 1. `cancel` never blocks on the Task, and wins even when it arrives
+before `submit`. `close` cancels what is left, waits until nothing runs, and is idempotent.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ _Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Obs
 
 
 class _Relay:
-    """Passes on what happens to one Task, with the number of its worker, until it ended. Implements `Observer`."""
+    """Passes on what happens to one Task, until it ended. Implements `Observer`."""
 
     def __init__(self, observer: Observer, worker: int) -> None:
         self._observer, self._worker = observer, worker
@@ -126,7 +126,8 @@ class _Relay:
 
     def started(self, task: Task, event: Event) -> None:
         if not self._over:
-            self._observer.started(task, replace(event, facts={**event.facts, "worker": self._worker}))
+            facts = {**event.facts, "worker": self._worker}
+            self._observer.started(task, replace(event, facts=facts))
 
     def happened(self, task: Task, event: Event) -> None:
         if not self._over:

@@ -117,7 +117,10 @@ class EventKind(enum.StrEnum):
 
     @property
     def written_at_once(self) -> bool:
-        """Whether it is written before its Task ends: at once where the run may outlive this process, which then needs it."""
+        """Whether it is written before its Task ends.
+
+        That is at once where the run may outlive this process, and whoever takes it up needs it.
+        """
         return self in (EventKind.STEP_START, EventKind.EXECUTION_START)
 
     @property
@@ -267,7 +270,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One Step made concrete: what is run, from where to where. `Assignment` says what one run of it needs besides."""
+    """One Step made concrete: all that says what is run. `Assignment` adds what one run needs."""
 
     id: str
     name: str

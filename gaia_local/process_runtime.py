@@ -89,7 +89,8 @@ class ProcessRuntime:
 
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Raise `RuntimeFailure`: nothing is ever `left`."""
-        raise RuntimeFailure(f"{_name(invocation.task)}: the process of an earlier engine can't be taken up")
+        name = _name(invocation.task)
+        raise RuntimeFailure(f"{name}: the process of an earlier engine can't be taken up")
 
     def _run(self, invocation: Invocation, cancellation: Cancellation, report: Report, streams: tuple[Pipe, Pipe]) -> Exit:
         output, errors = streams

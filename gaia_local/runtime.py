@@ -143,11 +143,12 @@ class Runtime(Protocol):
 
     What holds for every run, begun here (`run`) or taken up (`rejoin`):
 
-    1. It reports ``execution-complete`` and ``container-exit`` (with ``code``) when the program has ended, in this order.
-    2. It obeys its `Cancellation`, which also ends it at the Task's timeout. A cancelled run returns too: the caller looks
-       at ``cancellation.reason``.
-    3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure` means that the
-       command could not be run.
+    1. It reports ``execution-complete`` and ``container-exit`` (with ``code``), in this order, when
+       the program has ended.
+    2. It obeys its `Cancellation`, which also ends it at the Task's timeout. A cancelled run
+       returns too: the caller looks at ``cancellation.reason``.
+    3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure`
+       means that the command could not be run.
     4. It leaves no process and no container behind, whichever way it ends.
     """
 
@@ -165,7 +166,7 @@ class Runtime(Protocol):
         ...
 
     def left(self) -> Collection[str]:
-        """The ids of Tasks that an earlier process began and whose runs can be taken up by `rejoin`."""
+        """The ids of Tasks that an earlier process began and that `rejoin` can take up."""
         ...
 
     def end(self, task_id: str) -> None:
@@ -182,9 +183,9 @@ class Runtime(Protocol):
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Take up the run of a Task that is `left`, where it is, and return how it ended.
 
-        Its log comes from the beginning, with its exit code and its outputs; it has what is left of its timeout. A run
-        that an earlier process prepared and did not start is started, with ``execution-start``. Raises `RuntimeFailure`
-        where there is nothing to take up.
+        Its log comes from the beginning, with its exit code and its outputs; it has what is left of
+        its timeout. A run that was prepared and never started is started, with ``execution-start``.
+        Raises `RuntimeFailure` where there is nothing to take up.
         """
         ...
 

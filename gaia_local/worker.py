@@ -1,7 +1,8 @@
 """Performs one Task: stage its inputs, run its command, prepare its outputs. Decides nothing, publishes nothing.
 
-What happens is told to an `Observer` as it happens: `Event`s in the order of the real worker, and at last, exactly once,
-an `Outcome`. The observer publishes the outcome's outputs, or lets them be; when its call returns, the staging goes.
+What happens is told to an `Observer` as it happens: `Event`s in the order of the real worker, and
+at last, exactly once, an `Outcome`. The observer publishes the outcome's outputs, or lets them be;
+when its call returns, the staging goes.
 """
 
 from __future__ import annotations

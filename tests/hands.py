@@ -116,9 +116,8 @@ class Hands:
     def start(self, step: str) -> None:
         """A worker takes the Task up."""
         task = self.task(step)
-        self.scheduler.started(
-            task, Event(EventKind.STEP_START, self.workflow, time.time(), {"id": task.id, "task": task.name})
-        )
+        facts = {"id": task.id, "task": task.name}
+        self.scheduler.started(task, Event(EventKind.STEP_START, self.workflow, time.time(), facts))
 
     def complete(self, step: str, content: str | None = None) -> None:
         """The Task makes all its outputs, with `content`, and ends well."""

@@ -1,4 +1,4 @@
-"""What a run of a Task needs besides the Task: what it is when nothing is said, and what goes to another machine."""
+"""What a run of a Task needs besides the Task: by default, and on its way to another machine."""
 
 from __future__ import annotations
 

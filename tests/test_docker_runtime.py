@@ -228,6 +228,10 @@ class Bench:
     def run(self, *command: str, **prepared: Any) -> Run:
         return self.start(self.prepare(*command, **prepared))
 
+    def image_id(self, client: docker.APIClient) -> str:
+        image: dict[str, str] = client.inspect_image(self.image)  # type: ignore[no-untyped-call]
+        return image["Id"]
+
     def containers(self, client: docker.APIClient) -> list[dict[str, Any]]:
         return list(client.containers(all=True, filters={"label": f"gaia-local.root={self.root_id}"}))
 
@@ -1064,7 +1068,7 @@ def test_nothing_is_discarded_from_the_pool(bench: Bench, caplog: pytest.LogCapt
     assert caplog.text == ""
 
 
-# ------------------------------------------------------------------------------------------ what an earlier process left
+# ---------------------------------------------------------------------- what an earlier process left
 
 
 def left_behind(bench: Bench, client: docker.APIClient, run: Run) -> str:
@@ -1086,7 +1090,7 @@ def rejoin(bench: Bench, run: Run) -> Run:
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_container_is_taken_up_where_it_is(bench: Bench, client: docker.APIClient, over: bool) -> None:
+def test_a_container_is_taken_up(bench: Bench, client: docker.APIClient, over: bool) -> None:
     script = f"echo begun; sleep {0 if over else 1}; echo over; echo made > /full/x; exit 3"
     run = bench.prepare("sh", "-c", script, outputs=("/full/x",), stdout="/elsewhere/said")
     run.invocation.log.write_bytes(b"begun, as the earlier process heard it\n")
@@ -1098,11 +1102,11 @@ def test_a_container_is_taken_up_where_it_is(bench: Bench, client: docker.APICli
     assert (run.code, run.log, run.stdout) == (3, b"begun\nover\n", b"begun\nover\n")
     assert run.events == [("execution-complete", {}), ("container-exit", {"code": 3})]
     assert (run.tree / "full/x").read_text() == "made\n"
-    assert run.exit is not None and run.exit.image_id == client.inspect_image(bench.image)["Id"]  # type: ignore[no-untyped-call]
+    assert run.exit is not None and run.exit.image_id == bench.image_id(client)
     assert bench.containers(client) == []
 
 
-def test_a_container_that_was_not_started_is_started(bench: Bench, client: docker.APIClient) -> None:
+def test_one_that_was_never_started_is_started(bench: Bench, client: docker.APIClient) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",))
     left_behind(bench, client, run)
     rejoin(bench, run)
@@ -1112,7 +1116,7 @@ def test_a_container_that_was_not_started_is_started(bench: Bench, client: docke
     assert bench.containers(client) == []
 
 
-def test_of_its_timeout_is_left_what_the_earlier_process_did_not_use(bench: Bench, client: docker.APIClient) -> None:
+def test_what_is_left_of_its_timeout_ends_it(bench: Bench, client: docker.APIClient) -> None:
     run = bench.prepare("sleep", "60", timeout=1.0)
     client.start(left_behind(bench, client, run))
     time.sleep(1.0)
@@ -1123,7 +1127,7 @@ def test_of_its_timeout_is_left_what_the_earlier_process_did_not_use(bench: Benc
     assert bench.containers(client) == []
 
 
-def test_a_container_that_is_taken_up_can_be_cancelled(bench: Bench, client: docker.APIClient) -> None:
+def test_what_is_taken_up_can_be_cancelled(bench: Bench, client: docker.APIClient) -> None:
     run = bench.prepare("sleep", "60")
     client.start(left_behind(bench, client, run))
     run.cancellation.cancel(BY_REQUEST)
