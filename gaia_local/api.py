@@ -14,6 +14,7 @@ from typing import Any
 from gaia_local import engine, files
 from gaia_local.config import Config
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
+from gaia_local.face import face
 from gaia_local.garbage import held_back
 from gaia_local.given import check_list
 from gaia_local.model import (
@@ -37,11 +38,12 @@ def pop_path(path: str) -> str:
     return path.lstrip("/").partition("/")[2].lstrip("/")
 
 
+@face
 class Gaia:
     """Keeps and runs workflows under one local root, with the methods and the answers of the client of a Gaia server.
 
-    Thread-safe. All errors are `GaiaError`, which is a `requests.HTTPError`. As a context manager it closes at the end
-    of the block: waiting for what runs, or at once if an exception leaves the block.
+    Thread-safe. All errors are `GaiaError` and `requests.HTTPError`. As a context manager it closes
+    at the end of the block: waiting for what runs, or at once if an exception leaves the block.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -162,8 +164,6 @@ class Gaia:
             try:
                 files.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
-                if isinstance(error, StorageError):
-                    raise
                 raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
         print(" ".join(read["command"]))  # noqa: T201 the client's documented behaviour
 

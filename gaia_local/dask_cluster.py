@@ -25,7 +25,7 @@ from gaia_local import dask_worker
 from gaia_local.config import Config, DaskConfig, DockerConfig
 from gaia_local.dask_session import Equipment
 from gaia_local.dask_worker import own_version
-from gaia_local.errors import Closed, EngineUnavailable, GaiaError, InvalidInput, RuntimeFailure, told
+from gaia_local.errors import Closed, EngineUnavailable, InvalidInput, RuntimeFailure, told
 from gaia_local.resources import Resources
 
 ASK_SECONDS = 10.0
@@ -287,8 +287,6 @@ class Cluster:
                 assert self._connection is not None
                 self._connection.refresh()
             except (OSError, ValueError, TypeError, ImportError) as error:  # what the client raises for addresses and the like
-                if isinstance(error, GaiaError):
-                    raise
                 why = told(error) or type(error).__name__
                 raise EngineUnavailable(
                     f"no Dask scheduler answers {self.where} within {self.config.timeout:g} s ({why});"

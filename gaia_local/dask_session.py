@@ -330,7 +330,7 @@ def own_place(base: Path) -> tuple[Path, Ownership]:
         place = base / f"worker-{name}"  # only from here on others look whether it is locked
         os.rename(base / f"new-{name}", place)
         (place / "staging").mkdir()
-    except (OSError, RootInUse) as error:
+    except (OSError, StorageError, RootInUse) as error:
         raise StorageError(f"{base} can't be used ({told(error)}); give another with the config's dask.scratch") from error
     return place, ownership
 

@@ -391,7 +391,5 @@ def translated() -> Iterator[None]:
         raise Refusal(error.status_code or 0, error.explanation or str(error)) from error
     except DockerException as error:
         raise Refusal(0, str(error)) from error
-    except RuntimeFailure:  # is an OSError too
-        raise
     except (OSError, EOFError, tarfile.TarError, urllib3.exceptions.HTTPError) as error:
         raise Silence(str(error) or type(error).__name__) from error

@@ -1,16 +1,13 @@
 """What can go wrong, as one tree of exceptions under `GaiaError`.
 
-The published client raises `requests.HTTPError` for whatever the server refuses, so `GaiaError` is one:
-``except`` clauses written for the client keep working. It becomes one when it can matter, which is when it is raised in a
-program that has imported requests: importing that here would be a fifth of the start of one that hasn't.
+None of them is an `OSError`: that means an error of the operating system, and nothing else. What
+leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia_local.face` makes.
 """
 
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 _SHOWN = 80
 _COMPARED = 1000
@@ -19,27 +16,8 @@ _BRIEF = 200
 """How many values may be in one that is shown."""
 
 
-if TYPE_CHECKING:
-    from requests import HTTPError as _Base
-else:
-
-    class _Base(OSError):
-        """In memory it is laid out as requests' errors are, so that one of them can take its place."""
-
-
-class GaiaError(_Base):
+class GaiaError(Exception):
     """Something that gaia_local refuses or cannot do; the text says what, where and what would be right."""
-
-    def __init__(self, *args: Any, **facts: Any) -> None:
-        _be_http_error()
-        super().__init__(*args, **facts)
-
-
-def _be_http_error() -> None:
-    if GaiaError.__base__ is _Base and "requests" in sys.modules:
-        import requests  # which waits, where another thread has just begun to
-
-        GaiaError.__bases__ = (requests.HTTPError,)
 
 
 class InvalidInput(GaiaError):

@@ -82,8 +82,6 @@ class Pipe:
         try:
             for file in self._files if data else ():
                 file.write(data)
-        except RuntimeFailure:
-            raise
         except OSError as error:
             raise RuntimeFailure(f"what the program wrote cannot be stored: {error.strerror}") from error
         return len(data)

@@ -40,6 +40,9 @@ logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
 Seen: TypeAlias = "tuple[KeyNode, Datum | None, str | None, str | None]"
 """A key, what was recorded of it, and the quick fingerprint and (where that differs) the digest of what lies there."""
+Trouble: TypeAlias = DatabaseError | StorageError | OSError
+TROUBLE = (DatabaseError, StorageError, OSError)
+"""What a decision, or writing it down, may meet with: a full disk, mostly."""
 
 CLOSED = "the engine was closed"
 WRITE_ROUND = 0.1
@@ -253,7 +256,7 @@ class Scheduler:
         with self._deciding():
             try:
                 yield
-            except OSError as error:  # a full disk, mostly: also every GaiaError
+            except TROUBLE as error:  # a full disk, mostly: also every GaiaError
                 self._trouble(self._workflows[task.workflow], error)
             if not self._alive[task.workflow]:  # else nobody who waits is through yet
                 self._changed.notify_all()
@@ -277,7 +280,7 @@ class Scheduler:
             return
         try:
             self._storage.publish(outcome.outputs)
-        except OSError as error:
+        except TROUBLE as error:
             workflow.unpublished(attempt)
             exception = type(error).__name__
             outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=exception, inputs=outcome.inputs)
@@ -427,7 +430,7 @@ class Scheduler:
                             workflow.start()
                             workflow.conclude()
                             self._keep(workflow)
-            except OSError as error:
+            except TROUBLE as error:
                 logger.error("workflow %r: a changed file could not be taken in: %s", workflow.name, error)
                 with self._deciding():
                     self._trouble(workflow, error)
@@ -477,19 +480,17 @@ class Scheduler:
         try:
             yield
             self._write(workflow)
-        except InvalidInput:  # refused before anything changed
-            raise
-        except OSError as error:
+        except TROUBLE as error:  # not InvalidInput: that is refused before anything changes
             if known:
                 self._take_back(workflow, trouble, error)
             raise
 
-    def _take_back(self, workflow: Workflow, trouble: GaiaError | None, error: OSError) -> None:
+    def _take_back(self, workflow: Workflow, trouble: GaiaError | None, error: Trouble) -> None:
         try:
             row = self._database.workflow(workflow.name)
             assert row is not None
             again = Workflow.load(workflow.name, row, self._database, self._storage)
-        except OSError:
+        except (GaiaError, OSError):  # whatever is wrong with the rows
             self._trouble(workflow, error)
             return
         again.trouble = trouble
@@ -498,7 +499,7 @@ class Scheduler:
         self._workflows[workflow.name] = again
         self._changed.notify_all()
 
-    def _trouble(self, workflow: Workflow, error: OSError) -> None:
+    def _trouble(self, workflow: Workflow, error: Trouble) -> None:
         """What was decided can't be written down, or a decision not be made: nothing starts until it can."""
         if workflow.trouble is None:
             kind = DatabaseError if isinstance(error, DatabaseError) else StorageError

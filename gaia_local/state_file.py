@@ -81,8 +81,6 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
     except sqlite3.Error as error:
         raise trouble(path, error) from error
     except OSError as error:
-        if isinstance(error, DatabaseError):
-            raise
         raise DatabaseError(f"the state database {path} can't be made: {error.strerror}") from error
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaia_local import files
-from gaia_local.errors import DiskError, GaiaError, StorageError, told
+from gaia_local.errors import DiskError, StorageError, told
 from gaia_local.model import CAPTURES, LOG, Fingerprint, Task
 from gaia_local.staging import Staging, StagingArea
 
@@ -391,11 +391,11 @@ def _flushed(made: _Made) -> Fingerprint:
 
 
 @contextlib.contextmanager
-def _disk(what: str, but: type[OSError] = GaiaError) -> Iterator[None]:
+def _disk(what: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
     """An error of the disk, `but` one kind, says what could not be done, and what to do."""
     try:
         yield
-    except (GaiaError, but):
+    except but:
         raise
     except OSError as error:
         raise _disk_error(what, error) from error

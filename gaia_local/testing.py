@@ -15,6 +15,7 @@ from typing import Any
 from gaia_local import Gaia
 from gaia_local.config import Config
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
+from gaia_local.face import face
 from gaia_local.leftovers import clean
 from gaia_local.output import counts_line, failure_line, missing_inputs
 from gaia_local.ownership import owner
@@ -28,6 +29,7 @@ LOG_LINES = 20
 Content = str | bytes | Mapping[str, str | bytes]
 
 
+@face
 class GaiaFixture(Gaia):
     """A `Gaia` in a root of its own, with `put`, `get` and `run` for tests.
 

@@ -16,6 +16,7 @@ from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError, ownership
+from gaia_local.face import http_error
 from gaia_local.server import Server
 from owner import Owner
 
@@ -63,7 +64,7 @@ class OverHttp:
                     fields = ("workflow", "properties", "commands", "steps")
                     return self._client._post(name, dict(zip(fields, given, strict=True)))
             except requests.HTTPError as error:
-                raise GaiaError(error.args[0]["error"]) from error
+                raise http_error(GaiaError(error.args[0]["error"])) from error
 
         return call
 

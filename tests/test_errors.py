@@ -1,60 +1,235 @@
-"""The tree of errors: what they are, what they say, and that they travel."""
+"""The tree of errors: what they are inside and at the face, what they say, and that they travel."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
+import inspect
 import pickle
 import subprocess
 import sys
 import textwrap
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from gaia_local import errors
-from gaia_local.errors import GaiaError, InvalidInput, nearest, shown, told
+from conftest import MakeGaia
+from gaia_local import Gaia, compat, errors
+from gaia_local.compat import client
+from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nearest, shown, told
+from gaia_local.face import at_face, http_error
+from gaia_local.local_socket import Unreachable
+from gaia_local.testing import GaiaFixture
 
 ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)]
+PLAIN = [kind("it's broken") for kind in ALL if kind is not InvalidInput]
+PLAIN += [InvalidInput("a step", "is wrong", "mend it"), Unreachable("nobody answers", absent=True)]
+BAD: dict[str, tuple[Any, ...]] = {
+    "upload": ("", {}, [], []),
+    "command": ("w", [{}]),
+    "merge": ("w", [{}]),
+    "run": ("none",),
+    "halt": ("none",),
+    "status": ("",),
+    "expire": ("none", ["x"]),
+    "launch": ("w",),
+    "pull_inputs": ("none", "s"),
+    "wait": ("",),
+    "events": ("none",),
+    "logs": ("none", "s"),
+    "progress": ("none",),
+    "failures": ("none",),
+    "graph": ("none",),
+    "timeline": ("none",),
+    "step_states": ("none",),
+    "attempt": ("none", "s"),
+    "explain": ("none", "s"),
+    "delete": ("none",),
+    "path": ("w", ""),
+}
+"""Method → what it refuses."""
+ON_CLOSED: dict[str, tuple[Any, ...]] = {"workflows": (), "own": (), "subscribe": (print,)}
+"""Those that refuse nothing but to be called on a closed `Gaia`."""
 
 
 @pytest.mark.parametrize("error", ALL)
-def test_each_is_what_the_published_client_raises(error: type[GaiaError]) -> None:
-    made = error("a", "b", "c") if error is InvalidInput else error("a")
+def test_none_is_an_error_of_the_operating_system(error: type[GaiaError]) -> None:
+    assert not issubclass(error, OSError)
+
+
+# -------------------------------------------------------------------------------------- at the face
+
+
+@pytest.mark.parametrize("plain", PLAIN, ids=lambda plain: type(plain).__name__)
+def test_each_becomes_what_the_published_client_raises(plain: GaiaError) -> None:
+    @at_face
+    def fail() -> None:
+        raise plain
+
     with pytest.raises(requests.HTTPError) as caught:
-        raise made
-    assert caught.value is made
+        fail()
+    error = caught.value
+    assert error.response is None
+    assert isinstance(error, type(plain))
+    assert (str(error), repr(error), error.args) == (str(plain), repr(plain), plain.args)
+    assert vars(plain).items() <= vars(error).items()
+    assert traceback.format_exception_only(error) == traceback.format_exception_only(plain)
 
 
-def test_requests_is_not_imported_but_may_be_at_any_time() -> None:
-    """An error that was made before comes to be one as well."""
+def public(kind: type) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("kind", [Gaia, GaiaFixture, client.Gaia])
+def test_all_that_is_public_is_at_the_face(kind: type) -> None:
+    """Whoever adds a property says here that its errors are those of the contract, too."""
+    for name in public(kind):
+        assert hasattr(inspect.getattr_static(kind, name), "__wrapped__"), name
+
+
+def test_all_methods_are_called_below() -> None:
+    assert public(Gaia) == public(client.Gaia) == {*BAD, *ON_CLOSED, "close"}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_method_raises_an_http_error_for_bad_input(make_gaia: MakeGaia, name: str) -> None:
+    gaia = make_gaia()
+    with pytest.raises(requests.HTTPError) as refused:
+        getattr(gaia, name)(*BAD[name])
+    assert isinstance(refused.value, InvalidInput)
+    with compat.install({"root": gaia.path("w", "k").parents[2], "runtime": "process"}):
+        front = client.Gaia()
+        with pytest.raises(requests.HTTPError) as again:
+            getattr(front, name)(*BAD[name])
+    assert type(again.value) is type(refused.value)
+    assert str(again.value) == str(refused.value)
+
+
+@pytest.mark.parametrize("name", [*BAD, *ON_CLOSED])
+def test_each_method_raises_an_http_error_without_an_engine(make_gaia: MakeGaia, name: str) -> None:
+    gaia = make_gaia()
+    gaia.close()
+    for each in (gaia, client.Gaia()):
+        with pytest.raises(requests.HTTPError) as refused:
+            getattr(each, name)(*{**BAD, **ON_CLOSED}[name])
+        assert isinstance(refused.value, Closed | InvalidInput)
+
+
+def test_making_and_installing_raise_http_errors() -> None:
+    bad = {"workers": -1}
+    for make in (lambda: Gaia(bad), lambda: compat.install(bad), client.Gaia().close):
+        with pytest.raises(requests.HTTPError) as refused:
+            make()
+        assert isinstance(refused.value, Closed | InvalidInput)
+
+
+def test_helpers_of_the_fixture_raise_http_errors(tmp_path: Path) -> None:
+    with (
+        contextlib.closing(GaiaFixture(tmp_path, {"runtime": "process"})) as gaia,
+        pytest.raises(requests.HTTPError) as refused,
+    ):
+        gaia.put("data:a", {})
+    assert isinstance(refused.value, InvalidInput)
+
+
+def chain(error: BaseException | None) -> Iterator[type]:
+    while error is not None:
+        yield type(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_causes_and_traceback_are_those_of_the_plain_one(hidden: bool) -> None:
+    def fail() -> None:
+        try:
+            raise FileNotFoundError("it")
+        except FileNotFoundError as error:
+            raise StorageError("gone") from None if hidden else error
+
+    try:
+        raise KeyError("of the caller")
+    except KeyError:
+        with pytest.raises(StorageError) as caught:
+            at_face(fail)()
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert [each.name for each in frames][1:] == ["call", "fail"]
+    assert list(chain(caught.value))[1:] == ([] if hidden else [FileNotFoundError, KeyError])
+
+
+def test_what_a_failed_call_used_is_let_go_of_at_once() -> None:
+    class Big:
+        pass
+
+    seen: list[weakref.ref[Big]] = []
+
+    @at_face
+    def fail() -> None:
+        big = Big()
+        seen.append(weakref.ref(big))
+        raise StorageError("gone")
+
+    gc.disable()
+    try:
+        with pytest.raises(StorageError):
+            fail()
+    finally:
+        gc.enable()
+    assert seen[0]() is None
+
+
+def test_it_passes_through_a_second_method_as_it_is() -> None:
+    error = http_error(StorageError("gone"))
+
+    @at_face
+    def outer() -> None:
+        raise error
+
+    with pytest.raises(StorageError) as caught:
+        outer()
+    assert caught.value is error
+
+
+def test_requests_is_imported_with_the_first_error_at_the_face(tmp_path: Path) -> None:
     code = """
         import sys
-        from gaia_local.errors import DiskError, InvalidInput
-        early = DiskError("early")
-        assert "requests" not in sys.modules
-        import requests
-        for make in (lambda: InvalidInput("w", "wrong", "right"), lambda: early, lambda: DiskError("late")):
+        from gaia_local import Gaia, GaiaError
+        command = {"name": "c", "image": "i", "command": ["true"]}
+        with Gaia({"root": sys.argv[1], "runtime": "process"}) as gaia:
+            gaia.upload("w", {}, [command], [{"name": "s", "command": "c"}])
+            print(gaia.wait("w", 30)["state"], "requests" in sys.modules)
             try:
-                raise make()
-            except requests.HTTPError as caught:
+                gaia.run("none")
+            except GaiaError as caught:
                 error = caught
-                print(caught)
-        print(isinstance(early, requests.HTTPError), error.response)
+        import requests
+        print(isinstance(error, requests.HTTPError))
     """
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines() == ["w: wrong; right", "early", "late", "True None"]
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "root")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["complete False", "True"]
 
 
-@pytest.mark.parametrize("error", ALL)
+# -------------------------------------------------------------------------------------- they travel
+
+
+@pytest.mark.parametrize("made", [*PLAIN, *map(http_error, PLAIN)], ids=repr)
 @pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_each_can_be_copied_and_sent(error: type[GaiaError], travel: object) -> None:
-    assert callable(travel)
-    made = error("a step", "is wrong", "mend it") if error is InvalidInput else error("it's broken")
+def test_each_can_be_copied_and_sent(made: GaiaError, travel: Callable[[Any], Any]) -> None:
     came = travel(made)
-    assert type(came) is error
+    assert type(came) is type(made)
     assert str(came) == str(made)
+    assert vars(came) == vars(made)
     if isinstance(came, InvalidInput):
         assert (came.where, came.problem, came.right) == ("a step", "is wrong", "mend it")
+
+
+# ------------------------------------------------------------------------------------ what they say
 
 
 def test_invalid_input_says_where_what_and_what_would_be_right() -> None:

@@ -19,7 +19,7 @@ LAYERS = {
                 runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
     "head": "ledger submitted freshness workflow answers recovery scheduler snapshot calls local_socket",
-    "face": "pictures timeline engine api __init__",
+    "face": "pictures timeline engine face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }
 """From the top down: a module imports from its own layer and from those above it."""
@@ -32,7 +32,7 @@ LIBRARIES = {
     "sqlite_utils": {"state_file"},
     "docker": {"docker_engine", "docker_files", "docker_runtime"},
     "urllib3": {"docker_engine"},
-    "requests": {"errors", "docker_engine"},
+    "requests": {"face", "docker_engine"},
     "watchdog": {"watched_trees"},
     "subprocess": {"process_runtime"},
     "multiprocessing": set(),

@@ -15,6 +15,7 @@ import typer
 import typer.core
 
 from gaia_local.cli import completing
+from gaia_local.errors import GaiaError
 from gaia_local.output import Messages, open_console, print_refusal
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ class _Group(typer.core.TyperGroup):
             return super().invoke(ctx)
         except Stopped as stopped:
             raise typer.Exit(128 + stopped.number) from None
-        except OSError as error:  # which GaiaError is: naming it here would import half a second of libraries for --help
-            from gaia_local.errors import GaiaError
-
-            if not isinstance(error, GaiaError) or (isinstance(ctx.obj, Options) and ctx.obj.debug):
+        except GaiaError as error:
+            if isinstance(ctx.obj, Options) and ctx.obj.debug:
                 raise
             print_refusal(str(error))
             raise typer.Exit(REFUSED) from None

@@ -20,6 +20,8 @@ from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from gaia_local.face import at_face
+
 if TYPE_CHECKING:
     from gaia_local import Gaia
 
@@ -86,6 +88,7 @@ class Alias:
         self.close(wait=kind is None)
 
 
+@at_face
 def install(config: Mapping[str, Any] | None = None) -> Alias:
     """Let `gaia` mean the local engine, and answer what undoes that.
 
@@ -126,6 +129,7 @@ def reserve() -> Iterator[None]:
             _release()
 
 
+@at_face
 def engine_of(front: object) -> Gaia:
     """What does the work for an object of a script's `Gaia`. Raises `GaiaError` where nothing is installed."""
     from gaia_local.errors import Closed
@@ -200,6 +204,7 @@ class _Finder(MetaPathFinder, InspectLoader):
         return fullname == PACKAGE
 
 
+@at_face
 def _hold() -> None:
     global _holders, _restore  # noqa: PLW0603 there is one name `gaia` in a process
     if not _holders:
