@@ -6,19 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gaia_local.database import Attempt
-from gaia_local.errors import InvalidInput, nearest
-from gaia_local.flow import KeyNode, StepNode
-from gaia_local.model import DataState, TaskState
+from gaia_local.graph import READY, KeyNode, StepNode
+from gaia_local.model import TaskState
+from gaia_local.states import Attempt, KeyKind, Verdict, VerdictKind
 from gaia_local.workflow import Workflow
 
 
 def progress(workflow: Workflow) -> dict[str, Any]:
     """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`, `waiting`."""
-    steps = len(workflow.flow.steps)
-    done = steps - workflow.flow.open
+    verdicts, steps = workflow.graph.verdicts, len(workflow.graph.steps)
+    done, failed = verdicts[VerdictKind.FRESH], verdicts[VerdictKind.FAILED]
     running = sum(attempt.started is not None for attempt in workflow.running.values())
-    failed = len(workflow.failed)
     return {
         "state": workflow.state.value,
         "steps": steps,
@@ -34,69 +32,71 @@ def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "state": workflow.state.value,
         "commands": {name: dict(command.definition) for name, command in workflow.submitted.commands.items()},
-        "waiting-inputs": workflow.flow.waiting_inputs(),
+        "waiting-inputs": workflow.graph.waiting_inputs(),
     }
     if workflow.trouble is not None:
         answer["error"] = str(workflow.trouble)
     if debug:
-        shown = (attempt for attempt in workflow.ledger.latest.values() if not attempt.superseded)
+        nodes = workflow.graph.steps.values()
+        shown = (node.attempt for node in nodes if node.attempt is not None and not node.attempt.superseded)
         answer["tasks"] = {attempt.task.name: attempt.task.wire(attempt.state.value) for attempt in shown}
-        answer["data"] = {key.key: _data(workflow, key) for key in workflow.flow.keys.values()}
-        answer["flow"] = workflow.flow.describe()
+        answer["data"] = {key.key: _data(workflow, key) for key in workflow.graph.keys.values() if not key.idle}
+        answer["flow"] = workflow.graph.describe()
     return answer
 
 
 def graph(workflow: Workflow) -> dict[str, Any]:
     """`state`, the `steps` in the order of upload, and the `edges` between them: see `Gaia.graph`."""
-    alive = {attempt.task.name: attempt for attempt in workflow.running.values()}
+    nodes = sorted(workflow.graph.steps.values(), key=lambda node: node.order)
     edges: dict[tuple[str, str], list[str]] = {}
-    for node in workflow.flow.steps.values():
+    for node in workflow.graph.steps.values():
         for key in node.inputs:
             for maker in dict.fromkeys(key.makers):
                 edges.setdefault((maker.step.name, node.step.name), []).append(key.key)
     return {
         "workflow": workflow.name,
         "state": workflow.state.value,
-        "steps": [
-            {"step": node.step.name, "command": node.step.command, "state": _step_state(workflow, node, alive)}
-            for node in sorted(workflow.flow.steps.values(), key=lambda node: node.order)
-        ],
+        "steps": [{"step": node.step.name, "command": node.step.command, "state": step_state(node)} for node in nodes],
         "edges": [{"from": maker, "to": reader, "keys": keys} for (maker, reader), keys in edges.items()],
     }
 
 
 def step_states(workflow: Workflow) -> dict[str, dict[str, Any]]:
     """Step → `state` as in `graph`, and `task`, the id of its latest Task."""
-    alive = {attempt.task.name: attempt for attempt in workflow.running.values()}
-    latest = workflow.ledger.latest
     return {
-        name: {"state": _step_state(workflow, node, alive), "task": latest[name].task.id if name in latest else None}
-        for name, node in workflow.flow.steps.items()
+        name: {"state": step_state(node), "task": None if node.attempt is None else node.attempt.task.id}
+        for name, node in workflow.graph.steps.items()
     }
 
 
 def attempt(workflow: Workflow, step: str) -> dict[str, Any]:
     """`task` and `state` of the latest attempt at a Step; None where it never ran."""
-    latest = workflow.ledger.latest.get(step)
+    latest = workflow.graph.steps[step].attempt
     if latest is None:
         return {"task": None, "state": None}
-    return {"task": latest.task.id, "state": "queued" if _is_queued(latest) else latest.state.value}
+    return {"task": latest.task.id, "state": _attempt_state(latest)}
 
 
-def _step_state(workflow: Workflow, node: StepNode, alive: Mapping[str, Attempt]) -> str:
-    name = node.step.name
-    if name in alive:
-        return "queued" if _is_queued(alive[name]) else "running"
-    if name in workflow.failed:
-        return workflow.ledger.latest[name].state.value
-    if not node.open and node.outputs:
-        return "complete"
-    return "waiting" if node.missing else "ready"
+def step_state(node: StepNode) -> str:
+    """The state of a Step as people are told it."""
+    if node.verdict in (VerdictKind.RUNNING, VerdictKind.FAILED):
+        assert node.attempt is not None
+        return _attempt_state(node.attempt)
+    return _STATES[node.verdict]
+
+
+_STATES = {
+    VerdictKind.RUN: "ready",
+    VerdictKind.WAIT: "waiting",
+    VerdictKind.BLOCKED: "waiting",
+    VerdictKind.FRESH: "complete",
+}
 
 
 def failures(workflow: Workflow) -> list[dict[str, Any]]:
     """The Steps that failed: `step`, `state`, `exit_code`, `message`, `reason` (why it ran)."""
-    failed = (workflow.ledger.latest[name] for name in sorted(workflow.failed))
+    nodes = workflow.graph.steps.values()
+    failed = (node.attempt for node in nodes if node.verdict is VerdictKind.FAILED and node.attempt is not None)
     return [
         {
             "step": attempt.task.name,
@@ -105,7 +105,7 @@ def failures(workflow: Workflow) -> list[dict[str, Any]]:
             "message": attempt.message,
             "reason": attempt.task.reason,
         }
-        for attempt in failed
+        for attempt in sorted(failed, key=lambda attempt: attempt.task.name)
     ]
 
 
@@ -116,16 +116,13 @@ def explain(workflow: Workflow, name: str) -> dict[str, Any]:
     `makes`. A key's: `key`, `path`, `state`, `because`, `digest`, `made_by` (Step or None), `task` (the id of the one
     that made this version; None for the user's own), `read_by`.
     """
-    node = workflow.flow.steps.get(name)
-    key = workflow.flow.keys.get(name)
+    node = workflow.graph.steps.get(name)
+    key = workflow.graph.keys.get(name)
     if node is not None:
         return _explain_step(workflow, node)
     if key is not None:
         return _explain_key(workflow, key)
-    known = [*workflow.flow.steps, *workflow.flow.keys]
-    raise InvalidInput(
-        f"workflow {workflow.name!r}", f"there is no Step and no key {name!r}", nearest(name, known, "Steps and keys")
-    )
+    raise workflow.no_such(name)
 
 
 def made(attempt: Attempt) -> dict[str, Any]:
@@ -160,7 +157,7 @@ def timeline(
                 "step": attempt.task.name,
                 "command": commands.get(attempt.task.name),
                 "task": attempt.task.id,
-                "state": "queued" if _is_queued(attempt) else attempt.state.value,
+                "state": _attempt_state(attempt),
                 "reason": attempt.task.reason,
                 "worker": workers.get(attempt.task.id),
                 "queued": attempt.created,
@@ -174,64 +171,69 @@ def timeline(
     }
 
 
-def _is_queued(attempt: Attempt) -> bool:
-    return attempt.state is TaskState.RUNNING and attempt.started is None
+def _attempt_state(attempt: Attempt) -> str:
+    queued = attempt.state is TaskState.RUNNING and attempt.started is None
+    return "queued" if queued else attempt.state.value
 
 
 def _explain_step(workflow: Workflow, node: StepNode) -> dict[str, Any]:
-    name = node.step.name
-    attempt = workflow.ledger.latest.get(name)
-    waits_for = {key.key: sorted({maker.step.name for maker in key.makers}) for key in node.inputs if not key.complete}
-    would_run, because = _verdict(workflow, node, waits_for)
+    waits_for = {key.key: sorted({maker.step.name for maker in key.makers}) for key in node.inputs if key.status != READY}
+    verdict = workflow.graph.verdict(node)
     return {
         "workflow": workflow.name,
-        "step": name,
-        "last": None if attempt is None else made(attempt),
-        "would_run": would_run,
-        "because": because,
+        "step": node.step.name,
+        "last": None if node.attempt is None else made(node.attempt),
+        "would_run": verdict.kind.active,
+        "because": _because(node, verdict, waits_for),
         "waits_for": waits_for,
         "reads": [key.key for key in node.inputs],
         "makes": [key.key for key in node.outputs],
     }
 
 
-def _verdict(workflow: Workflow, node: StepNode, waits_for: Mapping[str, list[str]]) -> tuple[bool, str]:
-    name = node.step.name
-    if any(attempt.task.name == name for attempt in workflow.running.values()):
-        return True, f"it runs: {workflow.ledger.latest[name].task.reason}"
-    if not node.open:
-        return False, "all its outputs are complete" if node.outputs else "it has no outputs, and so nothing to run for"
+def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]]) -> str:
+    if verdict.kind is VerdictKind.FRESH:
+        return "all its outputs are complete" if node.outputs else "it has no outputs, and so nothing to run for"
+    if verdict.kind is VerdictKind.RUNNING:
+        return f"it runs: {verdict.reason}"
+    if verdict.kind is VerdictKind.FAILED:
+        return "it failed; run starts it again"
     if waits_for:
-        return False, "it waits for " + ", ".join(waits_for)
-    if name in workflow.failed:
-        return False, "it failed; run starts it again"
-    return True, workflow.reason(node)
+        return "it waits for " + ", ".join(waits_for)
+    return str(verdict.reason)
 
 
 def _explain_key(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
-    datum = workflow.ledger.data.get(key.key)
     makers = sorted({maker.step.name for maker in key.makers})
     because = None
-    if not key.complete:
-        because = (datum.why if datum is not None else None) or (
+    if _state(key) != KeyKind.THERE.value:
+        because = _why(workflow, key) or (
             f"{' and '.join(makers)} must make it first" if makers else "there is no such file, and no Step makes it"
         )
     return {
         "workflow": workflow.name,
         "key": key.key,
         "path": key.path,
-        "state": _state(workflow, key),
+        "state": _state(key),
         "because": because,
-        "digest": None if datum is None else datum.digest,
+        "digest": key.state.digest,
         "made_by": makers[0] if makers else None,
-        "task": None if datum is None else datum.task,
+        "task": key.state.made_by,
         "read_by": [reader.step.name for reader in key.readers],
     }
 
 
+def _why(workflow: Workflow, key: KeyNode) -> str | None:
+    """Why a key isn't complete, where that is known."""
+    reason = key.state.why
+    if reason is None and key.state.usable and key.maker is not None:
+        reason = workflow.graph.verdict(key.maker).reason
+    return None if reason is None else str(reason)
+
+
 def _data(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
     return {
-        "state": _state(workflow, key),
+        "state": _state(key),
         "key": key.key,
         "path": key.path,
         "url": Path(key.path).as_uri(),
@@ -239,8 +241,13 @@ def _data(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
     }
 
 
-def _state(workflow: Workflow, key: KeyNode) -> str:
-    datum = workflow.ledger.data.get(key.key)
-    if key.complete:
-        return DataState.COMPLETE.value
-    return "incomplete" if datum is None or key.present else datum.state.value
+def _state(key: KeyNode) -> str:
+    """The state of a key as people are told it."""
+    if not key.state.usable:
+        return "expired" if key.state.kind is KeyKind.EXPIRED else "incomplete"
+    if key.status == READY:
+        return "complete"
+    if key.maker is None:
+        return "incomplete"
+    # Made anew along with another output: as the server tells it. Else what it was made from may have changed.
+    return "complete" if any(not each.state.usable for each in key.maker.outputs) else "unsure"

@@ -26,16 +26,12 @@ from gaia_local.model import (
     check_properties,
     check_workflow_name,
 )
+from gaia_local.paths import pop_path
 
 logger = logging.getLogger("gaia_local")
 
 WAIT_ROUND = 1.0
 """Seconds that one question whether a workflow is quiet takes at most; `wait` asks again."""
-
-
-def pop_path(path: str) -> str:
-    """An internal path without its first component: ``/data/a/b`` becomes ``a/b``."""
-    return path.lstrip("/").partition("/")[2].lstrip("/")
 
 
 @face

@@ -1,4 +1,4 @@
-"""A Task that is given away to be run, with what only this run of it needs."""
+"""What is handed to whoever runs a Task, with what only this run of it needs, and what comes back: how it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gaia_local.given import NOTHING
-from gaia_local.model import Fingerprint, Task
+from gaia_local.model import Fingerprint, Task, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,33 @@ class Assignment:
     """Input key → what is recorded of its file."""
     adopted: bool = False
     """An earlier engine began it: what it left is taken up instead of starting anew."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output that is ready to be published: flushed, on the target's file system, fingerprinted."""
+
+    key: str
+    source: str
+    target: str
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a Task ended, with what it made."""
+
+    state: TaskState
+    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear how it ended."""
+    outputs: tuple[Output, ...] = ()
+    """Ready to be published: all of them on success, the ``>>`` logs on failure."""
+    exit_code: int | None = None
+    message: str | None = None
+    exception: str | None = None
+    reason: str | None = None
+    """`terminated-by-timeout`, where that is what ended it."""
+    image_id: str | None = None
+    tail: str = ""
+    """The last lines of its log."""
+    inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """Key → what was read."""

@@ -53,8 +53,9 @@ class Questions:
 
     def plan(self, workflow: str, keys: list[str] | None) -> list[dict[str, str]]:
         """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
-        self._view(workflow, lambda found: None)
-        return self._reader.plan(workflow, Workflow.retry if keys is None else lambda found: found.expire(keys))
+        trial = self._reader.scratch(workflow)
+        trial.retry() if keys is None else trial.void(keys)
+        return trial.plan()
 
     def events(self, workflow: str) -> list[dict[str, Any]]:
         """See `Gaia.events`."""
@@ -66,7 +67,7 @@ class Questions:
 
         def look(found: Workflow) -> str | None:
             _check_step(found, step)
-            attempt = found.ledger.latest.get(step)
+            attempt = found.graph.steps[step].attempt
             return None if attempt is None else str(find_log(self._storage, workflow, attempt.task.id))
 
         return self._view(workflow, look)
@@ -85,7 +86,7 @@ class Questions:
 
     def timeline(self, workflow: str) -> dict[str, Any]:
         """See `Gaia.timeline`."""
-        commands = self._view(workflow, lambda found: {name: node.step.command for name, node in found.flow.steps.items()})
+        commands = self._view(workflow, lambda found: {name: node.step.command for name, node in found.graph.steps.items()})
         return answers.timeline(workflow, commands, self._reader.attempts(workflow), self._reader.events(workflow))
 
     def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
@@ -104,7 +105,7 @@ class Questions:
 
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
         """See `Gaia.explain`."""
-        told = self._view(workflow, lambda found: answers.explain(found, name))
+        told = answers.explain(self._reader.scratch(workflow), name)
         if "key" in told:
             task, maker = told.pop("task"), told["made_by"]
             attempts = [] if task is None else self._reader.attempts(workflow, maker)
@@ -116,8 +117,8 @@ class Questions:
 
         def look(found: Workflow) -> dict[str, Any]:
             _check_step(found, step)
-            attempt = found.ledger.latest.get(step)
-            task = found.make_task(found.flow.steps[step]) if attempt is None else attempt.task
+            attempt = found.graph.steps[step].attempt
+            task = found.make_task(found.graph.steps[step]) if attempt is None else attempt.task
             inputs = [[key, path, str(self._storage.source(task, key)), key in task.external] for key, path in task.inputs]
             return {"command": list(task.command), "inputs": inputs}
 
@@ -202,6 +203,6 @@ def received(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_step(workflow: Workflow, step: str) -> None:
     """An error that names the nearest ones, where there is no such Step."""
-    known = workflow.flow.steps
+    known = workflow.graph.steps
     if step not in known:
         raise InvalidInput(f"workflow {workflow.name!r}", f"there is no Step {step!r}", nearest(step, known, "Steps"))

@@ -27,7 +27,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.config import Config
 from gaia_local.dask_cluster import Cluster, Connection, Listener, equipment_of, restrictions
 from gaia_local.dask_session import Placed
@@ -37,8 +37,8 @@ from gaia_local.leases import Leases
 from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import Resources
 from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report
-from gaia_local.storage import Output, Storage
-from gaia_local.worker import Observer, Outcome
+from gaia_local.storage import Storage
+from gaia_local.worker import Observer
 
 LOOK_ROUND = 0.5
 """Seconds between two looks at the connection and at what Dask says of Tasks, for what nobody tells us."""

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from gaia_local import files
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.config import DockerConfig
 from gaia_local.errors import GaiaError, RootInUse, StorageError, told
 from gaia_local.executor import Clock
@@ -36,9 +36,9 @@ from gaia_local.model import Event, Fingerprint, Task, TaskState
 from gaia_local.ownership import Ownership, owner
 from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.runtimes import make_runtime
-from gaia_local.storage import Output, Storage
+from gaia_local.storage import Storage
 from gaia_local.strays import RECORD, end_leftover
-from gaia_local.worker import Observer, Outcome, Worker
+from gaia_local.worker import Observer, Worker
 
 LEASE_ROUND = 2.0
 """Seconds between two looks at the leases of what runs."""

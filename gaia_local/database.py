@@ -12,15 +12,16 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from gaia_local import state_file
+from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
 from gaia_local.given import shared_text
-from gaia_local.model import NO_KEYS, DataState, Event, Task, TaskState
+from gaia_local.model import NO_KEYS, Command, Event, Step, Task, TaskState, WorkflowState
 from gaia_local.resources import NONE, Resources
+from gaia_local.states import ABSENT, Attempt, KeyKind, KeyState, Reason
 
 Defined: TypeAlias = Literal["commands", "steps"]
 P = ParamSpec("P")
@@ -28,37 +29,6 @@ T = TypeVar("T")
 
 _AT_A_TIME = 50
 """Rows with one statement."""
-
-
-@dataclass(slots=True)
-class Datum:
-    """What is known of a storage key: its row in `data`."""
-
-    state: DataState
-    quick: str | None = None
-    digest: str | None = None
-    task: str | None = None
-    """The Task that made it; None for the user's own file."""
-    why: str | None = None
-    """Why it is not complete."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A Task and what became of it: its row in `tasks`."""
-
-    task: Task
-    state: TaskState
-    created: float
-    started: float | None = None
-    ended: float | None = None
-    exit_code: int | None = None
-    message: str | None = None
-    image_id: str | None = None
-    inputs: Mapping[str, str] | None = None
-    """Key → content digest of what it read."""
-    superseded: bool = False
-    """Something changed since: its outputs don't count any more."""
 
 
 def _reads(method: Callable[P, T]) -> Callable[P, T]:
@@ -143,6 +113,45 @@ class Database:
                 self._write(f"delete from {table} where workflow = ?", (name,))
             self._write("delete from workflows where name = ?", (name,))
 
+    # -- one workflow as a whole ------------------------------------------------------------------------------------
+
+    @_reads
+    def saved(self, name: str) -> Saved | None:
+        """All rows that say how a workflow stands; None where there is no such workflow."""
+        with self._lock:
+            row = self.workflow(name)
+            if row is None:
+                return None
+            return Saved(
+                name,
+                row["properties"],
+                WorkflowState(row["state"]),
+                row["steps"],
+                self.definitions("commands", name, lambda given, _: Command.parse(name, given)),
+                self.definitions("steps", name, lambda given, text: Step.parse(name, given, text)),
+                self.latest(name),
+                self.keys(name),
+            )
+
+    def save(self, name: str, changes: Changes) -> None:
+        """Write down what was decided of a workflow; the caller holds the transaction."""
+        if changes.commands:
+            rows = ((each.name, json.dumps(each.definition)) for each in changes.commands)
+            self.define("commands", name, rows)
+        if changes.steps:
+            self.define("steps", name, ((each.name, each.text) for each in changes.steps))
+        if changes.begun:
+            self.add_attempts(changes.begun)
+        if changes.ended:
+            self.set_attempts(changes.ended.values())
+        if changes.keys:
+            self.set_keys(name, changes.keys)
+        if changes.events:
+            self.add_events(changes.events)
+        if changes.state is not None:
+            state, steps = changes.state
+            self.set_workflow(name, state.value, steps)
+
     # -- commands and steps, as submitted -------------------------------------------------------------------------
 
     @_reads
@@ -220,22 +229,25 @@ class Database:
     # -- data and events --------------------------------------------------------------------------------------------
 
     @_reads
-    def data(self, workflow: str) -> dict[str, Datum]:
+    def keys(self, workflow: str) -> dict[str, KeyState]:
         """Storage key → what is known of it."""
         rows = self._rows("select key, state, quick, digest, task, why from data where workflow = ?", (workflow,))
-        return {key: Datum(DataState(state), *rest) for key, state, *rest in rows}
+        return {
+            key: KeyState(KeyKind(kind), quick, digest, task, None if why is None else Reason.parse(why))
+            for key, kind, quick, digest, task, why in rows
+        }
 
-    def set_data(self, workflow: str, data: Mapping[str, Datum | None]) -> None:
-        """Add, replace or (None) remove what is known of keys."""
+    def set_keys(self, workflow: str, keys: Mapping[str, KeyState]) -> None:
+        """Add or replace what is known of keys; one that is just absent has no row."""
         self._insert(
             "insert or replace into data values (?, ?, ?, ?, ?, ?, ?)",
             (
-                (workflow, key, each.state.value, each.quick, each.digest, each.task, each.why)
-                for key, each in data.items()
-                if each is not None
+                (workflow, key, each.kind.value, each.quick, each.digest, each.made_by, each.why and str(each.why))
+                for key, each in keys.items()
+                if each != ABSENT
             ),
         )
-        gone = [(workflow, key) for key, each in data.items() if each is None]
+        gone = [(workflow, key) for key, each in keys.items() if each == ABSENT]
         if gone:
             self._write_many("delete from data where workflow = ? and key = ?", gone)
 

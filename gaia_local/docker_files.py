@@ -19,12 +19,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.docker_engine import PIECE, Engine, Refusal, good, url, writing
 from gaia_local.errors import RuntimeFailure
-from gaia_local.model import CAPTURES, LOG
+from gaia_local.keys import internal_path, made_files
+from gaia_local.paths import folders, nearest
 from gaia_local.runtime import Invocation
 
 if TYPE_CHECKING:
@@ -57,11 +58,12 @@ class ContainerFiles:
     ) -> Plan:
         """What to mount and what to copy out; `labels` are put on the container that serves to look into the image."""
         task, tree = invocation.task, invocation.tree.absolute()
-        read_only = {_normal(path): source.absolute() for path, source in invocation.inputs} if mounts_inputs else {}
-        inputs = {_normal(path) for _, path in task.inputs} - read_only.keys()
-        outputs = {_normal(path) for _, path in task.outputs if path not in (*CAPTURES, LOG)}
+        mounted = invocation.inputs if mounts_inputs else ()
+        read_only = {internal_path(path).path: source.absolute() for path, source in mounted}
+        inputs = {internal_path(path).path for _, path in task.inputs} - read_only.keys()
+        outputs = {place.path for _, place in made_files(task.outputs)}
         if task.stdout is not None:
-            outputs.discard(_normal(task.stdout))  # captured, not made by the program
+            outputs.discard(internal_path(task.stdout).path)  # captured, not made by the program
         parents = {posixpath.dirname(path) for path in inputs | outputs} - {"/"}
         mountable = self._absent_or_empty(image, parents, labels, stop) if parents else {}
         mounts, copied_out = set(), []
@@ -74,13 +76,13 @@ class ContainerFiles:
             else:
                 copied_out.append(path)
         # The tree mirrors the container: what lies under a mount is there already.
-        tops = {path for path in mounts if _above(path, mounts) is None}
+        tops = {path for path in mounts if nearest(path, mounts) is None}
         for path, source in read_only.items():
             _make_mount_point(path, source, tops, read_only, tree)
         return Plan(
             {path: local(tree, path) for path in sorted(tops)},
             read_only,
-            tuple(sorted(path for path in copied_out if _above(path, tops) is None)),
+            tuple(sorted(path for path in copied_out if nearest(path, tops) is None)),
         )
 
     def status(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
@@ -177,12 +179,12 @@ def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.T
 
 def _make_mount_point(path: str, source: Path, tops: set[str], read_only: Mapping[str, Path], tree: Path) -> None:
     """See to it that a read-only mount has something to lie on, where it lies in another mount."""
-    above = _above(path, tops | read_only.keys())
+    above = nearest(path, tops | read_only.keys())
     if above is None:
         return
     if above in tops:
         place = local(tree, path)
-        if place.is_symlink() or not os.path.realpath(place).startswith(os.path.realpath(tree) + "/"):
+        if place.is_symlink() or os.path.realpath(tree) not in folders(os.path.realpath(place)):
             raise RuntimeFailure(f"the input {path} can't be put in its place: an input around it has a link there")
         with writing(place):
             (place if source.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
@@ -193,12 +195,3 @@ def _make_mount_point(path: str, source: Path, tops: set[str], read_only: Mappin
             f"the input {path} lies in the input directory {above}, which has no such entry and is mounted read-only; "
             "set docker.inputs to 'copy', or give the input another internal path"
         )
-
-
-def _normal(path: str) -> str:
-    return posixpath.normpath("/" + path.strip("/"))
-
-
-def _above(path: str, others: Collection[str]) -> str | None:
-    """The nearest of `others` that `path` lies in, by whole components."""
-    return next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in others), None)

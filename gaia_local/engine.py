@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -139,7 +139,7 @@ class Engine:
                 raise Closed("this Gaia was closed")
             if self._scheduler is not None:
                 return self._scheduler
-            snapshot = Snapshot(self._database_path, self.storage)
+            snapshot = Snapshot(self._database_path, self.storage, self._image_ids)
             interrupted = any(row["state"] == "running" for row in snapshot.workflows().values())
             if interrupted and ownership.owner(self.config.root) is None:
                 with contextlib.suppress(RootInUse, StorageError):  # StorageError: a read-only root can still be read
@@ -210,6 +210,14 @@ class Engine:
     @property
     def _database_path(self) -> Path:
         return self.config.root / "gaia.db"
+
+    def _image_ids(self, images: Iterable[str]) -> dict[str, str | None]:
+        """What the names of images mean now, asked by a process that doesn't run anything."""
+        names = list(images)
+        if not names or self.config.executor != "threads":
+            return {}
+        with contextlib.closing(_make_runtime(self.config)) as runtime:
+            return {name: runtime.image_id(name) for name in names}
 
     def _own(self) -> None:
         with contextlib.ExitStack() as undo:

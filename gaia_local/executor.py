@@ -17,12 +17,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome
 from gaia_local.errors import Closed, told
 from gaia_local.model import Event, Task, TaskState
 from gaia_local.resources import Capacity
 from gaia_local.runtime import BY_REQUEST, Cancellation
-from gaia_local.worker import Observer, Outcome
+from gaia_local.worker import Observer
 
 logger = logging.getLogger("gaia_local")
 

@@ -20,19 +20,12 @@ from pathlib import Path
 from gaia_local import model
 from gaia_local.errors import StorageError
 from gaia_local.model import Fingerprint
+from gaia_local.paths import is_inside
 
 OWN = model.OWN
 _CHUNK = 1 << 20
 _MANY_FILES = 64
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
-
-
-def plain(path: str) -> str:
-    """A path without the parts that mean nothing: ``/a//./b/`` is ``a/b``."""
-    path = path.strip("/")
-    if "//" in path or "./" in path or path.endswith("/.") or path == ".":
-        return "/".join(part for part in path.split("/") if part not in ("", "."))
-    return path
 
 
 def look(path: str) -> str | None:
@@ -140,9 +133,9 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
 
     Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of `top`.
     """
-    inside = os.path.realpath(top).rstrip("/") + "/"
-    if target.is_relative_to(top) and not (os.path.realpath(target) + "/").startswith(inside):
-        raise StorageError(f"{target} can't be written: a link there leads out of {top}, to {os.path.realpath(target)}")
+    real = os.path.realpath(target)
+    if target.is_relative_to(top) and not is_inside(real, os.path.realpath(top)):
+        raise StorageError(f"{target} can't be written: a link there leads out of {top}, to {real}")
     target.parent.mkdir(parents=True, exist_ok=True)
     if not Path(source).is_dir():
         target.unlink(missing_ok=True)
@@ -170,7 +163,8 @@ def _copy_tree(source: str, target: str, follow: bool, above: tuple[str, ...]) -
             inner = f"{target}/{entry.name}"
             if entry.is_symlink():
                 real = os.path.realpath(entry.path)
-                if not follow or not Path(real).exists() or any(each == real or each.startswith(real + "/") for each in above):
+                loops = any(is_inside(each, real) for each in above)
+                if not follow or loops or not Path(real).exists():
                     Path(inner).symlink_to(os.readlink(entry.path))
                 elif entry.is_dir():
                     _copy_tree(real, inner, follow, (*above, real))
@@ -270,7 +264,7 @@ def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) ->
         directory, text = os.path.dirname(link), os.readlink(link)
         if _stays(text, relative.count("/")):
             continue
-        inside = (at for at in follow(directory, text) if at == top or at.startswith(top + "/"))
+        inside = (at for at in follow(directory, text) if is_inside(at, top))
         better = next((short for at in inside if _stays(short := os.path.relpath(at, directory), relative.count("/"))), None)
         if better is None:
             problem = f"its link {relative!r} leads out of it, to {text!r}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
 from typing import Generic, TypeVar
+
+from gaia_local.paths import folders
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class KeyPaths(Generic[T]):
         self._unsorted.append(path)
         if path in self._clear:
             self._clear.clear()
-        for folder in _folders(path):
+        for folder in folders(path):
             count = self._folders[folder] = self._folders.get(folder, 0) + 1
             if count > 1:
                 break
@@ -48,7 +49,7 @@ class KeyPaths(Generic[T]):
         del self._at[path]
         self._sort()
         del self._sorted[bisect.bisect_left(self._sorted, path)]
-        for folder in _folders(path):
+        for folder in folders(path):
             self._folders[folder] -= 1
             if self._folders[folder]:
                 break
@@ -57,7 +58,7 @@ class KeyPaths(Generic[T]):
     def _above(self, path: str) -> list[T]:
         found: list[T] = []
         passed = []
-        for folder in _folders(path):
+        for folder in folders(path):
             if folder in self._clear:
                 break
             passed.append(folder)
@@ -85,10 +86,3 @@ class KeyPaths(Generic[T]):
             for path in self._unsorted:
                 bisect.insort(self._sorted, path)
         self._unsorted.clear()
-
-
-def _folders(path: str) -> Iterator[str]:
-    """The directories that a path is in, the nearest first."""
-    while (cut := path.rfind("/")) > 0:
-        path = path[:cut]
-        yield path

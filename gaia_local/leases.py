@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gaia_local import files
 from gaia_local.errors import DiskError, GaiaError, StorageError
+from gaia_local.keys import storage_key
 from gaia_local.model import Task
 from gaia_local.storage import LEASE_LOG, Storage
 
@@ -104,7 +105,10 @@ class Leases:
             yield f"{bucket}/{files.OWN}/{name}"
 
     def _buckets_of(self, task: Task) -> set[Path]:
-        paths = [Path(self._storage.path(task.workflow, key)) for key, _ in task.outputs if self._buckets and ":" in key]
+        if not self._buckets:
+            return set()
+        keys = [key for key, _ in task.outputs if storage_key(key).bucket is not None]
+        paths = [Path(self._storage.path(task.workflow, key)) for key in keys]
         return {bucket for bucket in self._buckets if any(path.is_relative_to(bucket) for path in paths)}
 
 

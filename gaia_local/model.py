@@ -28,14 +28,12 @@ from gaia_local.given import (
     render_value,
     shared_text,
 )
+from gaia_local.keys import Capture, InternalPath, StorageKey
+from gaia_local.paths import is_inside
 from gaia_local.resources import NONE, Resources
 
 DEFAULT_TIMEOUT = 3600.0
 MAX_TIMEOUT = 1e18
-CAPTURES = (">", "STDOUT")
-"""Internal output paths that stand for stdout and stderr together."""
-LOG = ">>"
-"""The internal output path that stands for the log: header, lines, footer."""
 
 OWN = ".gaia-local"
 """How the names of the engine's own files begin: they are no part of any tree, and no key may name one."""
@@ -351,15 +349,14 @@ def _is_plain(key: str) -> bool:
 def check_key(where: str, key: str) -> None:
     """A storage key, ``bucket:path`` or ``path``, that stays inside its bucket."""
     place = f"{where}, key {key!r}"
-    bucket, colon, path = key.partition(":")
-    if not colon:
-        _check_path(place, key)
-    else:
-        if not bucket:
-            raise InvalidInput(place, "the bucket before ':' is empty", "write bucket:path/to/file")
-        _check_path(f"{place}, bucket {bucket!r}", bucket)
-        _check_path(place, path)
-    if any(part.startswith(OWN) for half in (bucket, path) for part in half.split("/")):
+    parsed = StorageKey.parse(key)
+    if parsed.bucket == "":
+        raise InvalidInput(place, "the bucket before ':' is empty", "write bucket:path/to/file")
+    if parsed.bucket is not None:
+        _check_path(f"{place}, bucket {parsed.bucket!r}", parsed.bucket)
+    _check_path(place, parsed.path)
+    parts = [*(parsed.bucket or "").split("/"), *parsed.path.split("/")]
+    if any(part.startswith(OWN) for part in parts):
         raise InvalidInput(place, f"a part of it begins with {OWN!r}", "names like that are the engine's own: choose another")
 
 
@@ -415,41 +412,38 @@ def _check_internal(where: str, path: object) -> None:
     if not path.startswith("/"):
         raise InvalidInput(place, "it is not absolute", "begin it with '/'")
     _check_path(place, path[1:].lstrip("/"))
-    if any(_inside(_plain(path), top) for top in _SYSTEM_DIRECTORIES):
+    if is_inside(InternalPath.parse(path).path, *_SYSTEM_DIRECTORIES):
         raise InvalidInput(place, "it lies in a directory of the system", "choose another, as /out/result")
 
 
 def check_internal_path(where: str, path: str) -> None:
     """An internal path after its vars were filled in."""
-    if path not in (*CAPTURES, LOG):
+    if Capture.parse(path) is None:
         _check_internal(where, path)
 
 
 def _check_places(where: str, inputs: Mapping[str, str], outputs: Mapping[str, str], stdout: str | None = None) -> None:
     """Internal paths that can't be together: an input's and another's, or anything at or below the file of `stdout`."""
     taken: dict[str, str] = {}
+    printed = None if stdout is None else InternalPath.parse(stdout)
     for kind, paths in (("input", inputs), ("output", outputs)):
-        for key, path in paths.items():
-            if path in (*CAPTURES, LOG):
+        for key, text in paths.items():
+            if Capture.parse(text) is not None:
                 continue
-            plain = _plain(path)
-            other = taken.get(plain)
+            place = InternalPath.parse(text)
+            other = taken.get(place.path)
             if other is not None and not (kind == "output" and other.startswith("output")):
-                raise InvalidInput(where, f"{other} and {kind} {key!r} have one internal path {path!r}", "give each its own")
-            taken[plain] = f"{kind} {key!r}"
-            same_file = kind == "output" and stdout is not None and plain == _plain(stdout) and not path.endswith("/")
-            if stdout is not None and _inside(plain, _plain(stdout)) and not same_file:
-                raise InvalidInput(where, f"stdout is {stdout!r}, and {kind} {key!r} is {path!r}", "give stdout another path")
-    if stdout is not None and stdout.endswith("/"):
+                problem = f"{other} and {kind} {key!r} have one internal path {text!r}"
+                raise InvalidInput(where, problem, "give each its own")
+            taken[place.path] = f"{kind} {key!r}"
+            if printed is None or not is_inside(place.path, printed.path):
+                continue
+            same_file = kind == "output" and place.path == printed.path and not place.is_directory
+            if not same_file:
+                problem = f"stdout is {stdout!r}, and {kind} {key!r} is {text!r}"
+                raise InvalidInput(where, problem, "give stdout another path")
+    if printed is not None and printed.is_directory:
         raise InvalidInput(where, f"stdout is {stdout!r}, a directory", "give the path of a file")
-
-
-def _plain(path: str) -> str:
-    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
-
-
-def _inside(path: str, top: str) -> bool:
-    return path == top or path.startswith(top + "/")
 
 
 def _definition(

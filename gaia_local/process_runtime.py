@@ -23,7 +23,8 @@ from pathlib import Path
 
 from gaia_local import strays
 from gaia_local.errors import RuntimeFailure
-from gaia_local.model import CAPTURES, LOG, EventKind, Task
+from gaia_local.keys import made_files
+from gaia_local.model import EventKind, Task
 from gaia_local.pipes import LazyFile, Pipe
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 from gaia_local.tokens import localize, undeclared
@@ -126,9 +127,8 @@ class ProcessRuntime:
 def _internal_paths(task: Task) -> Iterator[str]:
     for _, path in task.inputs:
         yield path
-    for _, path in task.outputs:
-        if path not in CAPTURES and path != LOG:
-            yield path
+    for _, place in made_files(task.outputs):
+        yield place.text
     if task.stdout is not None:
         yield task.stdout
 

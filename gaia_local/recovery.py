@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
-from gaia_local.database import Attempt, Database, Datum
-from gaia_local.model import DataState, Event, EventKind, TaskState, WorkflowState
+from gaia_local.database import Database
+from gaia_local.model import Event, EventKind, TaskState, WorkflowState
+from gaia_local.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
 from gaia_local.storage import Storage
 from gaia_local.strays import RECORD, end_leftover
 
@@ -21,20 +23,20 @@ def recover(database: Database, storage: Storage) -> None:
         attempts = database.attempts(name, state=TaskState.RUNNING)
         if not attempts and row["state"] != WorkflowState.RUNNING.value:
             continue
-        data = database.data(name)
-        suspects: dict[str, Datum | None] = {}
+        keys = database.keys(name)
+        suspects: dict[str, KeyState] = {}
         starts: list[Event] = []
         for attempt in attempts:
             starts += _unwritten_start(attempt, storage)
             attempt.state, attempt.ended, attempt.message = TaskState.INTERRUPTED, now, "the engine ended while it ran"
             for key, _ in attempt.task.outputs:
-                datum = data.get(key) or Datum(DataState.EXPIRED)
-                if datum.state is not DataState.COMPLETE:
-                    datum.state, datum.why = DataState.EXPIRED, datum.why or "interrupted"
-                    suspects[key] = datum
+                state, quick = keys.get(key, ABSENT), storage.look(key, storage.path(name, key))
+                # The user put it there while the Task ran, unless the Task did and nobody could write that down.
+                if quick is not None and (state.kind is not KeyKind.THERE or quick != state.quick):
+                    suspects[key] = replace(state, kind=KeyKind.EXPIRED, quick=None, why=state.why or INTERRUPTED)
         with database.transaction():
             database.set_attempts(attempts)
-            database.set_data(name, suspects)
+            database.set_keys(name, suspects)
             database.set_workflow(name, WorkflowState.HALTED.value, row["steps"])
             halted = Event(
                 EventKind.FLOW_HALTED, name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"}

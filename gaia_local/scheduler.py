@@ -1,8 +1,8 @@
-"""Decides: what is complete, what can run, what runs that should not. Every call ends here.
+"""The one road: every call, every end of a Task and every changed file is decided here, written down, and acted upon.
 
-Each public method has four steps: under the lock, decide in memory and write that down in one transaction; release the
-lock; act (submit, cancel). Nothing slow happens under the lock: looking at files, asking the engine, cancelling and
-waiting happen outside; a rename is not slow.
+Each time in this order: look at files (without the lock), then under the lock decide and commit, then act without it:
+tell, cancel, discard, start, and look at what the decision asks for, which leads to the next one. A call is one decision
+and one transaction: what can be refused is asked before.
 
 Invariants:
 - The store is written only under the lock, and only for a Task that counts at that moment (`Workflow.running`). So the
@@ -10,8 +10,9 @@ Invariants:
 - A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means: none alive, and the
   state isn't `running`.
 - Nothing starts that isn't written down. A call whose change can't be written changes nothing. What can't be written of
-  what happened by itself (a Task ended, a file changed) is kept in memory and written with the next change; until then
-  the workflow is in *trouble* (`Workflow.trouble`): what runs goes on, nothing starts, and `run` tries again.
+  what happened by itself (a Task ended, a file changed), or not be taken back since nothing can be read either, is kept in
+  memory and written with the next change; until then the workflow is in *trouble* (`Workflow.trouble`): what runs goes on,
+  nothing starts, and `run` tries again.
 """
 
 from __future__ import annotations
@@ -21,32 +22,50 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from gaia_local.assignment import Assignment
-from gaia_local.database import Attempt, Database, Datum
-from gaia_local.errors import Closed, DatabaseError, GaiaError, InvalidInput, StorageError, WorkflowExists, nearest, told
+from gaia_local.assignment import Outcome
+from gaia_local.database import Database
+from gaia_local.decision import Changes, Decision, Look
+from gaia_local.errors import (
+    Closed,
+    DatabaseError,
+    EngineUnavailable,
+    GaiaError,
+    InvalidInput,
+    StorageError,
+    WorkflowExists,
+    nearest,
+    told,
+)
 from gaia_local.executor import SIGNAL_ROUND, Executor
-from gaia_local.flow import KeyNode
 from gaia_local.garbage import held_back
-from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
+from gaia_local.looking import load, looked_at, see
+from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState
 from gaia_local.runtime import Runtime
+from gaia_local.states import Attempt
 from gaia_local.storage import Storage
-from gaia_local.worker import Outcome
 from gaia_local.workflow import Workflow
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
-Seen: TypeAlias = "tuple[KeyNode, Datum | None, str | None, str | None]"
-"""A key, what was recorded of it, and the quick fingerprint and (where that differs) the digest of what lies there."""
-Trouble: TypeAlias = DatabaseError | StorageError | OSError
-TROUBLE = (DatabaseError, StorageError, OSError)
-"""What a decision, or writing it down, may meet with: a full disk, mostly."""
 
 CLOSED = "the engine was closed"
 WRITE_ROUND = 0.1
-"""Seconds after which an event is written, at the latest, that is to be written before its Task's end, but not at once."""
+"""Seconds after which the start of a Task is written, for whoever reads the rows. A short one's is written with its end."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was found out before a call is decided."""
+
+    refusal: EngineUnavailable | None = None
+    """Why it must be refused, if it would start anything."""
+    left: frozenset[str] = frozenset()
+    """Tasks of an earlier process whose runs can be taken up."""
+    new: Workflow | None = None
+    """The workflow that it makes."""
 
 
 class Scheduler:
@@ -61,12 +80,9 @@ class Scheduler:
         """Workflows whose files were compared with what is recorded, in this process."""
         self._alive: collections.Counter[str] = collections.Counter()
         """Workflow → how many of its Tasks are alive."""
-        self._submits: list[Assignment] = []
-        self._cancels: list[str] = []
-        self._discards: list[str] = []
+        self._unwritten: dict[str, Changes] = {}
+        """Workflow → what was decided and could not be written down."""
         self._write_ordered = False
-        self._news: set[str] = set()
-        """Workflows of which something is new that the subscribers are still to be told."""
         self._subscribers: dict[object, Callable[[Collection[str]], None]] = {}
         self._closed = False
 
@@ -74,39 +90,37 @@ class Scheduler:
 
     def workflows(self) -> dict[str, dict[str, Any]]:
         """Name → `state`, `properties`, `steps`."""
-        with self._lock:
-            return self._database.workflows()
+        return self._database.workflows()
 
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
         """What `look` says of a workflow, under the lock; None where there is no such workflow."""
+        self._open(name)
         with self._lock:
-            workflow = self._find(name)
+            workflow = self._workflows.get(name)
             return None if workflow is None else look(workflow)
 
-    def plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
-        """What would run after `change`, without changing anything: `step` and `reason`."""
+    def scratch(self, name: str) -> Workflow:
+        """A copy of a workflow, with what lies at its keys and what its images are now: as `run` would find it."""
+        self._get(name)
         with self._lock:
-            self._write(self._get(name))
-            images = self._get(name).images()
-            row = self._database.workflow(name)
-            assert row is not None
-            scratch = Workflow.load(name, row, self._database, self._storage)
-        return planned(scratch, self._storage, change, {image: self._runtime.image_id(image) for image in images})
+            saved = self._database.saved(name)
+            assert saved is not None
+            for changes in self._unwritten_of(name):
+                saved = saved.then(changes)
+        return looked_at(saved, self._storage, self._images)
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self._lock:
-            workflow = self._find(name)
-            attempts = {attempt.task.id: attempt for attempt in self._database.attempts(name, step)}
-            if workflow is not None:
-                attempts |= {attempt.task.id: attempt for attempt in workflow.ledger.unwritten_attempts(step)}
+            attempts = {each.task.id: each for each in self._database.attempts(name, step)}
+            unwritten = (each for changes in self._unwritten_of(name) for each in changes.attempts())
+            attempts |= {each.task.id: each for each in unwritten if step is None or each.task.name == step}
             return list(attempts.values())
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The recorded events, oldest first."""
         with self._lock:
-            workflow = self._find(name)
-            unwritten = [] if workflow is None else [event.wire() for event in workflow.ledger.unwritten_events]
+            unwritten = [event.wire() for changes in self._unwritten_of(name) for event in changes.events]
             return self._database.events(name) + unwritten
 
     def wait(self, name: str | None, timeout: float | None = None) -> bool:
@@ -114,6 +128,8 @@ class Scheduler:
 
         Raises the `GaiaError` of a workflow that is quiet because of trouble.
         """
+        if name is not None:
+            self._open(name)
         with self._changed:
             quiet = self._wait_for(lambda: self._quiet(name), timeout)
             workflow = None if name is None else self._workflows.get(name)
@@ -138,13 +154,9 @@ class Scheduler:
 
     def upload(self, name: str, properties: Mapping[str, Any], commands: list[AnyCommand], steps: list[Step]) -> None:
         """Store a new workflow and start it."""
-        with held_back(), self._deciding():
-            if self._find(name) is not None:
-                raise WorkflowExists(f"workflow already exists: {name}")
-            workflow = self._new(name, properties)
-            with self._changing(workflow):
-                workflow.define(commands, steps)
-        self._go(name)
+        if self._open(name) is not None:
+            raise WorkflowExists(f"workflow already exists: {name}")
+        self._define(name, commands, steps, properties, new=True)
 
     def command(self, name: str, commands: list[AnyCommand], properties: Mapping[str, Any]) -> None:
         """Merge Commands, into a new workflow where there is none."""
@@ -156,61 +168,54 @@ class Scheduler:
 
     def run(self, name: str) -> None:
         """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""
+        workflow = self._get(name)
         with self._lock:
-            workflow = self._get(name)
-            if workflow.state is WorkflowState.RUNNING and workflow.trouble is None:
+            if workflow.running and workflow.trouble is None:
                 return
-            images = workflow.images()
         self._look_at_files(name)
-        identities = {image: self._runtime.image_id(image) for image in images}
-        if any(identities.values()):
-            with self._deciding():
-                workflow = self._get(name)
-                with self._changing(workflow):
-                    workflow.images_are(identities)
-        self._go(name, retry=True)
+        with self._lock:
+            used = {name for _, name, _ in workflow.made_with()}
+        images, call = self._images(used), self._prepared(workflow, workflow.images())
+        self._happened(name, lambda workflow: workflow.run(images), call)
 
     def halt(self, name: str) -> None:
         """Cancel all running Tasks of a workflow."""
-        with self._deciding():
-            workflow = self._get(name)
-            workflow.halt("halted")
-            self._keep(workflow)
+        self._get(name)
+        self._happened(name, lambda workflow: workflow.halt("halted"))
+        self._insist(name)
 
     def expire(self, name: str, keys: Iterable[str]) -> None:
         """Make Steps, the producers of keys, and all that depends on them run again."""
+        names, workflow = list(keys), self._get(name)
         self._look_at_files(name, unless_done=True)
-        with self._deciding():
-            workflow = self._get(name)
-            with self._changing(workflow):
-                workflow.expire(keys)
-        self._go(name)
+        call = self._prepared(workflow, workflow.images())
+        with held_back():
+            self._happened(name, lambda workflow: workflow.expire(names), call)
 
     def delete(self, name: str, data: bool) -> None:
         """Forget a workflow, its logs and, with `data`, its files in the store; what runs is stopped first."""
-        with self._deciding():
-            workflow = self._get(name)
-            workflow.halt("deleted")
-            self._keep(workflow)
+        self._get(name)
+        self._happened(name, lambda workflow: workflow.halt("deleted"))
+        self._insist(name)
         with self._changed:
             self._wait_for(lambda: self._quiet(name))
-        with self._deciding():
             self._workflows.pop(name, None)
             self._looked_at.discard(name)
             self._database.delete_workflow(name)
-            self._news.add(name)
+        self._tell((name,))
         self._storage.delete(name, data)
 
     def stop(self) -> None:
         """Halt what runs, in all workflows."""
-        with self._deciding():
-            for workflow in list(self._workflows.values()):
-                if workflow.running:
-                    workflow.halt(CLOSED, reason="closed", message=CLOSED)
-                try:
-                    self._keep(workflow)
-                except DatabaseError as error:  # the next engine takes such Steps for interrupted
-                    logger.error("workflow %r: what ended last is not written down: %s", workflow.name, error)
+
+        def halted(workflow: Workflow) -> Decision:
+            halts = bool(workflow.running)
+            return workflow.halt(CLOSED, reason="closed", message=CLOSED) if halts else workflow.flush()
+
+        for name in list(self._workflows):
+            self._happened(name, halted)
+            if name in self._unwritten:  # the next engine takes what ran for interrupted
+                logger.error("workflow %r: what ended last is not written down", name)
 
     def close(self) -> None:
         """Halt what runs, start nothing more, and end the executor's threads. Idempotent."""
@@ -223,107 +228,221 @@ class Scheduler:
         """Whatever is halted from now on, and was already, is killed without a grace. A signal handler may call it."""
         self._executor.hurry()
 
-    # -- what comes back ------------------------------------------------------------------------------------------
+    # -- what comes back, in the executor's threads and in the watcher's ------------------------------------------
 
     def started(self, task: Task, event: Event) -> None:
-        """A worker took a Task up. Runs, as the next two do, in the executor's threads; late ones change nothing."""
-        self.happened(task, event)
+        """A worker took a Task up. A late event changes nothing."""
+        self._hear(task, event)
 
     def happened(self, task: Task, event: Event) -> None:
-        """An event of a Task."""
-        if not (event.event.written_at_once and self._runtime.survives):
-            self._hear(task, event)
-            return
-        with self._taking(task):
-            workflow, attempt = self._running(task)
-            if workflow is not None and attempt is not None:
-                workflow.happened(attempt, event)
-                self._keep(workflow)
+        """Something else happened to a Task. A late event changes nothing."""
+        self._hear(task, event)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
-        """The outcome of a Task."""
-        with self._taking(task):
-            self._alive[task.workflow] -= 1
-            self._end(task, outcome)
+        """A Task came to its end: its outputs are stored, if it still counts."""
+        name = task.workflow
 
-    def _running(self, task: Task) -> tuple[Workflow | None, Attempt | None]:
-        workflow = self._workflows.get(task.workflow)
-        return workflow, None if workflow is None else workflow.running.get(task.id)
+        def end(workflow: Workflow) -> Decision:
+            self._alive[name] -= 1
+            if task.id not in workflow.running:
+                return workflow.flush()
+            return workflow.ended(task, self._published(workflow, task, outcome))
 
-    @contextmanager
-    def _taking(self, task: Task) -> Iterator[None]:
-        """Decide on what came of a Task; where that fails, its workflow is in trouble."""
-        with self._deciding():
-            try:
-                yield
-            except TROUBLE as error:  # a full disk, mostly: also every GaiaError
-                self._trouble(self._workflows[task.workflow], error)
-            if not self._alive[task.workflow]:  # else nobody who waits is through yet
-                self._changed.notify_all()
+        if not self._happened(name, end):
+            self._alive[name] -= 1
 
-    def _hear(self, task: Task, event: Event) -> None:
-        """Note an event: nothing is decided, and it is written with what is written next, or a little later."""
+    def files_changed(self, paths: Collection[str] | None) -> None:
+        """Files changed (None: who knows which). What became possible is started."""
         with self._lock:
-            workflow, attempt = self._running(task)
-            if workflow is None or attempt is None:
-                return
-            workflow.happened(attempt, event)
-            order = event.event.written_at_once and not self._write_ordered
-            self._write_ordered |= order
-        if order:
-            self._executor.later(WRITE_ROUND, self._write_all)
-        self._tell((workflow.name,))
+            touched: list[tuple[str, list[Look]]] = []
+            for name in self._looked_at & self._workflows.keys():
+                workflow = self._workflows[name]
+                graph = workflow.graph
+                found = graph.keys if paths is None else {key.key: key for path in paths for key in graph.overlapping(path)}
+                touched.append((name, workflow.looks(found.values())))
+        for name, looks in touched:
+            self._look_at(name, looks)
 
-    def _end(self, task: Task, outcome: Outcome) -> None:
-        workflow, attempt = self._running(task)
-        if workflow is None or attempt is None:
+    # -- the road -------------------------------------------------------------------------------------------------
+
+    def _decide(self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None) -> Decision | None:
+        """Lock, decide, commit, unlock, act. Answers the decision; to look at what it asks for is the caller's part.
+
+        A call that is refused, or can't be written down, is as if nobody had called. Whatever else happened counts, also where
+        it can't be written down. None where nothing was decided: there is no such workflow (any more), or the ground that a
+        call was prepared on has changed.
+        """
+        failure: GaiaError | None = None
+        with self._lock:
+            workflow = self._ready(name, call)
+            decision = None if workflow is None else decide(workflow)
+            if workflow is None or decision is None:
+                return None
+            try:
+                if call is not None and call.refusal is not None and decision.start:
+                    raise call.refusal
+                self._write(name, decision.changes, None if call is None else call.new)
+                self._workflows[name] = workflow
+                if call is not None:  # what was prepared for it has seen all files
+                    self._looked_at.add(name)
+            except (DatabaseError, EngineUnavailable) as error:
+                failure = error
+                undo = self._trouble if call is None else self._take_back
+                decision = undo(workflow, error, decision)
+            self._note(name, decision)
+        self._act(name, decision)
+        if call is not None and failure is not None:
+            raise failure
+        return decision
+
+    def _ready(self, name: str, call: Call | None) -> Workflow | None:
+        """The workflow to decide about, with nothing that happened before unwritten, if that can be helped."""
+        workflow = self._workflows.get(name)
+        if call is not None and self._closed:
+            raise Closed("this Gaia was closed")
+        if call is not None and call.new is not None:
+            return call.new if workflow is None else None
+        if workflow is not None and call is not None:
+            workflow.left = set(call.left)
+        if workflow is not None and (call is not None or name in self._unwritten):
+            try:
+                self._write(name, workflow.flush().changes)
+                workflow.trouble = workflow.trouble if call is not None else None
+            except DatabaseError:  # it is in trouble, and says so
+                if call is not None:  # what it changes could not be taken back
+                    raise
+        return workflow
+
+    def _happened(self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None) -> bool:
+        """Decide, and look at what that asks for. False where nothing was decided."""
+        decision = self._decide(name, decide, call)
+        if decision is not None:
+            self._look_at(name, decision.look)
+        return decision is not None
+
+    def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
+        """Write down what was decided, with what could not be written before, in one transaction."""
+        if name in self._unwritten:
+            changes = self._unwritten[name].then(changes)
+        if not changes and new is None:
             return
         try:
-            self._storage.publish(outcome.outputs)
-        except TROUBLE as error:
-            workflow.unpublished(attempt)
-            exception = type(error).__name__
-            outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=exception, inputs=outcome.inputs)
-        workflow.ended(attempt, outcome)
-        if workflow.trouble is not None:
-            self._write(workflow)
-            workflow.trouble = None
-        workflow.start()
-        workflow.conclude()
-        self._keep(workflow)
+            with self._database.transaction():
+                if new is not None:
+                    self._database.add_workflow(name, new.properties, time.time())
+                self._database.save(name, changes)
+        except DatabaseError:
+            self._unwritten[name] = changes
+            raise
+        self._unwritten.pop(name, None)
 
-    def _write_all(self) -> None:
-        """Write down what happened lately. Runs in a thread of the executor's."""
-        with self._deciding():
-            self._write_ordered = False
-            for workflow in list(self._workflows.values()):
-                if workflow.ledger.unwritten:
-                    with suppress(DatabaseError):  # it is in trouble, and says so
-                        self._keep(workflow)
+    def _note(self, name: str, decision: Decision) -> None:
+        """Count what starts; whoever waits is told where that may be over. Every decision comes here, under the lock."""
+        self._alive[name] += len(decision.start)
+        workflow = self._workflows.get(name)
+        if workflow is None or workflow.state is not WorkflowState.RUNNING or not self._alive[name]:
+            self._changed.notify_all()
+
+    def _act(self, name: str, decision: Decision) -> None:
+        """Do what was decided and written down."""
+        self._tell((name,))
+        for task_id in decision.cancel:
+            self._executor.cancel(task_id)
+        for task_id in decision.discard:
+            self._discard(task_id)
+        for assignment in decision.start:
+            self._executor.submit(assignment, self)
+
+    def _look_at(self, name: str, looks: list[Look], raises: bool = False) -> None:
+        """Look at files, without the lock, and decide about what is seen, until there is nothing more to be looked at."""
+        while looks:
+            try:
+                seen = see(self._storage, looks)
+            except (OSError, StorageError) as error:
+                if raises:
+                    raise
+                self._cannot_look(name, error)
+                return
+            again: list[Look] = []
+
+            def observe(workflow: Workflow) -> Decision:
+                decision, more = workflow.observe(seen)  # noqa: B023 it is called at once
+                again.extend(more)  # noqa: B023
+                return decision
+
+            decision = self._decide(name, observe) if seen else None
+            looks = [] if decision is None else [*again, *decision.look]
+
+    def _cannot_look(self, name: str, error: Exception) -> None:
+        logger.error("workflow %r: a file could not be looked at: %s", name, error)
+        self._happened(name, lambda workflow: self._trouble(workflow, error, Decision()))
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _deciding(self) -> Iterator[None]:
-        """Hold the lock; afterwards, and without it, act on what was decided and written down."""
+    def _define(
+        self,
+        name: str,
+        commands: list[AnyCommand],
+        steps: list[Step],
+        properties: Mapping[str, Any],
+        new: bool = False,
+    ) -> None:
+        """Merge definitions: what is needed to decide about them is asked first, without the lock."""
+        self._look_at_files(name, unless_done=True)
+        while True:
+            with held_back(), self._lock:
+                known = self._open(name)
+                if new and known is not None:
+                    raise WorkflowExists(f"workflow already exists: {name}")
+                workflow = known or Workflow(name, properties, self._locate(name))
+                edition = workflow.submitted.edition
+                change = workflow.compare(commands, steps)
+                unknown = workflow.unknown(change)
+            seen = {key: self._storage.look(key, path) for key, path in unknown.items()}
+            call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
+
+            def define(workflow: Workflow) -> Decision | None:
+                if workflow.submitted.edition != edition:  # noqa: B023 it is called at once
+                    return None  # another call was faster
+                return workflow.define(change, seen)  # noqa: B023
+
+            with held_back():
+                if self._happened(name, define, call if known else replace(call, new=workflow)):
+                    return
+
+    def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
+        """Move a Task's outputs into the store; where that fails, the Task did."""
         try:
-            with self._lock:
-                try:
-                    yield
-                finally:
-                    submits, self._submits = self._submits, []
-                    cancels, self._cancels = self._cancels, []
-                    discards, self._discards = self._discards, []
-                    news, self._news = self._news, set()
-        finally:
-            if news:
-                self._tell(news)
-            for task_id in cancels:
-                self._executor.cancel(task_id)
-            for task_id in discards:
-                self._discard(task_id)
-            for assignment in submits:
-                self._executor.submit(assignment, self)
+            self._storage.publish(outcome.outputs)
+        except (OSError, StorageError) as error:
+            workflow.unpublished(output.key for output in outcome.outputs)
+            return Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__, inputs=outcome.inputs)
+        return outcome
+
+    def _hear(self, task: Task, event: Event) -> None:
+        """Note an event: it is written with what is written next, or a little later; where it must be, at once."""
+        name, early = task.workflow, event.event.written_at_once
+        with self._lock:
+            workflow = self._workflows.get(name)
+            if workflow is None or task.id not in workflow.running:
+                return
+            at_once = workflow.heard(task, event) or (early and self._runtime.survives)
+            order = early and not at_once and not self._write_ordered
+            self._write_ordered |= order
+        if at_once:
+            self._happened(name, Workflow.decide)
+            return
+        if order:
+            self._executor.later(WRITE_ROUND, self._write_all)
+        self._tell((name,))
+
+    def _write_all(self) -> None:
+        """Write down what happened lately. Runs in a thread of the executor's."""
+        with self._lock:
+            self._write_ordered = False
+            names = [name for name, workflow in self._workflows.items() if workflow.unwritten]
+        for name in names:
+            self._happened(name, Workflow.flush)
 
     def _tell(self, news: Collection[str]) -> None:
         for tell in list(self._subscribers.values()):
@@ -340,100 +459,38 @@ class Scheduler:
             logger.warning("what is left of Task %s could not be ended: %s", task_id, error)
         self._storage.discard(task_id)
 
-    def _go(self, name: str, retry: bool = False) -> None:
-        """Start what can start, if the runtime can be reached; else raise, with the workflow as it was."""
-        self._look_at_files(name, unless_done=True)
+    def _prepared(self, workflow: Workflow, images: Collection[str]) -> Call:
+        """Ask the runtime what a call must know that may start Steps with these images."""
+        try:
+            if images:
+                self._runtime.check(images)
+        except EngineUnavailable as error:
+            advice = "nothing of this call was stored: make it again then; `run` goes on with what was stored before"
+            return Call(EngineUnavailable(f"{error}; {advice}"))
         with self._lock:
-            workflow = self._get(name)
-            commands = (workflow.submitted.commands[node.step.command] for node in workflow.flow.startable.values())
-            images = {command.image for command in commands if isinstance(command, Command)}
-            anything = bool(images) or (retry and bool(workflow.failed))
-            interrupted = bool(workflow.interrupted)
-        if anything:
-            self._runtime.check(images)
-        left = set(self._runtime.left()) if anything and interrupted else set()
-        with held_back(), self._deciding():
-            if self._closed:
-                raise Closed("this Gaia was closed")
-            workflow = self._get(name)
-            with self._changing(workflow):
-                workflow.phase, workflow.trouble = WorkflowState.RUNNING, None
-                workflow.left |= {attempt.task.id for attempt in workflow.interrupted} & left
-                if retry:
-                    workflow.retry()
-                workflow.start()
-                workflow.conclude()
+            interrupted = any(workflow.interrupted)
+        return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
 
-    def _define(self, name: str, commands: list[AnyCommand], steps: list[Step], properties: Mapping[str, Any]) -> None:
-        self._look_at_files(name, unless_done=True)
-        with held_back(), self._deciding():
-            workflow = self._find(name) or self._new(name, properties)
-            with self._changing(workflow):
-                workflow.define(commands, steps)
-        self._go(name)
+    def _insist(self, name: str) -> None:
+        """Raise the trouble of a workflow where what the caller wanted could not be written down."""
+        with self._lock:
+            workflow = self._workflows.get(name)
+            if name in self._unwritten and workflow is not None and workflow.trouble is not None:
+                raise type(workflow.trouble)(str(workflow.trouble))
+
+    def _images(self, images: Iterable[str]) -> dict[str, str | None]:
+        return {image: self._runtime.image_id(image) for image in images}
 
     def _look_at_files(self, name: str, unless_done: bool = False) -> None:
         """Compare the files of a workflow with what is recorded."""
+        self._open(name)
         with self._lock:
-            workflow = self._find(name)
+            workflow = self._workflows.get(name)
             if workflow is None or (unless_done and name in self._looked_at):
                 return
             self._looked_at.add(name)
-            keys = list(workflow.flow.keys.values())
-        self._look_at(workflow, keys)
-
-    def _look_at(self, workflow: Workflow, keys: Iterable[KeyNode]) -> bool:
-        """Look at the files of keys: a stat first, outside the lock; contents where that differs. True for any news.
-
-        NOTE: what was recorded meanwhile (a Task's end) may be newer than the look, or older: such keys are looked at
-        once more.
-        """
-        any_news = False
-        while keys:
-            with self._lock:
-                recorded = recorded_of(workflow, keys)
-            seen = see(self._storage, recorded)
-            if not seen:
-                break
-            again = []
-            with self._deciding():
-                if self._workflows.get(workflow.name) is not workflow:
-                    break
-                for key, datum, quick, digest in seen:
-                    if workflow.flow.keys.get(key.key) is not key:
-                        continue
-                    if workflow.ledger.data.get(key.key) is datum:
-                        any_news |= workflow.freshness.observe(key, quick, digest)
-                    else:
-                        again.append(key)
-                self._keep(workflow)
-            keys = again
-        return any_news
-
-    def files_changed(self, paths: Collection[str] | None) -> None:
-        """Files changed (None: who knows which). Runs in the watcher's thread; what became possible is started."""
-        with self._lock:
-            workflows = [self._workflows[name] for name in self._looked_at if name in self._workflows]
-            touched: list[tuple[Workflow, list[KeyNode]]] = []
-            for workflow in workflows:
-                keys = workflow.flow.keys
-                if paths is None:
-                    touched.append((workflow, list(keys.values())))
-                else:
-                    found = {key.key: key for path in paths for key in workflow.flow.overlapping(path)}
-                    touched.append((workflow, list(found.values())))
-        for workflow, nodes in touched:
-            try:
-                if self._look_at(workflow, nodes):
-                    with self._deciding():
-                        if self._workflows.get(workflow.name) is workflow and not self._closed:
-                            workflow.start()
-                            workflow.conclude()
-                            self._keep(workflow)
-            except TROUBLE as error:
-                logger.error("workflow %r: a changed file could not be taken in: %s", workflow.name, error)
-                with self._deciding():
-                    self._trouble(workflow, error)
+            looks = workflow.looks(workflow.graph.keys.values())
+        self._look_at(name, looks, raises=True)
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait, holding the lock, until `true` says so; False when the time in seconds ran out first."""
@@ -448,125 +505,66 @@ class Scheduler:
             return not any(self._alive.values())
         if self._alive[name]:
             return False
-        workflow = self._find(name)
+        workflow = self._workflows.get(name)
         return workflow is None or workflow.state is not WorkflowState.RUNNING
 
-    def _find(self, name: str) -> Workflow | None:
-        workflow = self._workflows.get(name)
+    def _open(self, name: str) -> Workflow | None:
+        """The workflow, read back where that was not done yet; None where there is none."""
+        with self._lock:
+            workflow = self._workflows.get(name)
         if workflow is None:
-            row = self._database.workflow(name)
-            if row is not None:
+            saved = self._database.saved(name)
+            if saved is not None:
                 with held_back():
-                    workflow = self._workflows[name] = Workflow.load(name, row, self._database, self._storage)
+                    read = load(saved, self._storage)
+                with self._lock:
+                    if self._database.workflow(name) is not None:  # it may have been deleted meanwhile
+                        workflow = self._workflows.setdefault(name, read)
         return workflow
 
     def _get(self, name: str) -> Workflow:
-        workflow = self._find(name)
+        workflow = self._open(name)
         if workflow is None:
             raise InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
         return workflow
 
-    def _new(self, name: str, properties: Mapping[str, Any]) -> Workflow:
-        self._looked_at.add(name)
-        return Workflow(name, properties, self._storage)
+    def _locate(self, name: str) -> Callable[[str], str]:
+        return lambda key: self._storage.path(name, key)
 
-    @contextmanager
-    def _changing(self, workflow: Workflow) -> Iterator[None]:
-        """A call changes a workflow: it is written down afterwards, or, where that can't be, as if nobody had called."""
-        known = self._workflows.get(workflow.name) is workflow
-        trouble = workflow.trouble
-        if known:
-            self._write(workflow)  # what Tasks left unwritten must outlive a change that is taken back
-        try:
-            yield
-            self._write(workflow)
-        except TROUBLE as error:  # not InvalidInput: that is refused before anything changes
-            if known:
-                self._take_back(workflow, trouble, error)
-            raise
+    def _take_back(self, workflow: Workflow, error: GaiaError, decision: Decision) -> Decision:
+        """A call's change doesn't count: read back what there was before. Answers what is to be done.
 
-    def _take_back(self, workflow: Workflow, trouble: GaiaError | None, error: Trouble) -> None:
-        try:
-            row = self._database.workflow(workflow.name)
-            assert row is not None
-            again = Workflow.load(workflow.name, row, self._database, self._storage)
-        except (GaiaError, OSError):  # whatever is wrong with the rows
-            self._trouble(workflow, error)
-            return
-        again.trouble = trouble
-        again.submits = [each for each in workflow.submits if each.task.id in again.running]
-        again.conclude()
-        self._workflows[workflow.name] = again
-        self._changed.notify_all()
+        Where that can't be read either, the change stays, unwritten: what is in memory must be what the rows will say.
+        """
+        name = workflow.name
+        unwritten = self._unwritten.pop(name, decision.changes)
+        if name in self._workflows:
+            try:
+                saved = self._database.saved(name)
+                assert saved is not None
+                again = load(saved, self._storage)
+            except (OSError, GaiaError):
+                self._unwritten[name] = unwritten
+                return self._trouble(workflow, error, decision)
+            again.trouble = workflow.before
+            self._workflows[name] = again
+        return Decision()
 
-    def _trouble(self, workflow: Workflow, error: Trouble) -> None:
+    def _trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
         """What was decided can't be written down, or a decision not be made: nothing starts until it can."""
+        kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
+        text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
         if workflow.trouble is None:
-            kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
-            text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
             logger.error("%s", text)
-            workflow.trouble = kind(text)
-            workflow.ledger.note(EventKind.FLOW_HALTED, reason="trouble", message=told(error))
-        self._news.add(workflow.name)
-        self._cancels += workflow.cancels  # to stop what isn't recorded as stopped is safe
-        workflow.cancels = []
-        self._changed.notify_all()
+        more = workflow.fall_into_trouble(kind(text), told(error), decision.start)
+        if workflow.name in self._unwritten:
+            self._unwritten[workflow.name] = self._unwritten[workflow.name].then(more.changes)
+            more.changes = Changes()
+        # To stop what isn't recorded as stopped is safe.
+        return Decision(more.changes, [], decision.cancel + more.cancel, decision.discard + more.discard)
 
-    def _keep(self, workflow: Workflow) -> None:
-        """Write down what happened; what can't be written is kept, and the workflow is in trouble."""
-        try:
-            self._write(workflow)
-        except DatabaseError as error:
-            self._trouble(workflow, error)
-            raise
-
-    def _write(self, workflow: Workflow) -> None:
-        """Write down what changed, all of it in one transaction; only then is it acted on."""
-        with self._database.transaction():
-            if workflow.name not in self._workflows:
-                self._database.add_workflow(workflow.name, workflow.properties, time.time())
-            workflow.write(self._database)
-        workflow.written()
-        self._workflows[workflow.name] = workflow
-        if workflow.trouble is None:
-            self._alive[workflow.name] += len(workflow.submits)
-            self._submits += workflow.submits
-            workflow.submits = []
-        self._cancels += workflow.cancels
-        self._discards += workflow.discards
-        workflow.cancels, workflow.discards = [], []
-        self._news.add(workflow.name)
-        if workflow.state is not WorkflowState.RUNNING:
-            self._changed.notify_all()
-
-
-def recorded_of(workflow: Workflow, keys: Iterable[KeyNode]) -> list[tuple[KeyNode, Datum | None, str | None]]:
-    """Each key with its record and, as it is now, the recorded quick fingerprint."""
-    data = workflow.ledger.data
-    return [(key, datum, None if datum is None else datum.quick) for key in keys for datum in (data.get(key.key),)]
-
-
-def see(storage: Storage, recorded: Iterable[tuple[KeyNode, Datum | None, str | None]]) -> list[Seen]:
-    """Look at files, a stat first, contents where that differs; those that are as recorded are left out."""
-    seen: list[Seen] = []
-    for key, datum, before in recorded:
-        quick = storage.look(key.key, key.path)
-        if quick == before and (datum is not None or quick is None):
-            continue
-        digest = None
-        if datum is not None and quick is not None:
-            now = storage.fingerprint(key.key, key.path)
-            quick, digest = (None, None) if now is None else (now.quick, now.digest)
-        seen.append((key, datum, quick, digest))
-    return seen
-
-
-def planned(
-    scratch: Workflow, storage: Storage, change: Callable[[Workflow], None], images: Mapping[str, str | None]
-) -> list[dict[str, str]]:
-    """What would run after `change`, worked out on a Workflow made for it."""
-    for key, _, quick, digest in see(storage, recorded_of(scratch, list(scratch.flow.keys.values()))):
-        scratch.freshness.observe(key, quick, digest)
-    change(scratch)
-    scratch.images_are(images)
-    return scratch.plan()
+    def _unwritten_of(self, name: str) -> Iterator[Changes]:
+        if name in self._unwritten:
+            yield self._unwritten[name]
+        if name in self._workflows:
+            yield self._workflows[name].unwritten

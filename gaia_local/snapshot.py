@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gaia_local.database import Attempt, Database
+from gaia_local.database import Database
+from gaia_local.decision import Saved
+from gaia_local.errors import InvalidInput, nearest
 from gaia_local.garbage import held_back
+from gaia_local.looking import load, looked_at
 from gaia_local.model import WorkflowState
-from gaia_local.scheduler import planned
+from gaia_local.states import Attempt
 from gaia_local.storage import Storage
 from gaia_local.workflow import Workflow
 
@@ -21,11 +24,22 @@ PAUSE = 0.05
 """Seconds between two looks at rows that another process changes."""
 
 
+def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
+    """For whoever doesn't ask what would run: images are what they were."""
+    return {}
+
+
 class Snapshot:
     """The rows of one root, read anew at each question; where there are none, there are no workflows."""
 
-    def __init__(self, path: Path, storage: Storage) -> None:
-        self._path, self._storage = path, storage
+    def __init__(
+        self,
+        path: Path,
+        storage: Storage,
+        images: Callable[[Iterable[str]], Mapping[str, str | None]] = unknown_images,
+    ) -> None:
+        """`images` says which ids the names of images have now (None: nobody knows)."""
+        self._path, self._storage, self._images = path, storage, images
         self._asked = False
 
     def workflows(self) -> dict[str, dict[str, Any]]:
@@ -34,22 +48,21 @@ class Snapshot:
 
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
         """As `Scheduler.view`."""
+        saved = self._saved(name)
+        if saved is None:
+            return None
+        # What is read at each question is garbage after it: from the second one on, that must be collected in between.
+        with contextlib.nullcontext() if self._asked else held_back():
+            self._asked = True
+            workflow = load(saved, self._storage)
+        return look(workflow)
 
-        def answer(database: Database) -> T | None:
-            row = database.workflow(name)
-            if row is None:
-                return None
-            # What is read at each question is garbage after it: from the second one on, that must be collected in between.
-            with contextlib.nullcontext() if self._asked else held_back():
-                self._asked = True
-                workflow = Workflow.load(name, row, database, self._storage)
-            return look(workflow)
-
-        return self._read(answer, None)
-
-    def plan(self, name: str, change: Callable[[Workflow], None]) -> list[dict[str, str]]:
-        """As `Scheduler.plan`, except that images are taken to be what they were."""
-        return self.view(name, lambda scratch: planned(scratch, self._storage, change, {})) or []
+    def scratch(self, name: str) -> Workflow:
+        """As `Scheduler.scratch`."""
+        saved = self._saved(name)
+        if saved is None:
+            raise InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
+        return looked_at(saved, self._storage, self._images)
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """As `Scheduler.attempts`."""
@@ -66,6 +79,10 @@ class Snapshot:
             return True
         time.sleep(min(timeout, PAUSE))
         return False
+
+    def _saved(self, name: str) -> Saved | None:
+        with held_back():
+            return self._read(lambda database: database.saved(name), None)
 
     def _read(self, ask: Callable[[Database], T], nothing: T) -> T:
         if not self._path.exists():

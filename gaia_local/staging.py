@@ -18,6 +18,8 @@ from typing import TypeAlias
 
 from gaia_local import files
 from gaia_local.errors import StorageError
+from gaia_local.keys import internal_path
+from gaia_local.paths import is_inside
 
 Folders: TypeAlias = tuple[str, ...]
 
@@ -54,7 +56,7 @@ class Staging:
 
     def local(self, internal: str) -> str:
         """Where an internal path lies in the tree, as long as no link is on the way."""
-        return f"{self.root}/{files.plain(internal)}"
+        return f"{self.root}{internal_path(internal).path}"
 
     def find(self, internal: str) -> tuple[str, str | None]:
         """Where an internal path lies in the tree, links followed; and the last link on the way, if any.
@@ -97,7 +99,7 @@ class Staging:
         if parent == tree:
             return
         real, real_tree = os.path.realpath(parent), os.path.realpath(tree)
-        if real != real_tree and not real.startswith(real_tree + "/"):
+        if not is_inside(real, real_tree):
             raise StorageError(f"{what} can't be put in its place: an input around it has a link there, to {real}")
         os.makedirs(parent, exist_ok=True)
 

@@ -21,9 +21,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaia_local import files
+from gaia_local import files, paths
+from gaia_local.assignment import Output
 from gaia_local.errors import DiskError, StorageError, told
-from gaia_local.model import CAPTURES, LOG, Fingerprint, Task
+from gaia_local.keys import (
+    Capture,
+    InternalPath,
+    made_files,
+    names_directory,
+    output_place,
+    storage_key,
+)
+from gaia_local.model import Fingerprint, Task
 from gaia_local.staging import Staging, StagingArea
 
 logger = logging.getLogger("gaia_local")
@@ -36,16 +45,6 @@ _ADVICE = {
     errno.EDQUOT: "make room, then `run` goes on",
     errno.EROFS: "make the disk writable, then `run` goes on",
 }
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output that is ready to be published: flushed, on the target's file system, fingerprinted."""
-
-    key: str
-    source: str
-    target: str
-    fingerprint: Fingerprint
 
 
 @dataclass
@@ -90,13 +89,14 @@ class Storage:
 
     def path(self, workflow: str, key: str) -> str:
         """The absolute path of a storage key, without a trailing slash: the identity of what the key names."""
-        bucket, colon, rest = key.partition(":")
-        if not colon:
-            return f"{self._store}/{workflow}/{files.plain(key)}"
+        parsed = storage_key(key)
+        bucket, path = parsed.bucket, paths.plain(parsed.path)
+        if bucket is None:
+            return f"{self._store}/{workflow}/{path}"
         mapped = self._buckets.get(bucket)
         if mapped is not None:
-            return os.path.join(mapped, files.plain(rest))
-        return f"{self._store}/{workflow}/{files.plain(bucket)}/{files.plain(rest)}"
+            return os.path.join(mapped, path)
+        return f"{self._store}/{workflow}/{paths.plain(bucket)}/{path}"
 
     def log(self, workflow: str, task: str) -> Path:
         """The file that receives stdout and stderr of one attempt."""
@@ -105,13 +105,13 @@ class Storage:
     def look(self, key: str, path: str) -> str | None:
         """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its end: no directory)."""
         quick = files.look(path)
-        if quick is not None and key.endswith("/") and not quick.startswith("d:"):
+        if quick is not None and not quick.startswith("d:") and names_directory(key):
             return None
         return quick
 
     def exists(self, key: str, path: str) -> bool:
         """Whether something lies there: `look` without its price."""
-        return os.path.isdir(path) if key.endswith("/") else os.path.exists(path)
+        return os.path.isdir(path) if names_directory(key) else os.path.exists(path)
 
     def fingerprint(self, key: str, path: str) -> Fingerprint | None:
         """Both fingerprints of a key's file; None where it isn't there."""
@@ -132,19 +132,21 @@ class Storage:
             os.makedirs(logs, mode=0o700, exist_ok=True)
         root = staging.root
         # Parents first, so that an input below another input's directory lands in that copy, and outputs in each other.
-        inputs = sorted(((staging.local(internal), key) for key, internal in task.inputs), key=lambda each: _depth(each[0]))
-        made = [(staging.local(internal), key, internal) for key, internal in task.outputs if internal not in (*CAPTURES, LOG)]
-        made.sort(key=lambda each: _depth(each[0]))
+        inputs = [(staging.local(internal), key) for key, internal in task.inputs]
+        inputs.sort(key=lambda each: paths.depth(each[0]))
+        made = [(staging.local(place.text), key, place) for key, place in made_files(task.outputs)]
+        made.sort(key=lambda each: paths.depth(each[0]))
         places = [*(target for target, key in inputs if key in copied), *(place for place, _, _ in made)]
         if task.stdout is not None:
             places.append(staging.local(task.stdout))
-        folders = {folder[len(root) + 1 :] for place in places for folder in _above(place, root)}
+        around = {folder for place in places for folder in paths.folders(place, root)}
+        folders = {folder[len(root) + 1 :] for folder in around}
         self._area.make(staging, tuple(sorted(folders)))
         copies: set[str] = set()
 
         def make_way(place: str, what: str) -> bool:
             """True where copies lie around the place, or in it, so that it may be no folder of ours."""
-            if copies.isdisjoint((place, *_above(place, root))):
+            if copies.isdisjoint((place, *paths.folders(place, root))):
                 return False
             staging.make_parent(place, what)
             return True
@@ -155,7 +157,7 @@ class Storage:
                     files.remove(target)
                 self._copy_in(task, key, target)
                 copies.add(target)
-        above_inputs = {parent for target, _ in inputs for parent in _above(target, root)}
+        above_inputs = {parent for target, _ in inputs for parent in paths.folders(target, root)}
         for place, key, internal in made:
             if make_way(place, f"output {key!r}") and place not in above_inputs:
                 files.remove(place)
@@ -174,7 +176,7 @@ class Storage:
         if key in task.external or not self._holds_link(task.workflow, path):
             return path
         real = os.path.realpath(path)
-        if real != path and not _inside(real, self._tops(task.workflow)):
+        if real != path and not paths.is_inside(real, *self._tops(task.workflow)):
             raise StorageError(f"input {key!r} leads out of the store, to {real}: a Step made that link, so it isn't followed")
         return real
 
@@ -186,33 +188,42 @@ class Storage:
             raise StorageError(f"input {key!r} vanished from the store: {error.filename}") from error
 
     def prepare(
-        self, task: Task, staging: Staging, pairs: Iterable[tuple[str, str]], captures: Mapping[str, Path]
+        self,
+        task: Task,
+        staging: Staging,
+        pairs: Iterable[tuple[str, str]],
+        captures: Mapping[Capture, Path],
     ) -> list[Output]:
         """Bring outputs into a state in which they can be published by renames alone.
 
-        `pairs` of key and internal path say which; `captures` has the file for each special internal path (``>``,
-        ``>>`` …). Raises `StorageError` for one that can't be stored, with all files still where they were; `DiskError`
-        where that is the disk's fault. Call `missing` first.
+        `pairs` of key and internal path say which; `captures` has the file for each capture among
+        them. Raises `StorageError` for one that can't be stored, with all files still where they
+        were; `DiskError` where that is the disk's fault. Call `missing` first.
         """
         made: list[_Made] = []
         for key, internal in pairs:
-            captured = captures.get(internal)
-            source, link = (str(captured), None) if captured is not None else staging.find(internal)
+            place, link = output_place(internal), None
+            if isinstance(place, Capture):
+                source, kept = str(captures[place]), place is Capture.PRINTED
+            else:
+                source, link = staging.find(internal)
+                kept = link is not None
             target = self.path(task.workflow, key)
             self._check_target(task.workflow, key, target)
             with _disk(f"output {key!r} can't be stored"):
-                each = _Made(key, source, target, files.settle(source), kept=internal in CAPTURES or link is not None)
+                each = _Made(key, source, target, files.settle(source), kept)
                 if each.is_directory:
                     files.enclose(source, f"output {key!r}", staging.follow)
             made.append(each)
         # The innermost first, and by copy where another output still needs the file.
-        made.sort(key=lambda each: (_depth(each.source), each.kept), reverse=True)
+        made.sort(key=lambda each: (paths.depth(each.source), each.kept), reverse=True)
         needed = Counter(each.source for each in made)
         nested = any(each.is_directory for each in made)  # else each can stay where it is until it is published
         for index, each in enumerate(made):
             needed[each.source] -= 1
             aside, device = self._aside(task, index, each.target)
-            shared = any(needed[place] for place in (each.source, *_above(each.source, staging.root)))
+            ways = (each.source, *paths.folders(each.source, staging.root))
+            shared = any(needed[place] for place in ways)
             with _disk(f"output {each.key!r} can't be stored at {each.target}"):
                 if each.kept or shared or each.status.st_dev != device:
                     files.copy(each.source, aside, follow=False)
@@ -223,7 +234,7 @@ class Storage:
                 else:
                     each.aside = each.source
         if nested:
-            made.sort(key=lambda each: _depth(each.target))
+            made.sort(key=lambda each: paths.depth(each.target))
             with _disk("the outputs can't be stored in each other"):
                 _nest(made)
         return [Output(each.key, each.aside, each.target, _flushed(each)) for each in made]
@@ -231,10 +242,8 @@ class Storage:
     def missing(self, task: Task, staging: Staging) -> list[str]:
         """What the program was to make and did not, as sentences."""
         problems = []
-        for key, internal in task.outputs:
-            if internal in (*CAPTURES, LOG):
-                continue
-            place, link = staging.find(internal)
+        for key, internal in made_files(task.outputs):
+            place, link = staging.find(internal.text)
             mode = _mode(place)
             if not mode:
                 there = "nothing" if link is None else f"a link to {link}, where the Task made nothing,"
@@ -301,14 +310,14 @@ class Storage:
         if not self._holds_link(workflow, parent):
             return
         real = os.path.realpath(parent)
-        if real != parent and not _inside(real, self._tops(workflow)):
+        if real != parent and not paths.is_inside(real, *self._tops(workflow)):
             raise StorageError(f"output {key!r} can't be stored: {parent} is a link that leads out of the store")
 
     def _holds_link(self, workflow: str, path: str) -> bool:
         """Whether a link may be on the way from the top of the store to a path in it, or be what lies there."""
         for top in (f"{self._store}/{workflow}", *self._buckets.values()):
-            if _inside(path, (top,)):
-                return path != top and any(map(os.path.islink, (path, *_above(path, top))))
+            if paths.is_inside(path, top):
+                return path != top and any(map(os.path.islink, (path, *paths.folders(path, top))))
         return True
 
     def _aside(self, task: Task, index: int, target: str) -> tuple[str, int]:
@@ -316,7 +325,7 @@ class Storage:
         staging = f"{self._staging}/{task.id}"
         device = os.stat(staging).st_dev
         for mapped in self._buckets.values():
-            if _inside(target, (mapped,)):
+            if paths.is_inside(target, mapped):
                 area = f"{mapped}/{files.OWN}/{task.id}"
                 if self._away:
                     return f"{area}/{index}", os.stat(area).st_dev
@@ -351,33 +360,21 @@ def _mode(place: str) -> int:
         return 0
 
 
-def _depth(path: str) -> int:
-    return path.count("/")
-
-
-def _above(path: str, top: str) -> Iterator[str]:
-    """The directories above a path, up to `top`, which is not among them."""
-    end = len(path)
-    while (end := path.rfind("/", 0, end)) > len(top):
-        yield path[:end]
-
-
 def _nest(made: list[_Made]) -> None:
     """Outputs whose keys lie below another's, as a log in a directory output, become part of that one too."""
     directories = {each.target: each for each in made if os.path.isdir(each.aside)}
     for each in made:
-        parent = os.path.dirname(each.target)
-        while len(parent) > 1:
+        for parent in paths.folders(each.target):
             outer = directories.get(parent)
             relative = each.target[len(parent) + 1 :]
             if outer is not None and each.source != f"{outer.source}/{relative}":
                 place = f"{outer.aside}/{relative}"
-                if not _inside(os.path.realpath(os.path.dirname(place)), (os.path.realpath(outer.aside),)):
+                way, top = os.path.realpath(os.path.dirname(place)), os.path.realpath(outer.aside)
+                if not paths.is_inside(way, top):
                     raise StorageError(f"output {each.key!r} can't be stored: output {outer.key!r} has a link in its way")
                 Path(place).parent.mkdir(parents=True, exist_ok=True)
                 files.remove(place)
                 files.copy(each.aside, place, follow=False)
-            parent = os.path.dirname(parent)
 
 
 def _flushed(made: _Made) -> Fingerprint:
@@ -413,9 +410,5 @@ def _clear(path: str, remove: Callable[[], None] | None = None) -> None:
         logger.warning("%s can't be removed: %s", path, error)
 
 
-def _wants_directory(key: str, internal: str) -> bool:
-    return key.endswith("/") or internal.endswith("/")
-
-
-def _inside(path: str, tops: Iterable[str]) -> bool:
-    return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
+def _wants_directory(key: str, internal: InternalPath) -> bool:
+    return storage_key(key).is_directory or internal.is_directory

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from gaia_local import templates
-from gaia_local.database import Database
 from gaia_local.errors import InvalidInput
+from gaia_local.given import render_value
 from gaia_local.model import AnyCommand, Command, CompositeCommand, Step
+from gaia_local.states import Reason, ReasonKind
+
+STEP_CHANGED = Reason(ReasonKind.STEP_CHANGED)
+COMMAND_CHANGED = Reason(ReasonKind.COMMAND_CHANGED)
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,8 @@ class Change:
     removed: list[str]
     """Steps to be taken out; those that changed are added again."""
     added: list[Step]
-    replaced: Mapping[str, str]
-    """Step among the added → why what it made so far doesn't count: ``step changed`` or ``command changed``."""
+    replaced: Mapping[str, Reason]
+    """Step among the added → why what it made so far doesn't count."""
     commands: dict[str, AnyCommand]
     """All that there will be."""
     new_commands: list[AnyCommand]
@@ -36,22 +41,20 @@ class Submitted:
 
     def __init__(self, workflow: str) -> None:
         self._workflow = workflow
+        self.edition = 0
+        """Counts the changes: what `compare` said holds as long as this is the same."""
         self.commands: dict[str, AnyCommand] = {}
         self.steps: dict[str, Step] = {}
         """Steps as they were given, before array vars and composite Commands were expanded."""
         self.expansions: dict[str, list[str]] = {}
         """Submitted Step → the names of the Steps it became, unless that is its own alone."""
-        self._unwritten_commands: list[AnyCommand] = []
-        self._unwritten_steps: list[Step] = []
 
-    def load(self, database: Database) -> list[Step]:
-        """Read what was stored; answers the Steps that it became."""
-        name = self._workflow
-        for command in database.definitions("commands", name, lambda given, _: Command.parse(name, given)):
-            self.commands[command.name] = command
+    def load(self, commands: Iterable[AnyCommand], given: Iterable[Step]) -> list[Step]:
+        """Take in what was stored; answers the Steps that it became."""
+        self.commands = {command.name: command for command in commands}
         steps: list[Step] = []
-        for step in database.definitions("steps", name, lambda given, text: Step.parse(name, given, text)):
-            expanded = templates.expand(name, step, self.commands)
+        for step in given:
+            expanded = templates.expand(self._workflow, step, self.commands)
             self.steps[step.name] = step
             self._became(step.name, [each.name for each in expanded])
             steps.extend(expanded)
@@ -60,7 +63,7 @@ class Submitted:
     def compare(self, commands: Iterable[AnyCommand], steps: Iterable[Step], there: Callable[[str], Step]) -> Change:
         """What is to change when these are merged; `there` has each Step there is. Raises `InvalidInput`, changes nothing."""
         told = {command.name: command for command in commands}
-        new_commands = {name: command for name, command in told.items() if self.commands.get(name) != command}
+        new_commands = {name: command for name, command in told.items() if not _same(self.commands.get(name), command)}
         adjusted = {name: command for name, command in told.items() if name not in new_commands and self._adjusts(command)}
         given = {step.name: step for step in steps}
         known = {**self.commands, **new_commands, **adjusted}
@@ -70,7 +73,7 @@ class Submitted:
         expansions: dict[str, list[str]] = {}
         old = {name: there(name) for outer in (*given, *again) for name in self.names(outer)}
         new: dict[str, Step] = {}
-        replaced: dict[str, str] = {}
+        replaced: dict[str, Reason] = {}
         for outer, step in (*given.items(), *again.items()):
             expanded = templates.expand(self._workflow, step, known)
             expansions[outer] = [each.name for each in expanded]
@@ -82,8 +85,10 @@ class Submitted:
                         "give each Step a name of its own",
                     )
                 new[each.name] = each
-                if each.name in old and (old[each.name] != each or each.command in new_commands):
-                    replaced[each.name] = "step changed" if old[each.name] != each else "command changed"
+                if each.name in old and not _same(old[each.name], each):
+                    replaced[each.name] = STEP_CHANGED
+                elif each.name in old and each.command in new_commands:
+                    replaced[each.name] = COMMAND_CHANGED
         for name, each in new.items():
             if name in replaced or name not in old:
                 command = known[each.command]
@@ -94,7 +99,7 @@ class Submitted:
         for outer, names in expansions.items():
             for name in names:  # a new Step that takes over a key: what lies there was made by another definition
                 if name not in old and not lost.isdisjoint(new[name].outputs.values()):
-                    replaced[name] = "step changed" if outer in given else "command changed"
+                    replaced[name] = STEP_CHANGED if outer in given else COMMAND_CHANGED
         return Change(
             [*removed, *(name for name in replaced if name in old)],
             [step for name, step in new.items() if name in replaced or name not in old],
@@ -107,39 +112,42 @@ class Submitted:
 
     def accept(self, change: Change) -> None:
         """Take in what `compare` came to."""
+        self.edition += 1
         self.commands = change.commands
         self.steps.update(change.given)
         for outer, names in change.expansions.items():
             self._became(outer, names)
-        self._unwritten_commands += change.new_commands
-        self._unwritten_steps += change.given.values()
 
     def names(self, outer: str) -> list[str]:
         """The names of the Steps that a submitted one, if there is such, became."""
         return self.expansions.get(outer, [outer] if outer in self.steps else [])
 
-    def write(self, database: Database) -> None:
-        """Write all that was accepted since the last `written`."""
-        if self._unwritten_commands:
-            rows = ((each.name, json.dumps(each.definition)) for each in self._unwritten_commands)
-            database.define("commands", self._workflow, rows)
-        if self._unwritten_steps:
-            database.define("steps", self._workflow, ((each.name, each.text) for each in self._unwritten_steps))
-
-    def written(self) -> None:
-        """The transaction of `write` was committed."""
-        self._unwritten_commands, self._unwritten_steps = [], []
-
     def _adjusts(self, command: AnyCommand) -> bool:
-        """Whether a Command differs from the one of its name in what it asks of a machine, and in nothing else."""
-        before = self.commands[command.name]
-        return isinstance(command, Command) and isinstance(before, Command) and command.resources != before.resources
+        """Whether a Command that comes to the same is told in another way, or asks another machine for it."""
+        return json.dumps(command.definition) != json.dumps(self.commands[command.name].definition)
 
     def _became(self, outer: str, names: list[str]) -> None:
         if names != [outer]:
             self.expansions[outer] = names
         else:
             self.expansions.pop(outer, None)
+
+
+def _same(one: AnyCommand | Step | None, other: AnyCommand | Step) -> bool:
+    """Whether two definitions come to the same: values count as the text that they become in a token."""
+    return one is not None and _told(one) == _told(other)
+
+
+def _told(given: Any) -> Any:
+    """A definition with its values as text. Python's own comparison takes 1, 1.0 and True for the same."""
+    told = replace(given, vars={var: _text(value) for var, value in given.vars.items()})
+    return replace(told, steps=tuple(map(_told, given.steps))) if isinstance(given, CompositeCommand) else told
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_text, value))
+    return None if value is None else render_value(value)
 
 
 def _users(commands: Mapping[str, AnyCommand], changed: set[str]) -> set[str]:

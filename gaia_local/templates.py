@@ -17,9 +17,8 @@ from typing import TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.given import Value, render_value
+from gaia_local.keys import Capture, names_directory
 from gaia_local.model import (
-    CAPTURES,
-    LOG,
     AnyCommand,
     Command,
     CompositeCommand,
@@ -38,7 +37,6 @@ MAX_LEVELS = 100  # of vars that use vars, and of composite Commands in composit
 
 _REFERENCE = re.compile(r"\{\{ *([\w-]+) *\}\}")
 _UNCLEAN = re.compile(r"[^a-zA-Z0-9-]")
-_PRINTED = frozenset({*CAPTURES, LOG})
 _Given: TypeAlias = "Value | tuple[Value, ...] | None"
 _Source: TypeAlias = "tuple[str, Mapping[str, Value]]"
 
@@ -374,6 +372,7 @@ def _check_keys(where: str, step: Step, command: AnyCommand) -> None:
             raise InvalidInput(place, f"the Step does not give its {kind} {missing!r}", "give a storage key for it")
     if isinstance(command, Command):
         for key, internal in command.outputs.items():
-            if internal in _PRINTED and step.outputs[key].endswith("/"):
+            printed = Capture.parse(internal) is not None
+            if printed and names_directory(step.outputs[key]):
                 problem = f"its output {key!r} is what the program prints, and {step.outputs[key]!r} is a directory"
                 raise InvalidInput(f"{where}, Command {command.name!r}", problem, "leave out the '/' at the end")

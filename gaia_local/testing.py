@@ -16,6 +16,7 @@ from gaia_local import Gaia
 from gaia_local.config import Config
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
 from gaia_local.face import face
+from gaia_local.keys import StorageKey, names_directory
 from gaia_local.leftovers import clean
 from gaia_local.output import counts_line, failure_line, missing_inputs
 from gaia_local.ownership import owner
@@ -53,7 +54,7 @@ class GaiaFixture(Gaia):
 
     def put(self, key: str, content: Content, workflow: str | None = None) -> Path:
         """Place what a storage key names, and answer where: text or bytes, or for a directory a mapping of names to them."""
-        if isinstance(content, Mapping) != key.endswith("/"):
+        if isinstance(content, Mapping) != names_directory(key):
             right = "a mapping of names to contents for a directory, whose key ends in '/'; text or bytes for a file"
             raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
         path = self.path(self._workflow(key, workflow), key)
@@ -168,9 +169,9 @@ class GaiaFixture(Gaia):
     def _workflow(self, key: str, given: str | None) -> str:
         if given is not None:
             return given
-        bucket, colon, _ = key.partition(":")
+        bucket = StorageKey.parse(key).bucket
         # The file of a shared bucket's key is the same in each workflow.
-        return "shared" if colon and bucket in (self.config["buckets"] or {}) else self._only(repr(key))
+        return "shared" if bucket in (self.config["buckets"] or {}) else self._only(repr(key))
 
     def _only(self, what: str) -> str:
         names: list[str] = sorted(self.workflows()["workflows"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
+
+from gaia_local.paths import folders
 
 # What may stand in a file's name right before or after a path and so makes it part of a longer one. Before it also what
 # ends a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since `@/in/a` is how many programs read arguments.
@@ -58,19 +60,12 @@ def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
     It was meant to be one inside the container; `localize` leaves it as it is.
     """
     bare, _ = _by_length(tuple(paths))
-    folders = {folder for path in bare for folder in _upwards(os.path.dirname(path)) if not os.path.lexists(folder)}
-    for token in tokens if folders else ():
+    absent = {folder for path in bare for folder in folders(path) if not os.path.lexists(folder)}
+    for token in tokens if absent else ():
         for place in _PLACE.finditer(token):
             found = _PATH.match(token, place.end())
             path = found.group().rstrip("/.") if found else ""
-            ways = set(_upwards(path))
-            if not ways.isdisjoint(folders) and ways.isdisjoint(bare):
+            ways = {path, *folders(path)}
+            if not ways.isdisjoint(absent) and ways.isdisjoint(bare):
                 return path
     return None
-
-
-def _upwards(path: str) -> Iterator[str]:
-    """A path and the directories it is in, but for the root."""
-    while path.strip("/"):
-        yield path
-        path = os.path.dirname(path)

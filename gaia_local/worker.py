@@ -9,41 +9,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from gaia_local import files
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.errors import DiskError, GaiaError, StorageError, told
-from gaia_local.model import CAPTURES, LOG, Event, EventKind, Fingerprint, Task, TaskState
+from gaia_local.keys import Capture, internal_path, made_files, output_place
+from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
+from gaia_local.paths import is_inside
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
 from gaia_local.staging import Staging
-from gaia_local.storage import Output, Storage
+from gaia_local.storage import Storage
 
 TAIL_LINES = 100
 _TAIL_BYTES = 100_000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a Task ended, with what it made."""
-
-    state: TaskState
-    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear how it ended."""
-    outputs: tuple[Output, ...] = ()
-    """Ready to be published: all of them on success, the ``>>`` logs on failure."""
-    exit_code: int | None = None
-    message: str | None = None
-    exception: str | None = None
-    reason: str | None = None
-    """`terminated-by-timeout`, where that is what ended it."""
-    image_id: str | None = None
-    tail: str = ""
-    """The last lines of its log."""
-    inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
-    """Key → what was read."""
 
 
 class Observer(Protocol):
@@ -125,12 +107,13 @@ class Worker:
         """The inputs that get private copies: all, or with mounts, those that an output can't be nested with."""
         if not self._runtime.mounts_inputs:
             return {key for key, _ in task.inputs}
-        outputs = [path.rstrip("/") + "/" for _, path in task.outputs if path not in (*CAPTURES, LOG)]
-        return {
-            key
-            for key, path in task.inputs
-            if any(out.startswith(path.rstrip("/") + "/") or path.startswith(out) for out in outputs)
-        }
+        outputs = [place.path for _, place in made_files(task.outputs)]
+        inputs = [(key, internal_path(text).path) for key, text in task.inputs]
+
+        def is_nested(path: str) -> bool:
+            return any(is_inside(out, path) or is_inside(path, out) for out in outputs)
+
+        return {key for key, path in inputs if is_nested(path)}
 
     def _read(self, assignment: Assignment, key: str) -> Fingerprint:
         """The fingerprint of an input: the recorded one where the file is still that, else a new one."""
@@ -145,12 +128,13 @@ class Worker:
 
     def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
         def prepare(pairs: Collection[tuple[str, str]], message: str | None) -> list[Output]:
-            captures: dict[str, Path] = {}
-            if any(internal in CAPTURES for _, internal in pairs):
-                captures = dict.fromkeys(CAPTURES, staging.log)
+            places = {output_place(text) for _, text in pairs}
+            captures: dict[Capture, Path] = {}
+            if Capture.PRINTED in places:
+                captures[Capture.PRINTED] = staging.log
                 staging.log.touch(mode=0o600)
-            if any(internal == LOG for _, internal in pairs):
-                captures[LOG] = _write_log(task, staging, ended.code, message, elapsed)
+            if Capture.LOG in places:
+                captures[Capture.LOG] = _write_log(task, staging, ended.code, message, elapsed)
             return self._storage.prepare(task, staging, pairs, captures)
 
         problems = [ended.message] if ended.message else []
@@ -168,7 +152,8 @@ class Worker:
         failed = bool(problems) or ended.code != 0
         message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
         if failed:
-            outputs = prepare([pair for pair in task.outputs if pair[1] == LOG], message)
+            logs = [pair for pair in task.outputs if Capture.parse(pair[1]) is Capture.LOG]
+            outputs = prepare(logs, message)
         return Outcome(
             TaskState.ERROR if failed else TaskState.COMPLETE,
             tuple(outputs),

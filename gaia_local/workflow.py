@@ -1,28 +1,27 @@
-"""One workflow in memory: what it is made of, what is known of its files, what runs; and the decisions about those.
+"""One workflow in memory, and all decisions about it: what is new in its rows, what starts, what is cancelled.
 
-Every method changes the memory alone and notes what changed; the scheduler holds its lock around them, writes the notes
-to the database in one transaction (`write`), and then acts on `submits` and `cancels`.
+It knows no file, no database and no thread. Whatever happens comes in through a method (a call of the user's, the end of a
+Task, a look at files) and leads to one `Decision`, which says what is to be written down and, after that, done. Where
+a decision needs to know what lies at a key, it says so in `Decision.look`; what was seen comes in through `observe`.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gaia_local import templates
-from gaia_local.assignment import Assignment
-from gaia_local.database import Attempt, Database
+from gaia_local.assignment import Assignment, Outcome
+from gaia_local.decision import Changes, Decision, Look, Observation, Saved
 from gaia_local.errors import GaiaError, InvalidInput, nearest
-from gaia_local.flow import Flow, KeyNode, StepNode
-from gaia_local.freshness import Freshness
-from gaia_local.ledger import Ledger
+from gaia_local.graph import Graph, KeyNode, StepNode, change_of
 from gaia_local.model import (
     NO_KEYS,
     AnyCommand,
     Command,
-    DataState,
     Event,
     EventKind,
     Fingerprint,
@@ -32,297 +31,356 @@ from gaia_local.model import (
     WorkflowState,
 )
 from gaia_local.runtime import BY_REQUEST
-from gaia_local.storage import Storage
-from gaia_local.submitted import Submitted
-from gaia_local.worker import Outcome
-
-_FAILED = (TaskState.ERROR, TaskState.EXCEPTION)
+from gaia_local.states import (
+    ABSENT,
+    EXPIRED,
+    INTERRUPTED,
+    RETRY,
+    UNMADE,
+    Attempt,
+    Intent,
+    KeyKind,
+    KeyState,
+    Reason,
+    ReasonKind,
+    StepState,
+    VerdictKind,
+)
+from gaia_local.submitted import Change, Submitted
 
 
 class Workflow:
     """The whole of one workflow. Not thread-safe: the scheduler's lock guards it."""
 
-    def __init__(self, name: str, properties: Mapping[str, Any], storage: Storage) -> None:
-        self.name, self.properties, self._storage = name, properties, storage
-        self.phase = WorkflowState.INITIALIZED
-        """What the user wants: `INITIALIZED` (stored, not started yet), `RUNNING`, or `HALTED`."""
-        self.submitted = Submitted(name)
-        self.flow = Flow(name, lambda key: storage.path(name, key))
-        self.ledger = Ledger(name)
-        self.freshness = Freshness(self.flow, self.ledger, storage, self._let_go)
-        self.running: dict[str, Attempt] = {}
-        """Task id → the Tasks that count: submitted, not ended, not cancelled."""
-        self.failed: set[str] = set()
-        """Steps that ran and failed, and are not to be started before something changes."""
-        self.submits: list[Assignment] = []
-        self.cancels: list[str] = []
-        self.discards: list[str] = []
-        """Tasks of an earlier process, of which nothing is to be left."""
-        self.left: set[str] = set()
-        """Tasks of an earlier process whose runs can be taken up."""
-        self._interrupted: list[Attempt] = []
-        """Among these are all `interrupted` ones: there come none to what was read."""
+    def __init__(self, name: str, properties: Mapping[str, Any], locate: Callable[[str], str]) -> None:
+        """`locate` maps a storage key to its path."""
+        self.name, self.properties = name, properties
+        self.intent = Intent.NEW
         self.trouble: GaiaError | None = None
         """Why nothing is started any more, until `run` tries again: mostly that nothing can be written down."""
-        self._stored_state = WorkflowState.INITIALIZED
-        self._stored_steps = 0
+        self.before: GaiaError | None = None
+        """The trouble there was before the last call."""
+        self.submitted = Submitted(name)
+        self.graph = Graph(name, locate)
+        self.running: dict[str, Attempt] = {}
+        """Task id → the Tasks that count: queued or running, not cancelled."""
+        self._gone: dict[str, Attempt] = {}
+        """The last Tasks of Steps that were taken out: there may be one of this name again."""
+        self.left: set[str] = set()
+        """Tasks of an earlier process whose runs can be taken up."""
+        self._next = Decision()
+        """The decision that is in the making."""
+        self._stored = (WorkflowState.INITIALIZED, 0)
+        """The state and the number of Steps that were decided on last."""
         self._flowing = False
 
     @staticmethod
-    def load(name: str, row: Mapping[str, Any], database: Database, storage: Storage) -> Workflow:
-        """Read a workflow back as it was stored. Looks at no file, starts nothing."""
-        workflow = Workflow(name, row["properties"], storage)
-        stored = WorkflowState(row["state"])
-        started = stored not in (WorkflowState.INITIALIZED, WorkflowState.HALTED)
-        workflow.phase = WorkflowState.RUNNING if started else stored
-        workflow._stored_state, workflow._stored_steps = stored, row["steps"]
-        steps = workflow.submitted.load(database)
-        workflow.ledger.data = database.data(name)
-        for key in workflow.flow.replace((), steps, trusted=True):
-            datum = workflow.ledger.data.get(key.key)
-            if datum is not None:
-                workflow.flow.set_complete(key, datum.state is DataState.COMPLETE)
-            elif key.above and key.maker is None:
-                workflow.flow.set_complete(key, storage.exists(key.key, key.path))
-        for attempt in database.latest(name):
-            node = workflow.flow.steps.get(attempt.task.name)
+    def load(saved: Saved, locate: Callable[[str], str]) -> Workflow:
+        """Read a workflow back as it was stored. Starts nothing."""
+        workflow = Workflow(saved.name, saved.properties, locate)
+        intents = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
+        workflow.intent = intents.get(saved.state, Intent.RUN)
+        workflow._stored = (saved.state, saved.steps)
+        graph = workflow.graph
+        graph.replace((), workflow.submitted.load(saved.commands, saved.given), trusted=True)
+        for name, state in saved.keys.items():
+            key = graph.keys.get(name)
+            if key is not None and not key.above:
+                graph.mark(key, state)
+            elif key is None:
+                graph.mark(graph.enter(name, locate(name)), state)
+        for key in list(graph.keys.values()):
+            if key.above and key.key in saved.keys:
+                graph.mark(key, saved.keys[key.key])  # it was seen after what it overlaps was made
+            elif key.above:
+                graph.unsee(key)
+        for attempt in saved.attempts:
+            node = graph.steps.get(attempt.task.name)
             if node is None:
+                workflow._gone[attempt.task.name] = attempt
                 continue
-            workflow.ledger.latest[attempt.task.name] = attempt
-            if attempt.state is TaskState.INTERRUPTED:
-                workflow._interrupted.append(attempt)
-            if attempt.state is TaskState.RUNNING:  # another process runs it, which owns the root
+            node.attempt, node.reads = attempt, attempt.inputs
+            graph.mark_step(node, attempt.step_state)
+            if node.state.alive:  # another process runs it, which owns the root
                 workflow.running[attempt.task.id] = attempt
-                workflow.flow.claim(node, True)
-            if attempt.state in _FAILED and not attempt.superseded and node.open:
-                workflow.failed.add(attempt.task.name)
-                workflow.flow.claim(node, True)
+        graph.settle()
+        graph.changed.clear()
+        workflow._flowing = bool(workflow.running)
         return workflow
-
-    # -- the state ----------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> WorkflowState:
         """The state as `status` answers it."""
-        if not self.flow.steps:
-            state = WorkflowState.INITIALIZED
-        elif self.trouble is not None and len(self.running) == len(self.submits):
-            state = WorkflowState.HALTED
-        elif self.phase is WorkflowState.HALTED or self.running:
-            state = self.phase
-        elif not self.flow.open:
-            state = WorkflowState.COMPLETE
-        elif self.phase is WorkflowState.INITIALIZED:
-            state = WorkflowState.INITIALIZED
-        elif any(self.flow.steps[name].open for name in self.failed):
-            state = WorkflowState.ERROR
-        else:
-            state = WorkflowState.INCOMPLETE
-        return state
+        verdicts = self.graph.verdicts
+        if not self.graph.steps:
+            return WorkflowState.INITIALIZED
+        if self.intent is Intent.HALT or (self.trouble is not None and not self.running):
+            return WorkflowState.HALTED
+        if self.running or (self.graph.looked_for and self.intent is Intent.RUN):
+            return WorkflowState.RUNNING
+        if verdicts[VerdictKind.FRESH] == len(self.graph.steps):
+            return WorkflowState.COMPLETE
+        if self.intent is Intent.NEW:
+            return WorkflowState.INITIALIZED
+        return WorkflowState.ERROR if verdicts[VerdictKind.FAILED] else WorkflowState.INCOMPLETE
 
-    # -- changing what it is made of ------------------------------------------------------------------------------
+    # -- what a call needs to know before it is decided -------------------------------------------------------------
 
-    def define(self, commands: Iterable[AnyCommand], steps: Iterable[Step]) -> None:
-        """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
+    def compare(self, commands: Iterable[AnyCommand], steps: Iterable[Step]) -> Change:
+        """What merging these would change. Raises `InvalidInput`."""
+        return self.submitted.compare(commands, steps, lambda name: self.graph.steps[name].step)
 
-        What is new is linked in; what changed is replaced and must run again, with all that depends on it.
-        """
-        change = self.submitted.compare(commands, steps, lambda name: self.flow.steps[name].step)
-        self._replace(change.removed, change.added, change.replaced)
-        self.submitted.accept(change)
+    def unknown(self, change: Change) -> dict[str, str]:
+        """Key → path, of those that a change brings in: they must be looked at first."""
+        names = {key for step in change.added for key in (*step.inputs.values(), *step.outputs.values())}
+        known = self.graph.keys
+        return {key: self.graph.locate(key) for key in names if key not in known or known[key].idle}
 
-    def _replace(self, removed: list[str], added: list[Step], replaced: Mapping[str, str]) -> None:
-        abandoned = {key.key for name in removed for key in self.flow.steps[name].outputs}
-        readers = [node for name in removed for node in self.flow.steps[name].successors()]
-        fresh = self.flow.replace(removed, added)  # refuses, or succeeds
-        for name in removed:
-            self.failed.discard(name)
-            attempt = self.ledger.latest.get(name)
-            if attempt is not None:
-                self._cancel(attempt, "the Step was replaced")
-                self._drop(attempt)
-                self.ledger.supersede(attempt.task.name)
-                if name not in self.flow.steps:
-                    del self.ledger.latest[name]
-        for key in abandoned:
-            left = self.flow.keys.get(key)
-            if left is None or left.maker is None:
-                self.freshness.abandon(key)
-        for key_node in fresh:
-            self.freshness.look(key_node)
-        nodes = [self.flow.steps[step.name] for step in added]
-        for node in nodes:
-            if node.step.name in replaced:
-                self.freshness.expire(node, node.outputs, replaced[node.step.name])
-        # What lies there already counts for a new Step, so it isn't expired with what is above it.
-        new = {step.name for step in added} - set(replaced)
-        lost = [node for node in readers if self.flow.steps.get(node.step.name) is node]
-        self.freshness.expire_below([node for node in nodes if node.step.name in replaced], lost, new.__contains__)
-        self.freshness.expire_below(
-            [node for node in nodes if node.step.name in new and node.open],
-            [],
-            lambda name: name in new or name not in self.ledger.latest,  # one that never ran
-        )
+    def images(self, change: Change | None = None) -> set[str]:
+        """The images of all Commands that there are, or will be after a change."""
+        commands = self.submitted.commands if change is None else change.commands
+        return {command.image for command in commands.values() if isinstance(command, Command)}
 
-    # -- what must run again --------------------------------------------------------------------------------------
-
-    def expire(self, names: Iterable[str]) -> None:
-        """Make the producers of keys, Steps, and all that depends on them run again. Unknown names are refused."""
-        steps: dict[str, StepNode] = {}
-        keys: dict[str, KeyNode] = {}
-        for name in names:
-            if name in self.flow.steps:
-                steps[name] = self.flow.steps[name]
-            elif name in self.submitted.expansions:
-                steps.update((each, self.flow.steps[each]) for each in self.submitted.names(name))
-            elif name in self.flow.keys:
-                keys[name] = self.flow.keys[name]
-            else:
-                known = [*self.flow.steps, *self.submitted.steps, *self.flow.keys]
-                raise InvalidInput(
-                    f"workflow {self.name!r}", f"there is no Step and no key {name!r}", nearest(name, known, "Steps and keys")
-                )
-        tops = dict(steps)
-        for node in steps.values():
-            self.freshness.expire(node, node.outputs, "expired")
-        readers: list[StepNode] = []
-        for key in keys.values():
-            for made in (key, *key.above):
-                if made.maker is not None:
-                    self.freshness.expire(made.maker, (made,), "expired")
-                    tops[made.maker.step.name] = made.maker
-            if key.maker is None:
-                readers += key.readers
-        self.freshness.expire_below(list(tops.values()), readers)
-
-    def _let_go(self, node: StepNode, why: str) -> None:
-        attempt = self.ledger.latest.get(node.step.name)
-        if attempt is not None:
-            self._cancel(attempt, why)
-            self._drop(attempt)
-        if node.step.name in self.failed:
-            self.failed.discard(node.step.name)
-            self.flow.claim(node, False)
-
-    def unpublished(self, attempt: Attempt) -> None:
-        """Storing a Task's outputs failed midway: what lies at their keys doesn't count."""
-        for key, _ in attempt.task.outputs:
-            self.ledger.set(key, self.ledger.data.get(key), DataState.EXPIRED, "retry after error")
-
-    # -- running ------------------------------------------------------------------------------------------------
-
-    def retry(self) -> None:
-        """Let failed Steps start again."""
-        for name in list(self.failed):
-            self.flow.claim(self.flow.steps[name], False)
-        self.failed.clear()
-
-    def halt(self, why: str, **facts: Any) -> None:
-        """Cancel all that runs and start nothing more; the event carries `facts`."""
-        for attempt in list(self.running.values()):
-            self._cancel(attempt, why)
-        for attempt in self.interrupted:
-            self._drop(attempt)
-        self.phase = WorkflowState.HALTED
-        self.ledger.note(EventKind.FLOW_HALTED, **facts)
-
-    def images(self) -> dict[str, list[str]]:
-        """Image → the Steps whose complete outputs were made with it."""
-        used: dict[str, list[str]] = {}
-        for name, attempt in self.ledger.latest.items():
-            if attempt.state is TaskState.COMPLETE and not attempt.superseded and attempt.image_id is not None:
-                used.setdefault(attempt.task.image, []).append(name)
-        return used
-
-    def images_are(self, identities: Mapping[str, str | None]) -> None:
-        """Which images the names mean now: what was made with others must be made again."""
-        changed = []
-        for image, names in self.images().items():
-            identity = identities.get(image)
-            for name in names:
-                if identity is not None and self.ledger.latest[name].image_id != identity:
-                    node = self.flow.steps[name]
-                    self.freshness.expire(node, node.outputs, "image changed")
-                    changed.append(node)
-        self.freshness.expire_below(changed, [])
-
-    def plan(self) -> list[dict[str, str]]:
-        """What would run, in an order in which it could: `step` and `reason`. Spends this object: make one for it.
-
-        Where a Step runs again because of a changed file, what depends on it is listed, too: nobody knows yet whether
-        its outputs come out the same.
-        """
-        self.phase = WorkflowState.RUNNING
-        planned = []
-        pretended = [self.flow.steps[attempt.task.name] for attempt in self.running.values()]
-        while pretended or self.flow.startable:
-            for node in pretended:
-                for key in node.outputs:
-                    self.freshness.published(key, Fingerprint("planned", "planned"), "planned", None)
-                    for other in key.below:
-                        self.flow.set_complete(other, True)
-                self.flow.claim(node, True)
-            pretended = []
-            for node in sorted(self.flow.startable.values(), key=lambda node: node.order):
-                if node.startable and not self.freshness.restore(node):
-                    planned.append({"step": node.step.name, "reason": self.reason(node)})
-                    pretended.append(node)
-        return planned
-
-    def start(self) -> None:
-        """Make Tasks of all Steps that can start."""
-        if self.phase is not WorkflowState.RUNNING or self.trouble is not None:
-            return
-        while self.flow.startable:
-            for node in self.flow.ready():
-                if node.startable and not self.freshness.restore(node):
-                    self._begin(node)
+    def made_with(self) -> list[tuple[StepNode, str, str]]:
+        """The Steps whose outputs count, with the name and the id of the image that made them, where that is known."""
+        done = (node for node in self.graph.steps.values() if node.state is StepState.DONE)
+        tasks = ((node, node.attempt) for node in done if node.attempt is not None)
+        return [(node, each.task.image, each.image_id) for node, each in tasks if each.image_id is not None]
 
     @property
     def interrupted(self) -> list[Attempt]:
         """The Tasks that an earlier process left in the midst."""
-        latest = self.ledger.latest
-        self._interrupted = [
-            attempt
-            for attempt in self._interrupted
-            if attempt.state is TaskState.INTERRUPTED and not attempt.superseded and latest.get(attempt.task.name) is attempt
-        ]
-        return self._interrupted
+        nodes = self.graph.steps.values()
+        return [node.attempt for node in nodes if node.state is StepState.INTERRUPTED and node.attempt is not None]
 
-    def _drop(self, attempt: Attempt) -> None:
-        """What an earlier process left of a Task doesn't count any more."""
-        if attempt.state is TaskState.INTERRUPTED and not attempt.superseded:
-            self.ledger.supersede(attempt.task.name)
-            self.left.discard(attempt.task.id)
-            self.discards.append(attempt.task.id)
+    def no_such(self, name: str) -> InvalidInput:
+        """The refusal of a name that no Step and no key has."""
+        known = [*self.graph.steps, *self.submitted.steps, *self.graph.keys]
+        what = f"there is no Step and no key {name!r}"
+        return InvalidInput(f"workflow {self.name!r}", what, nearest(name, known, "Steps and keys"))
 
-    def _begin(self, node: StepNode) -> None:
-        left = self.ledger.latest.get(node.step.name)
-        if left is not None and left.task.id in self.left and self._read_the_same(node, left):
-            self._adopt(node, left)
-            return
-        task = self.make_task(node)
-        if left is not None:
-            self._drop(left)
-        attempt = Attempt(task, TaskState.RUNNING, time.time())
-        self.flow.claim(node, True)
-        self.running[task.id] = attempt
-        self.ledger.begin(attempt)
-        self.submits.append(Assignment(task, node.rank, self._known(node)))
+    def looks(self, keys: Iterable[KeyNode]) -> list[Look]:
+        """What there is to know of keys whose files may have changed."""
 
-    def _adopt(self, node: StepNode, attempt: Attempt) -> None:
-        attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
-        self.left.remove(attempt.task.id)
-        self.flow.claim(node, True)
-        self.running[attempt.task.id] = attempt
-        self.ledger.changed(attempt)
-        self.submits.append(Assignment(attempt.task, node.rank, adopted=True))
+        def is_read(key: KeyNode) -> bool:
+            return any(node.reads is not None and node.reads.get(key.key) is not None for node in key.readers)
 
-    def _read_the_same(self, node: StepNode, attempt: Attempt) -> bool:
-        """Whether a Task began with the contents that its inputs have now."""
-        # NOTE: a digest that isn't recorded is made here, under the lock; only a first run's outside input has none.
-        read = attempt.inputs
-        return read is not None and all(read.get(key.key) == self.freshness.digest(key) for key in node.inputs)
+        return [Look(key.key, key.path, key.state, key.version, is_read(key), key.unseen) for key in keys]
+
+    def needed_looks(self) -> list[Look]:
+        """What must be looked at before more can be decided; whoever asks sees to it."""
+        looks, self.graph.looks = self.looks(self.graph.looks.values()), {}
+        return looks
+
+    # -- the calls ------------------------------------------------------------------------------------------------
+
+    def define(self, change: Change, seen: Mapping[str, str | None]) -> Decision:
+        """Merge Commands and Steps and start what can start; all of it or, with `InvalidInput`, nothing.
+
+        What is new is linked in; what changed must run again, with all that depends on it. `seen` has the quick fingerprint
+        of what lies at each key of `unknown`, None where nothing does.
+        """
+        graph = self.graph
+        taken_out = {name: graph.steps[name] for name in change.removed}
+        lost: list[tuple[StepNode, Reason]] = []
+        for name, node in taken_out.items():
+            for key in node.outputs:
+                why = ran_again(node) if name in change.replaced else Reason(ReasonKind.INPUT_CHANGED, key.key)
+                lost += [(reader, why) for reader in key.all_readers]
+        fresh = graph.replace(change.removed, change.added)  # refuses, or succeeds
+        for name, node in taken_out.items():
+            self._let_go(node, "the Step was replaced")
+            if node.attempt is not None:
+                self._gone[name] = node.attempt
+            for key in node.outputs:
+                now = graph.at(key.path)
+                if now is not None and (now.maker is None or now is not key):
+                    # No Step makes it any more: it is no data of the workflow, until the user replaces what lies there.
+                    there = key.state.kind is not KeyKind.ABSENT
+                    graph.mark(now, replace(key.state, kind=KeyKind.EXPIRED, why=UNMADE) if there else ABSENT)
+        graph.forget(key for node in taken_out.values() for key in (*node.inputs, *node.outputs))
+        for step in change.added:
+            graph.steps[step.name].attempt = self._gone.pop(step.name, None)
+        for key in fresh:
+            quick = seen[key.key]
+            self._take_in(key, Observation(self.looks((key,))[0], quick))
+        for name, why in change.replaced.items():
+            node = graph.steps[name]
+            self._void(node, node.outputs, why)
+        new = {step.name for step in change.added} - change.replaced.keys()
+        # What lies there already counts for a new Step, so it isn't expired with what is above it.
+        self._void_below([graph.steps[name] for name in change.replaced], lost, new)
+        self.submitted.accept(change)
+        self._next.changes.commands += change.new_commands
+        self._next.changes.steps += change.given.values()
+        return self._go_on()
+
+    def expire(self, names: Iterable[str]) -> Decision:
+        """Make the producers of keys, Steps, and all that depends on them run again; start what can start."""
+        self.void(names)
+        return self._go_on()
+
+    def void(self, names: Iterable[str]) -> None:
+        """What the producers of keys, Steps, and all that depends on them made doesn't count. Unknown names are refused."""
+        graph = self.graph
+        steps: dict[str, StepNode] = {}
+        keys: dict[str, KeyNode] = {}
+        for name in names:
+            if name in graph.steps:
+                steps[name] = graph.steps[name]
+            elif name in self.submitted.expansions:
+                steps.update((each, graph.steps[each]) for each in self.submitted.names(name))
+            elif name in graph.keys:
+                keys[name] = graph.keys[name]
+            else:
+                raise self.no_such(name)
+        for node in steps.values():
+            self._void(node, node.outputs, EXPIRED)
+        readers: list[tuple[StepNode, Reason]] = []
+        for key in keys.values():
+            made = [each for each in (key, *key.above) if each.maker is not None]
+            for each in made:
+                assert each.maker is not None
+                self._void(each.maker, (each,), EXPIRED)
+                ran = Reason(ReasonKind.UPSTREAM, each.maker.step.name)
+                readers += [(reader, ran) for reader in each.all_readers]
+            if key.maker is None:
+                readers += [(reader, EXPIRED) for reader in key.readers]
+        self._void_below(list(steps.values()), readers)
+
+    def run(self, images: Mapping[str, str | None]) -> Decision:
+        """Start whatever can run, failed Steps included; `images` says which ids the names of images have now."""
+        self.images_are(images)
+        self.retry()
+        return self._go_on()
+
+    def retry(self) -> None:
+        """Let failed Steps start again."""
+        for node in self.graph.steps.values():
+            if node.state is StepState.FAILED and node.verdict is not VerdictKind.FRESH:
+                self._supersede(node)
+
+    def halt(self, why: str, **facts: Any) -> Decision:
+        """Cancel all that runs and start nothing more; the event carries `facts`."""
+        for attempt in list(self.running.values()):
+            self._cancel_task(self.graph.steps[attempt.task.name], why)
+        for attempt in self.interrupted:
+            self._supersede(self.graph.steps[attempt.task.name])
+        self.intent = Intent.HALT
+        self._note(EventKind.FLOW_HALTED, **facts)
+        return self.decide()
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def observe(self, seen: Iterable[Observation]) -> tuple[Decision, list[Look]]:
+        """Files were looked at. Answers also what must be looked at once more, since it changed meanwhile."""
+        again = self.take_in(seen)
+        return self.decide(), again
+
+    def take_in(self, seen: Iterable[Observation]) -> list[Look]:
+        """As `observe`, with nothing decided yet."""
+        again = []
+        for each in seen:
+            key = self.graph.keys.get(each.look.key)
+            if key is None:
+                continue
+            if key.version != each.look.version:
+                again.append(key)
+            else:
+                self._take_in(key, each)
+        self.graph.settle()
+        return self.looks(again)
+
+    def heard(self, task: Task, event: Event) -> bool:
+        """Something happened to a Task that counts. True where that leads to a decision: what it reads is out of date."""
+        self._next.changes.events.append(event)
+        if not event.event.begins:
+            return False
+        attempt, node = self.running[task.id], self.graph.steps[task.name]
+        if event.event is EventKind.STEP_START:
+            attempt.started, attempt.inputs = event.time, event.facts.get("inputs")
+            node.reads = attempt.inputs or node.reads
+            self._next.changes.ended[task.id] = attempt
+            for key in node.inputs:
+                known = key.state.digest
+                if key.state.usable and known is not None and known != (node.reads or {}).get(key.key, known):
+                    self.graph.unsee(key)  # it changed, and nobody told
+        self.graph.mark_step(node, StepState.RUNNING)
+        self.graph.settle()
+        return bool(self.graph.overtaken or self.graph.looks)
+
+    def ended(self, task: Task, outcome: Outcome) -> Decision:
+        """A Task that counts came to its end; its outputs were published just now."""
+        node, now = self.graph.steps[task.name], time.time()
+        attempt = self.running.pop(task.id)
+        attempt.state, attempt.exit_code, attempt.message = outcome.state, outcome.exit_code, outcome.message
+        attempt.image_id, attempt.ended = outcome.image_id, now
+        if outcome.inputs:  # an adopted Task's were told at its start
+            attempt.inputs = {key: seen.digest for key, seen in outcome.inputs.items()}
+        self._next.changes.ended[task.id] = attempt
+        node.reads = attempt.inputs
+        self.graph.mark_step(node, attempt.step_state)
+        for key, seen in outcome.inputs.items():
+            self._was_read(self.graph.keys[key], seen)
+        done = outcome.state is TaskState.COMPLETE
+        for output in outcome.outputs:
+            seen = output.fingerprint
+            kind, why = (KeyKind.THERE, None) if done else (KeyKind.UNSURE, RETRY)  # else it is the log of a failure
+            self._change(self.graph.keys[output.key], KeyState(kind, seen.quick, seen.digest, task.id, why))
+            self._note(EventKind.DATA_COMPLETE, task, key=output.key, path=output.target)
+        if done:
+            self._note(
+                EventKind.STEP_COMPLETE,
+                task,
+                reason=task.reason,
+                image_id=outcome.image_id,
+                command=task.command,
+                inputs=attempt.inputs,
+                outputs={output.key: output.fingerprint.digest for output in outcome.outputs},
+                elapsed=now - (attempt.started or attempt.created),
+            )
+        elif outcome.state is TaskState.INTERRUPTED:
+            if self.intent is Intent.RUN:
+                self.intent = Intent.HALT
+                self._note(EventKind.FLOW_HALTED, reason="interrupted", message=outcome.message)
+        elif outcome.state is not TaskState.CANCELLED:
+            self._failed(node, task, outcome)
+        return self.decide()
+
+    def unpublished(self, keys: Iterable[str]) -> None:
+        """Storing a Task's outputs failed midway: what lies at their keys doesn't count."""
+        for key in keys:
+            node = self.graph.keys[key]
+            self._change(node, replace(node.state, kind=KeyKind.EXPIRED, quick=None, why=RETRY))
+
+    def fall_into_trouble(self, error: GaiaError, message: str, unstarted: Iterable[Assignment]) -> Decision:
+        """What was decided can't be written down: nothing starts until it can, nor do the Tasks that were to start."""
+        for assignment in unstarted:
+            self._cancel_task(self.graph.steps[assignment.task.name], "it could not be written down")
+            self._next.cancel.remove(assignment.task.id)
+        if self.trouble is None:
+            self.trouble = error
+            self._note(EventKind.FLOW_HALTED, reason="trouble", message=message)
+        return self.decide()
+
+    # -- what would run -------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[dict[str, str]]:
+        """What would run, were the workflow running: `step` and `reason`, in an order in which it could.
+
+        Where a Step runs again, what depends on it is listed, too: nobody knows yet whether its outputs come out the same.
+        """
+        self.graph.settle()
+        nodes = [node for node in self.graph.steps.values() if node.active and not node.state.alive]
+        nodes.sort(key=lambda node: node.rank)
+        return [{"step": node.step.name, "reason": str(self.graph.verdict(node).reason)} for node in nodes]
+
+    def images_are(self, images: Mapping[str, str | None]) -> None:
+        """Which ids the names of images have now (None: unknown): what was made with others must be made again."""
+        changed = [node for node, name, made in self.made_with() if images.get(name) not in (None, made)]
+        for node in changed:
+            self._void(node, node.outputs, Reason(ReasonKind.IMAGE_CHANGED))
+        self._void_below(changed, [])
 
     def make_task(self, node: StepNode) -> Task:
         """The Task that a Step would be now."""
@@ -340,135 +398,219 @@ class Workflow:
             outputs=rendered.outputs,
             stdout=rendered.stdout,
             timeout=rendered.timeout,
-            reason=self.reason(node),
+            reason=str(self.graph.verdict(node).reason),
             external=frozenset(outside) if outside else NO_KEYS,
             resources=command.resources,
         )
 
-    def _known(self, node: StepNode) -> dict[str, Fingerprint]:
-        """What is recorded of a Step's inputs."""
-        known = {}
-        for key in node.inputs:
-            datum = self.ledger.data.get(key.key)
-            if datum is not None and datum.quick is not None and datum.digest is not None:
-                known[key.key] = Fingerprint(datum.quick, datum.digest)
-        return known
+    # -- deciding -------------------------------------------------------------------------------------------------
 
-    def reason(self, node: StepNode) -> str:
-        """Why a Step that can start would run."""
-        attempt = self.ledger.latest.get(node.step.name)
-        if attempt is not None and not attempt.superseded:
-            if attempt.state in _FAILED:
-                return "retry after error"
-            if attempt.state is TaskState.INTERRUPTED:
-                return "interrupted"
-        for key in node.outputs:
-            datum = self.ledger.data.get(key.key)
-            if not key.present and datum is not None and datum.why is not None:
-                return datum.why
-        if attempt is not None and attempt.state is TaskState.COMPLETE:
-            gone = next((key.key for key in node.outputs if not key.present), None)
-            return f"output missing: {gone}"
-        if attempt is not None and attempt.state is TaskState.CANCELLED:
-            return attempt.task.reason
-        return "new"
+    def decide(self) -> Decision:
+        """Draw all conclusions from what came in: what is overtaken is cancelled, what can start starts."""
+        graph = self.graph
+        graph.settle()
+        while graph.overtaken:
+            node, key = graph.overtaken.popitem()
+            why = change_of(key)
+            self._cancel_task(node, str(why))
+            for output in node.outputs:
+                if output.state.kind is not KeyKind.THERE:
+                    graph.mark(output, replace(output.state, why=why))
+            graph.settle()
+        if self.intent is Intent.RUN and self.trouble is None and graph.can_run:
+            for node in graph.ready():
+                self._begin(node)
+            graph.settle()
+        self._conclude()
+        self._next.look = self.needed_looks()
+        return self.flush()
 
-    # -- what comes back ------------------------------------------------------------------------------------------
+    @property
+    def unwritten(self) -> Changes:
+        """What came in, and led to no decision yet."""
+        return replace(self._next.changes, keys=self.graph.changed)
 
-    def happened(self, attempt: Attempt, event: Event) -> None:
-        """An event of a Task that counts."""
-        if event.event is EventKind.STEP_START:
-            attempt.started = event.time
-            attempt.inputs = event.facts.get("inputs")
-            self.ledger.changed(attempt)
-        self.ledger.record(event)
+    def flush(self) -> Decision:
+        """What came in so far, with nothing decided about it."""
+        decision, self._next = self._next, Decision()
+        decision.changes.keys, self.graph.changed = self.graph.changed, {}
+        return decision
 
-    def ended(self, attempt: Attempt, outcome: Outcome) -> None:
-        """A Task that counts came to its end; its outputs were published just now."""
-        task, now = attempt.task, time.time()
-        node = self.flow.steps[task.name]
-        del self.running[task.id]
-        attempt.state, attempt.exit_code, attempt.message = outcome.state, outcome.exit_code, outcome.message
-        attempt.image_id, attempt.ended = outcome.image_id, now
-        if outcome.inputs:  # an adopted Task's were told at its start
-            attempt.inputs = {key: seen.digest for key, seen in outcome.inputs.items()}
-        self.ledger.changed(attempt)
-        for key, seen in outcome.inputs.items():
-            self.freshness.was_read(self.flow.keys[key], seen)
-        doubtful = next((key for key in node.inputs if not key.complete), None)
-        for output in outcome.outputs:
-            self.freshness.published(self.flow.keys[output.key], output.fingerprint, task.id, doubtful)
-            self.ledger.note(EventKind.DATA_COMPLETE, task, key=output.key, path=output.target)
-        if outcome.state is TaskState.COMPLETE:
-            made = {output.key: output.fingerprint.digest for output in outcome.outputs}
-            self.ledger.note(
-                EventKind.STEP_COMPLETE,
-                task,
-                reason=task.reason,
-                image_id=outcome.image_id,
-                command=task.command,
-                inputs=attempt.inputs,
-                outputs=made,
-                elapsed=now - (attempt.started or attempt.created),
-            )
-            self.flow.claim(node, False)
-            return
-        if outcome.state is TaskState.CANCELLED:
-            self.flow.claim(node, False)
-            return
-        if outcome.state is TaskState.INTERRUPTED:
-            self.flow.claim(node, False)
-            if self.phase is WorkflowState.RUNNING:
-                self.phase = WorkflowState.HALTED
-                self.ledger.note(EventKind.FLOW_HALTED, reason="interrupted", message=outcome.message)
-            return
-        self.failed.add(task.name)
-        if not node.open:  # a Step that makes nothing but its log: the log of a failure doesn't complete it
-            for log in node.outputs:
-                self.ledger.set(log.key, self.ledger.data[log.key], DataState.EXPIRED, "retry after error")
-                self.flow.set_complete(log, False)
-        if outcome.reason is not None:
-            self.ledger.note(EventKind.STEP_TERMINATED, task, reason=outcome.reason)
-        if outcome.state is TaskState.ERROR:
-            self.ledger.note(EventKind.STEP_ERROR, task, log=outcome.tail, code=outcome.exit_code, message=outcome.message)
+    def _go_on(self) -> Decision:
+        self.intent, self.before, self.trouble = Intent.RUN, self.trouble, None
+        return self.decide()
+
+    def _conclude(self) -> None:
+        """Note the end of the flow, when nothing runs any more and something did."""
+        state = self.state
+        if self._flowing and state is WorkflowState.COMPLETE:
+            self._note(EventKind.FLOW_COMPLETE)
+        elif self._flowing and state is WorkflowState.INCOMPLETE:
+            self._note(EventKind.FLOW_INCOMPLETE)
+        self._flowing = state is WorkflowState.RUNNING
+        if (state, len(self.graph.steps)) != self._stored:
+            self._stored = self._next.changes.state = (state, len(self.graph.steps))
+
+    def _begin(self, node: StepNode) -> None:
+        attempt, graph = node.attempt, self.graph
+        adopted = node.state is StepState.INTERRUPTED and attempt is not None and attempt.task.id in self.left
+        if adopted and attempt is not None:
+            adopted = attempt.inputs is not None and graph.reads_the_same(node, attempt.inputs)
+            graph.settle()
+            if node.verdict is not VerdictKind.RUN:  # a file must be looked at first
+                return
+        if adopted:
+            assert attempt is not None
+            attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
+            self.left.remove(attempt.task.id)
+            self._next.changes.ended[attempt.task.id] = attempt
         else:
-            self.ledger.note(EventKind.TASK_ERROR, task, message=outcome.message, exception=outcome.exception)
+            task = self.make_task(node)
+            if node.state is StepState.INTERRUPTED:
+                self._supersede(node)
+            attempt = node.attempt = Attempt(task, TaskState.RUNNING, time.time())
+            self._next.changes.begun.append(attempt)
+        known = {key.key: key.state for key in node.inputs}
+        node.reads = attempt.inputs if adopted else {key: state.digest for key, state in known.items()}
+        why = Reason.parse(attempt.task.reason)
+        for key in node.outputs:
+            if key.state.kind is KeyKind.THERE:
+                graph.mark(key, replace(key.state, kind=KeyKind.UNSURE, why=why))
+        graph.mark_step(node, attempt.step_state)
+        self.running[attempt.task.id] = attempt
+        self._next.start.append(Assignment(attempt.task, node.rank, _fingerprints(known), adopted))
 
-    # -- writing it down ------------------------------------------------------------------------------------------
-
-    def conclude(self) -> None:
-        """After a whole decision: note the end of the flow, when nothing runs any more and something did."""
-        if self._flowing and self.state is WorkflowState.COMPLETE:
-            self.ledger.note(EventKind.FLOW_COMPLETE)
-        elif self._flowing and self.state is WorkflowState.INCOMPLETE:
-            self.ledger.note(EventKind.FLOW_INCOMPLETE)
-        self._flowing = self.state is WorkflowState.RUNNING
-
-    def write(self, database: Database) -> None:
-        """Write all that changed since the last `written`; the caller holds the transaction."""
-        self.submitted.write(database)
-        self.ledger.write(database)
-        if (self.state, len(self.flow.steps)) != (self._stored_state, self._stored_steps):
-            database.set_workflow(self.name, self.state.value, len(self.flow.steps))
-
-    def written(self) -> None:
-        """The transaction of `write` was committed."""
-        self._stored_state, self._stored_steps = self.state, len(self.flow.steps)
-        self.submitted.written()
-        self.ledger.written()
-
-    def _cancel(self, attempt: Attempt, why: str) -> None:
-        if self.running.pop(attempt.task.id, None) is None:
+    def _cancel_task(self, node: StepNode, why: str) -> None:
+        attempt = node.attempt
+        if attempt is None or self.running.pop(attempt.task.id, None) is None:
             return
         attempt.state, attempt.ended, attempt.message = TaskState.CANCELLED, time.time(), why
-        self.ledger.changed(attempt)
-        kept = [each for each in self.submits if each.task.id != attempt.task.id]
-        if len(kept) == len(self.submits):
-            self.cancels.append(attempt.task.id)
-        else:  # it was never submitted: there was trouble
-            self.submits = kept
-            self.discards.append(attempt.task.id)
-        self.ledger.note(EventKind.STEP_TERMINATED, attempt.task, reason=BY_REQUEST)
-        node = self.flow.steps.get(attempt.task.name)
-        if node is not None and self.ledger.latest.get(attempt.task.name) is attempt:
-            self.flow.claim(node, False)
+        self._next.changes.ended[attempt.task.id] = attempt
+        self._next.cancel.append(attempt.task.id)
+        self._note(EventKind.STEP_TERMINATED, attempt.task, reason=BY_REQUEST)
+        self.graph.mark_step(node, StepState.CANCELLED)
+
+    def _supersede(self, node: StepNode) -> None:
+        """Whatever the last Task of a Step came to doesn't count any more."""
+        attempt = node.attempt
+        if attempt is None or attempt.superseded:
+            return
+        if attempt.state is TaskState.INTERRUPTED:
+            self._next.discard.append(attempt.task.id)
+        attempt.superseded = True
+        self._next.changes.ended[attempt.task.id] = attempt
+        self.graph.mark_step(node, StepState.NEW)
+
+    def _let_go(self, node: StepNode, why: str) -> None:
+        self._cancel_task(node, why)
+        self._supersede(node)
+
+    def _failed(self, node: StepNode, task: Task, outcome: Outcome) -> None:
+        for key in node.outputs:
+            if key.state.why is not None:
+                self.graph.mark(key, replace(key.state, why=RETRY))
+        if outcome.reason is not None:
+            self._note(EventKind.STEP_TERMINATED, task, reason=outcome.reason)
+        if outcome.state is TaskState.ERROR:
+            facts = {"log": outcome.tail, "code": outcome.exit_code, "message": outcome.message}
+            self._note(EventKind.STEP_ERROR, task, **facts)
+        else:
+            self._note(EventKind.TASK_ERROR, task, message=outcome.message, exception=outcome.exception)
+
+    def _note(self, event: EventKind, task: Task | None = None, **facts: Any) -> None:
+        who = {} if task is None else {"id": task.id, "task": task.name}
+        self._next.changes.events.append(Event(event, self.name, time.time(), {**who, **facts}))
+
+    # -- what must be made again ----------------------------------------------------------------------------------
+
+    def _void(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
+        """Outputs of a Step must be made again: its running Task is cancelled; if it failed, it may start again."""
+        self._let_go(node, str(why))
+        for key in outputs:
+            there = key.state.kind is not KeyKind.ABSENT
+            self.graph.mark(key, replace(key.state, kind=KeyKind.EXPIRED if there else KeyKind.ABSENT, why=why))
+
+    def _void_below(
+        self,
+        tops: list[StepNode],
+        readers: list[tuple[StepNode, Reason]],
+        spared: Collection[str] = (),
+    ) -> None:
+        """Void all that depends on `tops`, and `readers` with what depends on those, except through `spared` ones."""
+        done = {node.step.name for node in tops}
+        queue = readers + [(node, ran_again(top)) for top in tops for node in top.successors()]
+        for node, why in queue:
+            name = node.step.name
+            if name not in done and name not in spared and self.graph.steps.get(name) is node:
+                done.add(name)
+                ran = node.attempt is not None
+                self._void(node, [key for key in node.outputs if ran or key.state is not ABSENT], why)
+                queue.extend((each, ran_again(node)) for each in node.successors())
+
+    # -- what lies there ------------------------------------------------------------------------------------------
+
+    def _take_in(self, key: KeyNode, seen: Observation) -> None:
+        """A key was looked at: whatever changed there is the user's doing."""
+        state, quick = key.state, seen.quick
+        made = key.maker is not None
+        if quick is None:
+            if state.usable or (state.kind is KeyKind.EXPIRED and not made):
+                self._change(key, ABSENT)
+            else:
+                self.graph.mark(key, state)
+        elif state.kind is KeyKind.ABSENT:
+            self._change(key, KeyState(KeyKind.THERE, quick, seen.digest))
+        elif state.kind is KeyKind.EXPIRED:
+            same = seen.digest is not None and seen.digest == state.digest
+            if made or same or state.quick in (None, quick):
+                self.graph.mark(key, state if made else replace(state, quick=quick))
+            else:
+                self._change(key, KeyState(KeyKind.THERE, quick, seen.digest))
+        elif quick == state.quick:
+            self.graph.mark(key, replace(state, digest=seen.digest or state.digest))
+        elif seen.digest is not None and seen.digest == state.digest:
+            self.graph.mark(key, replace(state, quick=quick))
+        else:
+            self._change(key, replace(state, quick=quick, digest=seen.digest, made_by=None))
+
+    def _change(self, key: KeyNode, state: KeyState) -> None:
+        """What lies at a key is new: who runs or ran from it is compared with that.
+
+        A Step of which nothing is known but that its outputs were there has nothing to be compared: it must run.
+        """
+        before = key.state
+        same = before.digest is not None and before.digest == state.digest
+        # What reads a key that was expired must run anyway, or came later, when its own outputs were there.
+        differs = not same and (before.usable or before.why == INTERRUPTED)
+        self.graph.mark(key, state)
+        for node in key.all_readers:
+            if node.state is StepState.FAILED and node.reads is None and not same:
+                self._supersede(node)
+            if differs and node.reads is None and not node.state.alive:
+                for output in node.outputs:
+                    if output.state.kind is KeyKind.THERE:
+                        self.graph.mark(output, replace(output.state, kind=KeyKind.UNSURE, why=change_of(key)))
+
+    def _was_read(self, key: KeyNode, seen: Fingerprint) -> None:
+        """What a Task read is news where no digest was known; where it is another one, the file must be looked at."""
+        state = key.state
+        if state.digest == seen.digest or not state.usable:
+            return
+        if state.digest is None and state.quick == seen.quick:
+            self.graph.mark(key, replace(state, digest=seen.digest))
+        else:
+            self.graph.unsee(key)
+
+
+def ran_again(node: StepNode) -> Reason:
+    """Why what reads the outputs of a Step must run."""
+    return Reason(ReasonKind.UPSTREAM, node.step.name)
+
+
+def _fingerprints(known: Mapping[str, KeyState]) -> dict[str, Fingerprint]:
+    """What is known of inputs, whole."""
+    return {
+        key: Fingerprint(state.quick, state.digest)
+        for key, state in known.items()
+        if state.quick is not None and state.digest is not None
+    }

@@ -14,10 +14,13 @@ from typing import Any, Protocol
 
 import pytest
 
+import reloading
 from gaia_local import Gaia
+from gaia_local.decision import Decision
 from gaia_local.docker_engine import Engine
 from gaia_local.errors import EngineUnavailable
 from gaia_local.ownership import root_id
+from gaia_local.scheduler import Scheduler
 from waiting import Waiting
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
@@ -51,6 +54,23 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own root and runtime are none of the tests' business."""
     monkeypatch.delenv("GAIA_LOCAL_ROOT", raising=False)
     monkeypatch.delenv("GAIA_LOCAL_RUNTIME", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After every decision of an engine in this process, its workflow read back from the rows equals the live one."""
+    note, found = Scheduler._note, []
+
+    def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
+        note(scheduler, name, decision)
+        try:
+            reloading.check(scheduler, name)
+        except AssertionError as error:
+            found.append(str(error))
+
+    monkeypatch.setattr(Scheduler, "_note", checked)
+    yield
+    assert not found, found[0]
 
 
 @pytest.fixture(autouse=True, scope="session")

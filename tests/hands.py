@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gaia_local import answers, files
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.database import Database
-from gaia_local.model import CAPTURES, LOG, Command, Event, EventKind, Step, Task, TaskState
+from gaia_local.keys import Capture, names_directory, output_place
+from gaia_local.model import Command, Event, EventKind, Step, Task, TaskState
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 from gaia_local.scheduler import Scheduler
-from gaia_local.storage import Output, Storage
-from gaia_local.worker import Observer, Outcome
+from gaia_local.storage import Storage
+from gaia_local.worker import Observer
 
 
 class HandExecutor:
@@ -88,10 +89,19 @@ class Hands:
         self.scheduler = Scheduler(self.database, self.storage, NoRuntime(), self.executor)
         self._aside = root / "staging"
         self._count = 0
+        self._closed = False
 
     def close(self) -> None:
-        self.scheduler.close()
-        self.database.close()
+        """Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self.scheduler.close()
+            self.database.close()
+
+    def reopened(self) -> Hands:
+        """Another engine on the same root, after this one was closed."""
+        self.close()
+        return Hands(self.storage.root, self.workflow)
 
     def put(self, key: str, content: str = "outside") -> Path:
         """The user writes a file into the store."""
@@ -138,12 +148,13 @@ class Hands:
                 inputs[key] = seen
         outputs = []
         for key, internal in task.outputs:
-            if state is TaskState.ERROR and internal != LOG:
+            place = output_place(internal)
+            if state is TaskState.ERROR and place is not Capture.LOG:
                 continue
             self._count += 1
             made = self._aside / uuid.uuid4().hex
             text = content if content is not None else f"{step} made {key} in run {self._count}"
-            if (key.endswith("/") or internal.endswith("/")) and internal not in (*CAPTURES, LOG):
+            if not isinstance(place, Capture) and (names_directory(key) or place.is_directory):
                 made.mkdir()
                 (made / "part").write_text(text)
             else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome
 from gaia_local.config import DaskConfig, DockerConfig
 from gaia_local.dask_cluster import Cluster
 from gaia_local.dask_executor import DaskExecutor
@@ -20,7 +20,7 @@ from gaia_local.executor import Perform
 from gaia_local.model import EventKind, TaskState
 from gaia_local.runtime import Cancellation
 from gaia_local.storage import Storage
-from gaia_local.worker import Observer, Outcome
+from gaia_local.worker import Observer
 from test_executor import PATIENCE, Bench, ExecutorContract, event
 
 PERFORMS: dict[str, Perform] = {}

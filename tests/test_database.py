@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_utils.migrations import Migrations
 
-from gaia_local.database import Attempt, Database, Datum
+from gaia_local.database import Database
+from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
-from gaia_local.model import DataState, Event, EventKind, Task, TaskState
+from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
 from gaia_local.state_file import MIGRATIONS
+from gaia_local.states import ABSENT, EXPIRED, Attempt, KeyKind, KeyState, Reason, ReasonKind
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def rows(database: Database, workflow: str = "w") -> dict[str, Any]:
         "commands": defined(database, "commands", workflow),
         "steps": defined(database, "steps", workflow),
         "attempts": database.attempts(workflow),
-        "data": database.data(workflow),
+        "keys": database.keys(workflow),
         "events": database.events(workflow),
     }
 
@@ -84,7 +87,7 @@ def fill(database: Database, workflow: str = "w") -> None:
     define(database, "commands", workflow, [{"name": "c", "image": "i"}])
     define(database, "steps", workflow, [{"name": "s", "vars": {"x": [1, True, "ü"]}}])
     database.add_attempts([Attempt(task(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
-    database.set_data(workflow, {"b:x": Datum(DataState.COMPLETE, "1:2", "abc", "t1")})
+    database.set_keys(workflow, {"b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1")})
     database.add_events([Event(EventKind.STEP_START, workflow, 7.0, {"id": "t1", "task": "s"})])
 
 
@@ -94,7 +97,7 @@ def fill(database: Database, workflow: str = "w") -> None:
 def test_a_new_database_is_empty(database: Database) -> None:
     assert database.workflows() == {}
     assert database.workflow("w") is None
-    assert rows(database) == {"workflow": None, "commands": [], "steps": [], "attempts": [], "data": {}, "events": []}
+    assert rows(database) == {"workflow": None, "commands": [], "steps": [], "attempts": [], "keys": {}, "events": []}
 
 
 def test_workflows(database: Database) -> None:
@@ -156,18 +159,128 @@ def test_all_of_a_task_is_kept(database: Database) -> None:
     assert isinstance(read.task.external, frozenset)
 
 
-def test_data(database: Database) -> None:
-    data: dict[str, Datum | None] = {
-        "b:x": Datum(DataState.COMPLETE, "1:2", "abc", "t1"),
-        "b:y": Datum(DataState.EXPIRED, why="expired"),
-        "ключ:z": Datum(DataState.UNSURE, "1:2", None, "t1", "input changed: b:x"),
+def test_keys(database: Database) -> None:
+    keys = {
+        "b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1"),
+        "b:y": KeyState(KeyKind.EXPIRED, why=EXPIRED),
+        "b:z": KeyState(KeyKind.ABSENT, why=Reason(ReasonKind.UPSTREAM, "s ran again")),
+        "ключ:z": KeyState(KeyKind.UNSURE, "1:2", None, "t1", Reason(ReasonKind.INPUT_CHANGED, "b:x")),
     }
-    database.set_data("w", data)
-    database.set_data("other", {"b:x": Datum(DataState.EXPIRED)})
-    assert database.data("w") == data
-    database.set_data("w", {"b:y": None, "b:x": Datum(DataState.EXPIRED), "b:none": None})
-    assert database.data("w") == {"b:x": Datum(DataState.EXPIRED), "ключ:z": data["ключ:z"]}
-    assert database.data("other") == {"b:x": Datum(DataState.EXPIRED)}
+    database.set_keys("w", keys)
+    database.set_keys("other", {"b:x": KeyState(KeyKind.EXPIRED)})
+    assert database.keys("w") == keys
+    database.set_keys("w", {"b:y": ABSENT, "b:x": KeyState(KeyKind.EXPIRED), "b:none": ABSENT})
+    assert database.keys("w") == {"b:x": KeyState(KeyKind.EXPIRED), "b:z": keys["b:z"], "ключ:z": keys["ключ:z"]}
+    assert database.keys("other") == {"b:x": KeyState(KeyKind.EXPIRED)}
+
+
+@pytest.mark.parametrize("kind", KeyKind)
+@pytest.mark.parametrize("why", [None, *ReasonKind])
+def test_a_key_of_each_kind_keeps_each_reason(database: Database, kind: KeyKind, why: ReasonKind | None) -> None:
+    reason = None if why is None else Reason(why, "é 'x' ran again" if "{}" in why.value else "")
+    for state in (KeyState(kind, "1:2", "abc", "t1", reason), KeyState(kind, why=reason)):
+        database.set_keys("w", {"b:x": state})
+        assert database.keys("w") == ({} if state == ABSENT else {"b:x": state})
+
+
+# ----------------------------------------------------------------------------------------------------- one workflow whole
+
+
+def changes(edition: int = 1) -> Changes:
+    """Something of everything."""
+    command = {"name": "c", "image": f"i{edition}", "command": ["x"], "outputs": {"x": "/out/x"}}
+    composite = {"name": "both", "outputs": ["y"], "steps": [{"name": "a", "command": "c", "outputs": {"x": "y"}}]}
+    commands: list[AnyCommand] = [Command.parse("w", command), Command.parse("w", composite)]
+    step = {"name": "s", "command": "c", "outputs": {"x": "k"}, "vars": {"a": [1, 1.0, True, "é"]}}
+    begun = [Attempt(task(f"s{number}", f"t{number}"), state, float(number)) for number, state in enumerate(TaskState)]
+    keys = {
+        f"b:{kind.value}/{why.name}": KeyState(kind, "1:2", "abc", "t1", Reason(why, "x y" if "{}" in why.value else ""))
+        for kind in KeyKind
+        for why in ReasonKind
+    }
+    keys |= {f"b:{kind.value}": KeyState(kind) for kind in KeyKind}
+    return Changes((WorkflowState.RUNNING, 3), commands, [Step.parse("w", step)], begun, {}, keys)
+
+
+def saved(database: Database, name: str = "w") -> Saved:
+    found = database.saved(name)
+    assert found is not None
+    return found
+
+
+def test_what_is_not_there_was_not_saved(database: Database) -> None:
+    database.add_workflow("other", {}, 1.0)
+    assert database.saved("w") is None
+
+
+def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
+    database.add_workflow("w", {"owner": "é"}, 1.0)
+    database.add_workflow("other", {}, 1.0)
+    assert saved(database) == Saved("w", {"owner": "é"}, WorkflowState.INITIALIZED, 0, [], [], [], {})
+    given, events = changes(), [Event(EventKind.STEP_START, "w", 5.0, {"id": "1"}), Event(EventKind.FLOW_COMPLETE, "w", 6.0)]
+    with database.transaction():
+        database.save("w", replace(given, events=events))
+    found = saved(database)
+    assert found == Saved(
+        "w",
+        {"owner": "é"},
+        WorkflowState.RUNNING,
+        3,
+        given.commands,
+        given.steps,
+        given.begun,
+        {key: state for key, state in given.keys.items() if state != ABSENT},
+    )
+    assert [dict(each.definition) for each in found.commands] == [dict(each.definition) for each in given.commands]
+    assert [each.text for each in found.given] == [each.text for each in given.steps]
+    assert [event["event"] for event in database.events("w")] == ["step-start", "flow-complete"]
+    assert saved(database, "other") == Saved("other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {})
+
+
+def test_what_is_saved_later_takes_the_place_of_what_was(database: Database) -> None:
+    database.add_workflow("w", {}, 1.0)
+    first = changes()
+    database.save("w", first)
+    ended = first.begun[0]
+    ended.state, ended.started, ended.ended, ended.exit_code = TaskState.ERROR, 1.5, 2.5, 3
+    ended.message, ended.image_id, ended.inputs, ended.superseded = "é", "sha256:1", {"b:in": "abc"}, True
+    again = Attempt(task("s1", "t9"), TaskState.RUNNING, 9.0)
+    command = changes(edition=2).commands[0]
+    unsure = KeyState(KeyKind.UNSURE, "3:4", "def", "t9", Reason(ReasonKind.MISSING, "b:x"))
+    keys = {"b:complete": ABSENT, "b:expired": unsure}
+    database.save("w", Changes(None, [command], [], [again], {ended.task.id: ended}, keys))
+    found = saved(database)
+    assert (found.state, found.steps) == (WorkflowState.RUNNING, 3)
+    assert found.commands == [command, first.commands[1]]
+    assert found.given == first.steps
+    last = {attempt.task.name: attempt for attempt in (*first.begun, again)}
+    assert {attempt.task.name: attempt for attempt in found.attempts} == last
+    assert len(found.attempts) == len(last)
+    kept = {key: state for key, state in first.keys.items() if state != ABSENT and key not in keys}
+    assert found.keys == {**kept, "b:expired": unsure}
+
+
+def test_one_that_began_and_ended_before_it_was_saved_is_whole(database: Database) -> None:
+    database.add_workflow("w", {}, 1.0)
+    quick = Attempt(task(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"})
+    database.save("w", Changes(begun=[quick], ended={quick.task.id: quick}))
+    assert saved(database).attempts == [quick]
+
+
+def test_saving_nothing_changes_nothing(database: Database) -> None:
+    fill(database)
+    before = rows(database)
+    database.save("w", Changes())
+    assert rows(database) == before
+
+
+def test_what_is_saved_is_saved_whole_or_not_at_all(database: Database) -> None:
+    database.add_workflow("w", {}, 1.0)
+    database.save("w", changes())
+    before = rows(database)
+    with pytest.raises(DatabaseError), database.transaction():  # its Tasks are there already
+        database.save("w", replace(changes(edition=2), events=[Event(EventKind.FLOW_COMPLETE, "w", 6.0)]))
+    assert rows(database) == before
 
 
 def test_events(database: Database) -> None:
@@ -184,7 +297,7 @@ def test_deleting_a_workflow_leaves_others_alone(database: Database) -> None:
     fill(database, "other")
     before = rows(database, "other")
     database.delete_workflow("w")
-    assert rows(database, "w") == {"workflow": None, "commands": [], "steps": [], "attempts": [], "data": {}, "events": []}
+    assert rows(database, "w") == {"workflow": None, "commands": [], "steps": [], "attempts": [], "keys": {}, "events": []}
     assert rows(database, "other") == before
 
 
@@ -196,23 +309,33 @@ json_like = st.recursive(
 )
 
 
+reasons = st.sampled_from(ReasonKind).flatmap(
+    lambda kind: st.builds(Reason, st.just(kind), text if "{}" in kind.value else st.just(""))
+)
+key_states = st.builds(
+    KeyState, st.sampled_from(KeyKind), st.none() | text, st.none() | text, st.none() | text, st.none() | reasons
+)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(text, json_like, max_size=3),
     text,
-    st.dictionaries(text, st.builds(Datum, st.sampled_from(DataState), text)),
+    st.dictionaries(text, key_states),
 )
-def test_whatever_goes_in_comes_out(database: Database, properties: dict[str, Any], name: str, data: dict[str, Datum]) -> None:
+def test_whatever_goes_in_comes_out(
+    database: Database, properties: dict[str, Any], name: str, keys: dict[str, KeyState]
+) -> None:
     with pytest.raises(ZeroDivisionError), database.transaction():
         database.add_workflow(name, properties, 1.0)
         define(database, "steps", name, [{**properties, "name": name}])
-        database.set_data(name, data)
+        database.set_keys(name, keys)
         assert database.workflow(name) == {"state": "initialized", "properties": properties, "steps": 0}
         assert defined(database, "steps", name) == [{**properties, "name": name}]
-        assert database.data(name) == data
+        assert database.keys(name) == {key: state for key, state in keys.items() if state != ABSENT}
         raise ZeroDivisionError  # and it's as if nothing had been
     assert database.workflows() == {}
-    assert database.data(name) == {}
+    assert database.keys(name) == {}
 
 
 # ---------------------------------------------------------------------------------------------------------- transactions
@@ -282,7 +405,7 @@ def test_eight_threads_lose_nothing(database: Database) -> None:
                 assert row is not None
                 database.set_workflow("w", "running", row["steps"] + 1)
                 database.add_events([Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"thread": number, "count": count})])
-            database.set_data("w", {f"{number}:{count}": Datum(DataState.COMPLETE)})
+            database.set_keys("w", {f"{number}:{count}": KeyState(KeyKind.THERE)})
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -291,7 +414,7 @@ def test_eight_threads_lose_nothing(database: Database) -> None:
         thread.join()
     row = database.workflow("w")
     assert row is not None and row["steps"] == 800
-    assert len(database.data("w")) == 800
+    assert len(database.keys("w")) == 800
     for number in range(8):
         assert [event["count"] for event in database.events("w") if event["thread"] == number] == list(range(100))
 
@@ -405,7 +528,30 @@ def test_rows_without_sense_are_told(database: Database, path: Path) -> None:
     with pytest.raises(DatabaseError, match="makes no sense"):
         database.attempts("w")
     with pytest.raises(DatabaseError, match="strange"):
-        database.data("w")
+        database.keys("w")
+
+
+@pytest.mark.parametrize("why", ["", "strange", "upstream ran again", "New"])
+def test_a_reason_without_sense_is_told(database: Database, path: Path, why: str) -> None:
+    database.add_workflow("w", {}, 1.0)
+    database.set_keys("w", {"b:x": KeyState(KeyKind.EXPIRED, why=EXPIRED)})
+    with sqlite3.connect(path) as connection:
+        connection.execute("update data set why = ?", (why,))
+    connection.close()
+    for read in (database.keys, database.saved):
+        with pytest.raises(DatabaseError, match=rf"a row .* makes no sense \('{why}' is no reason to run\)"):
+            read("w")
+
+
+@pytest.mark.parametrize(("table", "column"), [("workflows", "state"), ("commands", "definition"), ("steps", "definition")])
+def test_a_workflow_without_sense_is_told(database: Database, path: Path, table: str, column: str) -> None:
+    database.add_workflow("w", {}, 1.0)
+    database.save("w", changes())
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"update {table} set {column} = '{{'")
+    connection.close()
+    with pytest.raises(DatabaseError, match="makes no sense"):
+        database.saved("w")
 
 
 def test_reading_alone_changes_nothing(database: Database, path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from gaia_local import Gaia, demo
 from gaia_local.docker_engine import Engine, Refusal, Silence
 from gaia_local.errors import EngineUnavailable
-from gaia_local.model import CAPTURES, LOG
+from gaia_local.keys import Capture
 
 PLANETS = ("mercury", "venus", "mars")
 
@@ -36,8 +36,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 def test_it_shows_what_the_format_has() -> None:
     commands, steps = demo.commands(), demo.steps()
     outputs = [path for command in commands if "image" in command for path in command["outputs"].values()]
-    assert any(path in CAPTURES for path in outputs)
-    assert LOG in outputs
+    assert {Capture.parse(path) for path in outputs} >= set(Capture)
     assert any(path.endswith("/") for path in outputs)
     assert any("stdout" in command for command in commands)
     assert any("steps" in command for command in commands)

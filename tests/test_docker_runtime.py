@@ -38,7 +38,8 @@ from gaia_local import docker_engine, docker_files
 from gaia_local.config import DockerConfig
 from gaia_local.docker_runtime import DockerRuntime
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.model import CAPTURES, LOG, Task
+from gaia_local.keys import Capture
+from gaia_local.model import Task
 from gaia_local.resources import Resources
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation
 
@@ -195,7 +196,7 @@ class Bench:
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
                 (place / name).write_bytes(each)
         for path in outputs:
-            if path not in (*CAPTURES, LOG):
+            if Capture.parse(path) is None:
                 place = tree / path.strip("/")
                 (place if path.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
         if stdout is not None:

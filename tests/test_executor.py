@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome
 from gaia_local.errors import Closed
 from gaia_local.executor import Clock, Executor, Perform, ThreadExecutor
 from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import NONE, Capacity, Resources
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
-from gaia_local.worker import Observer, Outcome
+from gaia_local.worker import Observer
 
 REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "10"))
 """How often the tests with many threads run, each time with other chances."""

@@ -30,7 +30,7 @@ from docker.utils import kwargs_from_env
 from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, state_file, watcher
 from gaia_local.errors import DatabaseError, StorageError
-from gaia_local.freshness import Freshness
+from gaia_local.storage import Storage
 from hands import Hands
 
 MB = 1 << 20
@@ -501,12 +501,12 @@ def test_a_refused_merge_cancels_nothing(hands: Hands) -> None:
 def test_a_decision_that_cannot_be_made_is_told(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails while the engine looks at files for what comes next."""
 
-    def fail(*_: object) -> bool:
+    def fail(*_: object) -> str:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", a="k:a"))
+    hands.merge(step("a", "src", "k:d/a"), step("b", "one", "k:b", a="k:d/"))
     with monkeypatch.context() as patch:
-        patch.setattr(Freshness, "restore", fail)
+        patch.setattr(Storage, "look", fail)
         hands.complete("a")
         assert (hands.runs, hands.state) == ([], "halted")
         with pytest.raises(StorageError, match=r"'w' starts nothing more: .*Input/output error"):
@@ -906,12 +906,12 @@ def test_the_engine_is_away_when_it_is_needed(engine: Engine, docker_image: str,
     with Gaia({"root": tmp_path, "watch": False, "docker": {"network": "none"}}) as gaia:
         engine.stop()
         try:
-            with pytest.raises(GaiaError, match=r"no Docker engine answers at .*start Docker"):
+            with pytest.raises(GaiaError, match=r"no Docker engine answers at .*start Docker.*nothing .* was stored"):
                 gaia.upload("w", {}, [make], [step("a", "make", "d:a")])
-            assert gaia.status("w")["state"] == "initialized"
+            assert gaia.workflows() == {"workflows": {}}
         finally:
             engine.start()
-        gaia.run("w")
+        gaia.upload("w", {}, [make], [step("a", "make", "d:a")])
         assert gaia.wait("w", 30)["state"] == "complete"
         assert started(gaia) == ["a"]
 

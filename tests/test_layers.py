@@ -13,12 +13,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 
 LAYERS = {
-    "words": "errors given durations resources model assignment config runtime",
-    "parts": """files staging storage leases garbage templates flow key_paths state_file database names ownership
-                watched_trees watcher docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime
-                runtimes""",
+    "words": "errors given paths keys durations resources model states assignment config runtime",
+    "core": "key_paths templates graph submitted decision workflow",
+    "parts": """files staging storage leases garbage state_file database names ownership watched_trees watcher docker_engine
+                docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
-    "head": "ledger submitted freshness workflow answers recovery scheduler snapshot calls local_socket",
+    "head": "looking answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }
@@ -27,7 +27,7 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 DOORS = set(LAYERS["doors"].split())
 
 LIBRARIES = {
-    "networkx": {"flow"},
+    "networkx": {"graph"},
     "sqlite3": {"state_file", "database", "names"},
     "sqlite_utils": {"state_file"},
     "docker": {"docker_engine", "docker_files", "docker_runtime"},
@@ -53,6 +53,13 @@ LIBRARIES = {
 BEARERS = {"executor", "dask_executor", "watcher", "local_socket", "server"}
 """Where threads are born."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
+
+PURE = ("graph", "submitted", "decision", "workflow")
+"""The modules that decide: they know no file, no database, no thread and no program."""
+WORLD = {"storage", "files", "database", "executor", "worker", "scheduler", "looking"}
+"""What these must not come to by any way."""
+OUTSIDE = {"os", "pathlib", "shutil", "tempfile", "sqlite3", "threading", "subprocess", "socket"}
+"""Nor do they import these themselves."""
 
 BORROWED = {"templates": {"_check_internal", "_check_places"}}
 """Private names that a module uses all the same: let there be no more."""
@@ -157,6 +164,28 @@ def test_modules_know_only_what_is_above_them(source: Source) -> None:
     assert not problems, "\n".join(problems)
 
 
+def reached(module: str, found: list[Source]) -> set[str]:
+    """All modules that come along when one is imported."""
+    imports: dict[str, set[str]] = {}
+    for source in found:
+        imports.setdefault(source.module, set()).update(other for other, _ in source.own())
+    seen: set[str] = set()
+    queue = [module]
+    for each in queue:
+        news = imports.get(each, set()) - seen
+        seen |= news
+        queue.extend(news)
+    return seen
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_decides_does_not_know_the_world(module: str) -> None:
+    found = sources()
+    assert reached(module, found) & WORLD == set()
+    (source,) = [each for each in found if each.module == module]
+    assert {library for library, _ in source.libraries()} & OUTSIDE == set()
+
+
 def test_there_are_no_cycles() -> None:
     assert cycles(sources()) == []
 
@@ -175,13 +204,14 @@ def test_modules_use_of_each_other_what_is_public() -> None:
     ("module", "code", "words"),
     [
         ("model", "from gaia_local.storage import Storage", "words must not know parts"),
-        ("flow", "from gaia_local import scheduler", "parts must not know head"),
-        ("flow", "import gaia_local.worker", "parts must not know hands"),
-        ("flow", "from . import worker", "parts must not know hands"),
-        ("flow", "from .worker import Worker", "parts must not know hands"),
+        ("graph", "from gaia_local import scheduler", "core must not know head"),
+        ("workflow", "from gaia_local.database import Database", "core must not know parts"),
+        ("storage", "import gaia_local.worker", "parts must not know hands"),
+        ("storage", "from . import worker", "parts must not know hands"),
+        ("storage", "from .worker import Worker", "parts must not know hands"),
         ("executor", "def f():\n    from gaia_local.scheduler import Scheduler", "executor:2 imports scheduler"),
         ("scheduler", "from gaia_local import Gaia", "head must not know face"),
-        ("scheduler", "import networkx", "the business of flow"),
+        ("scheduler", "import networkx", "the business of graph"),
         ("workflow", "from sqlite_utils.db import Table", "the business of state_file"),
         ("worker", "import docker.errors", "the business of docker_engine"),
         ("api", "from rich.console import Console", "the business of"),
@@ -194,6 +224,11 @@ def test_modules_use_of_each_other_what_is_public() -> None:
 def test_trespasses_are_seen(module: str, code: str, words: str) -> None:
     (problem,) = misplaced(Source(module, ast.parse(code)))
     assert words in problem
+
+
+def test_ways_through_others_are_seen() -> None:
+    one, two = Source("graph", ast.parse("import gaia_local.model")), Source("model", ast.parse("from . import storage"))
+    assert reached("graph", [one, two]) == {"model", "storage"}
 
 
 def test_cycles_are_seen() -> None:

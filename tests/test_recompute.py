@@ -519,7 +519,7 @@ def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) ->
 
 
 def test_an_edited_output_survives_doubt_that_comes_to_nothing(tmp_path: Path) -> None:
-    """The user replaces an output unnoticed; what it was made from is deleted and made again, the same: the edit stays."""
+    """The user replaces an output; what it was made from is deleted and made again, the same: the edit stays."""
     hands = Hands(tmp_path)
     hands.command(
         {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}},
@@ -532,10 +532,10 @@ def test_an_edited_output_survives_doubt_that_comes_to_nothing(tmp_path: Path) -
     )
     for name in ("s0", "s1", "s2"):
         hands.complete(name, f"made by {name}")
-    hands.put("k1", "the user's own version")
+    edited = hands.put("k1", "the user's own version")
     made = Path(hands.storage.path("w", "k0"))
     made.unlink()
-    hands.scheduler.files_changed({str(made)})
+    hands.scheduler.files_changed({str(made), str(edited)})
     assert hands.reasons() == {"s0": "output missing: k0"}
     hands.complete("s0", "made by s0")
     assert hands.reasons() == {"s2": "input changed: k1"}

@@ -84,7 +84,7 @@ def test_decides_as_recorded(name: str, tmp_path: Path) -> None:
         hands.put(key)
     seen_events = 0
     for number, row in _rows(name):
-        _perform(hands, *row["op"])
+        perform(hands, *row["op"])
         expected = {**row, **OURS.get((name, number), {})}
         assert ("ours" in row) == ((name, number) in OURS or row["op"][0] == "appear"), f"row {number}: {row.get('ours')}"
         status: Any = hands.status()
@@ -105,7 +105,7 @@ def test_decides_as_recorded(name: str, tmp_path: Path) -> None:
     hands.close()
 
 
-def _perform(hands: Hands, kind: str, *arguments: Any) -> None:
+def perform(hands: Hands, kind: str, *arguments: Any) -> None:
     if kind == "command":
         hands.command(*arguments[0])
     elif kind == "merge":
@@ -122,5 +122,7 @@ def _perform(hands: Hands, kind: str, *arguments: Any) -> None:
         hands.fail(arguments[0])
     elif kind == "appear":
         hands.put(arguments[0])
+    elif kind == "status":
+        hands.status()
     else:
         raise AssertionError(f"the recording has an unknown operation {kind}")

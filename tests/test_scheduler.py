@@ -14,8 +14,8 @@ import pytest
 
 from conftest import WaitUntil
 from gaia_local import Gaia
+from gaia_local.assignment import Outcome, Output
 from gaia_local.model import TaskState
-from gaia_local.worker import Outcome
 from hands import Hands
 
 SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
@@ -43,7 +43,6 @@ def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
     source = hands.storage.root / "late"
     source.write_text("late")
     from gaia_local import files
-    from gaia_local.storage import Output
 
     seen = files.fingerprint(str(source))
     assert seen is not None
@@ -124,7 +123,7 @@ def test_what_was_expired_stays_so_through_halt_and_reopening(hands: Hands) -> N
     hands.complete("r")
     hands.scheduler.expire("w", ["m"])
     hands.scheduler.halt("w")
-    again = Hands(hands.storage.root)
+    again = hands.reopened()
     assert again.state == "halted"
     again.scheduler.run("w")
     assert again.reasons() == {"m": "expired"}
@@ -139,7 +138,7 @@ def test_reopening_starts_nothing_and_remembers_failures(hands: Hands) -> None:
     hands.merge(step("m", "src", "k"), step("f", "src", "f"))
     hands.complete("m")
     hands.fail("f")
-    again = Hands(hands.storage.root)
+    again = hands.reopened()
     assert (again.state, again.runs) == ("error", [])
     again.merge(step("n", "src", "n"))
     assert again.runs == ["n"]  # merge doesn't retry what failed
@@ -345,6 +344,26 @@ def test_an_orderly_end_says_why_it_halted(hands: Hands) -> None:
     hands.scheduler.stop()
     last = hands.scheduler.events("w")[-1]
     assert (last["event"], last["reason"], last["message"]) == ("flow-halted", "closed", "the engine was closed")
+
+
+def test_a_directory_that_changed_meanwhile_is_noticed_by_run_not_by_opening(hands: Hands) -> None:
+    """Else the workflow would seem to run, and `run` leave it alone for that."""
+    hands.merge(step("one", "src", "d/x"), step("two", "src", "d/y"), step("all", "one", "out", "d/"))
+    for name in ("one", "two", "all"):
+        hands.complete(name)
+    assert hands.state == "complete"
+    Path(hands.storage.path("w", "d/x")).unlink()
+    again = hands.reopened()
+    try:
+        assert (again.state, again.runs) == ("complete", [])
+        again.scheduler.run("w")
+        assert again.runs == ["one"]
+        again.complete("one", "another")
+        assert again.reasons() == {"all": "upstream one ran again"}
+        again.complete("all")
+        assert again.state == "complete"
+    finally:
+        again.close()
 
 
 def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from gaia_local import files, storage
+from gaia_local.assignment import Output
 from gaia_local.errors import StorageError
-from gaia_local.model import CAPTURES, Task
+from gaia_local.keys import Capture
+from gaia_local.model import Task
 from gaia_local.staging import Staging
-from gaia_local.storage import Output, Storage
+from gaia_local.storage import Storage
 
 ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "a:b:c", "x" * 255, "é" * 127]
 
@@ -28,7 +30,7 @@ class Bench:
         self.storage = Storage(root, buckets)
         self.storage.create()
         self.root = root
-        self.captures = dict.fromkeys(CAPTURES, root / "captured")
+        self.captures = dict.fromkeys(Capture, root / "captured")
         self._count = 0
 
     def put(self, key: str, content: str | None = "content", workflow: str = "w") -> Path:
@@ -363,12 +365,12 @@ def test_outputs_are_published(bench: Bench) -> None:
     (staging.tree / "out/x").write_text("x")
     (staging.tree / "out/dir/sub").mkdir()
     (staging.tree / "out/dir/sub/y").write_text("y")
-    bench.captures["STDOUT"].write_text("said")
+    bench.captures[Capture.PRINTED].write_text("said")
     published = bench.publish(task, staging)
     assert {each.key for each in published} == set(outputs.values())
     expected = {"x": "x", "dir": None, "dir/sub": None, "dir/sub/y": "y", "said": "said", "empty": None}
     assert tree(bench.root / "storage/w/b") == expected
-    assert bench.captures["STDOUT"].read_text() == "said"
+    assert bench.captures[Capture.PRINTED].read_text() == "said"
 
 
 def test_outputs_in_outputs_are_stored_whole(bench: Bench) -> None:
@@ -387,7 +389,7 @@ def test_one_file_may_be_two_outputs(bench: Bench) -> None:
     task = dataclasses.replace(task, outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT")))
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
-    bench.captures[">"].write_text("said")
+    bench.captures[Capture.PRINTED].write_text("said")
     bench.publish(task, staging)
     assert [bench.content(f"b:{number}") for number in (1, 2, 3, 4)] == ["x", "x", "said", "said"]
 
@@ -401,7 +403,7 @@ def test_keys_in_keys_though_their_files_lie_apart(bench: Bench, order: int) -> 
     (staging.tree / "out/deep/down/x").write_text("x")
     (staging.tree / "out/deep/down/note").write_text("the directory's own")
     (staging.tree / "note").write_text("note")
-    bench.captures[">"].write_text("said")
+    bench.captures[Capture.PRINTED].write_text("said")
     bench.publish(task, staging)
     assert tree(bench.root / "storage/w/b/run") == {"logs": None, "logs/said": "said", "note": "note", "x": "x"}
 
@@ -737,7 +739,7 @@ def test_a_key_in_a_directory_output_does_not_go_through_its_links(
     task = bench.task({}, {"/out/": "b:run/", ">": "b:run/sub/log"})
     staging = bench.stage(task)
     (staging.tree / "out/sub").symlink_to(outside)
-    bench.captures[">"].write_text("said")
+    bench.captures[Capture.PRINTED].write_text("said")
     with pytest.raises(StorageError, match="output 'b:run/sub/log' can't be stored: output 'b:run/' has a link in its way"):
         bench.prepare(task, staging)
     assert os.listdir(outside) == []
@@ -774,7 +776,7 @@ def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch:
     (staging.tree / "out/a").write_text("a")
     (staging.tree / "out/near").write_text("near")
     (staging.tree / "out/dir/new").write_text("new")
-    bench.captures[">"].write_text("said")
+    bench.captures[Capture.PRINTED].write_text("said")
     prepared = bench.prepare(task, staging)
     far = [each.source for each in prepared if each.key.startswith("far:")]
     assert all(source.startswith(f"{other_disk}/bucket/{files.OWN}/") for source in far)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from gaia_local import files
-from gaia_local.assignment import Assignment
+from gaia_local.assignment import Assignment, Outcome
 from gaia_local.errors import RuntimeFailure
 from gaia_local.given import NOTHING
 from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report
 from gaia_local.storage import Storage
-from gaia_local.worker import TAIL_LINES, Outcome, Worker, read_tail
+from gaia_local.worker import TAIL_LINES, Worker, read_tail
 
 Program = Callable[[Invocation, Cancellation], "Exit | int"]
 

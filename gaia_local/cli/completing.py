@@ -61,7 +61,7 @@ def _expanded(root: Path, workflow: str) -> tuple[list[str], list[str]]:
 
         try:
             snapshot = Snapshot(root / "gaia.db", Storage(root.absolute(), {}))
-            found = snapshot.view(workflow, lambda seen: (list(seen.flow.steps), list(seen.flow.keys)))
+            found = snapshot.view(workflow, lambda seen: (list(seen.graph.steps), list(seen.graph.keys)))
         except GaiaError:
             found = None
     return found or ([], [])

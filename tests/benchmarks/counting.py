@@ -2,9 +2,7 @@
 
 Prints, for each size, how often each kind of operation was done from the upload to the end. A small workflow goes first,
 so that nothing that is done once a process (imports, threads, connections) is counted; threads are, and should be none.
-
-- ``lines``: lines run of each of the head's modules; a loop counts a line a round.
-- ``calls``: SQL by its first word; file-system calls; flushes; looks at files (a `realpath` is one); programs; threads.
+Counted are SQL by its first word; file-system calls; flushes; looks at files (a `realpath` is one); programs; threads.
 """
 
 from __future__ import annotations
@@ -16,17 +14,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import gaia_local
 from benchmarks.ours import opened
 from benchmarks.workflows import SHAPES
 
-PACKAGE = Path(gaia_local.__file__).parent
-HEAD = ("flow", "key_paths", "ledger", "submitted", "freshness", "workflow", "scheduler", "database", "executor", "templates")
-"""The modules whose lines are counted: all that happens under the lock, and a Task's way to a thread."""
 CALLS = {
     "open": "open",
     "os.mkdir": "mkdir",
@@ -63,8 +55,8 @@ class Counting:
         self.done: list[str] = []
         self._inside = threading.local()
 
-    def count_calls(self) -> None:
-        """From now on, count ``calls``."""
+    def begin(self) -> None:
+        """From now on, count."""
 
         def told(event: str, args: tuple[Any, ...]) -> None:
             # What is read of /proc depends on which other programs run.
@@ -83,25 +75,6 @@ class Counting:
             return connection
 
         sqlite3.connect = traced  # type: ignore[assignment]
-
-    def count_lines(self) -> None:
-        """From now on, count ``lines``: in this thread, and in those that are still to be born."""
-        words = {str(PACKAGE / f"{module}.py"): f"line {module}" for module in HEAD}
-
-        def entered(frame: FrameType, event: str, _: object) -> Any:
-            word = words.get(frame.f_code.co_filename)
-            if word is None:
-                return None
-
-            def within(frame: FrameType, event: str, _: object) -> Any:
-                if event == "line":
-                    self.done.append(word)
-                return within
-
-            return within
-
-        threading.settrace(entered)
-        sys.settrace(entered)
 
     def _counted(self, function: Callable[..., Any], word: str) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
@@ -127,7 +100,7 @@ class Counting:
         return counted
 
 
-def main(root: str, shape: str, sizes: list[int], runtime: str, what: str) -> None:
+def main(root: str, shape: str, sizes: list[int]) -> None:
     """Count, and print a line of JSON: for each size, word → how often."""
     from gaia_local import process_runtime, scheduler
 
@@ -135,9 +108,9 @@ def main(root: str, shape: str, sizes: list[int], runtime: str, what: str) -> No
     setattr(scheduler, "WRITE_ROUND", LONG)  # noqa: B010 mypy knows them as constants
     setattr(process_runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
-    {"lines": counting.count_lines, "calls": counting.count_calls}[what]()
+    counting.begin()
     counts = []
-    with opened(root, runtime) as gaia:
+    with opened(root, "process") as gaia:
         for number, size in enumerate((10, *sizes)):
             name = f"w{number}"
             commands, steps = SHAPES[shape](size, "busybox")
@@ -147,7 +120,6 @@ def main(root: str, shape: str, sizes: list[int], runtime: str, what: str) -> No
                 raise RuntimeError(f"the workflow failed: {gaia.failures(name)[:3]}")
             counts.append(Counter(counting.done))
             gaia.delete(name)
-    sys.settrace(None)
     print(json.dumps(counts[1:]))
 
 

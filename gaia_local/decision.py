@@ -1,0 +1,109 @@
+"""What was decided of one workflow: the value that every call, every end of a Task and every look at files comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gaia_local.assignment import Assignment
+from gaia_local.model import AnyCommand, Event, Step, WorkflowState
+from gaia_local.states import Attempt, KeyState
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is new in the rows of a workflow. Attempts are the live ones: they are written as they are then."""
+
+    state: tuple[WorkflowState, int] | None = None
+    """The state of the workflow and its number of Steps, where these changed."""
+    commands: list[AnyCommand] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    """Steps as they were given."""
+    begun: list[Attempt] = field(default_factory=list)
+    ended: dict[str, Attempt] = field(default_factory=dict)
+    """Task id → attempts that were known before, and changed."""
+    keys: dict[str, KeyState] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return any((self.state, self.commands, self.steps, self.begun, self.ended, self.keys, self.events))
+
+    def then(self, later: Changes) -> Changes:
+        """Both, in this order."""
+        return Changes(
+            later.state or self.state,
+            self.commands + later.commands,
+            self.steps + later.steps,
+            self.begun + later.begun,
+            {**self.ended, **later.ended},
+            {**self.keys, **later.keys},
+            self.events + later.events,
+        )
+
+    def attempts(self) -> Iterable[Attempt]:
+        """All that are new or changed."""
+        return (*self.begun, *self.ended.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A key that must be looked at, as it was known when that was asked for."""
+
+    key: str
+    path: str
+    state: KeyState
+    version: int
+    read: bool
+    """Something was made from it, so that its digest is needed."""
+    must: bool
+    """An answer is waited for, also one that everything is as known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What lay at a key when it was looked at."""
+
+    look: Look
+    quick: str | None
+    """Its quick fingerprint; None where there is nothing."""
+    digest: str | None = None
+    """Needed where one is known and `quick` isn't as known, and where `look.read`."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be written down, and what is to be done after that."""
+
+    changes: Changes = field(default_factory=Changes)
+    start: list[Assignment] = field(default_factory=list)
+    cancel: list[str] = field(default_factory=list)
+    """Ids of Tasks that were submitted."""
+    discard: list[str] = field(default_factory=list)
+    """Ids of Tasks that an earlier process began, of which nothing is to be left."""
+    look: list[Look] = field(default_factory=list)
+    """What must be looked at, without the lock, before more can be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The rows of one workflow."""
+
+    name: str
+    properties: Mapping[str, object]
+    state: WorkflowState
+    steps: int
+    commands: list[AnyCommand]
+    given: list[Step]
+    attempts: list[Attempt]
+    """The last Task of each Step."""
+    keys: dict[str, KeyState]
+
+    def then(self, changes: Changes) -> Saved:
+        """The rows as they will be when changes are written."""
+        state, steps = changes.state or (self.state, self.steps)
+        commands = {each.name: each for each in (*self.commands, *changes.commands)}
+        given = {each.name: each for each in (*self.given, *changes.steps)}
+        attempts = {each.task.name: each for each in (*self.attempts, *changes.ended.values(), *changes.begun)}
+        keys = {**self.keys, **changes.keys}
+        rows = (list(commands.values()), list(given.values()), list(attempts.values()), keys)
+        return Saved(self.name, self.properties, state, steps, *rows)

@@ -1,0 +1,40 @@
+"""Path algebra: what the texts of paths say, by whole components and without a look at the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+
+def plain(path: str) -> str:
+    """A path without the parts that mean nothing: ``/a//./b/`` is ``a/b``."""
+    path = path.strip("/")
+    if "//" in path or "./" in path or path.endswith("/.") or path == ".":
+        return "/".join(part for part in path.split("/") if part not in ("", "."))
+    return path
+
+
+def is_inside(path: str, *tops: str) -> bool:
+    """Whether a path is one of `tops`, or lies in one."""
+    return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
+
+
+def folders(path: str, top: str = "") -> Iterator[str]:
+    """The directories that a path is in, the nearest first: those below `top`, never the root."""
+    end = len(path)
+    while (end := path.rfind("/", 0, end)) > len(top):
+        yield path[:end]
+
+
+def nearest(path: str, others: Collection[str]) -> str | None:
+    """The nearest of `others` that a path lies in."""
+    return next((folder for folder in folders(path) if folder in others), None)
+
+
+def depth(path: str) -> int:
+    """How deep a path lies, if it is absolute and plain: whatever holds it is less deep."""
+    return path.count("/")
+
+
+def pop_path(path: str) -> str:
+    """An internal path without its first component: ``/data/a/b`` becomes ``a/b``."""
+    return path.lstrip("/").partition("/")[2].lstrip("/")

@@ -1,0 +1,477 @@
+"""Random histories of a workflow, and what must be so at every moment of one: an oracle that looks at contents alone.
+
+A world has, for each storage key, what lies there and who put it there. An engine decides; the history plays the user, the
+workers and the disk. What is asserted:
+
+- *fresh*: what a Step that counts as complete made was made by its present definition from what its inputs hold now;
+- *certain*: nobody starts beside a Step further up that runs;
+- *once*: nobody runs again from what it ran from before, unless somebody asked for it or took something away;
+- *live*: whoever isn't complete at the end has failed, or lacks an input that nobody is going to make.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gaia_local.assignment import Assignment, Outcome, Output
+from gaia_local.decision import Changes, Decision, Look, Observation, Saved
+from gaia_local.errors import GaiaError
+from gaia_local.graph import StepNode
+from gaia_local.model import (
+    AnyCommand,
+    Command,
+    Event,
+    EventKind,
+    Fingerprint,
+    Step,
+    TaskState,
+    WorkflowState,
+)
+from gaia_local.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
+from gaia_local.workflow import Workflow
+from reloading import told
+
+VALUES = ("red", "green", "blue")
+
+
+def locate(key: str) -> str:
+    return "/" + key.replace(":", "/").rstrip("/")
+
+
+@dataclass
+class World:
+    """What lies at each key: its content, a number that changes with each writing, and from what a Task made it."""
+
+    files: dict[str, tuple[str, int, tuple[Any, ...] | None]] = field(default_factory=dict)
+    writes: int = 0
+
+    def write(self, key: str, content: str, made_from: tuple[Any, ...] | None = None) -> None:
+        self.writes += 1
+        self.files[key] = (content, self.writes, made_from)
+
+    def look(self, key: str) -> tuple[str, str] | None:
+        """Quick fingerprint and content: a directory has that of all that lies in it."""
+        if key in self.files:
+            content, number, _ = self.files[key]
+            return str(number), content
+        if key.endswith("/"):
+            inside = [(each, self.files[each]) for each in sorted(self.files) if each.startswith(key)]
+            if inside:
+                return (
+                    "d" + ",".join(f"{each}={number}" for each, (_, number, _) in inside),
+                    ",".join(f"{each}={content}" for each, (content, _, _) in inside),
+                )
+            return None
+        folder = key.rpartition("/")[0] + "/"
+        if key.endswith("/part") and folder in self.files:
+            return self.files[folder][1].__str__() + "p", f"part of {self.files[folder][0]}"
+        return None
+
+    def read(self, key: str) -> str | None:
+        seen = self.look(key)
+        return None if seen is None else seen[1]
+
+
+class Rows:
+    """The state file, as rows in memory; what is written is a copy."""
+
+    def __init__(self) -> None:
+        self.state, self.steps = WorkflowState.INITIALIZED, 0
+        self.commands: dict[str, AnyCommand] = {}
+        self.given: dict[str, Step] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.keys: dict[str, KeyState] = {}
+
+    def save(self, changes: Changes) -> None:
+        self.commands |= {each.name: each for each in changes.commands}
+        self.given |= {each.name: each for each in changes.steps}
+        self.attempts |= {each.task.id: replace(each) for each in changes.attempts()}
+        self.keys = {key: state for key, state in {**self.keys, **changes.keys}.items() if state != ABSENT}
+        if changes.state is not None:
+            self.state, self.steps = changes.state
+
+    def saved(self) -> Saved:
+        latest = {each.task.name: replace(each) for each in self.attempts.values()}
+        given, commands = list(self.given.values()), list(self.commands.values())
+        return Saved("w", {}, self.state, self.steps, commands, given, list(latest.values()), dict(self.keys))
+
+
+@dataclass
+class Run:
+    """A Task that is alive: queued, or running from what it read."""
+
+    assignment: Assignment
+    read: dict[str, tuple[str, str]] | None = None
+
+
+class History:
+    """One history: what happens is drawn from `dice`."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice, self.world, self.rows = dice, World(), Rows()
+        self.alive: dict[str, Run] = {}
+        self.said: list[str] = []
+        self.untold = False
+        """Some file changed that nobody told the engine of."""
+        self.may: set[str] = set()
+        """Steps that may run although nothing changed: somebody asked for it, or took something away."""
+        self.last: dict[str, tuple[Any, ...]] = {}
+        """Step → the tokens and the contents of its last run."""
+        self.workflow = Workflow("w", {}, locate)
+        self.numbers: dict[str, int] = {}
+        self.define(commands(), [])
+
+    # -- the scheduler's part -------------------------------------------------------------------------------------
+
+    def act(self, decision: Decision, again: Iterable[Look] = ()) -> None:
+        """Write down, act, look, until nothing is to be looked at; then everything must be right."""
+        while True:
+            self.rows.save(decision.changes)
+            for task_id in decision.cancel:
+                self.may.add(self.alive.pop(task_id).assignment.task.name)
+            for assignment in decision.start:
+                self.check_start(assignment)
+                self.alive[assignment.task.id] = Run(assignment)
+            looks = [*again, *decision.look]
+            if not looks:
+                break
+            decision, again = self.workflow.observe(self.see(looks))
+        self.check_fresh()
+        self.check_reloaded()
+
+    def see(self, looks: Iterable[Look]) -> Iterator[Observation]:
+        for look in looks:
+            quick, content = self.world.look(look.key) or (None, None)
+            needed = quick is not None and (look.read or look.state.digest is not None)
+            yield Observation(look, quick, content if needed else None)
+
+    def tell(self, keys: Iterable[str]) -> None:
+        graph = self.workflow.graph
+        nodes = {each.key: each for key in keys for each in graph.overlapping(locate(key))}
+        decision, again = self.workflow.observe(self.see(self.workflow.looks(nodes.values())))
+        self.act(decision, again)
+
+    def load(self) -> Workflow:
+        workflow = Workflow.load(self.rows.saved(), locate)
+        while looks := workflow.needed_looks():
+            while looks:
+                looks = workflow.take_in(self.see(looks))
+        return workflow
+
+    # -- what must be so ------------------------------------------------------------------------------------------
+
+    def nodes(self) -> list[StepNode]:
+        return list(self.workflow.graph.steps.values())
+
+    def check_reloaded(self) -> None:
+        live, reloaded = told(self.workflow), told(self.load())
+        differs = {key: (live.get(key), reloaded.get(key)) for key in {**live, **reloaded}}
+        differs = {key: pair for key, pair in differs.items() if pair[0] != pair[1]}
+        assert not differs, f"live and reloaded differ: {differs}"
+
+    def check_start(self, assignment: Assignment) -> None:
+        name = assignment.task.name
+        running = {run.assignment.task.name for run in self.alive.values()}
+        assert name not in running, f"{name} runs twice"
+        above = [self.workflow.graph.steps[name]]
+        for node in above:
+            for key in node.inputs:
+                for maker in key.makers:
+                    assert maker.step.name not in running, f"{name} starts beside {maker.step.name}, further up"
+                    found = maker.reads is None and all(each.state.made_by is None for each in maker.outputs)
+                    if self.can_come(maker) and not found:
+                        above.append(maker)
+
+    def can_come(self, node: StepNode) -> bool:
+        """Whether nothing keeps a Step from running, but Steps further up of which the same is true."""
+        if node.state is StepState.FAILED:
+            return False
+        parts = [part for key in node.inputs for part in (key, *key.above)]
+        return all(part.state.usable or (part.maker is not None and self.can_come(part.maker)) for part in parts)
+
+    def check_fresh(self) -> None:
+        if self.untold:
+            return
+        for node in self.nodes():
+            if node.verdict is VerdictKind.FRESH:
+                self.check_made(node)
+
+    def check_made(self, node: StepNode) -> None:
+        for key in node.outputs:
+            if key.key in self.world.files:
+                made_from = self.world.files[key.key][2]
+                assert made_from in (None, self.basis(node)), f"{key.key} is out of date, and counts as complete"
+
+    def basis(self, node: StepNode) -> tuple[Any, ...]:
+        """What a Step would make its outputs from now."""
+        tokens = self.workflow.make_task(node).command
+        return (tokens, *((key, self.world.read(key)) for key in node.step.inputs.values()))
+
+    def check_end(self) -> None:
+        """Quiet, told of everything, and told to run."""
+        stuck: set[str] = set()
+        for node in sorted(self.nodes(), key=lambda node: node.rank):
+            lacks = [
+                key
+                for key in node.inputs
+                if self.world.read(key.key) is None or any(not each.state.usable for each in (key, *key.above))
+            ]
+            if node.verdict is VerdictKind.FRESH:
+                continue
+            stuck.add(node.step.name)
+            failed = node.state is StepState.FAILED
+            assert lacks or failed, f"{node.step.name} could run, and doesn't: {node.verdict}"
+            for key in lacks:
+                makers = {maker.step.name for maker in key.makers}
+                assert not makers or makers & stuck, f"{key.key} isn't there, though {makers} are complete"
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
+        parsed = [Command.parse("w", each) for each in new]
+        change = self.workflow.compare(parsed, [Step.parse("w", each) for each in steps])
+        seen = {}
+        for key in self.workflow.unknown(change):
+            looked = self.world.look(key)
+            seen[key] = None if looked is None else looked[0]
+        before = self.below({node.step.name for node in self.nodes()} & {*change.removed, *change.replaced})
+        decision = self.workflow.define(change, seen)
+        self.may |= before | self.below({*change.replaced})
+        self.act(decision)
+
+    def below(self, names: set[str]) -> set[str]:
+        nodes = [self.workflow.graph.steps[name] for name in names if name in self.workflow.graph.steps]
+        return names | {node.step.name for node in self.workflow.graph.descendants(nodes)}
+
+    def merge(self) -> None:
+        steps = [self.step(number) for number in self.dice.sample(range(7), self.dice.randint(1, 4))]
+        self.try_to_define([], steps)
+
+    def recommand(self) -> None:
+        command = self.dice.choice(commands(self.dice.randint(0, 3)))
+        self.try_to_define([command], [])
+
+    def try_to_define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
+        """What is refused, as a cycle is, changes nothing."""
+        self.rows.save(self.workflow.flush().changes)
+        before = told(self.workflow)
+        try:
+            self.define(new, steps)
+        except GaiaError:
+            assert told(self.workflow) == before
+            self.check_reloaded()
+
+    def step(self, number: int) -> dict[str, Any]:  # noqa: PLR0911 one for each kind
+        """A Step of some kind that reads of those before it."""
+        dice = self.dice
+        kind = dice.choice(("mk", "one", "two", "both", "tree", "part", "array", "composite", "log"))
+        read = [*READ[: 3 + 2 * number], "d/", "t/part"]
+        first, second = dice.choice(read), dice.choice(read)
+        name, out = f"s{number}", [f"b:{number}", f"b:{number}x"]
+        step: dict[str, Any] = {"name": name, "vars": {"v": dice.choice((0, 1, True, "1"))}}
+        if kind == "mk":
+            return {**step, "command": "mk", "outputs": {"x": out[0]}}
+        if kind == "tree":
+            return {**step, "command": "one", "inputs": {"a": first}, "outputs": {"x": "t/"}}
+        if kind == "part":
+            return {**step, "command": "one", "inputs": {"a": first}, "outputs": {"x": f"d/{number}"}}
+        if kind == "array":
+            step["vars"]["n"] = dice.sample([1, 2, 3], dice.randint(1, 3))
+            return {**step, "command": "one", "inputs": {"a": first}, "outputs": {"x": f"b:{number}-{{{{n}}}}"}}
+        outputs = {"x": out[0], "y": out[1]}
+        if kind in ("one", "composite"):
+            return {**step, "command": kind, "inputs": {"a": first}, "outputs": {"x": out[0]}}
+        if kind == "log":
+            return {**step, "command": "log", "inputs": {"a": first}, "outputs": outputs}
+        return {**step, "command": kind, "inputs": {"a": first, "b": second}, "outputs": outputs}
+
+    def expire(self) -> None:
+        graph = self.workflow.graph
+        names = [*graph.steps, *graph.keys]
+        if not names:
+            return
+        chosen = self.dice.sample(names, min(len(names), self.dice.randint(1, 2)))
+        tops = {name for name in chosen if name in graph.steps}
+        for name in chosen:
+            if name in graph.keys:
+                key = graph.keys[name]
+                tops |= {node.step.name for node in (*key.makers, *key.readers)}
+        self.may |= self.below(tops)
+        self.act(self.workflow.expire(chosen))
+
+    def run(self) -> None:
+        if self.workflow.state is WorkflowState.RUNNING and self.workflow.trouble is None:
+            return
+        self.tell(list(self.workflow.graph.keys))
+        self.untold = False
+        self.may |= {node.step.name for node in self.nodes() if node.state is StepState.FAILED}
+        self.act(self.workflow.run({}))
+
+    def halt(self) -> None:
+        self.act(self.workflow.halt("halted"))
+
+    def edit(self) -> None:
+        """The user writes a file: a source, or a Step's output."""
+        keys = [*SOURCES, *self.workflow.graph.keys]
+        key = self.dice.choice([each for each in keys if each != "d/" and not each.endswith("/part")])
+        self.world.write(key, self.dice.choice(VALUES))
+        self.touched(key)
+
+    def remove(self) -> None:
+        if self.world.files:
+            key = self.dice.choice(sorted(self.world.files))
+            del self.world.files[key]
+            self.touched(key)
+
+    def touch(self) -> None:
+        if self.world.files:
+            key = self.dice.choice(sorted(self.world.files))
+            content, _, made_from = self.world.files[key]
+            self.world.write(key, content, made_from)
+            self.touched(key)
+
+    def touched(self, key: str) -> None:
+        nodes = [each for each in self.workflow.graph.overlapping(locate(key)) if each.maker is not None]
+        self.may |= {maker.step.name for each in nodes for maker in each.makers}
+        if self.dice.random() < 0.8:
+            self.tell([key])
+        else:
+            self.untold = True
+            readers = {node.step.name for each in self.workflow.graph.overlapping(locate(key)) for node in each.readers}
+            self.may |= self.below(readers | {run.assignment.task.name for run in self.alive.values()})
+
+    def start(self) -> None:
+        """A worker takes a Task up and reads its inputs; one that isn't there fails it."""
+        queued = [run for run in self.alive.values() if run.read is None]
+        if not queued:
+            return
+        run = self.dice.choice(queued)
+        task = run.assignment.task
+        seen = {key: self.world.look(key) for key, _ in task.inputs}
+        torn = [key for key in seen if key in self.world.files and self.world.files[key][2] is TORN]
+        assert not torn, f"{task.name} reads {torn}, stored in part by a Step that failed"
+        run.read = {key: looked for key, looked in seen.items() if looked is not None}
+        if len(run.read) < len(seen):
+            self.end(run, TaskState.EXCEPTION)
+            return
+        facts = {"inputs": {key: content for key, (_, content) in run.read.items()}}
+        if self.workflow.heard(task, Event(EventKind.STEP_START, "w", 1.0, facts)):
+            self.act(self.workflow.decide())
+
+    def finish(self) -> None:
+        """A Task that runs ends: well, badly, or well and what it made can't be stored."""
+        running = [run for run in self.alive.values() if run.read is not None]
+        if not running:
+            self.start()
+            return
+        run = self.dice.choice(running)
+        kind = self.dice.random()
+        self.end(run, TaskState.COMPLETE if kind < 0.85 else TaskState.ERROR, unstored=0.8 < kind < 0.85)
+
+    def end(self, run: Run, state: TaskState, unstored: bool = False) -> None:
+        task = run.assignment.task
+        del self.alive[task.id]
+        assert run.read is not None
+        read = {key: Fingerprint(*seen) for key, seen in run.read.items()}
+        basis = (task.command, *((key, run.read[key][1]) for key, _ in task.inputs if key in run.read))
+        if state is TaskState.COMPLETE and not self.untold:
+            same = self.last.get(task.name) == basis
+            assert not same or task.name in self.may, f"{task.name} ran again, though nothing changed: {task.reason}"
+        outputs: list[Output] = []
+        for key, internal in task.outputs:
+            if state is TaskState.COMPLETE or internal == ">>":
+                made = f"log of run {self.world.writes}" if internal == ">>" else compute(basis, internal)
+                if unstored and outputs and self.dice.random() < 0.5:
+                    break
+                self.world.write(key, made, TORN if unstored else basis)
+                quick, content = self.world.look(key) or ("", "")
+                outputs.append(Output(key, "", locate(key), Fingerprint(quick, content)))
+        self.last.pop(task.name, None)
+        if unstored:
+            self.workflow.unpublished(key for key, _ in task.outputs)
+            state, outputs = TaskState.EXCEPTION, []
+        if state is TaskState.COMPLETE:
+            self.last[task.name] = basis
+            self.may.discard(task.name)
+        else:
+            self.may.add(task.name)
+        self.act(self.workflow.ended(task, Outcome(state, tuple(outputs), 0, inputs=read)))
+
+    def reopen(self) -> None:
+        """The engine closes in order, and another one opens the root."""
+        if self.workflow.running:
+            self.act(self.workflow.halt("closed"))
+        self.workflow = self.load()
+        assert not self.alive
+
+    def settle(self) -> None:
+        """Let all that runs end well, `run` until nothing changes any more, and compare."""
+        for _ in range(4):
+            for _ in range(400):
+                if not self.alive:
+                    break
+                run = next(iter(self.alive.values()))
+                if run.read is None:
+                    self.start()
+                else:
+                    self.end(run, TaskState.COMPLETE)
+            assert not self.alive, "it never comes to an end"
+            self.run()
+        assert not self.alive
+        assert self.workflow.state is not WorkflowState.RUNNING
+        self.check_end()
+
+    def go(self, length: int) -> None:
+        happenings: list[tuple[Callable[[], None], int]] = [
+            (self.merge, 4),
+            (self.recommand, 1),
+            (self.expire, 2),
+            (self.run, 2),
+            (self.halt, 1),
+            (self.edit, 6),
+            (self.remove, 2),
+            (self.touch, 1),
+            (self.start, 8),
+            (self.finish, 12),
+            (self.reopen, 1),
+        ]
+        doings, weights = zip(*happenings, strict=True)
+        for source in SOURCES:
+            if self.dice.random() < 0.8:
+                self.world.write(source, self.dice.choice(VALUES))
+        for doing in self.dice.choices(doings, weights, k=length):
+            self.said.append(doing.__name__)
+            doing()
+        self.settle()
+
+
+TORN = ("stored in part",)
+"""What a file was made from that a Task left when its outputs could not all be stored."""
+SOURCES = ["src:0", "src:1", "src:2"]
+READ = [*SOURCES, *(f"b:{number}{x}" for number in range(7) for x in ("", "x"))]
+
+
+def compute(basis: tuple[Any, ...], internal: str) -> str:
+    """What a program makes of what it read: of few values, so that changed inputs often make the same."""
+    return VALUES[zlib.crc32(str((basis, internal)).encode()) % 3]
+
+
+def commands(version: int = 0) -> list[dict[str, Any]]:
+    base: dict[str, Any] = {"image": "i", "command": ["x", f"{version}", "{{v}}"], "vars": {"v": 0}}
+    one, two = {"a": "/in/a"}, {"a": "/in/a", "b": "/in/b"}
+    inner = [
+        {"name": "i", "command": "mk", "outputs": {"x": "Z"}},
+        {"name": "j", "command": "two", "inputs": {"a": "a", "b": "Z"}, "outputs": {"x": "x", "y": "Y"}},
+    ]
+    return [
+        {**base, "name": "mk", "outputs": {"x": "/out/x"}},
+        {**base, "name": "one", "inputs": one, "outputs": {"x": "/out/x"}},
+        {**base, "name": "two", "inputs": two, "outputs": {"x": "/out/x", "y": "/out/y"}},
+        {**base, "name": "both", "inputs": two, "outputs": {"x": "/out/x", "y": "/out/y"}},
+        {**base, "name": "log", "inputs": one, "outputs": {"x": "/out/x", "y": ">>"}},
+        {"name": "composite", "inputs": ["a"], "outputs": ["x"], "steps": inner},
+    ]

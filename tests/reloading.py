@@ -1,0 +1,68 @@
+"""The invariant of the core: what the rows say is what the live engine believes, after every decision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gaia_local.database import Database
+from gaia_local.looking import load
+from gaia_local.scheduler import Scheduler
+from gaia_local.storage import Storage
+from gaia_local.workflow import Workflow
+
+MOST_STEPS = 60
+"""A workflow is read back after each of its decisions: that would be quadratic for large ones."""
+
+
+def told(workflow: Workflow) -> dict[str, Any]:
+    """All that is known of a workflow, fit to be compared."""
+    graph = workflow.graph
+    told: dict[str, Any] = {f"key {key.key}": (key.state, key.status) for key in graph.keys.values()}
+    for name, node in graph.steps.items():
+        attempt = node.attempt
+        told[f"step {name}"] = (
+            node.state,
+            graph.verdict(node),
+            None if attempt is None else (attempt.task.id, attempt.state, attempt.superseded, attempt.inputs),
+        )
+    intent = workflow.intent if graph.steps else None
+    definitions = {name: dict(command.definition) for name, command in workflow.submitted.commands.items()}
+    return told | {
+        "intent": intent,
+        "state": workflow.state,
+        "commands": definitions,
+        "given": {name: step.definition for name, step in workflow.submitted.steps.items()},
+        "expansions": workflow.submitted.expansions,
+        "running": sorted(workflow.running),
+    }
+
+
+def differences(live: Workflow, database: Database, storage: Storage) -> dict[str, tuple[Any, Any]]:
+    """What the live workflow and the one that is read back don't agree on: live, reloaded."""
+    saved = database.saved(live.name)
+    assert saved is not None
+    reloaded = load(saved, storage)
+    _know_as_much(live, reloaded)
+    one, other = told(live), told(reloaded)
+    return {what: (one.get(what), other.get(what)) for what in {**one, **other} if one.get(what) != other.get(what)}
+
+
+def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
+    """While a Task runs that reads a directory with made parts, only the one that is read back has to know its digest."""
+    for attempt in live.running.values():
+        for key, _ in attempt.task.inputs:
+            one, other = live.graph.keys.get(key), reloaded.graph.keys.get(key)
+            if one is not None and other is not None and other.above and one.state.digest is None:
+                other.state = replace(other.state, digest=None)
+
+
+def check(scheduler: Scheduler, name: str) -> None:
+    """Fail where they differ; a decision that waits for a look at a file isn't through yet."""
+    workflow = scheduler._workflows.get(name)
+    if workflow is None or workflow.graph.looked_for or workflow.trouble is not None:
+        return
+    if name in scheduler._unwritten or len(workflow.graph.steps) > MOST_STEPS:
+        return
+    found = differences(workflow, scheduler._database, scheduler._storage)
+    assert not found, f"live and reloaded differ: {found}"

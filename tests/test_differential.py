@@ -1,0 +1,54 @@
+"""Replays sequences on which the real server's own decision code and ours agree, and the ones where ours was wrong.
+
+`differential/README.md` says how they were made, and how to read them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local import GaiaError
+from hands import Hands
+from test_recorded import perform
+
+FOLDER = Path(__file__).parent / "differential"
+SEQUENCES: list[dict[str, Any]] = json.loads((FOLDER / "sequences.json").read_text())
+FINDINGS: list[dict[str, Any]] = json.loads((FOLDER / "findings.json").read_text())
+
+
+def play(hands: Hands, row: dict[str, Any]) -> None:
+    if row.get("refused"):
+        before = hands.status() if "w" in hands.scheduler.workflows() else None
+        with pytest.raises(GaiaError):
+            perform(hands, *row["op"])
+        assert before is None or hands.status() == before
+    elif row["op"][0] == "appear":
+        hands.scheduler.files_changed({str(hands.put(row["op"][1]))})
+    else:
+        perform(hands, *row["op"])
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: str(sequence["seed"]))
+def test_decides_as_the_server(sequence: dict[str, Any], tmp_path: Path) -> None:
+    hands = Hands(tmp_path)
+    for key in sequence["present"]:
+        hands.put(key)
+    for number, row in enumerate(sequence["rows"]):
+        play(hands, row)
+        did = [name for kind, name in hands.did() if kind == "start"]
+        if row.get("refused"):
+            continue
+        status: Any = hands.status() if "w" in hands.scheduler.workflows() else None
+        answer = {
+            "started": did,
+            "running": hands.runs,
+            "state": status["state"] if status else "initialized",
+            "waiting-inputs": status["waiting-inputs"] if status else [],
+            "complete": sorted(key for key, each in status["data"].items() if each["state"] == "complete") if status else [],
+        }
+        assert answer == {field: row[field] for field in answer}, f"row {number}: {row['op']}"
+    hands.close()
