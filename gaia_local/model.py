@@ -78,16 +78,6 @@ class TaskState(enum.StrEnum):
     """The engine ended while it ran, or lost the cluster that ran it."""
 
 
-class DataState(enum.StrEnum):
-    """What is known of a storage key's file."""
-
-    COMPLETE = "complete"
-    EXPIRED = "expired"
-    """It must be made again; what lies there doesn't count."""
-    UNSURE = "unsure"
-    """It must be made again, unless the inputs it was made from turn out to be the same."""
-
-
 class EventKind(enum.StrEnum):
     """What can happen, under the names that the server and the worker give it."""
 
