@@ -199,7 +199,8 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
     if verdict.kind is VerdictKind.FAILED:
         return "it failed; run starts it again"
     if waits_for:
-        return "it waits for " + ", ".join(waits_for)
+        waits = "it waits for " + ", ".join(waits_for)
+        return waits if verdict.kind is VerdictKind.BLOCKED else f"{waits}: {verdict.reason}"
     return str(verdict.reason)
 
 
