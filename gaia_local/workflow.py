@@ -137,9 +137,11 @@ class Workflow:
         return {key: self.graph.locate(key) for key in names if key not in known or known[key].idle}
 
     def images(self, change: Change | None = None) -> set[str]:
-        """The images of all Commands that there are, or will be after a change."""
+        """The images that Steps use, or will use after a change."""
         commands = self.submitted.commands if change is None else change.commands
-        return {command.image for command in commands.values() if isinstance(command, Command)}
+        used = {node.step.command for node in self.graph.steps.values()}
+        used.update(step.command for step in (change.added if change is not None else ()))
+        return {command.image for name in used if isinstance(command := commands[name], Command)}
 
     def made_with(self) -> list[tuple[StepNode, str, str]]:
         """The Steps whose outputs count, with the name and the id of the image that made them, where that is known."""
