@@ -68,7 +68,7 @@ class World:
             return None
         folder = key.rpartition("/")[0] + "/"
         if key.endswith("/part") and folder in self.files:
-            return self.files[folder][1].__str__() + "p", f"part of {self.files[folder][0]}"
+            return f"{self.files[folder][1]}p", f"part of {self.files[folder][0]}"
         return None
 
     def read(self, key: str) -> str | None:
@@ -122,7 +122,6 @@ class History:
         self.last: dict[str, tuple[Any, ...]] = {}
         """Step → the tokens and the contents of its last run."""
         self.workflow = Workflow("w", {}, locate)
-        self.numbers: dict[str, int] = {}
         self.define(commands(), [])
 
     # -- the scheduler's part -------------------------------------------------------------------------------------
