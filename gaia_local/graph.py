@@ -546,6 +546,7 @@ class Graph:
                 if node.state is not ABSENT:
                     self.changed |= {other.key: ABSENT, key: node.state}
             self._enter(node)
+            self._weigh(node)
         return node
 
     def _enter(self, node: KeyNode) -> None:

@@ -914,9 +914,10 @@ class Counting(RuleBasedStateMachine):
         assert self.graph.waiting_inputs() == self.plain.waiting()
 
     def mark_key(self, key: str, state: KeyState) -> None:
-        plain, before, version = self.plain, self.plain.keys[key], self.graph.keys[key].version
-        self.graph.mark(self.graph.keys[key], state)
-        assert self.graph.keys[key].version > version
+        plain, before, node = self.plain, self.plain.keys[key], self.graph.keys[key]
+        version = node.version
+        self.graph.mark(node, state)
+        assert node.version > version
         plain.begin()
         plain.keys[key] = state
         plain.unseen.discard(key)
