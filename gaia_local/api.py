@@ -171,6 +171,8 @@ class Gaia:
         Raises `TimeoutError` when that takes longer than `timeout` seconds.
         """
         name = check_workflow_name(workflow)
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise InvalidInput(f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds")
         end = math.inf if timeout is None else time.monotonic() + timeout
         while not self._call("wait", workflow=name, timeout=max(0.0, min(WAIT_ROUND, end - time.monotonic()))):
             if time.monotonic() >= end:

@@ -53,8 +53,11 @@ class Questions:
 
     def plan(self, workflow: str, keys: list[str] | None) -> list[dict[str, str]]:
         """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
-        trial = self._reader.scratch(workflow)
-        trial.retry() if keys is None else trial.void(keys)
+        trial = self._reader.scratch(workflow) if keys is not None else self._as_run_finds(workflow)
+        if keys is not None:
+            trial.void(keys)
+        elif not trial.running:  # else `run` changes nothing
+            trial.retry()
         return trial.plan()
 
     def events(self, workflow: str) -> list[dict[str, Any]]:
@@ -105,7 +108,7 @@ class Questions:
 
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
         """See `Gaia.explain`."""
-        told = answers.explain(self._reader.scratch(workflow), name)
+        told = answers.explain(self._as_run_finds(workflow), name)
         if "key" in told:
             task, maker = told.pop("task"), told["made_by"]
             attempts = [] if task is None else self._reader.attempts(workflow, maker)
@@ -127,6 +130,13 @@ class Questions:
     def path(self, workflow: str, key: str) -> str:
         """Where a storage key lies."""
         return str(self._storage.path(workflow, key))
+
+    def _as_run_finds(self, workflow: str) -> Workflow:
+        """A copy of a workflow, with its files and its images as they are now."""
+        trial = self._reader.scratch(workflow)
+        trial.images_are(self._reader.images({image for _, image, _ in trial.made_with()}))
+        trial.graph.settle()
+        return trial
 
     def _view(self, name: str, look: Callable[[Workflow], T]) -> T:
         found = self._reader.view(name, lambda workflow: (look(workflow),))

@@ -52,6 +52,8 @@ logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
 
 CLOSED = "the engine was closed"
+LATE = 0.05
+"""Seconds after a look at files after which one that came since may have been told of already: less than a watcher waits."""
 WRITE_ROUND = 0.1
 """Seconds after which the start of a Task is written, for whoever reads the rows. A short one's is written with its end."""
 
@@ -82,6 +84,8 @@ class Scheduler:
         """Workflow → how many of its Tasks are alive."""
         self._unwritten: dict[str, Changes] = {}
         """Workflow → what was decided and could not be written down."""
+        self._deleting: set[str] = set()
+        """Workflows that are being deleted: calls are refused until that is done."""
         self._write_ordered = False
         self._subscribers: dict[object, Callable[[Collection[str]], None]] = {}
         self._closed = False
@@ -100,14 +104,19 @@ class Scheduler:
             return None if workflow is None else look(workflow)
 
     def scratch(self, name: str) -> Workflow:
-        """A copy of a workflow, with what lies at its keys and what its images are now: as `run` would find it."""
-        self._get(name)
+        """A copy of a workflow, with what lies at its keys now: as the next call would find it."""
         with self._lock:
             saved = self._database.saved(name)
-            assert saved is not None
+            if saved is None:
+                raise self._no_such(name)
             for changes in self._unwritten_of(name):
                 saved = saved.then(changes)
-        return looked_at(saved, self._storage, self._images)
+            saved = replace(saved, attempts=[replace(each) for each in saved.attempts])
+        return looked_at(saved, self._storage)
+
+    def images(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Which ids the names of images have now; None where that can't be told."""
+        return {name: self._runtime.image_id(name) for name in names}
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
@@ -175,41 +184,45 @@ class Scheduler:
         self._look_at_files(name)
         with self._lock:
             used = {name for _, name, _ in workflow.made_with()}
-        images, call = self._images(used), self._prepared(workflow, workflow.images())
-        self._happened(name, lambda workflow: workflow.run(images), call)
+        images, call = self.images(used), self._prepared(workflow, workflow.images())
+        self._insist(name, self._happened(name, lambda workflow: workflow.run(images), call))
 
     def halt(self, name: str) -> None:
         """Cancel all running Tasks of a workflow."""
         self._get(name)
-        self._happened(name, lambda workflow: workflow.halt("halted"))
-        self._insist(name)
+        self._insist(name, self._happened(name, lambda workflow: workflow.halt("halted")))
 
     def expire(self, name: str, keys: Iterable[str]) -> None:
         """Make Steps, the producers of keys, and all that depends on them run again."""
         names, workflow = list(keys), self._get(name)
-        self._look_at_files(name, unless_done=True)
+        self._look_at_files(name)
         call = self._prepared(workflow, workflow.images())
         with held_back():
-            self._happened(name, lambda workflow: workflow.expire(names), call)
+            self._insist(name, self._happened(name, lambda workflow: workflow.expire(names), call))
 
     def delete(self, name: str, data: bool) -> None:
         """Forget a workflow, its logs and, with `data`, its files in the store; what runs is stopped first."""
         self._get(name)
-        self._happened(name, lambda workflow: workflow.halt("deleted"))
-        self._insist(name)
-        with self._changed:
-            self._wait_for(lambda: self._quiet(name))
-            self._workflows.pop(name, None)
-            self._looked_at.discard(name)
-            self._database.delete_workflow(name)
+        with self._lock:
+            self._deleting.add(name)
+        try:
+            self._insist(name, self._happened(name, lambda workflow: workflow.halt("deleted")))
+            with self._changed:
+                self._wait_for(lambda: self._quiet(name))
+                self._workflows.pop(name, None)
+                self._looked_at.discard(name)
+                self._database.delete_workflow(name)
+            self._storage.delete(name, data)
+        finally:
+            with self._lock:
+                self._deleting.discard(name)
         self._tell((name,))
-        self._storage.delete(name, data)
 
     def stop(self) -> None:
         """Halt what runs, in all workflows."""
 
         def halted(workflow: Workflow) -> Decision:
-            halts = bool(workflow.running)
+            halts = workflow.state is WorkflowState.RUNNING
             return workflow.halt(CLOSED, reason="closed", message=CLOSED) if halts else workflow.flush()
 
         for name in list(self._workflows):
@@ -249,7 +262,9 @@ class Scheduler:
             return workflow.ended(task, self._published(workflow, task, outcome))
 
         if not self._happened(name, end):
-            self._alive[name] -= 1
+            with self._changed:
+                self._alive[name] -= 1
+                self._changed.notify_all()
 
     def files_changed(self, paths: Collection[str] | None) -> None:
         """Files changed (None: who knows which). What became possible is started."""
@@ -275,6 +290,8 @@ class Scheduler:
         failure: GaiaError | None = None
         with self._lock:
             workflow = self._ready(name, call)
+            if workflow is not None:
+                workflow.closing = self._closed
             decision = None if workflow is None else decide(workflow)
             if workflow is None or decision is None:
                 return None
@@ -300,6 +317,8 @@ class Scheduler:
         workflow = self._workflows.get(name)
         if call is not None and self._closed:
             raise Closed("this Gaia was closed")
+        if call is not None and name in self._deleting:
+            raise InvalidInput(f"workflow {name!r}", "it is being deleted", "try again when that is done")
         if call is not None and call.new is not None:
             return call.new if workflow is None else None
         if workflow is not None and call is not None:
@@ -359,6 +378,8 @@ class Scheduler:
             try:
                 seen = see(self._storage, looks)
             except (OSError, StorageError) as error:
+                with self._lock:
+                    self._looked_at.discard(name)  # the next call looks at all files again
                 if raises:
                     raise
                 self._cannot_look(name, error)
@@ -398,8 +419,9 @@ class Scheduler:
                 edition = workflow.submitted.edition
                 change = workflow.compare(commands, steps)
                 unknown = workflow.unknown(change)
-            seen = {key: self._storage.look(key, path) for key, path in unknown.items()}
             call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
+            began = time.monotonic()
+            seen = {key: self._storage.look(key, path) for key, path in unknown.items()}
 
             def define(workflow: Workflow) -> Decision | None:
                 if workflow.submitted.edition != edition:  # noqa: B023 it is called at once
@@ -407,8 +429,11 @@ class Scheduler:
                 return workflow.define(change, seen)  # noqa: B023
 
             with held_back():
-                if self._happened(name, define, call if known else replace(call, new=workflow)):
-                    return
+                done = self._happened(name, define, call if known else replace(call, new=workflow))
+            if done:
+                if time.monotonic() - began > LATE:
+                    self._look_at_files(name, seen)
+                return
 
     def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
         """Move a Task's outputs into the store; where that fails, the Task did."""
@@ -471,25 +496,25 @@ class Scheduler:
             interrupted = any(workflow.interrupted)
         return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
 
-    def _insist(self, name: str) -> None:
-        """Raise the trouble of a workflow where what the caller wanted could not be written down."""
+    def _insist(self, name: str, decided: bool) -> None:
+        """Raise what keeps a caller's wish from being fulfilled: the workflow has gone, or nothing can be written down."""
+        if not decided:
+            raise self._no_such(name)
         with self._lock:
             workflow = self._workflows.get(name)
             if name in self._unwritten and workflow is not None and workflow.trouble is not None:
                 raise type(workflow.trouble)(str(workflow.trouble))
 
-    def _images(self, images: Iterable[str]) -> dict[str, str | None]:
-        return {image: self._runtime.image_id(image) for image in images}
-
-    def _look_at_files(self, name: str, unless_done: bool = False) -> None:
-        """Compare the files of a workflow with what is recorded."""
+    def _look_at_files(self, name: str, keys: Collection[str] | None = None, unless_done: bool = False) -> None:
+        """Compare the files of a workflow, or of some of its keys, with what is recorded."""
         self._open(name)
         with self._lock:
             workflow = self._workflows.get(name)
             if workflow is None or (unless_done and name in self._looked_at):
                 return
             self._looked_at.add(name)
-            looks = workflow.looks(workflow.graph.keys.values())
+            known = workflow.graph.keys
+            looks = workflow.looks(known[key] for key in (known if keys is None else keys) if key in known)
         self._look_at(name, looks, raises=True)
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -502,7 +527,7 @@ class Scheduler:
 
     def _quiet(self, name: str | None) -> bool:
         if name is None:
-            return not any(self._alive.values())
+            return not any(self._alive.values()) and all(map(self._quiet, self._workflows))
         if self._alive[name]:
             return False
         workflow = self._workflows.get(name)
@@ -525,8 +550,11 @@ class Scheduler:
     def _get(self, name: str) -> Workflow:
         workflow = self._open(name)
         if workflow is None:
-            raise InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
+            raise self._no_such(name)
         return workflow
+
+    def _no_such(self, name: str) -> InvalidInput:
+        return InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
 
     def _locate(self, name: str) -> Callable[[str], str]:
         return lambda key: self._storage.path(name, key)

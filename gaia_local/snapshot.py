@@ -62,7 +62,11 @@ class Snapshot:
         saved = self._saved(name)
         if saved is None:
             raise InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
-        return looked_at(saved, self._storage, self._images)
+        return looked_at(saved, self._storage)
+
+    def images(self, names: Iterable[str]) -> Mapping[str, str | None]:
+        """As `Scheduler.images`."""
+        return self._images(names)
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """As `Scheduler.attempts`."""

@@ -58,6 +58,8 @@ class Workflow:
         self.intent = Intent.NEW
         self.trouble: GaiaError | None = None
         """Why nothing is started any more, until `run` tries again: mostly that nothing can be written down."""
+        self.closing = False
+        """The engine closes: nothing starts any more."""
         self.before: GaiaError | None = None
         """The trouble there was before the last call."""
         self.submitted = Submitted(name)
@@ -165,7 +167,7 @@ class Workflow:
         """What there is to know of keys whose files may have changed."""
 
         def is_read(key: KeyNode) -> bool:
-            return any(node.reads is not None and node.reads.get(key.key) is not None for node in key.readers)
+            return any(_reads(node).get(key.key) is not None for node in key.readers)
 
         return [Look(key.key, key.path, key.state, key.version, is_read(key), key.unseen) for key in keys]
 
@@ -206,6 +208,8 @@ class Workflow:
         for key in fresh:
             quick = seen[key.key]
             self._take_in(key, Observation(self.looks((key,))[0], quick))
+            if key.above:  # what a Step makes may have come there since it was looked at
+                graph.unsee(key)
         for name, why in change.replaced.items():
             node = graph.steps[name]
             self._void(node, node.outputs, why)
@@ -419,7 +423,7 @@ class Workflow:
                 if output.state.kind is not KeyKind.THERE:
                     graph.mark(output, replace(output.state, why=why))
             graph.settle()
-        if self.intent is Intent.RUN and self.trouble is None and graph.can_run:
+        if self.intent is Intent.RUN and self.trouble is None and not self.closing and graph.can_run:
             for node in graph.ready():
                 self._begin(node)
             graph.settle()
@@ -602,6 +606,12 @@ class Workflow:
             self.graph.mark(key, replace(state, digest=seen.digest))
         else:
             self.graph.unsee(key)
+
+
+def _reads(node: StepNode) -> Mapping[str, str | None]:
+    """What the Task of a Step read that counts, or that may yet be taken up."""
+    left = node.attempt.inputs if node.state is StepState.INTERRUPTED and node.attempt is not None else None
+    return node.reads or left or {}
 
 
 def ran_again(node: StepNode) -> Reason:

@@ -13,9 +13,14 @@ from typing import Any
 import pytest
 
 from conftest import WaitUntil
-from gaia_local import Gaia
+from gaia_local import Gaia, files
+from gaia_local import scheduler as scheduler_module
 from gaia_local.assignment import Outcome, Output
-from gaia_local.model import TaskState
+from gaia_local.database import Database
+from gaia_local.errors import InvalidInput, StorageError
+from gaia_local.model import Event, EventKind, TaskState
+from gaia_local.recovery import recover
+from gaia_local.storage import Storage
 from hands import Hands
 
 SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
@@ -386,3 +391,167 @@ def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until
         gaia.run("w")
         assert gaia.wait("w", 60)["state"] == "complete"
         assert begun() == sorted(["s0", *(f"s{n}" for n in range(1, 5) for _ in range(2))])
+
+
+# -- what a look at the code with fresh eyes found ---------------------------------------------------------------------
+
+
+class Left(Hands):
+    """An engine that finds the runs of a dead one."""
+
+    def __init__(self, root: Path, left: Collection[str]) -> None:
+        super().__init__(root)
+        self.scheduler._runtime.left = lambda: left  # type: ignore[method-assign]
+
+
+def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> None:
+    hands.put("src")
+    hands.scheduler._runtime.survives = True
+    hands.merge(step("s", "one", "out", "src"))
+    task = hands.task("s")
+    seen = files.fingerprint(hands.storage.path("w", "src"))
+    assert seen is not None
+    facts = {"id": task.id, "task": "s", "inputs": {"src": seen.digest}}
+    hands.scheduler.started(task, Event(EventKind.STEP_START, "w", time.time(), facts))
+    hands.database.close()
+    database = Database(hands.storage.root / "gaia.db")
+    recover(database, hands.storage)
+    database.close()
+    again = Left(hands.storage.root, [task.id])
+    again.scheduler.run("w")
+    assert again.task("s").id == task.id
+    again.close()
+    hands._closed = True
+
+
+def test_a_dry_run_changes_nothing_of_what_runs(hands: Hands) -> None:
+    hands.merge(step("m", "src", "k"), step("r", "one", "out", "k"))
+    hands.complete("m")
+    hands.start("r")  # which is not written yet
+    before = hands.status()
+    trial = hands.scheduler.scratch("w")
+    trial.void(["m"])
+    assert [each["step"] for each in trial.plan()] == ["m", "r"]
+    assert hands.status() == before
+    hands.complete("r")
+    assert hands.state == "complete"
+
+
+def test_the_end_of_a_block_waits_for_looks_too(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last part of a directory is made, and its reader has yet to start: nobody may close now."""
+    hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"))
+    look, quiet = Storage.look, []
+
+    def looking(storage: Storage, key: str, path: str) -> str | None:
+        if key == "d/":
+            quiet.append(hands.scheduler.wait(None, 0))
+        return look(storage, key, path)
+
+    monkeypatch.setattr(Storage, "look", looking)
+    hands.complete("m")
+    assert quiet == [False]
+    assert hands.runs == ["r"]
+
+
+def test_nothing_starts_after_a_close(hands: Hands) -> None:
+    hands.merge(step("r", "one", "out", "outside"))
+    hands.scheduler.close()
+    path = hands.put("outside")
+    hands.scheduler.files_changed({str(path)})
+    assert hands.runs == []
+
+
+@pytest.mark.parametrize("call", ["expire", "merge"])
+def test_calls_after_a_look_that_failed_look_again(hands: Hands, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"), step("o", "src", "other"))
+    hands.complete("o")
+    look = Storage.look
+
+    def broken(storage: Storage, key: str, path: str) -> str | None:
+        if key == "d/":
+            raise StorageError("d/: can't be looked at")
+        return look(storage, key, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "look", broken)
+        hands.complete("m")
+        assert hands.state == "halted"
+    if call == "expire":
+        hands.scheduler.expire("w", ["o"])
+        hands.complete("o")
+    else:
+        hands.merge(step("n", "src", "another"))
+        hands.complete("n")
+    assert hands.runs == ["r"]
+
+
+def test_what_is_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.merge(step("m", "src", "t/"))
+    look = Storage.look
+    ended: list[str] = []
+
+    def looking(storage: Storage, key: str, path: str) -> str | None:
+        found = look(storage, key, path)
+        if key == "t/part" and not ended:
+            ended.append(key)
+            hands.complete("m")
+        return found
+
+    monkeypatch.setattr(Storage, "look", looking)
+    hands.merge(step("r", "one", "out", "t/part"))
+    assert hands.runs == ["r"]
+
+
+def test_a_file_that_comes_while_a_call_is_prepared_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher may have told of it before the key was known."""
+    monkeypatch.setattr(scheduler_module, "LATE", -1)
+    look = Storage.look
+    put: list[Path] = []
+
+    def looking(storage: Storage, key: str, path: str) -> str | None:
+        found = look(storage, key, path)
+        if key == "outside" and not put:
+            put.append(hands.put("outside"))
+        return found
+
+    monkeypatch.setattr(Storage, "look", looking)
+    hands.merge(step("r", "one", "out", "outside"))
+    assert hands.runs == ["r"]
+
+
+def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.put("d/")
+    hands.merge(step("r", "one", "out", "d/"))
+    hands.complete("r")
+    fingerprint, times = Storage.fingerprint, []
+
+    def fading(storage: Storage, key: str, path: str) -> Any:
+        times.append(key)
+        return None if len(times) < 3 else fingerprint(storage, key, path)
+
+    monkeypatch.setattr(Storage, "fingerprint", fading)
+    (hands.put("d/").parent / "new").write_text("x")
+    hands.scheduler.files_changed({hands.storage.path("w", "d/")})
+    assert hands.reasons() == {"r": "input changed: d/"}
+
+
+def test_what_is_being_deleted_takes_no_calls(hands: Hands) -> None:
+    hands.merge(step("s", "src", "k"))
+    refused: list[str] = []
+    cancel = hands.executor.cancel
+
+    def slow(task_id: str) -> None:
+        with pytest.raises(InvalidInput, match="it is being deleted") as refusal:
+            hands.scheduler.run("w")
+        refused.append(str(refusal.value))
+        with pytest.raises(InvalidInput, match="it is being deleted") as refusal:
+            hands.merge(step("t", "src", "t"))
+        refused.append(str(refusal.value))
+        cancel(task_id)
+
+    hands.executor.cancel = slow  # type: ignore[method-assign]
+    hands.scheduler.delete("w", data=True)
+    assert len(refused) == 2
+    assert hands.scheduler.workflows() == {}
+    with pytest.raises(InvalidInput, match="none of this name"):
+        hands.scheduler.run("w")
