@@ -45,7 +45,7 @@ class Changes:
         return (*self.begun, *self.ended.values())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there are as many as keys, and that would cost each three times as much
 class Look:
     """A key that must be looked at, as it was known when that was asked for."""
 
@@ -54,7 +54,7 @@ class Look:
     state: KeyState
     version: int
     read: bool
-    """Something was made from it, so that its digest is needed."""
+    """Something was made from it, and its digest isn't known."""
     must: bool
     """An answer is waited for, also one that everything is as known."""
 

@@ -169,7 +169,10 @@ class Workflow:
         def is_read(key: KeyNode) -> bool:
             return any(_reads(node).get(key.key) is not None for node in key.readers)
 
-        return [Look(key.key, key.path, key.state, key.version, is_read(key), key.unseen) for key in keys]
+        return [
+            Look(each.key, each.path, each.state, each.version, each.state.digest is None and is_read(each), each.unseen)
+            for each in keys
+        ]
 
     def needed_looks(self) -> list[Look]:
         """What must be looked at before more can be decided; whoever asks sees to it."""
