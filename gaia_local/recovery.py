@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from gaia_local.database import Database
+from gaia_local.errors import StorageError
 from gaia_local.model import Event, EventKind, TaskState, WorkflowState
 from gaia_local.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
 from gaia_local.storage import Storage
@@ -30,7 +31,7 @@ def recover(database: Database, storage: Storage) -> None:
             starts += _unwritten_start(attempt, storage)
             attempt.state, attempt.ended, attempt.message = TaskState.INTERRUPTED, now, "the engine ended while it ran"
             for key, _ in attempt.task.outputs:
-                state, quick = keys.get(key, ABSENT), storage.look(key, storage.path(name, key))
+                state, quick = keys.get(key, ABSENT), _look(storage, name, key)
                 # The user put it there while the Task ran, unless the Task did and nobody could write that down.
                 if quick is not None and (state.kind is not KeyKind.THERE or quick != state.quick):
                     suspects[key] = replace(state, kind=KeyKind.EXPIRED, quick=None, why=state.why or INTERRUPTED)
@@ -48,6 +49,14 @@ def recover(database: Database, storage: Storage) -> None:
         if not end_leftover(directory / RECORD) and not (directory / RECORD).exists() and directory.name in begun:
             spared.add(directory.name)  # perhaps a container goes on with it: `run` takes it up, or discards it
     storage.sweep(spared)
+
+
+def _look(storage: Storage, workflow: str, key: str) -> str | None:
+    """The quick fingerprint of a key, empty for what can't be looked at: that must not keep anybody from the root."""
+    try:
+        return storage.look(key, storage.path(workflow, key))
+    except (OSError, StorageError):
+        return ""
 
 
 def _unwritten_start(attempt: Attempt, storage: Storage) -> list[Event]:

@@ -79,7 +79,9 @@ class Scheduler:
         self._changed = threading.Condition(self._lock)
         self._workflows: dict[str, Workflow] = {}
         self._looked_at: set[str] = set()
-        """Workflows whose files were compared with what is recorded, in this process."""
+        """Workflows whose files were compared with what is recorded, in this process: what is told of them is heeded."""
+        self._missed: set[str] = set()
+        """Those of which a file could not be looked at: the next call looks at all of them again."""
         self._alive: collections.Counter[str] = collections.Counter()
         """Workflow → how many of its Tasks are alive."""
         self._unwritten: dict[str, Changes] = {}
@@ -209,7 +211,8 @@ class Scheduler:
             self._insist(name, self._happened(name, lambda workflow: workflow.halt("deleted")))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
-                self._workflows.pop(name, None)
+                for known in (self._workflows, self._unwritten):
+                    known.pop(name, None)
                 self._looked_at.discard(name)
                 self._database.delete_workflow(name)
             self._storage.delete(name, data)
@@ -326,7 +329,8 @@ class Scheduler:
         if workflow is not None and (call is not None or name in self._unwritten):
             try:
                 self._write(name, workflow.flush().changes)
-                workflow.trouble = workflow.trouble if call is not None else None
+                if call is None and isinstance(workflow.trouble, DatabaseError):
+                    workflow.trouble = None
             except DatabaseError:  # it is in trouble, and says so
                 if call is not None:  # what it changes could not be taken back
                     raise
@@ -379,7 +383,7 @@ class Scheduler:
                 seen = see(self._storage, looks)
             except (OSError, StorageError) as error:
                 with self._lock:
-                    self._looked_at.discard(name)  # the next call looks at all files again
+                    self._missed.add(name)
                 if raises:
                     raise
                 self._cannot_look(name, error)
@@ -510,12 +514,14 @@ class Scheduler:
         self._open(name)
         with self._lock:
             workflow = self._workflows.get(name)
-            if workflow is None or (unless_done and name in self._looked_at):
+            if workflow is None or (unless_done and name in self._looked_at - self._missed):
                 return
             self._looked_at.add(name)
+            if keys is None:
+                self._missed.discard(name)
             known = workflow.graph.keys
             looks = workflow.looks(known[key] for key in (known if keys is None else keys) if key in known)
-        self._look_at(name, looks, raises=True)
+        self._look_at(name, looks, raises=keys is None)  # else the call that it belongs to was made
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait, holding the lock, until `true` says so; False when the time in seconds ran out first."""

@@ -17,9 +17,10 @@ from gaia_local import Gaia, files
 from gaia_local import scheduler as scheduler_module
 from gaia_local.assignment import Outcome, Output
 from gaia_local.database import Database
-from gaia_local.errors import InvalidInput, StorageError
+from gaia_local.errors import DatabaseError, InvalidInput, StorageError
 from gaia_local.model import Event, EventKind, TaskState
 from gaia_local.recovery import recover
+from gaia_local.states import KeyKind
 from gaia_local.storage import Storage
 from hands import Hands
 
@@ -555,3 +556,59 @@ def test_what_is_being_deleted_takes_no_calls(hands: Hands) -> None:
     assert hands.scheduler.workflows() == {}
     with pytest.raises(InvalidInput, match="none of this name"):
         hands.scheduler.run("w")
+
+
+def test_what_could_not_be_written_of_a_deleted_workflow_is_forgotten(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.put("outside", "1")
+    hands.merge(step("r", "one", "out", "outside"), step("s", "src", "k"))
+    save, wait = Database.save, hands.scheduler._wait_for
+
+    def full(*_: object) -> None:
+        raise DatabaseError("the disk is full")
+
+    def told_of_a_file(*arguments: Any) -> bool:
+        monkeypatch.setattr(Database, "save", full)
+        hands.scheduler.files_changed({str(hands.put("outside", "2, longer"))})
+        return wait(*arguments)
+
+    monkeypatch.setattr(hands.scheduler, "_wait_for", told_of_a_file)
+    hands.scheduler.delete("w", data=True)
+    monkeypatch.setattr(Database, "save", save)
+    hands.command(SRC)
+    hands.merge(step("s", "src", "k"))
+    assert list(hands.database.keys("w")) == []
+    assert [event["event"] for event in hands.scheduler.events("w")] == []
+
+
+def test_a_call_whose_look_failed_leaves_the_files_watched(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.put("src", "1")
+    hands.merge(step("r", "one", "out", "src"))
+    hands.complete("r")
+
+    def broken(*_: object) -> str:
+        raise StorageError("src: can't be looked at")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "look", broken)
+        with pytest.raises(StorageError):
+            hands.scheduler.expire("w", [])
+    hands.scheduler.files_changed({str(hands.put("src", "2, longer"))})
+    assert hands.reasons() == {"r": "input changed: src"}
+
+
+def test_an_output_that_cannot_be_looked_at_keeps_nobody_from_a_dead_engines_root(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands.merge(step("s", "src", "k"))
+    hands.database.close()
+
+    def broken(*_: object) -> str:
+        raise StorageError("k: can't be looked at")
+
+    database = Database(hands.storage.root / "gaia.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "look", broken)
+        recover(database, hands.storage)
+    assert database.keys("w")["k"].kind is KeyKind.EXPIRED
+    database.close()
+    hands._closed = True
