@@ -148,6 +148,8 @@ class Database:
             self.set_keys(name, changes.keys)
         if changes.events:
             self.add_events(changes.events)
+        if changes.listings:
+            self._write_many("insert or ignore into listings values (?, ?)", changes.listings.items())
         if changes.state is not None:
             state, steps = changes.state
             self.set_workflow(name, state.value, steps)
@@ -250,6 +252,20 @@ class Database:
         gone = [(workflow, key) for key, each in keys.items() if each == ABSENT]
         if gone:
             self._write_many("delete from data where workflow = ? and key = ?", gone)
+
+    def listing(self, digest: str) -> bytes | None:
+        """What was in a directory of this digest (`Fingerprint.listing`), where that is recorded."""
+        rows = self._rows("select entries from listings where digest = ?", (digest,))
+        return rows[0][0] if rows else None
+
+    def forget_listings(self) -> None:
+        """Remove those of directories that no key holds, and no last Task of a Step read."""
+        self._write(
+            "delete from listings where digest not in (select digest from data where digest is not null) and digest not in "
+            "(select value from tasks, json_each(inputs) where inputs is not null and value is not null "
+            "and tasks.rowid in (select max(rowid) from tasks group by workflow, step))",
+            (),
+        )
 
     @_reads
     def events(self, workflow: str) -> list[dict[str, Any]]:

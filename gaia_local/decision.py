@@ -24,6 +24,8 @@ class Changes:
     """Task id → attempts that were known before, and changed."""
     keys: dict[str, KeyState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    listings: dict[str, bytes] = field(default_factory=dict)
+    """Digest of a directory → `Fingerprint.listing`. Nothing to be written by itself."""
 
     def __bool__(self) -> bool:
         return any((self.state, self.commands, self.steps, self.begun, self.ended, self.keys, self.events))
@@ -38,6 +40,7 @@ class Changes:
             {**self.ended, **later.ended},
             {**self.keys, **later.keys},
             self.events + later.events,
+            {**self.listings, **later.listings},
         )
 
     def attempts(self) -> Iterable[Attempt]:
@@ -55,6 +58,8 @@ class Look:
     version: int
     read: bool
     """Something was made from it, and its digest isn't known."""
+    external: bool
+    """No Step makes it, nor a part of it."""
     must: bool
     """An answer is waited for, also one that everything is as known."""
 
@@ -68,6 +73,10 @@ class Observation:
     """Its quick fingerprint; None where there is nothing."""
     digest: str | None = None
     """Needed where one is known and `quick` isn't as known, and where `look.read`."""
+    listing: bytes | None = None
+    """Along with the digest of a directory: `Fingerprint.listing`."""
+    lost: str | None = None
+    """An entry that was there of a directory as a Step made it, where such is all that changed."""
 
 
 @dataclass(slots=True)

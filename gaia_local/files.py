@@ -1,7 +1,12 @@
 """Files and directory trees: copying, fingerprints, removal. Knows nothing of workflows.
 
-No function here follows a symbolic link unless its argument says so. Names that begin with `OWN` are the engine's own
-and are no part of any tree.
+A path that is a symbolic link itself stands for what it leads to; links inside a tree are followed only where an argument
+says so. Names that begin with `OWN` are the engine's own and are no part of any tree.
+
+A *quick* fingerprint says which files these are, and when they were changed last: size, time of modification, time of the
+inode's change, and the inode's number. Whoever gives a file other contents changes at least one of these, also with the
+size and the time of modification kept. The device is no part of it: its number differs between the machines that share a
+file system, and says nothing that the inode doesn't.
 """
 
 from __future__ import annotations
@@ -14,24 +19,35 @@ import os
 import shutil
 import stat
 import tempfile
+import time
+import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from gaia_local import model
 from gaia_local.errors import StorageError
-from gaia_local.model import Fingerprint
+from gaia_local.model import DOUBTFUL, Fingerprint
 from gaia_local.paths import is_inside
 
 OWN = model.OWN
+TORN = Fingerprint(DOUBTFUL, "changed while it was read")
+"""Of what was changed while a program read it: equal to that of no content."""
 _CHUNK = 1 << 20
+_CLOCK_STEP = 20_000_000
+"""Nanoseconds within which two changes of a file may get the same time: the clocks of file systems step by 1 to 10 ms."""
 _MANY_FILES = 64
+_READINGS = 3
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
 
 
-def look(path: str) -> str | None:
-    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does, nor can."""
+def look(path: str, follow: bool = False) -> str | None:
+    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does, nor can.
+
+    With `follow`, links inside a directory stand for what they lead to.
+    """
     status = _status(path)
-    return None if status is None else _quick(path, status)
+    return None if status is None else _quick(path, status, follow)[0]
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -43,75 +59,173 @@ def _status(path: str) -> os.stat_result | None:
         raise StorageError(f"{path}: can't be looked at ({error.strerror})") from error
 
 
-def _quick(path: str, status: os.stat_result) -> str:
+def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
+    """Answers also when something there was changed last, in nanoseconds."""
     if not stat.S_ISDIR(status.st_mode):
-        return f"{status.st_size}:{status.st_mtime_ns}"
-    total = hashlib.blake2b(digest_size=16)
-    for relative, entry in walk(path):
+        return _of_inode(status), status.st_ctime_ns
+    total, last = hashlib.blake2b(digest_size=16), 0
+    for relative, _, entry in walk(path, follow):
         total.update(f"{relative}\0{stat.S_IFMT(entry.st_mode)}\0".encode("utf-8", "surrogateescape"))
         if not stat.S_ISDIR(entry.st_mode):
-            total.update(f"{entry.st_size}:{entry.st_mtime_ns}\0".encode())
-    return "d:" + total.hexdigest()
+            total.update(f"{_of_inode(entry)}\0".encode())
+            last = max(last, entry.st_ctime_ns)
+    return "d:" + total.hexdigest(), last
+
+
+def _of_inode(status: os.stat_result) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def renamed(quick: str, path: str) -> str:
+    """The quick fingerprint of a file or tree at `path` that had `quick` before it was renamed: that changes an inode.
+
+    It stays as it was where something else was changed, too.
+    """
+    if quick.startswith("d:"):  # its own inode is no part of it
+        return quick
+    now = _of_inode(os.stat(path))
+    return now if _but_changed(now) == _but_changed(quick) else quick
+
+
+def _but_changed(quick: str) -> list[str]:
+    size, modified, _, inode = quick.split(":")
+    return [size, modified, inode]
 
 
 def digest(path: str, flush: bool = False) -> str:
     """The content digest of the file or tree at `path`; with `flush`, what was read is on the disk afterwards."""
-    return _digest(path, os.stat(path), flush)
+    return _digest(path, os.stat(path), flush, follow=False)[0]
 
 
-def _digest(path: str, status: os.stat_result, flush: bool) -> str:
+def _digest(path: str, status: os.stat_result, flush: bool, follow: bool) -> tuple[str, bytes | None]:
+    """Answers also, for a directory, the listing of its entries."""
     if not stat.S_ISDIR(status.st_mode):
-        return _file_digest(path, status, flush)
-    total = hashlib.blake2b(digest_size=16)
-    entries = list(walk(path))
+        return _file_digest(path, status, flush), None
+    total, listing = hashlib.blake2b(digest_size=16), list[bytes]()
+    entries = list(walk(path, follow))
     one_by_one = flush and len(entries) <= _MANY_FILES
-    for relative, entry in entries:
-        total.update(f"{relative}\0{stat.S_IFMT(entry.st_mode)}\0".encode("utf-8", "surrogateescape"))
-        inner = f"{path}/{relative}"
+    for relative, inner, entry in entries:
+        name, content = os.fsencode(relative), b""
         if stat.S_ISREG(entry.st_mode):
-            total.update(_file_digest(inner, entry, one_by_one).encode())
+            content = _file_digest(inner, entry, one_by_one).encode()
         elif stat.S_ISLNK(entry.st_mode):
-            total.update(os.fsencode(os.readlink(inner)))
+            content = os.fsencode(os.readlink(inner))
+        total.update(b"%s\0%d\0%s" % (name, stat.S_IFMT(entry.st_mode), content))
+        listing += (name, content)
     if flush and not one_by_one:
         os.sync()
-    return total.hexdigest()
+    return total.hexdigest(), zlib.compress(b"\0".join(listing), 1)
 
 
-def fingerprint(path: str, flush: bool = False, status: os.stat_result | None = None) -> Fingerprint | None:
-    """Both fingerprints of what lies at `path`; None where nothing does, or where it vanished meanwhile.
+def entries(listing: bytes) -> dict[str, bytes]:
+    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that entry."""
+    parts = zlib.decompress(listing).split(b"\0")
+    return dict(zip(map(os.fsdecode, parts[::2]), parts[1::2], strict=False))
 
-    `flush` as for `digest`; `status` is what `stat` says of it, where that is known.
+
+def fingerprint(
+    path: str, flush: bool = False, status: os.stat_result | None = None, follow: bool = False
+) -> Fingerprint | None:
+    """Both fingerprints of a file or tree that nobody changes; None where nothing is, or where it vanished meanwhile.
+
+    `flush` as for `digest`, `follow` as for `look`; `status` is what `stat` says of it, where that is known.
     """
     status = status or _status(path)
     if status is None:
         return None
     try:
-        return Fingerprint(_quick(path, status), _digest(path, status, flush))
+        quick, (content, listing) = _quick(path, status, follow)[0], _digest(path, status, flush, follow)
     except FileNotFoundError:
         return None
+    return Fingerprint(quick, content, listing)
 
 
-def walk(top: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below the directory `top`, as (path relative to it, lstat), parents first, in the order of names."""
+def observed(path: str, follow: bool = False) -> Fingerprint | None:
+    """As `fingerprint`, of what others may change: what changes while it is read is read again, three times at most.
 
-    def below(directory: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    Its quick fingerprint is one that no look finds again where a change could go unseen: where something was changed while
+    it was read, or so short a time before that the clock of the file system has not moved on since.
+    """
+    for _ in range(_READINGS):
+        before = look(path, follow)
+        seen = fingerprint(path, follow=follow)
+        if seen is None:
+            return None
+        seen = replace(seen, quick=_unless_changed(path, follow, before))
+        if seen.quick != DOUBTFUL:
+            break
+    return seen
+
+
+def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | None) -> Fingerprint:
+    """Copy a file or tree as `copy` does, and say what was copied: the digest is that of the copy, and of no later content.
+
+    `known` is what it was last; where it is still that, it isn't read for a digest. The quick fingerprint is as that of
+    `observed`.
+    """
+    before = look(source, follow)
+    copy(source, target, follow)
+    quick = _unless_changed(source, follow, before)
+    if known is not None and known.quick == before and quick != DOUBTFUL:
+        return known
+    return Fingerprint(quick, *_digest(target, os.stat(target), flush=False, follow=False))
+
+
+def _unless_changed(path: str, follow: bool, before: str | None) -> str:
+    """What a look at `path` finds, if that is what it was `before`."""
+    status = _status(path)
+    if status is None:
+        return DOUBTFUL
+    quick, changed = _quick(path, status, follow)
+    if quick != before:
+        return DOUBTFUL
+    return quick + DOUBTFUL if abs(time.time_ns() - changed) < _CLOCK_STEP else quick
+
+
+def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Everything below the directory `top`, as (path relative to it, path, lstat), parents first, in the order of names.
+
+    With `follow`, a link stands for what it leads to, and path and status are of that; one that leads to nothing, or
+    around in a circle, stays a link.
+    """
+    above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
+    waiting = [(iter(_sorted(top)), "", above)]
+    while waiting:
+        listed, prefix, above = waiting[-1]
+        entry = next(listed, None)
+        if entry is None:
+            waiting.pop()
+            continue
+        if entry.name.startswith(OWN):
+            continue
+        path, around = entry.path, above
         try:
-            with os.scandir(directory) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in entries:
-            if entry.name.startswith(OWN):
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            yield prefix + entry.name, status
-            if stat.S_ISDIR(status.st_mode):
-                yield from below(entry.path, prefix + entry.name + "/")
+            status = entry.stat(follow_symlinks=False)
+            if follow and stat.S_ISLNK(status.st_mode):
+                path, status, around = _followed(path, status, above)
+        except FileNotFoundError:
+            continue
+        relative = prefix + entry.name
+        yield relative, path, status
+        if stat.S_ISDIR(status.st_mode):
+            waiting.append((iter(_sorted(path)), relative + "/", around))
 
-    return below(top, "")
+
+def _sorted(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _followed(link: str, status: os.stat_result, above: tuple[str, ...]) -> tuple[str, os.stat_result, tuple[str, ...]]:
+    """What a link leads to, its status, and the directories that it is in then; the link itself where it stays one."""
+    real = os.path.realpath(link)
+    there = _status(real)
+    if there is None or any(is_inside(each, real) for each in above):
+        return link, status, above
+    return real, there, (*above, real) if stat.S_ISDIR(there.st_mode) else above
 
 
 def copy(source: str, target: str, follow: bool) -> None:
@@ -123,7 +237,15 @@ def copy(source: str, target: str, follow: bool) -> None:
     if stat.S_ISLNK(status.st_mode):
         Path(target).symlink_to(os.readlink(source))
     elif stat.S_ISDIR(status.st_mode):
-        _copy_tree(source, target, follow, (os.path.realpath(source),))
+        Path(target).mkdir()
+        for relative, inner, entry in walk(source, follow):
+            place = f"{target}/{relative}"
+            if stat.S_ISDIR(entry.st_mode):
+                Path(place).mkdir()
+            elif stat.S_ISLNK(entry.st_mode):
+                Path(place).symlink_to(os.readlink(inner))
+            else:
+                _copy_file(inner, place, entry)
     else:
         _copy_file(source, target, status)
 
@@ -144,7 +266,7 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
     with tempfile.TemporaryDirectory(prefix=OWN, dir=target.parent) as aside:
         copy(source, f"{aside}/copy", follow)
         target.mkdir(exist_ok=True)
-        for relative, status in list(walk(f"{aside}/copy")):
+        for relative, _, status in list(walk(f"{aside}/copy")):
             place = target / relative
             if place.is_symlink() or (place.exists() and not stat.S_ISDIR(status.st_mode)):
                 place.unlink()
@@ -152,28 +274,6 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
                 place.mkdir(exist_ok=True)
             else:
                 Path(aside, "copy", relative).rename(place)
-
-
-def _copy_tree(source: str, target: str, follow: bool, above: tuple[str, ...]) -> None:
-    Path(target).mkdir()
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.name.startswith(OWN):
-                continue
-            inner = f"{target}/{entry.name}"
-            if entry.is_symlink():
-                real = os.path.realpath(entry.path)
-                loops = any(is_inside(each, real) for each in above)
-                if not follow or loops or not Path(real).exists():
-                    Path(inner).symlink_to(os.readlink(entry.path))
-                elif entry.is_dir():
-                    _copy_tree(real, inner, follow, (*above, real))
-                else:
-                    _copy_file(real, inner, os.stat(real))
-            elif entry.is_dir():
-                _copy_tree(entry.path, inner, follow, above)
-            else:
-                _copy_file(entry.path, inner, entry.stat(follow_symlinks=False))
 
 
 def _copy_file(source: str, target: str, status: os.stat_result) -> None:
@@ -226,7 +326,7 @@ def _copy_bytes(reader: int, writer: int, count: int) -> None:
 
 
 def settle(path: str) -> os.stat_result:
-    """Make a tree that a program left fit for the store: ours, readable, without special files.
+    """Make a tree that a program left fit for the store: ours, readable, without special files, no file with two names.
 
     Returns what `lstat` said of it before. Raises `StorageError` that names the first FIFO, socket or device.
     """
@@ -241,12 +341,16 @@ def settle(path: str) -> os.stat_result:
         needed = 0o700 if kind == stat.S_IFDIR else 0o400
         if kind != stat.S_IFLNK and status.st_mode & needed != needed and (privileged or status.st_uid == own):
             Path(inner).chmod(stat.S_IMODE(status.st_mode) | needed)
+        if kind == stat.S_IFREG and status.st_nlink > 1:  # to change it by its other name would change what is stored
+            alone = f"{os.path.dirname(inner)}/{OWN}-alone"
+            _copy_file(inner, alone, status)
+            Path(alone).rename(inner)
 
     top = os.lstat(path)
     mend(path, top)
     if stat.S_ISDIR(top.st_mode):
-        for relative, status in walk(path):
-            mend(f"{path}/{relative}", status)
+        for _, inner, status in walk(path):
+            mend(inner, status)
     return top
 
 
@@ -257,10 +361,9 @@ def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) ->
     of the tree, a chain of such links stays inside. Any other is read as its program saw it, which `follow` does
     (directory, link's text → what it may lead to), and becomes such a one if that lies inside.
     """
-    for relative, status in walk(top):
+    for relative, link, status in walk(top):
         if not stat.S_ISLNK(status.st_mode):
             continue
-        link = f"{top}/{relative}"
         directory, text = os.path.dirname(link), os.readlink(link)
         if _stays(text, relative.count("/")):
             continue
@@ -334,7 +437,8 @@ def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
     kind = stat.S_IFMT(status.st_mode)
     if kind in _SPECIAL:  # to open a FIFO would wait for its writer
         raise StorageError(f"{path} is {_SPECIAL[kind]}: it can't be read as a file")
-    total = hashlib.blake2b(digest_size=16)
+    # A program can tell whether a file may be executed, too.
+    total = hashlib.blake2b(digest_size=16, person=b"x" if status.st_mode & 0o111 else b"")
     size = min(_CHUNK, status.st_size + 1)  # room for a megabyte costs more than to read a small file
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -248,12 +248,23 @@ class Step:
         return Step(name, shared_text(command), inputs, outputs, values, float(timeout), text)
 
 
+DOUBTFUL = "?"
+"""What a quick fingerprint ends with that no look is to find again, since a change could go unseen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a file or tree was like: `quick` from names, sizes and times; `digest` from names and contents."""
+    """What a file or tree was like: `quick` from names, sizes, times and inodes; `digest` from names and contents."""
 
     quick: str
     digest: str
+    listing: bytes | None = field(default=None, compare=False, repr=False)
+    """The entries of a directory, each with what tells its content; see `files.entries`."""
+
+    @property
+    def looked_like(self) -> str:
+        """`quick`, as a look would find it."""
+        return self.quick.removesuffix(DOUBTFUL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ def recover(database: Database, storage: Storage) -> None:
                 EventKind.FLOW_HALTED, name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"}
             )
             database.add_events([*starts, halted])
+    database.forget_listings()
     begun = {attempt.task.id for name in database.workflows() for attempt in _interrupted(database, name)}
     spared = set()
     for directory in storage.left_staging():

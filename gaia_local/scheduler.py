@@ -114,7 +114,7 @@ class Scheduler:
             for changes in self._unwritten_of(name):
                 saved = saved.then(changes)
             saved = replace(saved, attempts=[replace(each) for each in saved.attempts])
-        return looked_at(saved, self._storage)
+        return looked_at(saved, self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> dict[str, str | None]:
         """Which ids the names of images have now; None where that can't be told."""
@@ -133,6 +133,10 @@ class Scheduler:
         with self._lock:
             unwritten = [event.wire() for changes in self._unwritten_of(name) for event in changes.events]
             return self._database.events(name) + unwritten
+
+    def listing(self, digest: str) -> bytes | None:
+        """`Fingerprint.listing` of the directory with this digest, where that is recorded."""
+        return self._database.listing(digest)
 
     def wait(self, name: str | None, timeout: float | None = None) -> bool:
         """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out first.
@@ -380,7 +384,7 @@ class Scheduler:
         """Look at files, without the lock, and decide about what is seen, until there is nothing more to be looked at."""
         while looks:
             try:
-                seen = see(self._storage, looks)
+                seen = see(self._storage, looks, self.listing)
             except (OSError, StorageError) as error:
                 with self._lock:
                     self._missed.add(name)
@@ -425,7 +429,8 @@ class Scheduler:
                 unknown = workflow.unknown(change)
             call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
             began = time.monotonic()
-            seen = {key: self._storage.look(key, path) for key, path in unknown.items()}
+            made = {key for step in change.added for key in step.outputs.values()}
+            seen = {key: self._storage.look(key, path, key not in made) for key, path in unknown.items()}
 
             def define(workflow: Workflow) -> Decision | None:
                 if workflow.submitted.edition != edition:  # noqa: B023 it is called at once
@@ -442,11 +447,11 @@ class Scheduler:
     def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
         """Move a Task's outputs into the store; where that fails, the Task did."""
         try:
-            self._storage.publish(outcome.outputs)
+            published = tuple(self._storage.publish(outcome.outputs))
         except (OSError, StorageError) as error:
             workflow.unpublished(output.key for output in outcome.outputs)
             return Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__, inputs=outcome.inputs)
-        return outcome
+        return replace(outcome, outputs=published) if published else outcome
 
     def _hear(self, task: Task, event: Event) -> None:
         """Note an event: it is written with what is written next, or a little later; where it must be, at once."""
@@ -547,7 +552,7 @@ class Scheduler:
             saved = self._database.saved(name)
             if saved is not None:
                 with held_back():
-                    read = load(saved, self._storage)
+                    read = load(saved, self._storage, self.listing)
                 with self._lock:
                     if self._database.workflow(name) is not None:  # it may have been deleted meanwhile
                         workflow = self._workflows.setdefault(name, read)
@@ -576,7 +581,7 @@ class Scheduler:
             try:
                 saved = self._database.saved(name)
                 assert saved is not None
-                again = load(saved, self._storage)
+                again = load(saved, self._storage, self.listing)
             except (OSError, GaiaError):
                 self._unwritten[name] = unwritten
                 return self._trouble(workflow, error, decision)

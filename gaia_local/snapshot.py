@@ -54,7 +54,7 @@ class Snapshot:
         # What is read at each question is garbage after it: from the second one on, that must be collected in between.
         with contextlib.nullcontext() if self._asked else held_back():
             self._asked = True
-            workflow = load(saved, self._storage)
+            workflow = load(saved, self._storage, self.listing)
         return look(workflow)
 
     def scratch(self, name: str) -> Workflow:
@@ -62,7 +62,7 @@ class Snapshot:
         saved = self._saved(name)
         if saved is None:
             raise InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
-        return looked_at(saved, self._storage)
+        return looked_at(saved, self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> Mapping[str, str | None]:
         """As `Scheduler.images`."""
@@ -75,6 +75,10 @@ class Snapshot:
     def events(self, name: str) -> list[dict[str, Any]]:
         """As `Scheduler.events`."""
         return self._read(lambda database: database.events(name), [])
+
+    def listing(self, digest: str) -> bytes | None:
+        """As `Scheduler.listing`."""
+        return self._read(lambda database: database.listing(digest), None)
 
     def wait(self, name: str, timeout: float) -> bool:
         """As `Scheduler.wait`, except that it may give up earlier: nobody tells when rows change."""

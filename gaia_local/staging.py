@@ -12,13 +12,14 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from gaia_local import files
 from gaia_local.errors import StorageError
 from gaia_local.keys import internal_path
+from gaia_local.model import Fingerprint
 from gaia_local.paths import is_inside
 
 Folders: TypeAlias = tuple[str, ...]
@@ -33,6 +34,8 @@ class Staging:
 
     top: str
     log_path: str
+    read: dict[str, Fingerprint] = field(default_factory=dict)
+    """Input key → what was copied of it into the tree."""
 
     @property
     def root(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,23 @@ create table events (
 create index events_by_workflow on events (workflow);
 """
 
-MIGRATIONS, FIRST = "gaia_local", "0001_first"
-"""What sqlite-utils calls the set of them, and each."""
-_REGISTER = f"""
+LISTINGS = """
+create table listings (digest text primary key, entries blob not null) without rowid;
+"""
+"""What was in a directory of this digest."""
+
+MIGRATIONS = "gaia_local"
+"""What sqlite-utils calls the set of them."""
+FIRST = "0001_first"
+STEPS = {FIRST: SCHEMA, "0002_listings": LISTINGS}
+"""Each by its name, in their order."""
+_REGISTER = """
 create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
 create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");
-insert into "_sqlite_migrations" values (1, '{MIGRATIONS}', '{FIRST}', datetime('now') || '+00:00');
-"""
+""" + "".join(
+    f"""insert into "_sqlite_migrations" values ({number}, '{MIGRATIONS}', '{name}', datetime('now') || '+00:00');"""
+    for number, name in enumerate(STEPS, 1)
+)
 """Where sqlite-utils notes the migrations that a database has been through: a new one begins after the first."""
 
 
@@ -113,7 +124,7 @@ def _create(path: Path) -> None:
         new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
         # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new root's first Step.
         with contextlib.closing(sqlite3.connect(new)) as connection:
-            connection.executescript(f"begin; {SCHEMA} {_REGISTER} commit;")
+            connection.executescript(f"begin; {' '.join(STEPS.values())} {_REGISTER} commit;")
         new.rename(path)
     finally:
         new.unlink(missing_ok=True)
@@ -123,7 +134,7 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its time to import."""
     try:
         rows = connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,))
-        return sorted(name for (name,) in rows) == [FIRST]
+        return {name for (name,) in rows} == STEPS.keys()
     except sqlite3.OperationalError:  # there is no such table yet; another trouble will show again
         return False
 
@@ -135,18 +146,26 @@ def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool
 
     db, migrations = sqlite_utils.Database(connection), Migrations(MIGRATIONS)
 
-    @migrations(name=FIRST)
-    def first(db: Any) -> None:
-        for statement in SCHEMA.split(";"):
-            db.execute(statement)
+    def step(script: str) -> Callable[[Any], None]:
+        def apply(db: Any) -> None:
+            for statement in script.split(";"):
+                db.execute(statement)
 
-    unknown = {each.name for each in migrations.applied(db)} - {FIRST}
+        return apply
+
+    for name, script in STEPS.items():
+        migrations(name=name)(step(script))
+
+    unknown = {each.name for each in migrations.applied(db)} - STEPS.keys()
     if unknown:
         raise DatabaseError(
             f"{path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
             "upgrade gaia_local, or use another root"
         )
-    if readonly:
-        return not migrations.pending(db)
-    migrations.apply(db)
-    return True
+    if not readonly:
+        migrations.apply(db)
+        return True
+    pending = {each.name for each in migrations.pending(db)}
+    for name in pending:  # what is new in this version is empty for a reader
+        connection.executescript(STEPS[name].replace("create table", "create temp table"))
+    return FIRST not in pending

@@ -18,12 +18,13 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gaia_local import files, paths
 from gaia_local.assignment import Output
 from gaia_local.errors import DiskError, StorageError, told
+from gaia_local.given import NOTHING
 from gaia_local.keys import (
     Capture,
     InternalPath,
@@ -102,9 +103,12 @@ class Storage:
         """The file that receives stdout and stderr of one attempt."""
         return Path(self._log(workflow, task))
 
-    def look(self, key: str, path: str) -> str | None:
-        """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its end: no directory)."""
-        quick = files.look(path)
+    def look(self, key: str, path: str, follow: bool = False) -> str | None:
+        """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its end: no directory).
+
+        With `follow`, it is the user's: links in a directory stand for what they lead to, as where it is copied.
+        """
+        quick = files.look(path, follow)
         if quick is not None and not quick.startswith("d:") and names_directory(key):
             return None
         return quick
@@ -113,9 +117,9 @@ class Storage:
         """Whether something lies there: `look` without its price."""
         return os.path.isdir(path) if names_directory(key) else os.path.exists(path)
 
-    def fingerprint(self, key: str, path: str) -> Fingerprint | None:
-        """Both fingerprints of a key's file; None where it isn't there."""
-        return files.fingerprint(path) if self.exists(key, path) else None
+    def fingerprint(self, key: str, path: str, follow: bool = False) -> Fingerprint | None:
+        """Both fingerprints of a key's file, which others may change meanwhile; None where it isn't there."""
+        return files.observed(path, follow) if self.exists(key, path) else None
 
     # -- one Task's way through: stage, (run), prepare, publish, discard ------------------------------------------
 
@@ -124,8 +128,11 @@ class Storage:
         log = f"{self._staging}/{task.id}/{LEASE_LOG}" if self._away else self._log(task.workflow, task.id)
         return Staging(f"{self._private}/{task.id}", log)
 
-    def stage(self, task: Task, copied: Collection[str]) -> Staging:
-        """Make the Task's private directory: copies of the inputs whose keys are in `copied`, places for the outputs."""
+    def stage(self, task: Task, copied: Collection[str], known: Mapping[str, Fingerprint] = NOTHING) -> Staging:
+        """Make the Task's private directory: copies of the inputs whose keys are in `copied`, places for the outputs.
+
+        `known` says what was last seen of inputs. What was copied now is told in `Staging.read`.
+        """
         staging = self.staging(task)
         logs = os.path.dirname(staging.log_path)
         if not self._away and not os.path.isdir(logs):
@@ -155,7 +162,7 @@ class Storage:
             if key in copied:
                 if make_way(target, f"input {key!r}") or target[len(root) + 1 :] in folders:
                     files.remove(target)
-                self._copy_in(task, key, target)
+                staging.read[key] = self._copy_in(task, key, target, known.get(key))
                 copies.add(target)
         above_inputs = {parent for target, _ in inputs for parent in paths.folders(target, root)}
         for place, key, internal in made:
@@ -180,10 +187,10 @@ class Storage:
             raise StorageError(f"input {key!r} leads out of the store, to {real}: a Step made that link, so it isn't followed")
         return real
 
-    def _copy_in(self, task: Task, key: str, target: str) -> None:
+    def _copy_in(self, task: Task, key: str, target: str, known: Fingerprint | None) -> Fingerprint:
         try:
             with _disk(f"input {key!r} can't be copied to {target}", but=FileNotFoundError):
-                files.copy(self.source(task, key), target, follow=key in task.external)
+                return files.copy_observed(self.source(task, key), target, key in task.external, known)
         except FileNotFoundError as error:
             raise StorageError(f"input {key!r} vanished from the store: {error.filename}") from error
 
@@ -256,16 +263,25 @@ class Storage:
                 )
         return problems
 
-    def publish(self, outputs: Iterable[Output]) -> None:
-        """Move prepared outputs into the store, each by one rename; what lay there is moved away."""
+    def publish(self, outputs: Iterable[Output]) -> list[Output]:
+        """Move prepared outputs into the store, each by one rename; what lay there is moved away.
+
+        Answers them with the fingerprints that they have there.
+        """
+        published: dict[str, Output] = {}
         for output in outputs:
+            seen = output.fingerprint
             try:
-                try:
-                    os.rename(output.source, output.target)  # which suffices for a file, and for what is new
-                except OSError:
-                    _replace(output)
+                if published.keys().isdisjoint(paths.folders(output.source)):  # else it went with that directory
+                    try:
+                        os.rename(output.source, output.target)  # which suffices for a file, and for what is new
+                    except OSError:
+                        _replace(output)
+                    seen = Fingerprint(files.renamed(seen.quick, output.target), seen.digest, seen.listing)
+                published[output.source] = replace(output, fingerprint=seen)
             except OSError as error:
                 raise _disk_error(f"output {output.key!r} can't be stored at {output.target}", error) from error
+        return list(published.values())
 
     def discard(self, task_id: str) -> None:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
@@ -367,14 +383,17 @@ def _nest(made: list[_Made]) -> None:
         for parent in paths.folders(each.target):
             outer = directories.get(parent)
             relative = each.target[len(parent) + 1 :]
-            if outer is not None and each.source != f"{outer.source}/{relative}":
-                place = f"{outer.aside}/{relative}"
+            if outer is None:
+                continue
+            place = f"{outer.aside}/{relative}"
+            if each.source != f"{outer.source}/{relative}":
                 way, top = os.path.realpath(os.path.dirname(place)), os.path.realpath(outer.aside)
                 if not paths.is_inside(way, top):
                     raise StorageError(f"output {each.key!r} can't be stored: output {outer.key!r} has a link in its way")
                 Path(place).parent.mkdir(parents=True, exist_ok=True)
                 files.remove(place)
                 files.copy(each.aside, place, follow=False)
+            each.aside = place
 
 
 def _flushed(made: _Made) -> Fingerprint:

@@ -70,8 +70,8 @@ class Worker:
             observer.started(task, _event(task, EventKind.STEP_ADOPTED, reason=task.reason))
             inputs, staging, run = {}, self._storage.staging(task), self._runtime.rejoin
         else:
-            inputs = self._begin(assignment, observer)
-            staging, run = self._storage.stage(task, copied), self._runtime.run
+            staging = self._begin(assignment, copied, observer)
+            inputs, run = staging.read, self._runtime.run
         invocation = Invocation(
             task,
             staging.tree,
@@ -89,19 +89,23 @@ class Worker:
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
         outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
-        return replace(outcome, inputs=inputs)
+        read = {key: seen if key in copied else self._still(task, key, seen) for key, seen in inputs.items()}
+        return replace(outcome, inputs=read)
 
-    def _begin(self, assignment: Assignment, observer: Observer) -> dict[str, Fingerprint]:
-        """Say that the Step starts, and from which contents."""
+    def _begin(self, assignment: Assignment, copied: Collection[str], observer: Observer) -> Staging:
+        """Put all in its place, and say that the Step starts, and from which contents."""
         task = assignment.task
         try:
-            inputs = {key: self._read(assignment, key) for key, _ in task.inputs}
+            staging = self._storage.stage(task, copied, assignment.known)
+            for key, _ in task.inputs:
+                if key not in copied:
+                    staging.read[key] = self._read(assignment, key)
         except (GaiaError, OSError):
             observer.started(task, _event(task, EventKind.STEP_START, reason=task.reason))
             raise
-        read = {key: seen.digest for key, seen in inputs.items()}
+        read = {key: staging.read[key].digest for key, _ in task.inputs}
         observer.started(task, _event(task, EventKind.STEP_START, reason=task.reason, inputs=read))
-        return inputs
+        return staging
 
     def _copied(self, task: Task) -> set[str]:
         """The inputs that get private copies: all, or with mounts, those that an output can't be nested with."""
@@ -116,15 +120,20 @@ class Worker:
         return {key for key, path in inputs if is_nested(path)}
 
     def _read(self, assignment: Assignment, key: str) -> Fingerprint:
-        """The fingerprint of an input: the recorded one where the file is still that, else a new one."""
-        path = self._storage.source(assignment.task, key)
-        known = assignment.known.get(key)
-        if known is not None and self._storage.look(key, path) == known.quick:
+        """The fingerprint of a mounted input: the recorded one where the file is still that, else a new one."""
+        task, known = assignment.task, assignment.known.get(key)
+        path, follow = self._storage.source(task, key), key in task.external
+        if known is not None and self._storage.look(key, path, follow) == known.quick:
             return known
-        fingerprint = files.fingerprint(path)
+        fingerprint = self._storage.fingerprint(key, path, follow)
         if fingerprint is None:
             raise StorageError(f"input {key!r} vanished from the store: there is nothing at {path}")
         return fingerprint
+
+    def _still(self, task: Task, key: str, seen: Fingerprint) -> Fingerprint:
+        """What a program read of a mounted input: nobody knows, where that was changed meanwhile."""
+        now = self._storage.look(key, self._storage.path(task.workflow, key), key in task.external)
+        return seen if now is not None and now == seen.looked_like else files.TORN
 
     def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
         def prepare(pairs: Collection[tuple[str, str]], message: str | None) -> list[Output]:

@@ -19,6 +19,7 @@ from gaia_local.decision import Changes, Decision, Look, Observation, Saved
 from gaia_local.errors import GaiaError, InvalidInput, nearest
 from gaia_local.graph import Graph, KeyNode, StepNode, change_of
 from gaia_local.model import (
+    DOUBTFUL,
     NO_KEYS,
     AnyCommand,
     Command,
@@ -170,7 +171,15 @@ class Workflow:
             return any(_reads(node).get(key.key) is not None for node in key.readers)
 
         return [
-            Look(each.key, each.path, each.state, each.version, each.state.digest is None and is_read(each), each.unseen)
+            Look(
+                each.key,
+                each.path,
+                each.state,
+                each.version,
+                each.state.digest is None and is_read(each),
+                each.external,
+                each.unseen,
+            )
             for each in keys
         ]
 
@@ -331,11 +340,13 @@ class Workflow:
         self.graph.mark_step(node, attempt.step_state)
         for key, seen in outcome.inputs.items():
             self._was_read(self.graph.keys[key], seen)
+            self._note_listing(seen.digest, seen.listing)
         done = outcome.state is TaskState.COMPLETE
         for output in outcome.outputs:
             seen = output.fingerprint
             kind, why = (KeyKind.THERE, None) if done else (KeyKind.UNSURE, RETRY)  # else it is the log of a failure
             self._change(self.graph.keys[output.key], KeyState(kind, seen.quick, seen.digest, task.id, why))
+            self._note_listing(seen.digest, seen.listing)
             self._note(EventKind.DATA_COMPLETE, task, key=output.key, path=output.target)
         if done:
             self._note(
@@ -562,6 +573,8 @@ class Workflow:
         """A key was looked at: whatever changed there is the user's doing."""
         state, quick = key.state, seen.quick
         made = key.maker is not None
+        if seen.digest is not None:
+            self._note_listing(seen.digest, seen.listing)
         if quick is None:
             if state.usable or (state.kind is KeyKind.EXPIRED and not made):
                 self._change(key, ABSENT)
@@ -579,6 +592,9 @@ class Workflow:
             self.graph.mark(key, replace(state, digest=seen.digest or state.digest))
         elif seen.digest is not None and seen.digest == state.digest:
             self.graph.mark(key, replace(state, quick=quick))
+        elif made and seen.lost is not None:  # what is left of it is no version of the user's
+            why = Reason(ReasonKind.MISSING, f"{key.key.removesuffix('/')}/{seen.lost}")
+            self._change(key, replace(state, kind=KeyKind.EXPIRED, quick=quick, why=why))
         else:
             self._change(key, replace(state, quick=quick, digest=seen.digest, made_by=None))
 
@@ -600,14 +616,19 @@ class Workflow:
                     if output.state.kind is KeyKind.THERE:
                         self.graph.mark(output, replace(output.state, kind=KeyKind.UNSURE, why=change_of(key)))
 
+    def _note_listing(self, digest: str, listing: bytes | None) -> None:
+        if listing is not None:
+            self._next.changes.listings[digest] = listing
+
     def _was_read(self, key: KeyNode, seen: Fingerprint) -> None:
         """What a Task read is news where no digest was known; where it is another one, the file must be looked at."""
         state = key.state
-        if state.digest == seen.digest or not state.usable:
+        if not state.usable or state == replace(state, quick=seen.quick, digest=seen.digest):
             return
-        if state.digest is None and state.quick == seen.quick:
-            self.graph.mark(key, replace(state, digest=seen.digest))
-        else:
+        if state.digest in (None, seen.digest) and state.quick in (seen.looked_like, seen.looked_like + DOUBTFUL):
+            if state.digest is None or seen.quick == seen.looked_like:
+                self.graph.mark(key, replace(state, quick=seen.quick, digest=seen.digest))
+        elif state.digest != seen.digest:
             self.graph.unsee(key)
 
 

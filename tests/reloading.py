@@ -42,7 +42,7 @@ def differences(live: Workflow, database: Database, storage: Storage) -> dict[st
     """What the live workflow and the one that is read back don't agree on: live, reloaded."""
     saved = database.saved(live.name)
     assert saved is not None
-    reloaded = load(saved, storage)
+    reloaded = load(saved, storage, database.listing)
     _know_as_much(live, reloaded)
     one, other = told(live), told(reloaded)
     return {what: (one.get(what), other.get(what)) for what in {**one, **other} if one.get(what) != other.get(what)}

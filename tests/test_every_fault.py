@@ -177,13 +177,13 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
             faults.at("write" if set(mode) & set("wax+") else "read", path)
         return io_open(path, mode, *rest, **more)
 
-    def looked(storage: Storage, key: str, path: str) -> str | None:
+    def looked(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         faults.at("look", key, lambda: StorageError(f"{path}: can't be looked at (the test's fault)"))
-        return look(storage, key, path)
+        return look(storage, key, path, follow)
 
-    def read(storage: Storage, key: str, path: str) -> Any:
+    def read(storage: Storage, key: str, path: str, follow: bool = False) -> Any:
         faults.at("look", f"{key} in full")
-        return fingerprint(storage, key, path)
+        return fingerprint(storage, key, path, follow)
 
     def connected(database: Any, path: Path, readonly: bool = False) -> None:
         with faults.pause():
@@ -212,7 +212,7 @@ def content_of(path: Path) -> str:
     """A file's or directory's content as one text."""
     if path.is_dir():
         found = files.walk(str(path))
-        return "\n".join(f"{name}={Path(path, name).read_text()}" for name, _ in found if Path(path, name).is_file())
+        return "\n".join(f"{name}={Path(path, name).read_text()}" for name, _, _ in found if Path(path, name).is_file())
     return path.read_text()
 
 

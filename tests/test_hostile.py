@@ -690,7 +690,7 @@ def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path
     before = files.fingerprint(str(tmp_path / "tree"))
     (tmp_path / "secret").write_text("another")
     assert before is not None and files.fingerprint(str(tmp_path / "tree")) == before
-    assert [relative for relative, _ in files.walk(str(tmp_path / "tree"))] == ["dir", "file", "loop"]
+    assert [relative for relative, _, _ in files.walk(str(tmp_path / "tree"))] == ["dir", "file", "loop"]
 
 
 @pytest.mark.parametrize("target", ["{outside}/file", "{outside}", "../../../../../../../../etc"])

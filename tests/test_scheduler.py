@@ -443,10 +443,10 @@ def test_the_end_of_a_block_waits_for_looks_too(hands: Hands, monkeypatch: pytes
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"))
     look, quiet = Storage.look, []
 
-    def looking(storage: Storage, key: str, path: str) -> str | None:
+    def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         if key == "d/":
             quiet.append(hands.scheduler.wait(None, 0))
-        return look(storage, key, path)
+        return look(storage, key, path, follow)
 
     monkeypatch.setattr(Storage, "look", looking)
     hands.complete("m")
@@ -468,10 +468,10 @@ def test_calls_after_a_look_that_failed_look_again(hands: Hands, call: str, monk
     hands.complete("o")
     look = Storage.look
 
-    def broken(storage: Storage, key: str, path: str) -> str | None:
+    def broken(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         if key == "d/":
             raise StorageError("d/: can't be looked at")
-        return look(storage, key, path)
+        return look(storage, key, path, follow)
 
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "look", broken)
@@ -491,8 +491,8 @@ def test_what_is_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypat
     look = Storage.look
     ended: list[str] = []
 
-    def looking(storage: Storage, key: str, path: str) -> str | None:
-        found = look(storage, key, path)
+    def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
+        found = look(storage, key, path, follow)
         if key == "t/part" and not ended:
             ended.append(key)
             hands.complete("m")
@@ -509,8 +509,8 @@ def test_a_file_that_comes_while_a_call_is_prepared_is_seen(hands: Hands, monkey
     look = Storage.look
     put: list[Path] = []
 
-    def looking(storage: Storage, key: str, path: str) -> str | None:
-        found = look(storage, key, path)
+    def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
+        found = look(storage, key, path, follow)
         if key == "outside" and not put:
             put.append(hands.put("outside"))
         return found
@@ -526,9 +526,9 @@ def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(hands: Han
     hands.complete("r")
     fingerprint, times = Storage.fingerprint, []
 
-    def fading(storage: Storage, key: str, path: str) -> Any:
+    def fading(storage: Storage, key: str, path: str, follow: bool = False) -> Any:
         times.append(key)
-        return None if len(times) < 3 else fingerprint(storage, key, path)
+        return None if len(times) < 3 else fingerprint(storage, key, path, follow)
 
     monkeypatch.setattr(Storage, "fingerprint", fading)
     (hands.put("d/").parent / "new").write_text("x")

@@ -66,11 +66,10 @@ class Bench:
 
     def publish(self, task: Task, staging: Staging) -> list[Output]:
         """Prepare and publish; and whatever was published has the fingerprint that was told."""
-        outputs = self.prepare(task, staging)
-        self.storage.publish(outputs)
+        outputs = self.storage.publish(self.prepare(task, staging))
         self.storage.discard(task.id)
         for each in outputs:
-            assert self.storage.fingerprint(each.key, each.target) == each.fingerprint
+            assert files.fingerprint(each.target) == each.fingerprint
             assert each.target == self.storage.path("w", each.key)
         assert os.listdir(self.root / "staging") == []
         return outputs
@@ -780,15 +779,15 @@ def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch:
     prepared = bench.prepare(task, staging)
     far = [each.source for each in prepared if each.key.startswith("far:")]
     assert all(source.startswith(f"{other_disk}/bucket/{files.OWN}/") for source in far)
-    bench.storage.publish(prepared)
+    published = bench.storage.publish(prepared)
     bench.storage.discard(task.id)
     expected = {"x": "far", "dir": None, "dir/new": "new", "deep": None, "deep/a": "a", "said": "said"}
     seen = tree(other_disk / "bucket")
     seen.pop(files.OWN, None)
     assert seen == expected
     assert bench.content("b:near") == "near"
-    for each in prepared:
-        assert bench.storage.fingerprint(each.key, each.target) == each.fingerprint
+    for each in published:
+        assert files.fingerprint(each.target) == each.fingerprint
 
 
 def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:
