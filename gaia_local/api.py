@@ -235,9 +235,10 @@ class Gaia:
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
         """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
 
-        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes"}``; for a key:
-        ``{"workflow", "key", "path", "state", "because", "digest", "made_by", "made", "read_by"}``. `last` and `made`
-        are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens, inputs with
+        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes", "changed"}``; for a
+        key: ``{"workflow", "key", "path", "state", "because", "digest", "made_by", "made", "read_by"}``. `changed` says of
+        each input directory that isn't what the Step read which of its files were `added`, `changed` and `removed`. `last`
+        and `made` are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens, inputs with
         their content digests, outputs.
         """
         checked = check_workflow_name(workflow)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from gaia_local import answers
+from gaia_local import answers, files
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.garbage import held_back
 from gaia_local.leases import find_log
@@ -108,8 +108,11 @@ class Questions:
 
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
         """See `Gaia.explain`."""
-        told = answers.explain(self._as_run_finds(workflow), name)
-        if "key" in told:
+        trial = self._as_run_finds(workflow)
+        told = answers.explain(trial, name)
+        if "step" in told:
+            told["changed"] = {key: files.changed(*each) for key, each in self._read_and_there(trial, name).items()}
+        else:
             task, maker = told.pop("task"), told["made_by"]
             attempts = [] if task is None else self._reader.attempts(workflow, maker)
             told["made"] = next((answers.made(attempt) for attempt in attempts if attempt.task.id == task), None)
@@ -130,6 +133,19 @@ class Questions:
     def path(self, workflow: str, key: str) -> str:
         """Where a storage key lies."""
         return str(self._storage.path(workflow, key))
+
+    def _read_and_there(self, trial: Workflow, step: str) -> dict[str, tuple[bytes, bytes]]:
+        """Input directory of a Step that isn't what it read → the listings of what it read, and of what is there now."""
+        attempt, found = trial.graph.steps[step].attempt, {}
+        for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
+            node = trial.graph.keys.get(key)
+            now = None if node is None else node.state.digest
+            if read is not None and now not in (None, read):
+                before = self._reader.listing(read)
+                there = trial.unwritten.listings.get(now) or self._reader.listing(now)
+                if before is not None and there is not None:
+                    found[key] = before, there
+        return found
 
     def _as_run_finds(self, workflow: str) -> Workflow:
         """A copy of a workflow, with its files and its images as they are now."""

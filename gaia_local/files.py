@@ -118,9 +118,23 @@ def _digest(path: str, status: os.stat_result, flush: bool, follow: bool) -> tup
 
 
 def entries(listing: bytes) -> dict[str, bytes]:
-    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that entry."""
+    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that entry.
+
+    Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
+    """
     parts = zlib.decompress(listing).split(b"\0")
-    return dict(zip(map(os.fsdecode, parts[::2]), parts[1::2], strict=False))
+    names = (name.decode("utf-8", "backslashreplace") for name in parts[::2])
+    return dict(zip(names, parts[1::2], strict=False))
+
+
+def changed(before: bytes, now: bytes) -> dict[str, list[str]]:
+    """What is `added`, `changed` and `removed` between two listings of a directory: paths in it."""
+    old, new = entries(before), entries(now)
+    return {
+        "added": sorted(new.keys() - old.keys()),
+        "changed": sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+        "removed": sorted(old.keys() - new.keys()),
+    }
 
 
 def fingerprint(

@@ -22,6 +22,8 @@ LOG_LINES = 10
 """How much of a failed Step's log is shown."""
 LISTED = 20
 """How many failed Steps, and how many missing inputs, are listed."""
+_SHOWN = 5
+"""How many of the files that changed in a directory are named."""
 _UNBROKEN = 10_000
 """The width where no terminal is, so that whoever reads it gets whole lines."""
 
@@ -159,6 +161,7 @@ def print_explanation(told: Mapping[str, Any]) -> None:
         made = told["last"]
         rows = [("Step", told["step"]), ("would run", f"{'yes' if told['would_run'] else 'no'}: {told['because']}")]
         rows += [("waits for", f"{key} ({_maker(makers)})") for key, makers in told["waits_for"].items()]
+        rows += [(how, f"{key}: {_some(names)}") for key, found in told["changed"].items() for how, names in found.items() if names]
     else:
         made = told["made"]
         rows = [("key", told["key"]), ("path", told["path"]), ("state", told["state"])]
@@ -175,6 +178,10 @@ def print_explanation(told: Mapping[str, Any]) -> None:
     console = open_console()
     for label, text in rows:
         console.print(f"{label:12}{text}", markup=False)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def print_events(events: Sequence[Mapping[str, Any]]) -> None:
