@@ -211,11 +211,12 @@ class Scheduler:
             self._insist(name, self._happened(name, lambda workflow: workflow.halt("deleted")))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
+            self._storage.delete(name, data)  # where a file can't be removed, the workflow stays, and can be deleted again
+            with self._lock:
+                self._database.delete_workflow(name)
                 for known in (self._workflows, self._unwritten):
                     known.pop(name, None)
                 self._looked_at.discard(name)
-                self._database.delete_workflow(name)
-            self._storage.delete(name, data)
         finally:
             with self._lock:
                 self._deleting.discard(name)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import itertools
 import logging
 import os
 import stat
@@ -278,7 +280,7 @@ class Storage:
         return list(self._staging.iterdir()) if self._staging.is_dir() else []
 
     def sweep(self, spared: Collection[str] = ()) -> None:
-        """Remove what dead Tasks left in the staging area, except what the Tasks in `spared` left."""
+        """Remove what dead Tasks left in the staging area, except those in `spared`, and what was being deleted."""
         self.close()
         for directory in (self._staging, *(Path(mapped) / files.OWN for mapped in self._buckets.values())):
             if directory.is_dir():
@@ -286,16 +288,32 @@ class Storage:
                     if entry.name in spared:
                         continue
                     _clear(str(entry))
+        for directory in (Path(self._store), self.root / "logs"):
+            for entry in directory.glob(f"{files.OWN}*"):  # of workflows that were being deleted
+                _clear(str(entry))
 
     def close(self) -> None:
         """Remove what serves only while the engine runs."""
         _clear(f"{self.root}/spare", self._area.close)
 
     def delete(self, workflow: str, data: bool) -> None:
-        """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket)."""
-        files.remove(str(self.root / "logs" / workflow))
-        if data:
-            files.remove(f"{self._store}/{workflow}")
+        """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket).
+
+        All of that is renamed aside first: so whenever this ends, no half of it counts for anybody. Raises `StorageError` that
+        names what can't be removed, nearly always with all files still where they were, and can be called again.
+        """
+        tops = [self._store, f"{self.root}/logs"] if data else [f"{self.root}/logs"]
+        places = [(f"{top}/{workflow}", f"{top}/{_aside_name(workflow)}") for top in tops]
+        with _removing(workflow, self.root):
+            for place in itertools.chain(*places):
+                files.refuse_stuck(place)
+            for place, aside in places:
+                files.remove(aside)  # an earlier call left it
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(place, aside)
+        for _, aside in places:
+            with _removing(workflow, aside):
+                files.remove(aside)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -401,6 +419,23 @@ def _disk(what: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
 def _disk_error(what: str, error: OSError) -> DiskError:
     advice = _ADVICE.get(error.errno or 0)
     return DiskError(f"{what}: {told(error) if error.strerror is None else error.strerror}" + (f"; {advice}" if advice else ""))
+
+
+@contextlib.contextmanager
+def _removing(workflow: str, top: object) -> Iterator[None]:
+    """An error of the disk names what can't be removed, and that the workflow is there."""
+    try:
+        yield
+    except OSError as error:
+        name = str(error.filename)
+        which = repr(name) if os.path.isabs(name) else f"{name!r} in {str(top)!r}"
+        problem = f"workflow {workflow!r} isn't deleted: {which} can't be removed: {error.strerror}"
+        raise DiskError(told(DiskError(f"{problem}; see to that, then delete it again"))) from error
+
+
+def _aside_name(workflow: str) -> str:
+    """What a workflow's directory is called while it is deleted: always the same, so that a later call finds it."""
+    return f"{files.OWN}-deleted-{hashlib.blake2b(workflow.encode(), digest_size=16).hexdigest()}"
 
 
 def _clear(path: str, remove: Callable[[], None] | None = None) -> None:
