@@ -24,9 +24,12 @@ class Changes:
     """Task id → attempts that were known before, and changed."""
     keys: dict[str, KeyState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    buckets: dict[str, str | None] = field(default_factory=dict)
+    """Bucket that the workflow uses → the directory that serves it; None where it lies under the root."""
 
     def __bool__(self) -> bool:
-        return any((self.state, self.commands, self.steps, self.begun, self.ended, self.keys, self.events))
+        rows = (self.commands, self.steps, self.begun, self.ended, self.keys, self.events, self.buckets)
+        return self.state is not None or any(rows)
 
     def then(self, later: Changes) -> Changes:
         """Both, in this order."""
@@ -38,6 +41,7 @@ class Changes:
             {**self.ended, **later.ended},
             {**self.keys, **later.keys},
             self.events + later.events,
+            {**self.buckets, **later.buckets},
         )
 
     def attempts(self) -> Iterable[Attempt]:

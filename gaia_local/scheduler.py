@@ -425,13 +425,15 @@ class Scheduler:
                 change = workflow.compare(commands, steps)
                 unknown = workflow.unknown(change)
             call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
-            began = time.monotonic()
+            began, buckets = time.monotonic(), self._storage.buckets(unknown)
             seen = {key: self._storage.look(key, path) for key, path in unknown.items()}
 
             def define(workflow: Workflow) -> Decision | None:
                 if workflow.submitted.edition != edition:  # noqa: B023 it is called at once
                     return None  # another call was faster
-                return workflow.define(change, seen)  # noqa: B023
+                decision = workflow.define(change, seen)  # noqa: B023
+                decision.changes.buckets = buckets  # noqa: B023
+                return decision
 
             with held_back():
                 done = self._happened(name, define, call if known else replace(call, new=workflow))

@@ -52,13 +52,24 @@ create index events_by_workflow on events (workflow);
 """
 
 MIGRATIONS, FIRST = "gaia_local", "0001_first"
-"""What sqlite-utils calls the set of them, and each."""
+"""What sqlite-utils calls the set of them, and the one that makes the `SCHEMA`."""
+LATER = {
+    "0002_buckets": """
+create table buckets (
+    workflow text not null, bucket text not null, directory text, primary key (workflow, bucket)
+) without rowid;
+insert into buckets select distinct workflow, substr(key, 1, instr(key, ':') - 1), null from data
+    where instr(key, ':') > 0 and key not like 'composite/%'
+""",
+}
+"""Those that came after it: each makes tables, and fills them with what is known already."""
 _REGISTER = f"""
 create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
 create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");
-insert into "_sqlite_migrations" values (1, '{MIGRATIONS}', '{FIRST}', datetime('now') || '+00:00');
+insert into "_sqlite_migrations" (migration_set, name, applied_at) values
+    {", ".join(f"('{MIGRATIONS}', '{name}', datetime('now') || '+00:00')" for name in (FIRST, *LATER))};
 """
-"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after the first."""
+"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after all of them."""
 
 
 def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
@@ -113,7 +124,7 @@ def _create(path: Path) -> None:
         new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
         # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new root's first Step.
         with contextlib.closing(sqlite3.connect(new)) as connection:
-            connection.executescript(f"begin; {SCHEMA} {_REGISTER} commit;")
+            connection.executescript(f"begin; {SCHEMA} {';'.join(LATER.values())}; {_REGISTER} commit;")
         new.rename(path)
     finally:
         new.unlink(missing_ok=True)
@@ -123,30 +134,38 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its time to import."""
     try:
         rows = connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,))
-        return sorted(name for (name,) in rows) == [FIRST]
+        return sorted(name for (name,) in rows) == [FIRST, *LATER]
     except sqlite3.OperationalError:  # there is no such table yet; another trouble will show again
         return False
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool:
-    """Apply what is pending; False where something is, and it can't be written."""
+    """Apply what is pending; False where it can't be written, and there is nothing to read either."""
     import sqlite_utils
     from sqlite_utils.migrations import Migrations
 
     db, migrations = sqlite_utils.Database(connection), Migrations(MIGRATIONS)
 
-    @migrations(name=FIRST)
-    def first(db: Any) -> None:
-        for statement in SCHEMA.split(";"):
-            db.execute(statement)
+    def add(name: str, script: str) -> None:
+        @migrations(name=name)
+        def apply(db: Any) -> None:
+            for statement in script.split(";"):
+                db.execute(statement)
 
-    unknown = {each.name for each in migrations.applied(db)} - {FIRST}
+    for name, script in {FIRST: SCHEMA, **LATER}.items():
+        add(name, script)
+    applied = {each.name for each in migrations.applied(db)}
+    unknown = applied - {FIRST, *LATER}
     if unknown:
         raise DatabaseError(
             f"{path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
             "upgrade gaia_local, or use another root"
         )
     if readonly:
-        return not migrations.pending(db)
+        for name in LATER.keys() - applied if applied else ():
+            for statement in LATER[name].split(";"):  # to whoever reads, what is new is empty
+                if statement.lstrip().startswith("create table"):
+                    connection.execute(statement.replace("create table", "create temp table"))
+        return bool(applied)
     migrations.apply(db)
     return True

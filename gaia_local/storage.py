@@ -27,6 +27,7 @@ from gaia_local import files, paths
 from gaia_local.assignment import Output
 from gaia_local.errors import DiskError, StorageError, told
 from gaia_local.keys import (
+    LOCAL_KEYS,
     Capture,
     InternalPath,
     made_files,
@@ -72,12 +73,22 @@ class Storage:
     def __init__(self, root: Path, buckets: Mapping[str, Path], scratch: Path | None = None) -> None:
         """With `scratch`, this is not the engine's machine: nothing is published, and nobody's lease is made or removed."""
         self.root = root
-        self._buckets = {name: str(path) for name, path in buckets.items()}
+        self._buckets: dict[str, str] = {}
+        self.map(buckets)
         self._store = str(root / "storage")
         self._staging = root / "staging"
         self._away = scratch is not None
         self._private = self._staging if scratch is None else scratch / "staging"
         self._area = StagingArea(self._private, (root if scratch is None else scratch) / "spare")
+
+    def map(self, buckets: Mapping[str, Path]) -> None:
+        """Serve these buckets from directories, and no others."""
+        self._buckets = {name: str(path) for name, path in buckets.items()}
+
+    def buckets(self, keys: Iterable[str]) -> dict[str, str | None]:
+        """The buckets of keys, and the directories that serve them (None: they lie under the root)."""
+        used = {key.partition(":")[0] for key in keys if ":" in key and not key.startswith(LOCAL_KEYS)}
+        return {bucket: self._buckets.get(bucket) for bucket in used}
 
     def create(self) -> None:
         """Make the layout, for the owner only."""

@@ -27,7 +27,7 @@ from gaia_local.database import Database
 from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
 from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
-from gaia_local.state_file import MIGRATIONS
+from gaia_local.state_file import FIRST, LATER, MIGRATIONS
 from gaia_local.states import ABSENT, EXPIRED, Attempt, KeyKind, KeyState, Reason, ReasonKind
 
 
@@ -469,7 +469,8 @@ def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) 
     path.parent.mkdir()
     empty.touch()
     assert shape(path) == shape(empty)
-    assert shape(path)[1:] == ([(1, "gaia_local", "0001_first")], ["0001_first"])
+    names = [FIRST, *LATER]
+    assert shape(path)[1:] == ([(number, MIGRATIONS, name) for number, name in enumerate(names, 1)], names)
 
 
 @pytest.mark.parametrize("readonly", [False, True])
