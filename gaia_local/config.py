@@ -98,6 +98,10 @@ class Config:
             given=frozenset(key for key, value in given.items() if value is not None) - {"gaia_host"},
         )
 
+    def with_buckets(self, buckets: Mapping[str, Path]) -> Config:
+        """The same, with these buckets."""
+        return replace(self, buckets=buckets)
+
 
 _KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "docker", "dask", "gaia_host")
 

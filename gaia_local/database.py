@@ -109,7 +109,7 @@ class Database:
     def delete_workflow(self, name: str) -> None:
         """All rows of a workflow."""
         with self.transaction():
-            for table in ("commands", "steps", "tasks", "data", "events"):
+            for table in ("commands", "steps", "tasks", "data", "events", "buckets"):
                 self._write(f"delete from {table} where workflow = ?", (name,))
             self._write("delete from workflows where name = ?", (name,))
 
@@ -146,6 +146,8 @@ class Database:
             self.set_attempts(changes.ended.values())
         if changes.keys:
             self.set_keys(name, changes.keys)
+        if changes.buckets:
+            self.set_buckets(name, changes.buckets)
         if changes.events:
             self.add_events(changes.events)
         if changes.listings:
@@ -280,6 +282,17 @@ class Database:
             "insert into events (workflow, time, event, facts) values (?, ?, ?, ?)",
             ((each.workflow, each.time, each.event.value, json.dumps(each.facts)) for each in events),
         )
+
+    # -- buckets --------------------------------------------------------------------------------------------------
+
+    @_reads
+    def buckets(self) -> list[tuple[str, str, str | None]]:
+        """Which workflow uses which bucket, and the directory that serves it (None: it lies under the root)."""
+        return [(workflow, bucket, directory) for workflow, bucket, directory in self._rows("select * from buckets")]
+
+    def set_buckets(self, workflow: str, buckets: Mapping[str, str | None]) -> None:
+        """A workflow uses buckets, with the directories that serve them."""
+        self._write_many("insert or replace into buckets values (?, ?, ?)", ((workflow, *each) for each in buckets.items()))
 
     # -- inside -------------------------------------------------------------------------------------------------
 

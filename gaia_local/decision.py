@@ -26,9 +26,12 @@ class Changes:
     events: list[Event] = field(default_factory=list)
     listings: dict[str, bytes] = field(default_factory=dict)
     """Digest of a directory → `Fingerprint.listing`. Nothing to be written by itself."""
+    buckets: dict[str, str | None] = field(default_factory=dict)
+    """Bucket that the workflow uses → the directory that serves it; None where it lies under the root."""
 
     def __bool__(self) -> bool:
-        return any((self.state, self.commands, self.steps, self.begun, self.ended, self.keys, self.events))
+        rows = (self.commands, self.steps, self.begun, self.ended, self.keys, self.events, self.buckets)
+        return self.state is not None or any(rows)
 
     def then(self, later: Changes) -> Changes:
         """Both, in this order."""
@@ -41,6 +44,7 @@ class Changes:
             {**self.keys, **later.keys},
             self.events + later.events,
             {**self.listings, **later.listings},
+            {**self.buckets, **later.buckets},
         )
 
     def attempts(self) -> Iterable[Attempt]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gaia_local import local_socket, ownership
+from gaia_local.buckets import Use, read_uses, with_remembered
 from gaia_local.calls import CHANGES, ONCE, QUESTIONS, Calls, Questions, received, sent
 from gaia_local.config import Config
 from gaia_local.database import Database
@@ -51,6 +52,8 @@ class Engine:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        """With the buckets that the root remembers, as far as it was read."""
+        self._asked = config
         self.storage = Storage(config.root, config.buckets)
         self._lock = threading.RLock()
         self.users = 0
@@ -102,9 +105,9 @@ class Engine:
         if scheduler is None:
             raise Unreachable(f"the owner of root {self.config.root} has just ended")
         if name in CHANGES:
-            ours = _told(self.config)
+            ours = _settings(self.config)
             for key in sorted(config):
-                if ours[key] != config[key]:
+                if key not in ours or repr(ours[key]) != config[key]:
                     _refuse_other(self.config.root, f"process {os.getpid()}", key, "end that process")
             try:
                 return getattr(Calls(scheduler, self.storage), name)(**received(arguments))
@@ -117,8 +120,7 @@ class Engine:
     @property
     def _given(self) -> dict[str, str]:
         """What the user gave for this engine's configuration."""
-        told = _told(self.config)
-        return {key: told[key] for key in self.config.given - {"root"}}
+        return {key: repr(value) for key, value in _given_settings(self._asked).items()}
 
     @property
     def scheduler(self) -> Scheduler:
@@ -140,6 +142,7 @@ class Engine:
             if self._scheduler is not None:
                 return self._scheduler
             snapshot = Snapshot(self._database_path, self.storage, self._image_ids)
+            self._map_buckets(snapshot.buckets())
             interrupted = any(row["state"] == "running" for row in snapshot.workflows().values())
             if interrupted and ownership.owner(self.config.root) is None:
                 with contextlib.suppress(RootInUse, StorageError):  # StorageError: a read-only root can still be read
@@ -228,6 +231,10 @@ class Engine:
                 undo.callback(listener.refuse)
             database = Database(self._database_path)
             undo.callback(database.close)
+            self._map_buckets(uses := read_uses(database))
+            for use in uses:
+                if use.directory is None and use.bucket in self.config.buckets:
+                    database.set_buckets(use.workflow, {use.bucket: str(self.config.buckets[use.bucket])})
             self.storage.create()
             recover(database, self.storage)
             runtime, executor = _make_hands(self.config, self.storage)
@@ -239,6 +246,14 @@ class Engine:
             self._scheduler = scheduler
             undo.pop_all()
         self._ownership, self._database, self._runtime, self._listener = owned, database, runtime, listener
+
+    def _map_buckets(self, uses: Iterable[Use]) -> None:
+        """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput` for a contradiction."""
+        mapped = with_remembered(self.config.root, self._asked.buckets, uses)
+        for name in sorted(mapped.keys() - self.config.buckets.keys()):
+            logger.warning("bucket %r is %s, as its workflows were made with", name, mapped[name])
+        self.config = self.config.with_buckets(mapped)
+        self.storage.map(mapped)
 
     def _listen(self) -> Listener | None:
         """Let other processes make calls. The first may come before there is a scheduler: it waits for that."""
@@ -281,8 +296,9 @@ def share(config: Config) -> Engine:
         engine = _engines.get(config.root)
         if engine is None:
             engine = _engines[config.root] = Engine(config)
-        for key in sorted(config.given - {"root"}):
-            if getattr(config, key) != getattr(engine.config, key):
+        ours = _settings(engine.config)
+        for key, value in sorted(_given_settings(config).items()):
+            if key not in ours or ours[key] != value:
                 _refuse_other(config.root, "this process", key, "close that Gaia first")
         engine.users += 1
         return engine
@@ -294,9 +310,16 @@ def _refuse_other(root: Path, where: str, key: str, first: str) -> NoReturn:
     )
 
 
-def _told(config: Config) -> dict[str, str]:
-    """A configuration as it is compared with another process's: without anything secret."""
-    return {each.name: repr(getattr(config, each.name)) for each in fields(config)}
+def _settings(config: Config) -> dict[str, Any]:
+    """A configuration as it is compared with another's, each bucket by itself. The `repr` of a value tells nothing secret."""
+    buckets = {f"bucket {name!r}": path for name, path in config.buckets.items()}
+    return {each.name: getattr(config, each.name) for each in fields(config) if each.name != "buckets"} | buckets
+
+
+def _given_settings(config: Config) -> dict[str, Any]:
+    """What the user gave of it, without the root."""
+    settings = _settings(config)
+    return {key: value for key, value in settings.items() if key in config.given - {"root"} or key.startswith("bucket ")}
 
 
 def leave(engine: Engine, wait: bool) -> None:

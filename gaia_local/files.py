@@ -399,6 +399,42 @@ def _stays(text: str, depth: int) -> bool:
     return not any(part == ".." or part.startswith(OWN) for part in down)
 
 
+def refuse_stuck(top: str) -> None:
+    """Raise what the system says of the first thing in a file or tree that it won't let us `remove`. Removes nothing.
+
+    What a disk of another machine refuses, or an empty directory where a disk is mounted, may show only as it is removed.
+    """
+    left = [top]
+    while left:
+        path = left.pop()
+        try:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                _refuse_kept(path, os.rmdir)
+                continue
+            if status.st_uid == os.geteuid() != 0 and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                continue  # `remove` opens it
+            with os.scandir(path) as found:
+                inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        _refuse_kept(path, os.rmdir if inner else os.unlink)
+        for each, is_directory in inner:
+            if is_directory:
+                left.append(each)
+            else:
+                _refuse_kept(each, os.rmdir)
+
+
+def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
+    """Ask for a removal in a way that is `unfit` for what lies there: whether it may be removed is looked at before that."""
+    try:
+        unfit(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+
+
 def remove(path: str) -> None:
     """Remove a file or tree, also one whose directories were made read-only; nothing there is fine."""
     try:

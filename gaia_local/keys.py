@@ -17,6 +17,9 @@ from gaia_local.paths import plain
 _REMEMBERED = 4096
 """Texts of each kind: those of the Tasks that run now, not of all workflows."""
 
+LOCAL_KEYS = "composite/"
+"""How the keys begin that a composite Command's local names become."""
+
 
 def names_directory(text: str) -> bool:
     """Whether a storage key or an internal path is that of a directory.

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaia_local.buckets import recall
 from gaia_local.config import Config
 from gaia_local.docker_runtime import DockerRuntime, all_leftovers
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
@@ -48,6 +49,7 @@ def clean(config: Config) -> list[Leftover]:
         return []
     owned = Ownership(config.root)
     try:
+        config = recall(config)
         storage = Storage(config.root, config.buckets)
         removed = _of_root(config)
         runtime = DockerRuntime(config.docker, root_id(config.root))

@@ -215,11 +215,12 @@ class Scheduler:
             self._insist(name, self._happened(name, lambda workflow: workflow.halt("deleted")))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
+            self._storage.delete(name, data)  # where a file can't be removed, the workflow stays, and can be deleted again
+            with self._lock:
+                self._database.delete_workflow(name)
                 for known in (self._workflows, self._unwritten):
                     known.pop(name, None)
                 self._looked_at.discard(name)
-                self._database.delete_workflow(name)
-            self._storage.delete(name, data)
         finally:
             with self._lock:
                 self._deleting.discard(name)
@@ -428,14 +429,16 @@ class Scheduler:
                 change = workflow.compare(commands, steps)
                 unknown = workflow.unknown(change)
             call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
-            began = time.monotonic()
+            began, buckets = time.monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {key: self._storage.look(key, path, key not in made) for key, path in unknown.items()}
 
             def define(workflow: Workflow) -> Decision | None:
                 if workflow.submitted.edition != edition:  # noqa: B023 it is called at once
                     return None  # another call was faster
-                return workflow.define(change, seen)  # noqa: B023
+                decision = workflow.define(change, seen)  # noqa: B023
+                decision.changes.buckets = buckets  # noqa: B023
+                return decision
 
             with held_back():
                 done = self._happened(name, define, call if known else replace(call, new=workflow))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gaia_local.buckets import Use, read_uses
 from gaia_local.database import Database
 from gaia_local.decision import Saved
 from gaia_local.errors import InvalidInput, nearest
@@ -79,6 +80,10 @@ class Snapshot:
     def listing(self, digest: str) -> bytes | None:
         """As `Scheduler.listing`."""
         return self._read(lambda database: database.listing(digest), None)
+
+    def buckets(self) -> list[Use]:
+        """Which workflow uses which bucket."""
+        return self._read(read_uses, [])
 
     def wait(self, name: str, timeout: float) -> bool:
         """As `Scheduler.wait`, except that it may give up earlier: nobody tells when rows change."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +51,28 @@ create table events (
 create index events_by_workflow on events (workflow);
 """
 
-LISTINGS = """
-create table listings (digest text primary key, entries blob not null) without rowid;
-"""
-"""What was in a directory of this digest."""
-
-MIGRATIONS = "gaia_local"
-"""What sqlite-utils calls the set of them."""
-FIRST = "0001_first"
-STEPS = {FIRST: SCHEMA, "0002_listings": LISTINGS}
-"""Each by its name, in their order."""
-_REGISTER = """
+MIGRATIONS, FIRST = "gaia_local", "0001_first"
+"""What sqlite-utils calls the set of them, and the one that makes the `SCHEMA`."""
+LATER = {
+    "0002_buckets": """
+create table buckets (
+    workflow text not null, bucket text not null, directory text, primary key (workflow, bucket)
+) without rowid;
+insert into buckets select distinct workflow, substr(key, 1, instr(key, ':') - 1), null from data
+    where instr(key, ':') > 0 and key not like 'composite/%'
+""",
+    "0003_listings": """
+create table listings (digest text primary key, entries blob not null) without rowid
+""",
+}
+"""Those that came after it: each makes tables, and fills them with what is known already."""
+_REGISTER = f"""
 create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
 create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");
-""" + "".join(
-    f"""insert into "_sqlite_migrations" values ({number}, '{MIGRATIONS}', '{name}', datetime('now') || '+00:00');"""
-    for number, name in enumerate(STEPS, 1)
-)
-"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after the first."""
+insert into "_sqlite_migrations" (migration_set, name, applied_at) values
+    {", ".join(f"('{MIGRATIONS}', '{name}', datetime('now') || '+00:00')" for name in (FIRST, *LATER))};
+"""
+"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after all of them."""
 
 
 def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
@@ -124,7 +127,7 @@ def _create(path: Path) -> None:
         new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
         # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new root's first Step.
         with contextlib.closing(sqlite3.connect(new)) as connection:
-            connection.executescript(f"begin; {' '.join(STEPS.values())} {_REGISTER} commit;")
+            connection.executescript(f"begin; {SCHEMA} {';'.join(LATER.values())}; {_REGISTER} commit;")
         new.rename(path)
     finally:
         new.unlink(missing_ok=True)
@@ -134,38 +137,38 @@ def _is_current(connection: sqlite3.Connection) -> bool:
     """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its time to import."""
     try:
         rows = connection.execute("select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,))
-        return {name for (name,) in rows} == STEPS.keys()
+        return sorted(name for (name,) in rows) == [FIRST, *LATER]
     except sqlite3.OperationalError:  # there is no such table yet; another trouble will show again
         return False
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool:
-    """Apply what is pending; False where something is, and it can't be written."""
+    """Apply what is pending; False where it can't be written, and there is nothing to read either."""
     import sqlite_utils
     from sqlite_utils.migrations import Migrations
 
     db, migrations = sqlite_utils.Database(connection), Migrations(MIGRATIONS)
 
-    def step(script: str) -> Callable[[Any], None]:
+    def add(name: str, script: str) -> None:
+        @migrations(name=name)
         def apply(db: Any) -> None:
             for statement in script.split(";"):
                 db.execute(statement)
 
-        return apply
-
-    for name, script in STEPS.items():
-        migrations(name=name)(step(script))
-
-    unknown = {each.name for each in migrations.applied(db)} - STEPS.keys()
+    for name, script in {FIRST: SCHEMA, **LATER}.items():
+        add(name, script)
+    applied = {each.name for each in migrations.applied(db)}
+    unknown = applied - {FIRST, *LATER}
     if unknown:
         raise DatabaseError(
             f"{path} was written by a newer gaia_local (it has {', '.join(sorted(unknown))}); "
             "upgrade gaia_local, or use another root"
         )
-    if not readonly:
-        migrations.apply(db)
-        return True
-    pending = {each.name for each in migrations.pending(db)}
-    for name in pending:  # what is new in this version is empty for a reader
-        connection.executescript(STEPS[name].replace("create table", "create temp table"))
-    return FIRST not in pending
+    if readonly:
+        for name in LATER.keys() - applied if applied else ():
+            for statement in LATER[name].split(";"):  # to whoever reads, what is new is empty
+                if statement.lstrip().startswith("create table"):
+                    connection.execute(statement.replace("create table", "create temp table"))
+        return bool(applied)
+    migrations.apply(db)
+    return True

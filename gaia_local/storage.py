@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import itertools
 import logging
 import os
 import stat
@@ -26,6 +28,7 @@ from gaia_local.assignment import Output
 from gaia_local.errors import DiskError, StorageError, told
 from gaia_local.given import NOTHING
 from gaia_local.keys import (
+    LOCAL_KEYS,
     Capture,
     InternalPath,
     made_files,
@@ -71,12 +74,22 @@ class Storage:
     def __init__(self, root: Path, buckets: Mapping[str, Path], scratch: Path | None = None) -> None:
         """With `scratch`, this is not the engine's machine: nothing is published, and nobody's lease is made or removed."""
         self.root = root
-        self._buckets = {name: str(path) for name, path in buckets.items()}
+        self._buckets: dict[str, str] = {}
+        self.map(buckets)
         self._store = str(root / "storage")
         self._staging = root / "staging"
         self._away = scratch is not None
         self._private = self._staging if scratch is None else scratch / "staging"
         self._area = StagingArea(self._private, (root if scratch is None else scratch) / "spare")
+
+    def map(self, buckets: Mapping[str, Path]) -> None:
+        """Serve these buckets from directories, and no others."""
+        self._buckets = {name: str(path) for name, path in buckets.items()}
+
+    def buckets(self, keys: Iterable[str]) -> dict[str, str | None]:
+        """The buckets of keys, and the directories that serve them (None: they lie under the root)."""
+        used = {key.partition(":")[0] for key in keys if ":" in key and not key.startswith(LOCAL_KEYS)}
+        return {bucket: self._buckets.get(bucket) for bucket in used}
 
     def create(self) -> None:
         """Make the layout, for the owner only."""
@@ -294,7 +307,7 @@ class Storage:
         return list(self._staging.iterdir()) if self._staging.is_dir() else []
 
     def sweep(self, spared: Collection[str] = ()) -> None:
-        """Remove what dead Tasks left in the staging area, except what the Tasks in `spared` left."""
+        """Remove what dead Tasks left in the staging area, except those in `spared`, and what was being deleted."""
         self.close()
         for directory in (self._staging, *(Path(mapped) / files.OWN for mapped in self._buckets.values())):
             if directory.is_dir():
@@ -302,16 +315,32 @@ class Storage:
                     if entry.name in spared:
                         continue
                     _clear(str(entry))
+        for directory in (Path(self._store), self.root / "logs"):
+            for entry in directory.glob(f"{files.OWN}*"):  # of workflows that were being deleted
+                _clear(str(entry))
 
     def close(self) -> None:
         """Remove what serves only while the engine runs."""
         _clear(f"{self.root}/spare", self._area.close)
 
     def delete(self, workflow: str, data: bool) -> None:
-        """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket)."""
-        files.remove(str(self.root / "logs" / workflow))
-        if data:
-            files.remove(f"{self._store}/{workflow}")
+        """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket).
+
+        All of that is renamed aside first: so whenever this ends, no half of it counts for anybody. Raises `StorageError` that
+        names what can't be removed, nearly always with all files still where they were, and can be called again.
+        """
+        tops = [self._store, f"{self.root}/logs"] if data else [f"{self.root}/logs"]
+        places = [(f"{top}/{workflow}", f"{top}/{_aside_name(workflow)}") for top in tops]
+        with _removing(workflow, self.root):
+            for place in itertools.chain(*places):
+                files.refuse_stuck(place)
+            for place, aside in places:
+                files.remove(aside)  # an earlier call left it
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(place, aside)
+        for _, aside in places:
+            with _removing(workflow, aside):
+                files.remove(aside)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -420,6 +449,23 @@ def _disk(what: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
 def _disk_error(what: str, error: OSError) -> DiskError:
     advice = _ADVICE.get(error.errno or 0)
     return DiskError(f"{what}: {told(error) if error.strerror is None else error.strerror}" + (f"; {advice}" if advice else ""))
+
+
+@contextlib.contextmanager
+def _removing(workflow: str, top: object) -> Iterator[None]:
+    """An error of the disk names what can't be removed, and that the workflow is there."""
+    try:
+        yield
+    except OSError as error:
+        name = str(error.filename)
+        which = repr(name) if os.path.isabs(name) else f"{name!r} in {str(top)!r}"
+        problem = f"workflow {workflow!r} isn't deleted: {which} can't be removed: {error.strerror}"
+        raise DiskError(told(DiskError(f"{problem}; see to that, then delete it again"))) from error
+
+
+def _aside_name(workflow: str) -> str:
+    """What a workflow's directory is called while it is deleted: always the same, so that a later call finds it."""
+    return f"{files.OWN}-deleted-{hashlib.blake2b(workflow.encode(), digest_size=16).hexdigest()}"
 
 
 def _clear(path: str, remove: Callable[[], None] | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.given import Value, render_value
-from gaia_local.keys import Capture, names_directory
+from gaia_local.keys import LOCAL_KEYS, Capture, names_directory
 from gaia_local.model import (
     AnyCommand,
     Command,
@@ -322,7 +322,7 @@ class _Expansion:
                 if name in made:
                     maker = next(each.name for each in inner if name in each.outputs.values())
                     raise InvalidInput(place, f"inner Step {maker!r} makes {name!r} already", "give each a name of its own")
-                made[name] = outer.outputs.get(name, f"composite/{outer.name}/{step.name}/{key}:{name}")
+                made[name] = outer.outputs.get(name, f"{LOCAL_KEYS}{outer.name}/{step.name}/{key}:{name}")
                 check_key(place, made[name])
         for name in composite.outputs:
             if name not in made:

@@ -239,6 +239,39 @@ def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, wait_until: WaitUntil, de
     assert list((tmp_path / "root/staging").iterdir()) == []
 
 
+def test_a_delete_that_is_killed_leaves_nothing_that_counts(tmp_path: Path, wait_until: WaitUntil) -> None:
+    command = {
+        "name": "many",
+        "image": "busybox",
+        "command": ["sh", "-c", "cd /out/x; seq 8000 | xargs touch"],
+        "outputs": {"x": "/out/x/"},
+    }
+    step = {"name": "s", "command": "many", "outputs": {"x": "d:x/"}}
+    config = {"root": str(tmp_path / "root"), "runtime": "process", "watch": False}
+    store = tmp_path / "root/storage"
+
+    def files() -> int:
+        return sum(name.isdigit() for _, _, names in os.walk(store) for name in names)
+
+    with Gaia(config) as gaia:
+        gaia.upload("w", {}, [command], [step])
+        gaia.wait("w", 30)
+        assert files() == 8000
+    code = "import json, sys; from gaia_local import Gaia; Gaia(json.loads(sys.argv[1])).delete('w', data=True)"
+    with subprocess.Popen([sys.executable, "-c", code, json.dumps(config)]) as process:
+        wait_until(lambda: files() < 8000 or process.poll() is not None)
+        process.kill()
+    assert 0 < files() < 8000
+    with Gaia(config) as gaia:
+        if "w" in gaia.workflows()["workflows"]:
+            assert gaia.status("w")["state"] == "halted"
+            gaia.delete("w")
+        gaia.upload("w", {}, [command], [step])
+        assert gaia.wait("w", 30)["state"] == "complete"
+        assert [event["event"] for event in gaia.events("w")].count("step-start") == 1
+        assert (files(), os.listdir(store)) == (8000, ["w"])
+
+
 # -- in containers ------------------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ from gaia_local.database import Database
 from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
 from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
-from gaia_local.state_file import MIGRATIONS, STEPS
+from gaia_local.state_file import FIRST, LATER, MIGRATIONS
 from gaia_local.states import ABSENT, EXPIRED, Attempt, KeyKind, KeyState, Reason, ReasonKind
 
 
@@ -447,7 +447,7 @@ def test_migrations_are_applied_once(database: Database, path: Path) -> None:
     Database(path).close()
     Database(path).close()
     assert schema() == before
-    assert [name for name, _ in before[1]] == list(STEPS)
+    assert [name for name, _ in before[1]] == [FIRST, *LATER]
 
 
 def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) -> None:
@@ -469,7 +469,8 @@ def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) 
     path.parent.mkdir()
     empty.touch()
     assert shape(path) == shape(empty)
-    assert shape(path)[1:] == ([(number, "gaia_local", name) for number, name in enumerate(STEPS, 1)], list(STEPS))
+    names = [FIRST, *LATER]
+    assert shape(path)[1:] == ([(number, MIGRATIONS, name) for number, name in enumerate(names, 1)], names)
 
 
 @pytest.mark.parametrize("readonly", [False, True])

@@ -33,7 +33,11 @@ COMMANDS = [
     {
         "name": "split",
         "image": "i",
-        "command": ["sh", "-c", "cp /in/l /parts/one && cat /in/a /in/l > /parts/two && mkdir -p /parts/s && date > /parts/s/made"],
+        "command": [
+            "sh",
+            "-c",
+            "cp /in/l /parts/one && cat /in/a /in/l > /parts/two && mkdir -p /parts/s && date > /parts/s/made",
+        ],
         "inputs": {"a": "/in/a", "l": "/in/l"},
         "outputs": {"parts": "/parts/"},
     },

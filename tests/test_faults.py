@@ -263,6 +263,130 @@ def test_calls_on_a_full_disk_are_refused_and_change_nothing(make_disk: Callable
     assert intact(disk.top / "root")
 
 
+# ---------------------------------------------------------------------------------------------------------- deleting
+
+
+TREE = command("tree", "mkdir /out/x/empty /out/x/in; for i in 1 2 3; do echo $i > /out/x/in/$i; done", x="/out/x/")
+
+
+@pytest.fixture
+def stuck(make_disk: Callable[[int], Disk]) -> Iterator[Callable[[str, Path], None]]:
+    """Lets a path, in some way, be one that can't be removed, until `undo` or the end of the test."""
+    with contextlib.ExitStack() as undo:
+
+        def stick(way: str, path: Path) -> None:
+            if way == "undo":
+                undo.close()
+            elif way == "immutable":
+                subprocess.run(["chattr", "+i", str(path)], check=True)
+                undo.callback(subprocess.run, ["chattr", "-i", str(path)], check=True)
+            elif way == "mount":
+                subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
+                undo.callback(subprocess.run, ["umount", str(path)], check=True)
+            else:
+                stick("mount", path)
+                subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)
+
+        yield stick
+
+
+def kept(root: Path) -> list[Path]:
+    """All that lies in the store, and all logs."""
+    return sorted([*(root / "storage").rglob("*"), *(root / "logs").rglob("*")])
+
+
+@pytest.mark.parametrize(
+    ("way", "what"),
+    [
+        ("immutable", "d/tree/in/2"),
+        ("immutable", "d/tree/in"),
+        ("immutable", "d/tree/empty"),
+        ("immutable", "."),
+        ("read-only", "d/tree/in"),
+        ("mount", "d/tree/in"),
+        ("mount", "."),
+    ],
+)
+@pytest.mark.parametrize("part", ["storage", "logs"])
+def test_what_cannot_be_removed_keeps_the_whole_workflow(
+    make_gaia: MakeGaia, stuck: Callable[[str, Path], None], way: str, what: str, part: str
+) -> None:
+    gaia = make_gaia()
+    gaia_root = gaia.path("w", "d").parent.parent.parent
+    gaia.upload("w", {}, [TREE], [step("t", "tree", "d:tree/")])
+    assert gaia.wait("w", 20)["state"] == "complete"
+    if part == "logs":  # whatever lies there
+        (gaia_root / "storage/w/d").rename(gaia_root / "logs/w/d")
+    before = kept(gaia_root)
+    place = gaia_root / part / "w" / what
+    stuck(way, place)
+    for _ in range(2):
+        with pytest.raises(GaiaError, match="can't be removed") as refusal:
+            gaia.delete("w", data=True)
+        assert str(place) in str(refusal.value)
+        assert kept(gaia_root) == before
+        assert list(gaia.workflows()["workflows"]) == ["w"]
+    if part == "storage":
+        assert gaia.run("w") == {"run": "w"}
+        assert gaia.wait("w", 20)["state"] == "complete"
+        assert started(gaia) == ["t"]
+    stuck("undo", place)
+    gaia.delete("w", data=True)
+    assert gaia.workflows() == {"workflows": {}}
+    assert kept(gaia_root) == []
+
+
+def test_a_disk_that_refuses_while_files_are_removed_keeps_the_workflow(
+    make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaia = make_gaia(watch=False)
+    gaia.upload("w", {}, [TREE], [step("t", "tree", "d:tree/")])
+    assert gaia.wait("w", 20)["state"] == "complete"
+    unlink = os.unlink
+
+    def refuse(path: Any, *, dir_fd: int | None = None) -> None:
+        if str(path).endswith("2"):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        unlink(path, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with pytest.raises(GaiaError, match=r"'2' in '/.*' can't be removed: Operation not permitted; .*delete it again"):
+            gaia.delete("w", data=True)
+    assert gaia.status("w")["state"] == "halted"
+    gaia.delete("w", data=True)
+    assert kept(gaia_root) == []
+    assert gaia.workflows() == {"workflows": {}}
+
+
+def test_half_of_a_directory_that_was_being_deleted_is_no_output(
+    make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the delete is broken off, or refused midway: what is left of the directory counts for nobody."""
+    gaia, definitions = make_gaia(), ([TREE], [step("t", "tree", "d:tree/")])
+    gaia.upload("w", {}, *definitions)
+    gaia.wait("w", 20)
+    unlink = os.unlink
+
+    def interrupted(path: Any, *, dir_fd: int | None = None) -> None:
+        if str(path).endswith("2"):
+            raise KeyboardInterrupt
+        unlink(path, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gaia.delete("w", data=True)
+    gaia.run("w")
+    assert gaia.wait("w", 20)["state"] == "complete"
+    assert started(gaia) == ["t", "t"]
+    assert sorted(os.listdir(gaia.path("w", "d:tree/in"))) == ["1", "2", "3"]
+    gaia.close()
+    with Gaia({"root": gaia_root, "runtime": "process"}) as gaia:
+        gaia.run("w")
+        assert os.listdir(gaia_root / "storage") == ["w"]
+
+
 def test_opening_on_a_full_disk(make_disk: Callable[[int], Disk]) -> None:
     disk = make_disk(4 * MB)
     disk.fill()

@@ -416,6 +416,8 @@ def test_trees_with_locked_directories_are_removed(public: Path, mode: int) -> N
         (top / "a/link").symlink_to("/etc")
         for path in (top / "a/b/c", top / "a/b", top / "a", top):
             path.chmod(mode)
+        files.refuse_stuck(str(top))
+        assert os.listdir(public) == ["top"]
         files.remove(str(top))
         assert os.listdir(public) == []
 
@@ -433,3 +435,18 @@ def test_removing(tmp_path: Path) -> None:
     for name in ("link", "top", "file", "nothing", "file/below"):
         files.remove(str(tmp_path / name))
     assert tree(tmp_path) == {"kept": None, "kept/file": b""}
+
+
+def test_what_cannot_be_removed_is_known_before(tmp_path: Path) -> None:
+    def act() -> None:
+        with pytest.raises(PermissionError, match="/usr/bin/env"):
+            files.refuse_stuck("/usr/bin/env")
+
+    as_nobody(act)
+    (tmp_path / "top/empty").mkdir(parents=True)
+    (tmp_path / "top/file").write_text("1")
+    (tmp_path / "top/link").symlink_to("nowhere")
+    before = tree(tmp_path)
+    for name in ("top", "top/file", "top/link", "top/empty", "nothing", "top/file/below"):
+        files.refuse_stuck(str(tmp_path / name))
+    assert tree(tmp_path) == before

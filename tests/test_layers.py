@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 LAYERS = {
     "words": "errors given paths keys durations resources model states assignment config runtime",
     "core": "key_paths templates graph submitted decision workflow",
-    "parts": """files staging storage leases garbage state_file database names ownership watched_trees watcher docker_engine
-                docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
+    "parts": """files staging storage leases garbage state_file database buckets names ownership watched_trees watcher
+                docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
     "head": "looking answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine face api __init__",

@@ -165,6 +165,54 @@ def test_deleting_a_workflow(tmp_path: Path) -> None:
     assert all(path.exists() for path in kept)
 
 
+def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, log = bench.put("b:d/x"), bench.storage.log("w", "t")
+    log.parent.mkdir()
+    log.touch()
+    remove = files.remove
+    seen: list[tuple[bool, bool]] = []
+
+    def watched(path: str) -> None:
+        if os.path.lexists(path):
+            seen.append((os.path.exists(f"{bench.root}/storage/w"), os.path.exists(f"{bench.root}/logs/w")))
+        remove(path)
+
+    monkeypatch.setattr(files, "remove", watched)
+    bench.storage.delete("w", data=True)
+    assert set(seen) == {(False, False)}
+    assert not path.exists()
+    assert (os.listdir(bench.root / "storage"), os.listdir(bench.root / "logs")) == ([], [])
+
+
+def test_what_a_delete_left_aside_is_removed_by_the_next_one_or_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = bench.put("b:x", workflow="other")
+    remove = files.remove
+
+    def interrupted(path: str) -> None:
+        if os.path.lexists(path):
+            raise KeyboardInterrupt
+        remove(path)
+
+    def break_off() -> None:
+        bench.put("b:x")
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "remove", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                bench.storage.delete("w", data=True)
+        assert len(os.listdir(bench.root / "storage")) == 2
+
+    break_off()
+    bench.put("b:x")
+    bench.storage.delete("w", data=True)
+    assert os.listdir(bench.root / "storage") == ["other"]
+    break_off()
+    bench.storage.sweep()
+    assert os.listdir(bench.root / "storage") == ["other"]
+    assert kept.exists()
+
+
 # ------------------------------------------------------------------------------------------------------------- staging
 
 

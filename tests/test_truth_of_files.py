@@ -144,7 +144,9 @@ def test_other_contents_of_the_same_size_and_time_are_seen(
     workflow = Workflow(make_gaia(watch=watch), "i")
     for each in ("in/a", "in/d/deep/b"):
         workflow.put(each, OLD)
-    workflow.step("s", f"cat /in/a > /out/x; sh -c '{SHOW}' /in/d >> /out/x", {"in:a": "/in/a", "in:d/": "/in/d/"}, {"b:x": "/out/x"})
+    workflow.step(
+        "s", f"cat /in/a > /out/x; sh -c '{SHOW}' /in/d >> /out/x", {"in:a": "/in/a", "in:d/": "/in/d/"}, {"b:x": "/out/x"}
+    )
     workflow.upload()
     edit(workflow.store / name, NEW)
     if not watch:
@@ -254,9 +256,7 @@ def test_a_second_name_that_a_program_keeps_does_not_change_what_is_stored(make_
 
 
 @pytest.mark.parametrize("watch", [True, False], ids=["watched", "unwatched"])
-def test_a_file_removed_from_a_directory_output_is_made_again(
-    make_gaia: MakeGaia, watch: bool, wait_until: WaitUntil
-) -> None:
+def test_a_file_removed_from_a_directory_output_is_made_again(make_gaia: MakeGaia, watch: bool, wait_until: WaitUntil) -> None:
     workflow = Workflow(make_gaia(watch=watch), "i")
     workflow.step("p", "mkdir -p /out/d/deep && echo 1 > /out/d/one && echo 2 > /out/d/deep/two", {}, {"b:d/": "/out/d/"})
     workflow.step("r", "cat /in/d/one /in/d/deep/two > /out/y", {"b:d/": "/in/d/"}, {"b:y": "/out/y"})

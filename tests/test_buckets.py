@@ -1,0 +1,221 @@
+"""The root remembers which directories serve the buckets of its workflows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaia_local import Gaia, GaiaError
+from gaia_local.config import Config
+from gaia_local.leftovers import clean
+
+COPY = {
+    "name": "copy",
+    "image": "busybox",
+    "command": ["sh", "-c", "cat /in/a > /out/x"],
+    "inputs": {"a": "/in/a"},
+    "outputs": {"x": "/out/x"},
+}
+STEPS = [
+    {"name": "read", "command": "copy", "inputs": {"a": "g:in"}, "outputs": {"x": "d:out"}},
+    {"name": "write", "command": "copy", "inputs": {"a": "d:out"}, "outputs": {"x": "g:made/out"}},
+]
+
+UPLOAD = """
+import json, sys
+from gaia_local import Gaia
+root, shared, command, steps = json.loads(sys.argv[1])
+with Gaia({"root": root, "runtime": "process", "buckets": {"g": shared}}) as gaia:
+    gaia.upload("w", {}, [command], steps)
+"""
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    (directory / "in").write_text("1")
+    return directory
+
+
+@pytest.fixture
+def root(gaia_root: Path, shared: Path) -> Path:
+    """A root with a workflow `w` that uses the mapped bucket `g`, and nobody who owns it."""
+    with Gaia({"root": gaia_root, "runtime": "process", "buckets": {"g": shared}}) as gaia:
+        gaia.upload("w", {}, [COPY], STEPS)
+        assert gaia.wait("w", 20)["state"] == "complete"
+    return gaia_root
+
+
+def starts(gaia: Gaia) -> list[str]:
+    return [event["task"] for event in gaia.events("w") if event["event"] == "step-start"]
+
+
+@contextlib.contextmanager
+def opened(root: Path, **config: Any) -> Iterator[Gaia]:
+    with Gaia({"root": root, "runtime": "process", **config}) as gaia:
+        yield gaia
+
+
+def test_a_call_that_leaves_a_bucket_out_uses_what_the_workflows_were_made_with(
+    root: Path, shared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(root) as gaia:
+        assert gaia.path("w", "g:in") == shared / "in"
+        assert gaia.run("w", dry_run=True)["would"] == []
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+        assert starts(gaia) == ["read", "write"]
+        gaia.upload("v", {}, [COPY], STEPS)
+        assert gaia.wait("v", 20)["state"] == "complete"
+        told = [record.getMessage() for record in caplog.records if "bucket" in record.getMessage()]
+        assert len(told) == 1
+        assert "'g'" in told[0] and str(shared) in told[0]
+        (shared / "in").write_text("2, longer")
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+    assert (shared / "made/out").read_text() == "2, longer"
+    assert not (root / "storage/v/g").exists()
+
+
+def test_the_command_line_says_so(root: Path, shared: Path) -> None:
+    arguments = [sys.executable, "-m", "gaia_local", "--root", str(root), "--runtime", "process"]
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*arguments, *words], capture_output=True, text=True, check=False)
+
+    status = call("status", "w")
+    assert "2 of 2" in status.stdout
+    assert re.sub(r"\s+", " ", status.stderr).count(f"bucket 'g' is {shared}") == 1
+    refused = call("--bucket", f"g={root}", "run", "w")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "config, bucket 'g'" in refused.stderr
+    assert call("--bucket", f"g={shared}", "status", "w").stderr == ""
+
+
+def test_another_directory_is_refused_while_workflows_use_the_bucket(root: Path, shared: Path, tmp_path: Path) -> None:
+    before = (root / "gaia.db").read_bytes()
+    other = tmp_path / "other"
+    for call in ("workflows", "run", "status", "upload"):
+        arguments: dict[str, Any] = {"workflow": "w"}
+        if call == "upload":
+            arguments = {"workflow": "v", "properties": {}, "commands": [COPY], "steps": STEPS}
+        with opened(root, buckets={"g": other}) as gaia, pytest.raises(GaiaError, match="config, bucket 'g'") as refusal:
+            getattr(gaia, call)(**({} if call == "workflows" else arguments))
+        assert "'w'" in str(refusal.value)
+        assert str(shared) in str(refusal.value) and str(other) in str(refusal.value)
+    assert (root / "gaia.db").read_bytes() == before
+    assert not other.exists()
+    with opened(root, buckets={"g": shared, "other": other}) as gaia:
+        assert gaia.run("w", dry_run=True)["would"] == []
+
+
+def test_a_directory_that_was_moved_may_be_reached_by_a_link(root: Path, shared: Path, tmp_path: Path) -> None:
+    shared.rename(tmp_path / "moved")
+    shared.symlink_to("moved")
+    for given in (shared, tmp_path / "moved"):
+        with opened(root, buckets={"g": given}) as gaia:
+            gaia.run("w")
+            assert gaia.wait("w", 20)["state"] == "complete"
+            assert starts(gaia) == ["read", "write"]
+
+
+def test_a_bucket_is_free_again_when_no_workflow_uses_it(root: Path, tmp_path: Path) -> None:
+    with opened(root) as gaia:
+        gaia.delete("w")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/in").write_text("other")
+    with opened(root, buckets={"g": tmp_path / "other"}) as gaia:
+        gaia.upload("w2", {}, [COPY], STEPS)
+        assert gaia.wait("w2", 20)["state"] == "complete"
+    with opened(root) as gaia:
+        assert gaia.path("w2", "g:in").read_text() == "other"
+
+
+def test_a_bucket_without_files_under_the_root_may_be_mapped_later(gaia_root: Path, shared: Path) -> None:
+    with opened(gaia_root) as gaia:
+        gaia.upload("w", {}, [COPY], STEPS)
+        assert gaia.wait("w", 20)["waiting-inputs"] == ["d:out", "g:in"]
+    with opened(gaia_root, buckets={"g": shared}) as gaia:
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+    with opened(gaia_root) as gaia:
+        assert gaia.path("w", "g:in") == shared / "in"
+
+
+def test_files_under_the_root_are_not_hidden_by_a_bucket(gaia_root: Path, shared: Path) -> None:
+    with opened(gaia_root) as gaia:
+        own = gaia.path("w", "g:in")
+        own.parent.mkdir(parents=True)
+        own.write_text("own")
+        gaia.upload("w", {}, [COPY], STEPS)
+        assert gaia.wait("w", 20)["state"] == "complete"
+        gaia.upload("v", {}, [COPY], [{"name": "s", "command": "copy", "inputs": {"a": "d/in"}, "outputs": {"x": "g/out"}}])
+    with opened(gaia_root, buckets={"g": shared}) as gaia, pytest.raises(GaiaError, match="config, bucket 'g'") as refusal:
+        gaia.run("w")
+    assert str(own.parent) in str(refusal.value)
+    with opened(gaia_root) as gaia:
+        gaia.delete("w")
+    with opened(gaia_root, buckets={"g": shared}) as gaia:  # a path without a bucket is another thing
+        assert list(gaia.workflows()["workflows"]) == ["v"]
+
+
+def test_a_root_that_another_process_filled_meanwhile(gaia_root: Path, shared: Path) -> None:
+    with opened(gaia_root) as gaia, opened(gaia_root) as reader:
+        assert gaia.workflows() == {"workflows": {}}
+        given = json.dumps([str(gaia_root), str(shared), COPY, STEPS])
+        subprocess.run([sys.executable, "-c", UPLOAD, given], check=True)
+        assert reader.path("w", "g:in") == shared / "in"
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+        assert starts(gaia) == ["read", "write"]
+
+
+def test_users_of_one_engine_may_name_what_it_remembers(root: Path, shared: Path) -> None:
+    with opened(root) as one:
+        one.run("w")
+        for same in ({"g": shared}, {}):
+            with opened(root, buckets=same) as two:
+                assert two.path("w", "g:in") == shared / "in"
+        with pytest.raises(GaiaError, match="config, bucket 'g'"):
+            Gaia({"root": root, "buckets": {"g": shared / "other"}})
+        code = "import json, sys; from gaia_local import Gaia; Gaia(json.loads(sys.argv[1])).run('w')"
+
+        def call(**buckets: Path) -> subprocess.CompletedProcess[str]:
+            config = {"root": str(root), "buckets": {name: str(path) for name, path in buckets.items()}}
+            return subprocess.run([sys.executable, "-c", code, json.dumps(config)], capture_output=True, text=True, check=False)
+
+        assert call(g=shared).returncode == 0
+        assert call().returncode == 0
+        assert "config, bucket 'g'" in call(g=shared / "other").stderr
+        assert "config, bucket 'h'" in call(h=shared).stderr
+
+
+def test_what_engines_left_beside_a_remembered_bucket_is_cleaned(root: Path, shared: Path) -> None:
+    (shared / ".gaia-local/task").mkdir(parents=True)
+    clean(Config.parse({"root": root, "runtime": "process"}))
+    assert list((shared / ".gaia-local").iterdir()) == []
+
+
+def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: Path) -> None:
+    with contextlib.closing(sqlite3.connect(root / "gaia.db")) as connection, connection:
+        connection.execute("drop table buckets")
+        connection.execute("delete from _sqlite_migrations where name > '0001_first'")
+    with opened(root) as gaia:
+        assert list(gaia.workflows()["workflows"]) == ["w"]  # read before anybody brings it up to date
+        assert gaia.path("w", "g:in") == root / "storage/w/g/in"
+    with opened(root, buckets={"g": shared}) as gaia:
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+        assert starts(gaia) == ["read", "write"]
+    with opened(root) as gaia:
+        assert gaia.path("w", "g:in") == shared / "in"
