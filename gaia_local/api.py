@@ -238,8 +238,8 @@ class Gaia:
         For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes", "changed"}``; for a
         key: ``{"workflow", "key", "path", "state", "because", "digest", "made_by", "made", "read_by"}``. `changed` says of
         each input directory that isn't what the Step read which of its files were `added`, `changed` and `removed`. `last`
-        and `made` are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens, inputs with
-        their content digests, outputs.
+        and `made` are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens,
+        inputs with their content digests, outputs.
         """
         checked = check_workflow_name(workflow)
         _check_text(checked, name)

@@ -161,9 +161,8 @@ def print_explanation(told: Mapping[str, Any]) -> None:
         made = told["last"]
         rows = [("Step", told["step"]), ("would run", f"{'yes' if told['would_run'] else 'no'}: {told['because']}")]
         rows += [("waits for", f"{key} ({_maker(makers)})") for key, makers in told["waits_for"].items()]
-        rows += [
-            (how, f"{key}: {_some(names)}") for key, found in told["changed"].items() for how, names in found.items() if names
-        ]
+        for key, found in told["changed"].items():
+            rows += [(how, f"{key}: {_some(names)}") for how, names in found.items() if names]
     else:
         made = told["made"]
         rows = [("key", told["key"]), ("path", told["path"]), ("state", told["state"])]

@@ -42,10 +42,8 @@ class Workflow:
 
     def step(self, name: str, command: str, inputs: dict[str, str], outputs: dict[str, str]) -> None:
         """`inputs` and `outputs`: storage key → internal path."""
-        definition = {"name": name, "image": self.image, "command": ["sh", "-c", command]}
-        for kind, keys in (("inputs", inputs), ("outputs", outputs)):
-            definition[kind] = dict(zip(keys, keys.values(), strict=True))
-        self.commands.append(definition)
+        tokens = ["sh", "-c", command]
+        self.commands.append({"name": name, "image": self.image, "command": tokens, "inputs": inputs, "outputs": outputs})
         self.steps.append({"name": name, "command": name, "inputs": {k: k for k in inputs}, "outputs": {k: k for k in outputs}})
 
     def put(self, name: str, text: str) -> Path:
@@ -144,9 +142,8 @@ def test_other_contents_of_the_same_size_and_time_are_seen(
     workflow = Workflow(make_gaia(watch=watch), "i")
     for each in ("in/a", "in/d/deep/b"):
         workflow.put(each, OLD)
-    workflow.step(
-        "s", f"cat /in/a > /out/x; sh -c '{SHOW}' /in/d >> /out/x", {"in:a": "/in/a", "in:d/": "/in/d/"}, {"b:x": "/out/x"}
-    )
+    command = f"cat /in/a > /out/x; sh -c '{SHOW}' /in/d >> /out/x"
+    workflow.step("s", command, {"in:a": "/in/a", "in:d/": "/in/d/"}, {"b:x": "/out/x"})
     workflow.upload()
     edit(workflow.store / name, NEW)
     if not watch:
@@ -197,7 +194,7 @@ def turn(link: Path, target: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("link", ["in/l", "in/d/l", "in/d/dir"])
 @pytest.mark.parametrize("turned", [True, False], ids=["turned", "its target changes"])
-def test_what_a_link_leads_to_is_what_counts(
+def test_what_a_link_leads_to_is_what_counts(  # noqa: PLR0917
     make_gaia: MakeGaia, image: str, way: dict[str, Any], link: str, turned: bool, tmp_path: Path
 ) -> None:
     workflow = Workflow(make_gaia(**way, watch=False), image)
