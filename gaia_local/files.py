@@ -16,7 +16,6 @@ import errno
 import hashlib
 import itertools
 import os
-import shutil
 import stat
 import tempfile
 import time
@@ -36,6 +35,7 @@ TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
 """Nanoseconds within which two changes of a file may get the same time: the clocks of file systems step by 1 to 10 ms."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MANY_FILES = 64
 _READINGS = 3
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
@@ -436,51 +436,103 @@ def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file or tree, also one whose directories were made read-only; nothing there is fine."""
+    """Remove a file or tree, also one whose directories were made read-only; nothing there is fine.
+
+    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the tree meanwhile: `OSError`
+    with EBUSY names where one is. Other errors name what can't be removed, too.
+    """
+    directory, name = os.path.split(path)
     try:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            Path(path).unlink()
-            return
+        parent = os.open(directory or ".", _DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
-    with contextlib.suppress(OSError):
-        if _remove_shallow(path):
-            return
     try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        remove(path)
-    except PermissionError:
-        _unlock(path)
-        shutil.rmtree(path)
-
-
-def _remove_shallow(name: str, inside: int | None = None, depth: int = 3) -> bool:
-    """Remove a directory that is not deep, in half the time of `shutil.rmtree`; False, or an error, where that fails."""
-    with contextlib.suppress(OSError):
-        os.rmdir(name, dir_fd=inside)
-        return True
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
-    try:
-        for each in os.listdir(descriptor):
-            try:
-                os.unlink(each, dir_fd=descriptor)
-            except (IsADirectoryError, PermissionError):
-                if not depth or not _remove_shallow(each, descriptor, depth - 1):
-                    return False
+        _remove(parent, name, directory)
     finally:
-        os.close(descriptor)
-    os.rmdir(name, dir_fd=inside)
+        os.close(parent)
+
+
+def _remove(parent: int, name: str, where: str) -> None:
+    """Remove an entry of the open directory `parent`, which is the one at `where`."""
+    if _removed(parent, name, where):
+        return
+    mount, way, opened = _mount(parent), [(name, os.fstat(parent))], parent
+    waiting: list[list[str]] = [[]]
+    """For each directory on the way, those below it that are still to be removed."""
+    try:
+        opened = _enter(parent, name, mount, f"{where}/{name}")
+        while True:
+            here = "/".join([where, *(each for each, _ in way)])
+            full = [each for each in os.listdir(opened) if not _removed(opened, each, here)]
+            waiting.append(full)
+            while not waiting[-1]:  # all that was in it is gone
+                waiting.pop()
+                gone, above = way.pop()
+                upper = parent if not way else os.open("..", _DIRECTORY, dir_fd=opened)
+                os.close(opened)
+                opened, here = upper, os.path.dirname(here)
+                if not os.path.samestat(os.fstat(opened), above):
+                    raise OSError(errno.EBUSY, "it is moved while it is removed", f"{here}/{gone}")
+                if not _removed(opened, gone, here):
+                    raise OSError(errno.ENOTEMPTY, "files are made in it while it is removed", f"{here}/{gone}")
+                if not way:
+                    return
+            name = waiting[-1].pop()
+            way.append((name, os.fstat(opened)))
+            inner = _enter(opened, name, mount, f"{here}/{name}")
+            os.close(opened)
+            opened = inner
+    finally:
+        if opened != parent:
+            os.close(opened)
+
+
+def _removed(parent: int, name: str, where: str) -> bool:
+    """Remove what isn't a directory with something in it; False for such a one."""
+    try:
+        try:
+            os.unlink(name, dir_fd=parent)
+        except (IsADirectoryError, PermissionError):  # what Linux says of a directory, and what others say
+            os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        if isinstance(error, PermissionError) and os.fstat(parent).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            with contextlib.suppress(OSError):
+                os.fchmod(parent, 0o700)
+                return _removed(parent, name, where)
+        raise OSError(error.errno, error.strerror, f"{where}/{name}") from None
     return True
 
 
-def _unlock(directory: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        Path(directory).chmod(0o700)
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    _unlock(entry.path)
+def _enter(parent: int, name: str, mount: object, path: str) -> int:
+    """Open a directory to empty it, unless another disk is mounted there."""
+    try:
+        opened = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except PermissionError as error:
+        if not hasattr(os, "O_PATH"):
+            raise OSError(error.errno, error.strerror, path) from None
+        closed = os.open(name, os.O_PATH | _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            os.chmod(f"/proc/self/fd/{closed}", 0o700)
+        finally:
+            os.close(closed)
+        opened = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    if _mount(opened) != mount:
+        os.close(opened)
+        raise OSError(errno.EBUSY, "another disk is mounted there", path)
+    return opened
+
+
+def _mount(directory: int) -> object:
+    """What tells the mounted disk that an open directory is on: on Linux also where one is mounted twice."""
+    try:
+        with open(f"/proc/self/fdinfo/{directory}", "rb") as told:
+            return next((line for line in told if line.startswith(b"mnt_id:")), None)
+    except OSError:
+        return os.fstat(directory).st_dev
 
 
 def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
