@@ -9,6 +9,8 @@ import contextlib
 import functools
 import itertools
 import json
+import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +24,8 @@ from gaia_local.given import shared_text
 from gaia_local.model import NO_KEYS, Command, Event, Step, Task, TaskState, WorkflowState
 from gaia_local.resources import NONE, Resources
 from gaia_local.states import ABSENT, Attempt, KeyKind, KeyState, Reason
+
+logger = logging.getLogger("gaia_local")
 
 Defined: TypeAlias = Literal["commands", "steps"]
 P = ParamSpec("P")
@@ -55,6 +59,7 @@ class Database:
         """How many transactions are open, one in the other."""
         self._connection, self.blank = state_file.open_file(path, readonly)
         """`blank`: another process makes the file just now, or would have to; it holds nothing yet."""
+        self._file = None if readonly else os.stat(path)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -62,6 +67,7 @@ class Database:
         with self._lock:
             try:
                 if not self._inside:
+                    self._refuse_lost()
                     self._connection.execute("begin")
                 self._inside += 1
                 try:
@@ -81,6 +87,23 @@ class Database:
         """Let go of the file. Idempotent."""
         with self._lock:
             self._connection.close()
+            try:
+                self._refuse_lost()
+            except DatabaseError as error:
+                logger.error("%s", error)
+            self._file = None
+
+    def _refuse_lost(self) -> None:
+        """What is written to a file that has no name any more is lost when it is closed."""
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(self._path), self._file):
+                return
+        raise DatabaseError(
+            f"the state database {self._path} was removed or replaced while it was open: move it back, "
+            "or close this Gaia (end its process) and start again with what is there now"
+        )
 
     # -- workflows ----------------------------------------------------------------------------------------------
 

@@ -181,22 +181,26 @@ class Engine:
     def _close(self) -> None:
         with self._lock:
             scheduler, self._closing = self._scheduler, True
-        if self._listener is not None:
-            self._listener.refuse()
-        if self._watcher is not None:
-            self._watcher.close()
-        if scheduler is not None:
-            scheduler.close()
-        if self._listener is not None:
-            self._listener.close()
-        with self._lock:
-            if self._runtime is not None:
-                self._runtime.close()
-                self.storage.close()
-            if self._database is not None:
-                self._database.close()
+        with contextlib.ExitStack() as parts:  # the last one first, and each whatever becomes of the others
+            parts.callback(self._forget)
             if self._ownership is not None:
-                self._ownership.release()
+                parts.callback(self._ownership.release)
+            if self._database is not None:
+                parts.callback(self._database.close)
+            if self._runtime is not None:
+                parts.callback(self.storage.close)
+                parts.callback(self._runtime.close)
+            if self._listener is not None:
+                parts.callback(self._listener.close)
+            if scheduler is not None:
+                parts.callback(scheduler.close)
+            if self._watcher is not None:
+                parts.callback(self._watcher.close)
+            if self._listener is not None:
+                parts.callback(self._listener.refuse)
+
+    def _forget(self) -> None:
+        with self._lock:
             self._scheduler = self._runtime = self._database = self._ownership = self._listener = None
 
     def hurry(self) -> None:

@@ -435,6 +435,36 @@ def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
             raise
 
 
+def own_directory(path: str) -> None:
+    """Make a directory for this user alone, where there is none.
+
+    Raises `StorageError` for anything else that lies there: the engine writes and removes in it, and a link may lead to
+    somebody's files, a directory of another user be a trap.
+    """
+    try:
+        os.mkdir(path, 0o700)
+        return
+    except FileExistsError:
+        status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "no directory"
+        raise StorageError(f"{path} is {kind}, and must be a directory that gaia_local makes for itself: move it away")
+    if status.st_uid != os.geteuid() and not _shows_as(status.st_uid, path):
+        raise StorageError(f"{path} belongs to another user (uid {status.st_uid}): move it away, or use another directory")
+
+
+def _shows_as(user: int, directory: str) -> bool:
+    """Whether what this user makes in a directory shows as that user's, as on some network file systems."""
+    try:
+        probe = tempfile.mkdtemp(prefix=OWN, dir=directory)
+    except OSError:
+        return False
+    try:
+        return os.lstat(probe).st_uid == user
+    finally:
+        os.rmdir(probe)
+
+
 def remove(path: str) -> None:
     """Remove a file or tree, also one whose directories were made read-only; nothing there is fine.
 

@@ -53,7 +53,7 @@ class Leases:
             if not self._spares or not _renamed(self._spares.pop(), f"{self._staging}/{name}"):
                 os.mkdir(f"{self._staging}/{name}", 0o700)
             for bucket in self._buckets_of(task):
-                (bucket / files.OWN / name).mkdir(mode=0o700, parents=True)
+                os.mkdir(f"{self._storage.area(str(bucket))}/{name}", 0o700)
         except OSError as error:
             raise DiskError(f"a directory for what the Task makes can't be made: {error.strerror}") from error
 
@@ -101,8 +101,8 @@ class Leases:
 
     def _places(self, name: str) -> Iterator[str]:
         yield f"{self._staging}/{name}"
-        for bucket in self._buckets:
-            yield f"{bucket}/{files.OWN}/{name}"
+        for area in self._storage.areas() if self._buckets else ():
+            yield f"{area}/{name}"
 
     def _buckets_of(self, task: Task) -> set[Path]:
         if not self._buckets:

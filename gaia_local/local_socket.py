@@ -98,7 +98,10 @@ class Listener:
     def close(self) -> None:
         """Finish, and take the socket away. Idempotent."""
         self.finish()
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:  # the next owner takes its place all the same
+            logger.warning("%s can't be removed: %s", self._path, error.strerror)
 
     def forget(self) -> None:
         """In a forked child: the socket is the parent's."""

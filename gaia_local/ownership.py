@@ -1,14 +1,21 @@
-"""Who may write a root: one engine process at a time, by a lock that the system takes back when the process ends."""
+"""Who may write a root: one engine process at a time, by locks that the system takes back when the process ends.
+
+There are two: on the root's directory itself, which is there as long as anything in it is, and on the file `owner` in it,
+which has the owner's pid, and must do alone where the file system can't lock directories (as NFS). Whoever has both owns.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 import weakref
 from pathlib import Path
 
+from gaia_local import files
 from gaia_local.errors import RootInUse, StorageError
 
 
@@ -19,68 +26,90 @@ def root_id(root: Path) -> str:
 
 def owner(root: Path) -> int | None:
     """The pid of the process that owns the root, or None where nobody does. Changes nothing."""
-    try:
-        descriptor = os.open(_path(root), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"root {root}: can't be read ({error.strerror}); give another with the config's root") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _pid(descriptor)
-    else:
-        return None
-    finally:
-        os.close(descriptor)
+    for path in (_path(root), str(root)):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(f"root {root}: can't be read ({error.strerror}); give another with the config's root") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid(root)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        finally:
+            os.close(descriptor)
+    return None
 
 
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What file systems say that can't lock a directory."""
 _TRIES, _PAUSE = 10, 0.01
 """An `owner` that asks at the same moment holds the lock for an instant: that isn't a refusal."""
 
 
 class Ownership:
-    """The lock on a root, from its making to `release`."""
+    """The locks on a root, from its making to `release`."""
 
     def __init__(self, root: Path) -> None:
-        """Take the lock, making the root where it isn't there. Raises `RootInUse` with the owner's pid."""
+        """Take the locks, making the root where it isn't there. Raises `RootInUse` with the owner's pid."""
+        self._descriptors: list[int] = []
         try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(_path(root), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(
-                f"root {root}: can't be written ({error.strerror}); give another with the config's root"
-            ) from error
-        try:
+            root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.own_directory(os.path.realpath(root))
+            self._descriptors.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptors.append(os.open(_path(root), flags, 0o600))
+            if not stat.S_ISREG(os.fstat(self._descriptors[-1]).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file", _path(root))
             self._lock(root)
+        except OSError as error:
+            self._close()
+            why = f"{_path(root)} is a link: remove it" if error.errno == errno.ELOOP else error.strerror
+            raise StorageError(f"root {root}: can't be written ({why}); give another with the config's root") from error
         except BaseException:
-            os.close(self._descriptor)
+            self._close()
             raise
         _held.add(self)
 
     def _lock(self, root: Path) -> None:
         for left in reversed(range(_TRIES)):
             try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for descriptor in self._descriptors:
+                    _lock(descriptor)
                 break
             except BlockingIOError:
                 if not left:
-                    raise RootInUse(
-                        f"root {root} is in use by process {_pid(self._descriptor)}; end that, or give another root"
-                    ) from None
+                    raise RootInUse(f"root {root} is in use by process {_pid(root)}; end that, or give another root") from None
             time.sleep(_PAUSE)
         # The end of the line says where the pid ends while a longer one of before is still behind it.
-        length = 0
+        length, descriptor = 0, self._descriptors[-1]
         with contextlib.suppress(OSError):  # a full disk: the lock is what counts
-            length = os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-        os.ftruncate(self._descriptor, length)
+            length = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(descriptor, length)
 
     def release(self) -> None:
         """Let go of the root. Idempotent."""
-        descriptor, self._descriptor = self._descriptor, -1
         _held.discard(self)
-        if descriptor >= 0:
+        self._close()
+
+    def _close(self) -> None:
+        descriptors, self._descriptors = self._descriptors, []
+        for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LOCKS or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
 
 
 _held: weakref.WeakSet[Ownership] = weakref.WeakSet()
@@ -100,6 +129,10 @@ def _path(root: Path) -> str:
     return f"{root}/owner"
 
 
-def _pid(descriptor: int) -> int | None:
-    text = os.pread(descriptor, 32, 0).decode(errors="replace").partition("\n")[0]
+def _pid(root: Path) -> int | None:
+    """The owner's pid; None where nobody knows."""
+    try:
+        text = Path(_path(root)).read_text(errors="replace").partition("\n")[0]
+    except OSError:
+        return None
     return int(text) if text.isdigit() else None

@@ -99,10 +99,10 @@ class Scheduler:
         return self._database.workflows()
 
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
-        """What `look` says of a workflow, under the lock; None where there is no such workflow."""
+        """What `look` says of a workflow, under the lock; None where there is no such workflow, or it is being deleted."""
         self._open(name)
         with self._lock:
-            workflow = self._workflows.get(name)
+            workflow = None if name in self._deleting else self._workflows.get(name)
             return None if workflow is None else look(workflow)
 
     def scratch(self, name: str) -> Workflow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
     that is no such database.
     """
     try:
+        _refuse_foreign(path, readonly)
         if not readonly and not path.exists():
             _create(path)
         try:
@@ -96,6 +98,17 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
         raise trouble(path, error) from error
     except OSError as error:
         raise DatabaseError(f"the state database {path} can't be made: {error.strerror}") from error
+
+
+def _refuse_foreign(path: Path, readonly: bool) -> None:
+    """A link in the place of one of SQLite's files would be followed, to be written or emptied."""
+    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), path.with_name(path.name + ".new")):
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(each)
+            if not stat.S_ISREG(status.st_mode):
+                raise DatabaseError(f"{each} is a link, or no regular file: it must be one that gaia_local made; move it away")
+            if not readonly and status.st_uid not in (os.geteuid(), os.stat(path.parent).st_uid):
+                raise DatabaseError(f"{each} belongs to another user (uid {status.st_uid}): move it away")
 
 
 def trouble(path: Path, error: sqlite3.Error) -> DatabaseError:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import itertools
 import logging
 import os
 import stat
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -92,10 +94,45 @@ class Storage:
         return {bucket: self._buckets.get(bucket) for bucket in used}
 
     def create(self) -> None:
-        """Make the layout, for the owner only."""
-        for directory in (self.root, self._staging, self.root / "logs", *self.tops()):
+        """Make the layout, for the owner only. Raises `StorageError` where something else lies in one of its places."""
+        for directory in self.tops():
             with _disk(f"directory {directory} can't be made"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("staging", "logs", "spare"):
+            with _disk(f"directory {self.root / name} can't be made"):
+                files.own_directory(f"{self.root}/{name}")
+        with _disk(f"root {self.root} can't be written"):
+            self._identify()
+
+    def _identify(self) -> None:
+        """Give the root an identity, and a copy of another root one of its own."""
+        path, inode = self.root / "id", os.stat(self.root).st_ino
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            _, where = path.read_text().split()
+            if int(where) == inode:
+                return
+        new = self.root / f"id.{os.getpid()}"
+        new.write_text(f"{uuid.uuid4().hex} {inode}\n")
+        new.rename(path)
+        self.__dict__.pop("_own_name", None)
+
+    @functools.cached_property
+    def _own_name(self) -> str:
+        """What the directory of this root in a mapped bucket is called: other roots, also of other users, may map it, too."""
+        with _disk(f"the root's identity {self.root / 'id'} can't be read"):
+            return f"{files.OWN}-{(self.root / 'id').read_text().split()[0]}"
+
+    def area(self, bucket: str) -> str:
+        """The directory of this root in a mapped bucket, for what is on its way into that. Raises `StorageError`."""
+        with _disk(f"a directory of the engine's own can't be made in {bucket}"):
+            files.own_directory(f"{bucket}/{self._own_name}")
+        return f"{bucket}/{self._own_name}"
+
+    def areas(self) -> list[str]:
+        """Those that there are."""
+        if not (self.root / "id").exists():
+            return []
+        return [area for bucket in self._buckets.values() if os.path.isdir(area := f"{bucket}/{self._own_name}")]
 
     def tops(self) -> list[Path]:
         """The directories that hold all keys of all workflows."""
@@ -300,7 +337,7 @@ class Storage:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
         _clear(f"{self._private}/{task_id}", lambda: self._area.remove(task_id))
         for mapped in () if self._away else self._buckets.values():
-            _clear(f"{mapped}/{files.OWN}/{task_id}")
+            _clear(f"{mapped}/{self._own_name}/{task_id}")
 
     def left_staging(self) -> list[Path]:
         """The private directories of Tasks."""
@@ -309,14 +346,13 @@ class Storage:
     def sweep(self, spared: Collection[str] = ()) -> None:
         """Remove what dead Tasks left in the staging area, except those in `spared`, and what was being deleted."""
         self.close()
-        for directory in (self._staging, *(Path(mapped) / files.OWN for mapped in self._buckets.values())):
-            if directory.is_dir():
-                for entry in directory.iterdir():
-                    if entry.name in spared:
-                        continue
-                    _clear(str(entry))
-        for directory in (Path(self._store), self.root / "logs"):
-            for entry in directory.glob(f"{files.OWN}*"):  # of workflows that were being deleted
+        for directory in (str(self._staging), *self.areas()):
+            files.own_directory(directory)
+            for name in os.listdir(directory):
+                if name not in spared:
+                    _clear(f"{directory}/{name}")
+        for top in (Path(self._store), self.root / "logs"):
+            for entry in top.glob(f"{files.OWN}*"):  # of workflows that were being deleted
                 _clear(str(entry))
 
     def close(self) -> None:
@@ -371,14 +407,15 @@ class Storage:
         device = os.stat(staging).st_dev
         for mapped in self._buckets.values():
             if paths.is_inside(target, mapped):
-                area = f"{mapped}/{files.OWN}/{task.id}"
                 if self._away:
-                    return f"{area}/{index}", os.stat(area).st_dev
+                    leased = f"{mapped}/{self._own_name}/{task.id}"
+                    return f"{leased}/{index}", os.stat(leased).st_dev
                 os.makedirs(mapped, exist_ok=True)
                 other = os.stat(mapped).st_dev
                 if other != device:
-                    os.makedirs(area, mode=0o700, exist_ok=True)
-                    return f"{area}/{index}", other
+                    place = f"{self.area(mapped)}/{task.id}"
+                    os.makedirs(place, mode=0o700, exist_ok=True)
+                    return f"{place}/{index}", other
         return f"{staging}/output-{index}", device
 
 
