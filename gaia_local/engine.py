@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +23,7 @@ from gaia_local.buckets import Use, read_uses, with_remembered
 from gaia_local.calls import CHANGES, ONCE, QUESTIONS, Calls, Questions, received, sent
 from gaia_local.config import Config
 from gaia_local.database import Database
-from gaia_local.errors import Closed, EngineUnavailable, InvalidInput, RootInUse, StorageError
+from gaia_local.errors import Closed, EngineUnavailable, GaiaError, InvalidInput, RootInUse, StorageError, told
 from gaia_local.executor import Executor, ThreadExecutor
 from gaia_local.local_socket import Listener, Unreachable
 from gaia_local.ownership import Ownership
@@ -181,27 +181,29 @@ class Engine:
     def _close(self) -> None:
         with self._lock:
             scheduler, self._closing = self._scheduler, True
-        with contextlib.ExitStack() as parts:  # the last one first, and each whatever becomes of the others
-            parts.callback(self._forget)
-            if self._ownership is not None:
-                parts.callback(self._ownership.release)
-            if self._database is not None:
-                parts.callback(self._database.close)
-            if self._runtime is not None:
-                parts.callback(self.storage.close)
-                parts.callback(self._runtime.close)
-            if self._listener is not None:
-                parts.callback(self._listener.close)
-            if scheduler is not None:
-                parts.callback(scheduler.close)
-            if self._watcher is not None:
-                parts.callback(self._watcher.close)
-            if self._listener is not None:
-                parts.callback(self._listener.refuse)
-
-    def _forget(self) -> None:
+        listener, watcher, owned = self._listener, self._watcher, self._ownership
+        ends = [
+            None if listener is None else listener.refuse,
+            None if watcher is None else watcher.close,
+            None if scheduler is None else scheduler.close,
+            None if listener is None else listener.close,
+            None if self._runtime is None else self._runtime.close,
+            None if self._runtime is None else self.storage.close,
+            None if self._database is None else self._database.close,
+            None if owned is None else owned.release,
+        ]
+        for end in ends:
+            if end is not None:
+                self._whatever(end)
         with self._lock:
             self._scheduler = self._runtime = self._database = self._ownership = self._listener = None
+
+    def _whatever(self, end: Callable[[], object]) -> None:
+        """End one part; what the disk or the network says against it keeps none of the others."""
+        try:
+            end()
+        except (OSError, GaiaError) as error:
+            logger.error("root %s: something could not be ended in order: %s", self.config.root, told(error))
 
     def hurry(self) -> None:
         """Whatever is stopped is killed without a grace. A signal handler may call it."""

@@ -468,8 +468,8 @@ def _shows_as(user: int, directory: str) -> bool:
 def remove(path: str) -> None:
     """Remove a file or tree, also one whose directories were made read-only; nothing there is fine.
 
-    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the tree meanwhile: `OSError`
-    with EBUSY names where one is. Other errors name what can't be removed, too.
+    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the tree meanwhile. `OSError`
+    names what can't be removed.
     """
     directory, name = os.path.split(path)
     try:
@@ -486,11 +486,11 @@ def _remove(parent: int, name: str, where: str) -> None:
     """Remove an entry of the open directory `parent`, which is the one at `where`."""
     if _removed(parent, name, where):
         return
-    mount, way, opened = _mount(parent), [(name, os.fstat(parent))], parent
+    way, opened = [(name, os.fstat(parent))], parent
     waiting: list[list[str]] = [[]]
     """For each directory on the way, those below it that are still to be removed."""
     try:
-        opened = _enter(parent, name, mount, f"{where}/{name}")
+        opened = _enter(parent, name, f"{where}/{name}")
         while True:
             here = "/".join([where, *(each for each, _ in way)])
             full = [each for each in os.listdir(opened) if not _removed(opened, each, here)]
@@ -509,7 +509,7 @@ def _remove(parent: int, name: str, where: str) -> None:
                     return
             name = waiting[-1].pop()
             way.append((name, os.fstat(opened)))
-            inner = _enter(opened, name, mount, f"{here}/{name}")
+            inner = _enter(opened, name, f"{here}/{name}")
             os.close(opened)
             opened = inner
     finally:
@@ -518,7 +518,7 @@ def _remove(parent: int, name: str, where: str) -> None:
 
 
 def _removed(parent: int, name: str, where: str) -> bool:
-    """Remove what isn't a directory with something in it; False for such a one."""
+    """Remove what isn't a directory with something in it; False for such a one. Where a disk is mounted is busy."""
     try:
         try:
             os.unlink(name, dir_fd=parent)
@@ -537,10 +537,10 @@ def _removed(parent: int, name: str, where: str) -> bool:
     return True
 
 
-def _enter(parent: int, name: str, mount: object, path: str) -> int:
-    """Open a directory to empty it, unless another disk is mounted there."""
+def _enter(parent: int, name: str, path: str) -> int:
+    """Open a directory to empty it."""
     try:
-        opened = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     except PermissionError as error:
         if not hasattr(os, "O_PATH"):
             raise OSError(error.errno, error.strerror, path) from None
@@ -549,20 +549,7 @@ def _enter(parent: int, name: str, mount: object, path: str) -> int:
             os.chmod(f"/proc/self/fd/{closed}", 0o700)
         finally:
             os.close(closed)
-        opened = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-    if _mount(opened) != mount:
-        os.close(opened)
-        raise OSError(errno.EBUSY, "another disk is mounted there", path)
-    return opened
-
-
-def _mount(directory: int) -> object:
-    """What tells the mounted disk that an open directory is on: on Linux also where one is mounted twice."""
-    try:
-        with open(f"/proc/self/fdinfo/{directory}", "rb") as told:
-            return next((line for line in told if line.startswith(b"mnt_id:")), None)
-    except OSError:
-        return os.fstat(directory).st_dev
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
 
 
 def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:

@@ -25,7 +25,7 @@ def root_id(root: Path) -> str:
 
 
 def owner(root: Path) -> int | None:
-    """The pid of the process that owns the root, or None where nobody does. Changes nothing."""
+    """The pid of the process that owns the root (0: it can't be told), or None where nobody does. Changes nothing."""
     for path in (_path(root), str(root)):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -36,7 +36,7 @@ def owner(root: Path) -> int | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _pid(root)
+            return _pid(root) or 0
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -58,8 +58,12 @@ class Ownership:
         """Take the locks, making the root where it isn't there. Raises `RootInUse` with the owner's pid."""
         self._descriptors: list[int] = []
         try:
-            root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.own_directory(os.path.realpath(root))
+            real = os.path.realpath(root)
+            try:
+                files.own_directory(real)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
+                files.own_directory(real)
             self._descriptors.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptors.append(os.open(_path(root), flags, 0o600))
@@ -83,7 +87,8 @@ class Ownership:
                 break
             except BlockingIOError:
                 if not left:
-                    raise RootInUse(f"root {root} is in use by process {_pid(root)}; end that, or give another root") from None
+                    who = f"process {pid}" if (pid := _pid(root)) else "another process"
+                    raise RootInUse(f"root {root} is in use by {who}; end that, or give another root") from None
             time.sleep(_PAUSE)
         # The end of the line says where the pid ends while a longer one of before is still behind it.
         length, descriptor = 0, self._descriptors[-1]
@@ -130,9 +135,14 @@ def _path(root: Path) -> str:
 
 
 def _pid(root: Path) -> int | None:
-    """The owner's pid; None where nobody knows."""
-    try:
+    """The owner's pid: as it wrote it down or, where that is gone, as Linux tells it; None where nobody knows."""
+    with contextlib.suppress(OSError):
         text = Path(_path(root)).read_text(errors="replace").partition("\n")[0]
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+        if text.isdigit():
+            return int(text)
+    with contextlib.suppress(OSError):
+        place = f":{os.stat(root).st_ino} "
+        for line in Path("/proc/locks").read_text().splitlines():
+            if place in line and "FLOCK" in line and "WRITE" in line:
+                return int(line.split()[4])
+    return None

@@ -95,12 +95,14 @@ class Storage:
 
     def create(self) -> None:
         """Make the layout, for the owner only. Raises `StorageError` where something else lies in one of its places."""
-        for directory in self.tops():
+        for directory in (self.root, *self.tops()):
             with _disk(f"directory {directory} can't be made"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("staging", "logs", "spare"):
-            with _disk(f"directory {self.root / name} can't be made"):
-                files.own_directory(f"{self.root}/{name}")
+            place = f"{self.root}/{name}"
+            if name != "spare" or os.path.lexists(place):
+                with _disk(f"directory {place} can't be made"):
+                    files.own_directory(place)
         with _disk(f"root {self.root} can't be written"):
             self._identify()
 

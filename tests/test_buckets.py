@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
 from gaia_local.leftovers import clean
 from gaia_local.state_file import LATER
+from gaia_local.storage import Storage
 
 COPY = {
     "name": "copy",
@@ -202,9 +204,11 @@ def test_users_of_one_engine_may_name_what_it_remembers(root: Path, shared: Path
 
 
 def test_what_engines_left_beside_a_remembered_bucket_is_cleaned(root: Path, shared: Path) -> None:
-    (shared / ".gaia-local/task").mkdir(parents=True)
+    ours, others = Storage(root, {"g": shared}).area(str(shared)), shared / ".gaia-local-other"
+    for area in (Path(ours), others):
+        (area / "task").mkdir(parents=True)
     clean(Config.parse({"root": root, "runtime": "process"}))
-    assert list((shared / ".gaia-local").iterdir()) == []
+    assert (os.listdir(ours), os.listdir(others)) == ([], ["task"])
 
 
 def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ class Bench:
 
     def files(self) -> list[str]:
         """All there is in the places for leases."""
-        tops = (self.root / "staging", self.bucket / ".gaia-local")
+        tops = (self.root / "staging", *map(Path, self.storage.areas()))
         return sorted(str(path.relative_to(top)) for top in tops for path in top.rglob("*"))
 
 
@@ -57,13 +58,13 @@ def test_a_lease_that_is_taken_back(bench: Bench, taken: bool) -> None:
     if taken:
         take_up(bench.root, "t.1")
         (bench.root / "staging/t.1/output-0").write_text("late")
-        (bench.bucket / ".gaia-local/t.1/0").write_text("late")
+        Path(bench.storage.area(str(bench.bucket)), "t.1/0").write_text("late")
     bench.leases.revoke("t.1")
     bench.leases.revoke("t.1")
     assert not is_held(bench.root, "t.1")
     with pytest.raises(NotLeased):
         take_up(bench.root, "t.1")
-    for place in (bench.root / "staging/t.1/output-1", bench.bucket / ".gaia-local/t.1/1"):
+    for place in (bench.root / "staging/t.1/output-1", Path(bench.storage.area(str(bench.bucket)), "t.1/1")):
         with pytest.raises(FileNotFoundError):
             place.write_text("later")
     bench.leases.end("t.1")
@@ -85,9 +86,9 @@ def test_a_directory_is_used_again_when_it_is_empty(bench: Bench) -> None:
 
 def test_only_the_buckets_that_outputs_go_to_have_a_part(bench: Bench) -> None:
     bench.leases.make("t.1", bench.task("d:x"))
-    assert not (bench.bucket / ".gaia-local").exists()
+    assert bench.storage.areas() == []
     bench.leases.make("t.2", bench.task("ours:x"))
-    assert (bench.bucket / ".gaia-local/t.2").is_dir()
+    assert [os.listdir(area) for area in bench.storage.areas()] == [["t.2"]]
 
 
 def test_a_lease_that_cannot_be_made(bench: Bench) -> None:

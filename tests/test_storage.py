@@ -130,7 +130,7 @@ def test_workflows_have_their_own_space_and_share_mapped_buckets() -> None:
 
 
 def test_the_layout_is_for_the_owner_alone(bench: Bench) -> None:
-    assert sorted(os.listdir(bench.root)) == ["logs", "staging", "storage"]
+    assert sorted(os.listdir(bench.root)) == ["id", "logs", "staging", "storage"]
     for name in (".", "logs", "staging", "storage"):
         assert stat.S_IMODE(os.stat(bench.root / name).st_mode) == 0o700
     bench.storage.create()
@@ -826,12 +826,13 @@ def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch:
     bench.captures[Capture.PRINTED].write_text("said")
     prepared = bench.prepare(task, staging)
     far = [each.source for each in prepared if each.key.startswith("far:")]
-    assert all(source.startswith(f"{other_disk}/bucket/{files.OWN}/") for source in far)
+    area = bench.storage.area(f"{other_disk}/bucket")
+    assert all(source.startswith(f"{area}/") for source in far)
     published = bench.storage.publish(prepared)
     bench.storage.discard(task.id)
     expected = {"x": "far", "dir": None, "dir/new": "new", "deep": None, "deep/a": "a", "said": "said"}
     seen = tree(other_disk / "bucket")
-    seen.pop(files.OWN, None)
+    seen.pop(os.path.basename(area))
     assert seen == expected
     assert bench.content("b:near") == "near"
     for each in published:
@@ -871,8 +872,8 @@ def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
     bench.put("b:kept")
     task = bench.task({"/in/x": "b:kept"})
     staging = bench.stage(task)
-    left = tmp_path / "far" / files.OWN / "t9"
-    left.mkdir(parents=True)
+    left = Path(bench.storage.area(str(tmp_path / "far")), "t9")
+    left.mkdir()
     (left / "0").touch()
     assert bench.storage.left_staging() == [Path(staging.top)]
     bench.storage.sweep()
