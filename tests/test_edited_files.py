@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from gaia_local import Gaia
 from gaia_local.errors import GaiaError
 
@@ -159,6 +161,7 @@ class Edits:
         assert (self.store / "b/parts/s/made").exists()
 
 
+@pytest.mark.timeout(0 if "GAIA_LOCAL_EDITS" in os.environ else 600)
 def test_what_is_complete_is_what_a_run_from_scratch_makes() -> None:
     for seed in range(FIRST, FIRST + HISTORIES):
         with tempfile.TemporaryDirectory() as top:
