@@ -141,7 +141,7 @@ class Worker:
         if reason == BY_TIMEOUT:
             problems = [f"the timeout of {task.timeout:g} s ended it"]
         outputs: list[Output] = []
-        if ended.code == 0 and reason is None:
+        if ended.code == 0 and not problems:
             try:
                 problems = self._storage.missing(task, staging)
                 outputs = [] if problems else prepare(task.outputs, None)

@@ -636,6 +636,64 @@ def test_out_of_memory_is_said(bench: Bench, script: str) -> None:
     assert re.search(r"out of memory.*limit 16m: see docker\.memory", run.message)
 
 
+# Each goes on for a moment: an engine that is busy may miss what happened just before the end.
+CHILDREN = {
+    "in a pipe": "head -c 99999999 /dev/zero | sort | wc -c > /out/n; sleep 0.5",
+    "in a subshell": "(x=a; while true; do x=$x$x; done) || sleep 0.5",
+    "in the background": "(x=a; while true; do x=$x$x; done) & sleep 2",
+}
+
+
+@pytest.mark.parametrize("where", CHILDREN)
+def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(bench: Bench, where: str) -> None:
+    bench.configure(memory="16m")
+    run = bench.run("sh", "-c", CHILDREN[where], outputs=("/out/",))
+    assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
+
+
+def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that is busy sets no flag then, and tells it as an event alone."""
+    inspect = docker.APIClient.inspect_container
+
+    def unknowing(client: docker.APIClient, container: str) -> Any:
+        seen = inspect(client, container)
+        seen["State"]["OOMKilled"] = False
+        return seen
+
+    monkeypatch.setattr(docker.APIClient, "inspect_container", unknowing)
+    bench.configure(memory="16m")
+    run = bench.run("sh", "-c", CHILDREN["in the background"])
+    assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
+
+
+def test_memory_that_ran_out_elsewhere_is_no_failure(bench: Bench) -> None:
+    run = bench.prepare("sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
+    eater = DockerRuntime(DockerConfig(memory="16m"), bench.root_id)
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(eater):
+        running = pool.submit(bench.start, run)
+        run.wait_for(b"up")
+        other = bench.prepare("sh", "-c", CHILDREN["in the background"])
+        assert eater.run(other.invocation, other.cancellation, other.report).message
+        (run.tree / "out/go").touch()
+        running.result()
+    assert run.exit is not None
+    assert (run.exit.code, run.exit.message) == (0, None)
+
+
+def test_a_container_that_somebody_removed_after_its_end_is_no_failure(
+    bench: Bench, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `docker container prune` does."""
+    run = bench.prepare("true")
+
+    def report(event: str, /, **facts: Any) -> None:
+        if event == "container-exit":
+            client.remove_container(bench.containers(client)[0]["Id"])
+
+    exit = bench.runtime.run(run.invocation, run.cancellation, report)
+    assert (exit.code, exit.message) == (0, None)
+
+
 def test_sigterm_is_sent_first(bench: Bench) -> None:
     bench.grace = 30
     run = bench.prepare("sh", "-c", "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.05; done")
