@@ -11,14 +11,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gaia_local.config import DockerConfig
 from gaia_local.docker_engine import STDERR, STDOUT, Engine, Interrupted, Listening, Refusal, Silence, writing
-from gaia_local.docker_files import ContainerFiles, Plan, local
+from gaia_local.docker_files import ContainerFiles, Plan
 from gaia_local.errors import Closed, EngineUnavailable, RuntimeFailure
 from gaia_local.model import EventKind, Task
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
@@ -66,6 +66,7 @@ class DockerRuntime:
     def __init__(self, config: DockerConfig, root_id: str) -> None:
         """`root_id` marks all containers as belonging to one root."""
         self._config, self._root_id = config, root_id
+        self._labels = {ROOT_LABEL: root_id}
         self._engine = Engine()
         self._files = ContainerFiles(self._engine)
         self.mounts_inputs = config.inputs == "mount"
@@ -134,7 +135,8 @@ class DockerRuntime:
                     with _Sink(invocation.log, invocation.stdout) as sink:
                         ended = self._execute(container, task, sink, cancellation, report)
                     ended = self._explained(container, task, ended, _kills_for_memory() != kills, stop)
-                    self._harvest(container, invocation, before, stop)
+                    if not stop():
+                        self._files.bring_out(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image)
@@ -159,9 +161,9 @@ class DockerRuntime:
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
                 ended = self._explained(container, task, ended, True, stop)
-                # It ran: nobody can tell what the image has there, so it counts as nothing.
-                before = dict.fromkeys(plan.copied_out)
-                self._harvest(container, invocation, before, stop)
+                if not stop():
+                    before = self._files.in_image(image, plan.copied_out, self._labels, stop)
+                    self._files.bring_out(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
             finally:
@@ -169,18 +171,7 @@ class DockerRuntime:
         return replace(ended, image_id=image)
 
     def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> Plan:
-        labels = {ROOT_LABEL: self._root_id}
-        return self._files.plan(invocation, self.mounts_inputs, image, labels, stop)
-
-    def _harvest(
-        self, container: str, invocation: Invocation, before: Mapping[str, str | None], stop: Callable[[], bool]
-    ) -> None:
-        """Get the files that the container holds when its program has ended.
-
-        `before`: each path to copy out, with its status when the program started.
-        """
-        for path, status in [] if stop() else before.items():
-            self._files.copy_out(container, path, local(invocation.tree, path), status, stop)
+        return self._files.plan(invocation, self.mounts_inputs, image, self._labels, stop)
 
     def _execute(self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, report: Report) -> Exit:
         """From the start of the container to its end."""
@@ -316,7 +307,7 @@ class DockerRuntime:
         """A container that is ready to start; removed at the end, whatever happens."""
         cpus = self._config.cpus if task.resources.cpus is None else task.resources.cpus
         memory, _ = self._memory(task)
-        labels = {ROOT_LABEL: self._root_id, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
+        labels = {**self._labels, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
 
         def create(client: APIClient) -> str:
             from docker.types import LogConfig, Mount

@@ -180,12 +180,32 @@ class Storage:
             raise StorageError(f"input {key!r} leads out of the store, to {real}: a Step made that link, so it isn't followed")
         return real
 
-    def _copy_in(self, task: Task, key: str, target: str) -> None:
+    def _copy_in(self, task: Task, key: str, target: str, as_mounted: bool = False) -> None:
         try:
             with _disk(f"input {key!r} can't be copied to {target}", but=FileNotFoundError):
-                files.copy(self.source(task, key), target, follow=key in task.external)
+                source = self.source(task, key)
+                if as_mounted:  # the links in it were links for the program, too
+                    files.copy(os.path.realpath(source), target, follow=False)
+                else:
+                    files.copy(source, target, follow=key in task.external)
         except FileNotFoundError as error:
             raise StorageError(f"input {key!r} vanished from the store: {error.filename}") from error
+
+    def bring_linked(self, task: Task, staging: Staging, mounted: Collection[str]) -> None:
+        """Copy what outputs are links into, of the inputs at the paths in `mounted`: then all is as with copies only."""
+        waiting = {staging.local(internal): key for key, internal in task.inputs if internal in mounted}
+
+        def reach(at: str) -> None:
+            tops = [place for place in waiting if paths.is_inside(at, place)]
+            for place in sorted((place for place in waiting if paths.is_inside(place, *tops)), key=paths.depth):
+                key = waiting.pop(place)
+                files.remove(place)  # what it was mounted on
+                staging.make_parent(place, f"input {key!r}")
+                self._copy_in(task, key, place, as_mounted=True)
+
+        if waiting:
+            for _, internal in made_files(task.outputs):
+                staging.find(internal.text, reach)
 
     def prepare(
         self,

@@ -19,7 +19,7 @@ from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.errors import DiskError, GaiaError, StorageError, told
 from gaia_local.keys import Capture, internal_path, made_files, output_place
 from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
-from gaia_local.paths import is_inside
+from gaia_local.paths import folders
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
 from gaia_local.staging import Staging
 from gaia_local.storage import Storage
@@ -65,12 +65,12 @@ class Worker:
 
     def _run(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> Outcome:
         task = assignment.task
-        copied = self._copied(task)
         if assignment.adopted:
             observer.started(task, _event(task, EventKind.STEP_ADOPTED, reason=task.reason))
-            inputs, staging, run = {}, self._storage.staging(task), self._runtime.rejoin
+            inputs, copied = {}, self._copied(task)
+            staging, run = self._storage.staging(task), self._runtime.rejoin
         else:
-            inputs = self._begin(assignment, observer)
+            inputs, copied = self._begin(assignment, observer), self._copied(task)
             staging, run = self._storage.stage(task, copied), self._runtime.run
         invocation = Invocation(
             task,
@@ -88,7 +88,7 @@ class Worker:
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
-        outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
+        outcome = self._outcome(invocation, staging, ended, cancellation.reason, time.monotonic() - began)
         return replace(outcome, inputs=inputs)
 
     def _begin(self, assignment: Assignment, observer: Observer) -> dict[str, Fingerprint]:
@@ -104,16 +104,30 @@ class Worker:
         return inputs
 
     def _copied(self, task: Task) -> set[str]:
-        """The inputs that get private copies: all, or with mounts, those that an output can't be nested with."""
+        """The inputs that get private copies: all, or with mounts, those that a program would not find there as in a copy.
+
+        These are: what an output is nested with; a directory with links out of it, which a copy follows; one that has
+        a link, or nothing of that kind, where another input is to be. What is nested with any of these is copied, too.
+        """
         if not self._runtime.mounts_inputs:
             return {key for key, _ in task.inputs}
-        outputs = [place.path for _, place in made_files(task.outputs)]
-        inputs = [(key, internal_path(text).path) for key, text in task.inputs]
+        inputs = {internal_path(text).path: (key, self._storage.source(task, key)) for key, text in task.inputs}
+        unfit = {place.path for _, place in made_files(task.outputs)}
+        places = inputs.keys() | unfit
+        for path, (key, source) in inputs.items():
+            if key in task.external and files.leaves(source):
+                unfit.add(path)
+            unfit.update(
+                outer
+                for outer in folders(path)
+                if outer in inputs and not _bears(inputs[outer][1], path.removeprefix(outer), source)
+            )
 
-        def is_nested(path: str) -> bool:
-            return any(is_inside(out, path) or is_inside(path, out) for out in outputs)
+        def top(path: str) -> str:
+            return next((outer for outer in reversed([*folders(path)]) if outer in places), path)
 
-        return {key for key, path in inputs if is_nested(path)}
+        tops = {top(path) for path in unfit}
+        return {key for path, (key, _) in inputs.items() if top(path) in tops}
 
     def _read(self, assignment: Assignment, key: str) -> Fingerprint:
         """The fingerprint of an input: the recorded one where the file is still that, else a new one."""
@@ -126,7 +140,9 @@ class Worker:
             raise StorageError(f"input {key!r} vanished from the store: there is nothing at {path}")
         return fingerprint
 
-    def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+    def _outcome(self, invocation: Invocation, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+        task = invocation.task
+
         def prepare(pairs: Collection[tuple[str, str]], message: str | None) -> list[Output]:
             places = {output_place(text) for _, text in pairs}
             captures: dict[Capture, Path] = {}
@@ -143,6 +159,7 @@ class Worker:
         outputs: list[Output] = []
         if ended.code == 0 and not problems:
             try:
+                self._storage.bring_linked(task, staging, {path for path, _ in invocation.inputs})
                 problems = self._storage.missing(task, staging)
                 outputs = [] if problems else prepare(task.outputs, None)
             except DiskError:
@@ -163,6 +180,14 @@ class Worker:
             image_id=ended.image_id,
             tail=read_tail(staging.log) if failed else "",
         )
+
+
+def _bears(outer: str, relative: str, source: str) -> bool:
+    """Whether an input directory has something of the same kind as `source` at a place in it, with no link on the way."""
+    place = f"{outer}{relative}"
+    if any(map(os.path.islink, (place, *folders(place, outer)))):
+        return False
+    return os.path.exists(place) and os.path.isdir(place) == os.path.isdir(source)
 
 
 def _event(task: Task, kind: EventKind, /, **facts: Any) -> Event:
