@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import logging
 import os
 import socket
@@ -192,9 +193,26 @@ class Engine:
         state = self.ask(lambda client: client.inspect_container(container), stop)["State"]
         if state["Status"] == "created":
             return None
-        whole, _, fraction = str(state["StartedAt"]).rstrip("Z").partition(".")
-        moment = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.UTC)
-        return moment.timestamp() + float(f"0.{fraction or 0}")
+        return _seconds(state["StartedAt"])
+
+    def out_of_memory(self, container: str, patience: float) -> bool:
+        """Whether memory ran out for a program in a container that has ended, be it only for a child of the main one.
+
+        A busy engine may learn of it after the end, up to `patience` seconds, and has it among its events alone then.
+        """
+        state = self.ask(lambda client: client.inspect_container(container))["State"]
+        if state.get("OOMKilled") or not patience:
+            return bool(state.get("OOMKilled"))
+
+        def call(client: APIClient) -> bool:
+            until = _seconds(state["FinishedAt"]) + patience
+            wanted = json.dumps({"container": [container], "event": ["oom"]})
+            asked = {"since": "1", "until": f"{until:.9f}", "filters": wanted}
+            place = f"{client.base_url}/v{client.api_version}/events"
+            with client.get(place, params=asked, stream=True, timeout=client.timeout) as events:
+                return any(good(events).iter_lines())
+
+        return self.ask(call)
 
     def pullable(self, name: str) -> bool:
         """Whether a registry has the image (and shows it to this user)."""
@@ -331,6 +349,11 @@ def _unavailable(why: Exception) -> EngineUnavailable:
         f"no Docker engine answers at {address}: {why}; start Docker, or set DOCKER_HOST to its address, "
         "or run commands without containers (config: runtime: process)"
     )
+
+
+def _seconds(moment: str) -> float:
+    """A moment as the engine writes it, in seconds since the epoch."""
+    return datetime.datetime.fromisoformat(moment).timestamp()
 
 
 def url(client: APIClient, container: str, what: str) -> str:

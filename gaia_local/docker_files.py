@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import logging
 import os
 import posixpath
 import shutil
+import stat
 import tarfile
 import uuid
 from collections import defaultdict
@@ -22,19 +22,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaia_local.docker_engine import PIECE, Engine, Refusal, good, url, writing
-from gaia_local.errors import RuntimeFailure
-from gaia_local.keys import internal_path, made_files
-from gaia_local.paths import folders, nearest
+from gaia_local import files
+from gaia_local.docker_engine import PIECE, Engine, Refusal, Silence, good, url, writing
+from gaia_local.errors import RuntimeFailure, StorageError
+from gaia_local.keys import internal_path, made_files, names_directory
+from gaia_local.paths import folders, is_inside, nearest
 from gaia_local.runtime import Invocation
+from gaia_local.staging import find
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_GO_DIRECTORY = 1 << 31
+_GO_DIRECTORY, _GO_LINK = 1 << 31, 1 << 27
+_GO_SPECIAL = {1 << 26: stat.S_IFBLK, 1 << 25: stat.S_IFIFO, 1 << 24: stat.S_IFSOCK}
+_LOOP = "a loop of links"
+_THROUGH_FILE = "not a directory"
+"""What the engine says of a path, or of where a link leads, that has a file among its parents."""
 _STATUS = "X-Docker-Container-Path-Stat"
-
-logger = logging.getLogger("gaia_local")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class ContainerFiles:
         )
 
     def status(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
-        """What the engine tells of a path in a container (name, size, mode, time), encoded; None: not there."""
+        """What the engine tells of a path in a container (name, size, mode, time), encoded; None: not there; or `_LOOP`."""
 
         def call(client: APIClient) -> str | None:
             place = url(client, container, "archive")
@@ -95,28 +99,107 @@ class ContainerFiles:
                     return None
                 if response.status_code < 400:
                     return response.headers[_STATUS]
-            with client.get(place, params={"path": path}, stream=True, timeout=client.timeout) as told:
-                return good(told).headers[_STATUS]  # a HEAD cannot say why
+            try:
+                with client.get(place, params={"path": path}, stream=True, timeout=client.timeout) as told:
+                    return good(told).headers[_STATUS]  # a HEAD cannot say why
+            except Refusal as refusal:
+                if "too many" in refusal.text:  # links, levels of symbolic links
+                    return _LOOP
+                raise
 
         return self._engine.ask(call, stop)
 
-    def copy_out(self, container: str, path: str, target: Path, before: str | None, stop: Callable[[], bool]) -> None:
-        """Copy one file out of a container, unless its status is still what it was `before`: then nobody made it."""
-        if self.status(container, path, stop) in (None, before):
-            return
+    def bring_out(
+        self, container: str, invocation: Invocation, plan: Plan, before: Mapping[str, str | None], stop: Callable[[], bool]
+    ) -> None:
+        """Bring what output files are, or lead to, from where no mount is: the tree is as if mounts were all around then.
 
+        These are the paths that `plan` has copied out, and what links lead to in the directories of inputs and outputs.
+        `before`: each path's status when the program started. What still has the same was not made by it.
+        """
+        tree = str(invocation.tree.absolute())
+        outputs = [
+            (place.path, names_directory(key) or place.is_directory) for key, place in made_files(invocation.task.outputs)
+        ]
+        inputs = [internal_path(path).path for _, path in invocation.task.inputs]
+        around = {posixpath.dirname(path) for path in (*inputs, *(path for path, _ in outputs))}
+        mounts = plan.writable.keys() | plan.read_only.keys()
+
+        def reach(place: str) -> None:
+            at = place.removeprefix(tree)
+            if not is_inside(at, *around) or is_inside(at, *mounts):
+                return
+            if os.path.lexists(place) or not os.path.isdir(os.path.dirname(place)):
+                return
+            try:
+                status = self.status(container, at, stop)
+            except Refusal as refusal:
+                if _THROUGH_FILE not in refusal.text:
+                    raise
+                return
+            if status is not None and (at not in before or status != before[at]):
+                self._bring(container, at, Path(place), status, stop)
+
+        for path, is_directory in outputs:
+            if not is_directory:
+                with contextlib.suppress(StorageError):  # a loop of links, which is found again when it is to be stored
+                    find(tree, path, reach)
+        for path, is_directory in outputs:
+            if is_directory:
+                with contextlib.suppress(StorageError):
+                    place, _ = find(tree, path)
+                    if not is_inside(place.removeprefix(tree), *mounts):  # what was brought into it isn't the whole of it
+                        files.remove(place)
+
+    def _bring(self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]) -> None:
+        """Bring a file or a link; of a directory, and of what can't be stored, only what it is."""
+        mode = 0 if status == _LOOP else json.loads(base64.b64decode(status))["mode"]
+        special = next((kind for bit, kind in _GO_SPECIAL.items() if mode & bit), None)
+        with writing(target):
+            if status == _LOOP:
+                target.symlink_to(target.name)
+            elif mode & _GO_DIRECTORY:
+                target.mkdir()
+            elif special is not None:
+                os.mknod(target, special | 0o600)
+            elif mode & _GO_LINK:
+                target.symlink_to(self._link(container, path, stop))
+            else:
+                self._copy_out(container, path, target, stop)
+
+    def _link(self, container: str, path: str, stop: Callable[[], bool]) -> str:
+        """The text of a link. (What its status says that it leads to may leave out the links in mounts.)"""
+
+        def call(client: APIClient) -> str:
+            with _archive(client, container, path) as archive:
+                member = archive.next()
+                if member is None:
+                    raise Silence(f"it sent nothing of {path}")
+                return member.linkname
+
+        return self._engine.ask(call, stop)
+
+    def _copy_out(self, container: str, path: str, target: Path, stop: Callable[[], bool]) -> None:
         def call(client: APIClient) -> None:
             with _archive(client, container, path) as archive:
                 member = archive.next()
-                content = None if member is None or not member.isreg() else archive.extractfile(member)
+                content = None if member is None else archive.extractfile(member)
                 if member is None or content is None:
-                    logger.warning("output %s: it is no regular file and can't be copied out of the container", path)
-                    return
+                    raise Silence(f"it sent nothing of {path}")
                 with writing(target), target.open("wb") as writer:
                     shutil.copyfileobj(content, writer, PIECE)
                     os.fchmod(writer.fileno(), member.mode & 0o777 | 0o600)
 
         self._engine.ask(call, stop)
+
+    def in_image(
+        self, image: str, paths: Collection[str], labels: Mapping[str, str], stop: Callable[[], bool]
+    ) -> dict[str, str | None]:
+        """The status of each path in a container that didn't start yet."""
+        if not paths:
+            return {}
+        with self._probe(image, labels, stop) as probe:
+            return {path: self.status(probe, path, stop) for path in paths}
 
     def _absent_or_empty(
         self, image: str, paths: Collection[str], labels: Mapping[str, str], stop: Callable[[], bool]
@@ -145,7 +228,7 @@ class ContainerFiles:
         try:
             status = self.status(container, path, stop)
         except Refusal as refusal:
-            if "not a directory" in refusal.text:  # a file is among its parents
+            if _THROUGH_FILE in refusal.text:
                 return False
             raise
         if status is None:

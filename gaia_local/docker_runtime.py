@@ -11,14 +11,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gaia_local.config import DockerConfig
-from gaia_local.docker_engine import STDERR, STDOUT, Engine, Interrupted, Listening, Refusal, Silence, never, writing
-from gaia_local.docker_files import ContainerFiles, Plan, local
+from gaia_local.docker_engine import STDERR, STDOUT, Engine, Interrupted, Listening, Refusal, Silence, writing
+from gaia_local.docker_files import ContainerFiles, Plan
 from gaia_local.errors import Closed, EngineUnavailable, RuntimeFailure
 from gaia_local.model import EventKind, Task
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
@@ -35,7 +35,9 @@ _KILLED = 128 + 9
 _SETTLE = 10
 """Seconds from the end of the output to the end of the container; when it takes longer, the stream had broken."""
 _REATTACHMENTS = 10
-_OOM_LOOKS, _OOM_PAUSE = 4, 0.1
+_OOM_PATIENCE = 0.3
+"""Seconds in which the engine may still learn that memory ran out."""
+_MACHINE_OOM = "out of memory (the machine's: there is no limit)"
 _HEAD = 4096
 # docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or 1.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
@@ -64,6 +66,7 @@ class DockerRuntime:
     def __init__(self, config: DockerConfig, root_id: str) -> None:
         """`root_id` marks all containers as belonging to one root."""
         self._config, self._root_id = config, root_id
+        self._labels = {ROOT_LABEL: root_id}
         self._engine = Engine()
         self._files = ContainerFiles(self._engine)
         self.mounts_inputs = config.inputs == "mount"
@@ -128,9 +131,12 @@ class DockerRuntime:
                 with self._container(task, image, plan, stop) as container:
                     report(EventKind.CONTAINER_CREATE)
                     before = {path: self._files.status(container, path, stop) for path in plan.copied_out}
+                    kills = _kills_for_memory()
                     with _Sink(invocation.log, invocation.stdout) as sink:
                         ended = self._execute(container, task, sink, cancellation, report)
-                    ended = self._harvest(container, invocation, ended, before, stop)
+                    ended = self._explained(container, task, ended, _kills_for_memory() != kills, stop)
+                    if not stop():
+                        self._files.bring_out(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image)
@@ -154,9 +160,10 @@ class DockerRuntime:
                         ended = Exit(self._resume(container, task, sink, cancellation, elapsed))
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
-                # It ran: nobody can tell what the image has there, so it counts as nothing.
-                before = dict.fromkeys(plan.copied_out)
-                ended = self._harvest(container, invocation, ended, before, stop)
+                ended = self._explained(container, task, ended, True, stop)
+                if not stop():
+                    before = self._files.in_image(image, plan.copied_out, self._labels, stop)
+                    self._files.bring_out(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
             finally:
@@ -164,26 +171,7 @@ class DockerRuntime:
         return replace(ended, image_id=image)
 
     def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> Plan:
-        labels = {ROOT_LABEL: self._root_id}
-        return self._files.plan(invocation, self.mounts_inputs, image, labels, stop)
-
-    def _harvest(
-        self,
-        container: str,
-        invocation: Invocation,
-        ended: Exit,
-        before: Mapping[str, str | None],
-        stop: Callable[[], bool],
-    ) -> Exit:
-        """Get what the container holds when its program `ended`: its files, perhaps why it failed.
-
-        `before`: each path to copy out, with its status when the program started.
-        """
-        if ended.code != 0 and ended.message is None and not stop():
-            ended = replace(ended, message=self._cause(container, ended.code, invocation.task))
-        for path, status in [] if stop() else before.items():
-            self._files.copy_out(container, path, local(invocation.tree, path), status, stop)
-        return ended
+        return self._files.plan(invocation, self.mounts_inputs, image, self._labels, stop)
 
     def _execute(self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, report: Report) -> Exit:
         """From the start of the container to its end."""
@@ -285,26 +273,31 @@ class DockerRuntime:
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning("container %s: SIG%s could not be sent: %s", container, signal, error)
 
-    def _cause(self, container: str, code: int, task: Task) -> str | None:
-        """A sentence, where the engine knows more of an exit than its code: mostly that memory ran out."""
-        limit, given = self._config.memory, "docker.memory"
-        if task.resources.memory is not None:
-            limit, given = task.resources.memory, "resources of its Command"
+    def _explained(self, container: str, task: Task, ended: Exit, killed: bool, stop: Callable[[], bool]) -> Exit:
+        """How the program `ended`, with what the engine knows of it: mostly that memory ran out.
+
+        `killed`: whether programs may have been killed for lack of memory meanwhile, here or elsewhere on this machine.
+        """
+        if ended.message is not None or stop():
+            return ended
+        limit, given = self._memory(task)
+        message = None
         try:
-            for _ in range(_OOM_LOOKS):  # the engine may learn of it a moment after the exit
-                state = self._engine.ask(lambda client: client.inspect_container(container))["State"]
-                if state.get("OOMKilled") or not limit:
-                    break
-                self._engine.pause(_OOM_PAUSE, never)
+            if self._engine.out_of_memory(container, _OOM_PATIENCE if killed or (limit and ended.code) else 0):
+                message = f"out of memory (limit {limit}: see {given})" if limit else _MACHINE_OOM
+            elif limit and ended.code == _KILLED:  # on a busy machine the engine loses the news of it now and then
+                message = f"killed by SIGKILL (perhaps out of memory; limit {limit}: see {given})"
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
-            return "somebody removed its container while it ran"
-        if not state.get("OOMKilled"):
-            if limit and code == _KILLED:  # on a busy machine the engine loses the news of it now and then
-                return f"killed by SIGKILL (perhaps out of memory; limit {limit}: see {given})"
-            return None
-        return "out of memory" + (f" (limit {limit}: see {given})" if limit else " (the machine's: there is no limit)")
+            message = "somebody removed its container while it ran" if ended.code else None
+        return replace(ended, message=message)
+
+    def _memory(self, task: Task) -> tuple[str | int | None, str]:
+        """The limit of a Task's memory, and where it was given."""
+        if task.resources.memory is not None:
+            return task.resources.memory, "resources of its Command"
+        return self._config.memory, "docker.memory"
 
     # -- the container --------------------------------------------------------------------------------------------
 
@@ -313,8 +306,8 @@ class DockerRuntime:
     ) -> contextlib.AbstractContextManager[str]:
         """A container that is ready to start; removed at the end, whatever happens."""
         cpus = self._config.cpus if task.resources.cpus is None else task.resources.cpus
-        memory = self._config.memory if task.resources.memory is None else task.resources.memory
-        labels = {ROOT_LABEL: self._root_id, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
+        memory, _ = self._memory(task)
+        labels = {**self._labels, WORKFLOW_LABEL: task.workflow, STEP_LABEL: task.name, TASK_LABEL: task.id}
 
         def create(client: APIClient) -> str:
             from docker.types import LogConfig, Mount
@@ -411,6 +404,16 @@ def _labelled(engine: Engine, label: str) -> list[tuple[str, Leftover]]:
 
 def _container_name(task_id: str) -> str:
     return "gaia-local-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", task_id)
+
+
+def _kills_for_memory() -> str | None:
+    """How often the kernel has killed a program for lack of memory; None where it doesn't tell."""
+    try:
+        counters = Path("/proc/vmstat").read_text()
+    except OSError:  # no Linux
+        return None
+    found = re.search(r"^oom_kill .*", counters, re.MULTILINE)
+    return None if found is None else found[0]
 
 
 class _Signals:

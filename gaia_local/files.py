@@ -390,6 +390,23 @@ def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) ->
         Path(link).symlink_to(better)
 
 
+def leaves(top: str) -> bool:
+    """Whether a link in the directory at `top` leads out of it, as far as its text says. What is no directory has none."""
+    waiting = [(top, 0)]
+    while waiting:
+        directory, depth = waiting.pop()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith(OWN):
+                    continue
+                if entry.is_symlink():
+                    if not _stays(os.readlink(entry.path), depth):
+                        return True
+                elif entry.is_dir():
+                    waiting.append((entry.path, depth + 1))
+    return False
+
+
 def _stays(text: str, depth: int) -> bool:
     """Whether a link `depth` directories below the top of a tree, itself, stays in what `walk` finds there."""
     parts = [part for part in text.split("/") if part not in ("", ".")]

@@ -125,7 +125,10 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a sentence on why."""
+    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a sentence on why it failed.
+
+    It failed where there is such a sentence, whatever its exit code.
+    """
 
     code: int
     message: str | None = None

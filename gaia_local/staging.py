@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -61,30 +61,9 @@ class Staging:
         """Where an internal path lies in the tree, as long as no link is on the way."""
         return f"{self.root}{internal_path(internal).path}"
 
-    def find(self, internal: str) -> tuple[str, str | None]:
-        """Where an internal path lies in the tree, links followed; and the last link on the way, if any.
-
-        Links are followed as the program saw them, with the tree as their root. So none leads out of the tree,
-        whatever the program made.
-        """
-        tree = self.root
-        at, link, links = tree, None, 0
-        parts = deque(internal.split("/"))
-        while parts:
-            part = parts.popleft()
-            if part == "..":
-                at = os.path.dirname(at) if at != tree else tree
-            elif part not in ("", "."):
-                at = f"{at}/{part}"
-                if os.path.islink(at):
-                    links += 1
-                    if links > _MAX_LINKS:
-                        raise StorageError(f"{internal} can't be stored: it is a loop of links")
-                    link = os.readlink(at)
-                    at = tree if link.startswith("/") else os.path.dirname(at)
-                    # The runtime `process` shows its programs the tree where it is.
-                    parts.extendleft(reversed(link.removeprefix(tree + "/").split("/")))
-        return at, link
+    def find(self, internal: str, reach: Callable[[str], None] | None = None) -> tuple[str, str | None]:
+        """`find` in this tree."""
+        return find(self.root, internal, reach)
 
     def follow(self, directory: str, text: str) -> Iterator[str]:
         """Where a link in a directory of the tree leads, as the program saw it: to what may be a link again, and at last."""
@@ -105,6 +84,33 @@ class Staging:
         if not is_inside(real, real_tree):
             raise StorageError(f"{what} can't be put in its place: an input around it has a link there, to {real}")
         os.makedirs(parent, exist_ok=True)
+
+
+def find(tree: str, internal: str, reach: Callable[[str], None] | None = None) -> tuple[str, str | None]:
+    """Where an internal path lies in a tree, links followed; and the last link on the way, if any.
+
+    Links are followed as the program saw them, with the tree as their root. So none leads out of the tree, whatever the
+    program made. `reach` is told each place on the way before it is looked at, so that it can bring what isn't there yet.
+    """
+    at, link, links = tree, None, 0
+    parts = deque(internal.split("/"))
+    while parts:
+        part = parts.popleft()
+        if part == "..":
+            at = os.path.dirname(at) if at != tree else tree
+        elif part not in ("", "."):
+            at = f"{at}/{part}"
+            if reach is not None:
+                reach(at)
+            if os.path.islink(at):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise StorageError(f"{internal} can't be stored: it is a loop of links")
+                link = os.readlink(at)
+                at = tree if link.startswith("/") else os.path.dirname(at)
+                # The runtime `process` shows its programs the tree where it is.
+                parts.extendleft(reversed(link.removeprefix(tree + "/").split("/")))
+    return at, link
 
 
 class StagingArea:

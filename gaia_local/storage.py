@@ -240,11 +240,33 @@ class Storage:
         return real
 
     def _copy_in(self, task: Task, key: str, target: str, known: Fingerprint | None) -> Fingerprint:
+        with self._copying(key, target):
+            return files.copy_observed(self.source(task, key), target, key in task.external, known)
+
+    @contextlib.contextmanager
+    def _copying(self, key: str, target: str) -> Iterator[None]:
         try:
             with _disk(f"input {key!r} can't be copied to {target}", but=FileNotFoundError):
-                return files.copy_observed(self.source(task, key), target, key in task.external, known)
+                yield
         except FileNotFoundError as error:
             raise StorageError(f"input {key!r} vanished from the store: {error.filename}") from error
+
+    def bring_linked(self, task: Task, staging: Staging, mounted: Collection[str]) -> None:
+        """Copy what outputs are links into, of the inputs at the paths in `mounted`: then all is as with copies only."""
+        waiting = {staging.local(internal): key for key, internal in task.inputs if internal in mounted}
+
+        def reach(at: str) -> None:
+            tops = [place for place in waiting if paths.is_inside(at, place)]
+            for place in sorted((place for place in waiting if paths.is_inside(place, *tops)), key=paths.depth):
+                key = waiting.pop(place)
+                files.remove(place)  # what it was mounted on
+                staging.make_parent(place, f"input {key!r}")
+                with self._copying(key, place):  # the links in it were links for the program, too
+                    files.copy(os.path.realpath(self.source(task, key)), place, follow=False)
+
+        if waiting:
+            for _, internal in made_files(task.outputs):
+                staging.find(internal.text, reach)
 
     def prepare(
         self,

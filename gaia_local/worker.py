@@ -19,7 +19,7 @@ from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.errors import DiskError, GaiaError, StorageError, told
 from gaia_local.keys import Capture, internal_path, made_files, output_place
 from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
-from gaia_local.paths import is_inside
+from gaia_local.paths import folders
 from gaia_local.runtime import BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
 from gaia_local.staging import Staging
 from gaia_local.storage import Storage
@@ -65,13 +65,12 @@ class Worker:
 
     def _run(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> Outcome:
         task = assignment.task
-        copied = self._copied(task)
         if assignment.adopted:
             observer.started(task, _event(task, EventKind.STEP_ADOPTED, reason=task.reason))
-            inputs, staging, run = {}, self._storage.staging(task), self._runtime.rejoin
+            staging, copied, run = self._storage.staging(task), self._copied(task), self._runtime.rejoin
         else:
-            staging = self._begin(assignment, copied, observer)
-            inputs, run = staging.read, self._runtime.run
+            staging, copied = self._begin(assignment, observer)
+            run = self._runtime.run
         invocation = Invocation(
             task,
             staging.tree,
@@ -88,14 +87,15 @@ class Worker:
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
-        outcome = self._outcome(task, staging, ended, cancellation.reason, time.monotonic() - began)
-        read = {key: seen if key in copied else self._still(task, key, seen) for key, seen in inputs.items()}
+        outcome = self._outcome(invocation, staging, ended, cancellation.reason, time.monotonic() - began)
+        read = {key: seen if key in copied else self._still(task, key, seen) for key, seen in staging.read.items()}
         return replace(outcome, inputs=read)
 
-    def _begin(self, assignment: Assignment, copied: Collection[str], observer: Observer) -> Staging:
-        """Put all in its place, and say that the Step starts, and from which contents."""
+    def _begin(self, assignment: Assignment, observer: Observer) -> tuple[Staging, set[str]]:
+        """Put all in its place, and say that the Step starts, and from which contents. Answers which inputs were copied."""
         task = assignment.task
         try:
+            copied = self._copied(task)
             staging = self._storage.stage(task, copied, assignment.known)
             for key, _ in task.inputs:
                 if key not in copied:
@@ -105,19 +105,33 @@ class Worker:
             raise
         read = {key: staging.read[key].digest for key, _ in task.inputs}
         observer.started(task, _event(task, EventKind.STEP_START, reason=task.reason, inputs=read))
-        return staging
+        return staging, copied
 
     def _copied(self, task: Task) -> set[str]:
-        """The inputs that get private copies: all, or with mounts, those that an output can't be nested with."""
+        """The inputs that get private copies: all, or with mounts, those that a program would not find there as in a copy.
+
+        These are: what an output is nested with; a directory with links out of it, which a copy follows; one that has
+        a link, or nothing of that kind, where another input is to be. What is nested with any of these is copied, too.
+        """
         if not self._runtime.mounts_inputs:
             return {key for key, _ in task.inputs}
-        outputs = [place.path for _, place in made_files(task.outputs)]
-        inputs = [(key, internal_path(text).path) for key, text in task.inputs]
+        inputs = {internal_path(text).path: (key, self._storage.source(task, key)) for key, text in task.inputs}
+        unfit = {place.path for _, place in made_files(task.outputs)}
+        places = inputs.keys() | unfit
+        for path, (key, source) in inputs.items():
+            if key in task.external and files.leaves(source):
+                unfit.add(path)
+            unfit.update(
+                outer
+                for outer in folders(path)
+                if outer in inputs and not _bears(inputs[outer][1], path.removeprefix(outer), source)
+            )
 
-        def is_nested(path: str) -> bool:
-            return any(is_inside(out, path) or is_inside(path, out) for out in outputs)
+        def top(path: str) -> str:
+            return next((outer for outer in reversed([*folders(path)]) if outer in places), path)
 
-        return {key for key, path in inputs if is_nested(path)}
+        tops = {top(path) for path in unfit}
+        return {key for path, (key, _) in inputs.items() if top(path) in tops}
 
     def _read(self, assignment: Assignment, key: str) -> Fingerprint:
         """The fingerprint of a mounted input: the recorded one where the file is still that, else a new one."""
@@ -135,7 +149,9 @@ class Worker:
         now = self._storage.look(key, self._storage.path(task.workflow, key), key in task.external)
         return seen if now is not None and now == seen.looked_like else files.TORN
 
-    def _outcome(self, task: Task, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+    def _outcome(self, invocation: Invocation, staging: Staging, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+        task = invocation.task
+
         def prepare(pairs: Collection[tuple[str, str]], message: str | None) -> list[Output]:
             places = {output_place(text) for _, text in pairs}
             captures: dict[Capture, Path] = {}
@@ -150,8 +166,9 @@ class Worker:
         if reason == BY_TIMEOUT:
             problems = [f"the timeout of {task.timeout:g} s ended it"]
         outputs: list[Output] = []
-        if ended.code == 0 and reason is None:
+        if ended.code == 0 and not problems:
             try:
+                self._storage.bring_linked(task, staging, {path for path, _ in invocation.inputs})
                 problems = self._storage.missing(task, staging)
                 outputs = [] if problems else prepare(task.outputs, None)
             except DiskError:
@@ -172,6 +189,14 @@ class Worker:
             image_id=ended.image_id,
             tail=read_tail(staging.log) if failed else "",
         )
+
+
+def _bears(outer: str, relative: str, source: str) -> bool:
+    """Whether an input directory has something of the same kind as `source` at a place in it, with no link on the way."""
+    place = f"{outer}{relative}"
+    if any(map(os.path.islink, (place, *folders(place, outer)))):
+        return False
+    return os.path.exists(place) and os.path.isdir(place) == os.path.isdir(source)
 
 
 def _event(task: Task, kind: EventKind, /, **facts: Any) -> Event:

@@ -377,6 +377,17 @@ def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: Bench) -> No
     assert list(bench.stored()) == ["b/log"]
 
 
+def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(bench: Bench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
+        (invocation.tree / "out/y").write_text("half")
+        return Exit(0, "out of memory")
+
+    outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"})
+    assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 0, "out of memory")
+    assert list(bench.stored()) == ["b/log"]
+    assert "# failed: out of memory\n# exit code: 0\n" in bench.stored()["b/log"]
+
+
 def test_the_timeout_is_the_reason(bench: Bench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         make(y="half")(invocation, cancellation)
