@@ -61,6 +61,16 @@ create table buckets (
 insert into buckets select distinct workflow, substr(key, 1, instr(key, ':') - 1), null from data
     where instr(key, ':') > 0 and key not like 'composite/%'
 """,
+    "0003_made": """
+create table made (
+    place text primary key, state text not null, quick text, digest text, task text, why text
+) without rowid;
+create table made_tasks (
+    id text primary key, workflow text not null, step text not null, state text not null, reason text not null,
+    definition text not null, exit_code integer, message text, image_id text, inputs text, superseded integer not null,
+    created real not null, started real, ended real
+)
+""",
 }
 """Those that came after it: each makes tables, and fills them with what is known already."""
 _REGISTER = f"""

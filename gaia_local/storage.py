@@ -111,6 +111,18 @@ class Storage:
             return os.path.join(mapped, path)
         return f"{self._store}/{workflow}/{paths.plain(bucket)}/{path}"
 
+    def is_mapped(self, key: str) -> bool:
+        """Whether a key lies in a mapped bucket, which workflows share."""
+        return ":" in key and storage_key(key).bucket in self._buckets
+
+    def place(self, path: str) -> str:
+        """Where a path lies, as it is remembered: relative to the store, which may be moved with its root, or absolute."""
+        return path.removeprefix(f"{self._store}/")
+
+    def at(self, place: str) -> str:
+        """The path of a `place`."""
+        return os.path.join(self._store, place)
+
     def log(self, workflow: str, task: str) -> Path:
         """The file that receives stdout and stderr of one attempt."""
         return Path(self._log(workflow, task))
