@@ -31,9 +31,13 @@ def recall(
             continue
         made = [(storage.at(each.place), each) for each in database.made(*_around(storage.place(path)))] if remembers else []
         made += [(storage.path(workflow, each.place), each) for each in _of_others(database, workflow, key)] if shared else []
-        origins = [_origin(storage, each, place, place == path) for place, each in made]
-        if known := [each for each in origins if each is not None]:
-            found[key] = sorted(known, key=lambda origin: not origin.whole)
+        origins = [_origin(storage, each, path, quick) for place, each in made if place == path]
+        known = [origin for origin in origins if origin is not None]
+        if not known:  # perhaps of what it is a part of, or what is a part of it
+            parts = (_origin(storage, each, place) for place, each in made if place != path)
+            known = [replace(origin, whole=False) for origin in parts if origin is not None][:1]
+        if known:
+            found[key] = known
     return found
 
 
@@ -51,17 +55,18 @@ def _of_others(database: Database, workflow: str, key: str) -> list[Made]:
     return database.made_by_others(workflow, parsed.bucket, names, f"{parsed.bucket}:{within}")
 
 
-def _origin(storage: Storage, made: Made, path: str, whole: bool) -> Origin | None:
-    """What is known, if it is still what lies there."""
+def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -> Origin | None:
+    """What is known, if it is still what lies there; `quick` is its quick fingerprint, where that is known."""
     state = made.state
     if state.quick is None:  # nobody could know what was left there, only that it doesn't count
-        return Origin(state, made.maker, whole) if state.kind is KeyKind.EXPIRED else None
+        return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
     try:
-        quick = storage.look("", path)
+        quick = quick or storage.look("", path)
         if quick is not None and quick != state.quick and state.digest is not None:
             now = storage.fingerprint("", path)
-            quick = None if now is None or now.digest != state.digest else now.quick
-            state = replace(state, quick=quick)
+            if now is not None and now.digest == state.digest:
+                quick = now.quick
+                state = replace(state, quick=quick)
     except OSError as error:
         raise StorageError(f"{path} can't be read: {error.strerror}") from error
-    return Origin(state, made.maker, whole) if quick is not None and quick == state.quick else None
+    return Origin(state, made.maker, True) if quick is not None and quick == state.quick else None

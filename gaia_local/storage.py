@@ -90,9 +90,10 @@ class Storage:
         used = {key.partition(":")[0] for key in keys if ":" in key and not key.startswith(LOCAL_KEYS)}
         return {bucket: self._buckets.get(bucket) for bucket in used}
 
-    def create(self) -> None:
-        """Make the layout, for the owner only."""
-        for directory in (self.root, self._staging, self.root / "logs", *self.tops()):
+    def create(self, away: Collection[str] = ()) -> None:
+        """Make the layout, for the owner only, with the directories of mapped buckets but for those that may be `away`."""
+        mapped = [Path(path) for name, path in self._buckets.items() if name not in away]
+        for directory in (self.root, self._staging, self.root / "logs", Path(self._store), *mapped):
             with _disk(f"directory {directory} can't be made"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -113,7 +114,7 @@ class Storage:
 
     def is_mapped(self, key: str) -> bool:
         """Whether a key lies in a mapped bucket, which workflows share."""
-        return ":" in key and storage_key(key).bucket in self._buckets
+        return bool(self._buckets) and ":" in key and key.partition(":")[0] in self._buckets
 
     def place(self, path: str) -> str:
         """Where a path lies, as it is remembered: relative to the store, which may be moved with its root, or absolute."""

@@ -129,6 +129,17 @@ def test_a_directory_that_was_moved_may_be_reached_by_a_link(root: Path, shared:
             assert starts(gaia) == ["read", "write"]
 
 
+def test_a_disk_that_is_away_keeps_nobody_from_the_other_workflows(root: Path, shared: Path) -> None:
+    shared.rename(shared.with_name("away"))
+    with opened(root) as gaia:
+        gaia.upload("other", {}, [COPY], [STEPS[0]])
+        assert gaia.wait("other", 20)["waiting-inputs"] == ["g:in"]
+        assert not shared.exists()
+        shared.with_name("away").rename(shared)
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+
+
 def test_a_bucket_is_free_again_when_no_workflow_uses_it(root: Path, tmp_path: Path) -> None:
     with opened(root) as gaia:
         gaia.delete("w")

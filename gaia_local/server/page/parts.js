@@ -38,7 +38,7 @@ export class Progress {
     if (found) {
       rest.push(`${found} of them in the store already`);
     }
-    const text = found && found === steps ? `${found} of ${steps} were in the store already, nothing ran` : [all, ...rest].join(", ");
+    const text = found && found === steps ? `${found} of ${steps} Steps were in the store already, nothing ran` : [all, ...rest].join(", ");
     fill(this.#text, text);
     return text;
   }
