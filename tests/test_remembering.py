@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -399,3 +400,105 @@ def test_a_workflow_of_another_name_has_files_of_its_own(make_gaia: MakeGaia) ->
     assert gaia.wait("v", 20)["state"] == "complete"
     assert gaia.path("v", "d:end").read_text() == "b 1\n"
     assert gaia.path("w", "d:end").read_text() == "a 1\n"
+
+
+# -- whatever happens ---------------------------------------------------------------------------------------------
+
+CHAIN = {"k0": ("in",), "k1": ("k0",), "g:k2": ("k1", "in"), "tree/": ("k0",)}
+"""Output → inputs, of one Step each."""
+
+
+class Chance:
+    """Makes, runs, halts and deletes a workflow as the dice say; the content of a file tells how it was made."""
+
+    def __init__(self, hands: Hands, seed: int) -> None:
+        self.hands, self.dice = hands, random.Random(seed)
+        self.variants = dict.fromkeys(CHAIN, 0)
+        self.there = False
+
+    def content(self, key: str) -> str:
+        path = Path(self.hands.storage.path("w", key))
+        return ((path / "part") if key.endswith("/") else path).read_text()
+
+    def right(self, key: str) -> str:
+        """What a Step must make now, from what its inputs are."""
+        return f"{key} {self.variants[key]} of {[self.content(each) for each in CHAIN[key]]}"
+
+    def upload(self) -> None:
+        for key in CHAIN:
+            if self.dice.random() < 0.4:
+                self.variants[key] = self.dice.randrange(3)
+        commands = [
+            {
+                "name": f"c{number}",
+                "image": "i",
+                "command": ["x", str(self.variants[key])],
+                "inputs": {each: f"/in/{each}" for each in "ab"[: len(inputs)]},
+                "outputs": {"x": "/out/x"},
+            }
+            for number, (key, inputs) in enumerate(CHAIN.items())
+        ]
+        steps = [step(f"s{number}", f"c{number}", key, *inputs) for number, (key, inputs) in enumerate(CHAIN.items())]
+        self.dice.shuffle(steps)
+        self.hands.command(*commands)
+        self.hands.merge(*steps)
+
+    def complete(self, most: int) -> None:
+        while most and self.hands.runs:
+            most -= 1
+            name = self.dice.choice(self.hands.runs)
+            key = self.hands.task(name).outputs[0][0]
+            lost = any(not Path(self.hands.storage.path("w", each)).exists() for each in CHAIN[key])
+            if lost or self.dice.random() < 0.1:
+                self.hands.fail(name)
+            else:
+                self.hands.complete(name, self.right(key))
+
+    def act(self) -> None:
+        what = self.dice.choice(["run", "input", "some", "all", "expire", "halt", "delete", "delete", "data", "lose"])
+        if what == "input":
+            self.hands.put("in", "x" * self.dice.randrange(1, 4))
+        elif what == "lose":
+            place = Path(self.hands.storage.path("w", self.dice.choice(["k0", "k1", "g:k2"])))
+            place.unlink(missing_ok=True)
+        elif not self.there:
+            self.upload()
+            self.there = True
+        elif what == "run":
+            self.hands.scheduler.run("w")
+        elif what in ("some", "all"):
+            self.complete(1 if what == "some" else 100)
+        elif what == "expire":
+            self.hands.scheduler.expire("w", [self.dice.choice(["s0", "s1", "s2", "s3"])])
+        elif what == "halt":
+            self.hands.scheduler.halt("w")
+        else:
+            self.hands.scheduler.delete("w", data=what == "data")
+            self.there = False
+            if what == "data":
+                self.hands.put("in", "x")
+
+    def check(self) -> None:
+        """Drive it to its end: everything is what it must be."""
+        if not self.there:
+            self.upload()
+            self.there = True
+        for _ in range(100):
+            self.hands.scheduler.run("w")
+            if self.hands.state == "complete":
+                break
+            self.complete(100)
+        assert self.hands.state == "complete"
+        assert {key: self.content(key) for key in CHAIN} == {key: self.right(key) for key in CHAIN}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_complete_is_right_whatever_was_deleted(hands: Hands, tmp_path: Path, seed: int) -> None:
+    hands.storage.map({"g": tmp_path / "shared"})
+    hands.storage.create()
+    hands.scheduler.delete("w", data=False)
+    chance = Chance(hands, seed)
+    for _ in range(6):
+        for _ in range(12):
+            chance.act()
+        chance.check()
