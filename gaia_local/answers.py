@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local.graph import READY, KeyNode, StepNode
-from gaia_local.model import TaskState
+from gaia_local.model import TaskState, WorkflowState
+from gaia_local.origins import FOUND
 from gaia_local.states import Attempt, KeyKind, Verdict, VerdictKind
 from gaia_local.workflow import Workflow
 
 
 def progress(workflow: Workflow) -> dict[str, Any]:
-    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`, `waiting`."""
+    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`, `waiting`.
+
+    Of a complete workflow also, unless that is 0, how many were `found` in the store and never ran.
+    """
     verdicts, steps = workflow.graph.verdicts, len(workflow.graph.steps)
+    found = sum(map(_was_found, workflow.graph.steps.values())) if workflow.state is WorkflowState.COMPLETE else 0
     done, failed = verdicts[VerdictKind.FRESH], verdicts[VerdictKind.FAILED]
     running = sum(attempt.started is not None for attempt in workflow.running.values())
     return {
@@ -24,7 +29,13 @@ def progress(workflow: Workflow) -> dict[str, Any]:
         "running": running,
         "failed": failed,
         "waiting": steps - done - running - failed,
+        **({"found": found} if found else {}),
     }
+
+
+def _was_found(node: StepNode) -> bool:
+    """Whether a Step that is complete has never run: its outputs were in the store already."""
+    return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
 
 
 def status(workflow: Workflow, debug: bool) -> dict[str, Any]:

@@ -194,7 +194,10 @@ class Gaia:
             return ""
 
     def progress(self, workflow: str) -> dict[str, Any]:
-        """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps."""
+        """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps.
+
+        When the workflow is complete and some Steps never ran, also ``found``: how many, whose outputs were in the store.
+        """
         return dict(self._call("progress", workflow=check_workflow_name(workflow)))
 
     def failures(self, workflow: str) -> list[dict[str, Any]]:

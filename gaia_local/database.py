@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from gaia_local import state_file
 from gaia_local.decision import Changes, Saved
@@ -33,6 +33,16 @@ T = TypeVar("T")
 
 _AT_A_TIME = 50
 """Rows with one statement."""
+_IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
+"""What holds of a row of `data` whose file isn't just the user's."""
+
+
+class Made(NamedTuple):
+    """Who made a file."""
+
+    place: str
+    state: KeyState
+    maker: Attempt | None
 
 
 def _reads(method: Callable[P, T]) -> Callable[P, T]:
@@ -129,12 +139,61 @@ class Database:
         """Its state and number of Steps."""
         self._write("update workflows set state = ?, steps = ? where name = ?", (state, steps, name))
 
-    def delete_workflow(self, name: str) -> None:
-        """All rows of a workflow."""
+    def delete_workflow(self, name: str, data: bool = False) -> None:
+        """All rows of a workflow; with `data` its files are gone, and nothing of them is kept in mind."""
         with self.transaction():
             for table in ("commands", "steps", "tasks", "data", "events", "buckets"):
                 self._write(f"delete from {table} where workflow = ?", (name,))
             self._write("delete from workflows where name = ?", (name,))
+            if data:
+                self._forget(name)
+
+    # -- who made the files of workflows that were deleted -----------------------------------------------------------
+
+    def remember(self, workflow: str, place: Callable[[str], str | None]) -> None:
+        """Keep in mind who made the files of a workflow, which is to be deleted, at those keys that have a `place`."""
+        known = f"select key, state, quick, digest, task, why from data where workflow = ? and {_IS_MADE}"
+        rows = self._rows(known, (workflow,))
+        with self.transaction():
+            self._insert(
+                "insert or replace into made values (?, ?, ?, ?, ?, ?)",
+                ((at, *known) for key, *known in rows if (at := place(key)) is not None),
+            )
+            tasks = "select * from tasks where workflow = ? and id in (select task from made)"
+            self._write(f"insert or replace into made_tasks {tasks}", (workflow,))
+
+    def remembers(self) -> bool:
+        """Whether anything is kept in mind."""
+        return bool(self._rows("select 1 from made limit 1"))
+
+    @_reads
+    def made(self, places: list[str], within: str) -> list[Made]:
+        """Who made what lies at one of `places`, or at one that begins with `within`, which ends in ``/``."""
+        marks = ", ".join("?" * len(places))
+        return self._made(
+            _origin,
+            "select place, made.state, quick, digest, task, why, made_tasks.* "
+            "from made left join made_tasks on made_tasks.id = made.task "
+            f"where place in ({marks}) or (place > ? and place < ?)",
+            (*places, within, f"{within[:-1]}0"),
+        )
+
+    @_reads
+    def made_by_others(self, workflow: str, bucket: str, keys: list[str], within: str) -> list[Made]:
+        """The same, of keys in a bucket that `workflow` shares with others; each `place` is a key."""
+        marks = ", ".join("?" * len(keys))
+        return self._made(
+            _origin,
+            "select key, data.state, quick, digest, task, why, tasks.* from buckets "
+            "join data on data.workflow = buckets.workflow left join tasks on tasks.id = data.task "
+            f"where bucket = ? and buckets.workflow != ? and {_IS_MADE} "
+            f"and (key in ({marks}) or (key > ? and key < ?))",
+            (bucket, workflow, *keys, within, f"{within[:-1]}0"),
+        )
+
+    def _forget(self, workflow: str) -> None:
+        self._write("delete from made where place > ? and place < ?", (f"{workflow}/", f"{workflow}0"))
+        self._write("delete from made_tasks where id not in (select task from made where task is not null)", ())
 
     # -- one workflow as a whole ------------------------------------------------------------------------------------
 
@@ -259,10 +318,7 @@ class Database:
     def keys(self, workflow: str) -> dict[str, KeyState]:
         """Storage key → what is known of it."""
         rows = self._rows("select key, state, quick, digest, task, why from data where workflow = ?", (workflow,))
-        return {
-            key: KeyState(KeyKind(kind), quick, digest, task, None if why is None else Reason.parse(why))
-            for key, kind, quick, digest, task, why in rows
-        }
+        return {key: _key_state(*known) for key, *known in rows}
 
     def set_keys(self, workflow: str, keys: Mapping[str, KeyState]) -> None:
         """Add or replace what is known of keys; one that is just absent has no row."""
@@ -371,6 +427,15 @@ def _task_json(task: Task) -> str:
             **({"resources": dict(task.resources.items())} if task.resources else {}),
         }
     )
+
+
+def _key_state(kind: str, quick: str | None, digest: str | None, task: str | None, why: str | None) -> KeyState:
+    return KeyState(KeyKind(kind), quick, digest, task, None if why is None else Reason.parse(why))
+
+
+def _origin(row: tuple[Any, ...]) -> Made:
+    place, kind, quick, digest, task, why, *maker = row
+    return Made(place, _key_state(kind, quick, digest, task, why), None if maker[0] is None else _attempt(tuple(maker)))
 
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:

@@ -241,7 +241,8 @@ class Engine:
             for use in uses:
                 if use.directory is None and use.bucket in self.config.buckets:
                     database.set_buckets(use.workflow, {use.bucket: str(self.config.buckets[use.bucket])})
-            self.storage.create()
+            # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
+            self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
             recover(database, self.storage)
             runtime, executor = _make_hands(self.config, self.storage)
             scheduler = Scheduler(database, self.storage, runtime, executor)

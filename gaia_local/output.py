@@ -84,8 +84,12 @@ def print_table(headings: list[str], rows: list[list[str]]) -> None:
 
 def counts_line(counts: Mapping[str, Any]) -> str:
     """``12 of 15 Steps done, 2 running, 1 waiting``: what is 0 is left out."""
+    found = counts.get("found", 0)
+    if found and found == counts["steps"]:
+        return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
     parts += [f"{counts[kind]} {kind}" for kind in ("running", "failed", "waiting") if counts[kind]]
+    parts += [f"{found} of them in the store already"] if found else []
     return ", ".join(parts)
 
 

@@ -43,6 +43,7 @@ from gaia_local.executor import SIGNAL_ROUND, Executor
 from gaia_local.garbage import held_back
 from gaia_local.looking import load, looked_at, see
 from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState
+from gaia_local.remembering import recall
 from gaia_local.runtime import Runtime
 from gaia_local.states import Attempt
 from gaia_local.storage import Storage
@@ -215,9 +216,10 @@ class Scheduler:
             self._insist(name, self._happened(name, lambda workflow: workflow.halt("deleted")))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
+            self._database.remember(name, lambda key: self._place(name, key, data))
             self._storage.delete(name, data)  # where a file can't be removed, the workflow stays, and can be deleted again
             with self._lock:
-                self._database.delete_workflow(name)
+                self._database.delete_workflow(name, data)
                 for known in (self._workflows, self._unwritten):
                     known.pop(name, None)
                 self._looked_at.discard(name)
@@ -428,15 +430,17 @@ class Scheduler:
                 edition = workflow.submitted.edition
                 change = workflow.compare(commands, steps)
                 unknown = workflow.unknown(change)
+                outputs = workflow.new_outputs(change, unknown)
             call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
             began, buckets = time.monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {key: self._storage.look(key, path, key not in made) for key, path in unknown.items()}
+            origins = recall(self._database, self._storage, name, outputs, seen)
 
             def define(workflow: Workflow) -> Decision | None:
                 if workflow.submitted.edition != edition:  # noqa: B023 it is called at once
                     return None  # another call was faster
-                decision = workflow.define(change, seen)  # noqa: B023
+                decision = workflow.define(change, seen, origins)  # noqa: B023
                 decision.changes.buckets = buckets  # noqa: B023
                 return decision
 
@@ -572,6 +576,10 @@ class Scheduler:
 
     def _locate(self, name: str) -> Callable[[str], str]:
         return lambda key: self._storage.path(name, key)
+
+    def _place(self, name: str, key: str, data: bool) -> str | None:
+        """Where a file lies that stays when its workflow is deleted."""
+        return None if data and not self._storage.is_mapped(key) else self._storage.place(self._storage.path(name, key))
 
     def _take_back(self, workflow: Workflow, error: GaiaError, decision: Decision) -> Decision:
         """A call's change doesn't count: read back what there was before. Answers what is to be done.

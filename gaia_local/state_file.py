@@ -65,6 +65,16 @@ insert into buckets select distinct workflow, substr(key, 1, instr(key, ':') - 1
     "0003_listings": """
 create table listings (digest text primary key, entries blob not null) without rowid
 """,
+    "0004_made": """
+create table made (
+    place text primary key, state text not null, quick text, digest text, task text, why text
+) without rowid;
+create table made_tasks (
+    id text primary key, workflow text not null, step text not null, state text not null, reason text not null,
+    definition text not null, exit_code integer, message text, image_id text, inputs text, superseded integer not null,
+    created real not null, started real, ended real
+)
+""",
 }
 """Those that came after it: each makes tables, and fills them with what is known already."""
 _REGISTER = f"""

@@ -93,9 +93,13 @@ class Storage:
         used = {key.partition(":")[0] for key in keys if ":" in key and not key.startswith(LOCAL_KEYS)}
         return {bucket: self._buckets.get(bucket) for bucket in used}
 
-    def create(self) -> None:
-        """Make the layout, for the owner only. Raises `StorageError` where something else lies in one of its places."""
-        for directory in (self.root, *self.tops()):
+    def create(self, away: Collection[str] = ()) -> None:
+        """Make the layout, for the owner only, with the directories of mapped buckets but for those that may be `away`.
+
+        Raises `StorageError` where something else lies in one of its places.
+        """
+        mapped = [Path(path) for name, path in self._buckets.items() if name not in away]
+        for directory in (self.root, Path(self._store), *mapped):
             with _disk(f"directory {directory} can't be made"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("staging", "logs", "spare"):
@@ -150,6 +154,18 @@ class Storage:
         if mapped is not None:
             return os.path.join(mapped, path)
         return f"{self._store}/{workflow}/{paths.plain(bucket)}/{path}"
+
+    def is_mapped(self, key: str) -> bool:
+        """Whether a key lies in a mapped bucket, which workflows share."""
+        return bool(self._buckets) and ":" in key and key.partition(":")[0] in self._buckets
+
+    def place(self, path: str) -> str:
+        """Where a path lies, as it is remembered: relative to the store, which may be moved with its root, or absolute."""
+        return path.removeprefix(f"{self._store}/")
+
+    def at(self, place: str) -> str:
+        """The path of a `place`."""
+        return os.path.join(self._store, place)
 
     def log(self, workflow: str, task: str) -> Path:
         """The file that receives stdout and stderr of one attempt."""

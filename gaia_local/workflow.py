@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from gaia_local.model import (
     TaskState,
     WorkflowState,
 )
+from gaia_local.origins import NO_ORIGINS, Origin, inherit
 from gaia_local.runtime import BY_REQUEST
 from gaia_local.states import (
     ABSENT,
@@ -139,6 +140,12 @@ class Workflow:
         known = self.graph.keys
         return {key: self.graph.locate(key) for key in names if key not in known or known[key].idle}
 
+    def new_outputs(self, change: Change, unknown: Mapping[str, str]) -> dict[str, str]:
+        """Key → path, of all that the Steps make that a change brings in, and that nobody made before."""
+        new = (step for step in change.added if step.name not in change.replaced)
+        keys = (key for step in new for key in step.outputs.values())
+        return {key: unknown.get(key) or self.graph.keys[key].path for key in keys}
+
     def images(self, change: Change | None = None) -> set[str]:
         """The images that Steps use, or will use after a change."""
         commands = self.submitted.commands if change is None else change.commands
@@ -190,11 +197,13 @@ class Workflow:
 
     # -- the calls ------------------------------------------------------------------------------------------------
 
-    def define(self, change: Change, seen: Mapping[str, str | None]) -> Decision:
+    def define(
+        self, change: Change, seen: Mapping[str, str | None], origins: Mapping[str, Sequence[Origin]] = NO_ORIGINS
+    ) -> Decision:
         """Merge Commands and Steps and start what can start; all of it or, with `InvalidInput`, nothing.
 
         What is new is linked in; what changed must run again, with all that depends on it. `seen` has the quick fingerprint
-        of what lies at each key of `unknown`, None where nothing does.
+        of what lies at each key of `unknown`, None where nothing does; `origins` who made it, of keys of `new_outputs`.
         """
         graph = self.graph
         taken_out = {name: graph.steps[name] for name in change.removed}
@@ -229,6 +238,8 @@ class Workflow:
         # What lies there already counts for a new Step, so it isn't expired with what is above it.
         self._void_below([graph.steps[name] for name in change.replaced], lost, new)
         self.submitted.accept(change)
+        for name in new if origins else ():
+            self._inherit(graph.steps[name], origins)
         self._next.changes.commands += change.new_commands
         self._next.changes.steps += change.given.values()
         return self._go_on()
@@ -566,6 +577,21 @@ class Workflow:
                 ran = node.attempt is not None
                 self._void(node, [key for key in node.outputs if ran or key.state is not ABSENT], why)
                 queue.extend((each, ran_again(node)) for each in node.successors())
+
+    def _inherit(self, node: StepNode, origins: Mapping[str, Sequence[Origin]]) -> None:
+        """A new Step begins with what is known of the files at its outputs, where these would count as the user's."""
+        users = (key for key in node.outputs if key.state.kind is KeyKind.THERE and key.state.made_by is None)
+        found = [key for key in users if key.key in origins]
+        if not found:
+            return
+        attempt, states = inherit(self.make_task(node), {key.key: origins[key.key] for key in found})
+        for key in found:
+            self.graph.mark(key, states[key.key])
+        if attempt is not None:
+            node.attempt, node.reads = attempt, attempt.inputs
+            self.graph.mark_step(node, attempt.step_state)
+            self._next.changes.begun.append(attempt)
+            self._next.changes.ended[attempt.task.id] = attempt
 
     # -- what lies there ------------------------------------------------------------------------------------------
 

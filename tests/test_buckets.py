@@ -132,6 +132,17 @@ def test_a_directory_that_was_moved_may_be_reached_by_a_link(root: Path, shared:
             assert starts(gaia) == ["read", "write"]
 
 
+def test_a_disk_that_is_away_keeps_nobody_from_the_other_workflows(root: Path, shared: Path) -> None:
+    shared.rename(shared.with_name("away"))
+    with opened(root) as gaia:
+        gaia.upload("other", {}, [COPY], [STEPS[0]])
+        assert gaia.wait("other", 20)["waiting-inputs"] == ["g:in"]
+        assert not shared.exists()
+        shared.with_name("away").rename(shared)
+        gaia.run("w")
+        assert gaia.wait("w", 20)["state"] == "complete"
+
+
 def test_a_bucket_is_free_again_when_no_workflow_uses_it(root: Path, tmp_path: Path) -> None:
     with opened(root) as gaia:
         gaia.delete("w")
@@ -213,8 +224,8 @@ def test_what_engines_left_beside_a_remembered_bucket_is_cleaned(root: Path, sha
 
 def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: Path) -> None:
     with contextlib.closing(sqlite3.connect(root / "gaia.db")) as connection, connection:
-        for script in LATER.values():
-            connection.execute("drop table " + script.partition("create table ")[2].split()[0])
+        for table in re.findall(r"create table (\w+)", "".join(LATER.values())):
+            connection.execute(f"drop table {table}")
         connection.execute("delete from _sqlite_migrations where name > '0001_first'")
     with opened(root) as gaia:
         assert list(gaia.workflows()["workflows"]) == ["w"]  # read before anybody brings it up to date

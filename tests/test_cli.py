@@ -258,6 +258,19 @@ def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(starts) == ["check", "check", "check", "say"]
 
 
+def test_what_was_in_the_store_already_is_told() -> None:
+    upload("w", SAY, COPY)
+    call("delete", "w")
+    told = "w: complete, 2 of 2 Steps were in the store already, nothing ran"
+    assert told in upload("w", SAY, COPY).stdout
+    assert told in call("status", "w").stdout
+    call("expire", "w", "a:copied.txt")
+    assert "w: complete, 2 of 2 Steps done, 1 of them in the store already" in call("status", "w").stdout
+    call("delete", "w")
+    assert "w: complete, 2 of 2 Steps done\n" in upload("w", {**SAY, "vars": {"text": "other"}}, COPY).stdout
+    assert Path("gaia-data/storage/w/a/copied.txt").read_text() == "other\n"
+
+
 def test_expire_runs_again_what_depends_on_it() -> None:
     upload("w", SAY, COPY)
     assert "w: complete" in call("expire", "w", "a:said.txt").stdout

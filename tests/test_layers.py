@@ -14,11 +14,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 
 LAYERS = {
     "words": "errors given paths keys durations resources model states assignment config runtime",
-    "core": "key_paths templates graph submitted decision workflow",
+    "core": "key_paths templates graph submitted origins decision workflow",
     "parts": """files staging storage leases garbage state_file database buckets names ownership watched_trees watcher
                 docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
-    "head": "looking answers recovery scheduler snapshot calls local_socket",
+    "head": "looking remembering answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }
@@ -54,7 +54,7 @@ BEARERS = {"executor", "dask_executor", "watcher", "local_socket", "server"}
 """Where threads are born."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
 
-PURE = ("graph", "submitted", "decision", "workflow")
+PURE = ("graph", "submitted", "origins", "decision", "workflow")
 """The modules that decide: they know no file, no database, no thread and no program."""
 WORLD = {"storage", "files", "database", "executor", "worker", "scheduler", "looking"}
 """What these must not come to by any way."""

@@ -180,6 +180,8 @@ def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate
     site.gaia.wait("me_second")
     site.gaia.delete("me_first")
     expect(page.locator(".workflows .name")).to_have_text(["me_second"])
+    chain(site.gaia, "me_first", gate.script())
+    expect(row).to_contain_text("2 of 2 Steps were in the store already, nothing ran")
 
 
 def test_a_workflow_is_found_among_many(site: Site) -> None:

@@ -33,8 +33,12 @@ export class Progress {
       this.#parts[index].hidden = progress[name] === 0;
     });
     const rest = [progress.failed && `${progress.failed} failed`, progress.running && `${progress.running} running`].filter(Boolean);
-    const all = progress.steps === 0 ? "no Steps" : `${progress.done} of ${progress.steps} done`;
-    const text = [all, ...rest].join(", ");
+    const { steps, found } = progress;
+    const all = steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`;
+    if (found) {
+      rest.push(`${found} of them in the store already`);
+    }
+    const text = found && found === steps ? `${found} of ${steps} Steps were in the store already, nothing ran` : [all, ...rest].join(", ");
     fill(this.#text, text);
     return text;
   }

@@ -1,0 +1,504 @@
+"""What a root remembers of the files of workflows that it forgot, and of those that workflows share."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import MakeGaia
+from gaia_local.database import Database
+from gaia_local.output import counts_line
+from gaia_local.recovery import recover
+from hands import Hands
+
+SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
+ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
+TWO = {"name": "two", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x", "y": "/out/y"}}
+LOGS = {"name": "logs", "image": "i", "command": ["x"], "outputs": {"log": ">>"}}
+
+
+def step(name: str, command: str, out: str, *inputs: str) -> dict[str, Any]:
+    return {"name": name, "command": command, "inputs": dict(zip("abc", inputs, strict=False)), "outputs": {"x": out}}
+
+
+def double(name: str, x: str, y: str) -> dict[str, Any]:
+    return {"name": name, "command": "two", "inputs": {"a": "in"}, "outputs": {"x": x, "y": y}}
+
+
+def changed(command: dict[str, Any]) -> dict[str, Any]:
+    return {**command, "command": ["x", "--new"]}
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Iterator[Hands]:
+    made = Hands(tmp_path / "root")
+    made.put("in", "1")
+    made.command(SRC, ONE, TWO, LOGS)
+    yield made
+    made.close()
+
+
+def delete(hands: Hands, data: bool = False) -> None:
+    hands.scheduler.delete(hands.workflow, data)
+
+
+def progress(hands: Hands) -> dict[str, Any]:
+    from gaia_local.answers import progress as told
+
+    found = hands.scheduler.view(hands.workflow, told)
+    assert found is not None
+    return found
+
+
+def again(hands: Hands, *commands: dict[str, Any]) -> None:
+    """Delete the workflow without its files, and begin it anew."""
+    delete(hands)
+    hands.command(*(commands or (SRC, ONE, TWO, LOGS)))
+
+
+def test_what_another_definition_made_is_made_again(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"), step("r", "one", "out", "k"))
+    hands.complete("s")
+    hands.complete("r")
+    again(hands, {**changed(ONE), "name": "new"}, ONE)
+    hands.merge(step("s", "new", "k", "in"), step("r", "one", "out", "k"))
+    assert hands.reasons() == {"s": "command changed"}
+    hands.complete("s")
+    assert hands.reasons() == {"r": "upstream s ran again"}
+    hands.complete("r")
+    assert hands.state == "complete"
+    assert "found" not in progress(hands)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({**ONE, "image": "other"}, "command changed"),
+        ({**ONE, "command": ["x", "{{a}}"]}, "command changed"),
+        ({**ONE, "inputs": {"a": "/in/b"}}, "command changed"),
+        ({**ONE, "outputs": {"x": "/out/y"}}, "command changed"),
+        ({**ONE, "stdout": "/out/said"}, "command changed"),
+    ],
+)
+def test_all_that_makes_another_definition(hands: Hands, other: dict[str, Any], reason: str) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    again(hands, other)
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.reasons() == {"s": reason}
+
+
+def test_another_input_is_another_definition(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    hands.put("in2", "1")
+    again(hands)
+    hands.merge(step("s", "one", "k", "in2"))
+    assert hands.reasons() == {"s": "step changed"}
+
+
+def test_the_same_definition_takes_up_where_the_deleted_one_ended(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"), step("r", "one", "out", "k"))
+    hands.complete("s")
+    hands.complete("r")
+    again(hands, {**ONE, "resources": {"cpus": 1}})
+    hands.merge({**step("s", "one", "k", "in"), "timeout": 7}, step("renamed", "one", "out", "k"))
+    assert (hands.runs, hands.state) == ([], "complete")
+    assert progress(hands)["found"] == 2
+    again_and_again = hands.reopened()
+    assert again_and_again.state == "complete"
+    assert progress(again_and_again)["found"] == 2
+    again_and_again.put("in", "2, longer")
+    again_and_again.scheduler.run("w")
+    assert again_and_again.reasons() == {"s": "input changed: in"}
+    again_and_again.complete("s", "other")
+    again_and_again.complete("renamed")
+    assert "found" not in progress(again_and_again)
+    again_and_again.close()
+
+
+def test_other_contents_of_an_input_count(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"), step("r", "one", "out", "k"))
+    hands.complete("s", "same")
+    hands.complete("r")
+    delete(hands)
+    hands.put("in", "2, longer")
+    hands.command(ONE)
+    hands.merge(step("s", "one", "k", "in"), step("r", "one", "out", "k"))
+    assert hands.reasons() == {"s": "input changed: in"}
+    hands.complete("s", "same")  # and what reads it stays as it is
+    assert (hands.runs, hands.state) == ([], "complete")
+
+
+def test_what_the_user_put_there_since_is_the_users(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    delete(hands)
+    hands.put("k", "the user's own")
+    hands.command(changed(ONE))
+    hands.merge(step("s", "one", "k", "in"))
+    assert (hands.runs, hands.state) == ([], "complete")
+    assert progress(hands)["found"] == 1
+
+
+def test_what_was_only_touched_is_what_it_was(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s", "made")
+    again(hands, changed(ONE))
+    hands.put("k", "made")
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.reasons() == {"s": "command changed"}
+
+
+def test_files_of_unknown_origin_are_the_users(hands: Hands) -> None:
+    hands.put("k", "x")
+    hands.merge(step("s", "one", "k", "in"))
+    assert (hands.runs, hands.state) == ([], "complete")
+    again(hands, changed(ONE))
+    hands.merge(step("s", "one", "k", "in"))
+    assert (hands.runs, hands.state) == ([], "complete")
+
+
+def test_only_some_outputs_are_there(hands: Hands) -> None:
+    hands.merge(double("s", "x", "y"))
+    hands.complete("s")
+    delete(hands)
+    Path(hands.storage.path("w", "y")).unlink()
+    hands.command(TWO)
+    hands.merge(double("s", "x", "y"))
+    assert hands.reasons() == {"s": "output missing: y"}
+
+
+def test_deleted_twice(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    again(hands)
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.runs == []
+    again(hands)
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.runs == []
+    again(hands, changed(ONE))
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.reasons() == {"s": "command changed"}
+    hands.complete("s")
+    again(hands)
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.reasons() == {"s": "command changed"}
+
+
+def test_with_its_files_a_workflow_is_forgotten(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s", "made")
+    again(hands)
+    delete(hands, data=True)
+    hands.put("k", "made")
+    hands.put("in", "1")
+    hands.command(changed(ONE))
+    hands.merge(step("s", "one", "k", "in"))
+    assert (hands.runs, hands.state) == ([], "complete")
+    with contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection:
+        for table in ("made", "made_tasks"):
+            assert connection.execute(f"select count(*) from {table}").fetchone() == (0,)
+
+
+def test_a_file_in_a_directory_that_another_step_made_and_the_other_way_round(hands: Hands) -> None:
+    hands.merge(step("tree", "one", "tree/", "in"), step("part", "one", "parts/part", "in"))
+    hands.complete("tree")
+    hands.complete("part")
+    again(hands)
+    hands.merge(step("part", "one", "tree/part", "in"), step("parts", "one", "parts/", "in"))
+    assert hands.reasons() == {"part": "step changed", "parts": "step changed"}
+
+
+def test_the_log_of_a_failure_is_no_result(hands: Hands) -> None:
+    hands.merge({"name": "s", "command": "logs", "outputs": {"log": "k"}})
+    hands.fail("s")
+    again(hands)
+    hands.merge({"name": "s", "command": "logs", "outputs": {"log": "k"}})
+    assert hands.reasons() == {"s": "retry after error"}
+
+
+def test_what_was_expired_stays_expired(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    hands.scheduler.expire("w", ["s"])
+    again(hands)
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.reasons() == {"s": "expired"}
+
+
+def test_what_a_dead_engine_may_have_stored_is_no_result(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.put("k", "half")
+    hands.database.close()
+    hands._closed = True
+    with contextlib.closing(Database(hands.storage.root / "gaia.db")) as database:
+        recover(database, hands.storage)
+    other = Hands(hands.storage.root)
+    again(other)
+    other.merge(step("s", "one", "k", "in"))
+    assert other.reasons() == {"s": "interrupted"}
+    other.close()
+
+
+def test_a_step_that_comes_after_its_reader(hands: Hands) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    again(hands, {**changed(ONE), "name": "new"}, ONE)
+    hands.merge(step("r", "one", "out", "k"))
+    hands.complete("r", "as before")
+    hands.merge(step("s", "new", "k", "in"))
+    assert hands.reasons() == {"s": "command changed"}
+    hands.complete("s")
+    assert hands.reasons() == {"r": "upstream s ran again"}
+
+
+def test_outputs_of_two_runs_that_read_different_things(hands: Hands) -> None:
+    """As where the second run was only for one of them, and the user put the other back."""
+    hands.merge(double("s", "x", "y"))
+    hands.complete("s", "first")
+    again(hands, TWO)
+    hands.merge(double("s", "x", "y"))
+    old = hands.database.keys("w")["y"]
+    hands.put("in", "2, longer")
+    hands.scheduler.run("w")
+    hands.complete("s", "second")
+    hands.put("y", "first")
+    hands.scheduler.files_changed(None)
+    delete(hands)
+    with contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection, connection:
+        values = (old.quick, old.digest, "w/y")  # both runs are remembered, each with one of the files
+        first = connection.execute("select id from made_tasks order by created").fetchone()[0]
+        connection.execute("update made set quick = ?, digest = ?, task = ? where place = ?", (*values[:2], first, values[2]))
+    hands.command(TWO)
+    hands.merge(double("s", "x", "y"))
+    assert hands.reasons() == {"s": "input changed: in"}
+
+
+def test_another_image_of_the_same_name_counts_at_run(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.merge(step("s", "one", "k", "in"))
+    hands.complete("s")
+    with contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection, connection:
+        connection.execute("update tasks set image_id = 'old'")
+    again(hands)
+    monkeypatch.setattr(hands.scheduler._runtime, "image_id", lambda image: "new")
+    hands.merge(step("s", "one", "k", "in"))
+    assert hands.runs == []
+    hands.scheduler.run("w")
+    assert hands.reasons() == {"s": "image changed"}
+
+
+# -- buckets that workflows share ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path: Path, hands: Hands) -> Iterator[tuple[Hands, Hands]]:
+    """Two workflows of one root that share the bucket `g`."""
+    hands.storage.map({"g": tmp_path / "shared"})
+    hands.storage.create()
+    other = Hands.__new__(Hands)
+    vars(other).update(vars(hands), workflow="v")
+    other.put("in", "1")
+    other.command(ONE, {**changed(ONE), "name": "new"})
+    yield hands, other
+
+
+def test_what_another_workflow_made_by_another_definition_is_made_again(two: tuple[Hands, Hands]) -> None:
+    one, other = two
+    one.merge(step("s", "one", "g:k", "in"))
+    one.complete("s")
+    other.merge(step("s", "new", "g:k", "in"))
+    assert other.reasons() == {"s": "command changed"}
+
+
+@pytest.mark.parametrize("text", ["1", "2, longer"])
+def test_what_another_workflow_made_by_the_same_definition_counts_if_it_read_the_same(
+    two: tuple[Hands, Hands], text: str
+) -> None:
+    one, other = two
+    one.merge(step("s", "one", "g:k", "in"))
+    one.complete("s")
+    other.put("in", text)
+    other.merge(step("s", "one", "g:k", "in"))
+    assert other.reasons() == ({} if text == "1" else {"s": "input changed: in"})
+
+
+def test_files_in_a_bucket_stay_and_so_does_what_is_known_of_them(two: tuple[Hands, Hands]) -> None:
+    one, other = two
+    one.merge(step("s", "one", "g:k", "in"), step("t", "one", "g:tree/", "in"))
+    one.complete("s")
+    one.complete("t")
+    delete(one, data=True)
+    other.merge(step("s", "new", "g:k", "in"), step("t", "one", "g:tree//part", "in"))
+    assert other.reasons() == {"s": "command changed", "t": "step changed"}
+
+
+# -- as a whole ---------------------------------------------------------------------------------------------------
+
+
+def definitions(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """An array of Steps, and a composite one that reads what these make."""
+    echo = {
+        "name": "echo",
+        "image": "busybox",
+        "command": ["sh", "-c", f"echo {text} {{{{v}}}} > {{{{x}}}}"],
+        "outputs": {"x": "/out/x"},
+    }
+    copy = {
+        "name": "copy",
+        "image": "busybox",
+        "command": ["cp", "/in/a", "/out/x"],
+        "inputs": {"a": "/in/a"},
+        "outputs": {"x": "/out/x"},
+    }
+    twice = {
+        "name": "twice",
+        "inputs": ["a"],
+        "outputs": ["x"],
+        "steps": [
+            {"name": "first", "command": "copy", "inputs": {"a": "a"}, "outputs": {"x": "between"}},
+            {"name": "second", "command": "copy", "inputs": {"a": "between"}, "outputs": {"x": "x"}},
+        ],
+    }
+    steps = [
+        {"name": "echo", "command": "echo", "vars": {"v": [1, 2]}, "outputs": {"x": "d:{{v}}"}},
+        {"name": "twice", "command": "twice", "inputs": {"a": "d:1"}, "outputs": {"x": "d:end"}},
+    ]
+    return [echo, copy, twice], steps
+
+
+def test_delete_and_upload_of_arrays_and_composites(make_gaia: MakeGaia) -> None:
+    gaia = make_gaia()
+    for text, ran in (("a", 4), ("a", 0), ("b", 4), ("b", 0), ("a", 4)):
+        gaia.upload("w", {}, *definitions(text))
+        assert gaia.wait("w", 20)["state"] == "complete"
+        assert gaia.path("w", "d:end").read_text() == f"{text} 1\n"
+        started = [event["task"] for event in gaia.events("w") if event["event"] == "step-start"]
+        assert len(started) == ran
+        line = "4 of 4 Steps done" if ran else "4 of 4 Steps were in the store already, nothing ran"
+        assert counts_line(gaia.progress("w")) == line
+        for name in ("echo-1", "twice:second", "d:end"):
+            assert gaia.explain("w", name)
+        assert {each["step"] for each in gaia.timeline("w")["attempts"]} == {"echo-1", "echo-2", "twice:first", "twice:second"}
+        assert gaia.logs("w", "echo-1") == ""
+        gaia.delete("w")
+
+
+def test_a_workflow_of_another_name_has_files_of_its_own(make_gaia: MakeGaia) -> None:
+    gaia = make_gaia()
+    gaia.upload("w", {}, *definitions("a"))
+    assert gaia.wait("w", 20)["state"] == "complete"
+    gaia.delete("w")
+    gaia.upload("v", {}, *definitions("b"))
+    assert gaia.wait("v", 20)["state"] == "complete"
+    assert gaia.path("v", "d:end").read_text() == "b 1\n"
+    assert gaia.path("w", "d:end").read_text() == "a 1\n"
+
+
+# -- whatever happens ---------------------------------------------------------------------------------------------
+
+CHAIN = {"k0": ("in",), "k1": ("k0",), "g:k2": ("k1", "in"), "tree/": ("k0",)}
+"""Output → inputs, of one Step each."""
+
+
+class Chance:
+    """Makes, runs, halts and deletes a workflow as the dice say; the content of a file tells how it was made."""
+
+    def __init__(self, hands: Hands, seed: int) -> None:
+        self.hands, self.dice = hands, random.Random(seed)
+        self.variants = dict.fromkeys(CHAIN, 0)
+        self.there = False
+
+    def content(self, key: str) -> str:
+        path = Path(self.hands.storage.path("w", key))
+        return ((path / "part") if key.endswith("/") else path).read_text()
+
+    def right(self, key: str) -> str:
+        """What a Step must make now, from what its inputs are."""
+        return f"{key} {self.variants[key]} of {[self.content(each) for each in CHAIN[key]]}"
+
+    def upload(self) -> None:
+        for key in CHAIN:
+            if self.dice.random() < 0.4:
+                self.variants[key] = self.dice.randrange(3)
+        commands = [
+            {
+                "name": f"c{number}",
+                "image": "i",
+                "command": ["x", str(self.variants[key])],
+                "inputs": {each: f"/in/{each}" for each in "ab"[: len(inputs)]},
+                "outputs": {"x": "/out/x"},
+            }
+            for number, (key, inputs) in enumerate(CHAIN.items())
+        ]
+        steps = [step(f"s{number}", f"c{number}", key, *inputs) for number, (key, inputs) in enumerate(CHAIN.items())]
+        self.dice.shuffle(steps)
+        self.hands.command(*commands)
+        self.hands.merge(*steps)
+
+    def complete(self, most: int) -> None:
+        while most and self.hands.runs:
+            most -= 1
+            name = self.dice.choice(self.hands.runs)
+            key = self.hands.task(name).outputs[0][0]
+            lost = any(not Path(self.hands.storage.path("w", each)).exists() for each in CHAIN[key])
+            if lost or self.dice.random() < 0.1:
+                self.hands.fail(name)
+            else:
+                self.hands.complete(name, self.right(key))
+
+    def act(self) -> None:
+        what = self.dice.choice(["run", "input", "some", "all", "expire", "halt", "delete", "delete", "data", "lose"])
+        if what == "input":
+            self.hands.put("in", "x" * self.dice.randrange(1, 4))
+        elif what == "lose":
+            place = Path(self.hands.storage.path("w", self.dice.choice(["k0", "k1", "g:k2"])))
+            place.unlink(missing_ok=True)
+        elif not self.there:
+            self.upload()
+            self.there = True
+        elif what == "run":
+            self.hands.scheduler.run("w")
+        elif what in ("some", "all"):
+            self.complete(1 if what == "some" else 100)
+        elif what == "expire":
+            self.hands.scheduler.expire("w", [self.dice.choice(["s0", "s1", "s2", "s3"])])
+        elif what == "halt":
+            self.hands.scheduler.halt("w")
+        else:
+            self.hands.scheduler.delete("w", data=what == "data")
+            self.there = False
+            if what == "data":
+                self.hands.put("in", "x")
+
+    def check(self) -> None:
+        """Drive it to its end: everything is what it must be."""
+        if not self.there:
+            self.upload()
+            self.there = True
+        for _ in range(100):
+            self.hands.scheduler.run("w")
+            if self.hands.state == "complete":
+                break
+            self.complete(100)
+        assert self.hands.state == "complete"
+        assert {key: self.content(key) for key in CHAIN} == {key: self.right(key) for key in CHAIN}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_complete_is_right_whatever_was_deleted(hands: Hands, tmp_path: Path, seed: int) -> None:
+    hands.storage.map({"g": tmp_path / "shared"})
+    hands.storage.create()
+    hands.scheduler.delete("w", data=False)
+    chance = Chance(hands, seed)
+    for _ in range(6):
+        for _ in range(12):
+            chance.act()
+        chance.check()
