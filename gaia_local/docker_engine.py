@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import logging
 import os
@@ -38,6 +39,8 @@ _DELAYS = (0.1, 0.4, 1.0, 3.0, 6.0)
 """Seconds before each new try: long enough for an engine that restarts."""
 _REFUSED_TRIES = 2
 """How many of them a 5xx gets, which is mostly the same when asked again."""
+_EVENTS_SECONDS = 0.5
+"""How long news are waited for before a look at whether they are still wanted."""
 _POOL = 256
 PIECE = 1 << 16
 _FRAME = struct.Struct(">BxxxL")
@@ -195,24 +198,23 @@ class Engine:
             return None
         return _seconds(state["StartedAt"])
 
-    def out_of_memory(self, container: str, patience: float) -> bool:
+    def out_of_memory(self, container: str, patience: float, stop: Callable[[], bool]) -> bool:
         """Whether memory ran out for a program in a container that has ended, be it only for a child of the main one.
 
         A busy engine may learn of it after the end, up to `patience` seconds, and has it among its events alone then.
         """
-        state = self.ask(lambda client: client.inspect_container(container))["State"]
-        if state.get("OOMKilled") or not patience:
-            return bool(state.get("OOMKilled"))
-
-        def call(client: APIClient) -> bool:
-            until = _seconds(state["FinishedAt"]) + patience
-            wanted = json.dumps({"container": [container], "event": ["oom"]})
-            asked = {"since": "1", "until": f"{until:.9f}", "filters": wanted}
-            place = f"{client.base_url}/v{client.api_version}/events"
-            with client.get(place, params=asked, stream=True, timeout=client.timeout) as events:
-                return any(good(events).iter_lines())
-
-        return self.ask(call)
+        state = self.ask(lambda client: client.inspect_container(container), stop)["State"]
+        if state.get("OOMKilled"):
+            return True
+        until = _seconds(state["FinishedAt"])
+        end = until + patience
+        while until < end:
+            if stop():
+                raise Interrupted
+            until = min(end, until + _EVENTS_SECONDS)
+            if self.ask(functools.partial(_ran_out, container, until), stop):
+                return True
+        return False
 
     def pullable(self, name: str) -> bool:
         """Whether a registry has the image (and shows it to this user)."""
@@ -354,6 +356,15 @@ def _unavailable(why: Exception) -> EngineUnavailable:
 def _seconds(moment: str) -> float:
     """A moment as the engine writes it, in seconds since the epoch."""
     return datetime.datetime.fromisoformat(moment).timestamp()
+
+
+def _ran_out(container: str, until: float, client: APIClient) -> bool:
+    """Whether the engine tells, `until` then, that memory ran out in a container."""
+    wanted = json.dumps({"container": [container], "event": ["oom"]})
+    asked = {"since": "1", "until": f"{until:.9f}", "filters": wanted}
+    place = f"{client.base_url}/v{client.api_version}/events"
+    with client.get(place, params=asked, stream=True, timeout=client.timeout) as events:
+        return any(good(events).iter_lines())
 
 
 def url(client: APIClient, container: str, what: str) -> str:

@@ -35,8 +35,8 @@ _KILLED = 128 + 9
 _SETTLE = 10
 """Seconds from the end of the output to the end of the container; when it takes longer, the stream had broken."""
 _REATTACHMENTS = 10
-_OOM_PATIENCE = 0.3
-"""Seconds in which the engine may still learn that memory ran out."""
+_OOM_MOMENT, _OOM_PATIENCE = 0.3, 5.0
+"""Seconds in which the engine may still learn that memory ran out: mostly, and on a machine with far too much to do."""
 _MACHINE_OOM = "out of memory (the machine's: there is no limit)"
 _HEAD = 4096
 # docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or 1.
@@ -134,7 +134,8 @@ class DockerRuntime:
                     kills = _kills_for_memory()
                     with _Sink(invocation.log, invocation.stdout) as sink:
                         ended = self._execute(container, task, sink, cancellation, report)
-                    ended = self._explained(container, task, ended, _kills_for_memory() != kills, stop)
+                    patience = 0.0 if _kills_for_memory() == kills else _OOM_PATIENCE
+                    ended = self._explained(container, task, ended, patience, stop)
                     if not stop():
                         self._files.bring_out(container, invocation, plan, before, stop)
             except Interrupted:
@@ -145,6 +146,7 @@ class DockerRuntime:
         """Take up a Task's container and return how it ended (see `runtime.Runtime.rejoin`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         container, image = _container_name(task.id), None
+        kills = _kills_for_memory()
         with _no_run(task):
             try:
                 if stop():
@@ -160,7 +162,8 @@ class DockerRuntime:
                         ended = Exit(self._resume(container, task, sink, cancellation, elapsed))
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
-                ended = self._explained(container, task, ended, True, stop)
+                patience = _OOM_MOMENT if _kills_for_memory() == kills else _OOM_PATIENCE
+                ended = self._explained(container, task, ended, patience, stop)
                 if not stop():
                     before = self._files.in_image(image, plan.copied_out, self._labels, stop)
                     self._files.bring_out(container, invocation, plan, before, stop)
@@ -273,17 +276,19 @@ class DockerRuntime:
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning("container %s: SIG%s could not be sent: %s", container, signal, error)
 
-    def _explained(self, container: str, task: Task, ended: Exit, killed: bool, stop: Callable[[], bool]) -> Exit:
+    def _explained(self, container: str, task: Task, ended: Exit, patience: float, stop: Callable[[], bool]) -> Exit:
         """How the program `ended`, with what the engine knows of it: mostly that memory ran out.
 
-        `killed`: whether programs may have been killed for lack of memory meanwhile, here or elsewhere on this machine.
+        So many seconds may pass until the engine knows: none where no program was killed for lack of memory meanwhile.
         """
         if ended.message is not None or stop():
             return ended
         limit, given = self._memory(task)
         message = None
         try:
-            if self._engine.out_of_memory(container, _OOM_PATIENCE if killed or (limit and ended.code) else 0):
+            if limit and ended.code:
+                patience = max(patience, _OOM_MOMENT)  # this kernel may not be the engine's
+            if self._engine.out_of_memory(container, patience, stop):
                 message = f"out of memory (limit {limit}: see {given})" if limit else _MACHINE_OOM
             elif limit and ended.code == _KILLED:  # on a busy machine the engine loses the news of it now and then
                 message = f"killed by SIGKILL (perhaps out of memory; limit {limit}: see {given})"

@@ -390,8 +390,8 @@ def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) ->
         Path(link).symlink_to(better)
 
 
-def leaves(top: str) -> bool:
-    """Whether a link in the directory at `top` leads out of it, as far as its text says. What is no directory has none."""
+def has_link(top: str, out: bool) -> bool:
+    """Whether there is a link in the directory at `top`; with `out`, one whose text leads out of it. A file has none."""
     waiting = [(top, 0)]
     while waiting:
         directory, depth = waiting.pop()
@@ -400,7 +400,7 @@ def leaves(top: str) -> bool:
                 if entry.name.startswith(OWN):
                     continue
                 if entry.is_symlink():
-                    if not _stays(os.readlink(entry.path), depth):
+                    if not (out and _stays(os.readlink(entry.path), depth)):
                         return True
                 elif entry.is_dir():
                     waiting.append((entry.path, depth + 1))

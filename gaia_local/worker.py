@@ -110,22 +110,22 @@ class Worker:
     def _copied(self, task: Task) -> set[str]:
         """The inputs that get private copies: all, or with mounts, those that a program would not find there as in a copy.
 
-        These are: what an output is nested with; a directory with links out of it, which a copy follows; one that has
-        a link, or nothing of that kind, where another input is to be. What is nested with any of these is copied, too.
+        These are: what an output is nested with; a directory with links that a copy follows, out of it or perhaps to where
+        another input is to be; one that has nothing of its kind there. What is nested with any of these is copied, too.
         """
         if not self._runtime.mounts_inputs:
             return {key for key, _ in task.inputs}
         inputs = {internal_path(text).path: (key, self._storage.source(task, key)) for key, text in task.inputs}
         unfit = {place.path for _, place in made_files(task.outputs)}
         places = inputs.keys() | unfit
+        around = {(outer, path) for path in inputs for outer in folders(path) if outer in inputs}
+        for outer, path in around:
+            if not _bears(inputs[outer][1], path.removeprefix(outer), inputs[path][1]):
+                unfit.add(outer)
+        outers = {outer for outer, _ in around}
         for path, (key, source) in inputs.items():
-            if key in task.external and files.leaves(source):
+            if key in task.external and files.has_link(source, out=path not in outers):
                 unfit.add(path)
-            unfit.update(
-                outer
-                for outer in folders(path)
-                if outer in inputs and not _bears(inputs[outer][1], path.removeprefix(outer), source)
-            )
 
         def top(path: str) -> str:
             return next((outer for outer in reversed([*folders(path)]) if outer in places), path)

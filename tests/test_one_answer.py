@@ -154,6 +154,7 @@ def test_links_in_an_input_directory(trial: Trial, links: str, at_a_link: bool) 
 
 NESTED = {
     "a file": ({"a": "own"}, ""),
+    "a file that a link leads to": ({"a": "own", "real": "-> a"}, "own"),
     "a link": ({"real": "own", "a": "-> real"}, "own"),
     "a link out": ({"a": "-> ../far/x"}, ""),
     "a directory": ({"a/": ""}, ""),
