@@ -178,6 +178,7 @@ def timeline(
                 "message": attempt.message,
             }
             for attempt in attempts
+            if attempt.message != FOUND
         ],
     }
 

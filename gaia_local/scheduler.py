@@ -226,7 +226,7 @@ class Scheduler:
         finally:
             with self._lock:
                 self._deleting.discard(name)
-        self._tell((name,))
+            self._tell((name,))
 
     def stop(self) -> None:
         """Halt what runs, in all workflows."""
@@ -486,6 +486,10 @@ class Scheduler:
             self._happened(name, Workflow.flush)
 
     def _tell(self, news: Collection[str]) -> None:
+        """What becomes of a workflow that is being deleted is told when that is over."""
+        news = [name for name in news if name not in self._deleting]
+        if not news:
+            return
         for tell in list(self._subscribers.values()):
             try:
                 tell(news)

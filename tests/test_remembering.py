@@ -386,7 +386,7 @@ def test_delete_and_upload_of_arrays_and_composites(make_gaia: MakeGaia) -> None
         assert counts_line(gaia.progress("w")) == line
         for name in ("echo-1", "twice:second", "d:end"):
             assert gaia.explain("w", name)
-        assert {each["step"] for each in gaia.timeline("w")["attempts"]} == {"echo-1", "echo-2", "twice:first", "twice:second"}
+        assert len(gaia.timeline("w")["attempts"]) == ran
         assert gaia.logs("w", "echo-1") == ""
         gaia.delete("w")
 

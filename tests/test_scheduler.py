@@ -328,7 +328,21 @@ def test_a_subscriber_is_told_of_a_workflow_that_is_deleted(hands: Hands) -> Non
     hands.merge(step("s", "src", "k"))
     hands.scheduler.subscribe(lambda names: told.append((set(names), "w" in hands.scheduler.workflows())))
     hands.scheduler.delete("w", data=False)
-    assert told[-1] == ({"w"}, False)
+    assert told == [({"w"}, False)]
+
+
+def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[set[str], str]] = []
+    hands.merge(step("s", "src", "k"))
+    hands.scheduler.subscribe(lambda names: told.append((set(names), hands.state)))
+
+    def refuse(*_: object) -> None:
+        raise StorageError("not today")
+
+    monkeypatch.setattr(Storage, "delete", refuse)
+    with pytest.raises(StorageError):
+        hands.scheduler.delete("w", data=True)
+    assert told == [({"w"}, "halted")]
 
 
 def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(hands: Hands, caplog: pytest.LogCaptureFixture) -> None:

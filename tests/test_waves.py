@@ -134,6 +134,16 @@ def test_a_workflow_that_is_deleted_is_not_kept(kept: Kept) -> None:
     assert (out, "there is none of this name" in err) == ("", True)
 
 
+def test_what_was_in_the_store_already_did_not_run(kept: Kept) -> None:
+    kept.stop()
+    call("delete", "w")
+    again = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
+    assert again.line() == "complete, 2 of 2 Steps were in the store already, nothing ran"
+    put("gaia-data/storage/w/b/a", "22")
+    assert again.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    again.stop()
+
+
 def test_run_keeps_what_is_there(kept: Kept) -> None:
     kept.stop()
     put("gaia-data/storage/w/b/a", "22")
