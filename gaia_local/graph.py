@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -138,8 +138,6 @@ class Graph:
         self.keys: dict[str, KeyNode] = {}
         self._paths: KeyPaths[KeyNode] = KeyPaths()
         self._next_order = 0
-        self._measured = self._placed = True
-        """Whether the depths of all Steps are known, and whether the heap was made with these."""
         self._unsettled: list[tuple[int, int, StepNode]] = []
         """A heap of the Steps that must be judged anew, the front of the graph first."""
         self._queued: set[StepNode] = set()
@@ -169,17 +167,15 @@ class Graph:
         before, key.state = key.state, state
         key.version += 1
         key.unseen = False
-        if state == before:
-            self._weigh(key)
-            return
-        self.changed[key.key] = state
-        if key.maker is not None:
-            self._unsettle(key.maker)
-        if state.digest != before.digest or state.usable != before.usable:
-            for reader in key.readers:
-                self._unsettle(reader)
-            for other in key.below:
-                self.unsee(other)
+        if state != before:
+            self.changed[key.key] = state
+            if key.maker is not None:
+                self._unsettle(key.maker)
+            if state.digest != before.digest or state.usable != before.usable:
+                for reader in key.readers:
+                    self._unsettle(reader)
+                for other in key.below:
+                    self.unsee(other)
         self._weigh(key)
         if key.idle:
             self.forget((key,))
@@ -202,11 +198,6 @@ class Graph:
 
     def settle(self) -> None:
         """Judge all Steps anew for which that may have changed."""
-        if not self._placed:
-            self._measured = self._measured or self._measure(self.steps.values())
-            self._unsettled = [(*node.rank, node) for node in self._queued]
-            heapq.heapify(self._unsettled)
-            self._placed = True
         while self._unsettled:
             node = heapq.heappop(self._unsettled)[2]
             self._queued.discard(node)
@@ -309,26 +300,18 @@ class Graph:
     def _unsettle(self, node: StepNode) -> None:
         if node not in self._queued:
             self._queued.add(node)
-            if self._placed:
-                heapq.heappush(self._unsettled, (*node.rank, node))
+            heapq.heappush(self._unsettled, (-node.depth, node.order, node))
 
     def _weigh(self, key: KeyNode) -> None:
         """Work out what a key is for its readers, and for those of the keys that overlap it."""
         pending = key.unseen or (key.maker is not None and key.maker.active)
         own = PENDING if pending else READY if key.state.usable else LACKING
         if own != key.own:
-            for other in key.below if key.maker is not None else ():
-                self._lean(other, key.own, -1)
-                self._lean(other, own, 1)
+            before, key.own = key.own, own
+            for other in key.below:
+                _count(other, before, own)
                 self._conclude(other)
-            key.own = own
         self._conclude(key)
-
-    def _lean(self, key: KeyNode, status: int, by: int) -> None:
-        if status == PENDING:
-            key.pending += by
-        elif status == LACKING:
-            key.lacking += by
 
     def _conclude(self, key: KeyNode) -> None:
         status = LACKING if key.lacking else PENDING if key.pending else key.own
@@ -345,8 +328,7 @@ class Graph:
         if self._waiting is not None:
             self._touched.add(key)
         for reader in key.readers:
-            reader.lacking += (status == LACKING) - (before == LACKING)
-            reader.pending += (status == PENDING) - (before == PENDING)
+            _count(reader, before, status)
             self._unsettle(reader)
 
     # -- changing the graph -------------------------------------------------------------------------------------
@@ -357,7 +339,6 @@ class Graph:
         Returns the keys that are new in the graph, which the caller must look at. It must `forget` those that only the removed
         Steps named. `trusted` Steps (they were in the graph before) are not checked.
         """
-        self._measured = self._placed = False
         changed = dict(self.changed)
         taken_out = [self.steps[name] for name in removed]
         orders = {node.step.name: node.order for node in taken_out}
@@ -371,7 +352,8 @@ class Graph:
             for step in added:
                 node = StepNode(step, orders.get(step.name, self._next_order))
                 self._next_order += node.order == self._next_order
-                paths = self._paths_of(step)
+                named_here = (*step.inputs.values(), *step.outputs.values())
+                paths = {key: self.keys[key].path if key in self.keys else self.locate(key) for key in named_here}
                 if not trusted:
                     self._check(step, paths)
                 put_in.append(node)
@@ -382,8 +364,8 @@ class Graph:
                 node.outputs = tuple([keys[key] for key in dict.fromkeys(step.outputs.values())])
                 node.inputs = tuple([keys[key] for key in dict.fromkeys(step.inputs.values())])
                 self._attach(node)
-            if not trusted:
-                self._refuse_cycles(put_in)
+            if not self._measure():
+                raise self._cycle(put_in)
         except InvalidInput:
             for node in put_in:
                 self._detach(node)
@@ -395,7 +377,7 @@ class Graph:
             for node in taken_out:
                 self._attach(node)
             self.changed = changed
-            self._measured = self._placed = False
+            self._measure()
             self.settle()
             raise
         finally:
@@ -464,11 +446,11 @@ class Graph:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _measure(self, nodes: Collection[StepNode]) -> bool:
-        """Note the depth of `nodes`, and all Steps after any of them are among these; False where they wait for each other."""
+    def _measure(self) -> bool:
+        """Note the depth of all Steps, and judge by it who comes first; False where some wait for each other."""
         open_ends: dict[StepNode, int] = {}
         ends = []
-        for node in nodes:
+        for node in self.steps.values():
             node.depth = ways = 0
             for key in node.outputs:
                 ways += len(key.readers)
@@ -481,20 +463,13 @@ class Graph:
             depth = node.depth + 1
             for key in node.inputs:
                 for maker in key.makers:
-                    if maker in open_ends:
-                        maker.depth = max(maker.depth, depth)
-                        open_ends[maker] -= 1
-                        if not open_ends[maker]:
-                            ends.append(maker)
+                    maker.depth = max(maker.depth, depth)
+                    open_ends[maker] -= 1
+                    if not open_ends[maker]:
+                        ends.append(maker)
+        self._unsettled = [(*node.rank, node) for node in self._queued]
+        heapq.heapify(self._unsettled)
         return len(ends) == len(open_ends)
-
-    def _paths_of(self, step: Step) -> dict[str, str]:
-        """Key → path, of all that a Step reads and makes."""
-        paths = {}
-        for key in (*step.inputs.values(), *step.outputs.values()):
-            known = self.keys.get(key)
-            paths[key] = self.locate(key) if known is None else known.path
-        return paths
 
     def _attach(self, node: StepNode) -> None:
         self.steps[node.step.name] = node
@@ -516,6 +491,7 @@ class Graph:
         name = node.step.name
         del self.steps[name]
         self._queued.discard(node)
+        self._unsettled.clear()  # whoever comes in its place has its rank; `_measure` makes the heap anew
         self.verdicts[node.verdict] -= 1
         self.can_run.pop(name, None)
         self.overtaken.pop(node, None)
@@ -524,7 +500,7 @@ class Graph:
         for key in node.outputs:
             for other in key.below:
                 other.above = _without(other.above, key)
-                self._lean(other, key.own, -1)
+                _count(other, key.own, READY)
                 self._conclude(other)
             key.maker, key.below = None, ()
             self._weigh(key)
@@ -532,7 +508,7 @@ class Graph:
     def _overlap(self, made: KeyNode, other: KeyNode) -> None:
         made.below = _with(made.below, other)
         other.above = _with(other.above, made)
-        self._lean(other, made.own, 1)
+        _count(other, READY, made.own)
         self._conclude(other)
 
     def _key(self, key: str, path: str, fresh: dict[KeyNode, KeyNode | None]) -> KeyNode:
@@ -592,23 +568,16 @@ class Graph:
                 problem += "it too" if other.key == key else f"{other.key!r}, which overlaps it"
                 raise InvalidInput(where, problem, "let one Step make each file")
 
-    def _refuse_cycles(self, nodes: list[StepNode]) -> None:
-        """A cycle that was not there before goes through a new Step: look at those and at what is below them."""
-        if not any(node.outputs and node.inputs for node in nodes):
-            return
-        names = {node.step.name: node for node in nodes}
-        if len(names) < len(self.steps):
-            names.update((node.step.name, node) for node in self.descendants(nodes))
-        if self._measure(names.values()):
-            self._measured = len(names) == len(self.steps)
-            return
+    def _cycle(self, new: list[StepNode]) -> InvalidInput:
+        """The refusal of Steps that wait for each other: what was there before didn't, so they are new, or below these."""
         import networkx  # which takes longer than the whole of most uploads, and is needed to name a cycle only
 
         graph: Any = networkx.DiGraph()
-        graph.add_edges_from((name, after.step.name) for name, node in names.items() for after in node.successors())
+        nodes = dict.fromkeys((*new, *self.descendants(new)))
+        graph.add_edges_from((node.step.name, after.step.name) for node in nodes for after in node.successors())
         loop = [edge[0] for edge in networkx.find_cycle(graph)]
         told = " → ".join([*loop, loop[0]])
-        raise InvalidInput(f"workflow {self._workflow!r}", f"Steps wait for each other: {told}", "break the cycle")
+        return InvalidInput(f"workflow {self._workflow!r}", f"Steps wait for each other: {told}", "break the cycle")
 
 
 def change_of(key: KeyNode) -> Reason:
@@ -640,6 +609,12 @@ def _why_made(node: StepNode, key: KeyNode) -> Reason:  # noqa: PLR0911 one for 
     if node.attempt is not None and node.attempt.state in (TaskState.ERROR, TaskState.EXCEPTION):
         return RETRY
     return NEW
+
+
+def _count(node: KeyNode | StepNode, before: int, after: int) -> None:
+    """Something that a node depends on was `before`, and is `after`."""
+    node.pending += (after == PENDING) - (before == PENDING)
+    node.lacking += (after == LACKING) - (before == LACKING)
 
 
 def _is_waited_for(key: KeyNode) -> bool:

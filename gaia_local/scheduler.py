@@ -395,15 +395,8 @@ class Scheduler:
                     raise
                 self._cannot_look(name, error)
                 return
-            again: list[Look] = []
-
-            def observe(workflow: Workflow) -> Decision:
-                decision, more = workflow.observe(seen)  # noqa: B023 it is called at once
-                again.extend(more)  # noqa: B023
-                return decision
-
-            decision = self._decide(name, observe) if seen else None
-            looks = [] if decision is None else [*again, *decision.look]
+            decision = self._decide(name, lambda workflow: workflow.observe(seen)) if seen else None  # noqa: B023 called at once
+            looks = [] if decision is None else decision.look
 
     def _cannot_look(self, name: str, error: Exception) -> None:
         logger.error("workflow %r: a file could not be looked at: %s", name, error)
@@ -615,7 +608,7 @@ class Scheduler:
             self._unwritten[workflow.name] = self._unwritten[workflow.name].then(more.changes)
             more.changes = Changes()
         # To stop what isn't recorded as stopped is safe.
-        return Decision(more.changes, [], decision.cancel + more.cancel, decision.discard + more.discard)
+        return Decision(more.changes, [], decision.cancel + more.cancel, decision.discard + more.discard, decision.look)
 
     def _unwritten_of(self, name: str) -> Iterator[Changes]:
         if name in self._unwritten:

@@ -102,7 +102,7 @@ class KeyState:
 ABSENT = KeyState(KeyKind.ABSENT)
 
 
-class StepState(enum.Enum):
+class StepState(enum.StrEnum):
     """What became of the last Task of a Step that still counts."""
 
     NEW = "new"
@@ -120,7 +120,7 @@ class StepState(enum.Enum):
         return self is StepState.QUEUED or self is StepState.RUNNING
 
 
-class VerdictKind(enum.Enum):
+class VerdictKind(enum.StrEnum):
     """What is to become of a Step; see `Verdict`."""
 
     RUN = "run"

@@ -173,17 +173,13 @@ class Workflow:
 
     def looks(self, keys: Iterable[KeyNode]) -> list[Look]:
         """What there is to know of keys whose files may have changed."""
-
-        def is_read(key: KeyNode) -> bool:
-            return any(_reads(node).get(key.key) is not None for node in key.readers)
-
         return [
             Look(
                 each.key,
                 each.path,
                 each.state,
                 each.version,
-                each.state.digest is None and is_read(each),
+                each.state.digest is None and _is_read(each),
                 each.external,
                 each.unseen,
             )
@@ -301,13 +297,14 @@ class Workflow:
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
-    def observe(self, seen: Iterable[Observation]) -> tuple[Decision, list[Look]]:
-        """Files were looked at. Answers also what must be looked at once more, since it changed meanwhile."""
-        again = self.take_in(seen)
-        return self.decide(), again
+    def observe(self, seen: Iterable[Observation]) -> Decision:
+        """Files were looked at."""
+        again, decision = self.take_in(seen), self.decide()
+        decision.look += again
+        return decision
 
     def take_in(self, seen: Iterable[Observation]) -> list[Look]:
-        """As `observe`, with nothing decided yet."""
+        """As `observe`, with nothing decided yet. Answers what must be looked at once more, since it changed meanwhile."""
         again = []
         for each in seen:
             key = self.graph.keys.get(each.look.key)
@@ -408,7 +405,8 @@ class Workflow:
 
     def images_are(self, images: Mapping[str, str | None]) -> None:
         """Which ids the names of images have now (None: unknown): what was made with others must be made again."""
-        changed = [node for node, name, made in self.made_with() if images.get(name) not in (None, made)]
+        known = {name: identity for name, identity in images.items() if identity is not None}
+        changed = [node for node, name, made in self.made_with() if known.get(name, made) != made] if known else []
         for node in changed:
             self._void(node, node.outputs, Reason(ReasonKind.IMAGE_CHANGED))
         self._void_below(changed, [])
@@ -658,10 +656,13 @@ class Workflow:
             self.graph.unsee(key)
 
 
-def _reads(node: StepNode) -> Mapping[str, str | None]:
-    """What the Task of a Step read that counts, or that may yet be taken up."""
-    left = node.attempt.inputs if node.state is StepState.INTERRUPTED and node.attempt is not None else None
-    return node.reads or left or {}
+def _is_read(key: KeyNode) -> bool:
+    """Whether the Task of a Step that counts, or that may yet be taken up, read this key."""
+    for node in key.readers:
+        left = node.attempt.inputs if node.state is StepState.INTERRUPTED and node.attempt is not None else None
+        if (node.reads or left or {}).get(key.key) is not None:
+            return True
+    return False
 
 
 def ran_again(node: StepNode) -> Reason:

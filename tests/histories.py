@@ -126,7 +126,7 @@ class History:
 
     # -- the scheduler's part -------------------------------------------------------------------------------------
 
-    def act(self, decision: Decision, again: Iterable[Look] = ()) -> None:
+    def act(self, decision: Decision) -> None:
         """Write down, act, look, until nothing is to be looked at; then everything must be right."""
         while True:
             self.rows.save(decision.changes)
@@ -135,10 +135,9 @@ class History:
             for assignment in decision.start:
                 self.check_start(assignment)
                 self.alive[assignment.task.id] = Run(assignment)
-            looks = [*again, *decision.look]
-            if not looks:
+            if not decision.look:
                 break
-            decision, again = self.workflow.observe(self.see(looks))
+            decision = self.workflow.observe(self.see(decision.look))
         self.check_fresh()
         self.check_reloaded()
 
@@ -151,8 +150,7 @@ class History:
     def tell(self, keys: Iterable[str]) -> None:
         graph = self.workflow.graph
         nodes = {each.key: each for key in keys for each in graph.overlapping(locate(key))}
-        decision, again = self.workflow.observe(self.see(self.workflow.looks(nodes.values())))
-        self.act(decision, again)
+        self.act(self.workflow.observe(self.see(self.workflow.looks(nodes.values()))))
 
     def load(self) -> Workflow:
         workflow = Workflow.load(self.rows.saved(), locate)
