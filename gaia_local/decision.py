@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gaia_local.assignment import Assignment
 from gaia_local.model import AnyCommand, Event, Step, WorkflowState
@@ -112,11 +112,12 @@ class Saved:
     keys: dict[str, KeyState]
 
     def then(self, changes: Changes) -> Saved:
-        """The rows as they will be when changes are written."""
+        """The rows as they will be when changes are written; their attempts are copied, since the live ones change."""
         state, steps = changes.state or (self.state, self.steps)
         commands = {each.name: each for each in (*self.commands, *changes.commands)}
         given = {each.name: each for each in (*self.given, *changes.steps)}
-        attempts = {each.task.name: each for each in (*self.attempts, *changes.ended.values(), *changes.begun)}
+        newer = (replace(each) for each in (*changes.ended.values(), *changes.begun))
+        attempts = {each.task.name: each for each in (*self.attempts, *newer)}
         keys = {**self.keys, **changes.keys}
         rows = (list(commands.values()), list(given.values()), list(attempts.values()), keys)
         return Saved(self.name, self.properties, state, steps, *rows)

@@ -18,16 +18,17 @@ Invariants:
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gaia_local.assignment import Outcome
 from gaia_local.database import Database
-from gaia_local.decision import Changes, Decision, Look
+from gaia_local.decision import Changes, Decision, Look, Observation
 from gaia_local.errors import (
     Closed,
     DatabaseError,
@@ -47,6 +48,7 @@ from gaia_local.remembering import recall
 from gaia_local.runtime import Runtime
 from gaia_local.states import Attempt
 from gaia_local.storage import Storage
+from gaia_local.submitted import Change
 from gaia_local.workflow import Workflow
 
 logger = logging.getLogger("gaia_local")
@@ -112,9 +114,7 @@ class Scheduler:
             saved = self._database.saved(name)
             if saved is None:
                 raise self._no_such(name)
-            for changes in self._unwritten_of(name):
-                saved = saved.then(changes)
-            saved = replace(saved, attempts=[replace(each) for each in saved.attempts])
+            saved = saved.then(self._not_in_rows(name))
         return looked_at(saved, self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> dict[str, str | None]:
@@ -125,15 +125,14 @@ class Scheduler:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self._lock:
             attempts = {each.task.id: each for each in self._database.attempts(name, step)}
-            unwritten = (each for changes in self._unwritten_of(name) for each in changes.attempts())
+            unwritten = self._not_in_rows(name).attempts()
             attempts |= {each.task.id: each for each in unwritten if step is None or each.task.name == step}
             return list(attempts.values())
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The recorded events, oldest first."""
         with self._lock:
-            unwritten = [event.wire() for changes in self._unwritten_of(name) for event in changes.events]
-            return self._database.events(name) + unwritten
+            return self._database.events(name) + [event.wire() for event in self._not_in_rows(name).events]
 
     def listing(self, digest: str) -> bytes | None:
         """`Fingerprint.listing` of the directory with this digest, where that is recorded."""
@@ -148,9 +147,8 @@ class Scheduler:
             self._open(name)
         with self._changed:
             quiet = self._wait_for(lambda: self._quiet(name), timeout)
-            workflow = None if name is None else self._workflows.get(name)
-            if quiet and workflow is not None and workflow.trouble is not None:
-                raise type(workflow.trouble)(str(workflow.trouble))
+            if quiet and name is not None:
+                self._raise_trouble(name)
             return quiet
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
@@ -170,8 +168,6 @@ class Scheduler:
 
     def upload(self, name: str, properties: Mapping[str, Any], commands: list[AnyCommand], steps: list[Step]) -> None:
         """Store a new workflow and start it."""
-        if self._open(name) is not None:
-            raise WorkflowExists(f"workflow already exists: {name}")
         self._define(name, commands, steps, properties, new=True)
 
     def command(self, name: str, commands: list[AnyCommand], properties: Mapping[str, Any]) -> None:
@@ -190,22 +186,22 @@ class Scheduler:
                 return
         self._look_at_files(name)
         with self._lock:
-            used = {name for _, name, _ in workflow.made_with()}
-        images, call = self.images(used), self._prepared(workflow, workflow.images())
-        self._insist(name, self._happened(name, lambda workflow: workflow.run(images), call))
+            used = {image for _, image, _ in workflow.made_with()}
+        images, call = self.images(used), self._prepared(workflow)
+        self._insist(name, lambda workflow: workflow.run(images), call)
 
     def halt(self, name: str) -> None:
         """Cancel all running Tasks of a workflow."""
         self._get(name)
-        self._insist(name, self._happened(name, lambda workflow: workflow.halt("halted")))
+        self._insist(name, lambda workflow: workflow.halt("halted"))
 
     def expire(self, name: str, keys: Iterable[str]) -> None:
         """Make Steps, the producers of keys, and all that depends on them run again."""
         names, workflow = list(keys), self._get(name)
         self._look_at_files(name)
-        call = self._prepared(workflow, workflow.images())
+        call = self._prepared(workflow)
         with held_back():
-            self._insist(name, self._happened(name, lambda workflow: workflow.expire(names), call))
+            self._insist(name, lambda workflow: workflow.expire(names), call)
 
     def delete(self, name: str, data: bool) -> None:
         """Forget a workflow, its logs and, with `data`, its files in the store; what runs is stopped first."""
@@ -213,7 +209,7 @@ class Scheduler:
         with self._lock:
             self._deleting.add(name)
         try:
-            self._insist(name, self._happened(name, lambda workflow: workflow.halt("deleted")))
+            self._insist(name, lambda workflow: workflow.halt("deleted"))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
             self._database.remember(name, lambda key: self._place(name, key, data))
@@ -236,7 +232,7 @@ class Scheduler:
             return workflow.halt(CLOSED, reason="closed", message=CLOSED) if halts else workflow.flush()
 
         for name in list(self._workflows):
-            self._happened(name, halted)
+            self._handle(name, halted)
             if name in self._unwritten:  # the next engine takes what ran for interrupted
                 logger.error("workflow %r: what ended last is not written down", name)
 
@@ -253,13 +249,27 @@ class Scheduler:
 
     # -- what comes back, in the executor's threads and in the watcher's ------------------------------------------
 
-    def started(self, task: Task, event: Event) -> None:
-        """A worker took a Task up. A late event changes nothing."""
-        self._hear(task, event)
-
     def happened(self, task: Task, event: Event) -> None:
-        """Something else happened to a Task. A late event changes nothing."""
-        self._hear(task, event)
+        """Note an event: it is written with what is written next, or a little later; where it must be, at once.
+
+        A late one changes nothing.
+        """
+        name, early = task.workflow, event.event.written_at_once
+        with self._lock:
+            workflow = self._workflows.get(name)
+            if workflow is None or task.id not in workflow.running:
+                return
+            at_once = workflow.heard(task, event) or (early and self._runtime.survives)
+            order = early and not at_once and not self._write_ordered
+            self._write_ordered |= order
+        if at_once:
+            self._handle(name, Workflow.decide)
+            return
+        if order:
+            self._executor.later(WRITE_ROUND, self._write_all)
+        self._tell((name,))
+
+    started = happened
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """A Task came to its end: its outputs are stored, if it still counts."""
@@ -271,7 +281,7 @@ class Scheduler:
                 return workflow.flush()
             return workflow.ended(task, self._published(workflow, task, outcome))
 
-        if not self._happened(name, end):
+        if not self._handle(name, end):
             with self._changed:
                 self._alive[name] -= 1
                 self._changed.notify_all()
@@ -300,10 +310,11 @@ class Scheduler:
         failure: GaiaError | None = None
         with self._lock:
             workflow = self._ready(name, call)
-            if workflow is not None:
-                workflow.closing = self._closed
-            decision = None if workflow is None else decide(workflow)
-            if workflow is None or decision is None:
+            if workflow is None:
+                return None
+            workflow.closing, trouble = self._closed, workflow.trouble
+            decision = decide(workflow)
+            if decision is None:
                 return None
             try:
                 if call is not None and call.refusal is not None and decision.start:
@@ -314,8 +325,10 @@ class Scheduler:
                     self._looked_at.add(name)
             except (DatabaseError, EngineUnavailable) as error:
                 failure = error
-                undo = self._trouble if call is None else self._take_back
-                decision = undo(workflow, error, decision)
+                if call is None or not self._taken_back(workflow, decision, trouble):
+                    decision = self._trouble(workflow, error, decision)
+                else:
+                    decision = Decision()
             self._note(name, decision)
         self._act(name, decision)
         if call is not None and failure is not None:
@@ -325,25 +338,25 @@ class Scheduler:
     def _ready(self, name: str, call: Call | None) -> Workflow | None:
         """The workflow to decide about, with nothing that happened before unwritten, if that can be helped."""
         workflow = self._workflows.get(name)
-        if call is not None and self._closed:
+        if call is None:
+            if workflow is not None and name in self._unwritten:
+                with contextlib.suppress(DatabaseError):  # it is in trouble, and says so
+                    self._write(name, workflow.flush().changes)
+                    if isinstance(workflow.trouble, DatabaseError):
+                        workflow.trouble = None
+            return workflow
+        if self._closed:
             raise Closed("this Gaia was closed")
-        if call is not None and name in self._deleting:
+        if name in self._deleting:
             raise InvalidInput(f"workflow {name!r}", "it is being deleted", "try again when that is done")
-        if call is not None and call.new is not None:
+        if call.new is not None:
             return call.new if workflow is None else None
-        if workflow is not None and call is not None:
+        if workflow is not None:
+            self._write(name, workflow.flush().changes)  # else what the call changes could not be taken back
             workflow.left = set(call.left)
-        if workflow is not None and (call is not None or name in self._unwritten):
-            try:
-                self._write(name, workflow.flush().changes)
-                if call is None and isinstance(workflow.trouble, DatabaseError):
-                    workflow.trouble = None
-            except DatabaseError:  # it is in trouble, and says so
-                if call is not None:  # what it changes could not be taken back
-                    raise
         return workflow
 
-    def _happened(self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None) -> bool:
+    def _handle(self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None) -> bool:
         """Decide, and look at what that asks for. False where nothing was decided."""
         decision = self._decide(name, decide, call)
         if decision is not None:
@@ -386,21 +399,23 @@ class Scheduler:
     def _look_at(self, name: str, looks: list[Look], raises: bool = False) -> None:
         """Look at files, without the lock, and decide about what is seen, until there is nothing more to be looked at."""
         while looks:
-            try:
-                seen = see(self._storage, looks, self.listing)
-            except (OSError, StorageError) as error:
-                with self._lock:
-                    self._missed.add(name)
-                if raises:
-                    raise
-                self._cannot_look(name, error)
-                return
+            seen = self._see(name, looks, raises)
             decision = self._decide(name, lambda workflow: workflow.observe(seen)) if seen else None  # noqa: B023 called at once
             looks = [] if decision is None else decision.look
 
-    def _cannot_look(self, name: str, error: Exception) -> None:
-        logger.error("workflow %r: a file could not be looked at: %s", name, error)
-        self._happened(name, lambda workflow: self._trouble(workflow, error, Decision()))
+    def _see(self, name: str, looks: list[Look], raises: bool) -> list[Observation]:
+        """Look at files; where that fails, the workflow is in trouble, unless the call is refused that it `raises` in."""
+        try:
+            return see(self._storage, looks, self.listing)
+        except (OSError, StorageError) as error:
+            with self._lock:
+                self._missed.add(name)
+            if raises:
+                raise
+            trouble = error
+        logger.error("workflow %r: a file could not be looked at: %s", name, trouble)
+        self._handle(name, lambda workflow: self._trouble(workflow, trouble, Decision()))
+        return []
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -413,18 +428,19 @@ class Scheduler:
         new: bool = False,
     ) -> None:
         """Merge definitions: what is needed to decide about them is asked first, without the lock."""
-        self._look_at_files(name, unless_done=True)
+        if not new:
+            self._look_at_files(name, unless_done=True)
         while True:
+            known = self._open(name)
+            if new and known is not None:
+                raise WorkflowExists(f"workflow already exists: {name}")
             with held_back(), self._lock:
-                known = self._open(name)
-                if new and known is not None:
-                    raise WorkflowExists(f"workflow already exists: {name}")
-                workflow = known or Workflow(name, properties, self._locate(name))
+                workflow = known or Workflow(name, properties, lambda key: self._storage.path(name, key))
                 edition = workflow.submitted.edition
                 change = workflow.compare(commands, steps)
                 unknown = workflow.unknown(change)
                 outputs = workflow.new_outputs(change, unknown)
-            call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
+            call = self._prepared(workflow, change)
             began, buckets = time.monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {key: self._storage.look(key, path, key not in made) for key, path in unknown.items()}
@@ -438,7 +454,7 @@ class Scheduler:
                 return decision
 
             with held_back():
-                done = self._happened(name, define, call if known else replace(call, new=workflow))
+                done = self._handle(name, define, call if known else replace(call, new=workflow))
             if done:
                 if time.monotonic() - began > LATE:
                     self._look_at_files(name, seen)
@@ -453,30 +469,13 @@ class Scheduler:
             return Outcome(TaskState.EXCEPTION, message=told(error), exception=type(error).__name__, inputs=outcome.inputs)
         return replace(outcome, outputs=published) if published else outcome
 
-    def _hear(self, task: Task, event: Event) -> None:
-        """Note an event: it is written with what is written next, or a little later; where it must be, at once."""
-        name, early = task.workflow, event.event.written_at_once
-        with self._lock:
-            workflow = self._workflows.get(name)
-            if workflow is None or task.id not in workflow.running:
-                return
-            at_once = workflow.heard(task, event) or (early and self._runtime.survives)
-            order = early and not at_once and not self._write_ordered
-            self._write_ordered |= order
-        if at_once:
-            self._happened(name, Workflow.decide)
-            return
-        if order:
-            self._executor.later(WRITE_ROUND, self._write_all)
-        self._tell((name,))
-
     def _write_all(self) -> None:
         """Write down what happened lately. Runs in a thread of the executor's."""
         with self._lock:
             self._write_ordered = False
             names = [name for name, workflow in self._workflows.items() if workflow.unwritten]
         for name in names:
-            self._happened(name, Workflow.flush)
+            self._handle(name, Workflow.flush)
 
     def _tell(self, news: Collection[str]) -> None:
         """What becomes of a workflow that is being deleted is told when that is over."""
@@ -497,26 +496,30 @@ class Scheduler:
             logger.warning("what is left of Task %s could not be ended: %s", task_id, error)
         self._storage.discard(task_id)
 
-    def _prepared(self, workflow: Workflow, images: Collection[str]) -> Call:
-        """Ask the runtime what a call must know that may start Steps with these images."""
+    def _prepared(self, workflow: Workflow, change: Change | None = None) -> Call:
+        """Ask the runtime what a call must know that may start Steps, or that makes a change."""
+        with self._lock:
+            images, interrupted = workflow.images(change), any(workflow.interrupted)
         try:
             if images:
                 self._runtime.check(images)
         except EngineUnavailable as error:
             advice = "nothing of this call was stored: make it again then; `run` goes on with what was stored before"
             return Call(EngineUnavailable(f"{error}; {advice}"))
-        with self._lock:
-            interrupted = any(workflow.interrupted)
         return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
 
-    def _insist(self, name: str, decided: bool) -> None:
-        """Raise what keeps a caller's wish from being fulfilled: the workflow has gone, or nothing can be written down."""
-        if not decided:
+    def _insist(self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None) -> None:
+        """Decide, or raise what keeps a caller from it: the workflow has gone, or nothing can be written down."""
+        if not self._handle(name, decide, call):
             raise self._no_such(name)
         with self._lock:
-            workflow = self._workflows.get(name)
-            if name in self._unwritten and workflow is not None and workflow.trouble is not None:
-                raise type(workflow.trouble)(str(workflow.trouble))
+            if name in self._unwritten:
+                self._raise_trouble(name)
+
+    def _raise_trouble(self, name: str) -> None:
+        workflow = self._workflows.get(name)
+        if workflow is not None and workflow.trouble is not None:
+            raise type(workflow.trouble)(str(workflow.trouble))
 
     def _look_at_files(self, name: str, keys: Collection[str] | None = None, unless_done: bool = False) -> None:
         """Compare the files of a workflow, or of some of its keys, with what is recorded."""
@@ -571,17 +574,14 @@ class Scheduler:
     def _no_such(self, name: str) -> InvalidInput:
         return InvalidInput(f"workflow {name!r}", "there is none of this name", nearest(name, self.workflows(), "workflows"))
 
-    def _locate(self, name: str) -> Callable[[str], str]:
-        return lambda key: self._storage.path(name, key)
-
     def _place(self, name: str, key: str, data: bool) -> str | None:
         """Where a file lies that stays when its workflow is deleted."""
         return None if data and not self._storage.is_mapped(key) else self._storage.place(self._storage.path(name, key))
 
-    def _take_back(self, workflow: Workflow, error: GaiaError, decision: Decision) -> Decision:
-        """A call's change doesn't count: read back what there was before. Answers what is to be done.
+    def _taken_back(self, workflow: Workflow, decision: Decision, trouble: GaiaError | None) -> bool:
+        """A call's change doesn't count: read back what there was before, when there was this trouble.
 
-        Where that can't be read either, the change stays, unwritten: what is in memory must be what the rows will say.
+        False where that can't be read either: the change stays, unwritten. What is in memory must be what the rows will say.
         """
         name = workflow.name
         unwritten = self._unwritten.pop(name, decision.changes)
@@ -592,10 +592,10 @@ class Scheduler:
                 again = load(saved, self._storage, self.listing)
             except (OSError, GaiaError):
                 self._unwritten[name] = unwritten
-                return self._trouble(workflow, error, decision)
-            again.trouble = workflow.before
+                return False
+            again.trouble = trouble
             self._workflows[name] = again
-        return Decision()
+        return True
 
     def _trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
         """What was decided can't be written down, or a decision not be made: nothing starts until it can."""
@@ -610,8 +610,7 @@ class Scheduler:
         # To stop what isn't recorded as stopped is safe.
         return Decision(more.changes, [], decision.cancel + more.cancel, decision.discard + more.discard, decision.look)
 
-    def _unwritten_of(self, name: str) -> Iterator[Changes]:
-        if name in self._unwritten:
-            yield self._unwritten[name]
-        if name in self._workflows:
-            yield self._workflows[name].unwritten
+    def _not_in_rows(self, name: str) -> Changes:
+        """What happened in a workflow, and isn't written down yet."""
+        unwritten, workflow = self._unwritten.get(name, Changes()), self._workflows.get(name)
+        return unwritten if workflow is None else unwritten.then(workflow.unwritten)

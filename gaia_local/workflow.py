@@ -50,6 +50,9 @@ from gaia_local.states import (
 )
 from gaia_local.submitted import Change, Submitted
 
+_INTENTS = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
+_ENDS = {WorkflowState.COMPLETE: EventKind.FLOW_COMPLETE, WorkflowState.INCOMPLETE: EventKind.FLOW_INCOMPLETE}
+
 
 class Workflow:
     """The whole of one workflow. Not thread-safe: the scheduler's lock guards it."""
@@ -62,8 +65,6 @@ class Workflow:
         """Why nothing is started any more, until `run` tries again: mostly that nothing can be written down."""
         self.closing = False
         """The engine closes: nothing starts any more."""
-        self.before: GaiaError | None = None
-        """The trouble there was before the last call."""
         self.submitted = Submitted(name)
         self.graph = Graph(name, locate)
         self.running: dict[str, Attempt] = {}
@@ -82,8 +83,7 @@ class Workflow:
     def load(saved: Saved, locate: Callable[[str], str]) -> Workflow:
         """Read a workflow back as it was stored. Starts nothing."""
         workflow = Workflow(saved.name, saved.properties, locate)
-        intents = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
-        workflow.intent = intents.get(saved.state, Intent.RUN)
+        workflow.intent = _INTENTS.get(saved.state, Intent.RUN)
         workflow._stored = (saved.state, saved.steps)
         graph = workflow.graph
         graph.replace((), workflow.submitted.load(saved.commands, saved.given), trusted=True)
@@ -147,7 +147,9 @@ class Workflow:
         return {key: unknown.get(key) or self.graph.keys[key].path for key in keys}
 
     def images(self, change: Change | None = None) -> set[str]:
-        """The images that Steps use, or will use after a change."""
+        """The images that Steps use, or will use after a change where that may start any."""
+        if change is not None and not change.added and not self.graph.can_run:
+            return set()
         commands = self.submitted.commands if change is None else change.commands
         used = {node.step.command for node in self.graph.steps.values()}
         used.update(step.command for step in (change.added if change is not None else ()))
@@ -263,12 +265,10 @@ class Workflow:
             self._void(node, node.outputs, EXPIRED)
         readers: list[tuple[StepNode, Reason]] = []
         for key in keys.values():
-            made = [each for each in (key, *key.above) if each.maker is not None]
-            for each in made:
-                assert each.maker is not None
-                self._void(each.maker, (each,), EXPIRED)
-                ran = Reason(ReasonKind.UPSTREAM, each.maker.step.name)
-                readers += [(reader, ran) for reader in each.all_readers]
+            for each in (key, *key.above):
+                if each.maker is not None:
+                    self._void(each.maker, (each,), EXPIRED)
+                    readers += [(reader, ran_again(each.maker)) for reader in each.all_readers]
             if key.maker is None:
                 readers += [(reader, EXPIRED) for reader in key.readers]
         self._void_below(list(steps.values()), readers)
@@ -451,7 +451,8 @@ class Workflow:
                 self._begin(node)
             graph.settle()
         self._conclude()
-        self._next.look = self.needed_looks()
+        if graph.looks:
+            self._next.look = self.needed_looks()
         return self.flush()
 
     @property
@@ -466,30 +467,27 @@ class Workflow:
         return decision
 
     def _go_on(self) -> Decision:
-        self.intent, self.before, self.trouble = Intent.RUN, self.trouble, None
+        self.intent, self.trouble = Intent.RUN, None
         return self.decide()
 
     def _conclude(self) -> None:
         """Note the end of the flow, when nothing runs any more and something did."""
         state = self.state
-        if self._flowing and state is WorkflowState.COMPLETE:
-            self._note(EventKind.FLOW_COMPLETE)
-        elif self._flowing and state is WorkflowState.INCOMPLETE:
-            self._note(EventKind.FLOW_INCOMPLETE)
+        if self._flowing and state in _ENDS:
+            self._note(_ENDS[state])
         self._flowing = state is WorkflowState.RUNNING
         if (state, len(self.graph.steps)) != self._stored:
             self._stored = self._next.changes.state = (state, len(self.graph.steps))
 
     def _begin(self, node: StepNode) -> None:
         attempt, graph = node.attempt, self.graph
-        adopted = node.state is StepState.INTERRUPTED and attempt is not None and attempt.task.id in self.left
-        if adopted and attempt is not None:
+        adopted = False
+        if node.state is StepState.INTERRUPTED and attempt is not None and attempt.task.id in self.left:
             adopted = attempt.inputs is not None and graph.reads_the_same(node, attempt.inputs)
             graph.settle()
             if node.verdict is not VerdictKind.RUN:  # a file must be looked at first
                 return
-        if adopted:
-            assert attempt is not None
+        if adopted and attempt is not None:
             attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
             self.left.remove(attempt.task.id)
             self._next.changes.ended[attempt.task.id] = attempt
@@ -499,15 +497,14 @@ class Workflow:
                 self._supersede(node)
             attempt = node.attempt = Attempt(task, TaskState.RUNNING, time.time())
             self._next.changes.begun.append(attempt)
-        known = {key.key: key.state for key in node.inputs}
-        node.reads = attempt.inputs if adopted else {key: state.digest for key, state in known.items()}
+        node.reads = attempt.inputs if adopted else {key.key: key.state.digest for key in node.inputs}
         why = Reason.parse(attempt.task.reason)
         for key in node.outputs:
             if key.state.kind is KeyKind.THERE:
                 graph.mark(key, replace(key.state, kind=KeyKind.UNSURE, why=why))
         graph.mark_step(node, attempt.step_state)
         self.running[attempt.task.id] = attempt
-        self._next.start.append(Assignment(attempt.task, node.rank, _fingerprints(known), adopted))
+        self._next.start.append(Assignment(attempt.task, node.rank, _fingerprints(node), adopted))
 
     def _cancel_task(self, node: StepNode, why: str) -> None:
         attempt = node.attempt
@@ -670,10 +667,10 @@ def ran_again(node: StepNode) -> Reason:
     return Reason(ReasonKind.UPSTREAM, node.step.name)
 
 
-def _fingerprints(known: Mapping[str, KeyState]) -> dict[str, Fingerprint]:
-    """What is known of inputs, whole."""
+def _fingerprints(node: StepNode) -> dict[str, Fingerprint]:
+    """What is known of a Step's inputs, whole."""
     return {
-        key: Fingerprint(state.quick, state.digest)
-        for key, state in known.items()
-        if state.quick is not None and state.digest is not None
+        key.key: Fingerprint(key.state.quick, key.state.digest)
+        for key in node.inputs
+        if key.state.quick is not None and key.state.digest is not None
     }
