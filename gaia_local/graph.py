@@ -300,7 +300,7 @@ class Graph:
     def _unsettle(self, node: StepNode) -> None:
         if node not in self._queued:
             self._queued.add(node)
-            heapq.heappush(self._unsettled, (-node.depth, node.order, node))
+            heapq.heappush(self._unsettled, (*node.rank, node))
 
     def _weigh(self, key: KeyNode) -> None:
         """Work out what a key is for its readers, and for those of the keys that overlap it."""
@@ -372,7 +372,7 @@ class Graph:
             self.forget(fresh)
             for other in fresh.values():
                 if other is not None:
-                    self._enter(other)
+                    self.enter(other)
                     self._conclude(other)  # that it must be looked at was forgotten with it
             for node in taken_out:
                 self._attach(node)
@@ -385,11 +385,14 @@ class Graph:
             self._touched.clear()
         return list(fresh)
 
-    def enter(self, key: str, path: str) -> KeyNode:
-        """A key that no Step reads or makes: it is kept as long as what lies there doesn't count."""
-        node = KeyNode(key, path)
-        self._enter(node)
-        return node
+    def enter(self, key: KeyNode) -> KeyNode:
+        """Put a key in. One that no Step reads or makes is kept as long as what lies there doesn't count."""
+        self.keys[key.key] = key
+        self._paths.enter(key.path, key)
+        for other in self._paths.overlapping(key.path):
+            if other.maker is not None:
+                self._overlap(other, key)
+        return key
 
     def forget(self, keys: Iterable[KeyNode]) -> None:
         """Take those out that no Step reads or makes any more, unless it must be remembered that they don't count."""
@@ -407,16 +410,14 @@ class Graph:
 
     def waiting_inputs(self) -> list[str]:
         """The inputs that aren't ready of all Steps that aren't complete, sorted."""
-        if self._waiting is None:
-            waiting = (node for node in self.steps.values() if node.verdict is not VerdictKind.FRESH)
-            self._waiting = sorted({key.key for node in waiting for key in node.inputs if key.status != READY})
-        elif self._touched:
-            touched = {key.key for key in self._touched}
-            self._waiting = [key for key in self._waiting if key not in touched]
-            self._waiting += [key.key for key in self._touched if _is_waited_for(key)]
+        touched = self.keys.values() if self._waiting is None else self._touched
+        if touched:
+            others = {key.key for key in touched}
+            self._waiting = [key for key in self._waiting or () if key not in others]
+            self._waiting += [key.key for key in touched if _is_waited_for(key)]
             self._waiting.sort()
         self._touched.clear()
-        return list(self._waiting)
+        return list(self._waiting or ())
 
     def descendants(self, tops: Iterable[StepNode]) -> list[StepNode]:
         """All Steps that depend on `tops`, those left out unless they depend on each other; the nearest first."""
@@ -449,16 +450,9 @@ class Graph:
     def _measure(self) -> bool:
         """Note the depth of all Steps, and judge by it who comes first; False where some wait for each other."""
         open_ends: dict[StepNode, int] = {}
-        ends = []
         for node in self.steps.values():
-            node.depth = ways = 0
-            for key in node.outputs:
-                ways += len(key.readers)
-                for other in key.below:
-                    ways += len(other.readers)
-            open_ends[node] = ways
-            if not ways:
-                ends.append(node)
+            node.depth, open_ends[node] = 0, len(list(node.successors()))
+        ends = [node for node, ways in open_ends.items() if not ways]
         for node in ends:  # which grows
             depth = node.depth + 1
             for key in node.inputs:
@@ -521,16 +515,9 @@ class Graph:
                 node.state = other.state
                 if node.state is not ABSENT:
                     self.changed |= {other.key: ABSENT, key: node.state}
-            self._enter(node)
+            self.enter(node)
             self._weigh(node)
         return node
-
-    def _enter(self, node: KeyNode) -> None:
-        self.keys[node.key] = node
-        self._paths.enter(node.path, node)
-        for other in self._paths.overlapping(node.path):
-            if other.maker is not None:
-                self._overlap(other, node)
 
     def _remove(self, key: KeyNode) -> None:
         for made in key.above:
@@ -545,17 +532,12 @@ class Graph:
         where = f"workflow {self._workflow!r}, Step {step.name!r}"
         if step.name in self.steps:
             raise InvalidInput(where, "another Step has this name", "give each Step a name of its own")
+        names: dict[str, str] = {}
         for key, path in paths.items():
-            other = self._paths.at(path)
-            if other is not None and other.key != key and (other.maker is not None or other.readers):
-                raise InvalidInput(
-                    where, f"the keys {key!r} and {other.key!r} name the same file", "write one of them everywhere"
-                )
-        own: dict[str, str] = {}
-        for key, path in paths.items():
-            first = own.setdefault(path, key)
-            if first != key:
-                raise InvalidInput(where, f"the keys {key!r} and {first!r} name the same file", "write one of them everywhere")
+            there = self._paths.at(path)
+            name = names.setdefault(path, key if there is None or there.idle else there.key)
+            if name != key:
+                raise InvalidInput(where, f"the keys {key!r} and {name!r} name the same file", "write one of them everywhere")
         outputs: set[str] = set()
         for key in step.outputs.values():
             if key in outputs:

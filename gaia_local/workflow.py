@@ -87,16 +87,11 @@ class Workflow:
         workflow._stored = (saved.state, saved.steps)
         graph = workflow.graph
         graph.replace((), workflow.submitted.load(saved.commands, saved.given), trusted=True)
-        for name, state in saved.keys.items():
-            key = graph.keys.get(name)
-            if key is not None and not key.above:
-                graph.mark(key, state)
-            elif key is None:
-                graph.mark(graph.enter(name, locate(name)), state)
-        for key in list(graph.keys.values()):
-            if key.above and key.key in saved.keys:
-                graph.mark(key, saved.keys[key.key])  # it was seen after what it overlaps was made
-            elif key.above:
+        known = [graph.keys.get(name) or graph.enter(KeyNode(name, locate(name))) for name in saved.keys]
+        for key in sorted(known, key=lambda key: bool(key.above)):  # these were seen after what they overlap was made
+            graph.mark(key, saved.keys[key.key])
+        for key in graph.keys.values():
+            if key.above and key.key not in saved.keys:
                 graph.unsee(key)
         for attempt in saved.attempts:
             node = graph.steps.get(attempt.task.name)
