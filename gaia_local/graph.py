@@ -451,7 +451,12 @@ class Graph:
         """Note the depth of all Steps, and judge by it who comes first; False where some wait for each other."""
         open_ends: dict[StepNode, int] = {}
         for node in self.steps.values():
-            node.depth, open_ends[node] = 0, len(list(node.successors()))
+            node.depth = ways = 0
+            for key in node.outputs:
+                ways += len(key.readers)
+                for other in key.below:
+                    ways += len(other.readers)
+            open_ends[node] = ways
         ends = [node for node, ways in open_ends.items() if not ways]
         for node in ends:  # which grows
             depth = node.depth + 1
