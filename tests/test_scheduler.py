@@ -594,6 +594,22 @@ def test_what_could_not_be_written_of_a_deleted_workflow_is_forgotten(hands: Han
     assert [event["event"] for event in hands.scheduler.events("w")] == []
 
 
+def test_what_must_be_looked_at_is_also_where_the_decision_cannot_be_written(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands.merge(step("a", "src", "d/a"), step("c", "src", "other"), step("r", "one", "out", "d/"))
+
+    def full(*_: object) -> None:
+        raise DatabaseError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "save", full)
+        hands.complete("a")
+    assert hands.runs == ["c"]
+    hands.complete("c")  # which can be written, and what ended before with it
+    assert hands.runs == ["r"]
+
+
 def test_a_call_whose_look_failed_leaves_the_files_watched(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.put("src", "1")
     hands.merge(step("r", "one", "out", "src"))
