@@ -21,7 +21,6 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from gaia_local import model
@@ -137,21 +136,18 @@ def changed(before: bytes, now: bytes) -> dict[str, list[str]]:
     }
 
 
-def fingerprint(
-    path: str, flush: bool = False, status: os.stat_result | None = None, follow: bool = False
-) -> Fingerprint | None:
+def fingerprint(path: str, flush: bool = False, status: os.stat_result | None = None) -> Fingerprint | None:
     """Both fingerprints of a file or tree that nobody changes; None where nothing is, or where it vanished meanwhile.
 
-    `flush` as for `digest`, `follow` as for `look`; `status` is what `stat` says of it, where that is known.
+    `flush` as for `digest`; `status` is what `stat` says of it, where that is known.
     """
     status = status or _status(path)
     if status is None:
         return None
     try:
-        quick, (content, listing) = _quick(path, status, follow)[0], _digest(path, status, flush, follow)
+        return Fingerprint(_quick(path, status, False)[0], *_digest(path, status, flush, False))
     except FileNotFoundError:
         return None
-    return Fingerprint(quick, content, listing)
 
 
 def observed(path: str, follow: bool = False) -> Fingerprint | None:
@@ -160,12 +156,17 @@ def observed(path: str, follow: bool = False) -> Fingerprint | None:
     Its quick fingerprint is one that no look finds again where a change could go unseen: where something was changed while
     it was read, or so short a time before that the clock of the file system has not moved on since.
     """
+    seen = None
     for _ in range(_READINGS):
-        before = look(path, follow)
-        seen = fingerprint(path, follow=follow)
-        if seen is None:
+        status = _status(path)
+        if status is None:
             return None
-        seen = replace(seen, quick=_unless_changed(path, follow, before))
+        before = _quick(path, status, follow)[0]
+        try:
+            content = _digest(path, status, flush=False, follow=follow)
+        except FileNotFoundError:
+            return None
+        seen = Fingerprint(_unless_changed(path, follow, before), *content)
         if seen.quick != DOUBTFUL:
             break
     return seen
@@ -177,8 +178,9 @@ def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | N
     `known` is what it was last; where it is still that, it isn't read for a digest. The quick fingerprint is as that of
     `observed`.
     """
-    before = look(source, follow)
-    copy(source, target, follow)
+    status = os.stat(source)
+    before = _quick(source, status, follow)[0]
+    copy(source, target, follow, status)
     quick = _unless_changed(source, follow, before)
     if known is not None and known.quick == before and quick != DOUBTFUL:
         return known
@@ -242,12 +244,13 @@ def _followed(link: str, status: os.stat_result, above: tuple[str, ...]) -> tupl
     return real, there, (*above, real) if stat.S_ISDIR(there.st_mode) else above
 
 
-def copy(source: str, target: str, follow: bool) -> None:
+def copy(source: str, target: str, follow: bool, status: os.stat_result | None = None) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
-    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link).
+    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link). `status` is what `stat`
+    (or `lstat`, where links aren't followed) says of `source`, where that is known.
     """
-    status = os.stat(source) if follow else os.lstat(source)
+    status = status or (os.stat(source) if follow else os.lstat(source))
     if stat.S_ISLNK(status.st_mode):
         Path(target).symlink_to(os.readlink(source))
     elif stat.S_ISDIR(status.st_mode):
