@@ -83,7 +83,7 @@ class Trial:
         return state, path.read_text() if path.is_file() else ",".join(sorted(os.listdir(path)))
 
 
-INTERNAL = {"d": "/in/d/", "inner": "/in/d/a", "beside": "OUT/in"}
+INTERNAL = {"d": "/in/d/", "inner": "/in/d/a", "alone": "/in/alone/", "beside": "OUT/in"}
 
 
 @pytest.fixture(params=WAYS, ids=str)
@@ -261,6 +261,15 @@ def test_a_link_into_an_input_leads_to_what_the_program_saw_there(trial: Trial, 
     outputs = {"x": "OUT/x", "said": ">"}
     state, text = trial.run(f"ln -s {way} OUT/x; cat OUT/x", fill(trial), outputs)
     assert (state, text) == ("complete", trial.path("o:said").read_text())
+
+
+def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
+    """Once by itself, where it must be copied if anywhere, and once in another input."""
+    far, top = far_and_top(trial)
+    sow(top, far, {"a/l": "own"})
+    sow(trial.path("b:twice/"), far, {"l": "-> ../far/x"})
+    inputs = {"d": "b:d/", "inner": "b:twice/", "alone": "b:twice/"}
+    assert trial.run("cat /in/d/a/l /in/alone/l > OUT/x", inputs) == ("complete", "farfar")
 
 
 def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
