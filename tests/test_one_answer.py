@@ -83,7 +83,7 @@ class Trial:
         return state, path.read_text() if path.is_file() else ",".join(sorted(os.listdir(path)))
 
 
-INTERNAL = {"d": "/in/d/", "inner": "/in/d/a", "alone": "/in/alone/", "beside": "OUT/in"}
+INTERNAL = {"d": "/in/d/", "inner": "/in/d/a", "nested": "/made/y/in", "beside": "OUT/in"}
 
 
 @pytest.fixture(params=WAYS, ids=str)
@@ -263,13 +263,15 @@ def test_a_link_into_an_input_leads_to_what_the_program_saw_there(trial: Trial, 
     assert (state, text) == ("complete", trial.path("o:said").read_text())
 
 
+@pytest.mark.parametrize("trial", CONTAINERS, ids=str, indirect=True)
 def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
-    """Once by itself, where it must be copied if anywhere, and once in another input."""
+    """Once in an output directory, where it is copied, and once in another input."""
     far, top = far_and_top(trial)
-    sow(top, far, {"a/l": "own"})
-    sow(trial.path("b:twice/"), far, {"l": "-> ../far/x"})
-    inputs = {"d": "b:d/", "inner": "b:twice/", "alone": "b:twice/"}
-    assert trial.run("cat /in/d/a/l /in/alone/l > OUT/x", inputs) == ("complete", "farfar")
+    sow(top, far, {"a": "own"})
+    trial.path("b:twice").write_text("twice ")
+    inputs = {"d": "b:d/", "inner": "b:twice", "nested": "b:twice"}
+    script = "cat /in/d/a /made/y/in > OUT/x"
+    assert trial.run(script, inputs, {"x": "OUT/x", "y": "/made/y/"}) == ("complete", "twice twice ")
 
 
 def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
