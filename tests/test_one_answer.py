@@ -308,6 +308,19 @@ def test_outputs_that_lead_to_each_other(trial: Trial, left: str) -> None:
         assert (made / "l").read_text() == "in d"
 
 
+@pytest.mark.parametrize("trial", CONTAINERS, ids=str, indirect=True)
+def test_an_output_that_is_a_link_to_the_directory_of_inputs(trial: Trial) -> None:
+    """Of which one is copied in any case, so that the other one's mount lies on an empty file."""
+    far, top = far_and_top(trial)
+    sow(top, far, LINKS["out"])
+    trial.path("b:a").write_text("in a")
+    script = "rmdir /made/y; ln -s /in /made/y; echo 1 > OUT/x"
+    said = trial.run(script, {"a": "b:a", "d": "b:d/"}, {"x": "OUT/x", "y": "/made/y/"})
+    assert said == ("complete", "1\n")
+    made = trial.path("o:y/")
+    assert ((made / "a").read_text(), (made / "d/l").read_text()) == ("in a", "far")
+
+
 @pytest.mark.parametrize("trial", [way for way in CONTAINERS if way.out == "/full"], ids=str, indirect=True)
 def test_a_directory_of_the_container_is_no_output(trial: Trial) -> None:
     """Not even the part of it that another output has led to."""
