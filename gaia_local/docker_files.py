@@ -122,12 +122,12 @@ class ContainerFiles:
             (place.path, names_directory(key) or place.is_directory) for key, place in made_files(invocation.task.outputs)
         ]
         inputs = [internal_path(path).path for _, path in invocation.task.inputs]
-        around = {posixpath.dirname(path) for path in (*inputs, *(path for path, _ in outputs))}
+        around = {posixpath.dirname(path) for path in (*inputs, *(path for path, _ in outputs))} - {"/"}
         mounts = plan.writable.keys() | plan.read_only.keys()
 
         def reach(place: str) -> None:
             at = place.removeprefix(tree)
-            if not is_inside(at, *around) or is_inside(at, *mounts):
+            if not is_inside(at, *around, *plan.copied_out) or is_inside(at, *mounts):
                 return
             if os.path.lexists(place) or not os.path.isdir(os.path.dirname(place)):
                 return

@@ -109,7 +109,8 @@ class Invocation:
 
     `tree` is the Task's private directory that mirrors the container's file system: the internal path ``/in/a`` is
     ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`; output directories and the parents of
-    output files exist. When the run has ended, each output lies in the tree too, or was not made.
+    output files exist. When the run has ended, each output lies in the tree too, or was not made; and so does what it
+    leads to, if it is a link, except for inputs that the runtime mounts.
 
     `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`, where not None,
     receives stdout alone. `inputs` pairs each internal path with the file or directory in the store it is a copy of.

@@ -272,8 +272,7 @@ class Storage:
         """Copy what outputs are links into, of the inputs at the paths in `mounted`: then all is as with copies only."""
         waiting = {staging.local(internal): key for key, internal in task.inputs if internal in mounted}
 
-        def reach(at: str) -> None:
-            tops = [place for place in waiting if paths.is_inside(at, place)]
+        def bring(*tops: str) -> None:
             for place in sorted((place for place in waiting if paths.is_inside(place, *tops)), key=paths.depth):
                 key = waiting.pop(place)
                 files.remove(place)  # what it was mounted on
@@ -281,9 +280,13 @@ class Storage:
                 with self._copying(key, place):  # the links in it were links for the program, too
                     files.copy(os.path.realpath(self.source(task, key)), place, follow=False)
 
-        if waiting:
-            for _, internal in made_files(task.outputs):
-                staging.find(internal.text, reach)
+        def reach(at: str) -> None:
+            bring(*(place for place in waiting if paths.is_inside(at, place)))
+
+        for key, internal in made_files(task.outputs) if waiting else ():
+            at, _ = staging.find(internal.text, reach)
+            if _wants_directory(key, internal) and os.path.isdir(at):
+                bring(at)
 
     def prepare(
         self,

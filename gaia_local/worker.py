@@ -130,7 +130,12 @@ class Worker:
         def top(path: str) -> str:
             return next((outer for outer in reversed([*folders(path)]) if outer in places), path)
 
-        tops = {top(path) for path in unfit}
+        tops: set[str] = set()
+        more = {top(path) for path in unfit}
+        while not more <= tops:  # a key that is copied is so at each of its paths
+            tops |= more
+            copied = {key for path, (key, _) in inputs.items() if top(path) in tops}
+            more = {top(path) for path, (key, _) in inputs.items() if key in copied}
         return {key for path, (key, _) in inputs.items() if top(path) in tops}
 
     def _read(self, assignment: Assignment, key: str) -> Fingerprint:

@@ -436,6 +436,12 @@ def test_what_is_no_file_is_brought_as_what_it_is(bench: Bench) -> None:
     assert {name: os.readlink(made[name]) for name in ("l", "far", "loop")} == {"l": "own", "far": "/nowhere", "loop": "loop"}
 
 
+def test_an_input_in_the_root_directory_opens_no_way_to_all_files(bench: Bench) -> None:
+    run = bench.run("sh", "-ec", "ln -s /etc/passwd /full/x", inputs={"/in": b"1"}, outputs=("/full/x",))
+    assert run.code == 0
+    assert sorted(path.name for path in run.tree.iterdir()) == ["full", "in"]
+
+
 def test_an_output_below_a_file_of_the_image_is_an_error_that_says_so(bench: Bench) -> None:
     with pytest.raises(RuntimeFailure, match="not a directory"):
         bench.run("true", outputs=("/bin/busybox/x",))

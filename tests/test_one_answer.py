@@ -83,7 +83,7 @@ class Trial:
         return state, path.read_text() if path.is_file() else ",".join(sorted(os.listdir(path)))
 
 
-INTERNAL = {"d": "/in/d/", "inner": "/in/d/a", "beside": "OUT/in"}
+INTERNAL = {"d": "/in/d/", "inner": "/in/d/a", "nested": "/made/y/in", "beside": "OUT/in"}
 
 
 @pytest.fixture(params=WAYS, ids=str)
@@ -263,6 +263,17 @@ def test_a_link_into_an_input_leads_to_what_the_program_saw_there(trial: Trial, 
     assert (state, text) == ("complete", trial.path("o:said").read_text())
 
 
+@pytest.mark.parametrize("trial", CONTAINERS, ids=str, indirect=True)
+def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
+    """Once in an output directory, where it is copied, and once in another input."""
+    far, top = far_and_top(trial)
+    sow(top, far, {"a": "own"})
+    trial.path("b:twice").write_text("twice ")
+    inputs = {"d": "b:d/", "inner": "b:twice", "nested": "b:twice"}
+    script = "cat /in/d/a /made/y/in > OUT/x"
+    assert trial.run(script, inputs, {"x": "OUT/x", "y": "/made/y/"}) == ("complete", "twice twice ")
+
+
 def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
     """Where both are in a mounted directory, an empty file is the place of the input's own mount."""
     fill(trial)
@@ -295,6 +306,19 @@ def test_outputs_that_lead_to_each_other(trial: Trial, left: str) -> None:
         made = trial.path("o:other/")
         assert (made / "sub/f").read_text() == "in sub"
         assert (made / "l").read_text() == "in d"
+
+
+@pytest.mark.parametrize("trial", CONTAINERS, ids=str, indirect=True)
+def test_an_output_that_is_a_link_to_the_directory_of_inputs(trial: Trial) -> None:
+    """Of which one is copied in any case, so that the other one's mount lies on an empty file."""
+    far, top = far_and_top(trial)
+    sow(top, far, LINKS["out"])
+    trial.path("b:a").write_text("in a")
+    script = "rmdir /made/y; ln -s /in /made/y; echo 1 > OUT/x"
+    said = trial.run(script, {"a": "b:a", "d": "b:d/"}, {"x": "OUT/x", "y": "/made/y/"})
+    assert said == ("complete", "1\n")
+    made = trial.path("o:y/")
+    assert ((made / "a").read_text(), (made / "d/l").read_text()) == ("in a", "far")
 
 
 @pytest.mark.parametrize("trial", [way for way in CONTAINERS if way.out == "/full"], ids=str, indirect=True)
