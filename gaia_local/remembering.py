@@ -14,6 +14,11 @@ from gaia_local.states import KeyKind
 from gaia_local.storage import Storage
 
 
+def knows_any(database: Database, storage: Storage) -> bool:
+    """Whether there is anything to `recall`: mostly not, and then no time is to be lost."""
+    return len(storage.tops()) > 1 or database.remembers()
+
+
 def recall(
     database: Database, storage: Storage, workflow: str, outputs: Mapping[str, str], seen: Mapping[str, str | None]
 ) -> dict[str, list[Origin]]:
@@ -58,15 +63,17 @@ def _of_others(database: Database, workflow: str, key: str) -> list[Made]:
 def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -> Origin | None:
     """What is known, if it is still what lies there; `quick` is its quick fingerprint, where that is known."""
     state = made.state
-    if state.quick is None:  # nobody could know what was left there, only that it doesn't count
-        return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
     try:
         quick = quick or storage.look("", path)
-        if quick is not None and quick != state.quick and state.digest is not None:
+        if quick is None:
+            return None
+        if state.quick is None:  # nobody could know what was left there, only that it doesn't count
+            return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
+        if quick != state.quick and state.digest is not None:
             now = storage.fingerprint("", path)
             if now is not None and now.digest == state.digest:
                 quick = now.quick
                 state = replace(state, quick=quick)
     except OSError as error:
         raise StorageError(f"{path} can't be read: {error.strerror}") from error
-    return Origin(state, made.maker, True) if quick is not None and quick == state.quick else None
+    return Origin(state, made.maker, True) if quick == state.quick else None

@@ -44,7 +44,7 @@ from gaia_local.executor import SIGNAL_ROUND, Executor
 from gaia_local.garbage import held_back
 from gaia_local.looking import load, looked_at, see
 from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState
-from gaia_local.remembering import recall
+from gaia_local.remembering import knows_any, recall
 from gaia_local.runtime import Runtime
 from gaia_local.states import Attempt
 from gaia_local.storage import Storage
@@ -439,7 +439,7 @@ class Scheduler:
                 edition = workflow.submitted.edition
                 change = workflow.compare(commands, steps)
                 unknown = workflow.unknown(change)
-                outputs = workflow.new_outputs(change, unknown)
+                outputs = workflow.new_outputs(change, unknown) if knows_any(self._database, self._storage) else {}
             call = self._prepared(workflow, change)
             began, buckets = time.monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}

@@ -43,6 +43,8 @@ from gaia_local.staging import Staging, StagingArea
 
 logger = logging.getLogger("gaia_local")
 
+_DELETED = f"{files.OWN}-deleted-"
+"""How the names of directories of workflows begin that are being deleted."""
 LEASE_LOG = "log"
 """The file in a lease that receives what the program prints."""
 
@@ -396,7 +398,7 @@ class Storage:
                 if name not in spared:
                     _clear(f"{directory}/{name}")
         for top in (Path(self._store), self.root / "logs"):
-            for entry in top.glob(f"{files.OWN}*"):  # of workflows that were being deleted
+            for entry in top.glob(f"{_DELETED}*"):
                 _clear(str(entry))
 
     def close(self) -> None:
@@ -546,7 +548,7 @@ def _removing(workflow: str, top: object) -> Iterator[None]:
 
 def _aside_name(workflow: str) -> str:
     """What a workflow's directory is called while it is deleted: always the same, so that a later call finds it."""
-    return f"{files.OWN}-deleted-{hashlib.blake2b(workflow.encode(), digest_size=16).hexdigest()}"
+    return f"{_DELETED}{hashlib.blake2b(workflow.encode(), digest_size=16).hexdigest()}"
 
 
 def _clear(path: str, remove: Callable[[], None] | None = None) -> None:

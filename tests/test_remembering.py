@@ -248,6 +248,22 @@ def test_what_a_dead_engine_may_have_stored_is_no_result(hands: Hands) -> None:
     other.close()
 
 
+def test_what_a_dead_engine_may_have_stored_and_is_gone_says_nothing_of_what_is_around_it(hands: Hands) -> None:
+    hands.merge(step("s", "one", "d/k", "in"))
+    hands.put("d/k", "half")
+    hands.database.close()
+    hands._closed = True
+    with contextlib.closing(Database(hands.storage.root / "gaia.db")) as database:
+        recover(database, hands.storage)
+    other = Hands(hands.storage.root)
+    delete(other)
+    Path(other.storage.path("w", "d/k")).rename(Path(other.storage.path("w", "d/own")))
+    other.command(ONE)
+    other.merge(step("s", "one", "d/", "in"))
+    assert (other.runs, other.state) == ([], "complete")
+    other.close()
+
+
 def test_a_step_that_comes_after_its_reader(hands: Hands) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s")
