@@ -57,10 +57,18 @@ create table listings (digest text primary key, entries blob not null) without r
 """
 """What was in a directory of this digest."""
 
+FLUSHED = """
+alter table data add column epoch integer not null default 0;
+create index data_by_epoch on data (epoch);
+create table flushed (epoch integer not null, boot text not null);
+insert into flushed values (0, '');
+"""
+"""When keys were recorded, and up to when what they say is on the disk; see `flushing`."""
+
 MIGRATIONS = "gaia_local"
 """What sqlite-utils calls the set of them."""
 FIRST = "0001_first"
-STEPS = {FIRST: SCHEMA, "0002_listings": LISTINGS}
+STEPS = {FIRST: SCHEMA, "0002_listings": LISTINGS, "0003_flushed": FLUSHED}
 """Each by its name, in their order."""
 _REGISTER = """
 create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
@@ -166,6 +174,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool
         migrations.apply(db)
         return True
     pending = {each.name for each in migrations.pending(db)}
-    for name in pending:  # what is new in this version is empty for a reader
-        connection.executescript(STEPS[name].replace("create table", "create temp table"))
+    for statement in ";".join(STEPS[name] for name in pending).split(";"):
+        if statement.strip().startswith("create table"):  # what is new in this version is empty for a reader
+            connection.execute(statement.replace("create table", "create temp table"))
     return FIRST not in pending

@@ -6,7 +6,8 @@ The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>
 On a machine that only shares the root, private directories are in a `scratch` directory of its own. There, ``staging/``
 holds what the engine's machine is to get of a Task, in directories that the engine makes (see `leases`).
 
-Invariant: nothing but `Storage.publish` writes into the store, and it only renames what was flushed before.
+Invariant: nothing but `Storage.publish` writes into the store, and it only renames. What was renamed is flushed behind
+it: see `flushing`. A worker on another machine flushes what it made itself, since nobody else can.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ class Storage:
         for directory in (self.root, self._staging, self.root / "logs", *self.tops()):
             with _disk(f"directory {directory} can't be made"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _disk(f"root {self.root} can't be flushed"):
+            for directory in (Path(self._store), self.root, *self.root.parents):
+                files.flush_one(str(directory))
 
     def tops(self) -> list[Path]:
         """The directories that hold all keys of all workflows."""
@@ -244,7 +248,7 @@ class Storage:
             made.sort(key=lambda each: paths.depth(each.target))
             with _disk("the outputs can't be stored in each other"):
                 _nest(made)
-        return [Output(each.key, each.aside, each.target, _flushed(each)) for each in made]
+        return [Output(each.key, each.aside, each.target, _fingerprint(each, self._away)) for each in made]
 
     def missing(self, task: Task, staging: Staging) -> list[str]:
         """What the program was to make and did not, as sentences."""
@@ -283,6 +287,10 @@ class Storage:
                 raise _disk_error(f"output {output.key!r} can't be stored at {output.target}", error) from error
         return list(published.values())
 
+    def flush(self, workflow: str, keys: Iterable[str]) -> None:
+        """Have what lies at these keys on the disk, and the names of it. Raises `OSError` where the disk fails."""
+        files.flush((self.path(workflow, key) for key in keys), (self._store, *self._buckets.values()))
+
     def discard(self, task_id: str) -> None:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
         _clear(f"{self._private}/{task_id}", lambda: self._area.remove(task_id))
@@ -312,6 +320,7 @@ class Storage:
         files.remove(str(self.root / "logs" / workflow))
         if data:
             files.remove(f"{self._store}/{workflow}")
+            files.flush_one(self._store)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -396,11 +405,11 @@ def _nest(made: list[_Made]) -> None:
             each.aside = place
 
 
-def _flushed(made: _Made) -> Fingerprint:
+def _fingerprint(made: _Made, flush: bool) -> Fingerprint:
     # A file that stays where it is was looked at just now.
     status = made.status if made.aside == made.source and stat.S_ISREG(made.status.st_mode) else None
     with _disk(f"output {made.key!r} can't be stored"):
-        fingerprint = files.fingerprint(made.aside, flush=True, status=status)
+        fingerprint = files.fingerprint(made.aside, flush, status)
     if fingerprint is None:
         raise StorageError(f"output {made.key!r} vanished while it was stored")
     return fingerprint
