@@ -320,6 +320,8 @@ class Database:
             return
         try:
             files.fsync(descriptor)
+            if not self._synced:  # the file is there since this was opened
+                files.flush_one(str(self._path.parent))
         except OSError as error:
             what = "what was written last may be lost if the machine stops"
             raise DatabaseError(f"the state database {self._path} can't be flushed ({error.strerror}): {what}") from error

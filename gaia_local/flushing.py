@@ -22,6 +22,8 @@ for the user's:
 - recorded before, with the same quick fingerprint: it is what was flushed, since the store is written by renames only;
 - not recorded at all: it must be made again, since the start and the end of its Step may both be lost.
 Of the user's files, those recorded since the flush point are read at the next look, whatever their quick fingerprints say.
+What no Step makes any more goes on not to count, whatever lies there now. No container is taken up: what it left is no
+more on the disk than what was stored.
 
 A crash between any two of these writes leaves the epoch of before: more is compared than must be. An engine that dies
 while the machine goes on loses nothing; what it had recorded and not flushed, the next one flushes.
@@ -34,10 +36,10 @@ from dataclasses import replace
 from gaia_local.database import Database
 from gaia_local.errors import StorageError
 from gaia_local.graph import KeyNode
-from gaia_local.looking import load
 from gaia_local.model import DOUBTFUL
 from gaia_local.states import INTERRUPTED, KeyKind, KeyState
 from gaia_local.storage import Storage
+from gaia_local.workflow import Workflow
 
 
 def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[str], Exception]]:
@@ -69,11 +71,13 @@ def compare(database: Database, storage: Storage, workflow: str) -> dict[str, Ke
     assert saved is not None
     recent = {key for _, key in database.unflushed(workflow)}
     found: dict[str, KeyState] = {}
-    for key in load(saved, storage, database.listing).graph.keys.values():
+    for key in Workflow.load(saved, lambda key: storage.path(workflow, key)).graph.keys.values():
         recorded = saved.keys.get(key.key)
         state = None
         if key.maker is not None:
             state = _compare_made(storage, key, recorded, key.key in recent)
+        elif recorded is not None and recorded.kind is KeyKind.EXPIRED:
+            state = replace(recorded, quick=None)
         elif recorded is not None and key.key in recent:
             state = replace(recorded, quick=DOUBTFUL)
         if state is not None and state != recorded:

@@ -70,7 +70,11 @@ def _after_power_cut(database: Database, storage: Storage, workflow: str) -> Non
     lost = sorted(key for key, state in keys.items() if state.kind is KeyKind.EXPIRED)
     row = database.workflow(workflow)
     assert row is not None
+    interrupted = _interrupted(database, workflow)
+    for attempt in interrupted:
+        attempt.inputs = None  # so it isn't taken up: what it left may be torn
     with database.transaction():
+        database.set_attempts(interrupted)
         database.set_keys(workflow, keys)
         if lost:
             database.set_workflow(workflow, WorkflowState.HALTED.value, row["steps"])

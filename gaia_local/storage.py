@@ -85,7 +85,7 @@ class Storage:
             with _disk(f"directory {directory} can't be made"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _disk(f"root {self.root} can't be flushed"):
-            for directory in (Path(self._store), self.root, *self.root.parents):
+            for directory in {around for top in self.tops() for around in (top, *top.parents)}:
                 files.flush_one(str(directory))
 
     def tops(self) -> list[Path]:

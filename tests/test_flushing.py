@@ -16,9 +16,11 @@ from conftest import MakeGaia
 from gaia_local import Gaia, files, ownership
 from gaia_local.database import Database
 from gaia_local.errors import StorageError
+from gaia_local.model import Event, EventKind
 from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
+from gaia_local.recovery import recover
 from gaia_local.storage import Storage
-from hands import Hands
+from hands import Hands, NoRuntime
 
 COPY = {
     "name": "copy",
@@ -178,6 +180,45 @@ def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -
         path.write_text("")
     cut_off(gaia_root)
     assert make_gaia().events("w")[-1]["message"].endswith("k7 and 2 more")
+
+
+def test_what_an_interrupted_task_left_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its container may have ended before the power cut, with outputs that never came to the disk."""
+    with contextlib.closing(Hands(tmp_path)) as hands:
+        hands.put("s:a")
+        hands.command(COPY)
+        hands.merge(STEPS[0])
+        before = hands.task("first")
+        facts = {"id": before.id, "task": before.name, "inputs": {"s:a": files.digest(hands.storage.path("w", "s:a"))}}
+        hands.scheduler.started(before, Event(EventKind.STEP_START, "w", 1.0, facts))
+        hands.scheduler._write_all()
+        hands.database.close()  # as if it had died
+        hands._closed = True
+    monkeypatch.setattr(NoRuntime, "left", lambda self: [before.id])
+    rows(tmp_path, "update flushed set boot = 'an earlier boot'")
+    with contextlib.closing(Hands(tmp_path)) as hands:
+        recover(hands.database, hands.storage)
+        hands.scheduler.run("w")
+        assert hands.task("first").id != before.id
+
+
+def test_what_no_step_makes_any_more_is_not_taken_for_the_users(tmp_path: Path) -> None:
+    with contextlib.closing(Hands(tmp_path)) as hands:
+        hands.put("s:a")
+        hands.command(COPY)
+        hands.merge(*STEPS)
+        hands.complete("first")
+        hands.complete("second")
+        hands.merge(STEPS[0] | {"outputs": {"x": "b:other", "d": "d:first/"}})
+        hands.complete("first")
+        assert hands.state == "incomplete"
+    (tmp_path / "storage/w/b/first").write_text("what an earlier run of it had made")
+    cut_off(tmp_path, flushed=True)
+    with contextlib.closing(Hands(tmp_path)) as hands:
+        recover(hands.database, hands.storage)
+        hands.scheduler.run("w")
+        assert hands.runs == []
+        assert hands.state == "incomplete"
 
 
 @pytest.mark.parametrize("boot", ["", boot_id()], ids=["ended-in-order", "this-boot"])
