@@ -2,141 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from disks import Disk
 from gaia_local import Gaia, ownership, scheduler
+from restless import CONFIG, User, problems
 
 CUTS = int(os.environ.get("GAIA_LOCAL_POWER_CUTS", "50"))
-WIDE = 3
-"""Steps of a layer."""
-JOIN = {
-    "name": "join",
-    "image": "i",
-    "command": [
-        "sh",
-        "-c",
-        "cat /in/a /in/b | sort -u > /out/x; echo {{text}} >> /out/x; mkdir /out/d/sub; cp /out/x /out/d/sub/x",
-    ],
-    "inputs": {"a": "/in/a", "b": "/in/b"},
-    "outputs": {"x": "/out/x", "d": "/out/d/"},
-}
-
-
-def step(name: str, a: str, b: str, text: str) -> dict[str, Any]:
-    outputs = {"x": f"x:{name}", "d": f"d:{name}/"}
-    return {"name": name, "command": "join", "inputs": {"a": a, "b": b}, "outputs": outputs, "vars": {"text": text}}
-
-
-def layer(number: int, text: str = "first") -> list[dict[str, Any]]:
-    """Steps that join two of the layer above."""
-    above = "x:0-" if number else "s:"
-    return [step(f"{number}-{n}", f"{above}{n}", f"{above}{(n + 1) % WIDE}", text) for n in range(WIDE)]
-
-
-@dataclass
-class User:
-    """Somebody who changes things all the time, and remembers what was answered."""
-
-    gaia: Gaia
-    dice: random.Random
-    said: list[tuple[str, str]] = field(default_factory=list)
-    """Call and workflow, or Step and its text: what was asked for ends in '?', what was answered doesn't."""
-    turns: int = 0
-
-    def turn(self) -> None:
-        self.turns += 1
-        actions = [self.edit, self.edit, self.redefine, self.redefine, self.expire, self.renew]
-        if self.turns == 1:
-            self.upload("w")
-        else:
-            self.dice.choice(actions)()
-        if self.dice.random() < 0.5:
-            self.gaia.wait("w")
-
-    def put(self, workflow: str, number: int) -> None:
-        path = self.gaia.path(workflow, f"s:{number}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"turn {self.turns}\n")
-
-    def edit(self) -> None:
-        self.put("w", self.dice.randrange(WIDE))
-        self.gaia.run("w")
-
-    def redefine(self) -> None:
-        again = self.dice.choice(layer(self.dice.randrange(2), f"turn-{self.turns}"))
-        self.call(again["name"], again["vars"]["text"], lambda: self.gaia.merge("w", [again]))
-
-    def expire(self) -> None:
-        self.gaia.expire("w", [f"0-{self.dice.randrange(WIDE)}"])
-
-    def renew(self) -> None:
-        """Another workflow goes, or comes with Steps of the same names that make other things."""
-        if "v" in self.gaia.workflows()["workflows"]:
-            self.call("delete", "v", lambda: self.gaia.delete("v", data=self.dice.random() < 0.7))
-        else:
-            self.upload("v")
-
-    def upload(self, workflow: str) -> None:
-        for number in range(WIDE):
-            self.put(workflow, number)
-        self.call("upload", workflow, lambda: self.gaia.upload(workflow, {}, [JOIN], layer(0) + layer(1)))
-
-    def call(self, what: str, which: str, make: Callable[[], object]) -> None:
-        self.said.append((f"{what}?", which))
-        make()
-        self.said.append((what, which))
-
-
-def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
-    """What is wrong of what is complete, and what was answered and is not so."""
-    found, last = [], dict[str, str]()
-    for what, which in said:
-        last[which if what.strip("?") in ("upload", "delete") else what.strip("?")] = f"{what} {which}"
-    there = gaia.workflows()["workflows"]
-    for workflow in ("w", "v"):
-        if last.get(workflow) in (f"upload {workflow}", f"delete {workflow}"):
-            uploaded = last[workflow].startswith("upload")
-            found += [f"lost: {last[workflow]}"] * (uploaded != (workflow in there))
-    for workflow in there:
-        gaia.run(workflow)
-        assert gaia.wait(workflow, timeout=60)["state"] in ("complete", "incomplete")  # an input may be gone
-        if gaia.status(workflow)["state"] == "complete":
-            found += wrong(gaia, workflow)
-    if "w" in there:
-        for name, text in texts_of(gaia).items():
-            told = last.get(name, "")
-            if told and "?" not in told and told != f"{name} {text}":
-                found.append(f"lost: {told}, there is {text}")
-    return found
-
-
-def texts_of(gaia: Gaia) -> dict[str, str]:
-    """The texts of the Steps of ``w``, as they are now."""
-    tasks = gaia.status("w", debug=True)["status"]["tasks"]
-    return {name: task["command"][2].partition("echo ")[2].split()[0] for name, task in tasks.items()}
-
-
-def wrong(gaia: Gaia, workflow: str) -> list[str]:
-    """The outputs that are not what their Step makes of what its inputs hold."""
-    found = []
-    for name, task in gaia.status(workflow, debug=True)["status"]["tasks"].items():
-        read = b"".join(gaia.path(workflow, key).read_bytes() for key, _ in task["inputs"])
-        lines = sorted(set(read.removesuffix(b"\n").split(b"\n"))) if read else []
-        text = task["command"][2].partition("echo ")[2].split()[0]
-        expected = b"".join(line + b"\n" for line in [*lines, text.encode()])
-        for place in (gaia.path(workflow, f"x:{name}"), gaia.path(workflow, f"d:{name}/sub/x")):
-            made = place.read_bytes() if place.exists() else None
-            if made != expected:
-                found.append(f"{workflow}: {place.parent.name}/{place.name} is {made!r} instead of {expected!r}")
-    return found
+REAL_CUTS = max(1, CUTS // 8)
+Said = list[tuple[str, str]]
+"""What the user asked for, and what was answered; see `restless`."""
 
 
 @pytest.mark.timeout(300)
@@ -145,9 +32,8 @@ def test_nothing_wrong_is_complete_after_a_power_cut(tmp_path: Path, monkeypatch
     monkeypatch.setattr(scheduler, "FLUSH_ROUND", 0.1)
     dice = random.Random(2026)
     disk = Disk(tmp_path / "root", dice)
-    cuts: list[tuple[Path, list[tuple[str, str]]]] = []
-    config = {"runtime": "process", "workers": 2, "watch": False}
-    with disk.watched(), Gaia({"root": disk.root, **config}) as gaia:
+    cuts: list[tuple[Path, Said]] = []
+    with disk.watched(), Gaia({"root": disk.root, **CONFIG}) as gaia:
         user = User(gaia, dice)
 
         def perhaps_cut() -> None:
@@ -158,10 +44,136 @@ def test_nothing_wrong_is_complete_after_a_power_cut(tmp_path: Path, monkeypatch
         disk.happened = perhaps_cut
         while len(cuts) < CUTS:
             user.turn()
-    monkeypatch.setattr(ownership, "boot_id", lambda: "the next boot")
     found = {}
     for root, said in cuts:
-        with Gaia({"root": root, **config}) as gaia:
-            if wrongs := problems(gaia, said):
-                found[root.name] = wrongs
+        if wrongs := after(root, said, monkeypatch):
+            found[root.name] = wrongs
     assert not found, f"{len(found)} of {len(cuts)} power cuts: {found}"
+
+
+def after(root: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is wrong when the machine is up again."""
+    monkeypatch.setattr(ownership, "boot_id", lambda: "the next boot")
+    with Gaia({"root": root, **CONFIG}) as gaia:
+        return problems(gaia, said)
+
+
+# -- on a file system in earnest ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def mounted(image: Path, place: Path, options: str = "defaults") -> Iterator[str]:
+    """Mount the file system in a file; answers its device."""
+    place.mkdir(exist_ok=True)
+    device = do("losetup", "--find", "--show", str(image)).strip()
+    with contextlib.ExitStack() as undo:
+        undo.callback(do, "losetup", "--detach", device)
+        do("mount", "-o", options, device, str(place))
+        undo.callback(do, "umount", str(place))
+        yield device
+
+
+def do(*command: str) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, f"{command}: {ended.stderr}"
+    return ended.stdout
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory in memory: what the device writes there is all that it has."""
+    directory = Path(tempfile.mkdtemp(prefix="gaia-local-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    yield directory
+    shutil.rmtree(directory)
+
+
+def mountable(memory: Path) -> bool:
+    """Whether this user may mount a file here."""
+    if os.geteuid() or not all(map(shutil.which, ("losetup", "mkfs.ext4", "mount", "umount"))):
+        return False
+    probe = memory / "probe"
+    with probe.open("wb") as file:
+        file.truncate(1 << 20)
+    ended = subprocess.run(["losetup", "--find", "--show", probe], capture_output=True, text=True, check=False)
+    if not ended.returncode:
+        do("losetup", "--detach", ended.stdout.strip())
+    return not ended.returncode
+
+
+def flush_something(top: Path, dice: random.Random) -> None:
+    """The system writes some file, or the names in some directory, whenever it likes."""
+    store = [top / "gaia.db-wal"]
+    for directory, _, names in os.walk(top / "storage"):
+        store += [Path(directory), *(Path(directory, name) for name in names)]
+    with contextlib.suppress(OSError):
+        descriptor = os.open(dice.choice(store), os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def stopped_copy(process: subprocess.Popen[str], device: str, image: Path, target: Path) -> None:
+    """What the device holds at one moment; what the system has in memory only is not on it."""
+    statistics = Path("/sys/block", Path(device).name, "stat")
+    process.send_signal(signal.SIGSTOP)
+    before: list[str] = []
+    while before != statistics.read_text().split():  # until nothing was written while it was copied
+        before = statistics.read_text().split()
+        shutil.copyfile(image, target)
+    process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("options", ["commit=1", "commit=1,noauto_da_alloc,data=writeback"], ids=["ordered", "writeback"])
+def test_the_same_on_a_journal(
+    options: str, memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """Copies of the device, in the midst of it, mounted and gone on with."""
+    if not mountable(memory):
+        pytest.skip("only root can mount a file here")
+    monkeypatch.setenv("LC_ALL", "C")
+    dice = random.Random(7)
+    image, cuts = memory / "image", list[tuple[Path, Said]]()
+    with image.open("wb") as file:
+        file.truncate(48 << 20)
+    do("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image))
+    said = tmp_path / "said"
+    with mounted(image, tmp_path / "disk", options) as device, said.open("w") as out:
+        root = tmp_path / "disk/root"
+        program = [sys.executable, "-m", "restless", str(root), str(dice.randrange(1 << 30))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        with subprocess.Popen(program, stdout=out, text=True, env=environment) as process:
+            wait_until(lambda: "upload w" in said.read_text().splitlines(), 30)
+            while len(cuts) < REAL_CUTS:
+                end = time.monotonic() + dice.uniform(0, 0.8)
+                while time.monotonic() < end:
+                    flush_something(root, dice)
+                assert process.poll() is None
+                before = said.read_text().splitlines()
+                cuts.append((memory / f"cut-{len(cuts)}", [(what, which) for what, which in map(str.split, before)]))
+                stopped_copy(process, device, image, cuts[-1][0])
+                cuts[-1][1].extend((f"{what.strip('?')}?", which) for what, which in _later(said, len(before)))
+            process.kill()
+        wait_until(lambda: not programs(root))
+    found = {}
+    for copy, told in cuts:
+        with mounted(copy, tmp_path / "copy"):
+            if wrongs := after(tmp_path / "copy/root", told, monkeypatch):
+                found[copy.name] = wrongs
+    assert not found, f"{len(found)} of {len(cuts)} power cuts: {found}"
+
+
+def programs(root: Path) -> list[str]:
+    """The programs that an engine left which was killed: the next one would end them."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(each).startswith(str(root)):
+                found.append(str(each))
+    return found
+
+
+def _later(said: Path, known: int) -> Iterator[tuple[str, str]]:
+    """What was said while the copy was made: nobody knows whether it is in it."""
+    for line in said.read_text().splitlines()[known:]:
+        what, _, which = line.partition(" ")
+        yield what, which
