@@ -106,6 +106,8 @@ class Disk:
     def _flushed(self, descriptor: int) -> None:
         self._fsync(descriptor)
         status = os.fstat(descriptor)
+        for known in (self._names, self._contents):  # another that is gone may have had the inode
+            known.pop(status.st_ino, None)
         if stat.S_ISDIR(status.st_mode):
             self._names[status.st_ino] = {
                 name: os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_ino for name in os.listdir(descriptor)
@@ -164,12 +166,12 @@ class Disk:
                 content = self._dice.choice([content, b"", bytes(len(content)), content[:half], content[:half] + bytes(half)])
             Path(target).write_bytes(content)
 
-    def _restore(self, inode: int, target: str) -> None:
-        """What lay there when it was flushed."""
-        if inode in self._names:
+    def _restore(self, inode: int, target: str, around: tuple[int, ...] = ()) -> None:
+        """What lay there when it was flushed; anything, where its inode was given to another meanwhile."""
+        if inode in self._names and inode not in around:
             os.makedirs(target)
             for name, inner in self._names[inode].items():
-                self._restore(inner, f"{target}/{name}")
+                self._restore(inner, f"{target}/{name}", (*around, inode))
         elif inode in self._contents:
             Path(target).write_bytes(self._contents[inode][2])
         else:

@@ -26,19 +26,27 @@ Said = list[tuple[str, str]]
 """What the user asked for, and what was answered; see `restless`."""
 
 
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory in memory, where there is one."""
+    directory = Path(tempfile.mkdtemp(prefix="gaia-local-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    yield directory
+    shutil.rmtree(directory)
+
+
 @pytest.mark.timeout(300)
-def test_nothing_wrong_is_complete_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_wrong_is_complete_after_a_power_cut(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setattr(scheduler, "FLUSH_ROUND", 0.1)
     dice = random.Random(2026)
-    disk = Disk(tmp_path / "root", dice)
+    disk = Disk(memory / "root", dice)
     cuts: list[tuple[Path, Said]] = []
     with disk.watched(), Gaia({"root": disk.root, **CONFIG}) as gaia:
         user = User(gaia, dice)
 
         def perhaps_cut() -> None:
             if user.turns and len(cuts) < CUTS and dice.random() < 0.02:
-                cuts.append((tmp_path / f"cut-{len(cuts)}", list(user.said)))
+                cuts.append((memory / f"cut-{len(cuts)}", list(user.said)))
                 disk.cut(cuts[-1][0])
 
         disk.happened = perhaps_cut
@@ -77,14 +85,6 @@ def do(*command: str) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, f"{command}: {ended.stderr}"
     return ended.stdout
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A directory in memory: what the device writes there is all that it has."""
-    directory = Path(tempfile.mkdtemp(prefix="gaia-local-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-    yield directory
-    shutil.rmtree(directory)
 
 
 def mountable(memory: Path) -> bool:
