@@ -28,7 +28,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Output:
-    """An output that is ready to be published: flushed, on the target's file system, fingerprinted."""
+    """An output that is ready to be published: on the target's file system, fingerprinted."""
 
     key: str
     source: str

@@ -126,7 +126,7 @@ class DaskExecutor(Listener):
         self._cluster, self._storage, self._workers, self._retries = cluster, storage, workers, retries
         self._leases = Leases(storage)
         self._tops = (storage.root, *storage.tops()[1:])
-        self._clock = Clock()
+        self._clock, self._slow_clock = Clock(), Clock("behind")
         self._mailbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -170,6 +170,10 @@ class DaskExecutor(Listener):
         """Have `function` called in that many seconds."""
         return self._clock.later(seconds, function)
 
+    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `later`, in a thread of its own."""
+        self._slow_clock.later(seconds, function)
+
     def close(self) -> None:
         """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
         with self._lock:
@@ -179,6 +183,7 @@ class DaskExecutor(Listener):
         while thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(SIGNAL_ROUND)
         self._clock.close()
+        self._slow_clock.close()
 
     # -- what the connection tells, from its threads --------------------------------------------------------------
 

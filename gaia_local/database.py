@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from gaia_local import state_file
+from gaia_local import files, state_file
 from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
 from gaia_local.given import shared_text
@@ -70,6 +70,17 @@ class Database:
         self._connection, self.blank = state_file.open_file(path, readonly)
         """`blank`: another process makes the file just now, or would have to; it holds nothing yet."""
         self._file = None if readonly else os.stat(path)
+        self._written, self._synced = 1, 0
+        """How many transactions there were, and how many of them are known to be on the disk."""
+        self._epoch = 0
+        """Which keys are recorded with: see `next_epoch`."""
+        if not readonly:
+            try:
+                epochs = self._rows("select epoch from flushed union all select max(epoch) from data")
+            except DatabaseError:
+                self._connection.close()
+                raise
+            self._epoch = 1 + max(epoch or 0 for (epoch,) in epochs)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -84,6 +95,7 @@ class Database:
                     yield
                     if self._inside == 1:
                         self._connection.execute("commit")
+                        self._written += 1
                 except BaseException:
                     if self._inside == 1:
                         self._connection.rollback()
@@ -323,9 +335,18 @@ class Database:
     def set_keys(self, workflow: str, keys: Mapping[str, KeyState]) -> None:
         """Add or replace what is known of keys; one that is just absent has no row."""
         self._insert(
-            "insert or replace into data values (?, ?, ?, ?, ?, ?, ?)",
+            "insert or replace into data values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (workflow, key, each.kind.value, each.quick, each.digest, each.made_by, each.why and str(each.why))
+                (
+                    workflow,
+                    key,
+                    each.kind.value,
+                    each.quick,
+                    each.digest,
+                    each.made_by,
+                    each.why and str(each.why),
+                    self._epoch,
+                )
                 for key, each in keys.items()
                 if each != ABSENT
             ),
@@ -372,6 +393,60 @@ class Database:
     def set_buckets(self, workflow: str, buckets: Mapping[str, str | None]) -> None:
         """A workflow uses buckets, with the directories that serve them."""
         self._write_many("insert or replace into buckets values (?, ?, ?)", ((workflow, *each) for each in buckets.items()))
+
+    # -- what is on the disk ----------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Have all that was written on the disk. Who writes meanwhile isn't held up, as SQLite's own flush would.
+
+        NOTE: all commits are in the log, or were flushed before they left it. SQLite holds no lock on this file that the
+        `close` of another descriptor would take away.
+        """
+        written = self._written
+        if written == self._synced:
+            return
+        try:
+            descriptor = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # a file system on which SQLite keeps no such log: there it flushes each commit
+            return
+        try:
+            files.fsync(descriptor)
+            if not self._synced:  # the file is there since this was opened
+                files.flush_one(str(self._path.parent))
+        except OSError as error:
+            what = "what was written last may be lost if the machine stops"
+            raise DatabaseError(f"the state database {self._path} can't be flushed ({error.strerror}): {what}") from error
+        finally:
+            os.close(descriptor)
+        self._synced = max(self._synced, written)
+
+    def next_epoch(self) -> int:
+        """Keys are recorded with a new epoch from here on. Answers the one that is over."""
+        with self._lock:
+            self._epoch += 1
+            return self._epoch - 1
+
+    @_reads
+    def unflushed(self, workflow: str | None = None) -> list[tuple[str, str]]:
+        """Workflow and key (of one workflow) of all that lies in the store and was recorded since the last flush point."""
+        sql = "select workflow, key from data where epoch > (select epoch from flushed) and quick is not null"
+        if workflow is not None:
+            return self._rows(f"{sql} and workflow = ?", (workflow,))
+        return self._rows(sql)
+
+    def set_flushed(self, epoch: int) -> None:
+        """A flush point: what was recorded in this epoch and before is on the disk."""
+        self._write("update flushed set epoch = ?", (epoch,))
+
+    @_reads
+    def boot(self) -> str:
+        """In which boot of the machine an engine last had this file; empty where it ended in order."""
+        rows = self._rows("select boot from flushed")
+        return str(rows[0][0]) if rows else ""
+
+    def set_boot(self, boot: str) -> None:
+        """As `boot` answers it."""
+        self._write("update flushed set boot = ?", (boot,))
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ class Engine:
             snapshot = Snapshot(self._database_path, self.storage, self._image_ids)
             self._map_buckets(snapshot.buckets())
             interrupted = any(row["state"] == "running" for row in snapshot.workflows().values())
-            if interrupted and ownership.owner(self.config.root) is None:
+            if (interrupted or ownership.another_boot(snapshot.boot())) and ownership.owner(self.config.root) is None:
                 with contextlib.suppress(RootInUse, StorageError):  # StorageError: a read-only root can still be read
                     return self.scheduler
             return snapshot

@@ -45,6 +45,9 @@ class Executor(Protocol):
     def later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds, in some thread; after `close` it may not be called."""
 
+    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `later`, for what takes its time: nothing else than others of its kind waits for it."""
+
     def close(self) -> None:
         """End everything."""
 
@@ -55,7 +58,8 @@ class Executor(Protocol):
 class Clock:
     """Calls functions later, from one thread, which is born with the first order and lives until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "clock") -> None:
+        self._name = f"gaia-local-{name}"
         self._condition = threading.Condition()
         self._orders: list[tuple[float, int, list[Callable[[], None]]]] = []
         self._numbers = itertools.count()
@@ -70,7 +74,7 @@ class Clock:
             order = (time.monotonic() + min(seconds, threading.TIMEOUT_MAX / 2), next(self._numbers), box)
             heapq.heappush(self._orders, order)
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._tick, name="gaia-local-clock", daemon=True)
+                self._thread = threading.Thread(target=self._tick, name=self._name, daemon=True)
                 self._thread.start()
             elif self._orders[0] is order:
                 self._condition.notify()
@@ -153,7 +157,7 @@ class ThreadExecutor:
         """
         self._workers, self._perform, self._grace = workers, perform, grace
         self._capacity = Capacity.of_this_machine() if capacity is None else capacity
-        self._clock = Clock()
+        self._clock, self._slow_clock = Clock(), Clock("behind")
         self._condition = threading.Condition()
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
@@ -210,6 +214,10 @@ class ThreadExecutor:
         """Have `function` called in that many seconds."""
         return self._clock.later(seconds, function)
 
+    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `later`, in a thread of its own."""
+        self._slow_clock.later(seconds, function)
+
     def close(self) -> None:
         """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
         with self._condition:
@@ -222,6 +230,7 @@ class ThreadExecutor:
             while thread.is_alive() and thread is not threading.current_thread():
                 thread.join(SIGNAL_ROUND)
         self._clock.close()
+        self._slow_clock.close()
 
     def _stop(self, cancellation: Cancellation) -> None:
         cancellation.cancel(BY_REQUEST)

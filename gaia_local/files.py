@@ -20,7 +20,7 @@ import stat
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from gaia_local import model
@@ -37,6 +37,9 @@ _CLOCK_STEP = 20_000_000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MANY_FILES = 64
 _READINGS = 3
+_CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS)
+"""What file systems say that have no such call: FUSE, some of the network, read-only ones."""
+_UNREACHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EACCES, errno.EPERM)
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
 
 
@@ -112,8 +115,81 @@ def _digest(path: str, status: os.stat_result, flush: bool, follow: bool) -> tup
         total.update(b"%s\0%d\0%s" % (name, stat.S_IFMT(entry.st_mode), content))
         listing += (name, content)
     if flush and not one_by_one:
-        os.sync()
+        _sync_file_system(path)
     return total.hexdigest(), zlib.compress(b"\0".join(listing), 1)
+
+
+def flush(paths: Iterable[str], tops: Collection[str]) -> None:
+    """Have files and trees on the disk, and that they are where they are: all directories between them and `tops`.
+
+    What isn't there any more, or may not be read (the user's), is left out. Raises `OSError` where the disk fails.
+    """
+    found: dict[str, int] = {}
+    """Path → device: contents, then the directories that hold their names."""
+    around: dict[str, int] = {}
+    for path in paths:
+        status = _status(path)
+        if status is None:
+            continue
+        inside = walk(path) if stat.S_ISDIR(status.st_mode) else ()
+        for each, entry in ((path, status), *((inner, entry) for _, inner, entry in inside)):
+            if stat.S_ISREG(entry.st_mode):
+                found[each] = entry.st_dev
+            elif stat.S_ISDIR(entry.st_mode):
+                around[each] = entry.st_dev
+        top = next((each for each in tops if is_inside(path, each)), path)
+        while path != top and (path := os.path.dirname(path)) not in around:
+            around[path] = status.st_dev
+    found |= around
+    systems = {device: path for path, device in found.items()}.values()
+    if len(found) > _MANY_FILES and all(map(_sync_file_system, systems)):
+        return
+    for path in found:
+        flush_one(path)
+
+
+def flush_one(path: str) -> None:
+    """Have a file's content, or a directory's names, on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _UNREACHED:
+            return
+        raise
+    try:
+        fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync(descriptor: int) -> None:
+    """As `os.fsync`, also where the file system has nothing like it: there is nothing more to be had."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
+
+
+def _sync_file_system(path: str) -> bool:
+    """Flush all that the file system of `path` holds, which is faster than many files; False where it isn't reached."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _UNREACHED:
+            return False
+        raise
+    try:
+        import ctypes  # it takes its time, and few need it
+
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:  # no Linux
+            os.sync()
+        elif syncfs(descriptor) and (number := ctypes.get_errno()) not in _CANNOT_FLUSH:
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def entries(listing: bytes) -> dict[str, bytes]:
@@ -584,7 +660,7 @@ def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
         while chunk := os.read(descriptor, size):
             total.update(chunk)
         if flush:
-            os.fsync(descriptor)
+            fsync(descriptor)
     finally:
         os.close(descriptor)
     return total.hexdigest()

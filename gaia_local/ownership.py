@@ -18,10 +18,26 @@ from pathlib import Path
 from gaia_local import files
 from gaia_local.errors import RootInUse, StorageError
 
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+UNKNOWN_BOOT = "unknown"
+
 
 def root_id(root: Path) -> str:
     """The label that containers of this root carry: its path, so that whoever finds one knows where it belongs."""
     return str(root)
+
+
+def boot_id() -> str:
+    """Which boot of the machine this is; `UNKNOWN_BOOT` where the system doesn't tell."""
+    try:
+        return BOOT.read_text().strip() or UNKNOWN_BOOT
+    except OSError:
+        return UNKNOWN_BOOT
+
+
+def another_boot(boot: str) -> bool:
+    """Whether that (empty: none) may be another boot than this one: what was not flushed then may be lost."""
+    return boot != "" and (boot == UNKNOWN_BOOT or boot != boot_id())
 
 
 def owner(root: Path) -> int | None:

@@ -8,18 +8,25 @@ from dataclasses import replace
 
 from gaia_local.database import Database
 from gaia_local.errors import StorageError
+from gaia_local.flushing import compare
 from gaia_local.model import Event, EventKind, TaskState, WorkflowState
+from gaia_local.ownership import another_boot, boot_id
 from gaia_local.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
 from gaia_local.storage import Storage
 from gaia_local.strays import RECORD, end_leftover
+
+NAMED = 10
+"""So many lost outputs are named."""
 
 
 def recover(database: Database, storage: Storage) -> None:
     """Tasks that were running become `interrupted`, their workflows `halted`; their processes and their staging go.
 
-    Their outputs may be stored in part, without a record of it: they are marked as not counting.
+    Their outputs may be stored in part, without a record of it: they are marked as not counting. After a power cut, so is
+    whatever isn't on the disk as it was recorded; see `flushing`.
     """
     now = time.time()
+    cut_off = another_boot(database.boot())
     for name, row in database.workflows().items():
         attempts = database.attempts(name, state=TaskState.RUNNING)
         if not attempts and row["state"] != WorkflowState.RUNNING.value:
@@ -43,6 +50,11 @@ def recover(database: Database, storage: Storage) -> None:
                 EventKind.FLOW_HALTED, name, now, {"reason": "interrupted", "message": "the engine ended while Steps ran"}
             )
             database.add_events([*starts, halted])
+    if cut_off:
+        for name in database.workflows():
+            _after_power_cut(database, storage, name)
+    database.set_boot(boot_id())
+    database.sync()  # before anything is made that it is to tell of
     database.forget_listings()
     begun = {attempt.task.id for name in database.workflows() for attempt in _interrupted(database, name)}
     spared = set()
@@ -50,6 +62,26 @@ def recover(database: Database, storage: Storage) -> None:
         if not end_leftover(directory / RECORD) and not (directory / RECORD).exists() and directory.name in begun:
             spared.add(directory.name)  # perhaps a container goes on with it: `run` takes it up, or discards it
     storage.sweep(spared)
+
+
+def _after_power_cut(database: Database, storage: Storage, workflow: str) -> None:
+    """What Steps made, and is not as it was recorded, doesn't count."""
+    keys = compare(database, storage, workflow)
+    lost = sorted(key for key, state in keys.items() if state.kind is KeyKind.EXPIRED)
+    row = database.workflow(workflow)
+    assert row is not None
+    interrupted = _interrupted(database, workflow)
+    for attempt in interrupted:
+        attempt.inputs = None  # so it isn't taken up: what it left may be torn
+    with database.transaction():
+        database.set_attempts(interrupted)
+        database.set_keys(workflow, keys)
+        if lost:
+            database.set_workflow(workflow, WorkflowState.HALTED.value, row["steps"])
+            message = f"the machine stopped before these were on the disk: {', '.join(lost[:NAMED])}"
+            message += f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+            facts = {"reason": "interrupted", "message": message}
+            database.add_events([Event(EventKind.FLOW_HALTED, workflow, time.time(), facts)])
 
 
 def _look(storage: Storage, workflow: str, key: str) -> str | None:

@@ -41,6 +41,7 @@ from gaia_local.errors import (
     told,
 )
 from gaia_local.executor import SIGNAL_ROUND, Executor
+from gaia_local.flushing import flush_point
 from gaia_local.garbage import held_back
 from gaia_local.looking import load, looked_at, see
 from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState
@@ -59,6 +60,8 @@ LATE = 0.05
 """Seconds after a look at files after which one that came since may have been told of already: less than a watcher waits."""
 WRITE_ROUND = 0.1
 """Seconds after which the start of a Task is written, for whoever reads the rows. A short one's is written with its end."""
+FLUSH_ROUND = 0.5
+"""Seconds after which what was recorded is flushed."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Scheduler:
         """Workflow → what was decided and could not be written down."""
         self._deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
-        self._write_ordered = False
+        self._write_ordered = self._flush_ordered = False
+        self._flushing = threading.Lock()
         self._subscribers: dict[object, Callable[[Collection[str]], None]] = {}
         self._closed = False
 
@@ -147,6 +151,9 @@ class Scheduler:
             self._open(name)
         with self._changed:
             quiet = self._wait_for(lambda: self._quiet(name), timeout)
+        if quiet:
+            self.flush()
+        with self._lock:
             if quiet and name is not None:
                 self._raise_trouble(name)
             return quiet
@@ -212,6 +219,7 @@ class Scheduler:
             self._insist(name, lambda workflow: workflow.halt("deleted"))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
+            self.flush()  # what stays in the store must be whole: who uploads this name again finds it there
             self._database.remember(name, lambda key: self._place(name, key, data))
             self._storage.delete(name, data)  # where a file can't be removed, the workflow stays, and can be deleted again
             with self._lock:
@@ -219,6 +227,7 @@ class Scheduler:
                 for known in (self._workflows, self._unwritten):
                     known.pop(name, None)
                 self._looked_at.discard(name)
+            self._database.sync()
         finally:
             with self._lock:
                 self._deleting.discard(name)
@@ -242,6 +251,25 @@ class Scheduler:
             self._closed = True
         self.stop()
         self._executor.close()
+        if self.flush():
+            self._database.set_boot("")
+
+    def flush(self) -> bool:
+        """Have all that is recorded on the disk; see `flushing`. False where that can't be.
+
+        What the disk refused is as lost: it must be made again, and its workflow is in trouble.
+        """
+        with self._flushing:
+            with self._lock:
+                unwritten = bool(self._unwritten)
+            try:
+                failed = flush_point(self._database, self._storage)
+            except DatabaseError as error:
+                logger.error("%s", error)
+                return False
+        for name, (keys, why) in failed.items():
+            self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023 it is called at once
+        return not failed and not unwritten
 
     def hurry(self) -> None:
         """Whatever is halted from now on, and was already, is killed without a grace. A signal handler may call it."""
@@ -378,6 +406,21 @@ class Scheduler:
             self._unwritten[name] = changes
             raise
         self._unwritten.pop(name, None)
+        if changes.keys and not self._flush_ordered:
+            self._flush_ordered = True
+            self._executor.behind(FLUSH_ROUND, self._flush_behind)
+
+    def _flush_behind(self) -> None:
+        """Flush what was recorded lately. Runs in a thread of the executor's."""
+        with self._lock:
+            self._flush_ordered = False
+        self.flush()
+
+    def _lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
+        """The disk refused what lies at keys: what Steps made of it doesn't count."""
+        nodes = (workflow.graph.keys.get(key) for key in keys)
+        workflow.unpublished(node.key for node in nodes if node is not None and node.state.made_by is not None)
+        return self._trouble(workflow, error, Decision())
 
     def _note(self, name: str, decision: Decision) -> None:
         """Count what starts; whoever waits is told where that may be over. Every decision comes here, under the lock."""
@@ -458,6 +501,9 @@ class Scheduler:
             if done:
                 if time.monotonic() - began > LATE:
                     self._look_at_files(name, seen)
+                if any(seen[key] for key in made & seen.keys()):
+                    self.flush()
+                self._database.sync()
                 return
 
     def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
@@ -512,6 +558,7 @@ class Scheduler:
         """Decide, or raise what keeps a caller from it: the workflow has gone, or nothing can be written down."""
         if not self._handle(name, decide, call):
             raise self._no_such(name)
+        self._database.sync()
         with self._lock:
             if name in self._unwritten:
                 self._raise_trouble(name)

@@ -47,6 +47,10 @@ class Snapshot:
         """As `Scheduler.workflows`."""
         return self._read(lambda database: database.workflows(), {})
 
+    def boot(self) -> str:
+        """As `Database.boot`."""
+        return self._read(lambda database: database.boot(), "")
+
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
         """As `Scheduler.view`."""
         saved = self._saved(name)

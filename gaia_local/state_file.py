@@ -75,8 +75,14 @@ create table made_tasks (
     created real not null, started real, ended real
 )
 """,
+    "0005_flushed": """
+alter table data add column epoch integer not null default 0;
+create index data_by_epoch on data (epoch);
+create table flushed (epoch integer not null, boot text not null);
+insert into flushed values (0, '')
+""",
 }
-"""Those that came after it: each makes tables, and fills them with what is known already."""
+"""Those that came after it: what they make, and fill with what is known already."""
 _REGISTER = f"""
 create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
 create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");

@@ -6,7 +6,8 @@ The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>
 On a machine that only shares the root, private directories are in a `scratch` directory of its own. There, ``staging/``
 holds what the engine's machine is to get of a Task, in directories that the engine makes (see `leases`).
 
-Invariant: nothing but `Storage.publish` writes into the store, and it only renames what was flushed before.
+Invariant: nothing but `Storage.publish` writes into the store, and it only renames. What was renamed is flushed behind
+it: see `flushing`. A worker on another machine flushes what it made itself, since nobody else can.
 """
 
 from __future__ import annotations
@@ -111,6 +112,8 @@ class Storage:
                     files.own_directory(place)
         with _disk(f"root {self.root} can't be written"):
             self._identify()
+            for directory in {around for top in (Path(self._store), *mapped) for around in (top, *top.parents)}:
+                files.flush_one(str(directory))
 
     def _identify(self) -> None:
         """Give the root an identity, and a copy of another root one of its own."""
@@ -121,7 +124,7 @@ class Storage:
                 return
         new = self.root / f"id.{os.getpid()}"
         new.touch(mode=0o600)
-        new.write_text(f"{uuid.uuid4().hex} {inode}\n")
+        new.write_text(f"{uuid.uuid4().hex} {inode}\\n")
         new.rename(path)
         self.__dict__.pop("_own_name", None)
 
@@ -340,7 +343,7 @@ class Storage:
             made.sort(key=lambda each: paths.depth(each.target))
             with _disk("the outputs can't be stored in each other"):
                 _nest(made)
-        return [Output(each.key, each.aside, each.target, _flushed(each)) for each in made]
+        return [Output(each.key, each.aside, each.target, _fingerprint(each, self._away)) for each in made]
 
     def missing(self, task: Task, staging: Staging) -> list[str]:
         """What the program was to make and did not, as sentences."""
@@ -378,6 +381,10 @@ class Storage:
             except OSError as error:
                 raise _disk_error(f"output {output.key!r} can't be stored at {output.target}", error) from error
         return list(published.values())
+
+    def flush(self, workflow: str, keys: Iterable[str]) -> None:
+        """Have what lies at these keys on the disk, and the names of it. Raises `OSError` where the disk fails."""
+        files.flush((self.path(workflow, key) for key in keys), (self._store, *self._buckets.values()))
 
     def discard(self, task_id: str) -> None:
         """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
@@ -420,6 +427,8 @@ class Storage:
                 files.remove(aside)  # an earlier call left it
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(place, aside)
+            for top in tops:
+                files.flush_one(top)
         for _, aside in places:
             with _removing(workflow, aside):
                 files.remove(aside)
@@ -508,11 +517,11 @@ def _nest(made: list[_Made]) -> None:
             each.aside = place
 
 
-def _flushed(made: _Made) -> Fingerprint:
+def _fingerprint(made: _Made, flush: bool) -> Fingerprint:
     # A file that stays where it is was looked at just now.
     status = made.status if made.aside == made.source and stat.S_ISREG(made.status.st_mode) else None
     with _disk(f"output {made.key!r} can't be stored"):
-        fingerprint = files.fingerprint(made.aside, flush=True, status=status)
+        fingerprint = files.fingerprint(made.aside, flush, status)
     if fingerprint is None:
         raise StorageError(f"output {made.key!r} vanished while it was stored")
     return fingerprint

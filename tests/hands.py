@@ -40,6 +40,9 @@ class HandExecutor:
         self.orders.append(function)
         return None
 
+    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+        self.orders.append(function)
+
     def hurry(self) -> None:
         pass
 

@@ -25,7 +25,7 @@ BOUNDS = {
     "sql update": (2.2, 2.2),
     "sql select": (0.1, 0.1),
     "open": (2.4, 6.0),
-    "flush": (1.2, 1.2),
+    "flush": (0.1, 0.1),
     "mkdir": (0.1, 0.1),
     "rename": (3.6, 3.6),
     "remove": (0.2, 1.2),

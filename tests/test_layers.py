@@ -18,7 +18,7 @@ LAYERS = {
     "parts": """files staging storage leases garbage state_file database buckets names ownership watched_trees watcher
                 docker_engine docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
-    "head": "looking remembering answers recovery scheduler snapshot calls local_socket",
+    "head": "looking remembering answers flushing recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }

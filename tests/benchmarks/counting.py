@@ -106,6 +106,7 @@ def main(root: str, shape: str, sizes: list[int]) -> None:
 
     # Slow machines write in between what fast ones write with a Task's end.
     setattr(scheduler, "WRITE_ROUND", LONG)  # noqa: B010 mypy knows them as constants
+    setattr(scheduler, "FLUSH_ROUND", LONG)  # noqa: B010
     setattr(process_runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()
