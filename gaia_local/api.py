@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from gaia_local import engine, files
 from gaia_local.config import Config
+from gaia_local.controls import LINES, escaped
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.face import face
 from gaia_local.garbage import held_back
@@ -161,7 +163,8 @@ class Gaia:
                 files.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
                 raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
-        print(" ".join(read["command"]))  # noqa: T201 the client's documented behaviour
+        text = " ".join(read["command"])
+        print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201 the client's documented behaviour
 
     # -- what a server has no need of -----------------------------------------------------------------------------
 

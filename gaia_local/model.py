@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gaia_local.controls import holds_controls
 from gaia_local.errors import InvalidInput, nearest, shown
 from gaia_local.given import (
     Value,
@@ -388,8 +389,8 @@ def _check_path(place: str, path: str) -> None:
     if not path:
         raise InvalidInput(place, "it is empty", "give at least one character")
     check_text(place, path)
-    if not path.isprintable() and any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in path):
-        raise InvalidInput(place, "it holds a control character", "leave it out")
+    if holds_controls(path):
+        raise InvalidInput(place, "it holds a control character, or one that turns the direction of text", "leave it out")
     if path.startswith("/"):
         raise InvalidInput(place, "it is absolute", "leave out the '/' at its beginning")
     parts = path.split("/")

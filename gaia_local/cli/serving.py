@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaia_local.cli.app import app, open_gaia, resumable
-from gaia_local.output import open_console
+from gaia_local.output import FitFormatter, open_console
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -95,7 +95,9 @@ def _log_requests() -> None:
     logger = logging.getLogger("gaia_local.server")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        handler = logging.StreamHandler()
+        handler.setFormatter(FitFormatter())
+        logger.addHandler(handler)
     logger.propagate = False
 
 

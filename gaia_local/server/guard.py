@@ -76,8 +76,7 @@ class Guard:
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
                 elapsed = (time.monotonic() - began) * 1000
-                path = scope.get("raw_path", b"").decode("ascii", "replace")  # without the query: it may hold the token
-                logger.info("%s %s: %d after %.0f ms", scope["method"], path, message["status"], elapsed)
+                logger.info("%s %s: %d after %.0f ms", scope["method"], _path(scope), message["status"], elapsed)
             await send(message)
 
         try:
@@ -91,7 +90,7 @@ class Guard:
                 await ending(scope, receive, send_guarded)
             raise
         except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
-            logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
             if answering:
                 raise
             refusal = _refused(500, f"the server failed: {type(error).__name__}: {told(error)}")
@@ -208,6 +207,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _path(scope: Scope) -> str:
+    """What was asked for, as it was written, without the query: that may hold the token."""
+    return str(scope.get("raw_path", b"").decode("ascii", "replace"))
 
 
 def _query(scope: Scope, name: str) -> str:
