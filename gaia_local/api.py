@@ -27,6 +27,7 @@ from gaia_local.model import (
     check_key,
     check_properties,
     check_workflow_name,
+    warn_of_unknown_fields,
 )
 from gaia_local.paths import pop_path
 
@@ -318,12 +319,18 @@ class Gaia:
 
 
 def _commands(workflow: str, given: object) -> list[AnyCommand]:
-    return _once(workflow, "Command", [Command.parse(workflow, each) for each in check_list(workflow, "commands", given)])
+    commands = check_list(workflow, "commands", given)
+    parsed = _once(workflow, "Command", [Command.parse(workflow, each) for each in commands])
+    warn_of_unknown_fields(workflow, "Command", commands)
+    return parsed
 
 
 @held_back()
 def _steps(workflow: str, given: object) -> list[Step]:
-    return _once(workflow, "Step", [Step.parse(workflow, each) for each in check_list(workflow, "steps", given)])
+    steps = check_list(workflow, "steps", given)
+    parsed = _once(workflow, "Step", [Step.parse(workflow, each) for each in steps])
+    warn_of_unknown_fields(workflow, "Step", steps)
+    return parsed
 
 
 def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gaia_local.assignment import Outcome
+from gaia_local.config import MAX_STEPS
 from gaia_local.database import Database
 from gaia_local.decision import Changes, Decision, Look
 from gaia_local.errors import (
@@ -73,8 +74,12 @@ class Call:
 class Scheduler:
     """The head of one root's engine. Thread-safe."""
 
-    def __init__(self, database: Database, storage: Storage, runtime: Runtime, executor: Executor) -> None:
+    def __init__(
+        self, database: Database, storage: Storage, runtime: Runtime, executor: Executor, max_steps: int = MAX_STEPS
+    ) -> None:
+        """A call may make `max_steps` Steps."""
         self._database, self._storage, self._runtime, self._executor = database, storage, runtime, executor
+        self._max_steps = max_steps
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._workflows: dict[str, Workflow] = {}
@@ -425,7 +430,7 @@ class Scheduler:
                     raise WorkflowExists(f"workflow already exists: {name}")
                 workflow = known or Workflow(name, properties, self._locate(name))
                 edition = workflow.submitted.edition
-                change = workflow.compare(commands, steps)
+                change = workflow.compare(commands, steps, self._max_steps)
                 unknown = workflow.unknown(change)
             call = self._prepared(workflow, workflow.images(change) if change.added or workflow.graph.can_run else ())
             began = time.monotonic()

@@ -135,6 +135,7 @@ def _options(
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many Steps run at a time; one for each CPU.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="How many Steps one call may make; 200000.")] = None,
     bucket: Annotated[
         list[str] | None, typer.Option(metavar="NAME=DIR", help="Serve a bucket from a directory. May be repeated.")
     ] = None,
@@ -152,6 +153,7 @@ def _options(
         "root": root and str(root),
         "runtime": runtime,
         "workers": workers,
+        "max_steps": max_steps,
         "buckets": dict(pairs("--bucket", bucket)) or None,
         "executor": dask and "dask",
         "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),
