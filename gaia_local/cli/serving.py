@@ -49,7 +49,7 @@ def serve(
     if ctx.obj.debug:
         _log_requests()
     root = Config.parse(ctx.obj.config).root
-    made = None if no_token or not module.is_loopback(host) else module.secret.read(root) or module.secret.new()
+    made = None if no_token or not module.is_loopback(host) else module.secret.new()
     module.raise_limit()
     with resumable(ctx), open_gaia(ctx) as gaia:
         server = module.Server(

@@ -104,9 +104,10 @@ class Guard:
             given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
             return _refused(421, f"the Host header is {given!r}, no name of this server: use the address that `serve` printed")
         if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
-            entering = refusal.status_code == 303
-            if entering or not (self._same_user and connection and await to_thread.run_sync(lambda: connection.is_own)):
+            if not (self._same_user and connection and await to_thread.run_sync(lambda: connection.is_own)):
                 return refusal
+            if refusal.status_code == 303:  # a cookie would be sent to whatever listens on other ports, for nothing
+                return RedirectResponse("/", 303)
         if scope["method"] not in _READING:
             origin = headers.get("origin")
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
-import stat
 import tempfile
 from pathlib import Path
 
 from gaia_local.errors import StorageError
 
 NAME = "token"
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def new() -> str:
@@ -21,25 +18,8 @@ def new() -> str:
     return secrets.token_urlsafe(32)
 
 
-def read(root: Path) -> str | None:
-    """The token of a root; None where there is none, or one that others could have read or put there."""
-    try:
-        descriptor = os.open(root / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        about = os.fstat(descriptor)
-        private = stat.S_ISREG(about.st_mode) and not about.st_mode & 0o077 and about.st_uid == os.geteuid()
-        text = os.read(descriptor, 100).decode("ascii", "replace").strip() if private else ""
-    finally:
-        os.close(descriptor)
-    return text if _TOKEN.fullmatch(text) else None
-
-
 def write(root: Path, token: str) -> None:
-    """Keep a token in a root that is there."""
-    if read(root) == token:
-        return
+    """Keep a token in a root that is there, in place of the last one."""
     try:
         descriptor, made = tempfile.mkstemp(prefix=f".{NAME}-", dir=root)  # which only this user can read
         try:
