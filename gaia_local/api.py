@@ -24,6 +24,7 @@ from gaia_local.model import (
     Command,
     Step,
     WorkflowState,
+    as_stored,
     check_key,
     check_properties,
     check_workflow_name,
@@ -251,7 +252,9 @@ class Gaia:
 
     def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
-        self._call("delete", workflow=check_workflow_name(workflow), data=bool(data))
+        with as_stored():
+            name = check_workflow_name(workflow)
+        self._call("delete", workflow=name, data=bool(data))
         return {"delete": workflow}
 
     def own(self) -> None:

@@ -6,12 +6,14 @@ the name of what is wrong. Behind them, code may rely on the types written here.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -325,6 +327,19 @@ class Event:
 # ---------------------------------------------------------------------------------------------------------- checks
 
 
+_as_stored: ContextVar[bool] = ContextVar("as_stored", default=False)
+
+
+@contextlib.contextmanager
+def as_stored() -> Iterator[None]:
+    """While inside, names may hold what was refused later than they were stored: a root stays readable."""
+    token = _as_stored.set(True)
+    try:
+        yield
+    finally:
+        _as_stored.reset(token)
+
+
 def check_name(where: str, name: object, kind: str) -> str:
     """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't print."""
     if not isinstance(name, str):
@@ -392,7 +407,7 @@ def _check_path(place: str, path: str) -> None:
     if not path:
         raise InvalidInput(place, "it is empty", "give at least one character")
     check_text(place, path)
-    if holds_controls(path):
+    if holds_controls(path) and not _as_stored.get():
         raise InvalidInput(place, "it holds a control character, or one that turns the direction of text", "leave it out")
     if path.startswith("/"):
         raise InvalidInput(place, "it is absolute", "leave out the '/' at its beginning")

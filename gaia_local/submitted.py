@@ -13,7 +13,7 @@ from typing import Any
 from gaia_local import templates
 from gaia_local.errors import InvalidInput
 from gaia_local.given import render_value
-from gaia_local.model import AnyCommand, Command, CompositeCommand, Step
+from gaia_local.model import AnyCommand, Command, CompositeCommand, Step, as_stored
 from gaia_local.states import Reason, ReasonKind
 
 STEP_CHANGED = Reason(ReasonKind.STEP_CHANGED)
@@ -54,7 +54,8 @@ class Submitted:
         self.commands = {command.name: command for command in commands}
         steps: list[Step] = []
         for step in given:
-            expanded = templates.expand(self._workflow, step, self.commands)
+            with as_stored():
+                expanded = templates.expand(self._workflow, step, self.commands)
             self.steps[step.name] = step
             self._became(step.name, [each.name for each in expanded])
             steps.extend(expanded)

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gaia_local import model
 from gaia_local.cli import completing
 from gaia_local.controls import LINES, escaped, holds_controls
 from gaia_local.model import Command, Step, check_key, check_workflow_name
 from gaia_local.pictures import dot, draw, mermaid
+from gaia_local.pictures.tables import workflows_table
 from gaia_local.timeline import arrange, html, svg
 from test_cli import call, end, here, on_a_terminal, start, write
 
@@ -105,6 +107,27 @@ def test_a_key_that_a_var_turns_is_refused(make_gaia: Any) -> None:
     assert gaia.workflows() == {"workflows": {}}
 
 
+def test_names_that_were_stored_before_they_were_refused_can_be_read_and_deleted(
+    make_gaia: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaia = make_gaia()
+    command = {"name": "c\u202e", "image": "i", "command": ["sh", "-c", "echo > /out/r"], "outputs": {"r": "/out/r"}}
+    step = {"name": "s\u202e", "command": "c\u202e", "outputs": {"r": "d:{{x}}"}, "vars": {"x": ["k\u202e"]}}
+    with monkeypatch.context() as before:
+        before.setattr(model, "holds_controls", lambda text: False)
+        for name in ("w", "v\u202e"):
+            gaia.upload(name, {}, [command], [step])
+            assert gaia.wait(name, 30)["state"] == "complete"
+    gaia.close()
+    gaia = make_gaia()
+    assert gaia.status("w")["state"] == "complete"
+    gaia.expire("w", ["s\u202e"])
+    assert gaia.wait("w", 30)["state"] == "complete"
+    for name in ("w", "v\u202e"):
+        gaia.delete(name, data=True)
+    assert gaia.workflows() == {"workflows": {}}
+
+
 def test_a_shell_is_offered_no_controls() -> None:
     assert completing._fitting(["ab", "a\x1b[2Jb", "a\u202eb"], "a") == ["ab"]
 
@@ -183,6 +206,8 @@ def test_pictures_and_timelines_turn_no_text() -> None:
     told = {"workflow": name, "state": "complete", "steps": [step], "edges": [{"from": name, "to": name, "keys": [name]}]}
     attempt = {**step, "task": "t", "reason": name, "worker": 1, "queued": 1.0, "started": 1.0, "ended": 2.0, "exit_code": 0}
     arranged = arrange({"workflow": name, "attempts": [{**attempt, "message": name}]}, 3.0)
-    for text in (draw(told).svg, draw(told, group=True).svg, mermaid(told), dot(told), html(arranged), svg(arranged)):
+    counts = {"state": "complete", "steps": 1, "done": 1, "running": 0, "failed": 0, "waiting": 0}
+    pictures = (draw(told).svg, draw(told, group=True).svg, mermaid(told), dot(told), html(arranged), svg(arranged))
+    for text in (*pictures, workflows_table(name, {name: counts})):
         assert not holds_controls(text.replace("\n", "").replace("\t", ""))
         assert "\ufffd" in text
