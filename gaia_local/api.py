@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from gaia_local import engine, files
 from gaia_local.config import Config
+from gaia_local.controls import LINES, escaped
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.face import face
 from gaia_local.garbage import held_back
@@ -22,9 +24,11 @@ from gaia_local.model import (
     Command,
     Step,
     WorkflowState,
+    as_stored,
     check_key,
     check_properties,
     check_workflow_name,
+    warn_of_unknown_fields,
 )
 from gaia_local.paths import pop_path
 
@@ -161,7 +165,8 @@ class Gaia:
                 files.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
                 raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
-        print(" ".join(read["command"]))  # noqa: T201 the client's documented behaviour
+        text = " ".join(read["command"])
+        print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201 the client's documented behaviour
 
     # -- what a server has no need of -----------------------------------------------------------------------------
 
@@ -250,7 +255,9 @@ class Gaia:
 
     def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
-        self._call("delete", workflow=check_workflow_name(workflow), data=bool(data))
+        with as_stored():
+            name = check_workflow_name(workflow)
+        self._call("delete", workflow=name, data=bool(data))
         return {"delete": workflow}
 
     def own(self) -> None:
@@ -318,12 +325,18 @@ class Gaia:
 
 
 def _commands(workflow: str, given: object) -> list[AnyCommand]:
-    return _once(workflow, "Command", [Command.parse(workflow, each) for each in check_list(workflow, "commands", given)])
+    commands = check_list(workflow, "commands", given)
+    parsed = _once(workflow, "Command", [Command.parse(workflow, each) for each in commands])
+    warn_of_unknown_fields(workflow, "Command", commands)
+    return parsed
 
 
 @held_back()
 def _steps(workflow: str, given: object) -> list[Step]:
-    return _once(workflow, "Step", [Step.parse(workflow, each) for each in check_list(workflow, "steps", given)])
+    steps = check_list(workflow, "steps", given)
+    parsed = _once(workflow, "Step", [Step.parse(workflow, each) for each in steps])
+    warn_of_unknown_fields(workflow, "Step", steps)
+    return parsed
 
 
 def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:

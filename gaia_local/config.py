@@ -13,6 +13,7 @@ from gaia_local.errors import InvalidInput, nearest, shown
 
 RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads", "dask")
+MAX_STEPS = 200_000
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Config:
     watch: bool
     docker: DockerConfig
     dask: DaskConfig = DaskConfig()
+    max_steps: int = MAX_STEPS
+    """How many Steps one call may make."""
     given: frozenset[str] = frozenset()
     """The keys that the caller gave a value (as opposed to defaults)."""
 
@@ -91,6 +94,7 @@ class Config:
             runtime=_one_of("config, runtime", runtime, RUNTIMES),
             executor=executor,
             workers=_workers(given.get("workers")),
+            max_steps=_max_steps(given.get("max_steps")),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
             docker=DockerConfig(**_section("docker", given.get("docker"), _DOCKER)),
@@ -103,7 +107,7 @@ class Config:
         return replace(self, buckets=buckets)
 
 
-_KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "docker", "dask", "gaia_host")
+_KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "max_steps", "docker", "dask", "gaia_host")
 
 
 def _refuse_unknown(where: str, given: Mapping[Any, Any], known: tuple[str, ...]) -> None:
@@ -129,6 +133,14 @@ def _workers(given: object) -> int:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 10_000:
         raise InvalidInput("config, workers", f"it is {shown(given)}", "give a whole number from 1 to 10000")
+    return given
+
+
+def _max_steps(given: object) -> int:
+    if given is None:
+        return MAX_STEPS
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 100_000_000:
+        raise InvalidInput("config, max_steps", f"it is {shown(given)}", "give a whole number from 1 to 100000000")
     return given
 
 

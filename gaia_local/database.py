@@ -21,7 +21,7 @@ from gaia_local import files, state_file
 from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
 from gaia_local.given import shared_text
-from gaia_local.model import NO_KEYS, Command, Event, Step, Task, TaskState, WorkflowState
+from gaia_local.model import NO_KEYS, Command, Event, Step, Task, TaskState, WorkflowState, as_stored
 from gaia_local.resources import NONE, Resources
 from gaia_local.states import ABSENT, Attempt, KeyKind, KeyState, Reason
 
@@ -212,7 +212,7 @@ class Database:
     @_reads
     def saved(self, name: str) -> Saved | None:
         """All rows that say how a workflow stands; None where there is no such workflow."""
-        with self._lock:
+        with self._lock, as_stored():
             row = self.workflow(name)
             if row is None:
                 return None

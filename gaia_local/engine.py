@@ -245,7 +245,7 @@ class Engine:
             self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
             recover(database, self.storage)
             runtime, executor = _make_hands(self.config, self.storage)
-            scheduler = Scheduler(database, self.storage, runtime, executor)
+            scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
             if self.config.watch:
                 from gaia_local.watcher import Watcher  # watchdog takes its time, and reading needs none
 

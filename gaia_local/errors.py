@@ -7,11 +7,15 @@ leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia
 from __future__ import annotations
 
 import difflib
+import heapq
+import itertools
 from collections.abc import Iterable
 
 _SHOWN = 80
-_COMPARED = 1000
-"""How long a name may be for others to be compared with it."""
+_COMPARED = 100
+"""How long names may be that are compared."""
+_LOOKED_AT, _CLOSELY = 5000, 30
+"""How many names are looked at for the closest, and how many of those are compared letter by letter."""
 _BRIEF = 200
 """How many values may be in one that is shown."""
 
@@ -95,13 +99,35 @@ def told(error: BaseException) -> str:
 
 
 def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
-    """Advice for an unknown `name`: the closest of `known`, or the first few of them."""
-    names = [str(each) for each in known]
+    """Advice for an unknown `name`: the closest of `known`, or the first few of them.
+
+    However many there are, and however long: only some are looked at.
+    """
+    names = [str(each) for each in itertools.islice(known, _LOOKED_AT + 1)]
     given = name if isinstance(name, str) else shown(name)
-    close = difflib.get_close_matches(given, names[:10_000], n=3, cutoff=0.6) if len(given) <= _COMPARED else []
+    close = _close(given, names[:_LOOKED_AT]) if len(given) <= _COMPARED else []
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:
         return f"{noun}: none yet"
-    first = ", ".join(map(repr, sorted(names)[:8]))
+    first = ", ".join(map(shown, sorted(names)[:8]))
     return f"{noun}: {first}" + (" …" if len(names) > 8 else "")
+
+
+def _close(given: str, names: list[str]) -> list[str]:
+    """The names most like `given`; of many, those are compared that begin and end as it does, for that takes little time."""
+    short = [each for each in names if len(each) <= _COMPARED]
+
+    def likeness(each: str) -> float:
+        head = _common(given, each)
+        tail = _common(reversed(given[head:]), reversed(each[head:]))
+        return 2 * (head + tail) / (len(given) + len(each))
+
+    if len(short) > _CLOSELY:
+        short = heapq.nlargest(_CLOSELY, short, likeness)
+    return difflib.get_close_matches(given, short, n=3, cutoff=0.6)
+
+
+def _common(one: Iterable[str], other: Iterable[str]) -> int:
+    """How many characters are the same at the beginning of both."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

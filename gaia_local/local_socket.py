@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ VERSION = 1
 """Of what is said; not of the package, so that most versions of that get along."""
 PATIENCE = 10.0
 """Seconds for a connection to be taken, a call to be told, and an answer to be heard; to find it may take any time."""
+MOST = 100
+"""How many calls are answered at a time; others wait."""
 _LONGEST = 100
 """Bytes that the path of a socket may have, everywhere."""
 
@@ -60,6 +63,7 @@ class Listener:
         self._lock = threading.Lock()
         self._refusing = threading.Event()
         self._connections: dict[threading.Thread, socket.socket] = {}
+        self._room = threading.Semaphore(MOST)
         self._path = root / NAME
         self._path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX)
@@ -82,6 +86,7 @@ class Listener:
         self._refusing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # what wakes the thread
+        self._room.release()  # or this, where it waits for room
         self._thread.join()
         self._socket.close()
 
@@ -110,14 +115,20 @@ class Listener:
             connection.close()
 
     def _accept(self) -> None:
+        told = False
         while True:
+            self._room.acquire()
             try:
                 connection, _ = self._socket.accept()
             except OSError as error:
+                self._room.release()
                 if self._refusing.wait(0.1):  # too many open files, say, may pass
                     return
-                logger.warning("a call from another process could not be taken: %s", error.strerror)
+                if not told:
+                    logger.warning("calls from other processes can't be taken for now: %s", error.strerror)
+                told = True
                 continue
+            told = False
             thread = threading.Thread(target=self._serve, args=(connection,), name="gaia-local-caller", daemon=True)
             with self._lock:
                 self._connections[thread] = connection
@@ -126,6 +137,8 @@ class Listener:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection, contextlib.suppress(OSError):  # the caller has gone
+                if not _is_own(connection):  # a file system without modes lets others connect
+                    return
                 connection.settimeout(PATIENCE)
                 with connection.makefile("rb") as reader:
                     line = reader.readline()
@@ -134,6 +147,7 @@ class Listener:
         finally:
             with self._lock:
                 del self._connections[threading.current_thread()]
+            self._room.release()
 
     def _say(self, line: bytes) -> dict[str, Any]:
         try:
@@ -186,6 +200,14 @@ _KINDS = {
     for kind in (*vars(errors).values(), Unreachable)
     if isinstance(kind, type) and issubclass(kind, GaiaError)
 }
+
+
+def _is_own(connection: socket.socket) -> bool:
+    """Whether this user, or root, is at the other end; where the system doesn't say, the socket's mode must do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, user, _ = struct.unpack("iii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return user in (os.geteuid(), 0)
 
 
 @contextlib.contextmanager

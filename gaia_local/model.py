@@ -6,14 +6,18 @@ the name of what is wrong. Behind them, code may rely on the types written here.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import itertools
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gaia_local.controls import holds_controls
 from gaia_local.errors import InvalidInput, nearest, shown
 from gaia_local.given import (
     Value,
@@ -43,6 +47,8 @@ _NAME_BYTES = 255
 MAX_PATH_BYTES = 3000
 """In a name, a key or an internal path: systems take 4096, and the root comes before it."""
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.,+=@ -]{0,99}"
+_WARNED = 5
+"""How many fields that mean nothing are told of in a call."""
 _PLAIN_KEY = re.compile(rf"(?:{_PART}(?:/{_PART})*:)?{_PART}(?:/{_PART})*/?")
 
 logger = logging.getLogger("gaia_local")
@@ -137,7 +143,7 @@ class Command:
     @staticmethod
     def parse(workflow: str, given: object) -> Command | CompositeCommand:
         """Read one Command, composite or not, from its JSON."""
-        fields, name, text = _definition(f"workflow {workflow!r}", "Command", given, _COMMAND_FIELDS)
+        fields, name, text = _definition(f"workflow {workflow!r}", "Command", given)
         definition = json.loads(text)
         where = f"workflow {workflow!r}, Command {name!r}"
         if fields.get("steps") is not None:
@@ -224,7 +230,7 @@ class Step:
 
     @staticmethod
     def _parse(outer: str, given: object, key: Any, text: str | None = None) -> Step:
-        fields, name, text = _definition(outer, "Step", given, _STEP_FIELDS, text)
+        fields, name, text = _definition(outer, "Step", given, text)
         where = f"{outer}, Step {name!r}"
         command = fields.get("command")
         if not isinstance(command, str) or not command:
@@ -321,6 +327,19 @@ class Event:
 # ---------------------------------------------------------------------------------------------------------- checks
 
 
+_as_stored: ContextVar[bool] = ContextVar("as_stored", default=False)
+
+
+@contextlib.contextmanager
+def as_stored() -> Iterator[None]:
+    """While inside, names may hold what was refused later than they were stored: a root stays readable."""
+    token = _as_stored.set(True)
+    try:
+        yield
+    finally:
+        _as_stored.reset(token)
+
+
 def check_name(where: str, name: object, kind: str) -> str:
     """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't print."""
     if not isinstance(name, str):
@@ -388,8 +407,8 @@ def _check_path(place: str, path: str) -> None:
     if not path:
         raise InvalidInput(place, "it is empty", "give at least one character")
     check_text(place, path)
-    if not path.isprintable() and any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in path):
-        raise InvalidInput(place, "it holds a control character", "leave it out")
+    if holds_controls(path) and not _as_stored.get():
+        raise InvalidInput(place, "it holds a control character, or one that turns the direction of text", "leave it out")
     if path.startswith("/"):
         raise InvalidInput(place, "it is absolute", "leave out the '/' at its beginning")
     parts = path.split("/")
@@ -447,9 +466,7 @@ def _check_places(where: str, inputs: Mapping[str, str], outputs: Mapping[str, s
         raise InvalidInput(where, f"stdout is {stdout!r}, a directory", "give the path of a file")
 
 
-def _definition(
-    outer: str, kind: str, given: object, known: frozenset[str], text: str | None = None
-) -> tuple[Mapping[str, Any], str, str]:
+def _definition(outer: str, kind: str, given: object, text: str | None = None) -> tuple[Mapping[str, Any], str, str]:
     """The fields of a Command or Step, its name, and its JSON, which later changes of what was given don't reach.
 
     `text` is that JSON where it is known.
@@ -460,10 +477,28 @@ def _definition(
     fields = dict(given)
     if text is None:
         text = as_json(f"{outer}, {kind} {name!r}", "definition", fields)
-    for unknown in fields.keys() - known:
-        advice = nearest(unknown, known)
-        logger.warning("%s, %s %r: the field %r means nothing here; %s", outer, kind, name, unknown, advice)
     return fields, name, text
+
+
+def warn_of_unknown_fields(workflow: str, kind: str, given: Iterable[Mapping[str, Any]]) -> None:
+    """Tell of fields that mean nothing in definitions that were parsed: of the first few, and how many more there are."""
+    found = _unknown_fields(f"workflow {workflow!r}", kind, given)
+    for where, name, known in itertools.islice(found, _WARNED):
+        logger.warning("%s: the field %s means nothing here; %s", where, shown(name), nearest(name, known))
+    if more := sum(1 for _ in found):
+        logger.warning("workflow %r: %d more fields of %ss mean nothing here", workflow, more, kind)
+
+
+def _unknown_fields(outer: str, kind: str, given: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, object, frozenset[str]]]:
+    """Where, which, and which there are instead."""
+    known = _STEP_FIELDS if kind == "Step" else _COMMAND_FIELDS
+    for each in given:
+        if each.keys() <= known and "steps" not in each:
+            continue
+        where = f"{outer}, {kind} {each['name']!r}"
+        yield from ((where, name, known) for name in each if name not in known)
+        if kind == "Command":
+            yield from _unknown_fields(where, "Step", each.get("steps") or ())
 
 
 _COMMAND_FIELDS = frozenset({"name", "image", "command", "inputs", "outputs", "vars", "stdout", "steps", "resources"})

@@ -1,17 +1,26 @@
 """What the command line prints: results to stdout, messages to stderr, for a person or as JSON.
 
-Where no terminal shows it, lines stay unbroken and nothing but text is written.
+Where no terminal shows it, lines stay unbroken and nothing but text is written. A terminal gets no control characters
+from whatever names, tokens and logs hold: they are shown, and not obeyed.
 """
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import functools
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaia_local.controls import LINES, escaped
+
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from rich.console import Console
     from rich.text import Text
 
@@ -24,18 +33,35 @@ LISTED = 20
 """How many failed Steps, and how many missing inputs, are listed."""
 _SHOWN = 5
 """How many of the files that changed in a directory are named."""
+_NO_COLOUR = "\x1b[0m"
 _UNBROKEN = 10_000
 """The width where no terminal is, so that whoever reads it gets whole lines."""
 
 
 def open_console(error: bool = False) -> Console:
     """A console on stdout, or on stderr."""
-    from rich.console import Console
-
-    opened = Console(stderr=error, highlight=False, soft_wrap=True)
+    opened: Console = _console_class()(stderr=error, highlight=False, soft_wrap=True, emoji=False)
     if not opened.is_terminal:
         opened.width = _UNBROKEN
     return opened
+
+
+@functools.cache
+def _console_class() -> Any:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class FitConsole(Console):
+        """One that obeys no text on a terminal: all that is printed passes through `render`."""
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control or not self.is_terminal:
+                    yield segment
+                else:
+                    yield Segment(escaped(segment.text, LINES), segment.style)
+
+    return FitConsole
 
 
 class Messages(logging.Handler):
@@ -48,6 +74,15 @@ class Messages(logging.Handler):
         open_console(error=True).print(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
 
 
+class FitFormatter(logging.Formatter):
+    """What is logged to stderr, tracebacks too, fit for a terminal where that is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        text = super().format(record)
+        return escaped(text, LINES) if sys.stderr.isatty() else text
+
+
 def print_refusal(message: str) -> None:
     """Why a call was refused."""
     from rich.markup import escape
@@ -55,9 +90,44 @@ def print_refusal(message: str) -> None:
     open_console(error=True).print(f"[red]gaia-local:[/] {escape(message)}")
 
 
+def print_trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An error with its traceback, on stderr: a `sys.excepthook`."""
+    import traceback
+
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(escaped(text, LINES) if sys.stderr.isatty() else text)
+
+
+@contextlib.contextmanager
+def log_printer(raw: bool) -> Iterator[Callable[[bytes], None]]:
+    """What prints the bytes of a log, piece by piece, on stdout: to a terminal as text that is shown and not obeyed."""
+    if raw or not sys.stdout.isatty():
+
+        def pass_on(piece: bytes) -> None:
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+
+        sys.stdout.flush()
+        yield pass_on
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def show(piece: bytes, final: bool = False) -> None:
+        text = decoder.decode(piece, final)
+        sys.stdout.write(escaped(text.replace("\r\n", "\n"), LINES, colours=True))
+        sys.stdout.flush()
+
+    try:
+        yield show
+        show(b"", final=True)
+    finally:
+        sys.stdout.write(_NO_COLOUR)
+        sys.stdout.flush()
+
+
 def print_json(answer: object) -> None:
     """An answer as JSON, on stdout."""
-    sys.stdout.write(json.dumps(answer, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(answer, indent=2, default=str).replace("\x7f", "\\u007f") + "\n")
 
 
 def print_answer(answer: object, sentence: str, as_json: bool) -> None:
@@ -73,8 +143,7 @@ def print_table(headings: list[str], rows: list[list[str]]) -> None:
     from rich.cells import cell_len
     from rich.text import Text
 
-    # What programs and file names hold may be anything, and a row is a line.
-    rows = [["".join(each if each.isprintable() else " " for each in cell) for cell in row] for row in rows]
+    rows = [[escaped(cell) for cell in row] for row in rows]  # they may hold anything, and a row is a line
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     console = open_console()
     for number, row in enumerate([headings, *rows]):
@@ -140,7 +209,7 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     failures = gaia.failures(workflow)
     for failure in failures[:LISTED]:
         console.print(f"\n[red]{escape(failure_line(failure))}[/]")
-        for line in gaia.logs(workflow, failure["step"]).splitlines()[-LOG_LINES:]:
+        for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
             console.print(_quoted(line))
     _print_more(console, len(failures), "failed Steps")
     missing = missing_inputs(gaia, status)
@@ -149,6 +218,14 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
         for key in missing[:LISTED]:
             console.print(f"  {key}, to be put at {gaia.path(workflow, key)}", markup=False)
         _print_more(console, len(missing), "inputs")
+
+
+def log_end(gaia: Gaia, workflow: str, step: str, lines: int) -> list[str]:
+    """The last lines of the log of a Step's latest attempt, of a long one without reading the whole."""
+    from gaia_local.worker import read_tail
+
+    log = gaia.attempt(workflow, step)["log"]
+    return [] if log is None else read_tail(Path(log), lines).splitlines()
 
 
 def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
@@ -182,7 +259,7 @@ def print_explanation(told: Mapping[str, Any]) -> None:
         rows += [("made", key) for key in made["outputs"]]
     console = open_console()
     for label, text in rows:
-        console.print(f"{label:12}{text}", markup=False)
+        console.print(f"{label:12}{escaped(text) if console.is_terminal else text}", markup=False)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -255,15 +332,19 @@ def _quoted(line: str) -> Text:
     """A line of a program's; its colours show on a terminal, and elsewhere vanish."""
     from rich.text import Text
 
-    return Text.assemble("  ", ("│", "dim"), " ", Text.from_ansi(line))
+    return Text.assemble("  ", ("│", "dim"), " ", Text.from_ansi(_last_written(line)))
 
 
 def log_text(line: str) -> Text:
     """A line of a program's in one line of a table: what it wrote last, where it went back to the line's beginning."""
     from rich.text import Text
 
-    plain = Text.from_ansi(line.rstrip().rpartition("\r")[2]).plain
-    return Text("".join(each if each.isprintable() else " " for each in plain))
+    return Text(escaped(Text.from_ansi(_last_written(line)).plain))
+
+
+def _last_written(line: str) -> str:
+    """What a program wrote last where it went back to the line's beginning; of its controls the colours alone are kept."""
+    return escaped(line.rstrip().rpartition("\r")[2], "\t", colours=True)
 
 
 def _print_more(console: Console, number: int, what: str) -> None:

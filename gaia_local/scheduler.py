@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gaia_local.assignment import Outcome
+from gaia_local.config import MAX_STEPS
 from gaia_local.database import Database
 from gaia_local.decision import Changes, Decision, Look, Observation
 from gaia_local.errors import (
@@ -79,8 +80,12 @@ class Call:
 class Scheduler:
     """The head of one root's engine. Thread-safe."""
 
-    def __init__(self, database: Database, storage: Storage, runtime: Runtime, executor: Executor) -> None:
+    def __init__(
+        self, database: Database, storage: Storage, runtime: Runtime, executor: Executor, max_steps: int = MAX_STEPS
+    ) -> None:
+        """A call may make `max_steps` Steps."""
         self._database, self._storage, self._runtime, self._executor = database, storage, runtime, executor
+        self._max_steps = max_steps
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._workflows: dict[str, Workflow] = {}
@@ -480,7 +485,7 @@ class Scheduler:
             with held_back(), self._lock:
                 workflow = known or Workflow(name, properties, lambda key: self._storage.path(name, key))
                 edition = workflow.submitted.edition
-                change = workflow.compare(commands, steps)
+                change = workflow.compare(commands, steps, self._max_steps)
                 unknown = workflow.unknown(change)
                 outputs = workflow.new_outputs(change, unknown) if knows_any(self._database, self._storage) else {}
             call = self._prepared(workflow, change)

@@ -13,7 +13,7 @@ from typing import Any
 from gaia_local import templates
 from gaia_local.errors import InvalidInput
 from gaia_local.given import render_value
-from gaia_local.model import AnyCommand, Command, CompositeCommand, Step
+from gaia_local.model import AnyCommand, Command, CompositeCommand, Step, as_stored
 from gaia_local.states import Reason, ReasonKind
 
 STEP_CHANGED = Reason(ReasonKind.STEP_CHANGED)
@@ -54,14 +54,18 @@ class Submitted:
         self.commands = {command.name: command for command in commands}
         steps: list[Step] = []
         for step in given:
-            expanded = templates.expand(self._workflow, step, self.commands)
+            with as_stored():
+                expanded = templates.expand(self._workflow, step, self.commands)
             self.steps[step.name] = step
             self._became(step.name, [each.name for each in expanded])
             steps.extend(expanded)
         return steps
 
-    def compare(self, commands: Iterable[AnyCommand], steps: Iterable[Step], there: Callable[[str], Step]) -> Change:
-        """What is to change when these are merged; `there` has each Step there is. Raises `InvalidInput`, changes nothing."""
+    def compare(self, commands: Iterable[AnyCommand], steps: Iterable[Step], there: Callable[[str], Step], most: int) -> Change:
+        """What is to change when these are merged; `there` has each Step there is.
+
+        Raises `InvalidInput`, also for what makes more than `most` Steps, and changes nothing.
+        """
         told = {command.name: command for command in commands}
         new_commands = {name: command for name, command in told.items() if not _same(self.commands.get(name), command)}
         adjusted = {name: command for name, command in told.items() if name not in new_commands and self._adjusts(command)}
@@ -70,6 +74,7 @@ class Submitted:
         touched = _users(known, set(new_commands))
         users = self.steps if touched else {}
         again = {name: step for name, step in users.items() if name not in given and step.command in touched}
+        self._check_number([*given.values(), *again.values()], known, most, given)
         expansions: dict[str, list[str]] = {}
         old = {name: there(name) for outer in (*given, *again) for name in self.names(outer)}
         new: dict[str, Step] = {}
@@ -121,6 +126,20 @@ class Submitted:
     def names(self, outer: str) -> list[str]:
         """The names of the Steps that a submitted one, if there is such, became."""
         return self.expansions.get(outer, [outer] if outer in self.steps else [])
+
+    def _check_number(
+        self, steps: list[Step], commands: Mapping[str, AnyCommand], most: int, given: Mapping[str, Step]
+    ) -> None:
+        """Refuse more Steps than a call may make: before they are made, for their number can grow beyond all bounds."""
+        total = 0
+        for step, number in templates.count(self._workflow, steps, commands):
+            total += number if step.name in given else max(0, number - len(self.names(step.name)))
+            if total > most:
+                raise InvalidInput(
+                    f"workflow {self._workflow!r}, Step {step.name!r}",
+                    f"up to it the call makes {total:,} Steps, and max_steps is {most:,}",
+                    "use shorter arrays, several calls, or another max_steps in the configuration",
+                )
 
     def _adjusts(self, command: AnyCommand) -> bool:
         """Whether a Command that comes to the same is told in another way, or asks another machine for it."""

@@ -80,6 +80,14 @@ def expand(workflow: str, step: Step, commands: Mapping[str, AnyCommand]) -> lis
     return expansion.steps
 
 
+def count(workflow: str, steps: Iterable[Step], commands: Mapping[str, AnyCommand]) -> Iterator[tuple[Step, int]]:
+    """Each Step with how many Steps `expand` would make of it, without making them. Raises as that does."""
+    expansion = _Expansion(workflow, commands, quiet=True)
+    for step in steps:
+        where = f"workflow {workflow!r}, Step {step.name!r}"
+        yield step, expansion.measure(where, step)[0]
+
+
 def render(workflow: str, step: Step, command: Command) -> Rendered:
     """Fill in `command` for a concrete `step`.
 
@@ -244,6 +252,8 @@ class _Expansion:
 
     workflow: str
     commands: Mapping[str, AnyCommand]
+    quiet: bool = False
+    """Whether to say nothing of empty arrays."""
     steps: list[Step] = field(default_factory=list)
     sources: dict[str, _Source] = field(default_factory=dict)
     """The name of each expanded Step → the name and the combination of array values that it comes from."""
@@ -270,7 +280,7 @@ class _Expansion:
             count, levels = self.sizes[name]
         arrays = {var: len(value) for var, value in step.vars.items() if isinstance(value, tuple)}
         for var, length in arrays.items():
-            if not length:
+            if not length and not self.quiet:
                 logger.warning("%s: the array var %r is empty, so it makes no Steps", where, var)
         return math.prod(arrays.values()) * count or 1, levels
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from gaia_local import Gaia
 from gaia_local.config import Config
+from gaia_local.controls import escaped
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
 from gaia_local.face import face
 from gaia_local.keys import StorageKey, names_directory
 from gaia_local.leftovers import clean
-from gaia_local.output import counts_line, failure_line, missing_inputs
+from gaia_local.output import counts_line, failure_line, log_end, missing_inputs
 from gaia_local.ownership import owner
 from gaia_local.storage import Storage
 
@@ -164,7 +165,8 @@ class GaiaFixture(Gaia):
         return {tasks[failure["step"]]["id"] for failure in self.failures(name)}
 
     def _log_end(self, workflow: str, step: str) -> list[str]:
-        return [f"    {line}" for line in self.logs(workflow, step).splitlines()[-LOG_LINES:]]
+        lines = log_end(self, workflow, step, LOG_LINES)
+        return [" " * 4 + escaped(line, "\t", colours=True) for line in lines]
 
     def _workflow(self, key: str, given: str | None) -> str:
         if given is not None:

@@ -49,6 +49,7 @@ from gaia_local.states import (
     VerdictKind,
 )
 from gaia_local.submitted import Change, Submitted
+from gaia_local.templates import MAX_STEPS
 
 _INTENTS = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
 _ENDS = {WorkflowState.COMPLETE: EventKind.FLOW_COMPLETE, WorkflowState.INCOMPLETE: EventKind.FLOW_INCOMPLETE}
@@ -125,9 +126,9 @@ class Workflow:
 
     # -- what a call needs to know before it is decided -------------------------------------------------------------
 
-    def compare(self, commands: Iterable[AnyCommand], steps: Iterable[Step]) -> Change:
-        """What merging these would change. Raises `InvalidInput`."""
-        return self.submitted.compare(commands, steps, lambda name: self.graph.steps[name].step)
+    def compare(self, commands: Iterable[AnyCommand], steps: Iterable[Step], most: int = MAX_STEPS) -> Change:
+        """What merging these would change. Raises `InvalidInput`, also where they make more than `most` Steps."""
+        return self.submitted.compare(commands, steps, lambda name: self.graph.steps[name].step, most)
 
     def unknown(self, change: Change) -> dict[str, str]:
         """Key → path, of those that a change brings in: they must be looked at first."""

@@ -546,3 +546,30 @@ def test_no_color() -> None:
     seen = on_a_terminal(["upload", "w", *write(SAY, COPY)], {"NO_COLOR": "1"})
     assert "2 of 2 Steps done" in seen
     assert not re.search(r"\x1b\[[\d;]*[34]\dm", seen)
+
+
+# -------------------------------------------------------------------------------------------------------------- bounds
+
+MEASURED = """
+import atexit, resource, sys
+from gaia_local.cli import main
+atexit.register(lambda: print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}", file=sys.stderr))
+main()
+"""
+
+
+def test_the_end_of_a_long_log_costs_no_more_than_that_of_a_short_one(here: Path) -> None:
+    """Of a failed Step, by whom it was run and by whoever asks afterwards."""
+    size = 300_000_000
+    talk = {"name": "talk", "image": "i", "command": ["sh", "-c", f"head -c {size} /dev/zero; echo; echo last; exit 3"]}
+    options = write({"name": "talk", "command": "talk", "outputs": {"x": "a:x"}})
+    Path("commands.json").write_text(json.dumps([{**talk, "outputs": {"x": "/out/x"}}]))
+    for arguments, status in ((["upload", "w", *options], 1), (["status", "w"], 0), (["logs", "w", "talk"], 0)):
+        program = [sys.executable, "-c", MEASURED, *arguments]
+        with open("out", "wb") as out:
+            ran = subprocess.run(program, stdout=out, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+        assert ran.returncode == status, ran.stderr
+        peak = int(ran.stderr.split()[-1])
+        assert peak < 150, f"{arguments[0]}: {peak} MB"
+        assert b"last" in Path("out").read_bytes()[-100:] if arguments[0] != "logs" else Path("out").stat().st_size > size
+        Path("out").unlink()

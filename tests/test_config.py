@@ -21,7 +21,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert config.root == tmp_path.resolve() / "gaia-data"
     assert (config.runtime, config.executor, config.watch, config.buckets) == ("docker", "threads", True, {})
     assert config.workers == len(os.sched_getaffinity(0))
-    assert config.docker == DockerConfig()
+    assert (config.docker, config.max_steps) == (DockerConfig(), 200_000)
     assert config.given == frozenset()
     assert list(tmp_path.iterdir()) == []
 
@@ -59,19 +59,21 @@ def test_what_is_given_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "workers": 3,
         "buckets": {"genomes": "~/genomes", "b/c": tmp_path / "link"},
         "watch": False,
+        "max_steps": 17,
         "docker": docker,
         "gaia_host": "localhost:24442",
     }
     config = Config.parse(given)
     assert config.root == tmp_path / "x"
     assert (config.runtime, config.executor, config.workers, config.watch) == ("process", "threads", 3, False)
+    assert config.max_steps == 17
     assert config.buckets == {"genomes": tmp_path / "genomes", "b/c": tmp_path / "real"}
     assert config.docker == DockerConfig(**docker)  # type: ignore[arg-type]
     assert config.given == set(given) - {"gaia_host"}
 
 
 def test_none_means_the_default() -> None:
-    keys = ("root", "runtime", "executor", "workers", "buckets", "docker")
+    keys = ("root", "runtime", "executor", "workers", "buckets", "docker", "max_steps")
     config, default = Config.parse(dict.fromkeys(keys)), Config.parse({})
     assert all(getattr(config, key) == getattr(default, key) for key in keys)
     assert Config.parse({"docker": {"network": None, "memory": None, "gpus": None}}).docker == DockerConfig()
@@ -82,6 +84,7 @@ def test_none_means_the_default() -> None:
     [
         ([], ["config", "[]", "dictionary"]),
         ("root", ["'root'", "dictionary"]),
+        *(({"max_steps": wrong}, ["max_steps", "from 1 to 100000000"]) for wrong in (0, -1, True, "5", 10**9, 1.5)),
         ({"wrokers": 2}, ["'wrokers'", "did you mean 'workers'"]),
         ({5: 2}, ["no key 5"]),
         ({"root": 5}, ["config, root", "5"]),

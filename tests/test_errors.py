@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import gc
 import inspect
 import pickle
@@ -250,6 +251,28 @@ def test_invalid_input_says_where_what_and_what_would_be_right() -> None:
 )
 def test_nearest(name: object, known: list[str], advice: str) -> None:
     assert nearest(name, known, "Steps") == advice
+
+
+def test_the_closest_of_many_names_is_found_among_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To compare two similar names letter by letter takes milliseconds."""
+    compared: list[list[str]] = []
+    find = difflib.get_close_matches
+
+    def counted(word: str, names: list[str], **options: Any) -> list[str]:
+        compared.append(names)
+        return find(word, names, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    names = [f"simulate-{n:06}-of-a-cell{'y' * 50}" for n in range(100_000)]
+    assert f"did you mean {names[123]!r}" in nearest(names[123].replace("of", "fo"), names)
+    assert f"did you mean {names[4000]!r}" in nearest(names[4000].replace("cell", "cel"), names)
+    assert nearest("x" * 90, names).startswith("known: 'simulate-000000-")
+    assert nearest("x" * 50_000, names) == nearest("x" * 90, names)
+    assert "did you mean" not in nearest(f"{'x' * 5000}", [f"{'x' * 5000}{n}" for n in range(1000)])
+    assert len(nearest("x", ["y" * 5000 + str(n) for n in range(20)])) < 1000
+    assert len(compared) == 5
+    assert max(map(len, compared)) <= 30
+    assert max(len(each) for some in compared for each in some) <= 100
 
 
 def nested(levels: int) -> list[object]:

@@ -485,6 +485,43 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ThreadExecutor", lambda *_: HandExecutor())
 
 
+def test_a_call_makes_only_so_many_steps(make_gaia: MakeGaia, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted before they are made; what is there already doesn't count."""
+    gaia = make_gaia(max_steps=5)
+    echo = {"name": "echo", "image": "i", "command": ["sh", "-c", "echo > /out/r"], "outputs": {"r": "/out/r"}}
+    inner = {"name": "i", "command": "echo", "outputs": {"r": "{{a}}"}, "vars": {"a": ["1", "2", "3"]}}
+    many = {"name": "many", "command": "echo", "outputs": {"r": "d:{{a}}"}}
+
+    def step(number: int, name: str = "many") -> dict[str, Any]:
+        return {**many, "name": name, "outputs": {"r": f"{name}:{{{{a}}}}"}, "vars": {"a": list(range(number))}}
+
+    gaia.upload("w", {}, [echo], [step(5)])
+    assert gaia.wait("w", 30)["state"] == "complete"
+    monkeypatch.setattr(templates, "expand", lambda *_: pytest.fail("they were made"))
+    says = r"workflow 'w', Step 'x': up to it the call makes .* Steps, and max_steps is 5; use shorter arrays, several calls"
+    thousand = list(range(1000))
+    for steps in (
+        [step(6, "x")],
+        [step(3, "y"), step(3, "x")],
+        [{**step(1, "x"), "vars": {"a": thousand, "b": thousand, "c": thousand}}],
+        [{**many, "name": name, "outputs": {"r": name}} for name in "abcdex"],
+    ):
+        with pytest.raises(GaiaError, match=says):
+            gaia.merge("w", steps)
+    monkeypatch.undo()
+    assert gaia.workflows()["workflows"]["w"]["step-count"] == 5
+    gaia.merge("w", [step(5, "other")])
+    gaia.command("w", [{**echo, "command": ["sh", "-c", "echo 2 > /out/r"]}])  # which ten Steps use
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert gaia.progress("w")["steps"] == 10
+    gaia.command("w", [{"name": "group", "outputs": [], "steps": [{**inner, "vars": {"a": ["1"]}}]}])
+    gaia.merge("w", [{"name": "x", "command": "group"}, {"name": "z", "command": "group"}])
+    gaia.wait("w", 30)
+    with pytest.raises(GaiaError, match=r"'[xz]': up to it the call makes 6 Steps"):
+        gaia.command("w", [{"name": "group", "outputs": [], "steps": [{**inner, "vars": {"a": ["1", "2", "3", "4"]}}]}])
+    assert gaia.progress("w")["steps"] == 12
+
+
 @pytest.mark.timeout(600)
 def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any call is taken or refused by name; refused ones change nothing, and no call reaches outside the root."""

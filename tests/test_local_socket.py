@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -202,6 +204,109 @@ def test_a_root_with_a_long_path(tmp_path: Path) -> None:
     listener = Listener(root, lambda *_: "far")
     assert call(root, "run", {}, {}, nothing) == "far"
     listener.close()
+
+
+def test_another_user_is_not_answered_though_the_socket_is_open_to_all(tmp_path: Path) -> None:
+    """As on a file system without modes."""
+    if os.geteuid():
+        pytest.skip("only root can be another user")
+    talk = """
+        import os, socket, sys
+        os.setgroups([]), os.setgid(65534), os.setuid(65534)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(sys.argv[1])
+            try:
+                connection.sendall(b'{"version": 1, "call": "status", "arguments": {}, "config": {}}\\n')
+                print(connection.recv(100))
+            except ConnectionError:
+                print(b"")
+    """
+    asked: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        listener = Listener(Path(folder), lambda name, *_: asked.append(name))
+        os.chmod(f"{folder}/{NAME}", 0o666)
+        program = [sys.executable, "-I", "-S", "-c", textwrap.dedent(talk), f"{folder}/{NAME}"]
+        said = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True).stdout
+        call(Path(folder), "mine", {}, {}, nothing)
+        listener.close()
+    assert said == "b''\n"
+    assert asked == ["mine"]
+
+
+def test_calls_wait_for_each_other_where_there_are_too_many(
+    tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_socket, "MOST", 3)
+    lock, go_on = threading.Lock(), threading.Event()
+    at_a_time, most = 0, 0
+
+    def answer(*_: object) -> str:
+        nonlocal at_a_time, most
+        with lock:
+            at_a_time += 1
+            most = max(most, at_a_time)
+            if most == 3:
+                go_on.set()
+        assert go_on.wait(20)
+        with lock:
+            at_a_time -= 1
+        return "fine"
+
+    listen(answer)
+    answers: list[Any] = []
+    callers = [threading.Thread(target=lambda: answers.append(call(tmp_path, "x", {}, {}, nothing))) for _ in range(20)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join()
+    assert answers == ["fine"] * 20
+    assert most == 3
+
+
+def test_who_says_nothing_keeps_others_waiting_for_a_while_only(
+    tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_socket, "MOST", 3)
+    monkeypatch.setattr(local_socket, "PATIENCE", 0.5)
+    listener = listen(lambda *_: "fine")
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(9)]
+    for each in silent:
+        each.connect(str(tmp_path / NAME))
+    assert call(tmp_path, "x", {}, {}, nothing) == "fine"
+    for each in silent:
+        each.close()
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as third:
+        for each in (one, other, third):
+            each.connect(str(tmp_path / NAME))
+        listener.close()  # which waits for none of them
+
+
+def test_too_few_descriptors_are_told_once(
+    tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener, tries = listen(lambda *_: "fine"), 0
+    accept = listener._socket.accept
+
+    class Poor:
+        """The listening socket, in a process that has no descriptors left for a while."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def accept(self) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries < 4:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return accept()
+
+    real = listener._socket
+    monkeypatch.setattr(listener, "_socket", Poor())
+    for _ in range(2):  # the first is taken by an `accept` that waits already
+        assert call(tmp_path, "x", {}, {}, nothing) == "fine"
+    assert tries >= 4
+    assert len([record for record in caplog.records if "can't be taken" in record.getMessage()]) == 1
 
 
 # -------------------------------------------------------------------------------------------------------- two processes

@@ -29,6 +29,7 @@ from gaia_local.model import (
     check_name,
     check_properties,
     check_workflow_name,
+    warn_of_unknown_fields,
 )
 
 COMMAND: dict[str, Any] = {"name": "c", "image": "busybox", "command": ["ls", "{{dir}}"], "vars": {"dir": "/"}}
@@ -290,10 +291,25 @@ def test_what_is_no_dictionary_is_refused(given: object) -> None:
 
 def test_an_unknown_field_is_warned_of_not_refused(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "gaia_local"):
-        Step.parse("w", {**STEP, "tiemout": 5})
+        warn_of_unknown_fields("w", "Step", [{**STEP, "tiemout": 5}])
     assert "'tiemout'" in caplog.text
     assert "'timeout'" in caplog.text
     assert "Step 's'" in caplog.text
+    assert Step.parse("w", {**STEP, "tiemout": 5}) == Step.parse("w", STEP)
+
+
+def test_of_many_unknown_fields_a_few_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    many = [{**STEP, "name": f"s{n}", "tiemout": 5} for n in range(100)]
+    with caplog.at_level(logging.WARNING, "gaia_local"):
+        warn_of_unknown_fields("w", "Step", many)
+        warn_of_unknown_fields("w", "Command", [{"name": "c", "steps": [STEP, *many], "immage": "i"}])
+        warn_of_unknown_fields("w", "Command", [{**COMMAND, **{f"x{n}" * 1000: 1 for n in range(100_000)}}])
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == 18
+    assert texts[5] == "workflow 'w': 95 more fields of Steps mean nothing here"
+    assert texts[6].startswith("workflow 'w', Command 'c': the field 'immage' means nothing here; did you mean 'image'?")
+    assert texts[7].startswith("workflow 'w', Command 'c', Step 's0': the field 'tiemout' means nothing here")
+    assert max(map(len, texts)) < 300
 
 
 def test_the_definition_is_the_values_own() -> None:

@@ -644,6 +644,18 @@ def test_a_log_reads_as_in_a_terminal(site: Site) -> None:
     expect(page.locator(".log")).to_have_text("red and plain\n100%\nwindows\nhalf")
 
 
+def test_nothing_turns_the_direction_of_text(site: Site) -> None:
+    page, turned = site.page, "a \u202eb\u2066c"
+    talk = command("talk", f"printf '%s' '{turned}'")
+    site.gaia.upload("me_turned", {}, [talk], [step("talk", "talk", "d:x")])
+    site.gaia.wait("me_turned", 30)
+    page.goto(site.server.url + address("me_turned", "talk"))
+    expect(page.locator(".log")).to_have_text("a \ufffdb\ufffdc")
+    content = page.content()
+    assert "\u202e" not in content
+    assert "a \ufffdb" in content
+
+
 # --------------------------------------------------------------------------------------------------- server and library
 
 

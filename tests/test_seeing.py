@@ -254,5 +254,5 @@ def test_what_became_of_an_attempt(told: dict[str, Any], line: str) -> None:
 
 
 def test_a_line_of_a_log_is_harmless() -> None:
-    assert log_text("\x1b[31mred\x1b[0m and\x07more").plain == "red andmore"
+    assert log_text("\x1b[31mred\x1b[0m and\x07more").plain == r"red and\x07more"
     assert log_text("10%\r20%\r").plain == "20%"

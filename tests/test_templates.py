@@ -283,6 +283,27 @@ def test_an_array_of_one_value_still_names_the_step() -> None:
     assert expanded("k/{{A}}", A=["x"]) == {"s-x": "k/x"}
 
 
+@pytest.mark.parametrize(
+    ("made", "number"),
+    [
+        (step(), 1),
+        (step(vars={"a": [1, 2, 3], "b": [1, 2], "c": 5}, inputs={}), 6),
+        (step(command="twice"), 2),
+        (step(command="twice", vars={"a": [1, 2, 3]}), 6),
+        (step(command="fourfold"), 12),
+    ],
+)
+def test_steps_are_counted_without_being_made(made: Step, number: int) -> None:
+    inner = {"name": "i", "command": "C"}
+    known = commands(
+        {"name": "C", "image": "i", "command": ["true"]},
+        {"name": "twice", "steps": [inner, {**inner, "name": "j"}]},
+        {"name": "fourfold", "steps": [{**inner, "command": "twice", "vars": {"x": list(range(6))}}]},
+    )
+    assert list(templates.count("w", [made, made], known)) == [(made, number)] * 2
+    assert len(expand("w", made, known)) == number
+
+
 def test_an_empty_array_makes_nothing_and_warns(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "gaia_local"):
         assert expanded("k/{{A}}", A=[], B=[1, 2]) == {}

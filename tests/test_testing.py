@@ -174,6 +174,14 @@ def test_a_failure_names_the_step_and_shows_its_log(gaia: GaiaFixture, flag: Pat
     ]
 
 
+def test_a_failure_does_not_steer_the_terminal_of_who_tests(gaia: GaiaFixture) -> None:
+    talk = {"name": "talk", "image": "i", "command": ["sh", "-c", "printf '\\033[31mred\\033]0;owned\\a\\n'; exit 3"]}
+    gaia.upload("w", {}, [{**talk, "outputs": {"x": "/x"}}], [{"name": "talk", "command": "talk", "outputs": {"x": "a:x"}}])
+    with pytest.raises(AssertionError) as failed:
+        gaia.run("w")
+    assert str(failed.value).splitlines()[2] == "    \x1b[31mred\\x1b]0;owned\\x07"
+
+
 def test_a_failed_step_ran_once_and_the_next_run_tries_again(gaia: GaiaFixture, flag: Path) -> None:
     gaia.upload("w", {}, COMMANDS, [check(flag)])
     for _ in range(2):

@@ -15,8 +15,9 @@ import typer
 import typer.core
 
 from gaia_local.cli import completing
+from gaia_local.controls import LINES, escaped
 from gaia_local.errors import GaiaError
-from gaia_local.output import Messages, open_console, print_refusal
+from gaia_local.output import Messages, open_console, print_refusal, print_trace
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 COMPLETE, FAILED, REFUSED = 0, 1, 2
 
+BadUsage: Any = typer.BadParameter.__base__
+"""click's `UsageError`, which typer keeps where it likes."""
 Hook: TypeAlias = "Callable[[type[BaseException], BaseException, TracebackType | None], object]"
 """What `sys.excepthook` is."""
 
@@ -66,8 +69,13 @@ class _Group(typer.core.TyperGroup):
             return super().invoke(ctx)
         except Stopped as stopped:
             raise typer.Exit(128 + stopped.number) from None
+        except BadUsage as error:  # which quotes files and arguments
+            if sys.stderr.isatty():
+                vars(error)["message"] = escaped(error.message, LINES)
+            raise
         except GaiaError as error:
             if isinstance(ctx.obj, Options) and ctx.obj.debug:
+                sys.excepthook = print_trace
                 raise
             print_refusal(str(error))
             raise typer.Exit(REFUSED) from None
@@ -127,6 +135,7 @@ def _options(
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many Steps run at a time; one for each CPU.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="How many Steps one call may make; 200000.")] = None,
     bucket: Annotated[
         list[str] | None, typer.Option(metavar="NAME=DIR", help="Serve a bucket from a directory. May be repeated.")
     ] = None,
@@ -144,6 +153,7 @@ def _options(
         "root": root and str(root),
         "runtime": runtime,
         "workers": workers,
+        "max_steps": max_steps,
         "buckets": dict(pairs("--bucket", bucket)) or None,
         "executor": dask and "dask",
         "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gaia_local.cli import completing
 from gaia_local.cli.app import Json, Name, StepName, app, open_gaia, resumable, whole
-from gaia_local.output import open_console, print_events, print_explanation, print_json, print_result, print_table
+from gaia_local.output import (
+    log_printer,
+    open_console,
+    print_events,
+    print_explanation,
+    print_json,
+    print_result,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
 
 FOLLOW_ROUND = 0.4
 """Seconds between two looks at a log that is followed."""
+PIECE = 65_536
+"""Bytes of a log that are read at a time."""
 
 
 @app.command(rich_help_panel="Ask")
@@ -79,22 +90,25 @@ def logs(
     name: Name,
     step: StepName,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on showing it until the Step ends.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print its bytes as they are, to a terminal too: what controls it is obeyed.")
+    ] = False,
 ) -> None:
-    """Print the log of a Step's latest attempt."""
+    """Print the log of a Step's latest attempt; on a terminal, control characters in it are shown, and not obeyed."""
     import threading
 
     never = threading.Event()
-    with resumable(ctx), open_gaia(ctx) as gaia:
-        shown = ""
+    with resumable(ctx), open_gaia(ctx) as gaia, log_printer(raw) as write:
+        at, task = 0, None
         while True:
             more = follow and _goes_on(gaia, name, step)
-            text = gaia.logs(name, step)
-            if more:
-                text = text.rstrip("\ufffd")  # the first half of a character whose other half is still to come
-            typer.echo(text[len(shown) :] if len(text) >= len(shown) else text, nl=False)
+            attempt = gaia.attempt(name, step)
+            if attempt["task"] != task:
+                at, task = 0, attempt["task"]
+            if task is not None:
+                at = _print_from(at, attempt["log"], write)
             if not more:
                 return
-            shown = text
             never.wait(FOLLOW_ROUND)
 
 
@@ -107,6 +121,18 @@ def events(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
         print_json(answer)
     else:
         print_events(answer)
+
+
+def _print_from(at: int, log: str, write: Callable[[bytes], None]) -> int:
+    """Print a log from a byte on; answers where it ended. It need not be there yet."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(at)
+            while piece := file.read(PIECE):
+                write(piece)
+            return file.tell()
+    except FileNotFoundError:
+        return at
 
 
 def _goes_on(gaia: Gaia, name: str, step: str) -> bool:

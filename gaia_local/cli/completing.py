@@ -13,6 +13,8 @@ from pathlib import Path
 
 import typer
 
+from gaia_local.controls import holds_controls
+
 
 def workflows(ctx: typer.Context, incomplete: str) -> list[str]:
     """Workflows of the root that the options before the command name."""
@@ -34,7 +36,7 @@ def steps_and_keys(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete) and not holds_controls(name)]
 
 
 def _root(ctx: typer.Context) -> Path:

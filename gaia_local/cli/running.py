@@ -205,6 +205,7 @@ def _options_again(config: Mapping[str, Any]) -> str:
     import shlex
 
     words = [word for key in ("root", "runtime", "workers") if key in config for word in (f"--{key}", str(config[key]))]
+    words += ["--max-steps", str(config["max_steps"])] if "max_steps" in config else []
     words += [word for name, path in config.get("buckets", {}).items() for word in ("--bucket", f"{name}={path}")]
     words += [word for value in config.get("dask", {}).values() for word in ("--dask", str(value))]
     return "".join(f" {shlex.quote(word)}" for word in words)

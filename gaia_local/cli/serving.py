@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaia_local.cli.app import app, open_gaia, resumable
-from gaia_local.output import open_console
+from gaia_local.output import FitFormatter, open_console
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,9 +26,13 @@ def serve(
         typer.Option(
             envvar="GAIA_LOCAL_TOKEN",
             metavar="TEXT",
-            help="Answer only whoever brings this token: as a bearer token, or once as /?token=TEXT in a browser.",
+            help="Answer only whoever brings this token: as a bearer token, or once as /?token=TEXT in a browser. "
+            "Without it one is made, and only you yourself may do without.",
         ),
     ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Answer every user of this machine, who can run programs as you then.")
+    ] = False,
     max_body: Annotated[int, typer.Option(metavar="MB", help="The most that a request may bring, in megabytes.")] = 64,
 ) -> None:
     """Serve this root to clients of a Gaia server, and its status page to browsers.
@@ -37,21 +41,44 @@ def serve(
     """
     import contextlib
 
+    from gaia_local.config import Config
+
     if max_body < 1:
         raise typer.BadParameter(f"it is {max_body}; give a number of megabytes from 1 up", param_hint="--max-body")
     module = _server()
     if ctx.obj.debug:
         _log_requests()
+    root = Config.parse(ctx.obj.config).root
+    made = None if no_token or not module.is_loopback(host) else module.secret.new()
+    module.raise_limit()
     with resumable(ctx), open_gaia(ctx) as gaia:
-        server = module.Server(gaia, host, port, token=token, max_body=max_body * 1024 * 1024)
+        server = module.Server(
+            gaia,
+            host,
+            port,
+            token=made if token is None else token,
+            no_token=no_token,
+            same_user=token is None,
+            max_body=max_body * 1024 * 1024,
+        )
         with contextlib.closing(server):
             gaia.own()
+            if token is None and made is not None:
+                module.secret.write(root, made)
+            if no_token:
+                _warn_of_others()
             module.resume(gaia)
+            link = server.link if token is None else server.url  # a token of yours is nobody's to see
             try:
-                server.run(lambda: open_console().print(f"gaia-local listens at {server.url}", markup=False))
+                server.run(lambda: open_console().print(f"gaia-local listens at {link}", markup=False))
             except KeyboardInterrupt:
                 _say_what_goes_on(gaia)
                 raise
+
+
+def _warn_of_others() -> None:
+    text = "[bold red]warning:[/] --no-token: every user of this machine can run programs as you, and read your files"
+    open_console(error=True).print(text)
 
 
 def _say_what_goes_on(gaia: Gaia) -> None:
@@ -68,7 +95,9 @@ def _log_requests() -> None:
     logger = logging.getLogger("gaia_local.server")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        handler = logging.StreamHandler()
+        handler.setFormatter(FitFormatter())
+        logger.addHandler(handler)
     logger.propagate = False
 
 

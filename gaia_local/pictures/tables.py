@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from gaia_local.pictures.states import look
+from gaia_local.pictures.words import clean
 
 _CELL = "padding:.25em .9em .25em 0;text-align:left;vertical-align:middle;white-space:nowrap"
 _HEADINGS = ("workflow", "state", "progress", "Steps")
@@ -14,7 +15,7 @@ _HEADINGS = ("workflow", "state", "progress", "Steps")
 
 def workflows_table(title: str, workflows: Mapping[str, Mapping[str, Any]]) -> str:
     """A row for each workflow: its name, its state, a bar and the numbers of its progress (see `Gaia.progress`)."""
-    caption = f'<div style="font-family:monospace;margin:.3em 0">{escape(title)}</div>'
+    caption = f'<div style="font-family:monospace;margin:.3em 0">{escape(clean(title))}</div>'
     if not workflows:
         return f"<div>{caption}<div>no workflows yet</div></div>"
     headings = "".join(f'<th style="{_CELL};font-weight:600">{heading}</th>' for heading in _HEADINGS)
@@ -27,7 +28,7 @@ def workflows_table(title: str, workflows: Mapping[str, Mapping[str, Any]]) -> s
 
 def _row(name: str, counts: Mapping[str, Any]) -> str:
     state = str(counts["state"])
-    cells = (escape(name), _badge(state), _bar(counts), escape(_numbers(counts)))
+    cells = (escape(clean(name)), _badge(state), _bar(counts), escape(_numbers(counts)))
     return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
 
 

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from gaia_local.controls import holds_controls
+
 _WIDTHS = (("iljI.,:;'|!` ", 0.34), ('ftr()[]{}-/\\"*^', 0.43), ("mwMW@%&", 0.95), ("ABCDEFGHJKLNOPQRSTUVXYZ+=<>~#$", 0.71))
 _EM = {character: width for characters, width in _WIDTHS for character in characters}
 _OTHER = 0.62
@@ -24,7 +26,8 @@ def clean(text: object) -> str:
 def _clean(character: str) -> str:
     if character.isspace():
         return " "
-    return "\ufffd" if unicodedata.category(character) in ("Cc", "Cs", "Cn", "Co") else character
+    unfit = unicodedata.category(character) in ("Cc", "Cs", "Cn", "Co") or holds_controls(character)
+    return "\ufffd" if unfit else character
 
 
 def width(text: str, size: float) -> float:

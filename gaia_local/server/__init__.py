@@ -11,8 +11,11 @@ except ModuleNotFoundError as error:
         f"the server needs the package {error.name}, which isn't installed: pip install 'gaia-local[server]'", name=error.name
     ) from error
 
+from gaia_local.server import secret
 from gaia_local.server.app import create_app
+from gaia_local.server.connections import raise_limit
+from gaia_local.server.guard import is_loopback
 from gaia_local.server.resuming import resume
 from gaia_local.server.running import Server
 
-__all__ = ["Server", "create_app", "resume"]
+__all__ = ["Server", "create_app", "is_loopback", "raise_limit", "resume", "secret"]

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import calls, reading
+from gaia_local.server import calls, reading, secret
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.stream import EventStream
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
@@ -31,14 +31,26 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(gaia: Gaia, *, host: str = "127.0.0.1", token: str | None = None, max_body: int = MAX_BODY) -> Starlette:
+def create_app(
+    gaia: Gaia,
+    *,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    no_token: bool = False,
+    same_user: bool = False,
+    max_body: int = MAX_BODY,
+) -> Starlette:
     """The server's ASGI application over `gaia`, which stays the caller's to close.
 
     `host` is the address that it listens on: requests that name another one are refused (the loopback's names are always
-    right). With `token` every request must bring it. Bodies may have `max_body` bytes. Set the `asyncio.Event`
-    ``app.state.closing`` to end open event streams. Raises `InvalidInput` where `host` isn't loopback and there is no token.
+    right). Every request must bring the `token`; one is made where none is given, and is ``app.state.token`` then. With
+    `no_token` none is needed: whoever reaches it can run programs. With `same_user` who runs the server may do without,
+    where `Server` serves it. Bodies may have `max_body` bytes. Set the `asyncio.Event` ``app.state.closing`` to end open
+    event streams. Raises `InvalidInput` where `host` isn't loopback and no token is given.
     """
-    check_access(host, token)
+    check_access(host, token, no_token)
+    if token is None and not no_token:
+        token = secret.new()
     closing = asyncio.Event()
     routes: list[BaseRoute] = []
     for name in calls.CALLS:
@@ -56,10 +68,10 @@ def create_app(gaia: Gaia, *, host: str = "127.0.0.1", token: str | None = None,
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, host=host, token=token)],
+        middleware=[Middleware(Guard, host=host, token=token, same_user=same_user)],
         exception_handlers={GaiaError: _refused, HTTPException: _no_such},
     )
-    app.state.closing = closing
+    app.state.closing, app.state.token = closing, token
     return app
 
 
@@ -118,7 +130,7 @@ async def _in_thread(call: Callable[[], T]) -> T:
 
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, Refused) else 503 if isinstance(error, Closed) else 400
-    return Answer({"error": str(error)}, status, {"connection": "close"} if status == 413 else None)
+    return Answer({"error": str(error)}, status, {"connection": "close"} if status in (408, 413) else None)
 
 
 async def _no_such(request: Request, error: Exception) -> Response:

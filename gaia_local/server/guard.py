@@ -1,6 +1,7 @@
 """Who may ask: no web page of another site, no name that merely resolves to this machine, no one without the token.
 
-Each request is looked at before anything of it is read.
+The user that the server runs as may do without it, where that is wanted and the system says whose a connection is. Each
+request is looked at before anything of it is read.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import time
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
+from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gaia_local.errors import InvalidInput, told
+from gaia_local.server.connections import KEY, Connection
 from gaia_local.server.wire import Answer
 
 logger = logging.getLogger("gaia_local.server")
@@ -45,8 +48,9 @@ HEADERS = {
 class Guard:
     """Lets through what may ask; everything else is refused with a status and a text that says why."""
 
-    def __init__(self, app: ASGIApp, host: str, token: str | None) -> None:
-        self._app, self._host, self._token = app, host, token
+    def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
+        """Without a `token` everybody may ask who reaches it; with `same_user` our own user may, token or not."""
+        self._app, self._host, self._token, self._same_user = app, host, token, same_user
         self._cookie_value = None if token is None else hmac.new(token.encode(), b"cookie", hashlib.sha256).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +58,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        connection: Connection | None = scope.get("state", {}).get(KEY)
+        with contextlib.nullcontext() if connection is None else connection.asking():
+            await self._answer(scope, receive, send, connection)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, connection: Connection | None) -> None:
         began = time.monotonic()
 
         answering = False
@@ -67,12 +76,13 @@ class Guard:
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
                 elapsed = (time.monotonic() - began) * 1000
-                path = scope.get("raw_path", b"").decode("ascii", "replace")  # without the query: it may hold the token
-                logger.info("%s %s: %d after %.0f ms", scope["method"], path, message["status"], elapsed)
+                logger.info("%s %s: %d after %.0f ms", scope["method"], _path(scope), message["status"], elapsed)
             await send(message)
 
-        app = self._refusal(scope) or self._app
         try:
+            app = await self._refusal(scope, connection) or self._app
+            if connection is not None and app is self._app:
+                connection.know()
             await app(scope, receive, send_guarded)
         except asyncio.CancelledError:
             if not answering:
@@ -80,13 +90,13 @@ class Guard:
                 await ending(scope, receive, send_guarded)
             raise
         except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
-            logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
             if answering:
                 raise
             refusal = _refused(500, f"the server failed: {type(error).__name__}: {told(error)}")
             await refusal(scope, receive, send_guarded)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _refusal(self, scope: Scope, connection: Connection | None) -> Response | None:
         """The answer to a request that may not go on."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
@@ -94,7 +104,10 @@ class Guard:
             given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
             return _refused(421, f"the Host header is {given!r}, no name of this server: use the address that `serve` printed")
         if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
-            return refusal
+            if not (self._same_user and connection and await to_thread.run_sync(lambda: connection.is_own)):
+                return refusal
+            if refusal.status_code == 303:  # a cookie would be sent to whatever listens on other ports, for nothing
+                return RedirectResponse("/", 303)
         if scope["method"] not in _READING:
             origin = headers.get("origin")
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
@@ -120,19 +133,25 @@ class Guard:
             secure = scope["scheme"] == "https"
             entered.set_cookie(name, self._cookie_value, path="/", httponly=True, samesite="strict", secure=secure)
             return entered
-        text = "the token is missing or wrong: "
+        text = "the token is missing or wrong"
+        if self._same_user:
+            text += ", and this connection isn't known to be of the user who runs this server"
         if page:
             refusal: Response = PlainTextResponse(
-                f"{text}open this page as /?token=TOKEN once, with the token of `serve`.\n", 401
+                f"{text}: open this page as /?token=TOKEN once, with the token of `serve`.\n", 401
             )
         else:
-            refusal = _refused(401, f"{text}send the header Authorization: Bearer TOKEN, with the token of `serve`")
+            refusal = _refused(401, f"{text}: send the header Authorization: Bearer TOKEN, with the token of `serve`")
         refusal.headers["www-authenticate"] = "Bearer"
         return refusal
 
 
-def check_access(host: str, token: str | None) -> None:
+def check_access(host: str, token: str | None, no_token: bool = False) -> None:
     """Raise `InvalidInput` for a token that can't be sent, or one that is missing where others than this machine can ask."""
+    if token is not None and no_token:
+        raise InvalidInput(
+            "serve, --no-token", "there is a token as well", "give --token (or $GAIA_LOCAL_TOKEN), or --no-token"
+        )
     if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
         raise InvalidInput("serve, --token", "it can't be sent in a header", "give ASCII text without blanks")
     if token is None and not is_loopback(host):
@@ -189,6 +208,11 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _path(scope: Scope) -> str:
+    """What was asked for, as it was written, without the query: that may hold the token."""
+    return str(scope.get("raw_path", b"").decode("ascii", "replace"))
 
 
 def _query(scope: Scope, name: str) -> str:

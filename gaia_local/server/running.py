@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import signal
 import socket
@@ -12,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import uvicorn
 
 from gaia_local.engine import hurry
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
+from gaia_local.server.connections import Connection, Door
 from gaia_local.server.wire import MAX_BODY
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ PORT = 24442
 """Where the published client looks for its server."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 """What ends a server in the main thread."""
+BACKLOG = 128
+"""How many connections may wait to be taken, and are taken at a time."""
 GRACE = 3
 """Seconds that calls may take to come to their end when the server is to end."""
 
@@ -38,17 +43,34 @@ class Server:
     """
 
     def __init__(
-        self, gaia: Gaia, host: str = "127.0.0.1", port: int = PORT, *, token: str | None = None, max_body: int = MAX_BODY
+        self,
+        gaia: Gaia,
+        host: str = "127.0.0.1",
+        port: int = PORT,
+        *,
+        token: str | None = None,
+        no_token: bool = False,
+        same_user: bool | None = None,
+        max_body: int = MAX_BODY,
     ) -> None:
-        """Take the port (0: any that is free). Raises `InvalidInput` where that can't be, and as `create_app` does."""
-        app = create_app(gaia, host=host, token=token, max_body=max_body)
+        """Take the port (0: any that is free). Raises `InvalidInput` where that can't be, and as `create_app` does.
+
+        Without a `token` one is made, and this user's own connections may do without it, as `same_user` says otherwise.
+        """
+        same_user = token is None if same_user is None else same_user
+        app = create_app(gaia, host=host, token=token, no_token=no_token, same_user=same_user, max_body=max_body)
         self._socket = _bind(host, port)
+        self.token: str | None = app.state.token
+        """What requests must bring; None with `no_token`."""
         self.url = _url(host, self._socket.getsockname()[1])
         """The address of the status page, with a ``/`` at its end."""
+        self.link = self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
+        """The same with the token: opened once in a browser, that knows it from there on."""
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=functools.partial(Connection, door=self._socket),  # type: ignore[arg-type] # it calls it, and no more
+            backlog=BACKLOG,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -136,13 +158,13 @@ class _Uvicorn(uvicorn.Server):
         self.should_exit = True
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> Door:
     where = f"serve, {host} port {port}"
     if not 0 <= port <= 65535:
         raise InvalidInput(where, "there is no such port", "give a --port from 0 (any that is free) to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
+        bound = Door(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         raise InvalidInput(where, f"it is no address ({error})", "give an address or a name of this machine") from error
     try:

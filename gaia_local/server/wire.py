@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from gaia_local.errors import GaiaError, InvalidInput, nearest, shown, told
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes that a body may have."""
+PATIENCE = 10.0
+"""Seconds to wait for more of a body."""
 _DRAINED = 4
 """How many times that is read and dropped of a longer one, so that its sender gets to read the refusal."""
 
@@ -60,7 +63,12 @@ async def read_body(request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
+        stream = request.stream()
+        while True:
+            async with asyncio.timeout(PATIENCE):
+                part = await anext(stream, None)
+            if part is None:
+                break
             size += len(part)
             if max(size, declared) <= limit:
                 parts.append(part)
@@ -70,6 +78,8 @@ async def read_body(request: Request, limit: int) -> bytes:
                     break
     except ClientDisconnect:
         raise Refused(400, "the body ended before its end") from None
+    except TimeoutError:
+        raise Refused(408, f"nothing more of the body came for {PATIENCE:g} s: send it without pauses") from None
     if max(size, declared) > limit:
         raise refusal
     return b"".join(parts)

@@ -2,6 +2,13 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g; // What turns the direction of text, and so hides what it says.
+
+/** A value as text that reads as it is written. */
+export function plain(value) {
+  return String(value).replace(TURNS, "\ufffd");
+}
+
 /** An HTML element: attributes by name (a function listens to that event, `null` and `false` are left out), and children. */
 export function html(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
@@ -18,22 +25,22 @@ export function fill(element, ...children) {
   const same = wanted.length === element.childNodes.length
     && wanted.every((child, index) => {
       const node = element.childNodes[index];
-      return child === node || (!(child instanceof Node) && node.nodeType === Node.TEXT_NODE && node.data === String(child));
+      return child === node || (!(child instanceof Node) && node.nodeType === Node.TEXT_NODE && node.data === plain(child));
     });
-  if (!same) element.replaceChildren(...wanted.map((child) => (child instanceof Node ? child : String(child))));
+  if (!same) element.replaceChildren(...wanted.map((child) => (child instanceof Node ? child : plain(child))));
   return element;
 }
 
 /** Set an attribute only where it differs, so that nothing is announced twice. */
 export function put(element, name, value) {
   if (value === null || value === false) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
+  else if (element.getAttribute(name) !== plain(value)) element.setAttribute(name, plain(value));
 }
 
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : plain(value));
   }
   return fill(element, ...children);
 }

@@ -1,7 +1,7 @@
 // A Step's log, followed while the Step runs.
 
 import { ask, path, why } from "./api.js";
-import { fill, html } from "./dom.js";
+import { fill, html, plain } from "./dom.js";
 
 const PAUSE = 600; // Milliseconds between two looks at a log that grows.
 const KEPT = 2_000_000; // Characters that stay on the page; of a longer log the end.
@@ -144,8 +144,8 @@ export class LogView {
 
 /** Lines as a terminal would leave them: without its colours, and of what was written over only the last. */
 function shown(text) {
-  const plain = text.replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])/g, "");
-  return plain.replace(/\r+\n/g, "\n").replace(/[^\n]*\r(?=[^\n])/g, "");
+  const colourless = plain(text).replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])/g, "");
+  return colourless.replace(/\r+\n/g, "\n").replace(/[^\n]*\r(?=[^\n])/g, "");
 }
 
 function pause(milliseconds, signal) {

@@ -1,0 +1,81 @@
+"""Whose a TCP connection from this machine is. Linux tells it in ``/proc/net``; elsewhere nobody knows."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+
+ROOT = 0
+_TABLES = Path("/proc/net")
+_OVERFLOW = Path("/proc/sys/kernel/overflowuid")
+_TRIES = 3
+"""A table that changes while it is read may lack an entry."""
+_ESTABLISHED = b"01"
+
+Address = tuple[str, int]
+Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def is_own(ours: Address, theirs: Address) -> bool:
+    """Whether who connected from `theirs` to `ours` is the user of this process, or root."""
+    own = os.geteuid()
+    return own != _nobody() and user(ours, theirs) in (own, ROOT)
+
+
+def user(ours: Address, theirs: Address) -> int | None:
+    """The user id of the process that connected from `theirs` to `ours`; None where that isn't known."""
+    for _ in range(_TRIES):
+        for table, here, there in _entries(ours, theirs):
+            found = _find(_TABLES / table, here, there)
+            if found is not None:
+                return found
+    return None
+
+
+def _find(table: Path, here: bytes, there: bytes) -> int | None:
+    try:
+        with table.open("rb") as lines:
+            for line in lines:
+                if there not in line:
+                    continue
+                _, local, remote, state, _, _, _, owner, _, inode, *_ = line.split()
+                # NOTE: what its process has closed has no inode any more, and 0 for its user: that isn't root.
+                if (local, remote) == (there, here) and state == _ESTABLISHED and inode != b"0":
+                    return int(owner)
+    except OSError:  # another system, or one that hides it
+        return None
+    return None
+
+
+def _entries(ours: Address, theirs: Address) -> list[tuple[str, bytes, bytes]]:
+    """Where the other end may stand: table, and both addresses as they are written there."""
+    try:
+        here, there = ipaddress.ip_address(ours[0]), ipaddress.ip_address(theirs[0])
+    except ValueError:
+        return []
+    entries: list[tuple[str, Ip, Ip]] = []
+    one, other = _short(here), _short(there)
+    if one.version == other.version == 4:
+        entries.append(("tcp", one, other))
+        here, there = ipaddress.IPv6Address(f"::ffff:{one}"), ipaddress.IPv6Address(f"::ffff:{other}")  # a socket for both
+    entries.append(("tcp6", here, there))
+    return [(table, _written(ip.packed, ours[1]), _written(peer.packed, theirs[1])) for table, ip, peer in entries]
+
+
+def _short(address: Ip) -> Ip:
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+
+
+def _written(address: bytes, port: int) -> bytes:
+    words = (address[start : start + 4] for start in range(0, len(address), 4))
+    return ("".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}").encode()
+
+
+def _nobody() -> int | None:
+    """The number by which the system names all users that a user namespace doesn't know."""
+    try:
+        return int(_OVERFLOW.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,36 @@
+"""The token that a root's server was given by itself: kept in the root, for its owner alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from gaia_local.errors import StorageError
+
+NAME = "token"
+
+
+def new() -> str:
+    """A token that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def write(root: Path, token: str) -> None:
+    """Keep a token in a root that is there, in place of the last one."""
+    try:
+        descriptor, made = tempfile.mkstemp(prefix=f".{NAME}-", dir=root)  # which only this user can read
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(f"{token}\n")
+                file.flush()
+                os.fsync(descriptor)
+            os.rename(made, root / NAME)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(made)
+            raise
+    except OSError as error:
+        raise StorageError(f"{root / NAME}: the token can't be kept there ({error.strerror})") from error
