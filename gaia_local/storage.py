@@ -124,7 +124,7 @@ class Storage:
                 return
         new = self.root / f"id.{os.getpid()}"
         new.touch(mode=0o600)
-        new.write_text(f"{uuid.uuid4().hex} {inode}\\n")
+        new.write_text(f"{uuid.uuid4().hex} {inode}\n")
         new.rename(path)
         self.__dict__.pop("_own_name", None)
 
