@@ -11,7 +11,8 @@ from gaia_local.errors import StorageError
 from gaia_local.model import Event, EventKind, TaskState, WorkflowState
 from gaia_local.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
 from gaia_local.storage import Storage
-from gaia_local.strays import RECORD, end_leftover
+from gaia_local.strays import end_leftover
+from gaia_local.supervisor import RECORD
 
 
 def recover(database: Database, storage: Storage) -> None:

@@ -16,7 +16,8 @@ LAYERS = {
     "words": "errors given paths keys durations resources model states assignment config runtime",
     "core": "key_paths templates graph submitted decision workflow",
     "parts": """files staging storage leases garbage state_file database names ownership watched_trees watcher docker_engine
-                docker_files docker_runtime pipes strays tokens process_runtime auto_runtime runtimes""",
+                docker_files docker_runtime pipes environment strays supervisor supervision tokens
+                process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
     "head": "looking answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine face api __init__",
@@ -34,9 +35,9 @@ LIBRARIES = {
     "urllib3": {"docker_engine"},
     "requests": {"face", "docker_engine"},
     "watchdog": {"watched_trees"},
-    "subprocess": {"process_runtime"},
+    "subprocess": {"process_runtime", "supervision", "supervisor"},
     "multiprocessing": set(),
-    "socket": {"local_socket", "docker_engine", "server"},
+    "socket": {"local_socket", "docker_engine", "server", "supervision"},
     "distributed": {"dask_cluster", "dask_worker"},
     "dask": {"dask_cluster", "dask_worker"},
     "yaml": {"definitions", "compat"},

@@ -1,0 +1,234 @@
+"""Supervisors, as the engine sees them: each watches over one program at a time, of which it leaves nothing.
+
+They are processes (`supervisor` is what they run), since only a process that did nothing else can tell what belongs to one
+Step: in the engine's own there are also the children of the program that the engine is part of. They are reused, since
+each takes as long to start as several short programs.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import marshal
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+
+from gaia_local import strays
+from gaia_local.environment import for_programs
+from gaia_local.errors import RuntimeFailure
+from gaia_local.supervisor import LENGTH, REPLY, STARTED, STUCK, Frame, Start
+
+_PATIENCE = 1.0
+"""Seconds without a reply after which a supervisor may have been stopped."""
+
+
+def available() -> bool:
+    """Whether there can be supervisors here: on Linux, and where there is a Python to run one."""
+    return hasattr(os, "pidfd_open") and bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+class Supervisor:
+    """A process that starts programs, one after the other, and answers how they ended."""
+
+    def __init__(self) -> None:
+        """Start it. Raises `OSError`."""
+        self._socket, theirs = socket.socketpair()
+        _open.add(self)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", strays.SUPERVISOR, str(theirs.fileno())],
+                env=for_programs(os.environb),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the engine
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+        self._sending = threading.Lock()
+        self.pid = self._process.pid
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when there is a reply."""
+        return self._socket.fileno()
+
+    def speaks(self, seconds: float | None) -> bool:
+        """Whether there is a reply in so many seconds; one that has nothing to do says only that it has ended."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
+
+    def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
+        """Say what to do. Raises `OSError` where it has ended."""
+        body = marshal.dumps(frame)
+        message = LENGTH.pack(len(body)) + body
+        with self._sending:
+            if streams:
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+                message = message[self._socket.sendmsg([message], rights) :]
+            self._socket.sendall(message)
+
+    def reply(self) -> tuple[int, int] | None:
+        """The next reply, waited for; None where it has ended."""
+        while not self.speaks(_PATIENCE):
+            self.wake()
+        try:
+            reply = self._socket.recv(REPLY.size, socket.MSG_WAITALL)
+        except ConnectionResetError:
+            reply = b""
+        return REPLY.unpack(reply) if len(reply) == REPLY.size else None
+
+    def wake(self) -> None:
+        """Let it go on, where somebody stopped it: its program can do so."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Have it end, with all that it started, and wait for that."""
+        self.forget()
+        self.wake()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+class Supervisors:
+    """As many supervisors as programs ran at a time. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Supervisor] = []
+        self._closed = False
+
+    def take(self) -> Supervisor:
+        """One that has nothing to do. Raises `OSError` where none can be started."""
+        while True:
+            with self._lock:
+                supervisor = self._idle.pop() if self._idle else None
+            if supervisor is None:
+                return Supervisor()
+            if not supervisor.speaks(0):
+                return supervisor
+            supervisor.close()
+
+    def give_back(self, supervisor: Supervisor) -> None:
+        """It has nothing to do any more."""
+        with self._lock:
+            if not self._closed:
+                self._idle.append(supervisor)
+                return
+        supervisor.close()
+
+    def close(self) -> None:
+        """End those that have nothing to do, at once, and the others when they are given back. Idempotent."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for supervisor in idle:
+            supervisor.close()
+
+
+class Supervised:
+    """A program that a supervisor watches over, from its start to its end."""
+
+    def __init__(self, supervisors: Supervisors, what: Start, streams: tuple[int, int]) -> None:
+        """Start a program (see `supervisor.Start`) that writes into these streams.
+
+        Raises `OSError`, and `ValueError` for what no program can be given, as `subprocess.Popen` does.
+        """
+        places, tokens, _, self._work = what
+        if any(b"\0" in each for each in (*places, *tokens)):
+            raise ValueError("embedded null byte")
+        if not tokens[0]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        self._supervisors, self._supervisor = supervisors, supervisors.take()
+        self._end: tuple[int, int] | None = None
+        self._lost = False
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
+                self._supervisor.send(what, streams)
+            reply = self._supervisor.reply()
+        except BaseException:
+            self._supervisor.close()
+            raise
+        if reply is None:
+            raise self._unsupervised(None)
+        kind, number = reply
+        if kind != STARTED:
+            supervisors.give_back(self._supervisor)
+            raise OSError(number, os.strerror(number))
+        self.pid, self.parent = number, self._supervisor.pid
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[int | None]:
+        """A descriptor that can be read when it may have `ended`."""
+        yield self._supervisor.fileno()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to its process group."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to its process group."""
+        self._supervisor.wake()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(OSError):  # it is gone, as `end` tells
+            self._supervisor.send(int(number))
+
+    def wait(self, seconds: float | None) -> bool:
+        """Until nothing of it lives; False where something does after so many seconds."""
+        return self._supervisor.speaks(seconds) and self.ended()
+
+    def ended(self) -> bool:
+        """Whether nothing of it lives; to be asked when the supervisor speaks."""
+        if self._end is None and not self._lost:
+            self._end = self._supervisor.reply()
+            self._lost = self._end is None
+        return True
+
+    def end(self) -> int:
+        """Kill what there is of it, and return its return code. Raises `RuntimeFailure` where nobody knows that."""
+        if self._end is None:
+            self.kill()
+            self.ended()
+        if self._end is None:
+            raise self._unsupervised(self.pid)
+        kind, number = self._end
+        if kind == STUCK:
+            self._supervisor.close()
+            raise RuntimeFailure(f"process {number}, which it started, can't be ended")
+        self._supervisors.give_back(self._supervisor)
+        return os.waitstatus_to_exitcode(number)
+
+    def _unsupervised(self, session: int | None) -> RuntimeFailure:
+        """Without its supervisor: end what can be found of the program."""
+        self._supervisor.close()
+        strays.end_strays(session, strays.mark_of(os.fsdecode(self._work), "\0"), strays.all_pids)
+        return RuntimeFailure("its supervisor was ended, so that nobody knows how its program ended, or what is left of it")
+
+
+_open: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """After a fork of the engine's process: a supervisor must see the engine's end, whoever else lives on."""
+    for each in list(_open):
+        each.forget()
+
+
+os.register_at_fork(after_in_child=_in_child)
