@@ -157,6 +157,7 @@ class Supervised:
         self._supervisors, self._supervisor = supervisors, supervisors.take()
         self._end: tuple[int, int] | None = None
         self._lost = False
+        self.pid = 0
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
                 self._supervisor.send(what, streams)
@@ -165,7 +166,7 @@ class Supervised:
             self._supervisor.close()
             raise
         if reply is None:
-            raise self._unsupervised(None)
+            raise self._unsupervised()
         kind, number = reply
         if kind != STARTED:
             supervisors.give_back(self._supervisor)
@@ -207,7 +208,7 @@ class Supervised:
             self.kill()
             self.ended()
         if self._end is None:
-            raise self._unsupervised(self.pid)
+            raise self._unsupervised()
         kind, number = self._end
         if kind == STUCK:
             self._supervisor.close()
@@ -215,10 +216,13 @@ class Supervised:
         self._supervisors.give_back(self._supervisor)
         return os.waitstatus_to_exitcode(number)
 
-    def _unsupervised(self, session: int | None) -> RuntimeFailure:
+    def _unsupervised(self) -> RuntimeFailure:
         """Without its supervisor: end what can be found of the program."""
         self._supervisor.close()
-        strays.end_strays(session, strays.mark_of(os.fsdecode(self._work), "\0"), strays.all_pids)
+        mark = strays.mark_of(os.fsdecode(self._work), "\0")
+        strays.end_strays(None, mark, strays.all_pids)
+        if self.pid:  # then what is in its session without the mark; its own number is no part of that
+            strays.end_strays(self.pid, mark, strays.all_pids)
         return RuntimeFailure("its supervisor was ended, so that nobody knows how its program ended, or what is left of it")
 
 
