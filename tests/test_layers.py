@@ -18,7 +18,7 @@ LAYERS = {
     "parts": """files staging storage leases garbage state_file database names ownership watched_trees watcher docker_engine
                 docker_files docker_runtime pipes environment strays supervisor supervision tokens
                 process_runtime auto_runtime runtimes""",
-    "hands": "worker executor dask_session dask_worker dask_cluster dask_survey dask_executor",
+    "hands": "worker executor dask_session dask_worker dask_keys dask_cluster dask_survey dask_executor",
     "head": "looking answers recovery scheduler snapshot calls local_socket",
     "face": "pictures timeline engine face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
@@ -40,6 +40,7 @@ LIBRARIES = {
     "socket": {"local_socket", "docker_engine", "server", "supervision"},
     "distributed": {"dask_cluster", "dask_worker"},
     "dask": {"dask_cluster", "dask_worker"},
+    "cryptography": {"dask_keys"},
     "yaml": {"definitions", "compat"},
     "graphlay": {"pictures"},
     "resvg_py": {"pictures"},
