@@ -31,8 +31,9 @@ _PATIENCE = 1.0
 
 
 def available() -> bool:
-    """Whether there can be supervisors here: on Linux, and where there is a Python to run one."""
-    return hasattr(os, "pidfd_open") and bool(sys.executable) and not getattr(sys, "frozen", False)
+    """Whether there can be supervisors here: on Linux, and where this program is Python, and not one that has it in it."""
+    name = os.path.basename(sys.executable or "")
+    return hasattr(os, "pidfd_open") and ("python" in name or "pypy" in name) and not getattr(sys, "frozen", False)
 
 
 class Supervisor:
@@ -57,7 +58,6 @@ class Supervisor:
             raise
         finally:
             theirs.close()
-        self._sending = threading.Lock()
         self.pid = self._process.pid
 
     def fileno(self) -> int:
@@ -74,11 +74,10 @@ class Supervisor:
         """Say what to do. Raises `OSError` where it has ended."""
         body = marshal.dumps(frame)
         message = LENGTH.pack(len(body)) + body
-        with self._sending:
-            if streams:
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
-                message = message[self._socket.sendmsg([message], rights) :]
-            self._socket.sendall(message)
+        if streams:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+            message = message[self._socket.sendmsg([message], rights) :]
+        self._socket.sendall(message)
 
     def reply(self) -> tuple[int, int] | None:
         """The next reply, waited for; None where it has ended."""
@@ -142,7 +141,11 @@ class Supervisors:
 
 
 class Supervised:
-    """A program that a supervisor watches over, from its start to its end."""
+    """A program that a supervisor watches over, from its start to its end.
+
+    Invariant: a signal is sent only under the lock and before the supervisor was given back. After that it may be at work
+    for another program, which is not to be hit by a late one; before, it ignores what comes after its program's end.
+    """
 
     def __init__(self, supervisors: Supervisors, what: Start, streams: tuple[int, int]) -> None:
         """Start a program (see `supervisor.Start`) that writes into these streams.
@@ -155,6 +158,8 @@ class Supervised:
         if not tokens[0]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         self._supervisors, self._supervisor = supervisors, supervisors.take()
+        self._lock = threading.Lock()
+        self._over = False
         self._end: tuple[int, int] | None = None
         self._lost = False
         self.pid = 0
@@ -184,12 +189,13 @@ class Supervised:
 
     def kill(self) -> None:
         """Send SIGKILL to its process group."""
-        self._supervisor.wake()
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(OSError):  # it is gone, as `end` tells
-            self._supervisor.send(int(number))
+        with self._lock, contextlib.suppress(OSError):  # it is gone, as `end` tells
+            if not self._over:
+                self._supervisor.wake()
+                self._supervisor.send(int(number))
 
     def wait(self, seconds: float | None) -> bool:
         """Until nothing of it lives; False where something does after so many seconds."""
@@ -207,6 +213,8 @@ class Supervised:
         if self._end is None:
             self.kill()
             self.ended()
+        with self._lock:
+            self._over = True
         if self._end is None:
             raise self._unsupervised()
         kind, number = self._end

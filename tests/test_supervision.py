@@ -193,6 +193,32 @@ def test_one_that_flees_from_process_to_process_is_caught(bench: Bench, tmp_path
     assert not running(int(hidden.read_text() or 1 << 22))
 
 
+def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(supervisors: Supervisors, tmp_path: Path) -> None:
+    first = start(supervisors, tmp_path, "/bin/true")
+    assert first.wait(10)
+    assert first.end() == 0
+    second = start(supervisors, tmp_path, "/bin/sleep", "60")
+    assert second.parent == first.parent
+    first.terminate()
+    first.kill()
+    assert not second.wait(0.2)
+    second.terminate()
+    assert second.wait(10)
+    assert second.end() == -signal.SIGTERM
+
+
+def test_signals_after_the_end_are_ignored(supervisors: Supervisors, tmp_path: Path) -> None:
+    """They were sent when the engine had not heard of it yet."""
+    first = start(supervisors, tmp_path, "/bin/true")
+    assert first._supervisor.speaks(10)
+    first.terminate()
+    first.kill()
+    assert first.end() == 0
+    second = start(supervisors, tmp_path, "/bin/sh", "-c", "exit 5")
+    assert second.wait(10)
+    assert (second.parent, second.end()) == (first.parent, 5)
+
+
 def test_programs_get_what_they_got_without_a_supervisor(bench: Bench) -> None:
     ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
