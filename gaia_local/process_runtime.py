@@ -1,8 +1,8 @@
 """Run Tasks as local processes, for machines without a Docker engine.
 
 The image is ignored. A Task's internal paths in its tokens become paths of its private tree (`localize`), and what it
-leaves running when its main process ends is killed, as a container's end would kill it: its process group everywhere,
-on Linux also what went off into another group or session.
+leaves running when its main process ends is killed, as a container's end would kill it: on Linux all of it, by a
+supervisor (`supervision`); without one its process group, and on Linux what bears its mark (`strays`).
 """
 
 from __future__ import annotations
@@ -109,11 +109,13 @@ class ProcessRuntime:
                 report(EventKind.EXECUTION_START)
                 # NOTE: a file made and removed can cost a short Step more than all else here together. What a crash
                 # leaves of these first milliseconds is still known by its environment.
-                if not follow(_BRIEF_SECONDS):
-                    strays.record(process.pid, invocation.work, process.parent)
+                if not follow(_BRIEF_SECONDS) and (pid := process.pid):
+                    strays.record(pid, invocation.work, process.parent)
                     follow(None)
         finally:
             code = process.end()
+        if process.error is not None:
+            return _not_started(invocation, process.error)
         for pipe in set(streams):
             pipe.drain()
         cancelled = cancellation.reason is not None
@@ -188,7 +190,7 @@ def _start(invocation: Invocation, streams: tuple[int, int], supervisors: Superv
             what = _places(tokens[0], environment), [*map(os.fsencode, tokens)], environment, os.fsencode(work)
             return Supervised(supervisors, what, streams)
     except OSError as error:
-        return _not_started(task, work, tokens, error)
+        return _not_started(invocation, error)
     except (ValueError, subprocess.SubprocessError) as error:  # what cannot be encoded or holds a NUL; a child that died early
         raise RuntimeFailure(f"{_name(task)}: it cannot be started: {error}") from error
 
@@ -232,7 +234,9 @@ def _program(name: str, path: bytes, _second: int) -> str | None:
     return shutil.which(name, path=os.fsdecode(path)) if "/" not in name and all(map(os.path.isabs, directories)) else None
 
 
-def _not_started(task: Task, work: Path, tokens: tuple[str, ...], error: OSError) -> Exit:
+def _not_started(invocation: Invocation, error: OSError) -> Exit:
+    task, work = invocation.task, invocation.work
+    tokens = localize(task.command, _internal_paths(task), str(invocation.tree))
     program, local = task.command[0], tokens[0]
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES) and not os.access(work, os.X_OK):
         raise RuntimeFailure(f"{_name(task)}: its working directory {work} is missing or closed to this user") from error
@@ -287,6 +291,8 @@ class _Process:
     Invariant: a signal is sent only under the lock and before the main process was reaped. Until then its number is
     taken, by a zombie if by nothing else, and can mean nobody else's process.
     """
+
+    error: OSError | None = None
 
     def __init__(self, process: subprocess.Popen[bytes], work: Path) -> None:
         self.pid, self.parent = process.pid, os.getpid()

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,10 +25,10 @@ from collections.abc import Iterator, Sequence
 from gaia_local import strays
 from gaia_local.environment import for_programs
 from gaia_local.errors import RuntimeFailure
-from gaia_local.supervisor import LENGTH, REPLY, STARTED, STUCK, Frame, Start
+from gaia_local.supervisor import FAILED, LENGTH, REPLY, STARTED, STUCK, Frame, Start
 
-_PATIENCE = 1.0
-"""Seconds without a reply after which a supervisor may have been stopped."""
+_PATIENCE = struct.pack("@ll", 1, 0)
+"""How long to be without a reply after which a supervisor may have been stopped: seconds and microseconds."""
 
 
 def available() -> bool:
@@ -59,6 +60,9 @@ class Supervisor:
         finally:
             theirs.close()
         self.pid = self._process.pid
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
 
     def fileno(self) -> int:
         """A descriptor that can be read when there is a reply."""
@@ -66,9 +70,7 @@ class Supervisor:
 
     def speaks(self, seconds: float | None) -> bool:
         """Whether there is a reply in so many seconds; one that has nothing to do says only that it has ended."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        return bool(self._poll.poll(None if seconds is None else seconds * 1000))
 
     def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
         """Say what to do. Raises `OSError` where it has ended."""
@@ -81,12 +83,14 @@ class Supervisor:
 
     def reply(self) -> tuple[int, int] | None:
         """The next reply, waited for; None where it has ended."""
-        while not self.speaks(_PATIENCE):
-            self.wake()
-        try:
-            reply = self._socket.recv(REPLY.size, socket.MSG_WAITALL)
-        except ConnectionResetError:
-            reply = b""
+        reply = None
+        while reply is None:
+            try:
+                reply = self._socket.recv(REPLY.size, socket.MSG_WAITALL)
+            except ConnectionResetError:
+                return None
+            except BlockingIOError:  # no patience any more
+                self.wake()
         return REPLY.unpack(reply) if len(reply) == REPLY.size else None
 
     def wake(self) -> None:
@@ -150,7 +154,7 @@ class Supervised:
     def __init__(self, supervisors: Supervisors, what: Start, streams: tuple[int, int]) -> None:
         """Start a program (see `supervisor.Start`) that writes into these streams.
 
-        Raises `OSError`, and `ValueError` for what no program can be given, as `subprocess.Popen` does.
+        Raises `ValueError` for what no program can be given, and `OSError` where there is no supervisor to be had.
         """
         places, tokens, _, self._work = what
         if any(b"\0" in each for each in (*places, *tokens)):
@@ -162,21 +166,32 @@ class Supervised:
         self._over = False
         self._end: tuple[int, int] | None = None
         self._lost = False
-        self.pid = 0
+        self._pid = 0
+        self.error: OSError | None = None
+        """Why it couldn't be started, known after its `end`."""
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
                 self._supervisor.send(what, streams)
-            reply = self._supervisor.reply()
         except BaseException:
             self._supervisor.close()
             raise
-        if reply is None:
-            raise self._unsupervised()
-        kind, number = reply
-        if kind != STARTED:
-            supervisors.give_back(self._supervisor)
-            raise OSError(number, os.strerror(number))
-        self.pid, self.parent = number, self._supervisor.pid
+
+    @property
+    def parent(self) -> int:
+        """The supervisor's pid."""
+        return self._supervisor.pid
+
+    @property
+    def pid(self) -> int:
+        """The main process's; 0 where that has ended."""
+        if self._pid == 0 and self._end is None and not self._lost:
+            self._signal(0)
+            reply = self._supervisor.reply()
+            if reply is not None and reply[0] == STARTED:
+                self._pid = reply[1]
+            else:
+                self._end, self._lost = reply, reply is None
+        return self._pid
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[int | None]:
@@ -209,7 +224,10 @@ class Supervised:
         return True
 
     def end(self) -> int:
-        """Kill what there is of it, and return its return code. Raises `RuntimeFailure` where nobody knows that."""
+        """Kill what there is of it, and return its return code, which means nothing where there is an `error`.
+
+        Raises `RuntimeFailure` where nobody knows it.
+        """
         if self._end is None:
             self.kill()
             self.ended()
@@ -222,6 +240,9 @@ class Supervised:
             self._supervisor.close()
             raise RuntimeFailure(f"process {number}, which it started, can't be ended")
         self._supervisors.give_back(self._supervisor)
+        if kind == FAILED:
+            self.error = OSError(number, os.strerror(number))
+            return -1
         return os.waitstatus_to_exitcode(number)
 
     def _unsupervised(self) -> RuntimeFailure:
@@ -229,8 +250,8 @@ class Supervised:
         self._supervisor.close()
         mark = strays.mark_of(os.fsdecode(self._work), "\0")
         strays.end_strays(None, mark, strays.all_pids)
-        if self.pid:  # then what is in its session without the mark; its own number is no part of that
-            strays.end_strays(self.pid, mark, strays.all_pids)
+        if self._pid:  # then what is in its session without the mark; its own number is no part of that
+            strays.end_strays(self._pid, mark, strays.all_pids)
         return RuntimeFailure("its supervisor was ended, so that nobody knows how its program ended, or what is left of it")
 
 

@@ -13,6 +13,7 @@ import _signal as signal  # type: ignore[import-not-found]
 import _socket as socket
 import ctypes
 import errno
+import gc
 import marshal
 import os
 import select
@@ -37,7 +38,7 @@ _LOOK_SECONDS = 0.02
 Start = tuple[list[bytes], list[bytes], dict[bytes, bytes], bytes]
 """Where the program may be, its tokens, environment and working directory."""
 Frame = Start | int
-"""What to start, or a signal."""
+"""What to start, or a signal for it; 0 asks for its pid, which is told as long as it runs."""
 
 
 class Supervisor:
@@ -59,9 +60,8 @@ class Supervisor:
         while going:
             ready = [descriptor for descriptor, _ in poll.poll()]
             if self._woken in ready:
-                program = self._program
-                self._reap()
-                going = self._program == program or self._finish()
+                program, left = self._program, self._reap()
+                going = self._program == program or self._finish(left)
             if going and self._socket.fileno() in ready:
                 going = self._obey()
 
@@ -94,7 +94,9 @@ class Supervisor:
         frame, streams = self._frame()
         if isinstance(frame, tuple):
             self._start(streams, *frame)
-        elif frame is not None and self._program:  # else it has ended, as the engine will hear
+        elif frame == 0 and self._program:  # else it has ended, as the engine will hear
+            self._reply(STARTED, self._program)
+        elif frame is not None and self._program:
             try:
                 os.killpg(self._program, frame)
             except PermissionError:  # all of it became another user's
@@ -127,8 +129,6 @@ class Supervisor:
         except (OSError, ValueError) as error:
             os.chdir("/")
             self._reply(FAILED, getattr(error, "errno", None) or errno.EINVAL)
-        else:
-            self._reply(STARTED, self._program)
         finally:
             for each in streams:
                 os.close(each)
@@ -147,9 +147,9 @@ class Supervisor:
         except ChildProcessError:
             return False
 
-    def _finish(self) -> bool:
+    def _finish(self, left: bool) -> bool:
         """After the program's end: end what it left, and say how it ended; False where that can't be done."""
-        stuck = self.end()
+        stuck = self.end() if left else 0
         os.chdir("/")
         if stuck:
             self._reply(STUCK, stuck)
@@ -230,6 +230,7 @@ def _parent(pid: int) -> int:
 
 def main(descriptor: int) -> None:
     """Serve the engine at the other end of the socket."""
+    gc.disable()  # nothing here is in a circle
     os.chdir("/")  # no directory of the engine's is held
     os.set_inheritable(descriptor, False)
     if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) != 0:
