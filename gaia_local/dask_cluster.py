@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security
 
 from gaia_local import dask_worker
@@ -89,8 +90,9 @@ class Connection:
 
     def __init__(self, target: str | LocalCluster, config: DaskConfig, equipment: Equipment, listener: Listener) -> None:
         """Connect. Raises whatever the client raises."""
+        security = target.security if isinstance(target, LocalCluster) else _security(config.security)
         self._timeout, self._listener = config.timeout, listener
-        self._client = Client(target, timeout=config.timeout, security=_security(config.security), set_as_default=False)
+        self._client = Client(target, timeout=config.timeout, security=security, set_as_default=False)
         self._equipment = replace(equipment, session=self._client.id, topic=self._client.id)
         # What lies under a topic of the client's own name is forgotten by the scheduler when the client is gone.
         self._pickled = pickle.dumps(self._equipment)
@@ -317,16 +319,31 @@ class Cluster:
         if self.config.address is not None:
             return self.config.address
         if self._local is None:
-            self._local = LocalCluster(
-                n_workers=self.config.local,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                worker_dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-            )
+            self._local = _local_cluster(self.config)
         return self._local
+
+
+def _local_cluster(config: DaskConfig) -> LocalCluster:
+    """Worker processes of this machine, with which only this process can speak."""
+    try:
+        from gaia_local.dask_keys import make_keys
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"Dask workers on this machine need keys, and a package is missing ({error}); pip install 'gaia-local[dask]'"
+        ) from error
+    security = _security(make_keys() if config.security is None else config.security)
+    # What the scheduler and the workers tell over HTTP anybody here could read.
+    with dask.config.set({f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}):
+        return LocalCluster(
+            n_workers=config.local,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            security=security,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+        )
 
 
 def on_workers(path: Path, path_map: Mapping[str, str]) -> str:

@@ -37,7 +37,8 @@ from gaia_local.ownership import Ownership, owner
 from gaia_local.runtime import BY_REQUEST, Cancellation
 from gaia_local.runtimes import make_runtime
 from gaia_local.storage import Storage
-from gaia_local.strays import RECORD, end_leftover
+from gaia_local.strays import end_leftover
+from gaia_local.supervisor import RECORD
 from gaia_local.worker import Observer, Worker
 
 LEASE_ROUND = 2.0

@@ -106,10 +106,13 @@ def _cluster(config: Config) -> list[Check]:
     """The Dask cluster, where Steps are to run on one: each worker, its version, and whether it sees the root."""
     if config.executor != "dask":
         return []
-    if config.dask.local is not None:
-        return [Check("dask", OK, f"{config.dask.local} worker processes on this machine, started with the first Step")]
     facts: dict[str, Any] = {"address": config.dask.address, "reachable": False}
     try:
+        if config.dask.local is not None:
+            from gaia_local.dask_cluster import Cluster  # noqa: F401  what they need is there
+            from gaia_local.dask_keys import make_keys  # noqa: F401
+
+            return [Check("dask", OK, f"{config.dask.local} worker processes on this machine, started with the first Step")]
         from gaia_local.dask_survey import survey
         from gaia_local.dask_worker import own_version
 

@@ -12,7 +12,8 @@ from gaia_local.docker_runtime import DockerRuntime, all_leftovers
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.ownership import Ownership, owner, root_id
 from gaia_local.storage import Storage
-from gaia_local.strays import RECORD, end_leftover, leftover
+from gaia_local.strays import end_leftover, leftover
+from gaia_local.supervisor import RECORD
 
 
 @dataclass(frozen=True)

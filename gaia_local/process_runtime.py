@@ -1,8 +1,8 @@
 """Run Tasks as local processes, for machines without a Docker engine.
 
 The image is ignored. A Task's internal paths in its tokens become paths of its private tree (`localize`), and what it
-leaves running when its main process ends is killed, as a container's end would kill it: its process group everywhere,
-on Linux also what went off into another group or session.
+leaves running when its main process ends is killed, as a container's end would kill it: on Linux all of it, by a
+supervisor (`supervision`); without one its process group, and on Linux what bears its mark (`strays`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from gaia_local.keys import made_files
 from gaia_local.model import EventKind, Task
 from gaia_local.pipes import LazyFile, Pipe
 from gaia_local.runtime import Cancellation, Exit, Invocation, Report
+from gaia_local.supervision import Supervised, Supervisors, available
 from gaia_local.tokens import localize, undeclared
 
 _CANCELLED_CODE = 128 + signal.SIGTERM
@@ -50,6 +51,7 @@ class ProcessRuntime:
     def __init__(self) -> None:
         self._warned = False
         self._warning = threading.Lock()
+        self._supervisors = Supervisors() if available() else None
 
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run."""
@@ -66,7 +68,9 @@ class ProcessRuntime:
         return None
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """End the supervisors."""
+        if self._supervisors is not None:
+            self._supervisors.close()
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command to its end and return how it ended; see `Runtime.run`."""
@@ -95,7 +99,7 @@ class ProcessRuntime:
 
     def _run(self, invocation: Invocation, cancellation: Cancellation, report: Report, streams: tuple[Pipe, Pipe]) -> Exit:
         output, errors = streams
-        process = _start(invocation, output.write_end, errors.write_end)
+        process = _start(invocation, (output.write_end, errors.write_end), self._supervisors)
         if isinstance(process, Exit):
             report(EventKind.EXECUTION_START)
             return process
@@ -105,11 +109,13 @@ class ProcessRuntime:
                 report(EventKind.EXECUTION_START)
                 # NOTE: a file made and removed can cost a short Step more than all else here together. What a crash
                 # leaves of these first milliseconds is still known by its environment.
-                if not follow(_BRIEF_SECONDS):
-                    strays.record(process.pid, invocation.work)
+                if not follow(_BRIEF_SECONDS) and (pid := process.pid):
+                    strays.record(pid, invocation.work, process.parent)
                     follow(None)
         finally:
             code = process.end()
+        if process.error is not None:
+            return _not_started(invocation, process.error)
         for pipe in set(streams):
             pipe.drain()
         cancelled = cancellation.reason is not None
@@ -170,7 +176,7 @@ class _Starts:
 _starts = _Starts()
 
 
-def _start(invocation: Invocation, stdout: int, stderr: int) -> _Process | Exit:
+def _start(invocation: Invocation, streams: tuple[int, int], supervisors: Supervisors | None) -> _Process | Supervised | Exit:
     task, work = invocation.task, invocation.work
     environment = strays.marked(os.environb, task.id, work)
     tree = str(invocation.tree)
@@ -178,25 +184,43 @@ def _start(invocation: Invocation, stdout: int, stderr: int) -> _Process | Exit:
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         _starts.await_earlier()
     try:
-        # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process was given by its
-        # parent is: the lock of flock(1), make's job server, a supervisor's pipe. No container would see them, and they
-        # would stay open for as long as the Task runs.
         with _starts.one():
-            process = subprocess.Popen(
-                tokens,
-                executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
-                cwd=work,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
+            if supervisors is None:
+                return _start_alone(tokens, environment, work, streams)
+            what = _places(tokens[0], environment), [*map(os.fsencode, tokens)], environment, os.fsencode(work)
+            return Supervised(supervisors, what, streams)
     except OSError as error:
-        return _not_started(task, work, tokens, error)
+        return _not_started(invocation, error)
     except (ValueError, subprocess.SubprocessError) as error:  # what cannot be encoded or holds a NUL; a child that died early
         raise RuntimeFailure(f"{_name(task)}: it cannot be started: {error}") from error
+
+
+def _start_alone(tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]) -> _Process:
+    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process was given by its
+    # parent is: the lock of flock(1), make's job server, a supervisor's pipe. No container would see them, and they
+    # would stay open for as long as the Task runs.
+    process = subprocess.Popen(
+        tokens,
+        executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
+        cwd=work,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=streams[0],
+        stderr=streams[1],
+        start_new_session=True,
+    )
     return _Process(process, work)
+
+
+def _places(name: str, environment: dict[bytes, bytes]) -> list[bytes]:
+    """Where a program may be, in the order of `PATH`."""
+    path = environment.get(b"PATH", b"")
+    if "/" in name:
+        return [os.fsencode(name)]
+    if (found := _program(name, path, int(time.monotonic()))) is not None:
+        return [os.fsencode(found)]
+    directories = path.split(b":") if b"PATH" in environment else map(os.fsencode, os.defpath.split(":"))
+    return [os.path.join(each, os.fsencode(name)) for each in directories]
 
 
 @functools.lru_cache(maxsize=256)
@@ -210,7 +234,9 @@ def _program(name: str, path: bytes, _second: int) -> str | None:
     return shutil.which(name, path=os.fsdecode(path)) if "/" not in name and all(map(os.path.isabs, directories)) else None
 
 
-def _not_started(task: Task, work: Path, tokens: tuple[str, ...], error: OSError) -> Exit:
+def _not_started(invocation: Invocation, error: OSError) -> Exit:
+    task, work = invocation.task, invocation.work
+    tokens = localize(task.command, _internal_paths(task), str(invocation.tree))
     program, local = task.command[0], tokens[0]
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES) and not os.access(work, os.X_OK):
         raise RuntimeFailure(f"{_name(task)}: its working directory {work} is missing or closed to this user") from error
@@ -266,13 +292,19 @@ class _Process:
     taken, by a zombie if by nothing else, and can mean nobody else's process.
     """
 
+    error: OSError | None = None
+
     def __init__(self, process: subprocess.Popen[bytes], work: Path) -> None:
-        self.pid = process.pid
+        self.pid, self.parent = process.pid, os.getpid()
         self._process, self._work = process, work
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._reaped = self._lost = False
         _sessions.add(self.pid)
+
+    def watched(self) -> contextlib.AbstractContextManager[int | None]:
+        """A descriptor that can be read when it has `ended`, or None."""
+        return strays.held(self.pid)
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
@@ -358,14 +390,14 @@ _sessions: set[int] = set()
 """Those of all runs of this process: one of theirs is no other run's."""
 
 
-def _pump(process: _Process, pipes: set[Pipe], seconds: float | None) -> bool:
+def _pump(process: _Process | Supervised, pipes: set[Pipe], seconds: float | None) -> bool:
     """Copy what comes out of `pipes` until the main process has ended; False if it hasn't in time.
 
     Its end counts, not that of the pipes: a program left in the background may hold them for ever.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     flowing = {pipe.read_end: pipe for pipe in pipes}
-    with strays.held(process.pid) as handle:
+    with process.watched() as handle:
         poll = select.poll()
         for pipe in pipes:
             pipe.close_write_end()
@@ -378,7 +410,7 @@ def _pump(process: _Process, pipes: set[Pipe], seconds: float | None) -> bool:
                 return False
             patience = left if handle is not None else strays.LOOK_SECONDS
             ready = [descriptor for descriptor, _ in poll.poll(None if patience is None else patience * 1000)]
-            if handle in ready or (handle is None and process.ended()):
+            if (handle is None or handle in ready) and process.ended():
                 return True
             for descriptor in ready:
                 if not flowing[descriptor].copy():

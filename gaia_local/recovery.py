@@ -13,7 +13,8 @@ from gaia_local.model import Event, EventKind, TaskState, WorkflowState
 from gaia_local.ownership import another_boot, boot_id
 from gaia_local.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
 from gaia_local.storage import Storage
-from gaia_local.strays import RECORD, end_leftover
+from gaia_local.strays import end_leftover
+from gaia_local.supervisor import RECORD
 
 NAMED = 10
 """So many lost outputs are named."""

@@ -16,29 +16,32 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from gaia_local import supervisor
+from gaia_local.environment import for_programs
 from gaia_local.errors import RuntimeFailure
+from gaia_local.supervisor import RECORD
 
 TASK_VARIABLE = "GAIA_LOCAL_TASK"
 """Holds the Task's id in the environment of every process of a Task."""
 WORK_VARIABLE = "GAIA_LOCAL_WORK"
 """Holds the run's own working directory, which no other run has: what a stray process is recognised by."""
-RECORD = "process.json"
-"""The file beside the working directory that says which process runs there."""
+SUPERVISOR = os.fsencode(supervisor.__file__)
+"""What a supervisor runs; it is at work where its program is."""
 
 LOOK_SECONDS = 0.02
 """Between two looks at a process, where the system has no way to wait for what is waited for."""
 _GONE_SECONDS = 5.0
 """How long a killed process may take to be gone; more than that is a hanging disk, and no reason to hang too."""
 
-_STATE, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 19, 20, 23, slice(47, 49)
+_STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(47, 49)
 """Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
 
 _TASK_BYTES, _WORK_BYTES = TASK_VARIABLE.encode(), WORK_VARIABLE.encode()
 
 
 def marked(environment: Mapping[bytes, bytes], task: str, work: Path) -> dict[bytes, bytes]:
-    """The environment with the mark of the run of a Task in `work`."""
-    return {**environment, _TASK_BYTES: os.fsencode(task), _WORK_BYTES: os.fsencode(work)}
+    """The environment, but for the engine's secrets, with the mark of the run of a Task in `work`."""
+    return {**for_programs(environment), _TASK_BYTES: os.fsencode(task), _WORK_BYTES: os.fsencode(work)}
 
 
 def signal_group(group: int, number: int) -> None:
@@ -83,7 +86,7 @@ def _environment(pid: int) -> bytes:
     return environment
 
 
-def mark_of(directory: Path, end: str) -> bytes:
+def mark_of(directory: Path | str, end: str) -> bytes:
     """What the environment of a process holds that works in `directory` (``end="\\0"``) or below it (``end="/"``)."""
     return b"\0%b=%b%b" % (_WORK_BYTES, os.fsencode(directory), end.encode())
 
@@ -163,8 +166,9 @@ def end_leftover(path: Path) -> bool:
     """Kill all that still runs of the run whose record is, or would be, at `path`, and wait until it is gone.
 
     That is the recorded process's whole group, and whatever else bears the run's mark in its environment. True if there
-    was something to kill.
+    was something to kill. A supervisor, which kills all of it and then ends, is waited for.
     """
+    _await_supervisors(path.parent)
     pid = _recorded(path)
     if pid is not None:
         with held(pid) as handle:
@@ -177,20 +181,38 @@ def end_leftover(path: Path) -> bool:
     return pid is not None or strays
 
 
+def _await_supervisors(directory: Path) -> None:
+    """Wait until the supervisors that work below `directory`, whose engine is dead, have ended."""
+    deadline = time.monotonic() + _GONE_SECONDS
+    for pid in all_pids():
+        try:
+            if not os.readlink(f"/proc/{pid}/cwd").startswith(f"{directory}/") or SUPERVISOR not in _command(pid):
+                continue
+        except OSError:  # gone, or another user's
+            continue
+        with held(pid) as handle:
+            if handle is not None:
+                await_held(handle, deadline - time.monotonic())
+
+
+def _command(pid: int) -> list[bytes]:
+    return read(f"/proc/{pid}/cmdline").split(b"\0")
+
+
 def _recorded(path: Path) -> int | None:
     try:
         record = json.loads(path.read_bytes())
         pid, start, boot = record["pid"], record["start"], record["boot"]
     except (OSError, ValueError, TypeError, KeyError):  # none, or one that a crash of the machine cut short
         return None
-    same = start is not None and boot == _boot() and _start_time(pid, running=True) == start
+    same = start is not None and boot == _boot() and _start_time(pid) == start
     return int(pid) if same else None
 
 
-def record(pid: int, work: Path) -> None:
-    """Write down which process runs in `work`, for the engine that comes after a crash."""
+def record(pid: int, work: Path, parent: int) -> None:
+    """Write down which child of `parent` runs in `work`, for the engine that comes after a crash."""
     path = work.parent / RECORD
-    record = {"pid": pid, "start": _start_time(pid), "boot": _boot()}
+    record = {"pid": pid, "start": _start_time(pid, parent), "boot": _boot()}
     try:
         try:
             _write_new(path, json.dumps(record))
@@ -209,11 +231,12 @@ def _write_new(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def _start_time(pid: int, running: bool = False) -> int | None:
-    """When `pid` began, in clock ticks since boot, where the system says it; with `running`, None for a zombie."""
+def _start_time(pid: int, parent: int | None = None) -> int | None:
+    """When `pid` began, in clock ticks since boot; None where nobody says it, for a zombie, or for no child of `parent`."""
     try:
         facts = _facts(pid)
-        return None if running and facts[_STATE] in (b"Z", b"X") else int(facts[_START])
+        strange = facts[_STATE] in (b"Z", b"X") or parent not in (None, int(facts[_PARENT]))
+        return None if strange else int(facts[_START])
     except (OSError, ValueError, IndexError):
         return None
 

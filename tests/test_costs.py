@@ -32,7 +32,7 @@ BOUNDS = {
     "rmdir": (0.1, 0.1),
     "list": (4.9, 6.1),
     "look": (24.0, 35.0),
-    "program": (1.0, 1.0),
+    "program": (1.02, 1.02),  # a supervisor may be started for the second of two workers
     "thread": (0.0, 0.0),
 }
 GROWTH = 1.1
@@ -74,7 +74,7 @@ def test_a_step_takes_so_many_calls_and_no_more_among_many(shape: str, tmp_path:
     few, many = counted(tmp_path, shape)
     bounds = {word: pair[SHAPES.index(shape)] for word, pair in BOUNDS.items()}
     assert problems(few, many, bounds) == []
-    assert (few["program"], many["program"]) == (1.0, 1.0)
+    assert min(few["program"], many["program"]) >= 1.0
 
 
 def test_the_table_has_all_that_is_counted() -> None:

@@ -342,7 +342,7 @@ def test_a_local_cluster_from_the_command_line(gaia_root: Path, tmp_path: Path) 
         assert final_files(gaia, "w") == compared(tmp_path, commands, steps, {"d:seed": "s\n"})
         hosts = {event["host"] for event in gaia.events("w") if event["event"] == "step-start"}
     assert len(hosts) == 2
-    assert all(host.startswith("tcp://127.0.0.1:") for host in hosts)
+    assert all(host.startswith("tls://127.0.0.1:") for host in hosts)
     assert processes_of(tmp_path) == []
     assert list(tmp_path.glob("**/worker-*")) == []
 

@@ -23,12 +23,13 @@ from typing import Any
 
 import pytest
 
-from gaia_local import strays
+from gaia_local import process_runtime, strays
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model import Task
 from gaia_local.process_runtime import ProcessRuntime
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report, Runtime
-from gaia_local.strays import RECORD, end_leftover, leftover
+from gaia_local.strays import end_leftover, leftover
+from gaia_local.supervisor import RECORD
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and pidfd")
 
@@ -58,9 +59,16 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.clock = Clock()
-        self.runtime = ProcessRuntime()
         self._count = 0
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def runtime(self) -> ProcessRuntime:
+        return ProcessRuntime()
+
+    def close(self) -> None:
+        self.clock.close()
+        self.runtime.close()
 
     def invocation(
         self,
@@ -106,13 +114,21 @@ def silent(event: str, /, **facts: Any) -> None:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
-    made.clock.close()
+    made.close()
 
 
-@pytest.fixture(params=["pidfd", "waitid", "neither"])
+@pytest.fixture
+def unsupervised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no Python can be started to be a supervisor."""
+    monkeypatch.setattr(process_runtime, "available", lambda: False)
+
+
+@pytest.fixture(params=["supervisor", "pidfd", "waitid", "neither"])
 def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Linux, an old Linux, and macOS before Python 3.13."""
-    if request.param != "pidfd":
+    """Linux, one without supervisors, an old one, and macOS before Python 3.13."""
+    if request.param != "supervisor":
+        request.getfixturevalue("unsupervised")
+    if request.param in ("waitid", "neither"):
         monkeypatch.delattr(os, "pidfd_open", raising=False)
     if request.param == "neither":
         monkeypatch.delattr(os, "waitid", raising=False)
@@ -419,7 +435,7 @@ def test_a_full_disk_ends_the_run(bench: Bench) -> None:
 
 
 @linux
-def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: Bench) -> None:
+def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: Bench, unsupervised: None) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
@@ -659,8 +675,13 @@ def recorded(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def crashed(bench: Bench, fifo: Fifo, *command: str, with_record: bool = True) -> Iterator[Invocation]:
-    """An invocation whose engine was killed while it ran; the program says "ready" through `fifo`."""
+def crashed(
+    bench: Bench, fifo: Fifo, *command: str, with_record: bool = True, end_supervisor: signal.Signals | None = signal.SIGKILL
+) -> Iterator[Invocation]:
+    """An invocation whose engine was killed while it ran, and by default its supervisor, too, so that neither ends anything.
+
+    The program says "ready" through `fifo`.
+    """
     invocation = bench.invocation(*command)
     program = """
         import sys
@@ -680,6 +701,9 @@ def crashed(bench: Bench, fifo: Fifo, *command: str, with_record: bool = True) -
         assert fifo.read() == "ready\n"
         if with_record:
             until(lambda: recorded(top / RECORD))
+        if end_supervisor is not None:
+            engine.send_signal(signal.SIGSTOP)
+            os.kill(child_of(engine.pid), end_supervisor)
         engine.kill()
         engine.wait()
         yield invocation
@@ -689,6 +713,11 @@ def crashed(bench: Bench, fifo: Fifo, *command: str, with_record: bool = True) -
         for pid in living(invocation):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def child_of(pid: int) -> int:
+    (child,) = {int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()}
+    return child
 
 
 @linux
@@ -759,6 +788,7 @@ def test_a_record_that_says_nothing(tmp_path: Path, content: bytes | None) -> No
 
 @linux
 def test_a_short_run_leaves_no_record(bench: Bench) -> None:
+    bench.run(bench.invocation("true"))  # while the supervisor starts, too
     short = bench.invocation("true")
     bench.run(short)
     assert not (short.work.parent / RECORD).exists()
@@ -781,7 +811,7 @@ def test_a_long_run_leaves_a_record(bench: Bench, fifo: Fifo, stdout: str | None
 
 
 @linux
-def test_a_long_run_looks_at_all_processes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_looks_at_all_processes(bench: Bench, unsupervised: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers may have begun anew in it, so that what it left has a lower one than its main process."""
     looks: list[int] = []
     real = strays.all_pids

@@ -30,6 +30,7 @@ CALLS = {
     "os.scandir": "list",
     "subprocess.Popen": "program",
     "os.posix_spawn": "program",
+    "socket.sendmsg": "program",  # what a supervisor is told to start
     "_thread.start_new_thread": "thread",
     "_thread.start_joinable_thread": "thread",
 }

@@ -1,0 +1,88 @@
+"""What is imported is declared, and what is declared is listed with its licence."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import distribution, packages_distributions
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import licences
+from test_layers import PACKAGE, Source, sources
+
+REPO = PACKAGE.parent
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+BY_EXTRA = {
+    "pictures": {"pictures"},
+    "server": {"server"},
+    "dask": {"dask_cluster", "dask_executor", "dask_keys", "dask_session", "dask_survey", "dask_worker"},
+}
+"""Extra → the modules that are imported only where it is installed."""
+BROUGHT = {"pytest_plugin": {"pytest"}, "testing": {"pytest"}, "compat": {"gaia"}}
+"""Module → what has imported it, or is there already where it imports that."""
+
+FILES = {"font-roboto"}
+"""Of these only files are read."""
+
+
+def declared(extra: str | None) -> set[str]:
+    """The distributions that are installed with the package (and an extra)."""
+    given = [*PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] if extra else [])]
+    return {canonicalize_name(Requirement(each).name) for each in given}
+
+
+def undeclared(source: Source) -> Iterator[str]:
+    """What a module imports that nobody declares where it is used."""
+    extra = next((extra for extra, modules in BY_EXTRA.items() if source.module in modules), None)
+    known = declared(extra) | BROUGHT.get(source.module, set())
+    for library, line in source.libraries():
+        if library in sys.stdlib_module_names or library == "gaia_local":
+            continue
+        names = {canonicalize_name(each) for each in packages_distributions().get(library, [library])}
+        if known.isdisjoint(names):
+            where = f"the extra {extra!r}" if extra else "the dependencies"
+            yield f"{source.module}:{line} imports {library}, which is not among {where} of pyproject.toml"
+
+
+@pytest.mark.parametrize("source", sources(), ids=lambda source: source.module)
+def test_what_is_imported_is_declared(source: Source) -> None:
+    assert list(undeclared(source)) == []
+
+
+def test_what_is_not_declared_is_seen() -> None:
+    (told,) = undeclared(Source("engine", ast.parse("def f():\n    import starlette.routing")))
+    assert told == "engine:2 imports starlette, which is not among the dependencies of pyproject.toml"
+    assert list(undeclared(Source("server", ast.parse("import starlette, json, yaml")))) == []
+
+
+def test_what_is_declared_is_used() -> None:
+    imported = {library for source in sources() for library, _ in source.libraries()}
+    used = {canonicalize_name(name) for library in imported for name in packages_distributions().get(library, [library])}
+    assert set().union(*(declared(extra) for extra in (None, *BY_EXTRA))) - used == FILES
+
+
+# ------------------------------------------------------------------------------------------------------------ licences
+
+
+def listed() -> dict[str, tuple[str, str]]:
+    """The page's table: package → its licence, and what it comes with."""
+    page = (REPO / "resources/docs/licences.md").read_text()
+    found = re.findall(r"^\| \*?([a-z0-9-]+)\*? \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
+    return {name: (licence, extras) for name, licence, extras in found if name != "package"}
+
+
+def test_the_page_of_licences_has_what_is_declared() -> None:
+    """What others bring along may change with any version of theirs: that is written down by `make licences` alone."""
+    page = listed()
+    for extra in (None, *PROJECT["optional-dependencies"]):
+        for name in declared(extra) - {licences.PACKAGE}:
+            assert name in page, f"{name} is missing in resources/docs/licences.md: make licences"
+            now = licences.licence(distribution(name))
+            assert page[name][0] == now, f"{name} has another licence than the page says, {now}: make licences"
+    assert {licence for licence, _ in page.values()} & {licences.UNKNOWN, ""} == set()

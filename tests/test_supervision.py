@@ -1,0 +1,379 @@
+"""Supervisors: nothing of a program outlives it, and whatever else this process has for children is left alone."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from conftest import WaitUntil
+from gaia_local import strays, supervisor
+from gaia_local.errors import RuntimeFailure
+from gaia_local.runtime import Exit
+from gaia_local.supervision import Supervised, Supervisors
+from test_process_runtime import Bench, Fifo, crashed, living, python, running
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there are none")
+
+WRITE_FOR_EVER = """
+import os, sys, time
+with open(sys.argv[2], "a", buffering=1) as published:
+    with open(sys.argv[1] + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    while True:
+        published.write("x\\n")
+        time.sleep(0.01)
+"""
+HIDDEN = f"""
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, 3)
+        os.chdir("/")
+        os.execve(sys.executable, [sys.executable, "-S", "-c", {WRITE_FOR_EVER!r}, *sys.argv[1:3]], {{}})
+    os._exit(0)
+os.wait()
+while not os.path.exists(sys.argv[1]):
+    pass
+for fifo in sys.argv[3:]:
+    for mode, what in (("w", "ready\\n"), ("r", "")):
+        with open(fifo, mode) as file:
+            file.write(what) if what else file.read()
+"""
+"""Starts a process that is in no session, no group, no environment and no family of its program's, and writes for ever."""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Fifo:
+    return Fifo(tmp_path / "fifo")
+
+
+@pytest.fixture
+def supervisors() -> Iterator[Supervisors]:
+    made = Supervisors()
+    yield made
+    made.close()
+
+
+def start(supervisors: Supervisors, work: Path, *tokens: str) -> Supervised:
+    encoded = [os.fsencode(each) for each in tokens]
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        return Supervised(supervisors, ([encoded[0]], encoded, {}, os.fsencode(work)), (null, null))
+    finally:
+        os.close(null)
+
+
+def number_in(path: Path) -> int:
+    return int(path.read_text())
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def is_silent(path: Path) -> bool:
+    """Whether a file no longer grows."""
+    before = path.stat().st_size
+    select.select([], [], [], 0.1)
+    return path.stat().st_size == before
+
+
+# ----------------------------------------------------------------------------------------------- what belongs to a program
+
+
+def test_nothing_of_a_program_outlives_it(bench: Bench, tmp_path: Path) -> None:
+    hidden, published = tmp_path / "hidden", tmp_path / "published"
+    assert bench.run(bench.invocation(*python(HIDDEN, str(hidden), str(published)))) == Exit(0)
+    assert not running(number_in(hidden))
+    assert is_silent(published)
+
+
+def test_nor_does_what_it_left_touch_what_others_run(bench: Bench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
+    hidden, others = tmp_path / "hidden", tmp_path / "other's"
+    goes_on = bench.invocation(*python(HIDDEN, str(others), str(tmp_path / "b"), str(fifo.path)))
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(bench.run, goes_on)
+        assert fifo.read() == "ready\n"
+        assert bench.run(bench.invocation(*python(HIDDEN, str(hidden), str(tmp_path / "a")))) == Exit(0)
+        assert not running(number_in(hidden))
+        assert running(number_in(others))
+        fifo.path.write_text("go\n")
+        assert going.result() == Exit(0)
+    assert not running(number_in(others))
+
+
+def test_what_this_process_started_itself_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    child = subprocess.Popen(["sleep", "60"])
+    ended = subprocess.Popen(["sh", "-c", "exit 7"])
+    forked = os.fork()
+    if forked == 0:
+        os.execvp("sh", ["sh", "-c", "exit 9"])
+    subprocess.run(python(HIDDEN, str(hidden), str(tmp_path / "a")), check=True)
+    daemon = number_in(hidden)
+    try:
+        for _ in range(3):
+            assert bench.run(bench.invocation("sh", "-c", "setsid -f sleep 60")) == Exit(0)
+        assert running(daemon)
+        assert child.poll() is None
+        assert ended.wait() == 7
+        assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 9
+        assert parent_of(daemon) != os.getpid()
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+        child.kill()
+        child.wait()
+
+
+def test_whoever_reads_the_ends_of_all_children_takes_none_of_ours(bench: Bench) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
+    try:
+        for stdout in (None, "/out/x"):
+            assert bench.run(bench.invocation("sh", "-c", "exit 3", stdout=stdout)) == Exit(3)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_what_ends_while_a_program_runs_does_not_pile_up(bench: Bench, tmp_path: Path) -> None:
+    program = """
+        import os, sys, time
+        for _ in range(50):
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    os._exit(0)
+                os._exit(0)
+            os.wait()
+        def orphans():
+            return open(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read().split()
+        end = time.monotonic() + 10
+        while orphans() != [str(os.getpid())] and time.monotonic() < end:
+            time.sleep(0.01)
+        sys.exit(orphans() != [str(os.getpid())])
+    """
+    assert bench.run(bench.invocation(*python(program))) == Exit(0)
+
+
+def test_one_that_flees_from_process_to_process_is_caught(bench: Bench, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    program = """
+        import os, sys
+        if os.fork():
+            while not os.path.exists(sys.argv[1]):
+                pass
+            os._exit(0)
+        os.setsid()
+        while True:
+            if os.fork():
+                os._exit(0)
+            with open(sys.argv[1], "w") as file:
+                file.write(str(os.getpid()))
+    """
+    assert bench.run(bench.invocation(*python(program, str(hidden)))).code == 0
+    assert is_silent(hidden)
+    assert not running(int(hidden.read_text() or 1 << 22))
+
+
+def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(supervisors: Supervisors, tmp_path: Path) -> None:
+    first = start(supervisors, tmp_path, "/bin/true")
+    assert first.wait(10)
+    assert first.end() == 0
+    second = start(supervisors, tmp_path, "/bin/sleep", "60")
+    assert second.parent == first.parent
+    first.terminate()
+    first.kill()
+    assert not second.wait(0.2)
+    second.terminate()
+    assert second.wait(10)
+    assert second.end() == -signal.SIGTERM
+
+
+def test_signals_after_the_end_are_ignored(supervisors: Supervisors, tmp_path: Path) -> None:
+    """They were sent when the engine had not heard of it yet."""
+    first = start(supervisors, tmp_path, "/bin/true")
+    assert first._supervisor.speaks(10)
+    first.terminate()
+    first.kill()
+    assert first.end() == 0
+    second = start(supervisors, tmp_path, "/bin/sh", "-c", "exit 5")
+    assert second.wait(10)
+    assert (second.parent, second.end()) == (first.parent, 5)
+
+
+def test_programs_get_what_they_got_without_a_supervisor(bench: Bench) -> None:
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        found = []
+        for supervised in (True, False):
+            if not supervised:
+                bench.runtime.close()
+                bench.runtime._supervisors = None
+            # Of those ignored the first 30: two more are the C library's own.
+            program = "sed -nE '/^(SigBlk|SigCgt|Umask)/p; s/^SigIgn.*(.{7})$/\\1/p' /proc/self/status; ulimit -a"
+            invocation = bench.invocation("sh", "-c", program)
+            assert bench.run(invocation) == Exit(0)
+            found.append(invocation.log.read_text())
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    assert found[0] == found[1]
+
+
+# ------------------------------------------------------------------------------------------------ when something dies
+
+
+def test_the_end_of_the_engine_is_the_end_of_all(bench: Bench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
+    hidden = tmp_path / "hidden"
+    with crashed(
+        bench, fifo, *python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path)), with_record=False, end_supervisor=None
+    ) as invocation:
+        wait_until(lambda: not running(number_in(hidden)))
+        wait_until(lambda: living(invocation) == [])
+        wait_until((invocation.work.parent / supervisor.RECORD).exists)  # it was a process, as recovery must know
+
+
+def test_forks_of_the_engine_keep_no_supervisor_alive(supervisors: Supervisors, tmp_path: Path) -> None:
+    program = start(supervisors, tmp_path, "/bin/true")
+    assert program.wait(10)
+    assert program.end() == 0
+    read_end, write_end = os.pipe()
+    forked = os.fork()
+    if forked == 0:
+        os.close(write_end)
+        os.read(read_end, 1)
+        os._exit(0)
+    try:
+        began = time.monotonic()
+        supervisors.close()  # waits for its end
+        assert time.monotonic() - began < 5
+    finally:
+        os.close(write_end)
+        os.close(read_end)
+        os.waitpid(forked, 0)
+
+
+def test_a_supervisor_that_is_killed_fails_the_step(bench: Bench, tmp_path: Path) -> None:
+    invocation = bench.invocation("sh", "-c", "setsid -f sleep 60; kill -9 $PPID; sleep 60")
+    with pytest.raises(RuntimeFailure, match="nobody knows how"):
+        bench.run(invocation)
+    assert living(invocation) == []
+    assert bench.run(bench.invocation("true")) == Exit(0)
+
+
+def test_a_supervisor_that_is_stopped_goes_on(bench: Bench) -> None:
+    invocation = bench.invocation("sh", "-c", "kill -STOP $PPID; sleep 60", timeout=0.2)
+    assert bench.run(invocation, bench.cancellation(grace=0.1)).code == 143
+    assert living(invocation) == []
+
+
+def test_signals_meant_for_the_engine_do_not_end_a_supervisor(bench: Bench) -> None:
+    script = "for each in TERM INT HUP; do kill -$each $PPID; done; exit 4"
+    assert bench.run(bench.invocation("sh", "-c", script)) == Exit(4)
+
+
+def test_one_that_was_killed_while_it_had_nothing_to_do_is_replaced(bench: Bench) -> None:
+    invocation = bench.invocation("sh", "-c", "echo $PPID")
+    bench.run(invocation)
+    idle = int(invocation.log.read_text())
+    os.kill(idle, signal.SIGKILL)
+    os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
+    assert bench.run(bench.invocation("true")) == Exit(0)
+
+
+def test_they_are_used_again_and_end_with_the_runtime(bench: Bench) -> None:
+    numbers = set()
+    for _ in range(3):
+        invocation = bench.invocation("sh", "-c", "echo $PPID")
+        bench.run(invocation)
+        numbers.add(int(invocation.log.read_text()))
+    (number,) = numbers
+    assert os.readlink(f"/proc/{number}/cwd") == "/"
+    bench.runtime.close()
+    assert not running(number)
+
+
+def test_what_cannot_be_ended_fails_the_step(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As would a program that became another user's, or that hangs in the kernel."""
+    changed = tmp_path / "supervisor.py"
+    changed.write_text(
+        Path(os.fsdecode(strays.SUPERVISOR))
+        .read_text()
+        .replace("os.kill(pid, signal.SIGKILL)", "raise PermissionError")
+        .replace("_GONE_SECONDS = 5.0", "_GONE_SECONDS = 0.1")
+    )
+    monkeypatch.setattr(strays, "SUPERVISOR", os.fsencode(changed))
+    invocation = bench.invocation("sh", "-c", "setsid -f sleep 60; echo $!")
+    with pytest.raises(RuntimeFailure, match=r"process \d+, which it started, can't be ended"):
+        bench.run(invocation)
+    (left,) = living(invocation)
+    os.kill(left, signal.SIGKILL)
+
+
+def test_recovery_waits_for_a_supervisor_that_is_still_at_work(bench: Bench, tmp_path: Path, fifo: Fifo) -> None:
+    hidden = tmp_path / "hidden"
+    program = python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path))
+    with crashed(bench, fifo, *program, end_supervisor=signal.SIGSTOP) as invocation, ThreadPoolExecutor(1) as pool:
+        (main,) = living(invocation)
+        ending = pool.submit(strays.end_leftover, invocation.work.parent / supervisor.RECORD)
+        select.select([], [], [], 0.2)
+        assert not ending.done()
+        assert running(number_in(hidden))
+        os.kill(parent_of(main), signal.SIGCONT)
+        ending.result()
+        assert not running(number_in(hidden))
+        assert living(invocation) == []
+
+
+# ------------------------------------------------------------------------------------------- systems that are older
+
+
+def test_a_python_that_cannot_give_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def old(*_: object, **__: object) -> int:
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "posix_spawn", old)
+    read_end, write_end = os.pipe()
+    tokens = [b"sh", b"-c", b"ps -o sid= -p $$; echo $$"]
+    pid = supervisor._spawn([b"/no/sh", b"/bin/sh"], tokens, dict(os.environb), (write_end, write_end))
+    os.close(write_end)
+    with open(read_end) as reader:
+        session, number = map(int, reader.read().split())
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert session == number == pid
+
+
+def test_a_kernel_without_a_list_of_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        listed = supervisor._children()
+        assert child.pid in listed
+        real = open
+
+        def old(path: str, mode: str) -> io.BufferedReader:
+            if path.endswith("/children"):
+                raise FileNotFoundError(errno.ENOENT, path)
+            return real(path, mode)  # type: ignore[return-value]
+
+        monkeypatch.setattr("builtins.open", old)
+        assert sorted(supervisor._children()) == sorted(listed)
+    finally:
+        child.kill()
+        child.wait()
