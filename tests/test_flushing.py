@@ -217,6 +217,7 @@ def test_what_no_step_makes_any_more_is_not_taken_for_the_users(tmp_path: Path) 
     cut_off(tmp_path, flushed=True)
     with contextlib.closing(Hands(tmp_path)) as hands:
         recover(hands.database, hands.storage)
+        assert hands.state == "incomplete"  # nothing of it was lost
         hands.scheduler.run("w")
         assert hands.runs == []
         assert hands.state == "incomplete"
