@@ -67,8 +67,9 @@ def recover(database: Database, storage: Storage) -> None:
 
 def _after_power_cut(database: Database, storage: Storage, workflow: str) -> None:
     """What Steps made, and is not as it was recorded, doesn't count."""
-    keys = compare(database, storage, workflow)
-    lost = sorted(key for key, state in keys.items() if state.kind is KeyKind.EXPIRED)
+    before, keys = database.keys(workflow), compare(database, storage, workflow)
+    void = (key for key, state in keys.items() if state.kind is KeyKind.EXPIRED)
+    lost = sorted(key for key in void if before.get(key, ABSENT).kind is not KeyKind.EXPIRED)
     row = database.workflow(workflow)
     assert row is not None
     interrupted = _interrupted(database, workflow)

@@ -81,7 +81,8 @@ class User:
     def renew(self) -> None:
         """Another workflow goes, or comes with Steps of the same names that make other things."""
         if "v" in self.gaia.workflows()["workflows"]:
-            self.call("delete", "v", lambda: self.gaia.delete("v", data=self.dice.random() < 0.7))
+            data = self.dice.random() < 0.5
+            self.call("purge" if data else "delete", "v", lambda: self.gaia.delete("v", data=data))
         else:
             self.upload("v")
 
@@ -104,12 +105,17 @@ def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
     """What is wrong of what is complete, and what was answered and is not so."""
     found, last = [], dict[str, str]()
     for what, which in said:
-        last[which if what.strip("?") in ("upload", "delete") else what.strip("?")] = f"{what} {which}"
+        last[which if what.strip("?") in ("upload", "delete", "purge") else what.strip("?")] = f"{what} {which}"
     there = gaia.workflows()["workflows"]
     for workflow in ("w", "v"):
-        if last.get(workflow) in (f"upload {workflow}", f"delete {workflow}"):
-            uploaded = last[workflow].startswith("upload")
-            found += [f"lost: {last[workflow]}"] * (uploaded != (workflow in there))
+        call = last.get(workflow, "?").split()[0]
+        if "?" not in call and (call == "upload") is not (workflow in there):
+            found.append(f"lost: {call} {workflow}")
+        files = [each for each in gaia.path(workflow, "x").parent.rglob("x/*") if each.is_file()]
+        if call == "purge" and files:
+            found.append(f"lost: {call} {workflow}, there is {files[0]}")
+        if call == "delete":  # who uploads it again finds these
+            found += [f"{each} is torn" for each in files if not each.read_bytes().endswith(b"first\n")]
     for workflow in there:
         gaia.run(workflow)
         assert gaia.wait(workflow, timeout=60)["state"] in ("complete", "incomplete")  # an input may be gone

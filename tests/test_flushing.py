@@ -15,6 +15,7 @@ import pytest
 from conftest import MakeGaia
 from gaia_local import Gaia, files, ownership
 from gaia_local.database import Database
+from gaia_local.decision import Changes
 from gaia_local.errors import StorageError
 from gaia_local.model import Event, EventKind
 from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
@@ -216,6 +217,7 @@ def test_what_no_step_makes_any_more_is_not_taken_for_the_users(tmp_path: Path) 
     cut_off(tmp_path, flushed=True)
     with contextlib.closing(Hands(tmp_path)) as hands:
         recover(hands.database, hands.storage)
+        assert hands.state == "incomplete"  # nothing of it was lost
         hands.scheduler.run("w")
         assert hands.runs == []
         assert hands.state == "incomplete"
@@ -293,6 +295,59 @@ def test_what_the_disk_refuses_does_not_count(tmp_path: Path, monkeypatch: pytes
         assert hands.runs == ["first"]
         hands.complete("first")
         assert hands.scheduler.flush()
+
+
+def test_what_was_answered_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of the state file, after the last commit of each call."""
+    happened: list[str] = []
+    fsync, save = files.fsync, Database.save
+
+    def flushed(descriptor: int) -> None:
+        happened.append("flush")
+        fsync(descriptor)
+
+    def saved(database: Database, name: str, changes: Changes) -> None:
+        happened.append("commit")
+        save(database, name, changes)
+
+    monkeypatch.setattr(files, "fsync", flushed)
+    monkeypatch.setattr(Database, "save", saved)
+    with contextlib.closing(Hands(tmp_path)) as hands:
+        hands.put("s:a")
+        calls: list[Callable[[], None]] = [
+            lambda: hands.command(COPY),
+            lambda: hands.merge(*STEPS),
+            lambda: hands.scheduler.expire("w", ["first"]),
+            lambda: hands.scheduler.halt("w"),
+            lambda: hands.scheduler.run("w"),
+        ]
+        for call in calls:
+            happened.clear()
+            call()
+            assert happened[0] == "commit"
+            assert happened[-1] == "flush"
+
+
+def test_what_delete_leaves_in_the_store_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who uploads that name again finds it, and it counts as it is."""
+    with contextlib.closing(Hands(tmp_path)) as hands:
+        hands.put("s:a")
+        hands.command(COPY)
+        hands.merge(*STEPS)
+        hands.complete("first")
+        flushed: list[str] = []
+        delete = Database.delete_workflow
+
+        def deleted(database: Database, name: str) -> None:
+            flushed.append("deleted")
+            delete(database, name)
+
+        monkeypatch.setattr(files, "flush_one", flushed.append)
+        monkeypatch.setattr(Database, "delete_workflow", deleted)
+        hands.scheduler.delete("w", data=False)
+        store = str(tmp_path / "storage")
+        before = flushed[: flushed.index("deleted")]
+        assert {f"{store}/w/b/first", f"{store}/w/d/first/part", f"{store}/w/d/first", f"{store}/w/b", store} <= set(before)
 
 
 def test_what_is_flushed_is_all_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
