@@ -618,8 +618,11 @@ def _removed(parent: int, name: str, where: str) -> bool:
     try:
         try:
             os.unlink(name, dir_fd=parent)
-        except (IsADirectoryError, PermissionError):  # what Linux says of a directory, and what others say
-            os.rmdir(name, dir_fd=parent)
+        except (IsADirectoryError, PermissionError) as refusal:  # what Linux says of a directory, and what others say
+            try:
+                os.rmdir(name, dir_fd=parent)
+            except NotADirectoryError:
+                raise refusal from None
     except FileNotFoundError:
         return True
     except OSError as error:

@@ -351,7 +351,7 @@ def test_a_disk_that_refuses_while_files_are_removed_keeps_the_workflow(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        with pytest.raises(GaiaError, match=r"'2' in '/.*' can't be removed: Operation not permitted; .*delete it again"):
+        with pytest.raises(GaiaError, match=r"/2' can't be removed: Operation not permitted; .*delete it again"):
             gaia.delete("w", data=True)
     assert gaia.status("w")["state"] == "halted"
     gaia.delete("w", data=True)

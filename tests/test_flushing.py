@@ -338,9 +338,9 @@ def test_what_delete_leaves_in_the_store_is_flushed(tmp_path: Path, monkeypatch:
         flushed: list[str] = []
         delete = Database.delete_workflow
 
-        def deleted(database: Database, name: str) -> None:
+        def deleted(database: Database, name: str, data: bool) -> None:
             flushed.append("deleted")
-            delete(database, name)
+            delete(database, name, data)
 
         monkeypatch.setattr(files, "flush_one", flushed.append)
         monkeypatch.setattr(Database, "delete_workflow", deleted)

@@ -559,7 +559,7 @@ def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             refused += fuzzed.refused
             assert fuzzed.refused and fuzzed.taken
             assert {path.name for path in fuzzed.root.iterdir()} <= {
-                *("storage", "staging", "logs", "owner", "engine.sock", "spare", "gaia.db", "gaia.db-wal", "gaia.db-shm")
+                *("storage", "staging", "logs", "owner", "id", "engine.sock", "spare", "gaia.db", "gaia.db-wal", "gaia.db-shm")
             }
             assert {path.name for path in (fuzzed.root / "storage").iterdir()} <= {*WORKFLOWS}
         with Gaia({"root": fuzzed.root, "runtime": "process", "watch": False}) as again:

@@ -610,6 +610,7 @@ def test_no_signal_after_the_end(bench: Bench, system: str, monkeypatch: pytest.
     assert len(orders) == 2
 
 
+@pytest.mark.usefixtures("unsupervised")
 def test_a_group_that_is_gone_is_borne(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
     def gone(*_: object) -> None:
         raise ProcessLookupError
