@@ -168,7 +168,7 @@ def end_leftover(path: Path) -> bool:
     That is the recorded process's whole group, and whatever else bears the run's mark in its environment. True if there
     was something to kill. A supervisor, which kills all of it and then ends, is waited for.
     """
-    _await_supervisors(path.parent)
+    _await_supervisors()
     pid = _recorded(path)
     if pid is not None:
         with held(pid) as handle:
@@ -181,18 +181,24 @@ def end_leftover(path: Path) -> bool:
     return pid is not None or strays
 
 
-def _await_supervisors(directory: Path) -> None:
-    """Wait until the supervisors that work below `directory`, whose engine is dead, have ended."""
+def _await_supervisors() -> None:
+    """Wait until the supervisors whose engine is dead have ended: one may hear of a last program only now."""
     deadline = time.monotonic() + _GONE_SECONDS
     for pid in all_pids():
-        try:
-            if not os.readlink(f"/proc/{pid}/cwd").startswith(f"{directory}/") or SUPERVISOR not in _command(pid):
-                continue
-        except OSError:  # gone, or another user's
-            continue
         with held(pid) as handle:
-            if handle is not None:
+            if handle is not None and _is_orphaned_supervisor(pid):
                 await_held(handle, deadline - time.monotonic())
+
+
+def _is_orphaned_supervisor(pid: int) -> bool:
+    try:
+        command = _command(pid)
+        if SUPERVISOR not in command:
+            return False
+        engine = command[command.index(SUPERVISOR) + 2 :][:1]
+        return engine != [_facts(pid)[_PARENT]]
+    except (OSError, IndexError):  # gone, or another user's
+        return False
 
 
 def _command(pid: int) -> list[bytes]:

@@ -46,7 +46,7 @@ class Supervisor:
         _open.add(self)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", strays.SUPERVISOR, str(theirs.fileno())],
+                [sys.executable, "-I", "-S", strays.SUPERVISOR, str(theirs.fileno()), str(os.getpid())],
                 env=for_programs(os.environb),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
