@@ -19,7 +19,6 @@ import os
 import stat
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -35,6 +34,8 @@ _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
 """Nanoseconds within which two changes of a file may get the same time: the clocks of file systems step by 1 to 10 ms."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LISTED = 16
+"""So much of a file's digest is in a listing, to tell one version of it from another."""
 _MANY_FILES = 64
 _READINGS = 3
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS)
@@ -67,10 +68,12 @@ def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
         return _of_inode(status), status.st_ctime_ns
     total, last = hashlib.blake2b(digest_size=16), 0
     for relative, _, entry in walk(path, follow):
-        total.update(f"{relative}\0{stat.S_IFMT(entry.st_mode)}\0".encode("utf-8", "surrogateescape"))
-        if not stat.S_ISDIR(entry.st_mode):
-            total.update(f"{_of_inode(entry)}\0".encode())
+        kind = stat.S_IFMT(entry.st_mode)
+        told = f"{relative}\0{kind}\0"
+        if kind != stat.S_IFDIR:
+            told += f"{_of_inode(entry)}\0"
             last = max(last, entry.st_ctime_ns)
+        total.update(told.encode("utf-8", "surrogateescape"))
     return "d:" + total.hexdigest(), last
 
 
@@ -107,16 +110,16 @@ def _digest(path: str, status: os.stat_result, flush: bool, follow: bool) -> tup
     entries = list(walk(path, follow))
     one_by_one = flush and len(entries) <= _MANY_FILES
     for relative, inner, entry in entries:
-        name, content = os.fsencode(relative), b""
-        if stat.S_ISREG(entry.st_mode):
+        name, kind, content = os.fsencode(relative), stat.S_IFMT(entry.st_mode), b""
+        if kind == stat.S_IFREG:
             content = _file_digest(inner, entry, one_by_one).encode()
-        elif stat.S_ISLNK(entry.st_mode):
+        elif kind == stat.S_IFLNK:
             content = os.fsencode(os.readlink(inner))
-        total.update(b"%s\0%d\0%s" % (name, stat.S_IFMT(entry.st_mode), content))
-        listing += (name, content)
+        total.update(b"%s\0%d\0%s" % (name, kind, content))
+        listing += (name, content[:_LISTED] if kind == stat.S_IFREG else content)
     if flush and not one_by_one:
         _sync_file_system(path)
-    return total.hexdigest(), zlib.compress(b"\0".join(listing), 1)
+    return total.hexdigest(), b"\0".join(listing)
 
 
 def flush(paths: Iterable[str], tops: Collection[str]) -> None:
@@ -197,7 +200,7 @@ def entries(listing: bytes) -> dict[str, bytes]:
 
     Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
     """
-    parts = zlib.decompress(listing).split(b"\0")
+    parts = listing.split(b"\0")
     names = (name.decode("utf-8", "backslashreplace") for name in parts[::2])
     return dict(zip(names, parts[1::2], strict=False))
 
@@ -283,24 +286,23 @@ def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_res
     above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
     waiting = [(iter(_sorted(top)), "", above)]
     while waiting:
-        listed, prefix, above = waiting[-1]
-        entry = next(listed, None)
-        if entry is None:
-            waiting.pop()
-            continue
-        if entry.name.startswith(OWN):
-            continue
-        path, around = entry.path, above
-        try:
-            status = entry.stat(follow_symlinks=False)
-            if follow and stat.S_ISLNK(status.st_mode):
-                path, status, around = _followed(path, status, above)
-        except FileNotFoundError:
-            continue
-        relative = prefix + entry.name
-        yield relative, path, status
-        if stat.S_ISDIR(status.st_mode):
-            waiting.append((iter(_sorted(path)), relative + "/", around))
+        listed, prefix, above = waiting.pop()
+        for entry in listed:
+            name = entry.name
+            if name.startswith(OWN):
+                continue
+            path, around = entry.path, above
+            try:
+                status = entry.stat(follow_symlinks=False)
+                if follow and stat.S_ISLNK(status.st_mode):
+                    path, status, around = _followed(path, status, above)
+            except FileNotFoundError:
+                continue
+            relative = prefix + name
+            yield relative, path, status
+            if stat.S_ISDIR(status.st_mode):
+                waiting += ((listed, prefix, above), (iter(_sorted(path)), relative + "/", around))
+                break
 
 
 def _sorted(directory: str) -> list[os.DirEntry[str]]:
