@@ -20,6 +20,7 @@ import itertools
 import logging
 import os
 import stat
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -111,22 +112,25 @@ class Storage:
                 with _disk(f"directory {place} can't be made"):
                     files.own_directory(place)
         with _disk(f"root {self.root} can't be written"):
-            self._identify()
+            self._own_name = f"{files.OWN}-{self._identify()}"
             for directory in {around for top in (Path(self._store), *mapped) for around in (top, *top.parents)}:
                 files.flush_one(str(directory))
 
-    def _identify(self) -> None:
-        """Give the root an identity, and a copy of another root one of its own."""
+    def _identify(self) -> str:
+        """The root's identity, made where it has none; a copy of another root gets one of its own."""
         path, inode = self.root / "id", os.stat(self.root).st_ino
         with contextlib.suppress(FileNotFoundError, ValueError):
-            _, where = path.read_text().split()
+            known, where = path.read_text().split()
             if int(where) == inode:
-                return
-        new = self.root / f"id.{os.getpid()}"
-        new.touch(mode=0o600)
-        new.write_text(f"{uuid.uuid4().hex} {inode}\n")
-        new.rename(path)
-        self.__dict__.pop("_own_name", None)
+                return known
+        identity = uuid.uuid4().hex
+        descriptor, new = tempfile.mkstemp(prefix="id.", dir=self.root)  # a file of its own, for this user alone
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{identity} {inode}\n")
+            file.flush()
+            files.fsync(descriptor)
+        os.rename(new, path)
+        return identity
 
     @functools.cached_property
     def _own_name(self) -> str:

@@ -59,7 +59,10 @@ STEPS = [
 
 
 class Edits:
-    """One workflow, and one user who edits its files."""
+    """One workflow, and one user who edits its files.
+
+    The pauses wait for nothing: they make the edits fall on any moment of a run.
+    """
 
     def __init__(self, top: Path, dice: random.Random) -> None:
         self.top, self.dice = top, dice

@@ -187,6 +187,14 @@ def test_two_roots_with_one_bucket_leave_each_others_files_alone(tmp_path: Path,
     assert not half.exists()
 
 
+def test_a_root_whose_identity_is_deleted_goes_on(make_gaia: MakeGaia, gaia_root: Path, other_disk: Path) -> None:
+    gaia = make_gaia(buckets={"far": other_disk}, watch=False)
+    gaia.own()
+    (gaia_root / "id").unlink()
+    gaia.upload("w", {}, [COMMAND], [{**STEP, "outputs": {"x": "far:x"}}])
+    assert gaia.wait("w", timeout=20)["state"] == "complete", gaia.failures("w")
+
+
 def test_a_copy_of_a_root_has_an_area_of_its_own(tmp_path: Path, other_disk: Path) -> None:
     use(tmp_path / "one")
     subprocess.run(["cp", "-a", str(tmp_path / "one"), str(tmp_path / "two")], check=True)
