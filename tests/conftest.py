@@ -14,14 +14,17 @@ from typing import Any, Protocol
 
 import pytest
 
-import reloading
 from gaia_local import Gaia
 from gaia_local.decision import Decision
 from gaia_local.docker_engine import Engine
 from gaia_local.errors import EngineUnavailable
 from gaia_local.ownership import root_id
 from gaia_local.scheduler import Scheduler
-from waiting import Waiting
+
+pytest.register_assert_rewrite("support")  # before anything of it is imported
+
+from support import reloading  # noqa: E402
+from support.waiting import Waiting  # noqa: E402
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
 """Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect."""

@@ -18,7 +18,7 @@ from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError, ownership
 from gaia_local.face import http_error
 from gaia_local.server import Server
-from owner import Owner
+from support.owner import Owner
 
 ECHO = {
     "name": "echo",

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from clusters import DaskCluster, final_files, host_of, programs, running
 from conftest import IMAGE, MakeGaia, WaitUntil
 from gaia_local import Gaia, demo
 from gaia_local.config import Config
 from gaia_local.doctor import Check, examine
-from waiting import Waiting
+from support.clusters import DaskCluster, final_files, host_of, programs, running
+from support.waiting import Waiting
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 
-from clusters import DaskCluster, final_files, host_of, running
 from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.docker_runtime import ROOT_LABEL, TASK_LABEL
+from support.clusters import DaskCluster, final_files, host_of, running
 from test_dask_cluster import compared, ran, study
 
 

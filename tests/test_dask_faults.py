@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from distributed import Security
 
-from clusters import DaskCluster, final_files, host_of, running
 from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable, InvalidInput
+from support.clusters import DaskCluster, final_files, host_of, running
+from support.waiting import Waiting
 from test_crashes import ENGINE, expected, forty_steps
-from waiting import Waiting
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clusters import DaskCluster, host_of, running
 from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
-from waiting import Waiting
+from support.clusters import DaskCluster, host_of, running
+from support.waiting import Waiting
 
 IMPATIENT = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2s"}
 

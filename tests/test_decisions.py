@@ -16,7 +16,7 @@ from conftest import MakeGaia
 from gaia_local import Gaia, files
 from gaia_local.errors import EngineUnavailable
 from gaia_local.storage import Storage
-from hands import Hands
+from support.hands import Hands
 from test_differential import FINDINGS, play
 
 MK = {"name": "mk", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}

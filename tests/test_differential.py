@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gaia_local import GaiaError
-from hands import Hands
+from support.hands import Hands
 from test_recorded import perform
 
 FOLDER = Path(__file__).parent / "differential"

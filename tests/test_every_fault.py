@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 
-import reloading
 from gaia_local import Gaia, files
 from gaia_local.assignment import Assignment
 from gaia_local.database import Database
@@ -37,7 +36,8 @@ from gaia_local.states import Intent, KeyKind, VerdictKind
 from gaia_local.storage import Storage
 from gaia_local.worker import Observer, Worker
 from gaia_local.workflow import Workflow
-from hands import HandExecutor, Hands, NoRuntime
+from support import reloading
+from support.hands import HandExecutor, Hands, NoRuntime
 
 # ------------------------------------------------------------------------------------------------------------ faults
 

@@ -31,7 +31,7 @@ from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, state_file, watcher
 from gaia_local.errors import DatabaseError, StorageError
 from gaia_local.storage import Storage
-from hands import Hands
+from support.hands import Hands
 
 MB = 1 << 20
 

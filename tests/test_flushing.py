@@ -21,7 +21,7 @@ from gaia_local.model import Event, EventKind
 from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
 from gaia_local.recovery import recover
 from gaia_local.storage import Storage
-from hands import Hands, NoRuntime
+from support.hands import Hands, NoRuntime
 
 COPY = {
     "name": "copy",

@@ -34,7 +34,7 @@ from gaia_local.given import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VALUES
 from gaia_local.model import TaskState
 from gaia_local.ownership import root_id
 from gaia_local.snapshot import Snapshot
-from hands import HandExecutor
+from support.hands import HandExecutor
 
 CALLS = max(10_000, int(os.environ.get("GAIA_LOCAL_FUZZ_CALLS", "0")))
 CALLS_AT_ONCE = 250

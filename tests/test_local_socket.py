@@ -21,7 +21,7 @@ import pytest
 from gaia_local import Gaia, GaiaError, local_socket, ownership
 from gaia_local.errors import DiskError, EngineUnavailable, InvalidInput, WorkflowExists
 from gaia_local.local_socket import NAME, Listener, Unreachable, call
-from owner import Owner
+from support.owner import Owner
 
 COMMANDS = [{"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}}]
 WAIT = {"name": "wait", "image": "busybox", "command": ["sh", "-c", "cat {{fifo}} > /out/x"], "outputs": {"x": "/out/x"}}

@@ -20,7 +20,7 @@ from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.model import Fingerprint, TaskState
 from gaia_local.storage import Storage
 from gaia_local.worker import Observer
-from hands import Hands
+from support.hands import Hands
 
 STEPS = 5
 SOURCES = ("src:0", "src:1")

@@ -16,7 +16,7 @@ from conftest import WaitUntil
 from gaia_local import Gaia, GaiaError
 from gaia_local.model import Task
 from gaia_local.resources import Resources
-from hands import Hands
+from support.hands import Hands
 
 IMAGE = os.environ.get("GAIA_LOCAL_TEST_IMAGE", "gaia-local-test:latest")
 SOURCES = ["src:0", "src:1", "src:2"]

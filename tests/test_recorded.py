@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hands import Hands
+from support.hands import Hands
 
 RECORDED = Path(__file__).parent / "recorded"
 

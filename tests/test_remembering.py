@@ -15,7 +15,7 @@ from conftest import MakeGaia
 from gaia_local.database import Database
 from gaia_local.output import counts_line
 from gaia_local.recovery import recover
-from hands import Hands
+from support.hands import Hands
 
 SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
 ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}

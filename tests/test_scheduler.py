@@ -22,7 +22,7 @@ from gaia_local.model import Event, EventKind, TaskState
 from gaia_local.recovery import recover
 from gaia_local.states import KeyKind
 from gaia_local.storage import Storage
-from hands import Hands
+from support.hands import Hands
 
 SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
 ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
