@@ -17,7 +17,8 @@ import typer.main
 
 from gaia_local.cli import app
 from gaia_local.cli.examples import EXAMPLES
-from test_cli import COPY, HOLD, SAY, WAITER, call, end, here, start, upload, wait_for, write
+from support.command_line import COPY, HOLD, SAY, WAITER, call, end, here, start, upload, write
+from support.waiting import wait_until
 
 __all__ = ["here"]  # a fixture for all tests
 
@@ -76,7 +77,7 @@ def test_nothing_is_offered_and_nothing_said_where_there_is_no_root(here: Path) 
 
 def test_a_root_that_is_in_use_is_read(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD, WAITER, MANY))
-    wait_for((here / "begun").exists, "the Step")
+    wait_until((here / "begun").exists, 60)
     assert complete("gaia-local status ") == ["w"]
     assert complete("gaia-local logs w ") == ["hold", "waiter", "many-x", "many-y"]
     (here / "go").touch()

@@ -14,10 +14,10 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError, ownership
 from gaia_local.face import http_error
 from gaia_local.server import Server
+from support.fixtures import MakeGaia
 from support.owner import Owner
 
 ECHO = {

@@ -20,7 +20,7 @@ from gaia_local.model import Command, Step, check_key, check_workflow_name
 from gaia_local.pictures import dot, draw, mermaid
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.timeline import arrange, html, svg
-from test_cli import call, end, here, on_a_terminal, start, write
+from support.command_line import call, end, here, on_a_terminal, start, write
 
 __all__ = ["here"]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local import Gaia, files
 from gaia_local.errors import EngineUnavailable
 from gaia_local.storage import Storage
+from support.fixtures import MakeGaia
 from support.hands import Hands
-from test_differential import FINDINGS, play
+from support.recordings import FINDINGS, play
 
 MK = {"name": "mk", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
 TWO = {"name": "two", "image": "i", "command": ["x"], "outputs": {"a": "/out/a", "b": "/out/b"}}

@@ -23,237 +23,31 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
 import docker.errors
 import pytest
-from docker.utils import kwargs_from_env
 
 from gaia_local import docker_engine, docker_files
 from gaia_local.config import DockerConfig
 from gaia_local.docker_runtime import DockerRuntime
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.keys import Capture
-from gaia_local.model import Task
 from gaia_local.resources import Resources
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT
+from support.containers import EVENTS, ContainerBench, Run, bench, client, derived, full_image
+from support.waiting import wait_until
 
-EVENTS = ["container-create", "execution-start", "execution-complete", "container-exit"]
-
-
-@pytest.fixture(scope="module")
-def docker_image() -> Iterator[str]:
-    image = os.environ.get("GAIA_LOCAL_TEST_IMAGE", "gaia-local-test:latest")
-    runtime = DockerRuntime(DockerConfig(pull="never"), "test")
-    try:
-        runtime.check([image])
-        missing = None if runtime.available(image) else f"the image {image!r} (GAIA_LOCAL_TEST_IMAGE) is not here"
-    except EngineUnavailable as error:
-        missing = str(error)
-    runtime.close()
-    if missing is not None and os.environ.get("GAIA_LOCAL_REQUIRE_DOCKER") == "1":
-        pytest.fail(missing)
-    if missing is not None:
-        pytest.skip(missing)
-    yield image
-
-
-@pytest.fixture
-def client(docker_image: str) -> Iterator[docker.APIClient]:
-    """A connection of the test's own, to look behind the runtime's back."""
-    client = docker.APIClient(version="auto", **kwargs_from_env())
-    yield client
-    client.close()
-
-
-@contextlib.contextmanager
-def derived(image: str, script: str, changes: str | None = None) -> Iterator[str]:
-    """The id of an image that is `image` after `script`, run by root, with Dockerfile instructions applied."""
-    with docker.APIClient(version="auto", **kwargs_from_env()) as client:
-        made = client.create_container(image, ["sh", "-ec", script])["Id"]
-        try:
-            client.start(made)
-            assert client.wait(made)["StatusCode"] == 0
-            committed = client.commit(made, changes=changes)["Id"]
-        finally:
-            client.remove_container(made, force=True)
-        try:
-            yield committed
-        finally:
-            client.remove_image(committed, force=True, noprune=True)
-
-
-@pytest.fixture(scope="module")
-def full_image(docker_image: str) -> Iterator[str]:
-    """An image where anybody may write into `/full`, where a file lies already; `/linked` leads there."""
-    with derived(docker_image, "mkdir /full; touch /full/own; chmod 777 /full; ln -s full /linked") as image:
-        yield image
-
-
-class Clock:
-    """A `later` for `Cancellation`: one timer thread for each order."""
-
-    def __init__(self) -> None:
-        self._timers: list[threading.Timer] = []
-
-    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        timer = threading.Timer(seconds, function)
-        self._timers.append(timer)
-        timer.start()
-        return timer.cancel
-
-    def close(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-            timer.join()
-
-
-@dataclass
-class Run:
-    """One invocation, with all that came of it."""
-
-    invocation: Invocation
-    cancellation: Cancellation
-    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    exit: Exit | None = None
-
-    @property
-    def tree(self) -> Path:
-        return self.invocation.tree
-
-    @property
-    def log(self) -> bytes:
-        return self.invocation.log.read_bytes()
-
-    @property
-    def stdout(self) -> bytes:
-        assert self.invocation.stdout is not None
-        return self.invocation.stdout.read_bytes()
-
-    @property
-    def code(self) -> int:
-        assert self.exit is not None
-        return self.exit.code
-
-    @property
-    def message(self) -> str:
-        assert self.exit is not None and self.exit.message is not None
-        return self.exit.message
-
-    def report(self, event: str, /, **facts: Any) -> None:
-        self.events.append((event, facts))
-
-    def wait_for(self, text: bytes) -> None:
-        """Return when the log holds `text`."""
-        wait_until(lambda: self.invocation.log.exists() and text in self.log)
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        pause.wait(0.01)
-
-
-class Bench:
-    """Makes invocations as the worker does, and runs them with one runtime."""
-
-    def __init__(self, top: Path, image: str) -> None:
-        self.top, self.image = top, image
-        self.root_id = f"test-{uuid.uuid4()}"
-        self.clock = Clock()
-        self.grace = 2.0
-        self.runtime = DockerRuntime(DockerConfig(), self.root_id)
-
-    def configure(self, **docker: Any) -> None:
-        self.runtime.close()
-        self.runtime = DockerRuntime(DockerConfig(**docker), self.root_id)
-
-    def prepare(
-        self,
-        *command: str,
-        inputs: Mapping[str, bytes | Mapping[str, bytes]] | None = None,
-        mounts: Mapping[str, Path] | None = None,
-        outputs: tuple[str, ...] = (),
-        stdout: str | None = None,
-        timeout: float = 60,
-        image: str | None = None,
-    ) -> Run:
-        """`inputs` are put into the tree as copies; `mounts` are inputs that the runtime is to mount."""
-        task_id = str(uuid.uuid4())
-        tree = self.top / task_id / "tree"
-        tree.mkdir(parents=True)
-        for path, content in (inputs or {}).items():
-            place = tree / path.strip("/")
-            files = {"": content} if isinstance(content, bytes) else content
-            for name, each in files.items():
-                (place / name).parent.mkdir(parents=True, exist_ok=True)
-                (place / name).write_bytes(each)
-        for path in outputs:
-            if Capture.parse(path) is None:
-                place = tree / path.strip("/")
-                (place if path.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
-        if stdout is not None:
-            (tree / stdout.strip("/")).parent.mkdir(parents=True, exist_ok=True)
-        task = Task(
-            task_id,
-            "a step",
-            "a workflow",
-            image or self.image,
-            command,
-            tuple((f"in{path}", path) for path in [*(inputs or {}), *(mounts or {})]),
-            tuple((f"out{path}", path) for path in outputs),
-            stdout,
-            timeout,
-        )
-        invocation = Invocation(
-            task,
-            tree,
-            self.top / task_id / "work",
-            self.top / f"{task_id}.log",
-            None if stdout is None else tree / stdout.strip("/"),
-            tuple((mounts or {}).items()),
-        )
-        return Run(invocation, Cancellation(self.clock.later, self.grace))
-
-    def start(self, run: Run) -> Run:
-        run.exit = self.runtime.run(run.invocation, run.cancellation, run.report)
-        return run
-
-    def run(self, *command: str, **prepared: Any) -> Run:
-        return self.start(self.prepare(*command, **prepared))
-
-    def image_id(self, client: docker.APIClient) -> str:
-        image: dict[str, str] = client.inspect_image(self.image)  # type: ignore[no-untyped-call]
-        return image["Id"]
-
-    def containers(self, client: docker.APIClient) -> list[dict[str, Any]]:
-        return list(client.containers(all=True, filters={"label": f"gaia-local.root={self.root_id}"}))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, full_image: str, client: docker.APIClient) -> Iterator[Bench]:
-    """A `Bench`; fails the test when a container of its root is left."""
-    bench = Bench(tmp_path / "with space", full_image)
-    yield bench
-    bench.clock.close()
-    bench.runtime.close()
-    left = bench.containers(client)
-    for container in left:
-        client.remove_container(container["Id"], force=True, v=True)
-    assert left == []
+__all__ = ["bench", "client", "full_image"]
 
 
 # ------------------------------------------------------------------------------------------------------------ a run
 
 
-def test_a_run_reports_its_events_and_leaves_nothing(bench: Bench) -> None:
+def test_a_run_reports_its_events_and_leaves_nothing(bench: ContainerBench) -> None:
     run = bench.run("sh", "-c", "echo hello; exit 3")
     assert [event for event, _ in run.events] == EVENTS
     assert run.events[-1] == ("container-exit", {"code": 3})
@@ -262,13 +56,13 @@ def test_a_run_reports_its_events_and_leaves_nothing(bench: Bench) -> None:
     assert run.log == b"hello\n"
 
 
-def test_the_exit_names_the_image_by_its_id(bench: Bench, client: docker.APIClient) -> None:
+def test_the_exit_names_the_image_by_its_id(bench: ContainerBench, client: docker.APIClient) -> None:
     exit = bench.run("true").exit
     assert exit is not None
     assert exit.image_id == client.inspect_image(bench.image)["Id"]  # type: ignore[no-untyped-call]
 
 
-def test_a_container_is_made_as_configured(bench: Bench, client: docker.APIClient) -> None:
+def test_a_container_is_made_as_configured(bench: ContainerBench, client: docker.APIClient) -> None:
     bench.configure(env={"A": "1=2 3", "HOME": "/x"}, memory="64m", cpus=0.5, shm_size="32m", network="none")
     run = bench.prepare("sh", "-c", 'echo "$A,$HOME"; echo up; while [ ! -e /out/go ]; do sleep 0.05; done', outputs=("/out/",))
     with ThreadPoolExecutor(1) as pool:
@@ -303,7 +97,7 @@ def test_a_container_is_made_as_configured(bench: Bench, client: docker.APIClien
     assert run.log == b"1=2 3,/x\nup\n"
 
 
-def test_a_container_has_the_limits_of_its_command(bench: Bench, client: docker.APIClient) -> None:
+def test_a_container_has_the_limits_of_its_command(bench: ContainerBench, client: docker.APIClient) -> None:
     bench.configure(memory="64m", cpus=0.5)
     run = bench.prepare("sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
     task = dataclasses.replace(run.invocation.task, resources=Resources(cpus=0.25, memory=32 << 20))
@@ -318,7 +112,7 @@ def test_a_container_has_the_limits_of_its_command(bench: Bench, client: docker.
     assert (host["Memory"], host["NanoCpus"]) == (32 << 20, 250_000_000)
 
 
-def test_the_entrypoint_stays_and_anonymous_volumes_go(bench: Bench, client: docker.APIClient) -> None:
+def test_the_entrypoint_stays_and_anonymous_volumes_go(bench: ContainerBench, client: docker.APIClient) -> None:
     changes = 'ENTRYPOINT ["sh", "-c"]\nVOLUME /volume'
     with derived(bench.image, "true", changes) as image:
         run = bench.prepare("echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",), image=image)
@@ -333,13 +127,13 @@ def test_the_entrypoint_stays_and_anonymous_volumes_go(bench: Bench, client: doc
         client.inspect_volume(volume)
 
 
-def test_gpus_are_asked_for(bench: Bench, client: docker.APIClient) -> None:
+def test_gpus_are_asked_for(bench: ContainerBench, client: docker.APIClient) -> None:
     bench.configure(gpus="all")
     with pytest.raises(RuntimeFailure, match="device driver"):  # the engine's answer where it has none
         bench.run("true")
 
 
-def test_output_belongs_to_the_caller(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_belongs_to_the_caller(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can act as somebody else")
     run = bench.prepare("sh", "-c", "id -u; id -g; id -G; touch /out/made", outputs=("/out/made",))
@@ -357,7 +151,7 @@ def test_output_belongs_to_the_caller(bench: Bench, monkeypatch: pytest.MonkeyPa
 # ------------------------------------------------------------------------------------------------------------ files
 
 
-def test_renaming_over_outputs_and_inputs_works(bench: Bench) -> None:
+def test_renaming_over_outputs_and_inputs_works(bench: ContainerBench) -> None:
     """What editors, numpy and `sed -i` do; a mounted file would refuse it with EBUSY."""
     run = bench.run(
         "sh",
@@ -371,7 +165,7 @@ def test_renaming_over_outputs_and_inputs_works(bench: Bench) -> None:
     assert (run.tree / "data/deep/in.txt").read_bytes() == b"b\n"
 
 
-def test_a_directory_can_be_renamed_into_place(bench: Bench) -> None:
+def test_a_directory_can_be_renamed_into_place(bench: ContainerBench) -> None:
     run = bench.run(
         "sh", "-ec", "mkdir /out/t; echo 1 > /out/t/f; rmdir /out/result; mv /out/t /out/result", outputs=("/out/result/",)
     )
@@ -379,7 +173,7 @@ def test_a_directory_can_be_renamed_into_place(bench: Bench) -> None:
     assert (run.tree / "out/result/f").read_bytes() == b"1\n"
 
 
-def test_an_output_may_lie_under_another(bench: Bench) -> None:
+def test_an_output_may_lie_under_another(bench: ContainerBench) -> None:
     outputs = ("/out/", "/out/a/b/c.txt", "/out/d/")
     run = bench.run("sh", "-ec", "echo 1 > /out/x; echo 2 > /out/a/b/c.txt; echo 3 > /out/d/y", outputs=outputs)
     assert run.code == 0
@@ -390,13 +184,13 @@ def test_an_output_may_lie_under_another(bench: Bench) -> None:
     }
 
 
-def test_a_name_that_begins_like_another_is_no_part_of_it(bench: Bench) -> None:
+def test_a_name_that_begins_like_another_is_no_part_of_it(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "echo 1 > /out/x; echo 2 > /output/y", outputs=("/out/x", "/output/y"))
     assert run.code == 0
     assert (run.tree / "output/y").read_bytes() == b"2\n"
 
 
-def test_output_files_beside_files_of_the_image_are_copied_out(bench: Bench) -> None:
+def test_output_files_beside_files_of_the_image_are_copied_out(bench: ContainerBench) -> None:
     run = bench.run(
         "sh",
         "-ec",
@@ -412,7 +206,7 @@ def test_output_files_beside_files_of_the_image_are_copied_out(bench: Bench) -> 
     assert not (run.tree / "etc/absent").exists()
 
 
-def test_an_output_file_in_the_root_directory_is_copied_out(bench: Bench) -> None:
+def test_an_output_file_in_the_root_directory_is_copied_out(bench: ContainerBench) -> None:
     if os.getuid() != 0:
         pytest.skip("only root may write there, and containers run as the caller")
     run = bench.run("sh", "-ec", "echo 1 > /top", outputs=("/top",))
@@ -420,13 +214,13 @@ def test_an_output_file_in_the_root_directory_is_copied_out(bench: Bench) -> Non
     assert (run.tree / "top").read_bytes() == b"1\n"
 
 
-def test_what_the_image_had_is_not_copied_out(bench: Bench) -> None:
+def test_what_the_image_had_is_not_copied_out(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "ln -s own /full/l; chmod 777 /full", outputs=("/full/own", "/full/l"))
     assert run.code == 0
     assert [(path.name, os.readlink(path)) for path in (run.tree / "full").iterdir()] == [("l", "own")]
 
 
-def test_what_is_no_file_is_brought_as_what_it_is(bench: Bench) -> None:
+def test_what_is_no_file_is_brought_as_what_it_is(bench: ContainerBench) -> None:
     """So that whoever stores it finds the same as where the directory is mounted."""
     script = "cd /full; mkdir d; echo 1 > d/f; mkfifo p; ln -s own l; ln -s /nowhere far; ln -s loop loop"
     run = bench.run("sh", "-ec", script, outputs=tuple(f"/full/{name}" for name in ("d", "p", "l", "far", "loop")))
@@ -436,18 +230,18 @@ def test_what_is_no_file_is_brought_as_what_it_is(bench: Bench) -> None:
     assert {name: os.readlink(made[name]) for name in ("l", "far", "loop")} == {"l": "own", "far": "/nowhere", "loop": "loop"}
 
 
-def test_an_input_in_the_root_directory_opens_no_way_to_all_files(bench: Bench) -> None:
+def test_an_input_in_the_root_directory_opens_no_way_to_all_files(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "ln -s /etc/passwd /full/x", inputs={"/in": b"1"}, outputs=("/full/x",))
     assert run.code == 0
     assert sorted(path.name for path in run.tree.iterdir()) == ["full", "in"]
 
 
-def test_an_output_below_a_file_of_the_image_is_an_error_that_says_so(bench: Bench) -> None:
+def test_an_output_below_a_file_of_the_image_is_an_error_that_says_so(bench: ContainerBench) -> None:
     with pytest.raises(RuntimeFailure, match="not a directory"):
         bench.run("true", outputs=("/bin/busybox/x",))
 
 
-def test_directories_and_inputs_beside_files_of_the_image(bench: Bench) -> None:
+def test_directories_and_inputs_beside_files_of_the_image(bench: ContainerBench) -> None:
     """The image's `/bin` must stay as it is: without it there is no `sh`."""
     run = bench.run(
         "sh",
@@ -462,32 +256,32 @@ def test_directories_and_inputs_beside_files_of_the_image(bench: Bench) -> None:
     assert (run.tree / "etc/conf/b").read_bytes() == b"2\n"
 
 
-def test_an_empty_directory_of_the_image_is_as_good_as_none(bench: Bench) -> None:
+def test_an_empty_directory_of_the_image_is_as_good_as_none(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "echo 1 > /tmp/t; mv /tmp/t /tmp/r", outputs=("/tmp/r",))
     assert run.code == 0
     assert (run.tree / "tmp/r").read_bytes() == b"1\n"
 
 
-def test_a_link_in_the_image_is_not_taken_for_an_empty_directory(bench: Bench) -> None:
+def test_a_link_in_the_image_is_not_taken_for_an_empty_directory(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "echo 1 > /linked/x", outputs=("/linked/x",))
     assert run.code == 0
     assert (run.tree / "linked/x").read_bytes() == b"1\n"
 
 
-def test_host_paths_may_hold_colons(bench: Bench) -> None:
+def test_host_paths_may_hold_colons(bench: ContainerBench) -> None:
     bench.top = bench.top / "composite:a:b"
     run = bench.run("sh", "-ec", "cat /in/a:b > /out/c:d", inputs={"/in/a:b": b"x"}, outputs=("/out/c:d",))
     assert run.code == 0
     assert (run.tree / "out/c:d").read_bytes() == b"x"
 
 
-def test_odd_spellings_of_internal_paths(bench: Bench) -> None:
+def test_odd_spellings_of_internal_paths(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "echo 1 > /out/a/x", outputs=("//out/./a//x",))
     assert run.code == 0
     assert (run.tree / "out/a/x").read_bytes() == b"1\n"
 
 
-def test_the_image_is_looked_into_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_is_looked_into_once(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     probes = []
     probe = docker_files.ContainerFiles._probe
 
@@ -506,7 +300,7 @@ def test_the_image_is_looked_into_once(bench: Bench, monkeypatch: pytest.MonkeyP
 # ----------------------------------------------------------------------------------------------------- mounted inputs
 
 
-def test_mounted_inputs_are_read_only_and_lie_beside_outputs(bench: Bench, tmp_path: Path) -> None:
+def test_mounted_inputs_are_read_only_and_lie_beside_outputs(bench: ContainerBench, tmp_path: Path) -> None:
     bench.configure(inputs="mount")
     assert bench.runtime.mounts_inputs
     store = tmp_path / "store:1"
@@ -529,7 +323,7 @@ def test_mounted_inputs_are_read_only_and_lie_beside_outputs(bench: Bench, tmp_p
     assert (store / "kb/x").read_bytes() == b"x\n"
 
 
-def test_an_input_that_the_caller_copied_is_not_mounted(bench: Bench, tmp_path: Path) -> None:
+def test_an_input_that_the_caller_copied_is_not_mounted(bench: ContainerBench, tmp_path: Path) -> None:
     bench.configure(inputs="mount")
     (tmp_path / "f").write_bytes(b"f\n")
     run = bench.run(
@@ -544,7 +338,7 @@ def test_an_input_that_the_caller_copied_is_not_mounted(bench: Bench, tmp_path: 
     assert (run.tree / "kb/sub/out").read_bytes() == b"1\n"
 
 
-def test_mounted_inputs_within_mounted_inputs(bench: Bench, tmp_path: Path) -> None:
+def test_mounted_inputs_within_mounted_inputs(bench: ContainerBench, tmp_path: Path) -> None:
     bench.configure(inputs="mount")
     (tmp_path / "kb").mkdir()
     (tmp_path / "kb/x").write_bytes(b"old\n")
@@ -558,13 +352,13 @@ def test_mounted_inputs_within_mounted_inputs(bench: Bench, tmp_path: Path) -> N
 # ----------------------------------------------------------------------------------------------------------- output
 
 
-def test_stdout_comes_apart_from_the_log(bench: Bench) -> None:
+def test_stdout_comes_apart_from_the_log(bench: ContainerBench) -> None:
     run = bench.run("sh", "-c", "echo 1; echo 2 >&2; sleep 0.1; echo 3", stdout="/out/s", outputs=("/out/s", ">"))
     assert run.stdout == b"1\n3\n"
     assert sorted(run.log.split()) == [b"1", b"2", b"3"]
 
 
-def test_output_is_kept_byte_by_byte(bench: Bench) -> None:
+def test_output_is_kept_byte_by_byte(bench: ContainerBench) -> None:
     run = bench.run(
         "sh", "-c", r"printf 'a\377\000\r\n'; printf '\200' >&2; head -c 5000000 /dev/zero; printf end", stdout="/s"
     )
@@ -572,7 +366,7 @@ def test_output_is_kept_byte_by_byte(bench: Bench) -> None:
     assert len(run.log) == len(run.stdout) + 1
 
 
-def test_the_log_is_appended_to_and_readable_at_once(bench: Bench) -> None:
+def test_the_log_is_appended_to_and_readable_at_once(bench: ContainerBench) -> None:
     run = bench.prepare("sh", "-c", "echo one; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
     run.invocation.log.write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:
@@ -582,7 +376,7 @@ def test_the_log_is_appended_to_and_readable_at_once(bench: Bench) -> None:
         running.result()
 
 
-def test_a_log_that_cannot_be_written(bench: Bench) -> None:
+def test_a_log_that_cannot_be_written(bench: ContainerBench) -> None:
     run = bench.prepare("echo", "1")
     run.invocation.log.mkdir()
     with pytest.raises(RuntimeFailure, match=f"{run.invocation.task.id}.log could not be written: Is a directory"):
@@ -593,19 +387,19 @@ def test_a_log_that_cannot_be_written(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("program", ["nope", "/etc/nope/x"])
-def test_a_missing_program(bench: Bench, program: str) -> None:
+def test_a_missing_program(bench: ContainerBench, program: str) -> None:
     run = bench.run(program)
     assert (run.code, run.message) == (127, f"program {program!r} is missing in image {bench.image!r}")
     assert [event for event, _ in run.events] == EVENTS
 
 
-def test_a_program_that_is_not_executable(bench: Bench) -> None:
+def test_a_program_that_is_not_executable(bench: ContainerBench) -> None:
     run = bench.run("/in/p", inputs={"/in/p": b"#!/bin/sh\n"})
     assert run.code == 126
     assert run.message == f"program '/in/p' can't be executed in image {bench.image!r}: Permission denied"
 
 
-def test_a_shell_that_misses_a_program_speaks_for_itself(bench: Bench) -> None:
+def test_a_shell_that_misses_a_program_speaks_for_itself(bench: ContainerBench) -> None:
     run = bench.run("sh", "-c", "nope")
     assert run.exit is not None
     assert (run.code, run.exit.message) == (127, None)
@@ -623,7 +417,7 @@ def test_a_shell_that_misses_a_program_speaks_for_itself(bench: Bench) -> None:
     ],
 )
 def test_engines_that_refuse_to_start_a_program(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, text: str, code: int | None
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch, text: str, code: int | None
 ) -> None:
     def start(client: docker.APIClient, container: str) -> None:
         raise docker_engine.Refusal(400, text)
@@ -640,7 +434,7 @@ def test_engines_that_refuse_to_start_a_program(
 
 
 @pytest.mark.parametrize("script", ["x=a; while true; do x=$x$x; done", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit 3"])
-def test_out_of_memory_is_said(bench: Bench, script: str) -> None:
+def test_out_of_memory_is_said(bench: ContainerBench, script: str) -> None:
     bench.configure(memory="16m")
     for _ in range(20):  # on a busy machine the engine itself loses the news of it now and then
         run = bench.run("sh", "-c", script)
@@ -660,13 +454,13 @@ CHILDREN = {
 
 
 @pytest.mark.parametrize("where", CHILDREN)
-def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(bench: Bench, where: str) -> None:
+def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(bench: ContainerBench, where: str) -> None:
     bench.configure(memory="16m")
     run = bench.run("sh", "-c", CHILDREN[where], outputs=("/out/",))
     assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
 
 
-def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that is busy sets no flag then, and tells it as an event alone."""
     inspect = docker.APIClient.inspect_container
 
@@ -681,7 +475,7 @@ def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: Bench, monk
     assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
 
 
-def test_memory_that_ran_out_elsewhere_is_no_failure(bench: Bench) -> None:
+def test_memory_that_ran_out_elsewhere_is_no_failure(bench: ContainerBench) -> None:
     run = bench.prepare("sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
     eater = DockerRuntime(DockerConfig(memory="16m"), bench.root_id)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(eater):
@@ -696,7 +490,7 @@ def test_memory_that_ran_out_elsewhere_is_no_failure(bench: Bench) -> None:
 
 
 def test_a_container_that_somebody_removed_after_its_end_is_no_failure(
-    bench: Bench, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+    bench: ContainerBench, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `docker container prune` does."""
     run = bench.prepare("true")
@@ -709,7 +503,7 @@ def test_a_container_that_somebody_removed_after_its_end_is_no_failure(
     assert (exit.code, exit.message) == (0, None)
 
 
-def test_sigterm_is_sent_first(bench: Bench) -> None:
+def test_sigterm_is_sent_first(bench: ContainerBench) -> None:
     bench.grace = 30
     run = bench.prepare("sh", "-c", "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.05; done")
     with ThreadPoolExecutor(1) as pool:
@@ -721,7 +515,7 @@ def test_sigterm_is_sent_first(bench: Bench) -> None:
     assert [event for event, _ in run.events] == EVENTS
 
 
-def test_sigkill_comes_after_the_grace(bench: Bench) -> None:
+def test_sigkill_comes_after_the_grace(bench: ContainerBench) -> None:
     bench.grace = 0.5
     run = bench.prepare("sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.05; done")
     with ThreadPoolExecutor(1) as pool:
@@ -734,13 +528,13 @@ def test_sigkill_comes_after_the_grace(bench: Bench) -> None:
     assert run.code == 137
 
 
-def test_the_timeout_ends_a_run(bench: Bench) -> None:
+def test_the_timeout_ends_a_run(bench: ContainerBench) -> None:
     run = bench.run("sleep", "60", timeout=1)
     assert run.cancellation.reason == BY_TIMEOUT
     assert run.code == 143
 
 
-def test_a_run_that_is_cancelled_before_makes_no_container(bench: Bench) -> None:
+def test_a_run_that_is_cancelled_before_makes_no_container(bench: ContainerBench) -> None:
     run = bench.prepare("sh", "-c", "echo no")
     run.cancellation.cancel(BY_REQUEST)
     bench.start(run)
@@ -749,7 +543,7 @@ def test_a_run_that_is_cancelled_before_makes_no_container(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_cancellation_at_any_event(bench: Bench, event: str) -> None:
+def test_a_cancellation_at_any_event(bench: ContainerBench, event: str) -> None:
     run = bench.prepare("sh", "-c", "sleep 0.5; echo 1 > /full/x", outputs=("/full/x",))
 
     def report(reported: str, /, **facts: Any) -> None:
@@ -764,7 +558,7 @@ def test_a_cancellation_at_any_event(bench: Bench, event: str) -> None:
     assert not (run.tree / "full/x").exists()
 
 
-def test_a_cancellation_while_the_container_starts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancellation_while_the_container_starts(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM finds nothing to end before the start: it has to be brought afterwards."""
     run = bench.prepare("sh", "-c", "sleep 30")
     start = docker.APIClient.start
@@ -782,7 +576,7 @@ def test_a_cancellation_while_the_container_starts(bench: Bench, monkeypatch: py
 # ----------------------------------------------------------------------------------------------------------- images
 
 
-def test_a_missing_image_that_may_not_be_pulled(bench: Bench) -> None:
+def test_a_missing_image_that_may_not_be_pulled(bench: ContainerBench) -> None:
     bench.configure(pull="never")
     with pytest.raises(RuntimeFailure, match=r"'gaia-local/nope:1' is not here and docker.pull is 'never'; `docker pull`"):
         bench.run("true", image="gaia-local/nope:1")
@@ -791,7 +585,7 @@ def test_a_missing_image_that_may_not_be_pulled(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("policy", ["missing", "always"])
-def test_a_pull_that_fails(bench: Bench, policy: str) -> None:
+def test_a_pull_that_fails(bench: ContainerBench, policy: str) -> None:
     bench.configure(pull=policy)
     image = "127.0.0.1:1/gaia-local/nope:1"  # nobody listens there
     with pytest.raises(RuntimeFailure, match=f"'{image}' could not be pulled.*'{policy}'.*refused.*docker build"):
@@ -891,7 +685,7 @@ def registry(client: docker.APIClient) -> Iterator[Registry]:
                 client.remove_image(registry.image, force=True)
 
 
-def test_a_missing_image_is_pulled_once(bench: Bench, registry: Registry) -> None:
+def test_a_missing_image_is_pulled_once(bench: ContainerBench, registry: Registry) -> None:
     assert bench.runtime.available(registry.image)
     registry.pulls = 0  # that looked at the configuration too
     runs = [bench.prepare("nope", image=registry.image) for _ in range(4)]
@@ -902,7 +696,7 @@ def test_a_missing_image_is_pulled_once(bench: Bench, registry: Registry) -> Non
     assert registry.pulls == 1
 
 
-def test_a_pull_can_be_cancelled(bench: Bench, registry: Registry) -> None:
+def test_a_pull_can_be_cancelled(bench: ContainerBench, registry: Registry) -> None:
     registry.hold.clear()
     runs = [bench.prepare("nope", image=registry.image) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -920,7 +714,7 @@ def test_a_pull_can_be_cancelled(bench: Bench, registry: Registry) -> None:
 
 def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    bench = Bench(tmp_path, "any")
+    bench = ContainerBench(tmp_path, "any")
     with pytest.raises(EngineUnavailable, match=r"at unix:///nowhere/docker.sock: .*start Docker.*runtime: process"):
         bench.runtime.check(["any"])
     assert not bench.runtime.available("any")
@@ -931,11 +725,11 @@ def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bench.runtime.close()
 
 
-def test_an_engine_that_answers(bench: Bench) -> None:
+def test_an_engine_that_answers(bench: ContainerBench) -> None:
     bench.runtime.check([bench.image])
 
 
-def test_closing_twice_and_using_what_is_closed(bench: Bench) -> None:
+def test_closing_twice_and_using_what_is_closed(bench: ContainerBench) -> None:
     bench.run("true")
     bench.runtime.close()
     bench.runtime.close()
@@ -1021,7 +815,7 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def proxy(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A `Proxy` that the bench's runtime is connected to."""
     address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if not address.startswith("unix://"):
@@ -1037,7 +831,7 @@ def proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("request_", ["/images/", "/containers/create", "/attach", "/start", "/wait", "/archive", "DELETE"])
-def test_a_lost_answer_is_asked_for_again(bench: Bench, proxy: Proxy, client: docker.APIClient, request_: str) -> None:
+def test_a_lost_answer_is_asked_for_again(bench: ContainerBench, proxy: Proxy, client: docker.APIClient, request_: str) -> None:
     proxy.lost.append(request_.encode())
     run = bench.run("sh", "-ec", "echo 1 >> /out/x; echo 2 >> /full/y; echo said", outputs=("/out/x", "/full/y"))
     assert proxy.lost == []
@@ -1047,14 +841,14 @@ def test_a_lost_answer_is_asked_for_again(bench: Bench, proxy: Proxy, client: do
     assert [event for event, _ in run.events] == EVENTS
 
 
-def test_a_lost_answer_about_the_tasks_own_container(bench: Bench, proxy: Proxy) -> None:
+def test_a_lost_answer_about_the_tasks_own_container(bench: ContainerBench, proxy: Proxy) -> None:
     """The name is taken then, by a container that nobody else will ever remove."""
     proxy.lost.append(b"/containers/create?name=gaia-local-")
     run = bench.run("true", outputs=("/out/x",))
     assert (proxy.lost, run.code) == ([], 0)
 
 
-def test_a_name_that_somebody_else_has(bench: Bench, client: docker.APIClient) -> None:
+def test_a_name_that_somebody_else_has(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("true")
     other = client.create_container(bench.image, ["true"], name=f"gaia-local-{run.invocation.task.id}")["Id"]
     try:
@@ -1065,7 +859,7 @@ def test_a_name_that_somebody_else_has(bench: Bench, client: docker.APIClient) -
         client.remove_container(other)
 
 
-def test_a_broken_stream_is_read_again(bench: Bench, proxy: Proxy) -> None:
+def test_a_broken_stream_is_read_again(bench: ContainerBench, proxy: Proxy) -> None:
     script = "printf 'one\nhalf a l'; echo err >&2; while [ ! -e /out/go ]; do sleep 0.05; done; printf 'ine\nend'"
     run = bench.prepare("sh", "-c", script, stdout="/s", outputs=("/out/",))
     run.invocation.log.write_bytes(b"before\n")
@@ -1083,7 +877,7 @@ def test_a_broken_stream_is_read_again(bench: Bench, proxy: Proxy) -> None:
     assert [event for event, _ in run.events] == EVENTS
 
 
-def test_a_stream_that_ends_too_early_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_ends_too_early_is_noticed(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that goes away in good order closes the stream as if the program had ended."""
     monkeypatch.setattr("gaia_local.docker_runtime._SETTLE", 1)
     monkeypatch.setattr(docker_engine, "_frames", _ends_at_once(docker_engine._frames))
@@ -1102,7 +896,11 @@ def _ends_at_once(frames: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_an_engine_that_goes_away_can_be_cancelled_and_its_container_found(
-    bench: Bench, proxy: Proxy, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bench: ContainerBench,
+    proxy: Proxy,
+    client: docker.APIClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(docker_engine, "_DELAYS", (0.1, 0.1))
     run = bench.prepare("sh", "-c", "echo up; sleep 60")
@@ -1124,7 +922,7 @@ def test_an_engine_that_goes_away_can_be_cancelled_and_its_container_found(
     assert bench.runtime.leftovers() == []
 
 
-def test_a_container_that_somebody_removed(bench: Bench, client: docker.APIClient) -> None:
+def test_a_container_that_somebody_removed(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sh", "-c", "echo up; sleep 60")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
@@ -1134,7 +932,7 @@ def test_a_container_that_somebody_removed(bench: Bench, client: docker.APIClien
     assert run.code == 137
 
 
-def test_nothing_is_discarded_from_the_pool(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_is_discarded_from_the_pool(bench: ContainerBench, caplog: pytest.LogCaptureFixture) -> None:
     """urllib3 warns when more threads talk than the pool has room for."""
     caplog.set_level(logging.WARNING, "urllib3")
     with ThreadPoolExecutor(16) as pool:
@@ -1145,7 +943,7 @@ def test_nothing_is_discarded_from_the_pool(bench: Bench, caplog: pytest.LogCapt
 # ---------------------------------------------------------------------- what an earlier process left
 
 
-def left_behind(bench: Bench, client: docker.APIClient, run: Run) -> str:
+def left_behind(bench: ContainerBench, client: docker.APIClient, run: Run) -> str:
     """The container of a run that an earlier process made and did not start; answers its id."""
     task = run.invocation.task
     made: str = client.create_container(
@@ -1158,13 +956,13 @@ def left_behind(bench: Bench, client: docker.APIClient, run: Run) -> str:
     return made
 
 
-def rejoin(bench: Bench, run: Run) -> Run:
+def rejoin(bench: ContainerBench, run: Run) -> Run:
     run.exit = bench.runtime.rejoin(run.invocation, run.cancellation, run.report)
     return run
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_container_is_taken_up(bench: Bench, client: docker.APIClient, over: bool) -> None:
+def test_a_container_is_taken_up(bench: ContainerBench, client: docker.APIClient, over: bool) -> None:
     script = f"echo begun; sleep {0 if over else 1}; echo over; echo made > /full/x; exit 3"
     run = bench.prepare("sh", "-c", script, outputs=("/full/x",), stdout="/elsewhere/said")
     run.invocation.log.write_bytes(b"begun, as the earlier process heard it\n")
@@ -1181,7 +979,7 @@ def test_a_container_is_taken_up(bench: Bench, client: docker.APIClient, over: b
 
 
 def test_what_the_image_had_is_not_taken_for_an_output_when_a_container_is_taken_up(
-    bench: Bench, client: docker.APIClient
+    bench: ContainerBench, client: docker.APIClient
 ) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x", "/full/own"))
     client.start(left_behind(bench, client, run))
@@ -1191,7 +989,7 @@ def test_what_the_image_had_is_not_taken_for_an_output_when_a_container_is_taken
     assert bench.containers(client) == []
 
 
-def test_one_that_was_never_started_is_started(bench: Bench, client: docker.APIClient) -> None:
+def test_one_that_was_never_started_is_started(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",))
     left_behind(bench, client, run)
     rejoin(bench, run)
@@ -1201,7 +999,7 @@ def test_one_that_was_never_started_is_started(bench: Bench, client: docker.APIC
     assert bench.containers(client) == []
 
 
-def test_what_is_left_of_its_timeout_ends_it(bench: Bench, client: docker.APIClient) -> None:
+def test_what_is_left_of_its_timeout_ends_it(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sleep", "60", timeout=1.0)
     client.start(left_behind(bench, client, run))
     time.sleep(1.0)  # the time that passed before is what counts here
@@ -1212,7 +1010,7 @@ def test_what_is_left_of_its_timeout_ends_it(bench: Bench, client: docker.APICli
     assert bench.containers(client) == []
 
 
-def test_what_is_taken_up_can_be_cancelled(bench: Bench, client: docker.APIClient) -> None:
+def test_what_is_taken_up_can_be_cancelled(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sleep", "60")
     client.start(left_behind(bench, client, run))
     run.cancellation.cancel(BY_REQUEST)
@@ -1221,7 +1019,7 @@ def test_what_is_taken_up_can_be_cancelled(bench: Bench, client: docker.APIClien
     assert bench.containers(client) == []
 
 
-def test_a_container_that_is_gone_cannot_be_taken_up(bench: Bench) -> None:
+def test_a_container_that_is_gone_cannot_be_taken_up(bench: ContainerBench) -> None:
     run = bench.prepare("true")
     with pytest.raises(RuntimeFailure, match="No such container"):
         rejoin(bench, run)

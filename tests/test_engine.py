@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from conftest import WaitUntil
 from gaia_local import Gaia, GaiaError, ownership
+from support.fixtures import WaitUntil
 
 COMMANDS = [
     {"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}},

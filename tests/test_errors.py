@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 import requests
 
-from conftest import MakeGaia
 from gaia_local import Gaia, compat, errors
 from gaia_local.compat import client
 from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nearest, shown, told
 from gaia_local.face import at_face, http_error
 from gaia_local.local_socket import Unreachable
 from gaia_local.testing import GaiaFixture
+from support.fixtures import MakeGaia
 
 ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)]
 PLAIN = [kind("it's broken") for kind in ALL if kind is not InvalidInput]

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from conftest import WaitUntil
 from gaia_local import Gaia, compat, demo
 from gaia_local.cli import app
+from support.fixtures import WaitUntil
 
 SHOW = """
 import sys

@@ -27,10 +27,11 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, state_file, watcher
 from gaia_local.errors import DatabaseError, StorageError
 from gaia_local.storage import Storage
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import Fifo
 from support.hands import Hands
 
 MB = 1 << 20
@@ -72,22 +73,9 @@ def intact(root: Path) -> bool:
         return connection.execute("pragma integrity_check").fetchall() == [("ok",)]
 
 
-class Gate:
-    """Holds a Step up, from its own `hold` on, until the test opens it."""
-
-    def __init__(self, directory: Path) -> None:
-        self._fifo = directory / "gate"
-        os.mkfifo(self._fifo)
-        self.hold = f"cat {self._fifo}"
-
-    def open(self) -> None:
-        """Blocks until the Step is there."""
-        os.close(os.open(self._fifo, os.O_WRONLY))
-
-
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path)
+def gate(tmp_path: Path) -> Fifo:
+    return Fifo(tmp_path / "gate")
 
 
 # ------------------------------------------------------------------------------------------------------------- disks
@@ -181,7 +169,7 @@ def test_the_disk_is_full_while_outputs_are_published(make_disk: Callable[[int],
 
 @pytest.mark.parametrize("mended", ["while the engine is open", "after it was closed"])
 def test_the_disk_is_full_while_the_database_is_written(
-    make_disk: Callable[[int], Disk], gate: Gate, wait_until: WaitUntil, mended: str, caplog: pytest.LogCaptureFixture
+    make_disk: Callable[[int], Disk], gate: Fifo, wait_until: WaitUntil, mended: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = make_disk(8 * MB)
     config = {"root": disk.top / "root", "runtime": "process", "watch": False}
@@ -427,7 +415,7 @@ def test_the_root_becomes_read_only_and_writable_again(make_disk: Callable[[int]
 
 
 def test_a_bucket_becomes_read_only_while_a_step_runs(
-    make_disk: Callable[[int], Disk], make_gaia: MakeGaia, gate: Gate, wait_until: WaitUntil
+    make_disk: Callable[[int], Disk], make_gaia: MakeGaia, gate: Fifo, wait_until: WaitUntil
 ) -> None:
     disk = make_disk(MB)
     gaia = make_gaia(buckets={"b": disk.top})
@@ -1039,12 +1027,6 @@ def test_the_engine_is_away_when_it_is_needed(engine: Engine, docker_image: str,
         gaia.upload("w", {}, [make], [step("a", "make", "d:a")])
         assert gaia.wait("w", 30)["state"] == "complete"
         assert started(gaia) == ["a"]
-
-
-@pytest.fixture
-def client(docker_image: str) -> Iterator[docker.APIClient]:
-    with docker.APIClient(version="auto", **kwargs_from_env()) as client:
-        yield client
 
 
 def test_an_image_that_cannot_be_pulled(docker_image: str, client: docker.APIClient, tmp_path: Path) -> None:

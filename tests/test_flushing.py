@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local import Gaia, files, ownership
 from gaia_local.database import Database
 from gaia_local.decision import Changes
@@ -21,6 +20,7 @@ from gaia_local.model import Event, EventKind
 from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
 from gaia_local.recovery import recover
 from gaia_local.storage import Storage
+from support.fixtures import MakeGaia
 from support.hands import Hands, NoRuntime
 
 COPY = {

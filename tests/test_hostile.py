@@ -25,7 +25,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, answers, definitions, docker_files, engine, files, model, templates
 from gaia_local.assignment import Outcome, Output
 from gaia_local.config import Config
@@ -34,6 +33,7 @@ from gaia_local.given import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VALUES
 from gaia_local.model import TaskState
 from gaia_local.ownership import root_id
 from gaia_local.snapshot import Snapshot
+from support.fixtures import MakeGaia, WaitUntil
 from support.hands import HandExecutor
 
 CALLS = max(10_000, int(os.environ.get("GAIA_LOCAL_FUZZ_CALLS", "0")))

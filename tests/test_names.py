@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local.names import step_and_key_names, workflow_names
+from support.fixtures import MakeGaia
 
 COPY: dict[str, Any] = {
     "name": "copy",

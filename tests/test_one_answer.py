@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from gaia_local import Gaia
-from test_docker_runtime import derived
+from support.containers import derived
 
 Answer = tuple[str, str]
 """The state; and the text of the output, or what is said of the Step that failed, with the tree's own path left out."""

@@ -15,9 +15,10 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.server import Server
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import Fifo
 
 ASSETS = Path(__file__).parents[1] / "gaia_local" / "server" / "page"
 HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
@@ -142,37 +143,27 @@ def sweep(gaia: Gaia, name: str) -> None:
     gaia.upload(name, {}, commands, steps)
 
 
-@dataclass
-class Gate:
-    """A FIFO that holds a Step until it is opened."""
-
-    path: Path
-
-    def script(self, before: str = "true") -> str:
-        return f'{before}; read line < "{self.path}"; echo "then $line"'
-
-    def open(self, line: str) -> None:
-        self.path.write_text(f"{line}\n")
+def held(gate: Fifo, before: str = "true") -> str:
+    """Shell code that goes on with a line that is said at the gate."""
+    return f'{before}; read line < "{gate.path}"; echo "then $line"'
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    gate = Gate(tmp_path / "gate")
-    os.mkfifo(gate.path)
-    return gate
+def gate(tmp_path: Path) -> Fifo:
+    return Fifo(tmp_path / "gate")
 
 
 # ------------------------------------------------------------------------------------------------------ what it shows
 
 
-def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Gate) -> None:
+def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Fifo) -> None:
     page = site.go()
     expect(page.locator(".empty").first).to_contain_text("gaia-local upload")
-    chain(site.gaia, "me_first", gate.script())
+    chain(site.gaia, "me_first", held(gate))
     row = page.get_by_role("link", name="me_first")
     expect(row).to_contain_text("running")
     expect(row).to_contain_text("1 of 2 done, 1 running")
-    gate.open("go")
+    gate.open("go\n")
     expect(row).to_contain_text("complete")
     expect(row).to_contain_text("2 of 2 done")
     chain(site.gaia, "me_second")
@@ -180,7 +171,7 @@ def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate
     site.gaia.wait("me_second")
     site.gaia.delete("me_first")
     expect(page.locator(".workflows .name")).to_have_text(["me_second"])
-    chain(site.gaia, "me_first", gate.script())
+    chain(site.gaia, "me_first", held(gate))
     expect(row).to_contain_text("2 of 2 Steps were in the store already, nothing ran")
 
 
@@ -194,15 +185,15 @@ def test_a_workflow_is_found_among_many(site: Site) -> None:
     expect(page.get_by_text("No workflow has this in its name.")).to_be_visible()
 
 
-def test_a_step_turns_from_running_to_complete_without_a_reload(site: Site, gate: Gate) -> None:
-    chain(site.gaia, "me_live", gate.script("echo first"))
+def test_a_step_turns_from_running_to_complete_without_a_reload(site: Site, gate: Fifo) -> None:
+    chain(site.gaia, "me_live", held(gate, "echo first"))
     page = site.go("me_live")
     page.evaluate("window.same = true")
     expect(site.node("two, running, Command go-on")).to_be_visible()
     expect(page.locator(".standing .badge")).to_have_text("running")
     site.node("two, running").click()
     expect(page.locator(".log")).to_have_text("first\n")
-    gate.open("second")
+    gate.open("second\n")
     expect(page.locator(".log")).to_have_text("first\nthen second\n")
     expect(site.node("two, complete, Command go-on")).to_be_visible()
     expect(page.locator(".standing .badge")).to_have_text("complete")
@@ -281,8 +272,8 @@ def test_run_starts_what_can_run(site: Site) -> None:
     assert site.gaia.progress("me_run")["state"] == "complete"
 
 
-def test_halt_stops_what_runs(site: Site, gate: Gate) -> None:
-    chain(site.gaia, "me_halt", gate.script())
+def test_halt_stops_what_runs(site: Site, gate: Fifo) -> None:
+    chain(site.gaia, "me_halt", held(gate))
     page = site.go("me_halt")
     expect(site.node("two, running")).to_be_visible()
     expect(page.get_by_role("button", name="Run", exact=True)).to_have_attribute("aria-disabled", "true")

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.errors import InvalidInput
 from gaia_local.pictures import MOST, dot, draw, mermaid, svg
@@ -29,6 +28,7 @@ from gaia_local.pictures.png import LARGEST, png
 from gaia_local.pictures.states import LOOKS, STEP_STATES, look
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.pictures.words import clean, common_prefix, shorten, width, wrap
+from support.fixtures import MakeGaia
 
 NS = {"svg": "http://www.w3.org/2000/svg"}
 HOSTILE = [

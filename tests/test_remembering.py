@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local.database import Database
 from gaia_local.output import counts_line
 from gaia_local.recovery import recover
+from support.fixtures import MakeGaia
 from support.hands import Hands
 
 SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, files
 from gaia_local.config import Config
 from gaia_local.errors import RootInUse, StorageError
@@ -19,7 +18,8 @@ from gaia_local.leftovers import clean
 from gaia_local.local_socket import Listener
 from gaia_local.ownership import Ownership, owner
 from gaia_local.storage import Storage
-from test_files import as_nobody, other_disk, public
+from support.fixtures import MakeGaia, WaitUntil
+from support.trees import as_nobody, other_disk, public
 
 __all__ = ["other_disk", "public"]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from conftest import WaitUntil
 from gaia_local import Gaia, files
 from gaia_local import scheduler as scheduler_module
 from gaia_local.assignment import Outcome, Output
@@ -22,6 +21,7 @@ from gaia_local.model import Event, EventKind, TaskState
 from gaia_local.recovery import recover
 from gaia_local.states import KeyKind
 from gaia_local.storage import Storage
+from support.fixtures import WaitUntil
 from support.hands import Hands
 
 SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}

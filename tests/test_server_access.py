@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,10 +17,11 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError
 from gaia_local.server import Server, peers, secret
-from test_server import COMMANDS, A, Serving, held, let_go
+from support.servers import COMMANDS, A, Serving, gaia, held, let_go, server
+
+__all__ = ["gaia", "server"]
 
 NOBODY = 65534
 TALK = """
@@ -39,17 +40,6 @@ TALK = """
             print(answer.replace("\\r\\n", "|").strip())
 """
 """A program that asks a server by itself, and prints a line for each answer."""
-
-
-@pytest.fixture
-def gaia(make_gaia: MakeGaia) -> Gaia:
-    return make_gaia()
-
-
-@pytest.fixture
-def server(gaia: Gaia) -> Iterator[Server]:
-    with Server(gaia, port=0) as running:
-        yield running
 
 
 def as_another_user(url: str, *asked: tuple[str, str, Any], how: str = "") -> list[str]:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,23 +18,14 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.server import Server, connections, wire
-from test_server import COMMANDS, A, Serving, events, held, let_go
+from support.fixtures import WaitUntil
+from support.servers import COMMANDS, A, Serving, events, gaia, held, let_go, server
+
+__all__ = ["gaia", "server"]
 
 HEAD = b"POST /workflows HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-@pytest.fixture
-def gaia(make_gaia: MakeGaia) -> Gaia:
-    return make_gaia()
-
-
-@pytest.fixture
-def server(gaia: Gaia) -> Iterator[Server]:
-    with Server(gaia, port=0) as running:
-        yield running
 
 
 def dial(url: str, said: bytes = b"", source: str = "127.0.0.1") -> socket.socket:

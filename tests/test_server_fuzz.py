@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import MakeGaia
 from gaia_local.server import Server
 from gaia_local.server.guard import HEADERS
+from support.fixtures import MakeGaia
 
 fuzzed = settings(
     max_examples=max(250, int(os.environ.get("GAIA_LOCAL_FUZZ_REQUESTS", "0"))),

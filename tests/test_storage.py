@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gaia_local import files, storage
+from gaia_local import files
 from gaia_local.assignment import Output
 from gaia_local.errors import StorageError
 from gaia_local.keys import Capture
 from gaia_local.model import Task
 from gaia_local.staging import Staging
 from gaia_local.storage import Storage
+from support.trees import ODD_NAMES, other_disk, special, tree
 
-ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "a:b:c", "x" * 255, "é" * 127]
+__all__ = ["other_disk"]
 
 
 class Bench:
@@ -83,15 +81,6 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path.resolve() / "root")
 
 
-def tree(top: Path) -> dict[str, str | None]:
-    """What lies in a directory: contents of files, `-> target` of links, None for directories."""
-    found: dict[str, str | None] = {}
-    for path in sorted(top.rglob("*")):
-        relative = str(path.relative_to(top))
-        found[relative] = f"-> {path.readlink()}" if path.is_symlink() else None if path.is_dir() else path.read_text()
-    return found
-
-
 # ---------------------------------------------------------------------------------------------------------------- keys
 
 
@@ -115,7 +104,7 @@ def tree(top: Path) -> dict[str, str | None]:
         ("genomes/x", "/r/storage/w/genomes/x"),
         ("genomes2:x", "/r/storage/w/genomes2/x"),
         ("fs:etc/x", "/etc/x"),
-        *((f"b:{name}", f"/r/storage/w/b/{name}") for name in ODD_NAMES),
+        *((f"b:{name}", f"/r/storage/w/b/{name}") for name in [*ODD_NAMES, "a:b:c"]),
     ],
 )
 def test_a_key_names_a_path(key: str, path: str) -> None:
@@ -236,7 +225,7 @@ def test_only_the_inputs_asked_for_are_copied(bench: Bench) -> None:
     assert tree(staging.tree) == {"in": None, "in/y": "content"}
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("name", [*ODD_NAMES, "a:b:c"])
 def test_odd_names_come_and_go(bench: Bench, name: str) -> None:
     bench.put(f"b:{name}", name)
     task = bench.task({f"/in/{name}": f"b:{name}"}, {f"/out/{name}": f"o:{name}"})
@@ -308,16 +297,6 @@ def test_a_special_file_as_input_is_refused_by_name(bench: Bench, kind: str) -> 
     special(directory / "odd", kind)
     with pytest.raises(StorageError, match=f"b/in/odd is a {kind}"):
         bench.stage(bench.task({"/in/": "b:in/"}))
-
-
-def special(path: Path, kind: str) -> None:
-    if kind == "FIFO":
-        os.mkfifo(path)
-    else:
-        here = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(f"/proc/self/fd/{here}/{path.name}")
-        os.close(here)
 
 
 # ---------------------------------------------------------------------------------------------------- links and inputs
@@ -793,23 +772,6 @@ def test_a_key_in_a_directory_output_does_not_go_through_its_links(
 
 
 # ------------------------------------------------------------------------------------------------------ mapped buckets
-
-
-@pytest.fixture
-def other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory on another file system, or one that is taken for such."""
-    shm = Path("/dev/shm")
-    if shm.is_dir() and os.access(shm, os.W_OK) and shm.stat().st_dev != tmp_path.stat().st_dev:
-        with tempfile.TemporaryDirectory(dir=shm) as path:
-            yield Path(path).resolve()
-        return
-    directory = tmp_path.resolve() / "other disk"
-    directory.mkdir()
-    there = f"{directory}/"
-    monkeypatch.setattr(
-        storage, "_one_file_system", lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there)
-    )
-    yield directory
 
 
 def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,8 +19,7 @@ from gaia_local import templates
 from gaia_local.errors import GaiaError, InvalidInput
 from gaia_local.model import AnyCommand, Command, Step
 from gaia_local.templates import Rendered, check, expand, render
-
-RECORDED = Path(__file__).parent / "recorded"
+from support.recordings import RECORDED
 
 
 def command(**fields: Any) -> Command:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local.durations import duration
 from gaia_local.errors import InvalidInput
 from gaia_local.pictures.words import clean
 from gaia_local.timeline import arrange, html, svg
 from gaia_local.timeline.lanes import moment
+from support.fixtures import MakeGaia, WaitUntil
 
 SLEEP: dict[str, Any] = {
     "name": "hold",

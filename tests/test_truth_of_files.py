@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, files
+from support.fixtures import MakeGaia, WaitUntil
 
 WAYS = [
     pytest.param({"runtime": "process"}, id="process"),

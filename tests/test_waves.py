@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local import GaiaError
 from gaia_local.errors import InvalidInput
 from gaia_local.waves import Definitions, Waves, wave_line
-from test_cli import answer, call, end, here, start
+from support.command_line import answer, call, end, here, start
+from support.fixtures import MakeGaia
 
 __all__ = ["here"]  # a fixture for all tests
 
