@@ -8,9 +8,10 @@ import pickle
 import pytest
 
 from gaia_local.assignment import Assignment
-from gaia_local.model import Fingerprint, Task
+from gaia_local.model import Fingerprint
+from support.builders import task
 
-TASK = Task("1", "s", "w", "image", ("true",), (("b:x", "/in/x"),), (), None, 60)
+TASK = task(inputs={"/in/x": "b:x"})
 
 
 def test_a_task_alone_begins_anew_and_first_with_nothing_known() -> None:

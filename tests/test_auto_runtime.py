@@ -12,16 +12,16 @@ import pytest
 
 from gaia_local.auto_runtime import AutoRuntime, ImageRuntime
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.model import EventKind, Task
+from gaia_local.model import EventKind
 from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report, Runtime
+from support.builders import task
+from support.fakes import NoRuntime
 
 
-class FakeProcess:
+class FakeProcess(NoRuntime):
     """Notes what it was told to run."""
 
     name = "process"
-    survives = False
-    mounts_inputs = False
 
     def __init__(self) -> None:
         self.ran: list[str] = []
@@ -30,12 +30,6 @@ class FakeProcess:
 
     def check(self, images: Collection[str]) -> None:
         raise AssertionError("processes can always be run")
-
-    def image_id(self, image: str) -> str | None:
-        return None
-
-    def left(self) -> Collection[str]:
-        return ()
 
     def end(self, task_id: str) -> None:
         raise AssertionError("processes leave nothing to end")
@@ -87,8 +81,7 @@ class FakeDocker(FakeProcess):
 
 
 def invocation(image: str) -> Invocation:
-    task = Task("id", "step", "flow", image, ("true",), (), (), None, 60.0)
-    return Invocation(task, Path("/tree"), Path("/work"), Path("/log"), None)
+    return Invocation(task(image=image), Path("/tree"), Path("/work"), Path("/log"), None)
 
 
 def run(runtime: Runtime, image: str) -> str:

@@ -20,14 +20,8 @@ from gaia_local.config import Config
 from gaia_local.leftovers import clean
 from gaia_local.state_file import LATER
 from gaia_local.storage import Storage
+from support.builders import COPY
 
-COPY = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["sh", "-c", "cat /in/a > /out/x"],
-    "inputs": {"a": "/in/a"},
-    "outputs": {"x": "/out/x"},
-}
 STEPS = [
     {"name": "read", "command": "copy", "inputs": {"a": "g:in"}, "outputs": {"x": "d:out"}},
     {"name": "write", "command": "copy", "inputs": {"a": "d:out"}, "outputs": {"x": "g:made/out"}},

@@ -17,17 +17,10 @@ from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 from gaia_local import Gaia, GaiaError, ownership
 from gaia_local.face import http_error
 from gaia_local.server import Server
+from support.builders import ECHO
 from support.fixtures import MakeGaia
 from support.owner import Owner
 
-ECHO = {
-    "name": "echo",
-    "image": "busybox",
-    "command": ["sh", "-c", "echo {{text}} > {{result}}"],
-    "inputs": {},
-    "outputs": {"result": "/out/result"},
-    "vars": {"text": "hello"},
-}
 JOIN = {
     "name": "join",
     "image": "busybox",

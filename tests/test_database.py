@@ -29,6 +29,7 @@ from gaia_local.errors import DatabaseError
 from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
 from gaia_local.state_file import FIRST, LATER, MIGRATIONS
 from gaia_local.states import ABSENT, EXPIRED, Attempt, KeyKind, KeyState, Reason, ReasonKind
+from support.builders import task
 
 
 @pytest.fixture
@@ -44,19 +45,17 @@ def database(path: Path) -> Iterator[Database]:
     database.close()
 
 
-def task(name: str = "s", identity: str = "t1", workflow: str = "w") -> Task:
-    inputs, outputs = (("b:in", "/in/x"), ("b:d/", "/in/d/")), (("b:out", ">"), ("b:log", ">>"))
-    tokens = ("sh", "-c", "é \"quoted\" 'x' \\ \n")
-    return Task(
-        identity,
+def attempted(name: str = "s", identity: str = "t1", workflow: str = "w") -> Task:
+    return task(
         name,
-        workflow,
-        "busybox:1",
-        tokens,
-        inputs,
-        outputs,
-        "/out/x",
-        12.5,
+        {"/in/x": "b:in", "/in/d/": "b:d/"},
+        {">": "b:out", ">>": "b:log"},
+        id=identity,
+        workflow=workflow,
+        image="busybox:1",
+        command=("sh", "-c", "é \"quoted\" 'x' \\ \n"),
+        stdout="/out/x",
+        timeout=12.5,
         reason="input changed: b:in",
         external=frozenset({"b:in"}),
     )
@@ -86,7 +85,7 @@ def fill(database: Database, workflow: str = "w") -> None:
     database.add_workflow(workflow, {"owner": "é", "tags": [1, {"a": None}]}, 5.0)
     define(database, "commands", workflow, [{"name": "c", "image": "i"}])
     define(database, "steps", workflow, [{"name": "s", "vars": {"x": [1, True, "ü"]}}])
-    database.add_attempts([Attempt(task(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
+    database.add_attempts([Attempt(attempted(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
     database.set_keys(workflow, {"b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1")})
     database.add_events([Event(EventKind.STEP_START, workflow, 7.0, {"id": "t1", "task": "s"})])
 
@@ -133,9 +132,9 @@ def test_definitions_keep_their_order_when_they_are_replaced(database: Database,
 
 
 def test_attempts(database: Database) -> None:
-    first = Attempt(task(identity="1"), TaskState.RUNNING, 1.0)
-    other = Attempt(task("r", identity="2"), TaskState.RUNNING, 2.0)
-    again = Attempt(task(identity="3"), TaskState.RUNNING, 3.0)
+    first = Attempt(attempted(identity="1"), TaskState.RUNNING, 1.0)
+    other = Attempt(attempted("r", identity="2"), TaskState.RUNNING, 2.0)
+    again = Attempt(attempted(identity="3"), TaskState.RUNNING, 3.0)
     database.add_attempts([first, other, again])
     assert database.attempts("w") == [first, other, again]
     first.state, first.exit_code, first.message, first.image_id = TaskState.ERROR, 3, "it broke: é", "sha256:1"
@@ -152,7 +151,7 @@ def test_attempts(database: Database) -> None:
 
 
 def test_all_of_a_task_is_kept(database: Database) -> None:
-    made = task()
+    made = attempted()
     database.add_attempts([Attempt(made, TaskState.RUNNING, 1.0)])
     (read,) = database.attempts("w")
     assert dataclasses.asdict(read.task) == dataclasses.asdict(made)
@@ -192,7 +191,7 @@ def changes(edition: int = 1) -> Changes:
     composite = {"name": "both", "outputs": ["y"], "steps": [{"name": "a", "command": "c", "outputs": {"x": "y"}}]}
     commands: list[AnyCommand] = [Command.parse("w", command), Command.parse("w", composite)]
     step = {"name": "s", "command": "c", "outputs": {"x": "k"}, "vars": {"a": [1, 1.0, True, "é"]}}
-    begun = [Attempt(task(f"s{number}", f"t{number}"), state, float(number)) for number, state in enumerate(TaskState)]
+    begun = [Attempt(attempted(f"s{number}", f"t{number}"), state, float(number)) for number, state in enumerate(TaskState)]
     keys = {
         f"b:{kind.value}/{why.name}": KeyState(kind, "1:2", "abc", "t1", Reason(why, "x y" if "{}" in why.value else ""))
         for kind in KeyKind
@@ -244,7 +243,7 @@ def test_what_is_saved_later_takes_the_place_of_what_was(database: Database) -> 
     ended = first.begun[0]
     ended.state, ended.started, ended.ended, ended.exit_code = TaskState.ERROR, 1.5, 2.5, 3
     ended.message, ended.image_id, ended.inputs, ended.superseded = "é", "sha256:1", {"b:in": "abc"}, True
-    again = Attempt(task("s1", "t9"), TaskState.RUNNING, 9.0)
+    again = Attempt(attempted("s1", "t9"), TaskState.RUNNING, 9.0)
     command = changes(edition=2).commands[0]
     unsure = KeyState(KeyKind.UNSURE, "3:4", "def", "t9", Reason(ReasonKind.MISSING, "b:x"))
     keys = {"b:complete": ABSENT, "b:expired": unsure}
@@ -262,7 +261,7 @@ def test_what_is_saved_later_takes_the_place_of_what_was(database: Database) -> 
 
 def test_one_that_began_and_ended_before_it_was_saved_is_whole(database: Database) -> None:
     database.add_workflow("w", {}, 1.0)
-    quick = Attempt(task(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"})
+    quick = Attempt(attempted(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"})
     database.save("w", Changes(begun=[quick], ended={quick.task.id: quick}))
     assert saved(database).attempts == [quick]
 
@@ -370,9 +369,9 @@ def test_transactions_nest_and_the_outer_one_decides(database: Database) -> None
 
 
 def test_many_rows_are_written_whole_or_not_at_all(database: Database) -> None:
-    database.add_attempts([Attempt(task(identity="5"), TaskState.RUNNING, 1.0)])
+    database.add_attempts([Attempt(attempted(identity="5"), TaskState.RUNNING, 1.0)])
     with pytest.raises(DatabaseError):
-        database.add_attempts([Attempt(task(identity=str(number)), TaskState.RUNNING, 1.0) for number in range(10)])
+        database.add_attempts([Attempt(attempted(identity=str(number)), TaskState.RUNNING, 1.0) for number in range(10)])
     assert [attempt.task.id for attempt in database.attempts("w")] == ["5"]
 
 

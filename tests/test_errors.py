@@ -26,6 +26,7 @@ from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nea
 from gaia_local.face import at_face, http_error
 from gaia_local.local_socket import Unreachable
 from gaia_local.testing import GaiaFixture
+from support.builders import nested_lists
 from support.fixtures import MakeGaia
 
 ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)]
@@ -275,22 +276,15 @@ def test_the_closest_of_many_names_is_found_among_a_few(monkeypatch: pytest.Monk
     assert max(len(each) for some in compared for each in some) <= 100
 
 
-def nested(levels: int) -> list[object]:
-    made: list[object] = []
-    for _ in range(levels):
-        made = [made]
-    return made
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
         ("a", "'a'"),
         (None, "None"),
         ("x" * 1000, "'" + "x" * 78 + "…"),
-        (nested(100_000), "of type list"),
+        (nested_lists(100_000), "of type list"),
         (10**5000, "of type int"),
-        ({"deep": nested(100_000)}, "of type dict"),
+        ({"deep": nested_lists(100_000)}, "of type dict"),
     ],
     ids=["text", "none", "long", "deep", "huge", "deep in a dictionary"],
 )

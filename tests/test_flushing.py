@@ -20,8 +20,9 @@ from gaia_local.model import Event, EventKind
 from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
 from gaia_local.recovery import recover
 from gaia_local.storage import Storage
+from support.fakes import NoRuntime
 from support.fixtures import MakeGaia
-from support.hands import Hands, NoRuntime
+from support.hands import Hands
 
 COPY = {
     "name": "copy",

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gaia_local.errors import InvalidInput
 from gaia_local.graph import LACKING, PENDING, READY, Graph, KeyNode, StepNode
-from gaia_local.model import Step, Task, TaskState
+from gaia_local.model import Step, TaskState
 from gaia_local.states import (
     ABSENT,
     EXPIRED,
@@ -34,6 +34,7 @@ from gaia_local.states import (
     Verdict,
     VerdictKind,
 )
+from support.builders import task
 
 
 def locate(key: str) -> str:
@@ -76,8 +77,8 @@ def attempt_at(node: StepNode, state: StepState) -> Attempt | None:
         StepState.CANCELLED: TaskState.CANCELLED,
         StepState.INTERRUPTED: TaskState.INTERRUPTED,
     }.get(state)
-    task = Task(node.step.name, node.step.name, "w", "i", (), (), (), None, 1.0)
-    return node.attempt if found is None else Attempt(task, found, 1.0, None if state is StepState.QUEUED else 2.0)
+    made = task(node.step.name, id=node.step.name)
+    return node.attempt if found is None else Attempt(made, found, 1.0, None if state is StepState.QUEUED else 2.0)
 
 
 def become(graph: Graph, name: str, state: StepState, reads: Mapping[str, str | None] | None = None) -> None:

@@ -21,14 +21,11 @@ import pytest
 from gaia_local import Gaia, GaiaError, local_socket, ownership
 from gaia_local.errors import DiskError, EngineUnavailable, InvalidInput, WorkflowExists
 from gaia_local.local_socket import NAME, Listener, Unreachable, call
+from support.builders import step
 from support.owner import Owner
 
 COMMANDS = [{"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}}]
 WAIT = {"name": "wait", "image": "busybox", "command": ["sh", "-c", "cat {{fifo}} > /out/x"], "outputs": {"x": "/out/x"}}
-
-
-def step(name: str) -> dict[str, Any]:
-    return {"name": name, "command": "hi", "outputs": {"x": f"d:{name}"}}
 
 
 def nothing(value: object) -> object:
@@ -317,9 +314,9 @@ def test_what_an_owner_refuses_reads_the_same(tmp_path: Path, owner: Owner) -> N
     with Gaia(config) as gaia:
         with pytest.raises(InvalidInput) as told:
             gaia.run("w")
-        gaia.upload("w", {}, COMMANDS, [step("a")])
+        gaia.upload("w", {}, COMMANDS, [step("a", "hi", "d:a")])
         with pytest.raises(WorkflowExists, match=r"^workflow already exists: w$"):
-            gaia.upload("w", {}, COMMANDS, [step("a")])
+            gaia.upload("w", {}, COMMANDS, [step("a", "hi", "d:a")])
     owner.leave(tmp_path / "root")
     with Gaia({**config, "root": tmp_path / "other"}) as gaia, pytest.raises(InvalidInput) as own:
         gaia.run("w")
@@ -328,11 +325,11 @@ def test_what_an_owner_refuses_reads_the_same(tmp_path: Path, owner: Owner) -> N
 
 def test_calls_go_on_when_the_owner_is_killed(tmp_path: Path, owner: Owner) -> None:
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
-        gaia.upload("w", {}, COMMANDS, [step("a")])
+        gaia.upload("w", {}, COMMANDS, [step("a", "hi", "d:a")])
         assert gaia.wait("w", 20)["state"] == "complete"
         owner.kill()
         assert gaia.status("w")["state"] == "complete"
-        gaia.merge("w", [step("b")])
+        gaia.merge("w", [step("b", "hi", "d:b")])
         assert ownership.owner(tmp_path / "root") == os.getpid()
         assert gaia.wait("w", 20)["state"] == "complete"
 
@@ -368,7 +365,7 @@ def test_many_processes_change_one_root(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdin is not None
-        process.stdin.write(json.dumps([config, name, COMMANDS, [step("a"), step("b")]]))
+        process.stdin.write(json.dumps([config, name, COMMANDS, [step("a", "hi", "d:a"), step("b", "hi", "d:b")]]))
         process.stdin.close()
     assert [process.wait(60) for process in running] == [0] * len(names)
     with Gaia(config) as gaia:

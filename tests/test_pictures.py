@@ -28,6 +28,7 @@ from gaia_local.pictures.png import LARGEST, png
 from gaia_local.pictures.states import LOOKS, STEP_STATES, look
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.pictures.words import clean, common_prefix, shorten, width, wrap
+from support.colours import contrast
 from support.fixtures import MakeGaia
 
 NS = {"svg": "http://www.w3.org/2000/svg"}
@@ -130,16 +131,6 @@ def test_states_are_told_by_colour_and_by_sign() -> None:
         assert len(discs) == len(boxes) + 1  # one more in the legend
         for disc in discs:
             assert len(disc) >= 2
-
-
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
-        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("state", LOOKS)

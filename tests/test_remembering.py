@@ -14,17 +14,9 @@ import pytest
 from gaia_local.database import Database
 from gaia_local.output import counts_line
 from gaia_local.recovery import recover
+from support.builders import step
 from support.fixtures import MakeGaia
-from support.hands import Hands
-
-SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
-ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
-TWO = {"name": "two", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x", "y": "/out/y"}}
-LOGS = {"name": "logs", "image": "i", "command": ["x"], "outputs": {"log": ">>"}}
-
-
-def step(name: str, command: str, out: str, *inputs: str) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": dict(zip("abc", inputs, strict=False)), "outputs": {"x": out}}
+from support.hands import LOGS, ONE, SRC, TWO, Hands
 
 
 def double(name: str, x: str, y: str) -> dict[str, Any]:

@@ -21,16 +21,9 @@ from gaia_local.model import Event, EventKind, TaskState
 from gaia_local.recovery import recover
 from gaia_local.states import KeyKind
 from gaia_local.storage import Storage
+from support.builders import command, step
 from support.fixtures import WaitUntil
-from support.hands import Hands
-
-SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
-ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
-LOGS = {"name": "logs", "image": "i", "command": ["x"], "outputs": {"log": ">>"}}
-
-
-def step(name: str, command: str, out: str, *inputs: str) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": dict(zip("abc", inputs, strict=False)), "outputs": {"x": out}}
+from support.hands import LOGS, ONE, SRC, Hands
 
 
 @pytest.fixture
@@ -163,31 +156,21 @@ def test_files_that_appear_while_nothing_looks_are_found_by_run(hands: Hands) ->
 # -- the engine as a whole ----------------------------------------------------------------------------------------
 
 
-def shell(name: str, script: str, inputs: int = 0, log: bool = False) -> dict[str, Any]:
-    return {
-        "name": name,
-        "image": "busybox",
-        "command": ["sh", "-c", script],
-        "inputs": {f"i{n}": f"/in/{n}" for n in range(inputs)},
-        "outputs": {"x": "/out/x", **({"log": ">>"} if log else {})},
-    }
-
-
 def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
     """Must show 2: the others finish, the state is `error`, failed Steps left only their logs, nothing waits for ever."""
     commands = [
-        shell("good", "echo good > /out/x", log=True),
-        shell("bad", "echo half > /out/x; exit 1", log=True),
-        shell("slow", "echo half > /out/x; sleep 60", log=True),
-        shell("lazy", "true", log=True),
-        shell("read", "cat /in/0 > /out/x", 1, log=True),
+        command("good", "echo good > /out/x", x="/out/x", log=">>"),
+        command("bad", "echo half > /out/x; exit 1", x="/out/x", log=">>"),
+        command("slow", "echo half > /out/x; sleep 60", x="/out/x", log=">>"),
+        command("lazy", "true", x="/out/x", log=">>"),
+        command("read", "cat /in/a > /out/x", "a", x="/out/x", log=">>"),
     ]
 
     def one(name: str, command: str, read: str | None = None) -> dict[str, Any]:
         return {
             "name": name,
             "command": command,
-            "inputs": {"i0": read} if read else {},
+            "inputs": {"a": read} if read else {},
             "outputs": {"x": f"d:{name}", "log": f"l:{name}"},
             "timeout": 1,
         }
@@ -232,13 +215,12 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
 def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
     """Must show 4: checked from the recorded events."""
     order = random.Random(4)
-    commands = [shell(f"c{n}", "echo x > /out/x", n) for n in range(9)]
+    commands = [command(f"c{n}", "echo x > /out/x", *"abcdefghi"[:n]) for n in range(9)]
     steps: list[dict[str, Any]] = []
     for number in range(300):
         earlier = order.sample(range(number), min(number, order.randint(2, 6)))
         reads = [f"d:{each}" for each in earlier]
-        inputs = {f"i{n}": key for n, key in enumerate(reads)}
-        steps.append({"name": f"s{number}", "command": f"c{len(reads)}", "inputs": inputs, "outputs": {"x": f"d:{number}"}})
+        steps.append(step(f"s{number}", f"c{len(reads)}", f"d:{number}", *reads))
     assert sum(len(each["inputs"]) for each in steps) >= 1150
     shuffled = steps[:]
     order.shuffle(shuffled)
@@ -259,11 +241,10 @@ def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
 
 def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
     """Whatever the order of calls: it ends, each Step's last Task is complete, and the files are right."""
-    commands = [shell("c0", "echo 1 > /out/x"), shell("c1", "cat /in/0 > /out/x; echo 1 >> /out/x", 1)]
-    steps: list[dict[str, Any]] = [{"name": "s0", "command": "c0", "outputs": {"x": "d:0"}}]
-    steps += [
-        {"name": f"s{n}", "command": "c1", "inputs": {"i0": f"d:{n - 1}"}, "outputs": {"x": f"d:{n}"}} for n in range(1, 12)
-    ]
+    again = "cat /in/a > /out/x; echo 1 >> /out/x"
+    commands = [command("c0", "echo 1 > /out/x"), command("c1", again, "a")]
+    steps = [step("s0", "c0", "d:0")]
+    steps += [step(f"s{n}", "c1", f"d:{n}", f"d:{n - 1}") for n in range(1, 12)]
     with Gaia({"root": tmp_path, "runtime": "process", "workers": 3}) as gaia:
         gaia.upload("w", {}, commands, steps)
 
@@ -388,7 +369,8 @@ def test_a_directory_that_changed_meanwhile_is_noticed_by_run_not_by_opening(han
 
 def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
     """Must show 3: all gone within 5 s, `halted`; `run` finishes the workflow, and what was complete doesn't run again."""
-    nap = {**shell("nap", "sleep {{seconds}}; echo done > /out/x"), "image": docker_image, "vars": {"seconds": 3}}
+    nap = command("nap", "sleep {{seconds}}; echo done > /out/x", image=docker_image)
+    nap["vars"] = {"seconds": 3}
     steps: list[dict[str, Any]] = [
         {"name": f"s{n}", "command": "nap", "outputs": {"x": f"d:{n}"}, "vars": {"seconds": 3 if n else 0}} for n in range(5)
     ]

@@ -27,8 +27,9 @@ from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.server import Server, create_app, resume, running, stream
 from gaia_local.server.guard import answers_to
+from support.builders import ECHO
 from support.fixtures import MakeGaia, WaitUntil
-from support.servers import COMMANDS, ECHO, FAIL, HOLD, A, B, Events, F, Serving, events, gaia, held, let_go, server
+from support.servers import COMMANDS, FAIL, HOLD, A, B, Events, F, Serving, events, gaia, held, let_go, server
 
 __all__ = ["gaia", "server"]
 

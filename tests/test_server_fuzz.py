@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from gaia_local.server import Server
 from gaia_local.server.guard import HEADERS
+from support.builders import COPY
 from support.fixtures import MakeGaia
 
 fuzzed = settings(
@@ -54,17 +55,10 @@ tokens: st.SearchStrategy[Any] = st.sampled_from(
     [["true"], ["false"], ["sh", "-c", "echo {{text}} > /out/x"], ["sh", "-c", "sleep 0.2"], [], "true", [1], {}, None]
 )
 MAKE = {"name": "make", "image": "i", "command": ["sh", "-c", "echo 1 > /out/x"], "outputs": {"x": "/out/x"}}
-COPY = {
-    "name": "copy",
-    "image": "i",
-    "command": ["cp", "/in/x", "/out/x"],
-    "inputs": {"i": "/in/x"},
-    "outputs": {"x": "/out/x"},
-}
 good_commands = st.sampled_from([MAKE, {**MAKE, "command": ["false"]}, {**MAKE, "vars": {"v": 1}}, COPY])
 good_steps = st.fixed_dictionaries({"name": st.sampled_from(["a", "b"]), "command": st.just("make")}).map(
     lambda step: {**step, "outputs": {"x": f"d:{step['name']}"}}
-) | st.just({"name": "c", "command": "copy", "inputs": {"i": "d:a"}, "outputs": {"x": "d:c"}})
+) | st.just({"name": "c", "command": "copy", "inputs": {"a": "d:a"}, "outputs": {"x": "d:c"}})
 commands = objects(
     {"name": names, "image": texts, "command": tokens},
     {"inputs": maps, "outputs": st.just({"x": "/out/x"}) | maps, "vars": maps, "stdout": texts},

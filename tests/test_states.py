@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_local.model import Task, TaskState
+from gaia_local.model import TaskState
 from gaia_local.states import (
     ABSENT,
     EXPIRED,
@@ -22,6 +22,7 @@ from gaia_local.states import (
     StepState,
     VerdictKind,
 )
+from support.builders import task
 
 ABOUT = [kind for kind in ReasonKind if "{}" in kind.value]
 """Those that are about a Step or a key."""
@@ -30,10 +31,6 @@ NASTY = [
     "upstream  ran again ran again", "input changed: k", "output missing: ", "ключ:z", "\u2028", "it's \"q\" 'x' \\ \n\t",
     "a:b/c d", "\0", "%s", "🦊",
 ]  # fmt: skip
-
-
-def task(reason: str = "new") -> Task:
-    return Task("t1", "s", "w", "busybox:1", ("true",), (), (("b:out", "/out/x"),), None, 1.0, reason=reason)
 
 
 # --------------------------------------------------------------------------------------------------------------- reasons

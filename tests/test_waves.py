@@ -15,26 +15,16 @@ import pytest
 from gaia_local import GaiaError
 from gaia_local.errors import InvalidInput
 from gaia_local.waves import Definitions, Waves, wave_line
+from support.builders import COPY, step
 from support.command_line import answer, call, end, here, start
 from support.fixtures import MakeGaia
 
 __all__ = ["here"]  # a fixture for all tests
 
-COPY: dict[str, Any] = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["cp", "/in/from", "/out/to"],
-    "inputs": {"from": "/in/from"},
-    "outputs": {"to": "/out/to"},
-}
-NEEDY = {**COPY, "command": ["sh", "-c", "test '{{mood}}' = good && cp /in/from /out/to"]}
+NEEDY = {**COPY, "command": ["sh", "-c", "test '{{mood}}' = good && cp /in/a /out/x"]}
 
 
-def step(name: str, source: str, target: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "command": "copy", "inputs": {"from": source}, "outputs": {"to": target}, **more}
-
-
-ONE, TWO, THREE = step("one", "b:a", "b:b"), step("two", "b:b", "b:c"), step("three", "b:c", "b:d")
+ONE, TWO, THREE = step("one", "copy", "b:b", "b:a"), step("two", "copy", "b:c", "b:b"), step("three", "copy", "b:d", "b:c")
 
 
 def put(path: str, content: object) -> None:
@@ -96,7 +86,7 @@ def test_a_changed_file_makes_a_wave(kept: Kept, here: Path) -> None:
 def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
     put("steps.json", [ONE, TWO, THREE])
     assert kept.line() == "new → three ran in a moment → complete, 3 of 3 Steps done"
-    put("commands.json", [{**COPY, "command": ["cp", "-f", "/in/from", "/out/to"]}])
+    put("commands.json", [{**COPY, "command": ["cp", "-f", "/in/a", "/out/x"]}])
     assert kept.line() == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
     put("steps.json", "[{")
     assert re.match(r"not merged: steps\.json, line 1, column 3: this is no JSON", kept.line())

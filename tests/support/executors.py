@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import logging
 import os
 import random
@@ -20,6 +19,7 @@ from gaia_local.model import Event, EventKind, Task, TaskState
 from gaia_local.resources import NONE, Resources
 from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
 from gaia_local.worker import Observer
+from support.builders import task
 
 REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "10"))
 """How often the tests with many threads run, each time with other chances."""
@@ -27,8 +27,9 @@ DONE = Outcome(TaskState.COMPLETE)
 PATIENCE = 20.0
 
 
-def task(name: str) -> Task:
-    return Task(f"id-{name}", name, "w", "image", ("true",), (), (), None, 60)
+def task_named(name: str, resources: Resources = NONE) -> Task:
+    """A Task whose id follows from its name."""
+    return task(name, id=f"id-{name}", resources=resources)
 
 
 def event(of: Task, kind: EventKind, **facts: object) -> Event:
@@ -79,7 +80,7 @@ class ExecutorBench:
     def submit(self, name: str, act: Perform | None = None, resources: Resources = NONE) -> Task:
         if act is not None:
             self.acts[name] = act
-        made = dataclasses.replace(task(name), resources=resources)
+        made = task_named(name, resources)
         self.executor.submit(Assignment(made), ReportingObserver(self.report))
         return made
 
@@ -266,7 +267,7 @@ class ExecutorContract:
         single.submit("first", gate)
         single.until(lambda: single.performed)
         for name, rank in (("a", (1, 0)), ("b", (0, 2)), ("c", (0, 1)), ("d", (0, 2))):
-            single.executor.submit(Assignment(task(name), rank), ReportingObserver(single.report))
+            single.executor.submit(Assignment(task_named(name), rank), ReportingObserver(single.report))
         gate.open.set()
         single.ended(*"abcd")
         assert single.performed == ["first", "c", "b", "d", "a"]
@@ -324,7 +325,7 @@ class ExecutorContract:
         for name in "abc":
             if cancelled:
                 single.executor.cancel(f"id-{name}")
-            single.executor.submit(Assignment(task(name)), ReportingObserver(fail))
+            single.executor.submit(Assignment(task_named(name)), ReportingObserver(fail))
         single.submit("d")
         assert single.ended("d") == [TaskState.COMPLETE]
         assert all(len(single.outcomes(name)) == 1 for name in "abc")
@@ -334,10 +335,10 @@ class ExecutorContract:
             number = int(of.name)
             if isinstance(what, Outcome) and number < 200:
                 bench.executor.cancel(f"id-{number + 2}" if number % 3 == 0 else of.id)
-                bench.executor.submit(Assignment(task(str(number + 1))), ReportingObserver(and_on))
+                bench.executor.submit(Assignment(task_named(str(number + 1))), ReportingObserver(and_on))
             bench.report(of, what)
 
-        bench.executor.submit(Assignment(task("0")), ReportingObserver(and_on))
+        bench.executor.submit(Assignment(task_named("0")), ReportingObserver(and_on))
         assert set(bench.ended(*map(str, range(201)))) == {TaskState.COMPLETE, TaskState.CANCELLED}
 
     def test_closing_cancels_what_is_left_and_waits_for_it(self, bench: ExecutorBench) -> None:
@@ -369,16 +370,16 @@ class ExecutorContract:
         executor.close()
         executor.close()
         with pytest.raises(Closed):
-            executor.submit(Assignment(task("a")), ReportingObserver(lambda of, what: None))
+            executor.submit(Assignment(task_named("a")), ReportingObserver(lambda of, what: None))
 
     def test_closing_from_a_receiver(self, bench: ExecutorBench) -> None:
         def close(of: Task, what: Event | Outcome) -> None:
             bench.report(of, what)
             if isinstance(what, Outcome):
                 bench.executor.close()
-                bench.report(task("closed"), DONE)
+                bench.report(task_named("closed"), DONE)
 
-        bench.executor.submit(Assignment(task("a")), ReportingObserver(close))
+        bench.executor.submit(Assignment(task_named("a")), ReportingObserver(close))
         bench.ended("a", "closed")
         with pytest.raises(Closed):
             bench.submit("b")

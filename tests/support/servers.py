@@ -20,15 +20,9 @@ import requests
 
 from gaia_local import Gaia
 from gaia_local.server import Server
+from support.builders import ECHO
 from support.fixtures import MakeGaia
 
-ECHO = {
-    "name": "echo",
-    "image": "busybox",
-    "command": ["sh", "-c", "echo {{text}} > {{result}}"],
-    "outputs": {"result": "/out/result"},
-    "vars": {"text": "hello"},
-}
 HOLD = {
     "name": "hold",
     "image": "busybox",
