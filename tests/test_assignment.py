@@ -19,12 +19,12 @@ def test_a_task_alone_begins_anew_and_first_with_nothing_known() -> None:
     assert (made.rank, dict(made.known), made.adopted) == ((0, 0), {}, False)
 
 
-def test_it_does_not_change() -> None:
+def test_an_assignment_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Assignment(TASK).adopted = True  # type: ignore[misc]
 
 
-def test_it_arrives_on_another_machine_as_it_is() -> None:
+def test_an_assignment_survives_pickling() -> None:
     known = {"b:x": Fingerprint("quick", "digest")}
     sent = Assignment(TASK, (2, 5), known, adopted=True)
     arrived = pickle.loads(pickle.dumps(sent))

@@ -104,7 +104,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_it_is_a_runtime_that_copies_inputs() -> None:
+def test_the_auto_runtime_copies_inputs() -> None:
     docker: ImageRuntime = FakeDocker()
     runtime: Runtime = AutoRuntime(docker, FakeProcess())
     assert (runtime.name, runtime.mounts_inputs) == ("auto", False)
@@ -154,7 +154,7 @@ def test_an_engine_that_vanishes_between_two_images(caplog: pytest.LogCaptureFix
     assert warnings(caplog) == ["no Docker engine at tcp://gone:2375: Steps run as local processes"]
 
 
-def test_what_goes_wrong_in_a_decision_decides_nothing() -> None:
+def test_a_failed_choice_is_made_again() -> None:
     class Failing(FakeDocker):
         def available(self, image: str) -> bool:
             self.asked.append(image)
@@ -197,7 +197,7 @@ def test_without_an_engine_there_are_no_image_ids() -> None:
     assert runtime.image_id("other") is None
 
 
-def test_what_an_earlier_process_left_are_containers(caplog: pytest.LogCaptureFixture) -> None:
+def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(engine=True)
     runtime = AutoRuntime(docker, FakeProcess())
     assert list(runtime.left()) == ["task-1"]

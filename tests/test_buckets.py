@@ -208,7 +208,7 @@ def test_users_of_one_engine_may_name_what_it_remembers(root: Path, shared: Path
         assert "config, bucket 'h'" in call(h=shared).stderr
 
 
-def test_what_engines_left_beside_a_remembered_bucket_is_cleaned(root: Path, shared: Path) -> None:
+def test_leftovers_beside_a_remembered_bucket_are_cleaned(root: Path, shared: Path) -> None:
     ours, others = Storage(root, {"g": shared}).area(str(shared)), shared / ".gaia-local-other"
     for area in (Path(ours), others):
         (area / "task").mkdir(parents=True)

@@ -138,7 +138,7 @@ def test_missing_inputs_are_told_with_their_place_and_nothing_that_a_step_makes(
     assert call("status", "w").stdout == result.stdout
 
 
-def test_what_the_api_refuses_is_one_message(here: Path) -> None:
+def test_a_refused_call_prints_one_message(here: Path) -> None:
     result = upload("w", {**SAY, "command": "sya"}, status=2)
     assert "sya" in result.stderr
     assert "did you mean 'say'" in result.stderr
@@ -197,7 +197,7 @@ def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(starts) == ["check", "check", "check", "say"]
 
 
-def test_what_was_in_the_store_already_is_told() -> None:
+def test_outputs_that_were_in_the_store_are_reported() -> None:
     upload("w", SAY, COPY)
     call("delete", "w")
     told = "w: complete, 2 of 2 Steps were in the store already, nothing ran"
@@ -267,7 +267,7 @@ def test_json_of_what_asks() -> None:
     assert answer("delete", "w", "--json")
 
 
-def test_what_asks_can_be_read(here: Path) -> None:
+def test_queries_print_readable_text(here: Path) -> None:
     call("workflows")
     upload("crick_w", SAY, CHECK, status=1)
     assert re.search(r"crick_w +error +2 +crick", call("workflows").stdout)
@@ -312,7 +312,7 @@ def test_demo_shows_its_results_and_what_to_try() -> None:
     assert len(answer("workflows", "--json")["workflows"]) == 2
 
 
-def test_what_the_demo_says_to_try_works() -> None:
+def test_commands_suggested_by_the_demo_work() -> None:
     text = call("--root", "my data", "demo").stdout
     tries = re.findall(r"^  (gaia-local|\S*python\S* -m gaia_local) (.+?)(?:  +#.*)?$", text, flags=re.MULTILINE)
     assert len(tries) >= 3
@@ -383,7 +383,7 @@ def test_a_second_terminal_asks_and_halts(here: Path) -> None:
     call("run", "w")
 
 
-def test_who_only_looks_on_can_go(here: Path) -> None:
+def test_an_onlooker_can_leave_without_stopping_the_workflow(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD))
     wait_until((here / "begun").exists, 60)
     seen = on_a_terminal(["run", "w"], {}, until="1 running", status=143)
@@ -417,7 +417,7 @@ def test_piped_output_has_no_control_codes() -> None:
         assert "\x1b" not in out + err, arguments
 
 
-def test_whoever_reads_may_stop_reading() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     upload("w", *({**SAY, "name": f"say-{n}", "outputs": {"said": f"a:{n}"}} for n in range(100)))
     process = start("events", "w")
     assert process.stdout is not None

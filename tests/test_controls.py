@@ -72,7 +72,7 @@ def test_controls_are_written_as_python_writes_them() -> None:
 
 
 @given(st.text(), st.booleans())
-def test_what_is_escaped_steers_nothing(text: str, colours: bool) -> None:
+def test_escaped_text_holds_no_control_characters(text: str, colours: bool) -> None:
     left = escaped(text, LINES, colours)
     assert not holds_controls(
         re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", left) if colours else left.replace("\n", "").replace("\t", "")

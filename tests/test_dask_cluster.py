@@ -76,7 +76,9 @@ def test_the_log_of_a_step_that_runs(on_cluster: Gaia, waiting: WaitingSteps, wa
     assert on_cluster.logs("w", "wait-0") == "begun 0\ngone on\n"
 
 
-def test_halt_and_run(cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
+def test_halt_ends_all_programs_and_run_goes_on(
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     on_cluster.upload("w", {}, *waiting.steps(5))
     wait_until(lambda: len(cluster.programs()) >= 3)
     on_cluster.halt("w")

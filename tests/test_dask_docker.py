@@ -71,7 +71,9 @@ def settled(gaia: Gaia, cluster: DaskCluster, containers: Callable[[], set[str]]
     assert cluster.left() == []
 
 
-def test_a_workflow(cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, containers: Callable[[], set[str]]) -> None:
+def test_containers_on_a_cluster_make_what_a_local_run_makes(
+    cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, containers: Callable[[], set[str]]
+) -> None:
     gaia = make_gaia(executor="dask", dask={"address": cluster.address}, workers=None, runtime="docker")
     commands, steps = study(12)
     put = {"d:seed": "seed\n"}
@@ -80,7 +82,7 @@ def test_a_workflow(cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, c
     settled(gaia, cluster, containers)
 
 
-def test_halt_and_run(
+def test_halt_ends_all_containers_and_run_goes_on(
     cluster: DaskCluster, gaia: Gaia, gate: ContainerSteps, containers: Callable[[], set[str]], wait_until: WaitUntil
 ) -> None:
     gaia.upload("w", {}, *gate.steps(3))

@@ -234,7 +234,7 @@ def test_the_engine_is_killed(
         settled(gaia, cluster)
 
 
-def test_what_an_engine_left_ends_without_another(
+def test_tasks_of_a_dead_engine_end_when_a_reader_opens_the_root(
     cluster: DaskCluster, gaia_root: Path, waiting: WaitingSteps, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """An engine that only looks at the root takes the leases back; the workers notice."""
@@ -338,7 +338,7 @@ def encrypted(folder: Path) -> dict[str, Any]:
     return {"tls_ca_file": certificate, "require_encryption": True, **pair}
 
 
-def test_tls(tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
+def test_an_encrypted_cluster_runs_steps(tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
     (tmp_path / "cluster").mkdir()
     security = encrypted(tmp_path)
     options = ["--protocol", "tls", "--tls-ca-file", security["tls_ca_file"]]

@@ -214,13 +214,13 @@ def test_an_output_file_in_the_root_directory_is_copied_out(bench: ContainerBenc
     assert (run.tree / "top").read_bytes() == b"1\n"
 
 
-def test_what_the_image_had_is_not_copied_out(bench: ContainerBench) -> None:
+def test_files_of_the_image_are_not_copied_out(bench: ContainerBench) -> None:
     run = bench.run("sh", "-ec", "ln -s own /full/l; chmod 777 /full", outputs=("/full/own", "/full/l"))
     assert run.code == 0
     assert [(path.name, os.readlink(path)) for path in (run.tree / "full").iterdir()] == [("l", "own")]
 
 
-def test_what_is_no_file_is_brought_as_what_it_is(bench: ContainerBench) -> None:
+def test_links_fifos_and_directories_are_copied_out_as_they_are(bench: ContainerBench) -> None:
     """So that whoever stores it finds the same as where the directory is mounted."""
     script = "cd /full; mkdir d; echo 1 > d/f; mkfifo p; ln -s own l; ln -s /nowhere far; ln -s loop loop"
     run = bench.run("sh", "-ec", script, outputs=tuple(f"/full/{name}" for name in ("d", "p", "l", "far", "loop")))
@@ -932,7 +932,7 @@ def test_a_container_that_somebody_removed(bench: ContainerBench, client: docker
     assert run.code == 137
 
 
-def test_nothing_is_discarded_from_the_pool(bench: ContainerBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_connection_pool_fits_all_threads(bench: ContainerBench, caplog: pytest.LogCaptureFixture) -> None:
     """urllib3 warns when more threads talk than the pool has room for."""
     caplog.set_level(logging.WARNING, "urllib3")
     with ThreadPoolExecutor(16) as pool:
@@ -978,9 +978,7 @@ def test_a_container_is_taken_up(bench: ContainerBench, client: docker.APIClient
     assert bench.containers(client) == []
 
 
-def test_what_the_image_had_is_not_taken_for_an_output_when_a_container_is_taken_up(
-    bench: ContainerBench, client: docker.APIClient
-) -> None:
+def test_a_file_of_the_image_is_no_output_of_a_resumed_container(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x", "/full/own"))
     client.start(left_behind(bench, client, run))
     rejoin(bench, run)
@@ -989,7 +987,7 @@ def test_what_the_image_had_is_not_taken_for_an_output_when_a_container_is_taken
     assert bench.containers(client) == []
 
 
-def test_one_that_was_never_started_is_started(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_container_that_was_never_started_is_started(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",))
     left_behind(bench, client, run)
     rejoin(bench, run)
@@ -999,7 +997,7 @@ def test_one_that_was_never_started_is_started(bench: ContainerBench, client: do
     assert bench.containers(client) == []
 
 
-def test_what_is_left_of_its_timeout_ends_it(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_resumed_container_has_the_rest_of_its_timeout(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sleep", "60", timeout=1.0)
     client.start(left_behind(bench, client, run))
     time.sleep(1.0)  # the time that passed before is what counts here
@@ -1010,7 +1008,7 @@ def test_what_is_left_of_its_timeout_ends_it(bench: ContainerBench, client: dock
     assert bench.containers(client) == []
 
 
-def test_what_is_taken_up_can_be_cancelled(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_resumed_container_can_be_cancelled(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("sleep", "60")
     client.start(left_behind(bench, client, run))
     run.cancellation.cancel(BY_REQUEST)

@@ -89,7 +89,7 @@ def public(kind: type) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [Gaia, GaiaFixture, client.Gaia])
-def test_all_that_is_public_is_at_the_face(kind: type) -> None:
+def test_public_attributes_raise_only_documented_errors(kind: type) -> None:
     """Whoever adds a property says here that its errors are those of the contract, too."""
     for name in public(kind):
         assert hasattr(inspect.getattr_static(kind, name), "__wrapped__"), name
@@ -164,7 +164,7 @@ def test_causes_and_traceback_are_those_of_the_plain_one(hidden: bool) -> None:
     assert list(chain(caught.value))[1:] == ([] if hidden else [FileNotFoundError, KeyError])
 
 
-def test_what_a_failed_call_used_is_let_go_of_at_once() -> None:
+def test_a_failed_call_releases_its_objects_at_once() -> None:
     class Big:
         pass
 
@@ -185,7 +185,7 @@ def test_what_a_failed_call_used_is_let_go_of_at_once() -> None:
     assert seen[0]() is None
 
 
-def test_it_passes_through_a_second_method_as_it_is() -> None:
+def test_an_error_passes_through_nested_calls_unchanged() -> None:
     error = http_error(StorageError("gone"))
 
     @at_face
@@ -250,7 +250,7 @@ def test_invalid_input_says_where_what_and_what_would_be_right() -> None:
         (7, ["b"], "Steps: 'b'"),
     ],
 )
-def test_nearest(name: object, known: list[str], advice: str) -> None:
+def test_similar_names_are_suggested(name: object, known: list[str], advice: str) -> None:
     assert nearest(name, known, "Steps") == advice
 
 

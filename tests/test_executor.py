@@ -42,7 +42,7 @@ class TestThreadExecutor(ExecutorContract):
         bench.executor.close()
         assert ours() == []
 
-    def test_what_waits_does_not_start_while_it_closes(self, single: ExecutorBench) -> None:
+    def test_queued_tasks_do_not_start_during_close(self, single: ExecutorBench) -> None:
         """The thread that is free as soon as the first Task is stopped takes up the next one before `close` is there."""
         told = threading.Event()
 
@@ -63,7 +63,7 @@ class TestThreadExecutor(ExecutorContract):
         assert single.ended("next") == [TaskState.CANCELLED]
         assert single.performed == ["first"]
 
-    def test_nothing_is_kept_of_what_is_over(self) -> None:
+    def test_finished_tasks_are_forgotten(self) -> None:
         executor = self.make(2, quickly)
         bench = ExecutorBench(lambda workers, perform: executor)
         for number in range(100):
@@ -98,7 +98,7 @@ class TestThreadExecutor(ExecutorContract):
         assert bench.performed == ["b"]
         bench.executor.close()
 
-    def test_what_waits_for_resources_can_be_cancelled(self) -> None:
+    def test_tasks_waiting_for_resources_can_be_cancelled(self) -> None:
         bench = ExecutorBench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(1, 100, 0))), 3)
         gate = HeldAct()
         for name in "abc":
@@ -181,7 +181,7 @@ def test_orders_for_one_moment_come_in_the_order_they_were_given(clock: Clock) -
     assert bell.until(100) == list(range(100))
 
 
-def test_what_is_taken_back_does_not_come(clock: Clock) -> None:
+def test_cancelled_timers_never_fire(clock: Clock) -> None:
     bell = Bell()
     with frozen():
         take_back = [clock.later(0.02, bell.ring(number)) for number in range(5)]

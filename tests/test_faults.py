@@ -280,7 +280,7 @@ def kept(root: Path) -> list[Path]:
     ],
 )
 @pytest.mark.parametrize("part", ["storage", "logs"])
-def test_what_cannot_be_removed_keeps_the_whole_workflow(
+def test_a_file_that_cannot_be_removed_keeps_the_whole_workflow(
     make_gaia: MakeGaia, stuck: Callable[[str, Path], None], way: str, what: str, part: str
 ) -> None:
     gaia = make_gaia()
@@ -527,7 +527,7 @@ def test_a_database_held_by_another_program_is_explained(hands: Hands) -> None:
     assert hands.runs == ["a", "b"]
 
 
-def test_what_ends_while_nothing_can_be_written(hands: Hands) -> None:
+def test_steps_that_end_while_the_database_is_locked(hands: Hands) -> None:
     hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", "k:a"), step("c", "src", "k:c"))
     hands.start("a")
     with held(hands.storage.root):
@@ -551,7 +551,7 @@ def test_what_ends_while_nothing_can_be_written(hands: Hands) -> None:
     assert hands.state == "complete"
 
 
-def test_it_goes_on_by_itself_when_the_next_end_can_be_written(hands: Hands) -> None:
+def test_the_workflow_goes_on_when_the_database_is_writable_again(hands: Hands) -> None:
     hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", "k:a"), step("c", "src", "k:c"))
     with held(hands.storage.root):
         hands.complete("a")

@@ -70,7 +70,7 @@ def test_content_of_the_same_size_and_time_changes_both(tmp_path: Path) -> None:
     ],
     ids=["added", "removed", "written", "renamed", "directory removed", "link turned", "directory becomes file"],
 )
-def test_whatever_changes_in_a_directory_changes_both(tmp_path: Path, change: Callable[[Path], object]) -> None:
+def test_any_change_in_a_directory_changes_both_fingerprints(tmp_path: Path, change: Callable[[Path], object]) -> None:
     top = tmp_path / "top"
     (top / "sub/deep").mkdir(parents=True)
     (top / "sub/a").write_text("content")
@@ -131,7 +131,7 @@ def test_names_that_are_not_utf8_have_a_fingerprint(tmp_path: Path) -> None:
     assert os.listdir(os.fsencode(tmp_path / "copy")) == [b"bad\xff"]
 
 
-def test_where_nothing_lies_there_is_no_fingerprint(tmp_path: Path) -> None:
+def test_missing_files_have_no_fingerprint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("nothing")
@@ -312,7 +312,7 @@ def test_a_file_that_ends_in_a_hole_keeps_its_size(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ settle, remove
 
 
-def test_what_a_program_made_unreadable_becomes_readable(public: Path) -> None:
+def test_unreadable_outputs_become_readable(public: Path) -> None:
     def act() -> None:
         top = public / "top"
         (top / "sub").mkdir(parents=True)
@@ -336,7 +336,7 @@ def test_settling_keeps_what_is_executable(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_belongs_to_somebody_else_becomes_ours(tmp_path: Path) -> None:
+def test_files_of_another_user_become_ours(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
     (top / "file").touch()
@@ -364,7 +364,7 @@ def test_trees_with_locked_directories_are_removed(public: Path, mode: int) -> N
     as_nobody(act)
 
 
-def test_removing(tmp_path: Path) -> None:
+def test_remove_does_not_follow_links(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
     (kept / "file").touch()
@@ -377,7 +377,7 @@ def test_removing(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"kept": None, "kept/file": ""}
 
 
-def test_what_cannot_be_removed_is_known_before(tmp_path: Path) -> None:
+def test_files_that_cannot_be_removed_are_found_beforehand(tmp_path: Path) -> None:
     def act() -> None:
         with pytest.raises(PermissionError, match="/usr/bin/env"):
             files.refuse_stuck("/usr/bin/env")

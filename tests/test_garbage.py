@@ -25,7 +25,7 @@ def _as_it_was() -> Iterator[None]:
     gc.enable()
 
 
-def test_it_is_held_back_inside_and_let_on_by_the_last() -> None:
+def test_collection_is_off_until_the_outermost_block_ends() -> None:
     with held_back():
         assert not gc.isenabled()
         with held_back():
@@ -99,7 +99,7 @@ def test_an_upload_lets_it_on_refused_or_not(gaia: Gaia) -> None:
     assert gc.isenabled()
 
 
-def test_what_is_read_again_and_again_is_collected_in_between(gaia: Gaia, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeated_reads_are_collected_in_between(gaia: Gaia, monkeypatch: pytest.MonkeyPatch) -> None:
     gaia.upload("w", {}, [], [])
     load, held = Workflow.load, []
 

@@ -310,7 +310,7 @@ def test_replacing_keeps_the_order_and_forgets_what_nobody_names() -> None:
     assert (graph.keys, graph.steps, graph.can_run, +graph.verdicts) == ({}, {}, {}, Counter())
 
 
-def test_what_does_not_count_is_remembered_when_its_key_leaves() -> None:
+def test_an_expired_key_is_remembered_when_its_step_leaves() -> None:
     graph = graph_of(step("one", [], ["a"]), step("two", [], ["b"]))
     state = KeyState(KeyKind.EXPIRED, "q", "1", "t1", EXPIRED)
     put(graph, "a", state)
@@ -442,7 +442,7 @@ def test_a_step_that_failed_holds_nobody() -> None:
     assert (told(graph, "one"), told(graph, "two")) == (("run", "retry after error"), ("wait", "upstream one ran again"))
 
 
-def test_one_that_failed_before_it_read_anything_starts_by_request_only() -> None:
+def test_a_step_that_failed_before_reading_is_retried_by_request_only() -> None:
     graph = graph_of(step("one", ["in"], ["a"]), there=["in"])
     become(graph, "one", StepState.FAILED)
     put(graph, "in", content("2"))
@@ -465,7 +465,7 @@ def test_why_a_step_runs(state: StepState, reason: Reason, why: Reason | None) -
     assert graph.verdict(graph.steps["one"]) == Verdict(VerdictKind.RUN, expected)
 
 
-def test_what_runs_is_overtaken_by_another_input_and_by_none() -> None:
+def test_a_running_step_is_overtaken_by_a_changed_or_missing_input() -> None:
     graph = graph_of(step("one", ["in"], ["a"]), there=["in"])
     begin(graph, "one")
     put(graph, "in", KeyState(KeyKind.THERE, "other time", "1"))
@@ -477,7 +477,7 @@ def test_what_runs_is_overtaken_by_another_input_and_by_none() -> None:
         put(graph, "in", content())
 
 
-def test_what_is_not_known_for_certain_is_looked_at_before_it_is_told() -> None:
+def test_uncertain_keys_are_looked_at_before_a_verdict() -> None:
     graph = graph_of(step("one", ["in"], ["a"]), step("two", ["a"], ["b"]), there=["in"])
     finish(graph, "one")
     finish(graph, "two")

@@ -523,7 +523,7 @@ def test_a_call_makes_only_so_many_steps(make_gaia: MakeGaia, monkeypatch: pytes
 
 
 @pytest.mark.timeout(600)
-def test_fuzz(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_call_is_taken_or_refused_by_name(by_hand: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any call is taken or refused by name; refused ones change nothing, and no call reaches outside the root."""
     made = refused = 0
     monkeypatch.setattr(templates, "MAX_STEPS", 300)  # the same limit, reached at less expense
@@ -851,7 +851,9 @@ def _watched() -> set[int]:
 
 
 @pytest.mark.parametrize("inputs", ["copy", "mount"])
-def test_what_a_container_may(docker_image: str, gaia_root: Path, inputs: str, wait_until: WaitUntil) -> None:
+def test_a_container_is_confined_to_its_tasks_files(
+    docker_image: str, gaia_root: Path, inputs: str, wait_until: WaitUntil
+) -> None:
     """No new privileges, no capabilities beyond the engine's own, and nothing of the host but its own Task's files."""
     import docker
     from docker.utils import kwargs_from_env

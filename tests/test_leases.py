@@ -46,7 +46,7 @@ def test_a_lease_is_taken_up_once(bench: LeaseBench) -> None:
     assert bench.files() == []
 
 
-def test_what_is_not_leased_cannot_be_taken_up(bench: LeaseBench) -> None:
+def test_a_task_without_a_lease_cannot_be_taken_up(bench: LeaseBench) -> None:
     with pytest.raises(NotLeased, match=r"taken back, or .* is not the engine's root: see dask\.path_map"):
         take_up(bench.root, "t.1")
 

@@ -116,7 +116,7 @@ def test_another_version_is_refused_with_a_word(tmp_path: Path, listen: Callable
             assert f"process {os.getpid()}" in json.loads(reader.readline())["error"]["arguments"][0]
 
 
-def test_nobody_there(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_calls_to_an_absent_owner_fail(tmp_path: Path, listen: Callable[..., Listener]) -> None:
     with pytest.raises(Unreachable) as none:
         call(tmp_path, "status", {}, {}, nothing)
     assert none.value.absent
@@ -150,7 +150,7 @@ def test_a_call_that_was_taken_is_answered(tmp_path: Path, listen: Callable[...,
     assert answers == ["done"]
 
 
-def test_who_says_nothing_doesn_t_hold_up_the_end(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_a_silent_client_does_not_delay_close(tmp_path: Path, listen: Callable[..., Listener]) -> None:
     listener = listen(lambda *_: None)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(tmp_path / NAME))
@@ -158,7 +158,7 @@ def test_who_says_nothing_doesn_t_hold_up_the_end(tmp_path: Path, listen: Callab
         listener.close()
 
 
-def test_who_doesn_t_hear_the_answer_doesn_t_hold_up_the_end(
+def test_a_client_that_does_not_read_does_not_delay_close(
     tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_socket, "PATIENCE", 0.2)
@@ -261,7 +261,7 @@ def test_calls_wait_for_each_other_where_there_are_too_many(
     assert most == 3
 
 
-def test_who_says_nothing_keeps_others_waiting_for_a_while_only(
+def test_silent_clients_delay_others_for_a_limited_time(
     tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_socket, "MOST", 3)
@@ -309,7 +309,7 @@ def test_too_few_descriptors_are_told_once(
 # -------------------------------------------------------------------------------------------------------- two processes
 
 
-def test_what_an_owner_refuses_reads_the_same(tmp_path: Path, owner: Owner) -> None:
+def test_refusals_of_an_owner_read_as_in_process(tmp_path: Path, owner: Owner) -> None:
     config = {"root": tmp_path / "root", "runtime": "process"}
     with Gaia(config) as gaia:
         with pytest.raises(InvalidInput) as told:
@@ -334,7 +334,7 @@ def test_calls_go_on_when_the_owner_is_killed(tmp_path: Path, owner: Owner) -> N
         assert gaia.wait("w", 20)["state"] == "complete"
 
 
-def test_who_waits_hears_of_the_owner_s_end(tmp_path: Path, owner: Owner) -> None:
+def test_a_waiting_call_ends_when_the_owner_closes(tmp_path: Path, owner: Owner) -> None:
     os.mkfifo(tmp_path / "fifo")
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
         held = {"name": "held", "command": "wait", "outputs": {"x": "d:x"}, "vars": {"fifo": str(tmp_path / "fifo")}}

@@ -162,7 +162,7 @@ def _half(publish: Any) -> Any:
     return half
 
 
-def test_nothing_is_out_of_date_in_the_end() -> None:
+def test_all_outputs_are_up_to_date_in_the_end() -> None:
     for seed in range(SEEDS):
         with tempfile.TemporaryDirectory() as root:
             history = ManyOutputs(Path(root), random.Random(seed))

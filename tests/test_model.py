@@ -278,7 +278,7 @@ def test_a_bad_step_is_refused(change: dict[str, Any], words: list[str]) -> None
 
 
 @pytest.mark.parametrize("given", [None, 5, "s", [], nested_lists(100_000), 10**5000], ids=lambda given: type(given).__name__)
-def test_what_is_no_dictionary_is_refused(given: object) -> None:
+def test_definitions_must_be_dictionaries(given: object) -> None:
     assert "a Step is" in str(refusal(lambda: Step.parse("w", given)))
     assert "a Command is" in str(refusal(lambda: Command.parse("w", given)))
 
@@ -386,11 +386,11 @@ def test_an_event_on_the_wire() -> None:
     assert type(event.wire()["event"]) is str
 
 
-def test_which_events_are_written_before_the_end_of_their_task() -> None:
+def test_events_written_before_the_end_of_their_task() -> None:
     assert {kind for kind in EventKind if kind.written_at_once} == {"step-start", "execution-start"}
 
 
-def test_which_events_say_that_a_worker_takes_a_task_up() -> None:
+def test_events_that_begin_a_task() -> None:
     assert {kind for kind in EventKind if kind.begins} == {"step-start", "step-adopted"}
 
 

@@ -41,12 +41,12 @@ def test_names_are_those_that_the_engine_knows(make_gaia: MakeGaia, gaia_root: P
     ],
     ids=lambda given: given["name"],
 )
-def test_what_must_be_expanded_is_left_to_who_can(given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_expandable_steps_are_left_to_the_engine(given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path) -> None:
     make_gaia().upload("w", {}, [COPY, PAIR], [given])
     assert step_and_key_names(gaia_root, "w") is None
 
 
-def test_where_there_is_nothing_to_read_there_are_no_names(tmp_path: Path) -> None:
+def test_without_a_database_there_are_no_names(tmp_path: Path) -> None:
     assert workflow_names(tmp_path / "nowhere") == []
     assert step_and_key_names(tmp_path / "nowhere", "w") == ([], [])
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +69,7 @@ def test_rows_without_sense_give_no_names(text: str, make_gaia: MakeGaia, gaia_r
     assert step_and_key_names(gaia_root, "w") == ([], [])
 
 
-def test_it_imports_next_to_nothing() -> None:
+def test_names_imports_no_heavy_modules() -> None:
     code = "import sys, gaia_local.names; print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

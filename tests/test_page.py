@@ -303,7 +303,7 @@ def starts(gaia: Gaia, workflow: str) -> list[str]:
     return [event["task"] for event in gaia.events(workflow) if event["event"] == "step-start"]
 
 
-def test_what_is_refused_is_said_in_the_page(site: Site) -> None:
+def test_a_refused_call_is_shown_in_the_page(site: Site) -> None:
     site.expected += ["status of 503"]
     chain(site.gaia, "me_refused")
     site.gaia.wait("me_refused")
@@ -394,7 +394,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"))
 
 
-def test_all_of_it_can_be_reached_by_keyboard(site: Site) -> None:
+def test_the_page_is_usable_by_keyboard(site: Site) -> None:
     commands = [talk("c", "true"), talk("d", "true", "a")]
     steps = [step("left", "c", "k:left"), step("right", "c", "k:right"), step("below", "d", "k:below", "k:left")]
     site.gaia.upload("me_keys", {}, commands, steps)
@@ -499,7 +499,7 @@ def box(locator: Locator) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None:
+def test_the_page_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None:
     site.page.emulate_media(color_scheme=scheme)
     page = site.go()
     colours = page.evaluate("""() => {
@@ -612,7 +612,7 @@ def test_a_log_reads_as_in_a_terminal(site: Site) -> None:
     expect(page.locator(".log")).to_have_text("red and plain\n100%\nwindows\nhalf")
 
 
-def test_nothing_turns_the_direction_of_text(site: Site) -> None:
+def test_bidirectional_controls_are_replaced_in_the_page(site: Site) -> None:
     page, turned = site.page, "a \u202eb\u2066c"
     chatty = talk("talk", f"printf '%s' '{turned}'")
     site.gaia.upload("me_turned", {}, [chatty], [step("talk", "talk", "d:x")])

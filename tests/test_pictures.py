@@ -142,7 +142,7 @@ def test_every_state_can_be_read_in_light_and_dark(state: str) -> None:
     assert contrast(shown.night_ink, "#14181e") >= 4.5
 
 
-def test_it_reads_from_top_to_bottom_and_in_the_order_of_upload() -> None:
+def test_the_layout_runs_from_top_to_bottom_in_order_of_upload() -> None:
     boxes, links = by_step(small())
     layout = place(boxes, links)
     for link in links:
@@ -166,7 +166,7 @@ def on_path(path: str) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("told", [small(), wide(5), wide(PANEL + 1), wide(150)], ids=["small", "5", "13", "150"])
 @pytest.mark.parametrize("make", [by_step, by_command])
-def test_nothing_lies_on_anything_else(told: dict[str, Any], make: Any) -> None:
+def test_boxes_do_not_overlap(told: dict[str, Any], make: Any) -> None:
     boxes, links = make(told)
     layout = place(boxes, links)
     frames = [(x, y, x + box.width, y + box.height) for box, (x, y) in zip(boxes, layout.corners, strict=True)]
@@ -283,7 +283,7 @@ def test_an_empty_graph_is_a_picture() -> None:
         (graph([("a", "c", "waiting")], [("a", "b")]), "'b'"),
     ],
 )
-def test_what_is_no_graph_is_refused(given_graph: Any, problem: str) -> None:
+def test_an_invalid_graph_is_refused(given_graph: Any, problem: str) -> None:
     for make in (draw, dot, mermaid):
         with pytest.raises(InvalidInput, match=problem) as refused:
             make(given_graph)

@@ -35,7 +35,7 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(300)
-def test_nothing_wrong_is_complete_after_a_power_cut(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_outputs_are_right_after_a_power_cut(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setattr(scheduler, "FLUSH_ROUND", 0.1)
     dice = random.Random(2026)

@@ -61,7 +61,7 @@ def holds(path: Path, content: bytes) -> bool:
 # ------------------------------------------------------------------------------------------------- what a program gets
 
 
-def test_it_is_a_runtime() -> None:
+def test_the_process_runtime_keeps_the_contract() -> None:
     runtime: Runtime = ProcessRuntime()
     assert (runtime.name, runtime.mounts_inputs) == ("process", False)
     runtime.check(["image:1"])
@@ -335,7 +335,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
     assert not (invocation.work / "ran").exists()
 
 
-def test_nothing_of_an_earlier_engine_is_taken_up(bench: ProcessBench) -> None:
+def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
     assert not bench.runtime.left()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
@@ -413,7 +413,7 @@ def test_a_stop_leaves_nothing_of_the_tree(bench: ProcessBench, how: str, stdout
 
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_what_is_left_in_the_background_goes_with_the_main_process(bench: ProcessBench, fifo: Fifo, stdout: str | None) -> None:
+def test_background_processes_end_with_the_main_process(bench: ProcessBench, fifo: Fifo, stdout: str | None) -> None:
     script = (
         f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & {family().rpartition(';')[0]}; cat {fifo.path}"
     )
@@ -438,7 +438,7 @@ def test_a_background_process_that_fills_the_pipe(bench: ProcessBench, system: s
 
 @linux
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid")
-def test_one_that_hides_cannot_hold_up_the_run(bench: ProcessBench) -> None:
+def test_a_hidden_process_does_not_delay_the_run(bench: ProcessBench) -> None:
     script = "env -i setsid sh -c 'echo $$; touch hidden; exec yes' & while ! [ -e hidden ]; do :; done"
     invocation = bench.invocation("sh", "-c", script, stdout="/out/x")
     assert bench.run(invocation) == Exit(0)

@@ -92,7 +92,7 @@ def test_a_link_that_somebody_put_into_a_bucket_is_refused_by_name(tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_what_another_user_made_is_no_root_and_no_area(public: Path, tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_no_root_and_no_area(public: Path, tmp_path: Path) -> None:
     root = public / "root"
     as_nobody(root.mkdir)
     root.chmod(0o777)

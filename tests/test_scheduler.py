@@ -116,7 +116,7 @@ def test_a_new_composite_definition_replaces_its_inner_steps(hands: Hands) -> No
     assert hands.runs == ["o:j"]
 
 
-def test_what_was_expired_stays_so_through_halt_and_reopening(hands: Hands) -> None:
+def test_expired_steps_stay_expired_through_halt_and_reopening(hands: Hands) -> None:
     hands.merge(step("m", "src", "k"), step("r", "one", "out", "k"))
     hands.complete("m")
     hands.complete("r")
@@ -450,7 +450,7 @@ def test_the_end_of_a_block_waits_for_looks_too(hands: Hands, monkeypatch: pytes
     assert hands.runs == ["r"]
 
 
-def test_nothing_starts_after_a_close(hands: Hands) -> None:
+def test_no_step_starts_after_close(hands: Hands) -> None:
     hands.merge(step("r", "one", "out", "outside"))
     hands.scheduler.close()
     path = hands.put("outside")
@@ -482,7 +482,7 @@ def test_calls_after_a_look_that_failed_look_again(hands: Hands, call: str, monk
     assert hands.runs == ["r"]
 
 
-def test_what_is_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.merge(step("m", "src", "t/"))
     look = Storage.look
     ended: list[str] = []
@@ -532,7 +532,7 @@ def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(hands: Han
     assert hands.reasons() == {"r": "input changed: d/"}
 
 
-def test_what_is_being_deleted_takes_no_calls(hands: Hands) -> None:
+def test_a_workflow_being_deleted_takes_no_calls(hands: Hands) -> None:
     hands.merge(step("s", "src", "k"))
     refused: list[str] = []
     cancel = hands.executor.cancel
@@ -554,7 +554,7 @@ def test_what_is_being_deleted_takes_no_calls(hands: Hands) -> None:
         hands.scheduler.run("w")
 
 
-def test_what_could_not_be_written_of_a_deleted_workflow_is_forgotten(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.put("outside", "1")
     hands.merge(step("r", "one", "out", "outside"), step("s", "src", "k"))
     save, wait = Database.save, hands.scheduler._wait_for
@@ -576,9 +576,7 @@ def test_what_could_not_be_written_of_a_deleted_workflow_is_forgotten(hands: Han
     assert [event["event"] for event in hands.scheduler.events("w")] == []
 
 
-def test_what_must_be_looked_at_is_also_where_the_decision_cannot_be_written(
-    hands: Hands, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_looked_at_even_when_the_decision_cannot_be_written(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.merge(step("a", "src", "d/a"), step("c", "src", "other"), step("r", "one", "out", "d/"))
 
     def full(*_: object) -> None:

@@ -83,7 +83,7 @@ def test_a_png_goes_into_a_pipe_but_not_to_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("command", ["graph", "timeline"])
-def test_what_can_not_be_written_is_refused(command: str, here: Path) -> None:
+def test_an_unwritable_picture_is_refused(command: str, here: Path) -> None:
     upload("w", SAY)
     told = re.sub(r"[\s│]+", " ", call(command, "w", "-o", "nowhere/w.svg", status=2).stderr)
     assert "nowhere/w.svg" in told
@@ -220,7 +220,7 @@ def attempt(**facts: Any) -> dict[str, Any]:
         (attempt(state="interrupted", message="the engine ended"), "s was interrupted after 2.5 s: the engine ended"),
     ],
 )
-def test_what_became_of_an_attempt(told: dict[str, Any], line: str) -> None:
+def test_an_attempts_outcome_is_one_line(told: dict[str, Any], line: str) -> None:
     assert attempt_line(told)[10:] == line
 
 

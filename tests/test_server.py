@@ -92,9 +92,7 @@ def test_the_published_client_does_all_it_can(client: Any, gaia: Gaia) -> None:
         (lambda client: client.status("../w"), "'../w'"),
     ],
 )
-def test_what_is_refused_raises_in_the_published_client(
-    client: Any, gaia: Gaia, call: Callable[[Any], object], says: str
-) -> None:
+def test_refused_calls_raise_in_the_published_client(client: Any, gaia: Gaia, call: Callable[[Any], object], says: str) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     with pytest.raises(requests.HTTPError) as refused:
@@ -221,7 +219,7 @@ def test_a_defect_is_told_and_logged(
 # ----------------------------------------------------------------------------------------- what the status page reads
 
 
-def test_reading(server: Server, gaia: Gaia) -> None:
+def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A, B, F, {**B, "name": "late", "inputs": {"from": "d:none"}, "outputs": {"to": "d:late"}}])
     gaia.wait("w", 30)
     counts = {"steps": 4, "done": 2, "running": 0, "failed": 1, "waiting": 1}
@@ -266,7 +264,7 @@ def test_names_of_all_kinds_can_be_asked_for(server: Server, gaia: Gaia) -> None
         ("api/stream?workflow=nobody", 404, "'nobody'"),
     ],
 )
-def test_what_is_not_there_is_told(server: Server, gaia: Gaia, path: str, status: int, says: str) -> None:
+def test_missing_workflows_and_steps_are_named(server: Server, gaia: Gaia, path: str, status: int, says: str) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     assert says in get(server, path, status)["error"]
 
@@ -417,7 +415,7 @@ def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) 
     assert view.update({"w"}) == {"workflows": {}, "steps": {}}
 
 
-def test_what_is_deleted_is_told_as_none(server: Server, gaia: Gaia) -> None:
+def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     with events(server, "?workflow=w") as told:
@@ -484,7 +482,7 @@ def test_a_stream_ends_when_its_gaia_was_closed(server: Server, gaia: Gaia, capl
     assert "an event stream ended: this Gaia was closed" in caplog.text
 
 
-def test_neither_half_a_request_nor_a_call_that_blocks_holds_up_the_end(
+def test_half_requests_and_blocked_calls_do_not_delay_close(
     gaia: Gaia, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     blocked, go_on = threading.Event(), threading.Event()
@@ -588,7 +586,7 @@ def test_a_request_has_one_host(server: Server, hosts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-def test_what_a_form_can_send_is_refused(server: Server, gaia: Gaia, kind: str | None) -> None:
+def test_content_types_of_forms_are_refused(server: Server, gaia: Gaia, kind: str | None) -> None:
     body = json.dumps({"workflow": "w", "properties": {}, "commands": COMMANDS, "steps": [A]})
     headers = {} if kind is None else {"content-type": kind}
     answer = requests.post(server.url + "upload", data=body.encode(), headers=headers, timeout=30)
@@ -780,7 +778,7 @@ def is_in_state(url: str, name: str, step: str, state: str) -> bool:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
 )
-def test_what_ran_when_the_engine_ended_goes_on(
+def test_workflows_that_ran_are_resumed_by_the_next_server(
     number: signal.Signals, status: int, gaia_root: Path, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     fifo, other = tmp_path / "fifo", tmp_path / "other"

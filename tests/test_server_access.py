@@ -82,7 +82,7 @@ def test_another_user_is_refused_and_changes_nothing(server: Server, gaia: Gaia,
     let_go(tmp_path / "fifo")
 
 
-def test_who_asks_and_leaves_at_once_is_not_taken_for_root(server: Server, gaia: Gaia) -> None:
+def test_a_client_that_leaves_at_once_is_not_taken_for_root(server: Server, gaia: Gaia) -> None:
     """What its process has closed, the system shows as root's."""
     upload = {"workflow": "theirs", "properties": {}, "commands": COMMANDS, "steps": [A]}
     as_another_user(server.url, *[("POST", "/upload", upload)] * 200, how="leave")
@@ -112,9 +112,7 @@ def test_the_published_client_of_the_same_user_needs_nothing(gaia: Gaia, host: s
         assert client.upload("w", {}, COMMANDS, [A]) == {"workflow": {"w": ["a"]}}
 
 
-def test_where_nobody_knows_whose_a_connection_is_the_token_is_needed(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_connections_of_unknown_users_need_the_token(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(peers, "_TABLES", tmp_path)
     refused = requests.post(server.url + "workflows", json={}, timeout=30)
     assert refused.status_code == 401
@@ -127,7 +125,7 @@ def test_where_nobody_knows_whose_a_connection_is_the_token_is_needed(
         assert browser.post(server.url + "workflows", json={}, timeout=30).status_code == 200
 
 
-def test_who_needs_no_token_gets_no_cookie(server: Server) -> None:
+def test_clients_that_need_no_token_get_no_cookie(server: Server) -> None:
     """Browsers send it to all ports of a host, and there may be other users' servers."""
     with requests.Session() as browser:
         assert browser.get(server.link, timeout=30).url == server.url
@@ -180,7 +178,7 @@ def line(user: int, *, state: str = "01", inode: int = 7, local: str = OLD, remo
         ("other", line(1000), None),
     ],
 )
-def test_whose_a_connection_is(
+def test_the_user_of_a_connection_is_found(
     table: str, text: str, found: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / table).write_text("  sl  local_address rem_address   st\n" + text)

@@ -170,7 +170,7 @@ def talker(make_gaia: MakeGaia, caplog: pytest.LogCaptureFixture) -> Iterator[Ta
 
 @given(call=calls)
 @fuzzed
-def test_bodies(talker: Talker, call: tuple[str, Any]) -> None:
+def test_any_body_is_taken_or_refused(talker: Talker, call: tuple[str, Any]) -> None:
     name, body = call
     status, content = talker.ask("POST", f"/{name}", json.dumps(body).encode(), {"Content-Type": "application/json"})
     assert status in (200, 400)
@@ -188,14 +188,14 @@ def test_bytes_instead_of_json(talker: Talker, name: str, body: bytes) -> None:
 
 @given(path=paths, method=st.sampled_from(["GET", "GET", "HEAD", "OPTIONS", "DELETE", "NONSENSE"]))
 @fuzzed
-def test_addresses(talker: Talker, path: str, method: str) -> None:
+def test_any_address_is_answered(talker: Talker, path: str, method: str) -> None:
     status, _ = talker.ask(method, path)
     assert status in (200, 304, 307, 400, 404, 405, 415)
 
 
 @given(name=endpoints, fields=headers, host=hosts)
 @fuzzed
-def test_headers(talker: Talker, name: str, fields: dict[str, str], host: str | None) -> None:
+def test_any_headers_are_answered(talker: Talker, name: str, fields: dict[str, str], host: str | None) -> None:
     given = fields if host is None else {**fields, "Host": host}
     status, _ = talker.ask("POST", f"/{name}", b'{"workflow": "w"}', given)
     assert status in (200, 400, 403, 415, 421)

@@ -149,9 +149,7 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
     assert (os.listdir(bench.root / "storage"), os.listdir(bench.root / "logs")) == ([], [])
 
 
-def test_what_a_delete_left_aside_is_removed_by_the_next_one_or_swept(
-    bench: StagingBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_left_by_an_interrupted_delete_are_removed_later(bench: StagingBench, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = bench.put("b:x", workflow="other")
     remove = files.remove
 
@@ -337,7 +335,7 @@ def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["input", "output", "directory", "stdout"])
-def test_nothing_is_placed_through_a_link_in_an_input(bench: StagingBench, tmp_path: Path, place: str) -> None:
+def test_no_file_is_placed_through_a_link_in_an_input(bench: StagingBench, tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -435,7 +433,7 @@ def test_a_reader_of_a_replaced_file_keeps_what_it_opened(bench: StagingBench) -
     assert bench.content("b:x") == "new"
 
 
-def test_nothing_is_published_before_all_is_prepared(bench: StagingBench) -> None:
+def test_outputs_are_published_after_all_are_prepared(bench: StagingBench) -> None:
     bench.put("b:x", "old")
     task = bench.task({}, {"/out/x": "b:x"})
     staging = bench.stage(task)
@@ -447,7 +445,7 @@ def test_nothing_is_published_before_all_is_prepared(bench: StagingBench) -> Non
     assert os.listdir(bench.root / "staging") == []
 
 
-def test_what_lay_there_comes_back_when_publishing_fails(bench: StagingBench) -> None:
+def test_a_failed_publish_restores_the_old_output(bench: StagingBench) -> None:
     bench.put("b:dir/old", "old")
     task = bench.task({}, {"/out/dir/": "b:dir/"})
     staging = bench.stage(task)
@@ -478,7 +476,7 @@ def test_an_output_below_a_file_is_refused_by_name(bench: StagingBench) -> None:
         ({"/out/x/": "b:x/"}, "removed", "output 'b:x/' was not made: there is nothing at /out/x/"),
     ],
 )
-def test_what_was_not_made_is_named(bench: StagingBench, outputs: dict[str, str], made: str, problem: str) -> None:
+def test_missing_outputs_are_named(bench: StagingBench, outputs: dict[str, str], made: str, problem: str) -> None:
     task = bench.task({}, {**outputs, "/out/fine": "b:fine", ">": "b:said", ">>": "b:log"})
     staging = bench.stage(task)
     (staging.tree / "out/fine").touch()
@@ -626,7 +624,7 @@ def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Stagi
     assert os.readlink(bench.root / "storage/w/b/b/m") == "x"
 
 
-def test_what_is_stored_over_a_part_of_an_output_turns_no_link_outwards(bench: StagingBench) -> None:
+def test_an_output_over_part_of_another_turns_no_link_outwards(bench: StagingBench) -> None:
     """A link through another one, and up from there, would lead elsewhere once that one is a directory."""
     task = bench.task({}, {"/out/": "b:run/"})
     staging = bench.stage(task)
@@ -822,7 +820,7 @@ def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
     assert bench.content("b:kept") == "content"
 
 
-def test_what_cannot_be_removed_is_told_and_stops_nothing(
+def test_staging_that_cannot_be_removed_is_reported_and_stops_no_sweep(
     bench: StagingBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks = [bench.task(), bench.task()]
@@ -868,7 +866,7 @@ def test_private_directories_are_used_again_and_are_as_new(bench: StagingBench) 
     assert Path(bench.stage(bench.task()).top).stat().st_mode & 0o7777 == 0o700
 
 
-def test_what_nobody_can_make_was_not_made(bench: StagingBench) -> None:
+def test_an_output_with_too_long_a_name_was_not_made(bench: StagingBench) -> None:
     """A name that the disk doesn't take is the Step's fault, not the engine's."""
     internal = "/out/" + 300 * "x"
     task = bench.task({}, {internal: "b:y"})

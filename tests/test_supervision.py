@@ -92,16 +92,14 @@ def is_silent(path: Path) -> bool:
 # ----------------------------------------------------------------------------------------------- what belongs to a program
 
 
-def test_nothing_of_a_program_outlives_it(bench: ProcessBench, tmp_path: Path) -> None:
+def test_no_process_outlives_its_program(bench: ProcessBench, tmp_path: Path) -> None:
     hidden, published = tmp_path / "hidden", tmp_path / "published"
     assert bench.run(bench.invocation(*python(HIDDEN, str(hidden), str(published)))) == Exit(0)
     assert not running(number_in(hidden))
     assert is_silent(published)
 
 
-def test_nor_does_what_it_left_touch_what_others_run(
-    bench: ProcessBench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil
-) -> None:
+def test_ending_leftovers_spares_other_programs(bench: ProcessBench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
     hidden, others = tmp_path / "hidden", tmp_path / "other's"
     goes_on = bench.invocation(*python(HIDDEN, str(others), str(tmp_path / "b"), str(fifo.path)))
     with ThreadPoolExecutor(1) as pool:
@@ -115,7 +113,7 @@ def test_nor_does_what_it_left_touch_what_others_run(
     assert not running(number_in(others))
 
 
-def test_what_this_process_started_itself_is_left_alone(bench: ProcessBench, tmp_path: Path) -> None:
+def test_other_children_of_this_process_are_left_alone(bench: ProcessBench, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     child = subprocess.Popen(["sleep", "60"])
     ended = subprocess.Popen(["sh", "-c", "exit 7"])
@@ -138,7 +136,7 @@ def test_what_this_process_started_itself_is_left_alone(bench: ProcessBench, tmp
         child.wait()
 
 
-def test_whoever_reads_the_ends_of_all_children_takes_none_of_ours(bench: ProcessBench) -> None:
+def test_exit_codes_survive_ignored_sigchld(bench: ProcessBench) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
@@ -147,7 +145,7 @@ def test_whoever_reads_the_ends_of_all_children_takes_none_of_ours(bench: Proces
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_what_ends_while_a_program_runs_does_not_pile_up(bench: ProcessBench, tmp_path: Path) -> None:
+def test_orphans_are_reaped_while_a_program_runs(bench: ProcessBench, tmp_path: Path) -> None:
     program = """
         import os, sys, time
         for _ in range(50):
@@ -166,7 +164,7 @@ def test_what_ends_while_a_program_runs_does_not_pile_up(bench: ProcessBench, tm
     assert bench.run(bench.invocation(*python(program))) == Exit(0)
 
 
-def test_one_that_flees_from_process_to_process_is_caught(bench: ProcessBench, tmp_path: Path) -> None:
+def test_a_process_that_keeps_forking_is_caught(bench: ProcessBench, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     program = """
         import os, sys
@@ -284,7 +282,7 @@ def test_signals_meant_for_the_engine_do_not_end_a_supervisor(bench: ProcessBenc
     assert bench.run(bench.invocation("sh", "-c", script)) == Exit(4)
 
 
-def test_one_that_was_killed_while_it_had_nothing_to_do_is_replaced(bench: ProcessBench) -> None:
+def test_a_supervisor_killed_while_idle_is_replaced(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo $PPID")
     bench.run(invocation)
     idle = int(invocation.log.read_text())
@@ -293,7 +291,7 @@ def test_one_that_was_killed_while_it_had_nothing_to_do_is_replaced(bench: Proce
     assert bench.run(bench.invocation("true")) == Exit(0)
 
 
-def test_they_are_used_again_and_end_with_the_runtime(bench: ProcessBench) -> None:
+def test_supervisors_are_reused_and_end_with_the_runtime(bench: ProcessBench) -> None:
     numbers = set()
     for _ in range(3):
         invocation = bench.invocation("sh", "-c", "echo $PPID")
@@ -305,7 +303,9 @@ def test_they_are_used_again_and_end_with_the_runtime(bench: ProcessBench) -> No
     assert not running(number)
 
 
-def test_what_cannot_be_ended_fails_the_step(bench: ProcessBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_ended_fails_the_step(
+    bench: ProcessBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As would a program that became another user's, or that hangs in the kernel."""
     changed = tmp_path / "supervisor.py"
     changed.write_text(

@@ -199,7 +199,7 @@ def test_an_old_record_without_workers() -> None:
     "given",
     [{}, None, {"workflow": "w", "attempts": [{}]}, told(attempt("a", "soon", None)), told(attempt("a", 1e300, None))],  # type: ignore[arg-type]
 )
-def test_what_is_no_timeline_is_refused(given: Any) -> None:
+def test_an_invalid_timeline_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInput, match=r"Gaia\.timeline"):
         arrange(given, now=T0)
 

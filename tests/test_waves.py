@@ -124,7 +124,7 @@ def test_a_workflow_that_is_deleted_is_not_kept(kept: Kept) -> None:
     assert (out, "there is none of this name" in err) == ("", True)
 
 
-def test_what_was_in_the_store_already_did_not_run(kept: Kept) -> None:
+def test_outputs_in_the_store_are_reported_as_not_run(kept: Kept) -> None:
     kept.stop()
     call("delete", "w")
     again = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
@@ -164,7 +164,7 @@ def test_ctrl_c_in_the_midst_of_a_wave_stops_it(here: Path) -> None:
     assert answer("status", "w", "--json")["state"] == "halted"
 
 
-def test_who_is_not_the_owner_can_not_keep_it(kept: Kept) -> None:
+def test_only_the_owner_can_watch(kept: Kept) -> None:
     refused = call("run", "w", "--watch", status=2)
     assert str(kept.process.pid) in refused.stderr
     kept.stop()
@@ -173,7 +173,7 @@ def test_who_is_not_the_owner_can_not_keep_it(kept: Kept) -> None:
 @pytest.mark.parametrize(
     "arguments", [["run", "w", "--watch", "--dry-run"], ["run", "w", "--watch", "--json"], ["upload", "w", "--watch"]]
 )
-def test_what_does_not_go_together_is_refused(arguments: list[str]) -> None:
+def test_conflicting_options_are_refused(arguments: list[str]) -> None:
     assert "Traceback" not in call(*arguments, status=2).output
     assert not Path("gaia-data").exists()
 

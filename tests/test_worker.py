@@ -152,7 +152,7 @@ def test_all_outputs_are_stored(bench: WorkerBench) -> None:
     assert bench.storage.log("w", "t1").read_text() == "said\n"
 
 
-def test_one_that_says_nothing_has_empty_captures(bench: WorkerBench) -> None:
+def test_a_silent_program_has_empty_captures(bench: WorkerBench) -> None:
     outcome = bench.perform(outputs={">": "b:said", ">>": "b:log"})
     assert outcome.state is TaskState.COMPLETE
     assert bench.stored()["b/said"] == ""
@@ -169,7 +169,7 @@ def test_stdout_has_a_path_of_its_own(bench: WorkerBench) -> None:
     assert bench.stored() == {"b/out": "out", "b/all": "out and err"}
 
 
-def test_there_is_no_stdout_where_none_is_asked_for(bench: WorkerBench) -> None:
+def test_stdout_is_kept_only_when_asked_for(bench: WorkerBench) -> None:
     bench.perform(lambda invocation, cancellation: 0 if invocation.stdout is None else 1)
     assert bench.heard[-1] == Outcome(TaskState.COMPLETE, (), 0)
 
@@ -259,7 +259,7 @@ def test_a_command_that_fails_stores_its_log_alone(bench: WorkerBench) -> None:
     assert bench.events[-1] == "container-exit"
 
 
-def test_what_the_runtime_knows_of_a_failure_is_told(bench: WorkerBench) -> None:
+def test_a_runtimes_failure_message_is_reported(bench: WorkerBench) -> None:
     outcome = bench.perform(lambda *_: Exit(137, "it ran out of memory"), outputs={">>": "b:log"})
     assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 137, "it ran out of memory")
     assert "# failed: it ran out of memory\n# exit code: 137\n" in bench.stored()["b/log"]

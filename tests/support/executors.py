@@ -237,7 +237,7 @@ class ExecutorContract:
         gate.open.set()
         single.ended("a")
 
-    def test_what_starts_names_its_worker(self, bench: ExecutorBench) -> None:
+    def test_a_start_event_names_its_worker(self, bench: ExecutorBench) -> None:
         both = threading.Barrier(2)
 
         def together(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
@@ -250,7 +250,7 @@ class ExecutorContract:
         workers = [what.facts["worker"] for name in "ab" for what in bench.heard[name] if isinstance(what, Event)]
         assert sorted(workers) == [1, 2]
 
-    def test_what_is_adopted_names_its_worker_and_other_events_do_not(self, single: ExecutorBench) -> None:
+    def test_only_start_and_adoption_events_name_their_worker(self, single: ExecutorBench) -> None:
         def adopt(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             observer.started(of.task, event(of.task, EventKind.STEP_ADOPTED, reason="new"))
             observer.happened(of.task, event(of.task, EventKind.EXECUTION_COMPLETE))
@@ -298,7 +298,7 @@ class ExecutorContract:
         assert outcome.exception == "ZeroDivisionError"
         assert outcome.message == "the engine failed: by \\udcff"
 
-    def test_what_comes_after_the_outcome_is_not_reported(self, single: ExecutorBench) -> None:
+    def test_events_after_the_outcome_are_not_reported(self, single: ExecutorBench) -> None:
         def talkative(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             quickly(of, cancellation, observer)
             observer.ended(of.task, Outcome(TaskState.ERROR))
