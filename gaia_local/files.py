@@ -15,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import itertools
+import operator
 import os
 import stat
 import tempfile
@@ -49,16 +50,28 @@ def look(path: str, follow: bool = False) -> str | None:
 
     With `follow`, links inside a directory stand for what they lead to.
     """
-    status = _status(path)
-    return None if status is None else _quick(path, status, follow)[0]
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        _check_absent(path, error)
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return _quick(path, status, follow)[0]
+    # `_of_inode`, without the price of a call: each `run` looks at all files.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
 def _status(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-            return None
+        _check_absent(path, error)
+        return None
+
+
+def _check_absent(path: str, error: OSError) -> None:
+    """Raise unless `error` says that nothing lies at `path`, nor can."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         raise StorageError(f"{path}: can't be looked at ({error.strerror})") from error
 
 
@@ -66,15 +79,17 @@ def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
     """Answers also when something there was changed last, in nanoseconds."""
     if not stat.S_ISDIR(status.st_mode):
         return _of_inode(status), status.st_ctime_ns
-    total, last = hashlib.blake2b(digest_size=16), 0
+    lines, last = list[str](), 0
     for relative, _, entry in walk(path, follow):
         kind = stat.S_IFMT(entry.st_mode)
-        told = f"{relative}\0{kind}\0"
-        if kind != stat.S_IFDIR:
-            told += f"{_of_inode(entry)}\0"
-            last = max(last, entry.st_ctime_ns)
-        total.update(told.encode("utf-8", "surrogateescape"))
-    return "d:" + total.hexdigest(), last
+        if kind == stat.S_IFDIR:
+            lines.append(f"{relative}\0{kind}\0")
+            continue
+        changed = entry.st_ctime_ns
+        last = max(last, changed)
+        lines.append(f"{relative}\0{kind}\0{entry.st_size}:{entry.st_mtime_ns}:{changed}:{entry.st_ino}\0")
+    told = "".join(lines).encode("utf-8", "surrogateescape")
+    return "d:" + hashlib.blake2b(told, digest_size=16).hexdigest(), last
 
 
 def _of_inode(status: os.stat_result) -> str:
@@ -110,7 +125,9 @@ def _digest(path: str, status: os.stat_result, flush: bool, follow: bool) -> tup
     entries = list(walk(path, follow))
     one_by_one = flush and len(entries) <= _MANY_FILES
     for relative, inner, entry in entries:
-        name, kind, content = os.fsencode(relative), stat.S_IFMT(entry.st_mode), b""
+        # As `os.fsencode`, without the price of a call for each of very many entries.
+        name = relative.encode("utf-8", "surrogateescape")
+        kind, content = stat.S_IFMT(entry.st_mode), b""
         if kind == stat.S_IFREG:
             content = _file_digest(inner, entry, one_by_one).encode()
         elif kind == stat.S_IFLNK:
@@ -298,17 +315,20 @@ def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_res
                     path, status, around = _followed(path, status, above)
             except FileNotFoundError:
                 continue
-            relative = prefix + name
-            yield relative, path, status
+            yield prefix + name, path, status
             if stat.S_ISDIR(status.st_mode):
-                waiting += ((listed, prefix, above), (iter(_sorted(path)), relative + "/", around))
+                inside = (iter(_sorted(path)), f"{prefix}{name}/", around)
+                waiting += ((listed, prefix, above), inside)
                 break
+
+
+_name = operator.attrgetter("name")
 
 
 def _sorted(directory: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            return sorted(found, key=_name)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
