@@ -12,8 +12,11 @@ import pytest
 from gaia_local import Gaia
 from gaia_local.docker_runtime import ROOT_LABEL, TASK_LABEL
 from support.clusters import DaskCluster, compared, final_files, host_of, ran, running, study
+from support.containers import client
 from support.fixtures import MakeGaia, WaitUntil
 from support.gates import FileGate
+
+__all__ = ["client"]
 
 
 @pytest.fixture

@@ -31,9 +31,12 @@ from gaia_local import Gaia, GaiaError, state_file, watcher
 from gaia_local.errors import DatabaseError, StorageError
 from gaia_local.storage import Storage
 from support.builders import COPY, command, step
+from support.containers import client
 from support.fixtures import MakeGaia, WaitUntil
 from support.gates import Fifo
 from support.hands import Hands
+
+__all__ = ["client"]
 
 MB = 1 << 20
 

@@ -555,8 +555,8 @@ def test_in_a_narrow_window_the_panel_covers_the_rest(site: Site) -> None:
 def test_no_name_is_taken_for_html(site: Site) -> None:
     workflow = HOSTILE.replace("/", "|")
     long = "long-" * 16
-    commands = [talk(HOSTILE, "echo '<img src=x onerror=\"window.pwned=2\">'"), talk(long, "true", "a")]
-    commands[0]["command"][2] = commands[0]["command"][2].rpartition("echo")[0] + "echo > /out/0"
+    script = "echo '<img src=x onerror=\"window.pwned=2\">'; echo > /out/x"
+    commands = [command(HOSTILE, script), talk(long, "true", "a")]
     steps = [
         step(HOSTILE, HOSTILE, "k:first"),
         step(long, long, "k:" + "x" * 80, "k:first"),
