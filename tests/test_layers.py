@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 LAYERS = {
     "words": "controls errors given paths keys durations resources model states assignment config runtime",
     "core": "key_paths templates graph submitted origins decision workflow",
-    "parts": """files staging storage leases garbage state_file database buckets names ownership watched_trees watcher
+    "parts": """files staging storage leases state_file database buckets names ownership watched_trees watcher
                 docker_engine docker_files docker_runtime pipes environment strays supervisor supervision tokens
                 process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_keys dask_cluster dask_survey dask_executor",
