@@ -1,6 +1,9 @@
 """The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over one `Gaia`.
 
 It needs the extra ``gaia-local[server]``.
+
+Promises that no web page of another site, and nobody without the token, gets an answer.
+Never in it: a decision, or state beside that of its connections.
 """
 
 try:
