@@ -19,7 +19,8 @@ from gaia_local.pictures.layout import place
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 DOCS = PACKAGE.parent / "resources/docs"
 FACE = "gaia_local"
-"""What stands for the package's own `__init__` and the modules beside it that users see through it."""
+"""What stands for the package's own `__init__` and the modules beside it that users see through it.
+"""
 BASE = "errors, config, forks"
 GROUPS = {
     "errors": BASE, "config": BASE, "forks": BASE, "__init__": FACE, "api": FACE, "http_errors": FACE,

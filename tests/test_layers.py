@@ -88,7 +88,8 @@ ADDRESSES = "workflow.reports"
 """The module of it that writes a path as an address, and uses `pathlib` for that alone."""
 
 ENTWINED = ("compat", "compat.client")
-"""The client's modules come into being when a script imports them, and ask back who is installed."""
+"""The client's modules come into being when a script imports them, and ask back who is installed.
+"""
 
 
 def place(module: str, places: Iterable[str] = MAY_IMPORT) -> str | None:
