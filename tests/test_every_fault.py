@@ -40,7 +40,7 @@ from gaia_local.state.database import Database
 from gaia_local.store import files
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Decision
-from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.states import Intent, KeyKind, VerdictKind
 from gaia_local.workflow.workflow import Workflow
 from support import reloading

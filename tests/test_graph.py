@@ -21,7 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
-from gaia_local.workflow.graph import LACKING, PENDING, READY, Graph, KeyNode, StepNode
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import LACKING, PENDING, READY, KeyNode, StepNode
+from gaia_local.workflow.reports import flow
 from gaia_local.workflow.states import (
     ABSENT,
     EXPIRED,
@@ -37,6 +39,8 @@ from gaia_local.workflow.states import (
     Verdict,
     VerdictKind,
 )
+from gaia_local.workflow.traversal import descendants
+from gaia_local.workflow.verdicts import verdict_on
 from support.builders import task
 
 
@@ -123,7 +127,7 @@ def verdicts(graph: Graph) -> dict[str, str]:
 
 
 def told(graph: Graph, name: str) -> tuple[str, str]:
-    verdict = graph.verdict(graph.steps[name])
+    verdict = verdict_on(graph.steps[name])
     return verdict.kind.value, str(verdict.reason)
 
 
@@ -170,7 +174,7 @@ def snapshot(graph: Graph) -> dict[str, Any]:
         "overtaken": sorted(node.step.name for node in graph.overtaken),
         "looks": sorted(graph.looks),
         "changed": dict(graph.changed),
-        "describe": graph.describe(),
+        "describe": flow(graph),
         "found": {
             path: sorted(node.key for node in graph.overlapping(path))
             for path in map(locate, ALL_KEYS)
@@ -287,10 +291,10 @@ def test_overlapping_keys_depend_on_each_other(made: str, read: str) -> None:
     put(graph, read, content())
     assert ("reader" in graph.can_run) is not overlap
     assert graph.keys[read].external is not overlap
-    assert [node.step.name for node in graph.descendants([graph.steps["maker"]])] == (
+    assert [node.step.name for node in descendants([graph.steps["maker"]])] == (
         ["reader"] if overlap else []
     )
-    assert graph.describe()["reader"]["after"] == (["maker"] if overlap else [])
+    assert flow(graph)["reader"]["after"] == (["maker"] if overlap else [])
     put(graph, made, content())
     assert list(graph.looks) == ([read] if overlap else [])
     put(graph, read, content())
@@ -339,12 +343,12 @@ def test_descendants_are_the_nearest_first_and_leave_out_where_they_begin() -> N
         step("end", ["l", "r"], ["e"]),
         step("apart"),
     )
-    names = [node.step.name for node in graph.descendants([graph.steps["top"]])]
+    names = [node.step.name for node in descendants([graph.steps["top"]])]
     assert names == ["left", "right", "end"]
-    assert [
-        node.step.name for node in graph.descendants([graph.steps["left"], graph.steps["end"]])
-    ] == ["end"]
-    assert graph.descendants([graph.steps["end"]]) == []
+    assert [node.step.name for node in descendants([graph.steps["left"], graph.steps["end"]])] == [
+        "end"
+    ]
+    assert descendants([graph.steps["end"]]) == []
 
 
 def test_replacing_keeps_the_order_and_forgets_what_nobody_names() -> None:
@@ -575,7 +579,7 @@ def test_why_a_step_runs(state: StepState, reason: Reason, why: Reason | None) -
     put(graph, "a", KeyState(KeyKind.ABSENT, why=why))
     become(graph, "one", state)
     expected = INTERRUPTED if state is StepState.INTERRUPTED else why or reason
-    assert graph.verdict(graph.steps["one"]) == Verdict(VerdictKind.RUN, expected)
+    assert verdict_on(graph.steps["one"]) == Verdict(VerdictKind.RUN, expected)
 
 
 def test_a_running_step_is_overtaken_by_a_changed_or_missing_input() -> None:
@@ -1205,7 +1209,7 @@ class Counting(RuleBasedStateMachine):
     def asking_changes_nothing(self) -> None:
         before = snapshot(self.graph)
         for node in self.graph.steps.values():
-            verdict = self.graph.verdict(node)
+            verdict = verdict_on(node)
             assert verdict.kind is node.verdict
             assert (verdict.reason is None) == (verdict.kind is VerdictKind.FRESH)
         assert snapshot(self.graph) == before

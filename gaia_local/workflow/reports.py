@@ -10,9 +10,11 @@ from typing import Any
 
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.workflow.graph import READY, KeyNode, StepNode
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import READY, KeyNode, StepNode
 from gaia_local.workflow.origins import FOUND
 from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
+from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
 
 
@@ -70,8 +72,20 @@ def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
         answer["data"] = {
             key.key: _data(workflow, key) for key in workflow.graph.keys.values() if not key.idle
         }
-        answer["flow"] = workflow.graph.describe()
+        answer["flow"] = flow(workflow.graph)
     return answer
+
+
+def flow(graph: Graph) -> dict[str, dict[str, Any]]:
+    """Step → what it reads, makes, and comes after."""
+    return {
+        name: {
+            "inputs": [key.key for key in node.inputs],
+            "outputs": [key.key for key in node.outputs],
+            "after": sorted({maker.step.name for key in node.inputs for maker in key.makers}),
+        }
+        for name, node in graph.steps.items()
+    }
 
 
 def graph(workflow: Workflow) -> dict[str, Any]:
@@ -231,7 +245,7 @@ def _explain_step(workflow: Workflow, node: StepNode) -> dict[str, Any]:
         for key in node.inputs
         if key.status != READY
     }
-    verdict = workflow.graph.verdict(node)
+    verdict = verdict_on(node)
     return {
         "workflow": workflow.name,
         "step": node.step.name,
@@ -287,7 +301,7 @@ def _why(workflow: Workflow, key: KeyNode) -> str | None:
     """Why a key isn't complete, where that is known."""
     reason = key.state.why
     if reason is None and key.state.usable and key.maker is not None:
-        reason = workflow.graph.verdict(key.maker).reason
+        reason = verdict_on(key.maker).reason
     return None if reason is None else str(reason)
 
 

@@ -24,7 +24,8 @@ from gaia_local.model.tasks import BY_REQUEST, DOUBTFUL, NO_KEYS, Fingerprint, T
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.workflow import templates
 from gaia_local.workflow.decision import Changes, Decision, Look, Observation, Saved
-from gaia_local.workflow.graph import Graph, KeyNode, StepNode, change_of
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.origins import NO_ORIGINS, Origin, inherit
 from gaia_local.workflow.states import (
     ABSENT,
@@ -43,6 +44,7 @@ from gaia_local.workflow.states import (
 )
 from gaia_local.workflow.submissions import Change, Submitted
 from gaia_local.workflow.templates import MAX_STEPS
+from gaia_local.workflow.verdicts import change_of, verdict_on
 
 _INTENTS = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
 _ENDS = {
@@ -464,10 +466,7 @@ class Workflow:
         self.graph.settle()
         nodes = [node for node in self.graph.steps.values() if node.active and not node.state.alive]
         nodes.sort(key=lambda node: node.rank)
-        return [
-            {"step": node.step.name, "reason": str(self.graph.verdict(node).reason)}
-            for node in nodes
-        ]
+        return [{"step": node.step.name, "reason": str(verdict_on(node).reason)} for node in nodes]
 
     def images_are(self, images: Mapping[str, str | None]) -> None:
         """Which ids the names of images have now (None: unknown): what was made with others must be
@@ -499,7 +498,7 @@ class Workflow:
             outputs=rendered.outputs,
             stdout=rendered.stdout,
             timeout=rendered.timeout,
-            reason=str(self.graph.verdict(node).reason),
+            reason=str(verdict_on(node).reason),
             external=frozenset(outside) if outside else NO_KEYS,
             resources=command.resources,
         )

@@ -29,8 +29,9 @@ from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Fingerprint, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.workflow.decision import Changes, Decision, Look, Observation, Saved
-from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
+from gaia_local.workflow.traversal import descendants
 from gaia_local.workflow.workflow import Workflow
 from support.reloading import told
 
@@ -269,7 +270,7 @@ class History:
         nodes = [
             self.workflow.graph.steps[name] for name in names if name in self.workflow.graph.steps
         ]
-        return names | {node.step.name for node in self.workflow.graph.descendants(nodes)}
+        return names | {node.step.name for node in descendants(nodes)}
 
     def merge(self) -> None:
         steps = [
