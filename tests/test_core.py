@@ -14,10 +14,10 @@ import pytest
 
 from gaia_local.workflow import graph as graph_module
 from gaia_local.workflow import verdicts
+from gaia_local.workflow.contents import Contents
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.nodes import READY, StepNode
 from gaia_local.workflow.states import VerdictKind
-from gaia_local.workflow.workflow import Workflow
 from support.histories import History
 
 HISTORIES = int(os.environ.get("GAIA_LOCAL_HISTORIES", "1500"))
@@ -53,7 +53,7 @@ def forget_what_was_read(patch: pytest.MonkeyPatch) -> None:
 
 def let_parts_count(patch: pytest.MonkeyPatch) -> None:
     """What was stored in part counts."""
-    patch.setattr(Workflow, "unpublished", lambda *_: None)
+    patch.setattr(Contents, "unpublished", lambda *_: None)
 
 
 def hold_nobody(patch: pytest.MonkeyPatch) -> None:

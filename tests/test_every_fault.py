@@ -509,7 +509,7 @@ class Scenario:
                     self._check_step(workflow, node)
 
     def _check_step(self, workflow: Workflow, node: StepNode) -> None:
-        task, path = workflow.make_task(node), self.bench.storage.path
+        task, path = workflow.attempts.make_task(node), self.bench.storage.path
         inputs = {internal: content_of(Path(path("w", key))) for key, internal in task.inputs}
         if self.stale.intersection(key for key, _ in (*task.inputs, *task.outputs)):
             return

@@ -67,7 +67,7 @@ class Questions:
         """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
         trial = self._reader.scratch(workflow) if keys is not None else self._as_run_finds(workflow)
         if keys is not None:
-            trial.void(keys)
+            trial.invalidate(keys)
         elif not trial.running:  # else `run` changes nothing
             trial.retry()
         return trial.plan()
@@ -152,7 +152,11 @@ class Questions:
         def look(found: Workflow) -> dict[str, Any]:
             _check_step(found, step)
             attempt = found.graph.steps[step].attempt
-            task = found.make_task(found.graph.steps[step]) if attempt is None else attempt.task
+            task = (
+                found.attempts.make_task(found.graph.steps[step])
+                if attempt is None
+                else attempt.task
+            )
             inputs = [
                 [key, path, str(self._storage.source(task, key)), key in task.external]
                 for key, path in task.inputs

@@ -62,11 +62,11 @@ class Graph:
         """The Steps whose Task runs, and read what an input doesn't hold any more: `settle` finds
         them.
         """
-        self.looks: dict[str, KeyNode] = {}
+        self.to_inspect: dict[str, KeyNode] = {}
         """The keys that must be looked at now, before it can be told whether their readers run.
         Whoever looks takes them out.
         """
-        self.looked_for: set[KeyNode] = set()
+        self.uninspected: set[KeyNode] = set()
         """These, and those that somebody took out to look at them, and has not seen yet."""
         self.changed: dict[str, KeyState] = {}
         """The keys that got another state: the log of `mark`, which its reader empties."""
@@ -88,7 +88,7 @@ class Graph:
                     self._unsettle(reader)
                 for other in key.below:
                     self.unsee(other)
-        self._weigh(key)
+        self._update_own_status(key)
         if key.idle:
             self.forget((key,))
 
@@ -98,7 +98,7 @@ class Graph:
         """
         key.version += 1
         key.unseen = True
-        self._weigh(key)
+        self._update_own_status(key)
 
     def mark_step(self, node: StepNode, state: StepState) -> None:
         """Set the state of a Step, and of its last Task whether that counts."""
@@ -177,14 +177,14 @@ class Graph:
         if node.active != active:
             node.active = active
             for key in node.outputs:
-                self._weigh(key)
+                self._update_own_status(key)
 
     def _unsettle(self, node: StepNode) -> None:
         if node not in self._queued:
             self._queued.add(node)
             heapq.heappush(self._unsettled, (*node.rank, node))
 
-    def _weigh(self, key: KeyNode) -> None:
+    def _update_own_status(self, key: KeyNode) -> None:
         """Work out what a key is for its readers, and for those of the keys that overlap it."""
         pending = key.unseen or (key.maker is not None and key.maker.active)
         own = PENDING if pending else READY if key.state.usable else LACKING
@@ -192,17 +192,17 @@ class Graph:
             before, key.own = key.own, own
             for other in key.below:
                 count_change(other, before, own)
-                self._conclude(other)
-        self._conclude(key)
+                self._update_status(other)
+        self._update_status(key)
 
-    def _conclude(self, key: KeyNode) -> None:
+    def _update_status(self, key: KeyNode) -> None:
         status = LACKING if key.lacking else PENDING if key.pending else key.own
         if key.unseen and not key.lacking and not key.pending:
-            self.looks[key.key] = key
-            self.looked_for.add(key)
-        elif self.looked_for:
-            self.looks.pop(key.key, None)
-            self.looked_for.discard(key)
+            self.to_inspect[key.key] = key
+            self.uninspected.add(key)
+        elif self.uninspected:
+            self.to_inspect.pop(key.key, None)
+            self.uninspected.discard(key)
         before = key.status
         if status == before:
             return
@@ -266,7 +266,7 @@ class Graph:
             for other in fresh.values():
                 if other is not None:
                     self.enter(other)
-                    self._conclude(other)  # that it must be looked at was forgotten with it
+                    self._update_status(other)  # that it must be looked at was forgotten with it
             for node in taken_out:
                 self._attach(node)
             self.changed = changed
@@ -328,7 +328,7 @@ class Graph:
             key.maker = node
             for other in self._paths.overlapping(key.path):
                 self._overlap(key, other)
-            self._weigh(key)
+            self._update_own_status(key)
         for key in node.inputs:
             key.readers = with_neighbour(key.readers, node)
         node.lacking = sum([key.status == LACKING for key in node.inputs])
@@ -352,15 +352,15 @@ class Graph:
             for other in key.below:
                 other.above = without_neighbour(other.above, key)
                 count_change(other, key.own, READY)
-                self._conclude(other)
+                self._update_status(other)
             key.maker, key.below = None, ()
-            self._weigh(key)
+            self._update_own_status(key)
 
     def _overlap(self, made: KeyNode, other: KeyNode) -> None:
         made.below = with_neighbour(made.below, other)
         other.above = with_neighbour(other.above, made)
         count_change(other, READY, made.own)
-        self._conclude(other)
+        self._update_status(other)
 
     def _key(self, key: str, path: str, fresh: dict[KeyNode, KeyNode | None]) -> KeyNode:
         node = self.keys.get(key)
@@ -375,7 +375,7 @@ class Graph:
                 if node.state is not ABSENT:
                     self.changed |= {other.key: ABSENT, key: node.state}
             self.enter(node)
-            self._weigh(node)
+            self._update_own_status(node)
         return node
 
     def _remove(self, key: KeyNode) -> None:
@@ -383,6 +383,6 @@ class Graph:
             made.below = without_neighbour(made.below, key)
         key.above, key.pending, key.lacking = (), 0, 0
         del self.keys[key.key]
-        self.looks.pop(key.key, None)
-        self.looked_for.discard(key)
+        self.to_inspect.pop(key.key, None)
+        self.uninspected.discard(key)
         self._paths.leave(key.path)

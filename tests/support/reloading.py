@@ -75,7 +75,7 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
 def check(scheduler: Scheduler, name: str) -> None:
     """Fail where they differ; a decision that waits for a look at a file isn't through yet."""
     workflow = scheduler._workflows.get(name)
-    if workflow is None or workflow.graph.looked_for or workflow.trouble is not None:
+    if workflow is None or workflow.graph.uninspected or workflow.trouble is not None:
         return
     if name in scheduler._unwritten or len(workflow.graph.steps) > MOST_STEPS:
         return
