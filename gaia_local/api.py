@@ -17,7 +17,6 @@ from gaia_local.config import Config
 from gaia_local.controls import LINES, escaped
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.face import face
-from gaia_local.garbage import held_back
 from gaia_local.given import check_list
 from gaia_local.model import (
     AnyCommand,
@@ -331,7 +330,6 @@ def _commands(workflow: str, given: object) -> list[AnyCommand]:
     return parsed
 
 
-@held_back()
 def _steps(workflow: str, given: object) -> list[Step]:
     steps = check_list(workflow, "steps", given)
     parsed = _once(workflow, "Step", [Step.parse(workflow, each) for each in steps])

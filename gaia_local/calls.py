@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from gaia_local import answers, files
 from gaia_local.errors import InvalidInput, nearest
-from gaia_local.garbage import held_back
 from gaia_local.leases import find_log
 from gaia_local.model import AnyCommand, Command, Step, check_properties
 from gaia_local.scheduler import Scheduler
@@ -216,7 +215,6 @@ def sent(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} can't be sent to another process")
 
 
-@held_back()
 def received(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call as they were before `sent`."""
     workflow = str(arguments.get("workflow"))

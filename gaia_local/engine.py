@@ -25,6 +25,7 @@ from gaia_local.config import Config
 from gaia_local.database import Database
 from gaia_local.errors import Closed, EngineUnavailable, GaiaError, InvalidInput, RootInUse, StorageError, told
 from gaia_local.executor import Executor, ThreadExecutor
+from gaia_local.forks import call_in_child, forget_in_child
 from gaia_local.local_socket import Listener, Unreachable
 from gaia_local.ownership import Ownership
 from gaia_local.recovery import recover
@@ -66,6 +67,7 @@ class Engine:
         self._listener: Listener | None = None
         self._closing = False
         self._close_lock = threading.Lock()
+        forget_in_child(self)
 
     def call(self, name: str, /, **arguments: Any) -> Any:
         """Make one of the calls of `Calls`, here or in the process that owns the root. Raises what that raises."""
@@ -210,8 +212,8 @@ class Engine:
         if (scheduler := self._scheduler) is not None:
             scheduler.hurry()
 
-    def disown(self) -> None:
-        """Forget the parts without ending them: another process's threads work with them."""
+    def forget(self) -> None:
+        """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's threads work with them."""
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closing = True
         self._scheduler = self._watcher = self._runtime = self._database = self._ownership = self._listener = None
@@ -391,16 +393,13 @@ def _at_exit() -> None:
 
 
 def _in_child() -> None:
-    """A forked child has none of the threads: what it inherited is its parent's, and not to be waited for or stopped."""
     global _engines_lock  # noqa: PLW0603 whoever held it is not here
     _engines_lock = threading.Lock()
-    for engine in (*_engines.values(), *_ending):
-        engine.disown()
     _engines.clear()
     _ending.clear()
 
 
-os.register_at_fork(after_in_child=_in_child)
+call_in_child(_in_child)
 
 # NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from there. This hook is
 # the one that `concurrent.futures` uses; it runs when the main thread ends.
