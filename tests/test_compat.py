@@ -62,7 +62,7 @@ def local() -> Any:
 # ------------------------------------------------------------------------------------------------------- importing
 
 
-def test_each_way_to_import_it_gives_the_same_class(config: dict[str, Any]) -> None:
+def test_all_imports_give_the_same_class(config: dict[str, Any]) -> None:
     with compat.install(config):
         found: dict[str, Any] = {}
         exec("import gaia\nfrom gaia import Gaia\nfrom gaia.client import Gaia as Client\nimport gaia.client as client", found)

@@ -122,7 +122,7 @@ def test_keys_lie_in_no_file_and_in_no_environment(tmp_path: Path, monkeypatch: 
         assert [path for path in tmp_path.rglob("*") if path.is_file() and line in path.read_bytes()] == []
 
 
-def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gaia_local.dask_keys", None)
     with pytest.raises(EngineUnavailable, match=r"pip install 'gaia-local\[dask\]'"), local_cluster(tmp_path):
         pass
