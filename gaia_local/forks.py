@@ -1,6 +1,8 @@
-"""What a forked child of this process lets go of: it has all the objects of its parent, and none of the threads.
+"""What a forked child of this process lets go of: it has all the objects of its parent, and none of
+the threads.
 
-The package's one hook: in the child, each object that asked for it is told once to forget what is its parent's.
+The package's one hook: in the child, each object that asked for it is told once to forget what is
+its parent's.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def call_in_child(call: Callable[[], None]) -> None:
 
 def _in_child() -> None:
     for call in (*[each.forget for each in list(_inherited)], *_calls):
-        with contextlib.suppress(OSError):  # a descriptor that can't be closed keeps nobody from closing the others
+        with contextlib.suppress(
+            OSError
+        ):  # a descriptor that can't be closed keeps nobody from closing the others
             call()
 
 

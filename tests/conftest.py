@@ -1,4 +1,6 @@
-"""What all tests share: guards that nothing outlives a test, fixtures, and what becomes of skipped tests."""
+"""What all tests share: guards that nothing outlives a test, fixtures, and what becomes of skipped
+tests.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.decision import Decision
-from gaia_local.docker_engine import Engine
+from gaia_local.engine.scheduler import Scheduler
 from gaia_local.errors import EngineUnavailable
-from gaia_local.ownership import root_id
-from gaia_local.scheduler import Scheduler
+from gaia_local.runtimes.docker.engine import Engine
+from gaia_local.store.ownership import root_id
+from gaia_local.workflow.decision import Decision
 
 pytest.register_assert_rewrite("support")  # before anything of it is imported
 
@@ -28,21 +30,26 @@ from support.gates import WaitingSteps  # noqa: E402
 from support.waiting import wait_until  # noqa: E402
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
-"""Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect."""
+"""Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect.
+"""
 
 
-# ------------------------------------------------------------------------------------------------------------ guards
+# ------------------------------------------------------------------------------------------- guards
 
 
 @pytest.fixture(autouse=True)
 def nothing_survives(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves one of our threads, a child process, or a container behind."""
     threads, children = set(_threads()), set(_children())
-    top: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    top: Path | None = (
+        request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    )
     yield
     left = [f"the thread {thread.name}" for thread in _threads() if thread not in threads]
     for pid, command in _children().items():
-        if pid not in children and "multiprocessing.resource_tracker" not in command:  # which lives as long as Python does
+        if (
+            pid not in children and "multiprocessing.resource_tracker" not in command
+        ):  # which lives as long as Python does
             left.append(f"the process {pid} ({command})")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -61,7 +68,9 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """After every decision of an engine in this process, its workflow read back from the rows equals the live one."""
+    """After every decision of an engine in this process, its workflow read back from the rows
+    equals the live one.
+    """
     note, found = Scheduler._note, []
 
     def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
@@ -78,10 +87,18 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def signals_as_in_a_terminal() -> Iterator[None]:
-    """A shell that starts the tests in the background, and nohup, have signals ignored by all that runs below them."""
-    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    """A shell that starts the tests in the background, and nohup, have signals ignored by all that
+    runs below them.
+    """
+    ignored = [
+        number
+        for number in (signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
     for number in ignored:
-        signal.signal(number, lambda *_: None)  # ignored here as before, but a program that a test starts has the default
+        signal.signal(
+            number, lambda *_: None
+        )  # ignored here as before, but a program that a test starts has the default
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -92,19 +109,26 @@ def _threads() -> list[threading.Thread]:
 
 
 def _children() -> dict[int, str]:
-    """The child processes of this one, dead ones that nobody waited for included, and what they run (Linux only)."""
+    """The child processes of this one, dead ones that nobody waited for included, and what they run
+    (Linux only).
+    """
     found = {}
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for pid in children.read_text().split():
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip() or "dead"
+                    found[int(pid)] = (
+                        Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+                        or "dead"
+                    )
     return found
 
 
 def _uses_containers(request: pytest.FixtureRequest) -> bool:
     spec = getattr(request.node, "callspec", None)
-    return "docker_image" in request.fixturenames or (spec is not None and "docker" in spec.params.values())
+    return "docker_image" in request.fixturenames or (
+        spec is not None and "docker" in spec.params.values()
+    )
 
 
 def _containers(top: Path) -> list[str]:
@@ -124,7 +148,7 @@ def _containers(top: Path) -> list[str]:
         return [each["Names"][0] for each in found if each["Labels"]["gaia-local.root"] in roots]
 
 
-# ---------------------------------------------------------------------------------------------------------- fixtures
+# ----------------------------------------------------------------------------------------- fixtures
 
 
 @pytest.fixture
@@ -135,7 +159,9 @@ def gaia_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_gaia(gaia_root: Path) -> Iterator[MakeGaia]:
-    """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping what runs."""
+    """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping
+    what runs.
+    """
     with contextlib.ExitStack() as made:
 
         def make(**config: Any) -> Gaia:
@@ -160,7 +186,9 @@ def waiting(tmp_path: Path) -> WaitingSteps:
 
 @pytest.fixture(scope="session")
 def docker_image() -> str:
-    """The image for tests with containers; skips the test where there is no engine, or the engine doesn't have it."""
+    """The image for tests with containers; skips the test where there is no engine, or the engine
+    doesn't have it.
+    """
     import docker
     from docker.utils import kwargs_from_env
 
@@ -174,7 +202,7 @@ def docker_image() -> str:
     return IMAGE
 
 
-# ------------------------------------------------------------------------------------------------------ skipped tests
+# ------------------------------------------------------------------------------------ skipped tests
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -206,6 +234,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many container tests were skipped, and why."""
     skipped = map(_reason, terminalreporter.stats.get("skipped", []))
-    reasons = collections.Counter(reason.removeprefix("Skipped: ") for reason in skipped if "docker" in reason.lower())
+    reasons = collections.Counter(
+        reason.removeprefix("Skipped: ") for reason in skipped if "docker" in reason.lower()
+    )
     for reason, count in reasons.items():
         terminalreporter.write_line(f"container tests: {count} skipped: {reason}", yellow=True)

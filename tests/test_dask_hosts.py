@@ -1,4 +1,6 @@
-"""Two hosts, as network namespaces that share a directory: one is cut off from the cluster while it runs a Step."""
+"""Two hosts, as network namespaces that share a directory: one is cut off from the cluster while it
+runs a Step.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,18 @@ class Far:
         self.prefix = ["ip", "netns", "exec", self.name]
         ip("netns", "add", self.name)
         try:
-            ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+            ip(
+                "link",
+                "add",
+                self._cable,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                self.name,
+            )
             ip("address", "add", f"{self.here}/30", "dev", self._cable)
             ip("link", "set", self._cable, "up")
             ip("-n", self.name, "address", "add", f"{self.there}/30", "dev", "eth0")
@@ -100,13 +113,19 @@ def gaia(hosts: Hosts, make_gaia: MakeGaia) -> Gaia:
 def test_a_result_that_comes_too_late_is_refused(
     hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """The far host makes its result while it is cut off, and tells of it when the Step was given to another."""
+    """The far host makes its result while it is cut off, and tells of it when the Step was given to
+    another.
+    """
     gaia.upload("w", {}, *waiting.steps(1))
     far = hosts.cluster.address_of("far")
     wait_until(lambda: host_of(gaia, "w", "wait-0") == far and "begun" in gaia.logs("w", "wait-0"))
     hosts.far.cut()
     waiting.open()
-    wait_until(lambda: [path.read_text() for path in tmp_path.glob("root/staging/*.1/output-0")] == ["0 far\n"])
+    wait_until(
+        lambda: (
+            [path.read_text() for path in tmp_path.glob("root/staging/*.1/output-0")] == ["0 far\n"]
+        )
+    )
     assert gaia.status("w")["state"] == "running"  # nobody here knows of it
     hosts.start_near()
     assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
@@ -117,9 +136,15 @@ def test_a_result_that_comes_too_late_is_refused(
 def test_a_step_that_ends_after_it_was_given_to_another(
     hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """The far host sees in the shared directory that its Step was taken back, and ends it by itself."""
+    """The far host sees in the shared directory that its Step was taken back, and ends it by
+    itself.
+    """
     commands, steps = waiting.steps(1)
-    commands[0]["command"] = ["sh", "-c", commands[0]["command"][-1]]  # without the lock: for a moment both may run
+    commands[0]["command"] = [
+        "sh",
+        "-c",
+        commands[0]["command"][-1],
+    ]  # without the lock: for a moment both may run
     gaia.upload("w", {}, commands, steps)
     wait_until(lambda: host_of(gaia, "w", "wait-0") == hosts.cluster.address_of("far"))
     hosts.far.cut()

@@ -1,4 +1,5 @@
-"""Decisions that were wrong once, each with its minimal sequence: what was complete and must not be, or the reverse.
+"""Decisions that were wrong once, each with its minimal sequence: what was complete and must not
+be, or the reverse.
 
 In most of them P makes k1 and k2, and R reads one of these and makes r.
 """
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
+from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable
-from gaia_local.storage import Storage
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
 from support.builders import command, step
 from support.fixtures import MakeGaia
 from support.hands import Hands
@@ -52,7 +54,7 @@ def put(hands: Hands, key: str, content: str = "outside") -> None:
     hands.scheduler.files_changed({str(hands.put(key, content))})
 
 
-# -- 1: an input that is made anew while it is read ------------------------------------------------------------------
+# -- 1: an input that is made anew while it is read ------------------------------------------------
 
 
 def test_a_reader_is_cancelled_and_rerun_when_its_input_changes(hands: Hands) -> None:
@@ -93,11 +95,13 @@ def test_a_finished_reader_is_rerun_when_its_input_comes_out_differently(hands: 
     assert hands.runs == ["slow"]
 
 
-# -- 2 and 3: a Step that must run holds whoever reads any of its outputs ----------------------------------------------
+# -- 2 and 3: a Step that must run holds whoever reads any of its outputs --------------------------
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_expiring_one_output_makes_readers_of_the_other_wait_and_compare(hands: Hands, same: bool) -> None:
+def test_expiring_one_output_makes_readers_of_the_other_wait_and_compare(
+    hands: Hands, same: bool
+) -> None:
     hands.merge(P, cp("R", "k2", "r"))
     hands.complete("P", "made")
     hands.complete("R")
@@ -146,7 +150,9 @@ def failed(hands: Hands) -> None:
 
 @pytest.mark.parametrize("happens", [lost, read_later, supplied, added, failed])
 @pytest.mark.parametrize("same", [True, False])
-def test_no_reader_starts_beside_a_step_that_must_run(hands: Hands, happens: Callable[[Hands], None], same: bool) -> None:
+def test_no_reader_starts_beside_a_step_that_must_run(
+    hands: Hands, happens: Callable[[Hands], None], same: bool
+) -> None:
     happens(hands)
     assert hands.runs == ["P"]
     assert hands.status()["data"]["r"]["state"] != "complete"  # type: ignore[index]
@@ -176,10 +182,12 @@ def test_a_step_that_failed_holds_nobody(hands: Hands) -> None:
     assert hands.state == "error"
 
 
-# -- 4: what could be stored in part ----------------------------------------------------------------------------------
+# -- 4: what could be stored in part ---------------------------------------------------------------
 
 
-def test_outputs_that_are_stored_in_part_count_for_nobody(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_that_are_stored_in_part_count_for_nobody(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.merge(P, cp("R", "k1", "r"))
     publish = Storage.publish
 
@@ -199,11 +207,15 @@ def test_outputs_that_are_stored_in_part_count_for_nobody(hands: Hands, monkeypa
     again.close()
 
 
-# -- 5: values that Python takes for the same -------------------------------------------------------------------------
+# -- 5: values that Python takes for the same ------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before", "after"), [(True, 1), (1, 1.0), (0, False), (False, "0"), (1.0, "1")])
-def test_a_value_that_becomes_another_token_is_another_value(hands: Hands, before: Any, after: Any) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [(True, 1), (1, 1.0), (0, False), (False, "0"), (1.0, "1")]
+)
+def test_a_value_that_becomes_another_token_is_another_value(
+    hands: Hands, before: Any, after: Any
+) -> None:
     hands.put("e")
     hands.merge(cp("R", "e", "r", v=before))
     hands.complete("R")
@@ -217,7 +229,9 @@ def test_a_value_that_becomes_another_token_is_another_value(hands: Hands, befor
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, "true"), (1, "1"), (0.5, "0.5")])
-def test_a_value_that_becomes_the_same_token_changes_nothing(hands: Hands, before: Any, after: Any) -> None:
+def test_a_value_that_becomes_the_same_token_changes_nothing(
+    hands: Hands, before: Any, after: Any
+) -> None:
     hands.put("e")
     hands.merge(cp("R", "e", "r", v=before))
     hands.complete("R")
@@ -225,7 +239,7 @@ def test_a_value_that_becomes_the_same_token_changes_nothing(hands: Hands, befor
     assert (hands.runs, hands.state) == ([], "complete")
 
 
-# -- 6 to 9: files that the user puts --------------------------------------------------------------------------------
+# -- 6 to 9: files that the user puts --------------------------------------------------------------
 
 
 def test_a_file_that_no_step_makes_any_more_is_the_users(hands: Hands) -> None:
@@ -306,7 +320,7 @@ def test_found_outputs_must_be_made_when_what_they_stand_for_changes(hands: Hand
     assert hands.reasons() == {"R": "input changed: e"}
 
 
-# -- 10 to 13: what is said is what happens --------------------------------------------------------------------------
+# -- 10 to 13: what is said is what happens --------------------------------------------------------
 
 
 def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_image: str) -> None:
@@ -316,10 +330,17 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
     tag = f"gaia-local-decisions:{tmp_path.name}".lower()
     client.images.get(docker_image).tag(tag)
     config = {"root": tmp_path / "root", "runtime": "docker"}
-    command = {"name": "c", "image": tag, "command": ["sh", "-c", "echo x > /out/x"], "outputs": {"x": "/out/x"}}
+    command = {
+        "name": "c",
+        "image": tag,
+        "command": ["sh", "-c", "echo x > /out/x"],
+        "outputs": {"x": "/out/x"},
+    }
     try:
         with Gaia(config) as gaia:
-            gaia.upload("w", {}, [command], [{"name": "s", "command": "c", "outputs": {"x": "d:x"}}])
+            gaia.upload(
+                "w", {}, [command], [{"name": "s", "command": "c", "outputs": {"x": "d:x"}}]
+            )
             assert gaia.wait("w", 60)["state"] == "complete"
         other = client.containers.create(docker_image, ["true"])
         try:
@@ -327,11 +348,16 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
         finally:
             other.remove()
         with Gaia(config) as fresh:
-            assert fresh.run("w", dry_run=True)["would"] == [{"step": "s", "reason": "image changed"}]
+            assert fresh.run("w", dry_run=True)["would"] == [
+                {"step": "s", "reason": "image changed"}
+            ]
             told = fresh.explain("w", "s")
             assert (told["would_run"], told["because"]) == (True, "image changed")
             fresh.run("w")
-            assert fresh.run("w", dry_run=True)["would"] in ([], [{"step": "s", "reason": "image changed"}])
+            assert fresh.run("w", dry_run=True)["would"] in (
+                [],
+                [{"step": "s", "reason": "image changed"}],
+            )
             assert fresh.wait("w", 60)["state"] == "complete"
             assert fresh.explain("w", "s")["last"]["reason"] == "image changed"
     finally:
@@ -346,7 +372,11 @@ def test_explain_sees_what_changed_while_no_engine_ran(make_gaia: MakeGaia, owne
         {**sh, "name": "mk", "command": ["sh", "-c", "echo 1 > /out/x"]},
         {**sh, "name": "cp", "command": ["cp", "/in/a", "/out/x"], "inputs": {"a": "/in/a"}},
     ]
-    steps = [{"name": "m", "command": "mk", "outputs": {"x": "k"}}, cp("r", "e", "r"), cp("t", "r", "t")]
+    steps = [
+        {"name": "m", "command": "mk", "outputs": {"x": "k"}},
+        cp("r", "e", "r"),
+        cp("t", "r", "t"),
+    ]
     for reader in steps[1:]:
         del reader["vars"]
     gaia = make_gaia(watch=False)
@@ -415,7 +445,7 @@ def test_steps_that_cannot_run_are_refused_before_they_are_stored(
         assert list(gaia.workflows()["workflows"]) == (["w"] if call == "merge" else [])
 
 
-# -- 14: files are looked at without the lock -------------------------------------------------------------------------
+# -- 14: files are looked at without the lock ------------------------------------------------------
 
 
 def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,12 +473,14 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
     assert {"k1", "k2", "e"} <= set(read)
 
 
-# -- the minimal sequences that a comparison with the server came to ---------------------------------------------------
+# -- the minimal sequences that a comparison with the server came to -------------------------------
 
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: str(finding["name"]))
 def test_decisions_that_were_wrong_once_are_right(finding: dict[str, Any], tmp_path: Path) -> None:
-    """Where a Step is said to end that doesn't run with us, it ends when it runs; in the end all must be complete."""
+    """Where a Step is said to end that doesn't run with us, it ends when it runs; in the end all
+    must be complete.
+    """
     hands = Hands(tmp_path)
     late: list[str] = []
     for operation in finding["operations"]:
@@ -470,5 +502,8 @@ def test_decisions_that_were_wrong_once_are_right(finding: dict[str, Any], tmp_p
     }
     assert runs == wanted[finding["name"]], finding["right"]
     hands.complete("R")
-    assert hands.state == ("incomplete" if finding["name"] == "by-hand-at-expired" else "complete") or late == []
+    assert (
+        hands.state == ("incomplete" if finding["name"] == "by-hand-at-expired" else "complete")
+        or late == []
+    )
     hands.close()

@@ -1,4 +1,5 @@
-"""Replays sequences on which the real server's own decision code and ours agree, and the ones where ours was wrong.
+"""Replays sequences on which the real server's own decision code and ours agree, and the ones where
+ours was wrong.
 
 `differential/README.md` says how they were made, and how to read them.
 """
@@ -30,7 +31,11 @@ def test_decides_as_the_server(sequence: dict[str, Any], tmp_path: Path) -> None
             "running": hands.runs,
             "state": status["state"] if status else "initialized",
             "waiting-inputs": status["waiting-inputs"] if status else [],
-            "complete": sorted(key for key, each in status["data"].items() if each["state"] == "complete") if status else [],
+            "complete": sorted(
+                key for key, each in status["data"].items() if each["state"] == "complete"
+            )
+            if status
+            else [],
         }
         assert answer == {field: row[field] for field in answer}, f"row {number}: {row['op']}"
     hands.close()

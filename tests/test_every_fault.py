@@ -1,7 +1,8 @@
-"""Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n of a small workflow.
+"""Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n of a
+small workflow.
 
-Whatever it is: what is read back is what the live engine believes, nothing wrong is complete, and `run` leads to what
-comes of the workflow without any fault.
+Whatever it is: what is read back is what the live engine believes, nothing wrong is complete, and
+`run` leads to what comes of the workflow without any fault.
 """
 
 from __future__ import annotations
@@ -21,27 +22,33 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
-from gaia_local.assignment import Assignment
-from gaia_local.database import Database
-from gaia_local.decision import Decision
+from gaia_local import Gaia
+from gaia_local.engine.recovery import recover
+from gaia_local.engine.scheduler import Scheduler
 from gaia_local.errors import DatabaseError, GaiaError, StorageError
-from gaia_local.graph import StepNode
-from gaia_local.keys import Capture
-from gaia_local.model import Command, EventKind, Step, Task, WorkflowState
-from gaia_local.recovery import recover
-from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report
-from gaia_local.scheduler import Scheduler
-from gaia_local.states import Intent, KeyKind, VerdictKind
-from gaia_local.storage import Storage
-from gaia_local.worker import Observer, Worker
-from gaia_local.workflow import Workflow
+from gaia_local.executors.contract import Observer
+from gaia_local.executors.worker import Worker
+from gaia_local.model.assignment import Assignment
+from gaia_local.model.commands import Command
+from gaia_local.model.events import EventKind
+from gaia_local.model.keys import Capture
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import BY_REQUEST, Task
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.state.database import Database
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.decision import Decision
+from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.states import Intent, KeyKind, VerdictKind
+from gaia_local.workflow.workflow import Workflow
 from support import reloading
 from support.builders import step
 from support.fakes import NoRuntime
 from support.hands import HandExecutor, Hands
 
-# ------------------------------------------------------------------------------------------------------------ faults
+# ------------------------------------------------------------------------------------------- faults
 
 
 class Died(BaseException):
@@ -83,7 +90,9 @@ class Faults:
     def inside(self, path: object) -> bool:
         return isinstance(path, str | Path) and str(path).startswith(self._root)
 
-    def at(self, kind: str, what: object = "", error: Callable[[], Exception] | None = None) -> None:
+    def at(
+        self, kind: str, what: object = "", error: Callable[[], Exception] | None = None
+    ) -> None:
         """An operation is about to happen."""
         if self.paused:
             return
@@ -180,7 +189,9 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
         return io_open(path, mode, *rest, **more)
 
     def looked(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
-        faults.at("look", key, lambda: StorageError(f"{path}: can't be looked at (the test's fault)"))
+        faults.at(
+            "look", key, lambda: StorageError(f"{path}: can't be looked at (the test's fault)")
+        )
         return look(storage, key, path, follow)
 
     def read(storage: Storage, key: str, path: str, follow: bool = False) -> Any:
@@ -207,19 +218,25 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
     patch.setattr(Database, "__init__", connected)
 
 
-# ---------------------------------------------------------------------------------------------------------- programs
+# ----------------------------------------------------------------------------------------- programs
 
 
 def content_of(path: Path) -> str:
     """A file's or directory's content as one text."""
     if path.is_dir():
         found = files.walk(str(path))
-        return "\n".join(f"{name}={Path(path, name).read_text()}" for name, _, _ in found if Path(path, name).is_file())
+        return "\n".join(
+            f"{name}={Path(path, name).read_text()}"
+            for name, _, _ in found
+            if Path(path, name).is_file()
+        )
     return path.read_text()
 
 
 def made(task: Task, internal: str, inputs: Mapping[str, str], world: str) -> str:
-    """What a program makes at an internal path: nothing else than its words and its inputs go into it."""
+    """What a program makes at an internal path: nothing else than its words and its inputs go into
+    it.
+    """
     seen = [*task.command, internal, *(f"{path} {inputs[path]}" for path in sorted(inputs))]
     if "clock" in task.command:
         seen.append(world)
@@ -228,11 +245,15 @@ def made(task: Task, internal: str, inputs: Mapping[str, str], world: str) -> st
 
 
 def fails(task: Task, inputs: Mapping[str, str]) -> bool:
-    return "fails" in task.command or ("picky" in task.command and any("bad" in text for text in inputs.values()))
+    return "fails" in task.command or (
+        "picky" in task.command and any("bad" in text for text in inputs.values())
+    )
 
 
 class Programs(NoRuntime):
-    """Runs the programs in this thread; `during` says what else happens while the program of a Step runs."""
+    """Runs the programs in this thread; `during` says what else happens while the program of a Step
+    runs.
+    """
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -291,7 +312,9 @@ class Workers(HandExecutor):
 
     def perform(self, worker: Worker, task: Task) -> None:
         _, observer = self.tasks.pop(task.id)
-        self._performing[task.id] = cancellation = Cancellation(lambda seconds, function: lambda: None)
+        self._performing[task.id] = cancellation = Cancellation(
+            lambda seconds, function: lambda: None
+        )
         worker.perform(self._assignments.pop(task.id), cancellation, observer)
         del self._performing[task.id]
 
@@ -316,10 +339,12 @@ class FaultyEngine(Hands):
         self._closed = False
 
 
-# ---------------------------------------------------------------------------------------------------------- scenario
+# ----------------------------------------------------------------------------------------- scenario
 
 
-def tool(name: str, *words: str, inputs: str = "", outputs: Mapping[str, str] | None = None) -> dict[str, Any]:
+def tool(
+    name: str, *words: str, inputs: str = "", outputs: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     return {
         "name": name,
         "image": "i",
@@ -374,7 +399,7 @@ class Scenario:
         with faults.pause():
             self.bench = FaultyEngine(root, self.programs)
 
-    # -- the engine ---------------------------------------------------------------------------------------------
+    # -- the engine --------------------------------------------------------------------------------
 
     def attempt(self, call: Callable[[], None]) -> None:
         """Make a call, and once more where a fault kept it from being made."""
@@ -436,7 +461,9 @@ class Scenario:
         self.check()
         while most and self.bench.workers.tasks:
             most -= 1
-            task = min((task for task, _ in self.bench.workers.tasks.values()), key=lambda task: task.name)
+            task = min(
+                (task for task, _ in self.bench.workers.tasks.values()), key=lambda task: task.name
+            )
             self._last.append(task.name)
             self._performs = True
             try:
@@ -467,7 +494,7 @@ class Scenario:
                 return
         raise AssertionError(f"it doesn't come to rest: {self._last}")
 
-    # -- what must hold -------------------------------------------------------------------------------------------
+    # -- what must hold ----------------------------------------------------------------------------
 
     def check(self) -> None:
         """What is complete is right."""
@@ -494,7 +521,9 @@ class Scenario:
                 assert f"# id: {state.made_by}\n" in lies, f"{key} is the log of another Task"
                 continue
             expected = made(task, internal, inputs, self.programs.world)
-            assert lies in (expected, self.own.get(key)), f"{key} of {node.step.name} is complete, and wrong"
+            assert lies in (expected, self.own.get(key)), (
+                f"{key} of {node.step.name} is complete, and wrong"
+            )
             if state.digest is not None:
                 assert state.digest == files.digest(str(place)), f"{key} has a wrong digest"
 
@@ -509,7 +538,7 @@ class Scenario:
             told[f"key {key.key}"] = f"{key.state.kind.value}: {content}"
         return {**told, "state": self.workflow.state.value}
 
-    # -- the user -------------------------------------------------------------------------------------------------
+    # -- the user ----------------------------------------------------------------------------------
 
     def put(self, key: str, content: str) -> str:
         with self.faults.pause():
@@ -528,10 +557,14 @@ class Scenario:
             self.run()
 
     def merge(self, *steps: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps], {}))
+        self.attempt(
+            lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps], {})
+        )
 
     def command(self, *commands: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands], {}))
+        self.attempt(
+            lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands], {})
+        )
 
     def upload(self) -> None:
         def upload() -> None:
@@ -539,7 +572,9 @@ class Scenario:
                 self.scheduler.run("w")
                 return
             commands = [Command.parse("w", each) for each in COMMANDS]
-            self.scheduler.upload("w", {}, list(commands), [Step.parse("w", each) for each in STEPS])
+            self.scheduler.upload(
+                "w", {}, list(commands), [Step.parse("w", each) for each in STEPS]
+            )
 
         self.attempt(upload)
 
@@ -553,7 +588,8 @@ class Scenario:
         self.perform(2)
         self.edit(a="a good a", b="b, too")  # while some are through, and others not
         self.perform()
-        # A Step makes less, another makes more, while both run; a third is new and reads what others make.
+        # A Step makes less, another makes more, while both run; a third is new and reads what
+        # others make.
         self.programs.during["under"] = lambda: self.merge(
             step("rd", "tree", "r/d2", inputs={"d": "m/d/"}),
             step("under", "one", "kb/one", "user/a"),
@@ -594,17 +630,23 @@ class Scenario:
         self.perform()
         self.finish()
         left = self.bench.storage.left_staging()
-        if self.faults.kind == "remove" and left:  # what could not be removed goes with the next engine
+        if (
+            self.faults.kind == "remove" and left
+        ):  # what could not be removed goes with the next engine
             self.revive()
             left = self.bench.storage.left_staging()
         assert not left, f"staging is left: {[os.listdir(each) for each in left]}"
 
 
-# ----------------------------------------------------------------------------------- what was found, in its shortest form
+# ------------------------------------------------------------- what was found, in its shortest form
 
 
-def test_a_log_that_cannot_be_stored_takes_nothing_else_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed Step publishes its log only: what an earlier run of it made is used on, whatever becomes of the log."""
+def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed Step publishes its log only: what an earlier run of it made is used on, whatever
+    becomes of the log.
+    """
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("a")
         hands.command(tool("logged", inputs="a", outputs={"x": "/out/x", "log": ">>"}))
@@ -614,7 +656,9 @@ def test_a_log_that_cannot_be_stored_takes_nothing_else_away(tmp_path: Path, mon
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", fails_always)
             hands.fail("s")
-        kinds = hands.scheduler.view("w", lambda workflow: {key.key: key.state.kind for key in workflow.graph.keys.values()})
+        kinds = hands.scheduler.view(
+            "w", lambda workflow: {key.key: key.state.kind for key in workflow.graph.keys.values()}
+        )
         assert kinds == {"a": KeyKind.THERE, "x": KeyKind.UNSURE, "log": KeyKind.EXPIRED}
 
 
@@ -660,7 +704,7 @@ def fails_always(*_: object) -> None:
     raise OSError(errno.EIO, "the test's fault")
 
 
-# -------------------------------------------------------------------------------------------------------- all of them
+# -------------------------------------------------------------------------------------- all of them
 
 
 @pytest.fixture(autouse=True)
@@ -739,14 +783,16 @@ def test_nth_operation_fails(kind: str, times: int, gap: int, share: int) -> Non
         if not faults.fired:
             break
         differ = {
-            what: (WITHOUT.get(what), told.get(what)) for what in {**WITHOUT, **told} if WITHOUT.get(what) != told.get(what)
+            what: (WITHOUT.get(what), told.get(what))
+            for what in {**WITHOUT, **told}
+            if WITHOUT.get(what) != told.get(what)
         }
         assert not differ, f"{kind} {nth}, {times} times, at {faults.where}: {differ}"
         nth += stride
     assert nth > 40, "the scenario doesn't do what it is to be tried with"
 
 
-# ------------------------------------------------------------------------------------------------ with real processes
+# ------------------------------------------------------------------------------ with real processes
 
 
 def shell(name: str, script: str, *inputs: str, **outputs: str) -> dict[str, Any]:
@@ -812,7 +858,11 @@ def real_trial(root: Path, kind: str, nth: int, workers: int) -> tuple[Faults, d
             with faults.pause():
                 (root / "storage/w/user/a").write_text("another\n")
             go_on()
-            attempt(lambda: gaia.merge("w", [step("rd", "copy", None, "m/x", outputs={"x": "r/d", "log": "logs/rd"})]))
+            attempt(
+                lambda: gaia.merge(
+                    "w", [step("rd", "copy", None, "m/x", outputs={"x": "r/d", "log": "logs/rd"})]
+                )
+            )
             rounds = 0
             while rounds < 2:  # without a fault
                 before = faults.hits

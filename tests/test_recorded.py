@@ -1,7 +1,8 @@
-"""Replays the recorded decisions of the real server, row by row, on our scheduler with hand-driven Tasks.
+"""Replays the recorded decisions of the real server, row by row, on our scheduler with hand-driven
+Tasks.
 
-Where a row says `ours`, the expectation that follows from it stands in `OURS`; every other field of that row, and all
-fields of all other rows, are expected as recorded.
+Where a row says `ours`, the expectation that follows from it stands in `OURS`; every other field of
+that row, and all fields of all other rows, are expected as recorded.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ OURS: dict[tuple[str, int], dict[str, Any]] = {
     },
 }
 
-# `tasks`, where ours differ for a reason that holds in every row:
-# - a cancelled Step's Task stays on record, and so does at `halt` what completed before, which the server forgets;
-# - a Step restarted through one of its keys is shown with the Task that runs, not with the one before.
+# `tasks`, where ours differ for a reason that holds in every row: - a cancelled Step's Task stays
+# on record, and so does at `halt` what completed before, which the server forgets; - a Step
+# restarted through one of its keys is shown with the Task that runs, not with the one before.
 TASKS: dict[tuple[str, int], dict[str, str]] = {
     ("grow", 14): {"s1": "running"},
     ("halt", 2): {"s1": "cancelled"},
@@ -85,15 +86,23 @@ def test_decides_as_recorded(name: str, tmp_path: Path) -> None:
     for number, row in _rows(name):
         perform(hands, *row["op"])
         expected = {**row, **OURS.get((name, number), {})}
-        assert ("ours" in row) == ((name, number) in OURS or row["op"][0] == "appear"), f"row {number}: {row.get('ours')}"
+        assert ("ours" in row) == ((name, number) in OURS or row["op"][0] == "appear"), (
+            f"row {number}: {row.get('ours')}"
+        )
         status: Any = hands.status()
-        flow_events = [each["event"] for each in hands.scheduler.events("w") if each["event"].startswith("flow-")]
+        flow_events = [
+            each["event"]
+            for each in hands.scheduler.events("w")
+            if each["event"].startswith("flow-")
+        ]
         answer = {
             "did": [list(each) for each in hands.did()],
             "events": flow_events[seen_events:],
             "state": status["state"],
             "waiting-inputs": status["waiting-inputs"],
-            "complete": sorted(key for key, datum in status["data"].items() if datum["state"] == "complete"),
+            "complete": sorted(
+                key for key, datum in status["data"].items() if datum["state"] == "complete"
+            ),
             "tasks": {step: task["state"] for step, task in status["tasks"].items()},
         }
         seen_events = len(flow_events)

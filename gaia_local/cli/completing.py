@@ -1,4 +1,5 @@
-"""What the shell offers for a word that is half typed: names of workflows, Steps and storage keys, out of the root.
+"""What the shell offers for a word that is half typed: names of workflows, Steps and storage keys,
+out of the root.
 
 It only reads, and offers nothing where that fails.
 """
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import typer
 
-from gaia_local.controls import holds_controls
+from gaia_local.model.terminal_text import holds_controls
 
 
 def workflows(ctx: typer.Context, incomplete: str) -> list[str]:
     """Workflows of the root that the options before the command name."""
-    from gaia_local.names import workflow_names
+    from gaia_local.state.names import workflow_names
 
     return _fitting(workflow_names(_root(ctx)), incomplete)
 
@@ -29,7 +30,9 @@ def steps(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def steps_and_keys(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Steps and storage keys of the workflow that was typed before; not those that are there already."""
+    """Steps and storage keys of the workflow that was typed before; not those that are there
+    already.
+    """
     known, keys = _names(ctx)
     typed = ctx.params.get("keys") or ()
     return _fitting((name for name in (*known, *keys) if name not in typed), incomplete)
@@ -48,7 +51,7 @@ def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:
     workflow = ctx.params.get("name")
     if not workflow:
         return [], []
-    from gaia_local.names import step_and_key_names
+    from gaia_local.state.names import step_and_key_names
 
     root = _root(ctx)
     return step_and_key_names(root, workflow) or _expanded(root, workflow)
@@ -57,13 +60,15 @@ def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:
 def _expanded(root: Path, workflow: str) -> tuple[list[str], list[str]]:
     """The same, with what array vars and composite Commands become: that takes half a second."""
     with _silence():
+        from gaia_local.engine.snapshot import Snapshot
         from gaia_local.errors import GaiaError
-        from gaia_local.snapshot import Snapshot
-        from gaia_local.storage import Storage
+        from gaia_local.store.storage import Storage
 
         try:
             snapshot = Snapshot(root / "gaia.db", Storage(root.absolute(), {}))
-            found = snapshot.view(workflow, lambda seen: (list(seen.graph.steps), list(seen.graph.keys)))
+            found = snapshot.view(
+                workflow, lambda seen: (list(seen.graph.steps), list(seen.graph.keys))
+            )
         except GaiaError:
             found = None
     return found or ([], [])

@@ -19,11 +19,13 @@ import typer
 import typer.core
 
 from gaia_local.cli.app import Escaped, app
-from gaia_local.output import Messages
+from gaia_local.cli.output import Messages
 
 
 class _OptionsFirst(typer.core.TyperCommand):
-    """Leaves what follows the script, or `-m` and its module, to that: options too, `--help` among them."""
+    """Leaves what follows the script, or `-m` and its module, to that: options too, `--help` among
+    them.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = 0
@@ -33,7 +35,9 @@ class _OptionsFirst(typer.core.TyperCommand):
                 end += args[end - 1] == "-m"
                 break
         ours, theirs = args[:end], args[end:]
-        return super().parse_args(ctx, [*ours, "--", *theirs] if theirs and theirs[0] != "--" else args)
+        return super().parse_args(
+            ctx, [*ours, "--", *theirs] if theirs and theirs[0] != "--" else args
+        )
 
 
 @app.command("exec", cls=_OptionsFirst, rich_help_panel="Run")
@@ -41,22 +45,32 @@ def execute(
     ctx: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SCRIPT [ARGUMENT]", show_default=False, help="The script, and its own arguments."),
+        typer.Argument(
+            metavar="SCRIPT [ARGUMENT]",
+            show_default=False,
+            help="The script, and its own arguments.",
+        ),
     ] = None,
     module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as `python -m` does, instead of a script.")
+        str | None,
+        typer.Option(
+            "-m", metavar="MODULE", help="Run a module, as `python -m` does, instead of a script."
+        ),
     ] = None,
 ) -> None:
-    """Run a script of yours that was written for a Gaia server, unchanged: `import gaia` means the local engine.
+    """Run a script of yours that was written for a Gaia server, unchanged: `import gaia` means the
+    local engine.
 
-    It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every `Gaia()` in it. Steps that
-    still run at its end are waited for.
+    It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every
+    `Gaia()` in it. Steps that still run at its end are waited for.
     """
     arguments = words or []
     if module is None and not arguments:
         raise typer.BadParameter("give a script, or -m and a module")
     if module is None and not os.access(arguments[0], os.R_OK):
-        raise typer.BadParameter(f"{arguments[0]!r} isn't there, or can't be read", param_hint="SCRIPT")
+        raise typer.BadParameter(
+            f"{arguments[0]!r} isn't there, or can't be read", param_hint="SCRIPT"
+        )
     from gaia_local.compat import install
 
     alias, restore, threads = install(ctx.obj.config), _remember(), _threads()
@@ -72,21 +86,26 @@ def execute(
             raise SystemExit(f"gaia-local: {missing}") from None
         raise Escaped(error, _of_script(error.__traceback__), sys.excepthook) from None
     finally:
-        if not _threads() - threads:  # those may go on for long, and then this process does nothing else
+        if (
+            not _threads() - threads
+        ):  # those may go on for long, and then this process does nothing else
             alias.undo()
             restore()
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# ------------------------------------------------------------------------------------------- inside
 
 
 def _run_script(path: str, argv: list[str]) -> None:
     sys.argv = argv
-    if path.endswith(".pyc") or pkgutil.get_importer(path) is not None:  # a directory or an archive with a __main__.py
+    if (
+        path.endswith(".pyc") or pkgutil.get_importer(path) is not None
+    ):  # a directory or an archive with a __main__.py
         _set_first_on_path(None)
         runpy.run_path(os.path.abspath(path), run_name="__main__")
         return
-    # NOTE: runpy gives a script's path to both `__file__`, where it is absolute, and `sys.argv[0]`, where it is as given.
+    # NOTE: runpy gives a script's path to both `__file__`, where it is absolute, and `sys.argv[0]`,
+    # where it is as given.
     _set_first_on_path(os.path.dirname(os.path.realpath(path)))
     absolute = os.path.join(os.getcwd(), path)
     main = ModuleType("__main__")
@@ -106,13 +125,17 @@ def _run_module(name: str, arguments: list[str]) -> None:
 
 
 def _set_first_on_path(directory: str | None) -> None:
-    """Replace the entry that stands for this program by the script's, where Python has such entries at all."""
+    """Replace the entry that stands for this program by the script's, where Python has such entries
+    at all.
+    """
     if not getattr(sys.flags, "safe_path", False):
         sys.path[:1] = [] if directory is None else [directory]
 
 
 def _remember() -> Callable[[], None]:
-    """Take away what only this program has, and answer what puts that back, and undoes what a script does to the same."""
+    """Take away what only this program has, and answer what puts that back, and undoes what a
+    script does to the same.
+    """
     argv, path, main, hook = sys.argv, list(sys.path), sys.modules["__main__"], sys.excepthook
     sys.excepthook = sys.__excepthook__
     logger = logging.getLogger("gaia_local")
@@ -130,7 +153,11 @@ def _remember() -> Callable[[], None]:
 
 def _threads() -> set[threading.Thread]:
     """The threads that Python waits for, without the engine's."""
-    return {each for each in threading.enumerate() if not each.daemon and not each.name.startswith("gaia-local")}
+    return {
+        each
+        for each in threading.enumerate()
+        if not each.daemon and not each.name.startswith("gaia-local")
+    }
 
 
 def _of_script(trace: TracebackType | None) -> TracebackType | None:
@@ -141,6 +168,8 @@ def _of_script(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _not_found(error: BaseException) -> str | None:
-    """What runpy says of a module, directory or archive that can't be run; None for what the script raised itself."""
+    """What runpy says of a module, directory or archive that can't be run; None for what the script
+    raised itself.
+    """
     own = isinstance(error, ImportError) and _of_script(error.__traceback__) is None
     return str(error) if own else None

@@ -1,4 +1,6 @@
-"""Gaia's client, as scripts know it, over the local engine: the modules `gaia` and `gaia.client` hold these names."""
+"""Gaia's client, as scripts know it, over the local engine: the modules `gaia` and `gaia.client`
+hold these names.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ import yaml
 from gaia_local import Gaia as Local
 from gaia_local import GaiaError
 from gaia_local.compat import engine_of, installed
-from gaia_local.definitions import read
+from gaia_local.model.definition_files import read
 
 __all__ = ["Gaia", "launch_sisyphus", "load_yaml", "main", "pop_path", "step", "to_gs"]
 
@@ -33,15 +35,18 @@ else:
 
 
 class Gaia(_Methods):
-    """The published client's class: all methods of `gaia_local.Gaia`, done by the engine that is installed.
+    """The published client's class: all methods of `gaia_local.Gaia`, done by the engine that is
+    installed.
 
-    It isn't bound to that when it is made outside of an installation (at the import of a module, say), but at its first
-    call inside one; when that installation was closed, to the next.
+    It isn't bound to that when it is made outside of an installation (at the import of a module,
+    say), but at its first call inside one; when that installation was closed, to the next.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self.protocol = "http://"
-        self.host = config.get("gaia_host", DEFAULT_HOST) if isinstance(config, Mapping) else DEFAULT_HOST
+        self.host = (
+            config.get("gaia_host", DEFAULT_HOST) if isinstance(config, Mapping) else DEFAULT_HOST
+        )
         self._gaia_local_config = config
         if installed():
             engine_of(self)  # so that a bad configuration is refused here
@@ -49,7 +54,12 @@ class Gaia(_Methods):
     def __enter__(self) -> Gaia:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         engine_of(self).close(wait=kind is None)
 
 
@@ -66,7 +76,7 @@ for _name, _ in inspect.getmembers(Local, inspect.isfunction):
         setattr(Gaia, _name, _passed_on(_name))
 
 
-# ------------------------------------------------------------------------------------------- what scripts import
+# ------------------------------------------------------------------------------ what scripts import
 
 
 def load_yaml(path: str) -> Any:
@@ -76,7 +86,11 @@ def load_yaml(path: str) -> Any:
 
 
 def step(
-    name: str, command: str, inputs: Mapping[str, str], outputs: Mapping[str, str], var: Mapping[str, Any] | Sequence[Any] = ()
+    name: str,
+    command: str,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    var: Mapping[str, Any] | Sequence[Any] = (),
 ) -> dict[str, Any]:
     """A Step's definition, without `inputs` or `vars` where there are none.
 
@@ -107,23 +121,37 @@ def say_that_steps_run_here() -> None:
 
 
 def launch_sisyphus(options: Mapping[str, Any]) -> None:
-    """Accepted: Steps run here, and there is no cloud worker to start. The first call says so in the log."""
+    """Accepted: Steps run here, and there is no cloud worker to start. The first call says so in
+    the log.
+    """
     say_that_steps_run_here()
 
 
-# ------------------------------------------------------------------------------------------ python -m gaia.client
+# ---------------------------------------------------------------------------- python -m gaia.client
 
 
 def main() -> None:
-    """The published client's command line, with its arguments and what it prints; `--host` means nothing here."""
-    parser = argparse.ArgumentParser(description="The published Gaia client's commands, run by the local engine.")
-    parser.add_argument("command", choices=["status", "upload", "workflows", "expire", "launch"], help="what to do")
-    parser.add_argument("workflow", help="the workflow's name")
-    parser.add_argument("--host", default=DEFAULT_HOST, help="accepted and ignored: there is no server")
-    parser.add_argument(
-        "--path", default="", help="upload: what the files' paths begin with; expire: Steps and keys, with commas between them"
+    """The published client's command line, with its arguments and what it prints; `--host` means
+    nothing here.
+    """
+    parser = argparse.ArgumentParser(
+        description="The published Gaia client's commands, run by the local engine."
     )
-    parser.add_argument("--extension", choices=["json", "yaml"], default="json", help="what the files' names end in")
+    parser.add_argument(
+        "command", choices=["status", "upload", "workflows", "expire", "launch"], help="what to do"
+    )
+    parser.add_argument("workflow", help="the workflow's name")
+    parser.add_argument(
+        "--host", default=DEFAULT_HOST, help="accepted and ignored: there is no server"
+    )
+    parser.add_argument(
+        "--path",
+        default="",
+        help="upload: what the files' paths begin with; expire: Steps and keys, with commas between them",
+    )
+    parser.add_argument(
+        "--extension", choices=["json", "yaml"], default="json", help="what the files' names end in"
+    )
     parser.add_argument("--workers", type=int, default=0, help="launch: how many workers to name")
     given = parser.parse_args()
     if given.command in ("upload", "expire") and not given.path:
@@ -143,9 +171,14 @@ def _perform(flow: Gaia, given: argparse.Namespace) -> None:
     elif given.command == "expire":
         show(flow.expire(given.workflow, given.path.split(",")))
     elif given.command == "launch":
-        flow.launch([f"{given.workflow}-{number}" for number in range(given.workers)], {"workflow": given.workflow})
+        flow.launch(
+            [f"{given.workflow}-{number}" for number in range(given.workers)],
+            {"workflow": given.workflow},
+        )
     else:
-        commands, steps = (read(Path(f"{given.path}{kind}.{given.extension}")) for kind in ("commands", "steps"))
+        commands, steps = (
+            read(Path(f"{given.path}{kind}.{given.extension}")) for kind in ("commands", "steps")
+        )
         for title, told in (("Commands to upload", commands), ("Steps to upload", steps)):
             print(f"\n{title}:")  # noqa: T201 the published command line's output
             show(told)

@@ -1,4 +1,5 @@
-"""The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over one `Gaia`.
+"""The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over
+one `Gaia`.
 
 It needs the extra ``gaia-local[server]``.
 """
@@ -8,7 +9,8 @@ try:
     import uvicorn  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"the server needs the package {error.name}, which isn't installed: pip install 'gaia-local[server]'", name=error.name
+        f"the server needs the package {error.name}, which isn't installed: pip install 'gaia-local[server]'",
+        name=error.name,
     ) from error
 
 from gaia_local.server import secret

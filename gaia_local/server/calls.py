@@ -1,4 +1,6 @@
-"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object, as the published client sends it."""
+"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object, as the published client sends
+it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ CALLS: dict[str, Call] = {
     "workflows": Call({}, lambda gaia, body: gaia.workflows()),
     "upload": Call(
         {**_WORKFLOW, "properties": Field(dict), "commands": Field(list), "steps": Field(list)},
-        lambda gaia, body: gaia.upload(body["workflow"], body["properties"], body["commands"], body["steps"]),
+        lambda gaia, body: gaia.upload(
+            body["workflow"], body["properties"], body["commands"], body["steps"]
+        ),
     ),
     "command": Call(
         {**_WORKFLOW, "commands": Field(list, required=False)},

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gaia_local.errors import GaiaError
-from gaia_local.model import EventKind
+from gaia_local.model.events import EventKind
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -20,17 +20,24 @@ ENDED = frozenset({"interrupted", "closed", "trouble"})
 def resume(gaia: Gaia) -> list[str]:
     """Start the workflows again that the end of an engine halted, and no user; answers their names.
 
-    Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged, and the others go on.
+    Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged,
+    and the others go on.
     """
     resumed = []
     for name, row in gaia.workflows()["workflows"].items():
         if row["state"] != "halted":
             continue
         try:
-            halts = [event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED]
+            halts = [
+                event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED
+            ]
             if halts and halts[-1].get("reason") in ENDED:
                 gaia.expire(name, [])  # which, unlike run, doesn't start failed Steps again
                 resumed.append(name)
         except GaiaError as error:
-            logger.error("workflow %r was running when the last engine ended, and can't go on: %s", name, error)
+            logger.error(
+                "workflow %r was running when the last engine ended, and can't go on: %s",
+                name,
+                error,
+            )
     return resumed

@@ -1,4 +1,6 @@
-"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking at any file."""
+"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking
+at any file.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ AGAIN = 1000
 
 
 class EventStream(Response):
-    """An answer without an end: at first the whole, then what changed; until the client goes, or `closing` is set."""
+    """An answer without an end: at first the whole, then what changed; until the client goes, or
+    `closing` is set.
+    """
 
     media_type = "text/event-stream"
 
@@ -104,7 +108,9 @@ class News:
             first = not self._names
             self._names.update(names)
         if first:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited there with it
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop has ended, and whoever waited there with it
                 self._loop.call_soon_threadsafe(self._some.set)
 
     async def take(self) -> set[str]:
@@ -127,13 +133,17 @@ class View:
     def whole(self) -> dict[str, Any]:
         """All workflows, and all Steps of the one."""
         change = self.update(self._gaia.workflows()["workflows"])
-        return {**change, "steps": self._changed_steps()} if self._workflow not in change["workflows"] else change
+        return (
+            {**change, "steps": self._changed_steps()}
+            if self._workflow not in change["workflows"]
+            else change
+        )
 
     def update(self, names: Collection[str]) -> dict[str, Any]:
         """What became of some workflows: ``{"workflows": {name: entry}, "steps": {step: state}}``.
 
-        Only what differs from what was told; what is gone is None. A Step that ran again since then is told although it
-        may be in the same state as before.
+        Only what differs from what was told; what is gone is None. A Step that ran again since then
+        is told although it may be in the same state as before.
         """
         rows: dict[str, Any] = self._workflows
         if any(name not in rows for name in names):
@@ -147,7 +157,10 @@ class View:
                 self._workflows.pop(name, None)
             else:
                 self._workflows[name] = now
-        return {"workflows": workflows, "steps": self._changed_steps() if self._workflow in names else {}}
+        return {
+            "workflows": workflows,
+            "steps": self._changed_steps() if self._workflow in names else {},
+        }
 
     def _changed_steps(self) -> dict[str, str | None]:
         if self._workflow is None:
@@ -157,7 +170,9 @@ class View:
         except InvalidInput:  # it was deleted
             now = {}
         before, self._steps = self._steps, now
-        changed: dict[str, str | None] = {step: each["state"] for step, each in now.items() if each != before.get(step)}
+        changed: dict[str, str | None] = {
+            step: each["state"] for step, each in now.items() if each != before.get(step)
+        }
         return changed | {step: None for step in before if step not in now}
 
 

@@ -1,8 +1,10 @@
-"""Counts what the engine does for a workflow instead of timing it: ``python -m benchmarks.counting ARGUMENTS-AS-JSON``.
+"""Counts what the engine does for a workflow instead of timing it:
+``python -m benchmarks.counting ARGUMENTS-AS-JSON``.
 
-Prints, for each size, how often each kind of operation was done from the upload to the end. A small workflow goes first,
-so that nothing that is done once a process (imports, threads, connections) is counted; threads are, and should be none.
-Counted are SQL by its first word; file-system calls; flushes; looks at files (a `realpath` is one); programs; threads.
+Prints, for each size, how often each kind of operation was done from the upload to the end. A small
+workflow goes first, so that nothing that is done once a process (imports, threads, connections) is
+counted; threads are, and should be none. Counted are SQL by its first word; file-system calls;
+flushes; looks at files (a `realpath` is one); programs; threads.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ class Counting:
 
         def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
             connection: sqlite3.Connection = connect(*args, **kwargs)
-            connection.set_trace_callback(lambda sql: self.done.append(f"sql {sql.split(None, 1)[0].lower()}"))
+            connection.set_trace_callback(
+                lambda sql: self.done.append(f"sql {sql.split(None, 1)[0].lower()}")
+            )
             return connection
 
         sqlite3.connect = traced  # type: ignore[assignment]
@@ -86,7 +90,9 @@ class Counting:
         return counted
 
     def _alone(self, function: Callable[..., Any], word: str) -> Callable[..., Any]:
-        """Count a function once, whatever it calls: how much that is depends on how deep a directory lies."""
+        """Count a function once, whatever it calls: how much that is depends on how deep a
+        directory lies.
+        """
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             if getattr(self._inside, "alone", False):
@@ -103,12 +109,13 @@ class Counting:
 
 def main(root: str, shape: str, sizes: list[int]) -> None:
     """Count, and print a line of JSON: for each size, word → how often."""
-    from gaia_local import process_runtime, scheduler
+    from gaia_local.engine import scheduler
+    from gaia_local.runtimes.process import runtime
 
     # Slow machines write in between what fast ones write with a Task's end.
     setattr(scheduler, "WRITE_ROUND", LONG)  # noqa: B010 mypy knows them as constants
     setattr(scheduler, "FLUSH_ROUND", LONG)  # noqa: B010
-    setattr(process_runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
+    setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()
     counts = []

@@ -1,4 +1,5 @@
-"""What is measured of gaia_local, each run a process of its own: ``python -m benchmarks.ours NAME ARGUMENTS-AS-JSON``.
+"""What is measured of gaia_local, each run a process of its own:
+``python -m benchmarks.ours NAME ARGUMENTS-AS-JSON``.
 
 Prints one line of JSON with seconds (`…_s`) and bytes.
 """
@@ -32,9 +33,10 @@ def opened(root: str, runtime: str, workers: int | None = 2, **config: Any) -> I
     """A `Gaia`; quiet, since a warning printed a thousand times would be measured, too."""
     logging.getLogger("gaia_local").setLevel(logging.ERROR)
     if runtime == INSTANT:
-        from gaia_local import engine
+        from gaia_local.engine import engine
 
-        setattr(engine, "_make_runtime", lambda config: InstantRuntime())  # noqa: B010 mypy knows it as a function
+        # Mypy knows it as a function.
+        setattr(engine, "_make_runtime", lambda config: InstantRuntime())  # noqa: B010
         runtime = "process"
     with Gaia({"root": root, "runtime": runtime, "workers": workers, **config}) as gaia:
         yield gaia
@@ -51,7 +53,9 @@ def run(
     warm: bool = False,
     **config: Any,
 ) -> None:
-    """One workflow to its end; `warm`: after a small one, so that what is done once a process isn't measured."""
+    """One workflow to its end; `warm`: after a small one, so that what is done once a process isn't
+    measured.
+    """
     commands, steps = SHAPES[shape](count, image)
     began = time.perf_counter()
     with opened(root, runtime, workers, **config) as gaia:
@@ -73,7 +77,9 @@ def run(
 
 
 def again(root: str) -> None:
-    """`run` on a workflow that is complete: in a process that knows it already, and in one that has to read it first."""
+    """`run` on a workflow that is complete: in a process that knows it already, and in one that has
+    to read it first.
+    """
     began = time.perf_counter()
     with opened(root, "process") as gaia:
         gaia.run(NAME)
@@ -124,9 +130,16 @@ def look(root: str) -> None:
         tell(status_first_s=time.perf_counter() - began, peak_bytes=peak())
 
 
-def data(root: str, image: str, script: str, *, source: str | None, inputs: str, directory: bool) -> None:
+def data(
+    root: str, image: str, script: str, *, source: str | None, inputs: str, directory: bool
+) -> None:
     """One container that reads or writes much."""
-    command: dict[str, Any] = {"name": "data", "image": image, "command": ["sh", "-c", script], "outputs": {"x": "/out/x"}}
+    command: dict[str, Any] = {
+        "name": "data",
+        "image": image,
+        "command": ["sh", "-c", script],
+        "outputs": {"x": "/out/x"},
+    }
     step: dict[str, Any] = {"name": "data", "command": "data", "outputs": {"x": "d:x"}}
     if directory:
         command["outputs"], step["outputs"] = {"x": "/out/"}, {"x": "d:x/"}
@@ -147,7 +160,7 @@ def data(root: str, image: str, script: str, *, source: str | None, inputs: str,
     tell(seconds_s=seconds, peak_bytes=peak(), written_bytes=written() - wrote)
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# ------------------------------------------------------------------------------------------- inside
 
 
 def finish(gaia: Gaia, name: str = NAME) -> None:
@@ -173,13 +186,17 @@ def peak() -> int:
     NOTE: not `getrusage`, whose figure a process inherits from the one that started it.
     """
     status = Path("/proc/self/status").read_text()
-    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    return 1024 * int(
+        next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]
+    )
 
 
 def written() -> int:
     """How many bytes this process wrote to files so far."""
     counters = Path("/proc/self/io").read_text()
-    return int(next(line for line in counters.splitlines() if line.startswith("write_bytes")).split()[1])
+    return int(
+        next(line for line in counters.splitlines() if line.startswith("write_bytes")).split()[1]
+    )
 
 
 def tell(**figures: float) -> None:
@@ -187,7 +204,13 @@ def tell(**figures: float) -> None:
     print(json.dumps(figures), flush=True)
 
 
-PROGRAMS: dict[str, Callable[..., None]] = {"run": run, "again": again, "ask": ask, "look": look, "data": data}
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "again": again,
+    "ask": ask,
+    "look": look,
+    "data": data,
+}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](**json.loads(sys.argv[2]))

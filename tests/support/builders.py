@@ -6,14 +6,17 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from gaia_local.given import NOTHING
-from gaia_local.model import Task
+from gaia_local.model.tasks import Task
+from gaia_local.model.validation import NOTHING
 
 
-def command(name: str, script: str, *inputs: str, image: str = "busybox", **outputs: str) -> dict[str, Any]:
+def command(
+    name: str, script: str, *inputs: str, image: str = "busybox", **outputs: str
+) -> dict[str, Any]:
     """A Command that runs shell code.
 
-    `inputs` are names, each found below ``/in``; of no `outputs`, it makes ``x``, which is ``/out/x``.
+    `inputs` are names, each found below ``/in``; of no `outputs`, it makes ``x``, which is
+    ``/out/x``.
     """
     return {
         "name": name,
@@ -31,8 +34,11 @@ ECHO = {
 }
 
 
-def step(name: str, command: str, output: str | None = None, *inputs: str, **fields: Any) -> dict[str, Any]:
-    """A Step. Its `output` is the key of ``x``, its `inputs` are those of ``a``, ``b``, ``c`` and so on.
+def step(
+    name: str, command: str, output: str | None = None, *inputs: str, **fields: Any
+) -> dict[str, Any]:
+    """A Step. Its `output` is the key of ``x``, its `inputs` are those of ``a``, ``b``, ``c`` and
+    so on.
 
     What is among `fields` stands instead of that, or beside it.
     """

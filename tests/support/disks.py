@@ -1,4 +1,6 @@
-"""A disk that may lose its power at any moment: of what nobody flushed, chance says what is left of it."""
+"""A disk that may lose its power at any moment: of what nobody flushed, chance says what is left of
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from gaia_local import files
-from gaia_local.database import Database
-from gaia_local.storage import Storage
+from gaia_local.state.database import Database
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
 
 LOG_HEADER = 32
 """Bytes of SQLite's log that are others after each beginning of it."""
@@ -25,8 +27,9 @@ LOG_HEADER = 32
 class Disk:
     """Notes what an engine in this process flushes under one root, as `watched` says.
 
-    What may be lost: the content of a file since its last flush, of which there is all, a part, zeroes or nothing; each
-    name that came to a directory, went, or changed since that was flushed; and the end of SQLite's log.
+    What may be lost: the content of a file since its last flush, of which there is all, a part,
+    zeroes or nothing; each name that came to a directory, went, or changed since that was flushed;
+    and the end of SQLite's log.
     """
 
     def __init__(self, root: Path, dice: random.Random) -> None:
@@ -95,7 +98,7 @@ class Disk:
         (target / "gaia.db-shm").unlink(missing_ok=True)
         self._say_the_same(target, same)
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _between(self, act: Callable[[], None]) -> None:
         with self.lock:
@@ -110,7 +113,8 @@ class Disk:
             known.pop(status.st_ino, None)
         if stat.S_ISDIR(status.st_mode):
             self._names[status.st_ino] = {
-                name: os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_ino for name in os.listdir(descriptor)
+                name: os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_ino
+                for name in os.listdir(descriptor)
             }
             return
         if status.st_ino == self._inode("gaia.db-wal"):
@@ -141,7 +145,9 @@ class Disk:
         return content[:LOG_HEADER], len(content)
 
     def _copy_directory(self, source: str, target: str, same: set[str]) -> None:
-        """What there is of a directory; `same` gets the paths, relative to the root, that lie where they lay."""
+        """What there is of a directory; `same` gets the paths, relative to the root, that lie where
+        they lay.
+        """
         os.makedirs(target)
         flushed = self._names.get(os.stat(source).st_ino, {})
         there = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
@@ -155,7 +161,9 @@ class Disk:
             elif changed and then is not None:
                 self._restore(then, f"{target}/{name}")
 
-    def _copy(self, source: str, status: os.stat_result, target: str, same: set[str], torn: bool) -> None:
+    def _copy(
+        self, source: str, status: os.stat_result, target: str, same: set[str], torn: bool
+    ) -> None:
         if stat.S_ISDIR(status.st_mode):
             self._copy_directory(source, target, same)
         elif stat.S_ISREG(status.st_mode):
@@ -163,11 +171,21 @@ class Disk:
             known = self._contents.get(status.st_ino, (-1, -1))
             if torn and known[:2] != (status.st_size, status.st_mtime_ns):
                 half = len(content) // 2
-                content = self._dice.choice([content, b"", bytes(len(content)), content[:half], content[:half] + bytes(half)])
+                content = self._dice.choice(
+                    [
+                        content,
+                        b"",
+                        bytes(len(content)),
+                        content[:half],
+                        content[:half] + bytes(half),
+                    ]
+                )
             Path(target).write_bytes(content)
 
     def _restore(self, inode: int, target: str, around: tuple[int, ...] = ()) -> None:
-        """What lay there when it was flushed; anything, where its inode was given to another meanwhile."""
+        """What lay there when it was flushed; anything, where its inode was given to another
+        meanwhile.
+        """
         if inode in self._names and inode not in around:
             os.makedirs(target)
             for name, inner in self._names[inode].items():
@@ -182,14 +200,19 @@ class Disk:
         here, there = Storage(self.root, {}), Storage(target, {})
         with contextlib.closing(sqlite3.connect(target / "gaia.db")) as database, database:
             try:
-                rows = database.execute("select workflow, key, quick from data where quick is not null").fetchall()
+                rows = database.execute(
+                    "select workflow, key, quick from data where quick is not null"
+                ).fetchall()
             except sqlite3.OperationalError:  # nothing of the database came to the disk
                 return
             for workflow, key, quick in rows:
                 path = here.path(workflow, key)
                 if os.path.relpath(path, self.root) in same and files.look(path) == quick:
                     now = files.look(there.path(workflow, key))
-                    database.execute("update data set quick = ? where workflow = ? and key = ?", (now, workflow, key))
+                    database.execute(
+                        "update data set quick = ? where workflow = ? and key = ?",
+                        (now, workflow, key),
+                    )
 
 
 class _Connection:

@@ -1,0 +1,20 @@
+"""What programs get of this process's environment: all of it but what opens the engine, or its
+cluster, to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SECRET = (
+    b"GAIA_LOCAL_TOKEN",
+    # All of Dask's configuration, which its nannies hand to their workers.
+    b"DASK_INTERNAL_INHERIT_CONFIG",
+    b"DASK_DISTRIBUTED__COMM__TLS__",
+)
+"""How the names of such variables begin. Any other one may be meant for the programs."""
+
+
+def for_programs(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The environment without the engine's secrets."""
+    return {name: value for name, value in environment.items() if not name.startswith(_SECRET)}
