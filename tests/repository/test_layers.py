@@ -49,7 +49,7 @@ place counts: a module of `runtimes.docker` is none of `runtimes`."""
 
 LIBRARIES = {
     "networkx": "workflow.traversal",
-    "sqlite3": "state.state_file state.database state.names",
+    "sqlite3": "state.state_file state.connection state.names",
     "sqlite_utils": "state.state_file",
     "docker": "runtimes.docker",
     "urllib3": "runtimes.docker.engine",
