@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gaia_local import engine, files
+from gaia_local import files, sharing
 from gaia_local.config import Config
 from gaia_local.controls import LINES, escaped
+from gaia_local.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.face import face
 from gaia_local.garbage import held_back
@@ -49,7 +50,7 @@ class Gaia:
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         """`config` is described in the README; nothing is created or started here."""
         self._config = Config.parse(config)
-        self._engine: engine.Engine | None = engine.share(self._config)
+        self._engine: Engine | None = sharing.share(self._config)
 
     # -- the client's methods -------------------------------------------------------------------------------------
 
@@ -289,12 +290,7 @@ class Gaia:
         """
         ours, self._engine = self._engine, None
         if ours is not None:
-            try:
-                engine.leave(ours, wait)
-            except KeyboardInterrupt:
-                ours.users += 1
-                engine.leave(ours, wait=False)
-                raise
+            sharing.leave(ours, wait)
 
     def __enter__(self) -> Gaia:
         return self
@@ -318,7 +314,7 @@ class Gaia:
         return self._opened.call(name, **arguments)
 
     @property
-    def _opened(self) -> engine.Engine:
+    def _opened(self) -> Engine:
         if self._engine is None:
             raise Closed("this Gaia was closed")
         return self._engine

@@ -20,7 +20,7 @@ LAYERS = {
                 process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_keys dask_cluster dask_survey dask_executor",
     "head": "looking remembering answers flushing recovery scheduler snapshot calls local_socket",
-    "face": "pictures timeline engine face api __init__",
+    "face": "pictures timeline engine sharing face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }
 """From the top down: a module imports from its own layer and from those above it."""

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -247,19 +249,20 @@ def test_a_state_file_that_is_taken_away_is_noticed(
 def test_closing_lets_go_of_everything_whatever_the_disk_says(
     make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gaia = make_gaia()
-    gaia.own()
+    disk_is_broken = threading.Event()
+    close_listener, close_storage = Listener.close, Storage.close
 
-    def broken(*_: object) -> None:
-        raise OSError(30, "Read-only file system")
-
-    def closed(listener: Listener) -> None:
-        listener.finish()
-        broken()
+    def close(close_part: Callable[[Any], None], part: Any) -> None:
+        close_part(part)
+        if disk_is_broken.is_set():
+            raise OSError(30, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Listener, "close", closed)
-        patch.setattr(Storage, "close", broken)
+        patch.setattr(Listener, "close", lambda listener: close(close_listener, listener))
+        patch.setattr(Storage, "close", lambda storage: close(close_storage, storage))
+        gaia = make_gaia()
+        gaia.own()
+        disk_is_broken.set()
         gaia.close()
     assert owner(gaia_root) is None
     assert caplog.text.count("Read-only file system") == 2

@@ -199,7 +199,7 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
 
 
 def _hurry() -> None:
-    hurry = getattr(sys.modules.get("gaia_local.engine"), "hurry", None)
+    hurry = getattr(sys.modules.get("gaia_local.sharing"), "hurry", None)
     if hurry is not None:  # else it is being imported, and nothing runs yet
         hurry()
 

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 import uvicorn
 
-from gaia_local.engine import hurry
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
 from gaia_local.server.connections import Connection, Door
 from gaia_local.server.wire import MAX_BODY
+from gaia_local.sharing import hurry
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
