@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from gaia_local import files, sharing
+from gaia_local.calls import Questions
 from gaia_local.config import Config
 from gaia_local.controls import LINES, escaped
 from gaia_local.engine import Engine
@@ -56,7 +57,7 @@ class Gaia:
 
     def workflows(self) -> dict[str, Any]:
         """``{"workflows": {name: {"name", "state", "properties", "step-count"}}}``."""
-        return {"workflows": self._call("workflows")}
+        return {"workflows": self._opened.ask(lambda root: root.workflows())}
 
     def upload(
         self, workflow: str, properties: Mapping[str, Any], commands: list[dict[str, Any]], steps: list[dict[str, Any]]
@@ -64,24 +65,24 @@ class Gaia:
         """Store a new workflow and start it: ``{"workflow": {workflow: [names of the Steps as given]}}``."""
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
-        parsed = _steps(name, steps)
-        self._call("upload", workflow=name, properties=checked, commands=_commands(name, commands), steps=parsed)
-        return {"workflow": {name: [step.name for step in parsed]}}
+        parsed_steps, parsed_commands = _steps(name, steps), _commands(name, commands)
+        self._opened.change(lambda root: root.upload(name, checked, parsed_commands, parsed_steps))
+        return {"workflow": {name: [step.name for step in parsed_steps]}}
 
     def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all of the workflow's."""
         name = check_workflow_name(workflow)
         parsed = _commands(name, [] if commands is None else commands)
         if parsed:
-            self._call("command", workflow=name, commands=parsed)
-        return {"commands": self._call("commands", workflow=name)}
+            self._opened.change(lambda root: root.command(name, parsed))
+        return {"commands": self._opened.ask(lambda root: root.commands(name))}
 
     def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Add or replace Steps and start what can start: ``{"steps": [names of the Steps as given]}``."""
         name = check_workflow_name(workflow)
         parsed = _steps(name, [] if steps is None else steps)
         if parsed:
-            self._call("merge", workflow=name, steps=parsed)
+            self._opened.change(lambda root: root.merge(name, parsed))
         return {"steps": [step.name for step in parsed]}
 
     def run(self, workflow: str, dry_run: bool = False) -> dict[str, Any]:
@@ -91,13 +92,14 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         if dry_run:
-            return {"run": workflow, "would": self._call("plan", workflow=name, keys=None)}
-        self._call("run", workflow=name)
+            return {"run": workflow, "would": self._opened.ask(lambda root: root.plan(name, None))}
+        self._opened.change(lambda root: root.run(name))
         return {"run": workflow}
 
     def halt(self, workflow: str) -> dict[str, Any]:
         """Cancel all that runs: ``{"halt": workflow}``."""
-        self._call("halt", workflow=check_workflow_name(workflow))
+        name = check_workflow_name(workflow)
+        self._opened.change(lambda root: root.halt(name))
         return {"halt": workflow}
 
     def status(self, workflow: str, debug: bool = False) -> dict[str, Any]:
@@ -108,7 +110,7 @@ class Gaia:
         `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
-        inner = self._call("status", workflow=name, debug=bool(debug))
+        inner = self._opened.ask(lambda root: root.status(name, bool(debug)))
         if inner is None:
             logger.warning("there is no workflow %r", name)
             inner = {"state": WorkflowState.INITIALIZED.value, "commands": {}, "waiting-inputs": []}
@@ -135,8 +137,8 @@ class Gaia:
                     f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys"
                 )
         if dry_run:
-            return {"expire": keys, "would": self._call("plan", workflow=name, keys=names)}
-        self._call("expire", workflow=name, keys=names)
+            return {"expire": keys, "would": self._opened.ask(lambda root: root.plan(name, names))}
+        self._opened.change(lambda root: root.expire(name, names))
         return {"expire": keys}
 
     def launch(self, names: list[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -154,7 +156,7 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         _check_text(name, task_name)
-        read = self._call("inputs", workflow=name, step=task_name)
+        read = self._opened.ask(lambda root: root.inputs(name, task_name))
         for key, internal, place, own in read["inputs"]:
             source = Path(place)
             target = Path(root or ".", path_fn(internal))
@@ -180,20 +182,25 @@ class Gaia:
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
             raise InvalidInput(f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds")
         end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._call("wait", workflow=name, timeout=max(0.0, min(WAIT_ROUND, end - time.monotonic()))):
+
+        def is_quiet(root: Questions) -> bool:
+            return root.wait(name, max(0.0, min(WAIT_ROUND, end - time.monotonic())))
+
+        while not self._opened.ask(is_quiet):
             if time.monotonic() >= end:
                 raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
 
     def events(self, workflow: str) -> list[dict[str, Any]]:
         """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and what the kind carries."""
-        return list(self._call("events", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.events(name))
 
     def logs(self, workflow: str, step: str) -> str:
         """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it never started."""
         name = check_workflow_name(workflow)
         _check_text(name, step)
-        log = self._call("log", workflow=name, step=step)
+        log = self._opened.ask(lambda root: root.log(name, step))
         try:
             return "" if log is None else Path(log).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -204,11 +211,13 @@ class Gaia:
 
         When the workflow is complete and some Steps never ran, also ``found``: how many, whose outputs were in the store.
         """
-        return dict(self._call("progress", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.progress(name))
 
     def failures(self, workflow: str) -> list[dict[str, Any]]:
         """The Steps that failed: ``[{"step", "state", "exit_code", "message", "reason"}]``."""
-        return list(self._call("failures", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.failures(name))
 
     def graph(self, workflow: str) -> dict[str, Any]:
         """The Steps and what leads from one to another.
@@ -217,7 +226,8 @@ class Gaia:
         in the order of upload. A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
         running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
         """
-        return dict(self._call("graph", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.graph(name))
 
     def timeline(self, workflow: str) -> dict[str, Any]:
         """What ran when, oldest first, with all attempts at all Steps.
@@ -225,11 +235,13 @@ class Gaia:
         ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker", "queued", "started", "ended",
         "exit_code", "message"}]}``: times in seconds since the epoch (None: not yet), `worker` its number from 1.
         """
-        return dict(self._call("timeline", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.timeline(name))
 
     def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
         """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
-        return dict(self._call("step_states", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.step_states(name))
 
     def attempt(self, workflow: str, step: str) -> dict[str, Any]:
         """The latest attempt at a Step: ``{"task", "state", "log"}``, all None where it never ran.
@@ -239,7 +251,7 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         _check_text(name, step)
-        return dict(self._call("attempt", workflow=name, step=step))
+        return self._opened.ask(lambda root: root.attempt(name, step))
 
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
         """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
@@ -252,13 +264,13 @@ class Gaia:
         """
         checked = check_workflow_name(workflow)
         _check_text(checked, name)
-        return dict(self._call("explain", workflow=checked, name=name))
+        return self._opened.ask(lambda root: root.explain(checked, name))
 
     def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
         with as_stored():
             name = check_workflow_name(workflow)
-        self._call("delete", workflow=name, data=bool(data))
+        self._opened.change(lambda root: root.delete(name, bool(data)))
         return {"delete": workflow}
 
     def own(self) -> None:
@@ -273,7 +285,7 @@ class Gaia:
         name = check_workflow_name(workflow)
         _check_text(name, key)
         check_key(f"workflow {name!r}", key)
-        return Path(self._call("path", workflow=name, key=key))
+        return Path(self._opened.ask(lambda root: root.path(name, key)))
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
         """Call `tell` with the names of workflows, after each change of theirs; answers what ends that.
@@ -308,10 +320,6 @@ class Gaia:
         if self._engine is None:
             return workflows_table(f"{self!r}, closed", {})
         return workflows_table(repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]})
-
-    def _call(self, name: str, /, **arguments: Any) -> Any:
-        """One of the calls of `gaia_local.calls`."""
-        return self._opened.call(name, **arguments)
 
     @property
     def _opened(self) -> Engine:

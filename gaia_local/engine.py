@@ -11,18 +11,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from gaia_local import local_socket, ownership
+from gaia_local import ownership
 from gaia_local.buckets import Use, read_uses, with_remembered
-from gaia_local.calls import CHANGES, ONCE, QUESTIONS, Calls, Questions, received, sent
+from gaia_local.calls import CALLS, Changes, Questions
 from gaia_local.config import Config
 from gaia_local.database import Database
-from gaia_local.errors import Closed, EngineUnavailable, GaiaError, InvalidInput, RootInUse, StorageError, told
+from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, told
 from gaia_local.executor import Executor, ThreadExecutor
 from gaia_local.local_socket import Listener, Unreachable
 from gaia_local.ownership import Ownership
 from gaia_local.recovery import recover
+from gaia_local.remote_root import remote_root
+from gaia_local.root_reader import RootReader
 from gaia_local.runtime import Runtime
 from gaia_local.runtimes import make_runtime
 from gaia_local.scheduler import Scheduler
@@ -31,6 +33,7 @@ from gaia_local.storage import Storage
 from gaia_local.worker import Worker
 
 logger = logging.getLogger("gaia_local")
+T = TypeVar("T")
 
 ABSENT_PATIENCE, PATIENCE, PAUSE = 0.5, 15.0, 0.02
 """How many seconds to try again where the owner has no socket, or has one and doesn't listen: it begins, or it ends."""
@@ -58,6 +61,8 @@ class Engine:
         """With the buckets that the root remembers, as far as it was read."""
         self._asked = config
         self.storage = Storage(config.root, config.buckets)
+        given = {key: repr(value) for key, value in config.given_settings().items()}
+        self._elsewhere = remote_root(config.root, given)
         self._lock = threading.RLock()
         self.users = 0
         """How many `Gaia` objects share it; guarded by the registry's lock."""
@@ -66,60 +71,60 @@ class Engine:
         self._closed = False
         self._close_lock = threading.Lock()
 
-    def call(self, name: str, /, **arguments: Any) -> Any:
-        """Make one of the calls of `Calls`, here or in the process that owns the root. Raises what that raises."""
-        return self._change(name, arguments) if name in CHANGES else self._ask(name, arguments)
+    def ask(self, question: Callable[[Questions], T]) -> T:
+        """Ask one question of the root. Raises what that raises."""
+        with self._lock:
+            ours = self._owned is not None or self._closed
+        if not ours:
+            with contextlib.suppress(Unreachable):
+                return question(self._elsewhere)
+        return question(RootReader(self.reader, self.storage))
+
+    def change(self, change: Callable[[Changes], T]) -> T:
+        """Make one change, here or in the process that owns the root. Raises what that raises."""
+        began = time.monotonic()
+        while True:
+            try:
+                return change(self.scheduler)
+            except RootInUse as refusal:
+                try:
+                    return change(self._elsewhere)
+                except Unreachable as error:
+                    patience = ABSENT_PATIENCE if error.absent else PATIENCE
+                    if time.monotonic() - began > patience:
+                        raise refusal from error
+            time.sleep(PAUSE)  # the owner begins, or ends: nobody tells us when it is through
 
     def own(self) -> None:
         """Own the root from here on. Raises `RootInUse` when another process does."""
         _ = self.scheduler
 
-    def _change(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        began = time.monotonic()
-        while True:
-            try:
-                return getattr(Calls(self.scheduler, self.storage), name)(**arguments)
-            except RootInUse as refusal:
-                try:
-                    return local_socket.call(self.config.root, name, arguments, self._given, sent)
-                except Unreachable as error:
-                    if error.told_all and name in ONCE:
-                        raise EngineUnavailable(f"{error}; look with `status` whether it was made") from error
-                    if time.monotonic() - began > (ABSENT_PATIENCE if error.absent else PATIENCE):
-                        raise refusal from error
-            time.sleep(PAUSE)  # the owner begins, or ends: nobody tells us when it is through
-
-    def _ask(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        with self._lock:
-            ours = self._owned is not None or self._closed
-        if not ours:
-            with contextlib.suppress(Unreachable):
-                return local_socket.call(self.config.root, name, arguments, {}, sent)
-        return getattr(Questions(self.reader, self.storage), name)(**arguments)
-
     def _answer(self, name: str, arguments: Mapping[str, Any], config: Mapping[str, str]) -> Any:
         """Answer another process. Runs in the listener's threads."""
-        owned = self._parts()
+        owned, call = self._parts(), CALLS.get(name)
         if owned is None:
             raise Unreachable(f"the owner of root {self.config.root} has just ended")
-        scheduler = owned.scheduler
-        if name in CHANGES:
-            ours = self.config.settings()
-            for key in sorted(config):
-                if key not in ours or repr(ours[key]) != config[key]:
-                    refuse_other_config(self.config.root, f"process {os.getpid()}", key, "end that process")
-            try:
-                return getattr(Calls(scheduler, self.storage), name)(**received(arguments))
-            except Closed as error:
-                raise Unreachable(f"the owner of root {self.config.root} ended meanwhile", told_all=True) from error
-        if name in QUESTIONS:
-            return getattr(Questions(scheduler, self.storage), name)(**arguments)
-        raise InvalidInput("a call from another process", f"there is no call {name!r}", "use the same version of gaia_local")
+        if call is None:
+            raise InvalidInput(
+                "a call from another process",
+                f"there is no call {name!r}",
+                "use the same version of gaia_local",
+            )
+        if not call.changes:
+            return call.make(RootReader(owned.scheduler, self.storage), arguments)
+        self._refuse_other_settings(config)
+        try:
+            return call.make(owned.scheduler, arguments)
+        except Closed as error:
+            raise Unreachable(f"the owner of root {self.config.root} ended meanwhile", told_all=True) from error
 
-    @property
-    def _given(self) -> dict[str, str]:
-        """What the user gave for this engine's configuration."""
-        return {key: repr(value) for key, value in self._asked.given_settings().items()}
+    def _refuse_other_settings(self, given: Mapping[str, str]) -> None:
+        """Refuse a change of somebody who gave other settings than this process has."""
+        ours = self.config.settings()
+        for key in sorted(given):
+            if key not in ours or repr(ours[key]) != given[key]:
+                where = f"process {os.getpid()}"
+                refuse_other_config(self.config.root, where, key, "end that process")
 
     @property
     def scheduler(self) -> Scheduler:

@@ -45,7 +45,7 @@ from gaia_local.executor import SIGNAL_ROUND, Executor
 from gaia_local.flushing import flush_point
 from gaia_local.garbage import held_back
 from gaia_local.looking import load, looked_at, see
-from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState
+from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState, check_properties
 from gaia_local.remembering import knows_any, recall
 from gaia_local.runtime import Runtime
 from gaia_local.states import Attempt
@@ -182,13 +182,13 @@ class Scheduler:
         """Store a new workflow and start it."""
         self._define(name, commands, steps, properties, new=True)
 
-    def command(self, name: str, commands: list[AnyCommand], properties: Mapping[str, Any]) -> None:
+    def command(self, name: str, commands: list[AnyCommand]) -> None:
         """Merge Commands, into a new workflow where there is none."""
-        self._define(name, commands, [], properties)
+        self._define(name, commands, [], check_properties(name, None))
 
-    def merge(self, name: str, steps: list[Step], properties: Mapping[str, Any]) -> None:
+    def merge(self, name: str, steps: list[Step]) -> None:
         """Merge Steps, into a new workflow where there is none."""
-        self._define(name, [], steps, properties)
+        self._define(name, [], steps, check_properties(name, None))
 
     def run(self, name: str) -> None:
         """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""

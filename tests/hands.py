@@ -169,10 +169,10 @@ class Hands:
         observer.ended(task, Outcome(state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs))
 
     def command(self, *definitions: Mapping[str, object]) -> None:
-        self.scheduler.command(self.workflow, [Command.parse(self.workflow, each) for each in definitions], {})
+        self.scheduler.command(self.workflow, [Command.parse(self.workflow, each) for each in definitions])
 
     def merge(self, *definitions: Mapping[str, object]) -> None:
-        self.scheduler.merge(self.workflow, [Step.parse(self.workflow, each) for each in definitions], {})
+        self.scheduler.merge(self.workflow, [Step.parse(self.workflow, each) for each in definitions])
 
     def status(self) -> dict[str, object]:
         found = self.scheduler.view(self.workflow, lambda workflow: answers.status(workflow, debug=True))

@@ -530,10 +530,10 @@ class Scenario:
             self.run()
 
     def merge(self, *steps: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps], {}))
+        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps]))
 
     def command(self, *commands: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands], {}))
+        self.attempt(lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands]))
 
     def upload(self) -> None:
         def upload() -> None:

@@ -19,7 +19,8 @@ LAYERS = {
                 docker_engine docker_files docker_runtime pipes environment strays supervisor supervision tokens
                 process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_keys dask_cluster dask_survey dask_executor",
-    "head": "looking remembering answers flushing recovery scheduler snapshot calls local_socket",
+    "head": """looking remembering answers flushing recovery scheduler snapshot calls local_socket
+                root_reader remote_root""",
     "face": "pictures timeline engine sharing face api __init__",
     "doors": "definitions leftovers demo doctor output progress waves cli __main__ server testing pytest_plugin compat",
 }
