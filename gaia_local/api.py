@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local import files, sharing
 from gaia_local.calls import Questions
@@ -34,6 +34,27 @@ from gaia_local.model import (
 )
 from gaia_local.paths import pop_path
 
+if TYPE_CHECKING:
+    from gaia_local.answer_types import (
+        CommandAnswer,
+        DeleteAnswer,
+        ExpireAnswer,
+        Failure,
+        HaltAnswer,
+        KeyExplanation,
+        LatestAttempt,
+        MergeAnswer,
+        RunAnswer,
+        StatusAnswer,
+        StepExplanation,
+        StepState,
+        Timeline,
+        UploadAnswer,
+        WorkflowGraph,
+        WorkflowProgress,
+        WorkflowsAnswer,
+    )
+
 logger = logging.getLogger("gaia_local")
 
 WAIT_ROUND = 1.0
@@ -55,13 +76,13 @@ class Gaia:
 
     # -- the client's methods -------------------------------------------------------------------------------------
 
-    def workflows(self) -> dict[str, Any]:
+    def workflows(self) -> WorkflowsAnswer:
         """``{"workflows": {name: {"name", "state", "properties", "step-count"}}}``."""
         return {"workflows": self._opened.ask(lambda root: root.workflows())}
 
     def upload(
         self, workflow: str, properties: Mapping[str, Any], commands: list[dict[str, Any]], steps: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    ) -> UploadAnswer:
         """Store a new workflow and start it: ``{"workflow": {workflow: [names of the Steps as given]}}``."""
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
@@ -69,7 +90,7 @@ class Gaia:
         self._opened.change(lambda root: root.upload(name, checked, parsed_commands, parsed_steps))
         return {"workflow": {name: [step.name for step in parsed_steps]}}
 
-    def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> CommandAnswer:
         """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all of the workflow's."""
         name = check_workflow_name(workflow)
         parsed = _commands(name, [] if commands is None else commands)
@@ -77,7 +98,7 @@ class Gaia:
             self._opened.change(lambda root: root.command(name, parsed))
         return {"commands": self._opened.ask(lambda root: root.commands(name))}
 
-    def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> MergeAnswer:
         """Add or replace Steps and start what can start: ``{"steps": [names of the Steps as given]}``."""
         name = check_workflow_name(workflow)
         parsed = _steps(name, [] if steps is None else steps)
@@ -85,7 +106,7 @@ class Gaia:
             self._opened.change(lambda root: root.merge(name, parsed))
         return {"steps": [step.name for step in parsed]}
 
-    def run(self, workflow: str, dry_run: bool = False) -> dict[str, Any]:
+    def run(self, workflow: str, dry_run: bool = False) -> RunAnswer:
         """Start whatever can run, failed Steps included: ``{"run": workflow}``.
 
         With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
@@ -96,13 +117,13 @@ class Gaia:
         self._opened.change(lambda root: root.run(name))
         return {"run": workflow}
 
-    def halt(self, workflow: str) -> dict[str, Any]:
+    def halt(self, workflow: str) -> HaltAnswer:
         """Cancel all that runs: ``{"halt": workflow}``."""
         name = check_workflow_name(workflow)
         self._opened.change(lambda root: root.halt(name))
         return {"halt": workflow}
 
-    def status(self, workflow: str, debug: bool = False) -> dict[str, Any]:
+    def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
         """The server's answer, and beside it the flat one that the client's documentation describes.
 
         ``{"workflow", "status": {"state", "commands", "waiting-inputs"}, "state", "commands": [...], "waiting-inputs"}``;
@@ -124,7 +145,7 @@ class Gaia:
             "waiting-inputs": inner["waiting-inputs"],
         }
 
-    def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> dict[str, Any]:
+    def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> ExpireAnswer:
         """Make Steps, or the producers of storage keys, and all that depends on them run again: ``{"expire": keys}``.
 
         With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
@@ -173,7 +194,7 @@ class Gaia:
 
     # -- what a server has no need of -----------------------------------------------------------------------------
 
-    def wait(self, workflow: str, timeout: float | None = None) -> dict[str, Any]:
+    def wait(self, workflow: str, timeout: float | None = None) -> StatusAnswer:
         """Block until nothing of a workflow runs, and return its `status`.
 
         Raises `TimeoutError` when that takes longer than `timeout` seconds.
@@ -206,7 +227,7 @@ class Gaia:
         except FileNotFoundError:
             return ""
 
-    def progress(self, workflow: str) -> dict[str, Any]:
+    def progress(self, workflow: str) -> WorkflowProgress:
         """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps.
 
         When the workflow is complete and some Steps never ran, also ``found``: how many, whose outputs were in the store.
@@ -214,12 +235,12 @@ class Gaia:
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.progress(name))
 
-    def failures(self, workflow: str) -> list[dict[str, Any]]:
+    def failures(self, workflow: str) -> list[Failure]:
         """The Steps that failed: ``[{"step", "state", "exit_code", "message", "reason"}]``."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.failures(name))
 
-    def graph(self, workflow: str) -> dict[str, Any]:
+    def graph(self, workflow: str) -> WorkflowGraph:
         """The Steps and what leads from one to another.
 
         ``{"workflow", "state", "steps": [{"step", "command", "state"}], "edges": [{"from", "to", "keys"}]}``, the Steps
@@ -229,7 +250,7 @@ class Gaia:
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.graph(name))
 
-    def timeline(self, workflow: str) -> dict[str, Any]:
+    def timeline(self, workflow: str) -> Timeline:
         """What ran when, oldest first, with all attempts at all Steps.
 
         ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker", "queued", "started", "ended",
@@ -238,12 +259,12 @@ class Gaia:
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.timeline(name))
 
-    def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
+    def step_states(self, workflow: str) -> dict[str, StepState]:
         """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.step_states(name))
 
-    def attempt(self, workflow: str, step: str) -> dict[str, Any]:
+    def attempt(self, workflow: str, step: str) -> LatestAttempt:
         """The latest attempt at a Step: ``{"task", "state", "log"}``, all None where it never ran.
 
         The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled`` or ``interrupted``;
@@ -253,7 +274,7 @@ class Gaia:
         _check_text(name, step)
         return self._opened.ask(lambda root: root.attempt(name, step))
 
-    def explain(self, workflow: str, name: str) -> dict[str, Any]:
+    def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
 
         For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes", "changed"}``; for a
@@ -266,7 +287,7 @@ class Gaia:
         _check_text(checked, name)
         return self._opened.ask(lambda root: root.explain(checked, name))
 
-    def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
+    def delete(self, workflow: str, data: bool = False) -> DeleteAnswer:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
         with as_stored():
             name = check_workflow_name(workflow)

@@ -1,13 +1,14 @@
 """The calls that a root takes: each is defined here, once, whoever makes it and whoever answers it.
 
 `Engine` chooses at each call one of three ways to the root:
-- this process owns it: `Scheduler` makes the changes, `RootReader` answers the questions from what that has in memory;
+- this process owns it: `Scheduler` makes the changes, and `RootReader` answers the questions from
+  what that has in memory;
 - another process owns it: `remote_root` sends the call there, where it is made in the first way;
-- nobody can be asked: `RootReader` answers the questions from the rows, as a `Snapshot` reads them.
+- nobody can be asked: `RootReader` answers the questions from the rows, read by a `Snapshot`.
 
-Another process can make the calls that are marked here, and nothing else. Who makes a call (`Gaia`) has checked names and
-types. Answers are what JSON can carry; of the arguments, Commands and Steps travel as the definitions that they were
-parsed from.
+Another process can make the calls that are marked here, and nothing else. Who makes a call (`Gaia`)
+has checked names and types. Answers are what JSON can carry; of the arguments, Commands and Steps
+travel as the definitions that they were parsed from.
 """
 
 from __future__ import annotations
@@ -15,11 +16,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from gaia_local.errors import InvalidInput
 from gaia_local.garbage import held_back
 from gaia_local.model import AnyCommand, Command, Step
+
+if TYPE_CHECKING:
+    from gaia_local.answer_types import (
+        Definition,
+        Failure,
+        KeyExplanation,
+        LatestAttempt,
+        PlannedStep,
+        ServerStatus,
+        StepExplanation,
+        StepInputs,
+        StepState,
+        Timeline,
+        WorkflowEntry,
+        WorkflowGraph,
+        WorkflowProgress,
+    )
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -40,7 +58,7 @@ class Call:
             raise InvalidInput(
                 "a call from another process",
                 f"{self.name!r} was given {', '.join(sorted(arguments)) or 'nothing'}",
-                f"it takes {', '.join(self.parameters) or 'nothing'}: use the same version of gaia_local",
+                f"it takes {', '.join(self.parameters) or 'nothing'}; use the same version",
             )
         given = from_wire(arguments)
         return getattr(root, self.name)(*(given[name] for name in self.parameters))
@@ -78,15 +96,15 @@ class Questions(Protocol):
     """What can be asked of a root."""
 
     @read
-    def workflows(self, /) -> dict[str, Any]:
+    def workflows(self, /) -> dict[str, WorkflowEntry]:
         """See `Gaia.workflows`."""
 
     @read
-    def commands(self, workflow: str, /) -> dict[str, Any]:
+    def commands(self, workflow: str, /) -> dict[str, Definition]:
         """Name → definition, of all Commands; empty where there is no such workflow."""
 
     @read
-    def status(self, workflow: str, debug: bool, /) -> dict[str, Any] | None:
+    def status(self, workflow: str, debug: bool, /) -> ServerStatus | None:
         """The inner dictionary of `Gaia.status`; None where there is no such workflow."""
 
     @read
@@ -94,7 +112,7 @@ class Questions(Protocol):
         """Whether it is quiet, at once or within (at most) `timeout` seconds."""
 
     @read
-    def plan(self, workflow: str, keys: list[str] | None, /) -> list[dict[str, str]]:
+    def plan(self, workflow: str, keys: list[str] | None, /) -> list[PlannedStep]:
         """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
 
     @read
@@ -106,36 +124,36 @@ class Questions(Protocol):
         """The path of the log of a Step's latest attempt; None where it never started."""
 
     @read
-    def progress(self, workflow: str, /) -> dict[str, Any]:
+    def progress(self, workflow: str, /) -> WorkflowProgress:
         """See `Gaia.progress`."""
 
     @read
-    def failures(self, workflow: str, /) -> list[dict[str, Any]]:
+    def failures(self, workflow: str, /) -> list[Failure]:
         """See `Gaia.failures`."""
 
     @read
-    def graph(self, workflow: str, /) -> dict[str, Any]:
+    def graph(self, workflow: str, /) -> WorkflowGraph:
         """See `Gaia.graph`."""
 
     @read
-    def timeline(self, workflow: str, /) -> dict[str, Any]:
+    def timeline(self, workflow: str, /) -> Timeline:
         """See `Gaia.timeline`."""
 
     @read
-    def step_states(self, workflow: str, /) -> dict[str, dict[str, Any]]:
+    def step_states(self, workflow: str, /) -> dict[str, StepState]:
         """See `Gaia.step_states`."""
 
     @read
-    def attempt(self, workflow: str, step: str, /) -> dict[str, Any]:
+    def attempt(self, workflow: str, step: str, /) -> LatestAttempt:
         """See `Gaia.attempt`."""
 
     @read
-    def explain(self, workflow: str, name: str, /) -> dict[str, Any]:
+    def explain(self, workflow: str, name: str, /) -> StepExplanation | KeyExplanation:
         """See `Gaia.explain`."""
 
     @read
-    def inputs(self, workflow: str, step: str, /) -> dict[str, Any]:
-        """What a Step reads: its `command` tokens, and `inputs`: key, internal path, path here, whether a user's own."""
+    def inputs(self, workflow: str, step: str, /) -> StepInputs:
+        """What a Step reads, and the tokens of its command."""
 
     @read
     def path(self, workflow: str, key: str, /) -> str:
@@ -186,7 +204,7 @@ class Root(Questions, Changes, Protocol):
 
 
 def to_wire(value: object) -> Any:
-    """What JSON is to take instead of a value that it can't: the definition of a Command or a Step."""
+    """What JSON takes instead of a Command or a Step: its definition."""
     if isinstance(value, Step) or hasattr(value, "definition"):
         return value.definition
     raise TypeError(f"{type(value).__name__} can't be sent to another process")
@@ -196,8 +214,9 @@ def to_wire(value: object) -> Any:
 def from_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call as they were before `to_wire`."""
     workflow = str(arguments.get("workflow"))
-    parsers: dict[str, Callable[[str, object], Any]] = {"commands": Command.parse, "steps": Step.parse}
-    return {
-        name: [parsers[name](workflow, each) for each in value] if name in parsers else value
-        for name, value in arguments.items()
-    }
+    given = dict(arguments)
+    if "commands" in given:
+        given["commands"] = [Command.parse(workflow, command) for command in given["commands"]]
+    if "steps" in given:
+        given["steps"] = [Step.parse(workflow, step) for step in given["steps"]]
+    return given

@@ -193,7 +193,10 @@ class Engine:
         self._closed, self._owned = True, None
 
     def _parts(self) -> OwnedParts | None:
-        """The parts, also while they end; None where this process doesn't own the root. Waits while they are made."""
+        """The parts, also while they end; None where this process doesn't own the root.
+
+        Waits while they are made.
+        """
         with self._lock:
             return self._owned
 
@@ -210,7 +213,7 @@ class Engine:
             return {name: runtime.image_id(name) for name in names}
 
     def _own(self) -> OwnedParts:
-        """Take the root over. Where that fails, or is interrupted, all that was begun for it ends."""
+        """Take the root over. Where that fails or is interrupted, all that was begun ends."""
         ends = contextlib.ExitStack()
         try:
             self._owned = owned = self._make_parts(ends)
@@ -221,7 +224,7 @@ class Engine:
         return owned
 
     def _make_parts(self, ends: contextlib.ExitStack) -> OwnedParts:
-        """Make the parts, each with its end as soon as it is there: they end in the opposite order."""
+        """Make the parts; note the end of each at once: they end in the opposite order."""
         lock = Ownership(self.config.root)
         ends.callback(self._end, lock.release)
         listener = self._listen()
@@ -245,7 +248,8 @@ class Engine:
         scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
         ends.callback(self._end, scheduler.close)
         if self.config.watch:
-            from gaia_local.watcher import Watcher  # watchdog takes its time, and reading needs none
+            # Imported here: watchdog takes its time, and reading needs none.
+            from gaia_local.watcher import Watcher
 
             ends.callback(self._end, Watcher(self.storage.tops(), scheduler.files_changed).close)
         if listener is not None:
@@ -253,7 +257,7 @@ class Engine:
         return OwnedParts(scheduler, listener, ends)
 
     def _end_listener(self, listener: Listener, began: bool) -> None:
-        """Answer the calls that were taken; those that wait for parts that were never made are refused by themselves."""
+        """Answer the calls that were taken; where there never was a scheduler, refuse them."""
         self._end(listener.close if began else listener.refuse)
 
     def _end(self, end: Callable[[], object]) -> None:
@@ -261,7 +265,8 @@ class Engine:
         try:
             end()
         except (OSError, GaiaError) as error:
-            logger.error("root %s: something could not be ended in order: %s", self.config.root, told(error))
+            message = "root %s: something could not be ended in order: %s"
+            logger.error(message, self.config.root, told(error))
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
         """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput` for a contradiction."""
@@ -299,7 +304,7 @@ def _make_runtime(config: Config) -> Runtime:
 
 
 def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:
-    """`where` says who has the root open, and `first` what has to be done before it can be opened with another `key`."""
+    """`where` says who has the root open, `first` what must be done to open it with another `key`."""
     raise InvalidInput(
         f"config, {key}", f"root {root} is open in {where} already, with another {key}", f"{first}, or give the same"
     )

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gaia_local.controls import holds_controls
 from gaia_local.errors import InvalidInput, nearest, shown
@@ -35,6 +35,9 @@ from gaia_local.given import (
 from gaia_local.keys import Capture, InternalPath, StorageKey
 from gaia_local.paths import is_inside
 from gaia_local.resources import NONE, Resources
+
+if TYPE_CHECKING:
+    from gaia_local.answer_types import TaskEntry
 
 DEFAULT_TIMEOUT = 3600.0
 MAX_TIMEOUT = 1e18
@@ -294,7 +297,7 @@ class Task:
     """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
     resources: Resources = NONE
 
-    def wire(self, state: str) -> dict[str, Any]:
+    def wire(self, state: str) -> TaskEntry:
         """The Task as `status` with debug answers it."""
         return {
             "id": self.id,

@@ -13,9 +13,9 @@ from gaia_local.local_socket import Unreachable
 
 
 def remote_root(root: Path, settings: Mapping[str, str]) -> Root:
-    """The root as its owner answers for it, which refuses changes where these settings differ from its own.
+    """The root as its owner answers for it; changes are refused if that has other `settings`.
 
-    Each call raises what it met with there, or `Unreachable` where nobody answers and it can be made again.
+    A call raises what it met with there, or `Unreachable` if nobody answers and it may be made again.
     """
     return cast(Root, _RemoteRoot(root, settings))
 
@@ -31,7 +31,8 @@ class _RemoteRoot:
             return local_socket.call(self._root, call.name, named, settings, to_wire)
         except Unreachable as error:
             if error.told_all and not call.idempotent:
-                raise EngineUnavailable(f"{error}; look with `status` whether it was made") from error
+                message = f"{error}; look with `status` whether it was made"
+                raise EngineUnavailable(message) from error
             raise
 
 

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gaia_local import answers, files
 from gaia_local.errors import InvalidInput, nearest
+from gaia_local.graph import KeyNode, StepNode
 from gaia_local.leases import find_log
+from gaia_local.model import Task
 from gaia_local.scheduler import Scheduler
 from gaia_local.snapshot import Snapshot
+from gaia_local.states import Attempt
 from gaia_local.storage import Storage
 from gaia_local.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.answer_types import (
+        ChangedFiles,
+        Definition,
+        Failure,
+        KeyExplanation,
+        LatestAttempt,
+        PlannedStep,
+        ServerStatus,
+        StepExplanation,
+        StepInputs,
+        StepState,
+        Timeline,
+        WorkflowEntry,
+        WorkflowGraph,
+        WorkflowProgress,
+    )
 
 T = TypeVar("T")
 
@@ -22,25 +43,25 @@ class RootReader:
     def __init__(self, reader: Scheduler | Snapshot, storage: Storage) -> None:
         self._reader, self._storage = reader, storage
 
-    def workflows(self) -> dict[str, Any]:
+    def workflows(self) -> dict[str, WorkflowEntry]:
         return {
             name: {"name": name, "state": row["state"], "properties": row["properties"], "step-count": row["steps"]}
             for name, row in self._reader.workflows().items()
         }
 
-    def commands(self, workflow: str) -> dict[str, Any]:
+    def commands(self, workflow: str) -> dict[str, Definition]:
         known = self._reader.view(
             workflow, lambda found: {each.name: dict(each.definition) for each in found.submitted.commands.values()}
         )
         return known or {}
 
-    def status(self, workflow: str, debug: bool) -> dict[str, Any] | None:
+    def status(self, workflow: str, debug: bool) -> ServerStatus | None:
         return self._reader.view(workflow, lambda found: answers.status(found, debug))
 
     def wait(self, workflow: str, timeout: float) -> bool:
         return self._reader.wait(workflow, timeout)
 
-    def plan(self, workflow: str, keys: list[str] | None) -> list[dict[str, str]]:
+    def plan(self, workflow: str, keys: list[str] | None) -> list[PlannedStep]:
         trial = self._reader.scratch(workflow) if keys is not None else self._as_run_finds(workflow)
         if keys is not None:
             trial.void(keys)
@@ -56,51 +77,50 @@ class RootReader:
         def look(found: Workflow) -> str | None:
             _check_step(found, step)
             attempt = found.graph.steps[step].attempt
-            return None if attempt is None else str(find_log(self._storage, workflow, attempt.task.id))
+            return None if attempt is None else self._log(attempt.task)
 
         return self._view(workflow, look)
 
-    def progress(self, workflow: str) -> dict[str, Any]:
+    def progress(self, workflow: str) -> WorkflowProgress:
         return self._view(workflow, answers.progress)
 
-    def failures(self, workflow: str) -> list[dict[str, Any]]:
+    def failures(self, workflow: str) -> list[Failure]:
         return self._view(workflow, answers.failures)
 
-    def graph(self, workflow: str) -> dict[str, Any]:
+    def graph(self, workflow: str) -> WorkflowGraph:
         return self._view(workflow, answers.graph)
 
-    def timeline(self, workflow: str) -> dict[str, Any]:
+    def timeline(self, workflow: str) -> Timeline:
         commands = self._view(workflow, lambda found: {name: node.step.command for name, node in found.graph.steps.items()})
         return answers.timeline(workflow, commands, self._reader.attempts(workflow), self._reader.events(workflow))
 
-    def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
+    def step_states(self, workflow: str) -> dict[str, StepState]:
         return self._view(workflow, answers.step_states)
 
-    def attempt(self, workflow: str, step: str) -> dict[str, Any]:
-        def look(found: Workflow) -> dict[str, Any]:
+    def attempt(self, workflow: str, step: str) -> LatestAttempt:
+        def look(found: Workflow) -> LatestAttempt:
             _check_step(found, step)
-            told = answers.attempt(found, step)
-            return {**told, "log": told["task"] and str(find_log(self._storage, workflow, told["task"]))}
+            return answers.attempt(found, step, self._log)
 
         return self._view(workflow, look)
 
-    def explain(self, workflow: str, name: str) -> dict[str, Any]:
+    def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         trial = self._as_run_finds(workflow)
-        told = answers.explain(trial, name)
-        if "step" in told:
-            told["changed"] = {key: files.changed(*each) for key, each in self._read_and_there(trial, name).items()}
-        else:
-            task, maker = told.pop("task"), told["made_by"]
-            attempts = [] if task is None else self._reader.attempts(workflow, maker)
-            told["made"] = next((answers.made(attempt) for attempt in attempts if attempt.task.id == task), None)
-        return told
+        node, key = trial.graph.steps.get(name), trial.graph.keys.get(name)
+        if node is not None:
+            listings = self._read_and_there(trial, node)
+            changed = {each: cast("ChangedFiles", files.changed(*pair)) for each, pair in listings.items()}
+            return answers.explain_step(trial, node, changed)
+        if key is not None:
+            return answers.explain_key(trial, key, self._made_by(workflow, key))
+        raise trial.no_such(name)
 
-    def inputs(self, workflow: str, step: str) -> dict[str, Any]:
-        def look(found: Workflow) -> dict[str, Any]:
+    def inputs(self, workflow: str, step: str) -> StepInputs:
+        def look(found: Workflow) -> StepInputs:
             _check_step(found, step)
-            attempt = found.graph.steps[step].attempt
-            task = found.make_task(found.graph.steps[step]) if attempt is None else attempt.task
-            inputs = [[key, path, str(self._storage.source(task, key)), key in task.external] for key, path in task.inputs]
+            node = found.graph.steps[step]
+            task = found.make_task(node) if node.attempt is None else node.attempt.task
+            inputs = [(key, path, str(self._storage.source(task, key)), key in task.external) for key, path in task.inputs]
             return {"command": list(task.command), "inputs": inputs}
 
         return self._view(workflow, look)
@@ -108,12 +128,22 @@ class RootReader:
     def path(self, workflow: str, key: str) -> str:
         return str(self._storage.path(workflow, key))
 
-    def _read_and_there(self, trial: Workflow, step: str) -> dict[str, tuple[bytes, bytes]]:
+    def _log(self, task: Task) -> str:
+        return str(find_log(self._storage, task.workflow, task.id))
+
+    def _made_by(self, workflow: str, key: KeyNode) -> Attempt | None:
+        """The attempt that made what lies at a key; None where no Step did."""
+        if key.state.made_by is None:
+            return None
+        attempts = self._reader.attempts(workflow, answers.maker(key))
+        return next((each for each in attempts if each.task.id == key.state.made_by), None)
+
+    def _read_and_there(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:
         """Input directory of a Step that isn't what it read → the listings of what it read, and of what is there now."""
-        attempt, found = trial.graph.steps[step].attempt, {}
+        attempt, found = node.attempt, {}
         for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
-            node = trial.graph.keys.get(key)
-            now = None if node is None else node.state.digest
+            known = trial.graph.keys.get(key)
+            now = None if known is None else known.state.digest
             if read is not None and now not in (None, read):
                 before = self._reader.listing(read)
                 there = trial.unwritten.listings.get(now) or self._reader.listing(now)

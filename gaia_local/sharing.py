@@ -1,6 +1,7 @@
-"""The engines that all `Gaia` objects of this process share, one for each root, and their end with the process.
+"""The engines that the `Gaia` objects of this process share, one for each root, and their end.
 
-The real client is stateless, so programs make several; here they reach one engine, as they would reach one server.
+The real client is stateless, so programs make several; here they reach one engine, as they
+would reach one server.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local import templates
 from gaia_local.assignment import Assignment, Outcome
@@ -50,6 +50,9 @@ from gaia_local.states import (
 )
 from gaia_local.submitted import Change, Submitted
 from gaia_local.templates import MAX_STEPS
+
+if TYPE_CHECKING:
+    from gaia_local.answer_types import PlannedStep
 
 _INTENTS = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
 _ENDS = {WorkflowState.COMPLETE: EventKind.FLOW_COMPLETE, WorkflowState.INCOMPLETE: EventKind.FLOW_INCOMPLETE}
@@ -389,7 +392,7 @@ class Workflow:
 
     # -- what would run -------------------------------------------------------------------------------------------
 
-    def plan(self) -> list[dict[str, str]]:
+    def plan(self) -> list[PlannedStep]:
         """What would run, were the workflow running: `step` and `reason`, in an order in which it could.
 
         Where a Step runs again, what depends on it is listed, too: nobody knows yet whether its outputs come out the same.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gaia_local import answers, files
+from gaia_local.answer_types import ServerStatus
 from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.database import Database
 from gaia_local.keys import Capture, names_directory, output_place
@@ -174,7 +175,7 @@ class Hands:
     def merge(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.merge(self.workflow, [Step.parse(self.workflow, each) for each in definitions])
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> ServerStatus:
         found = self.scheduler.view(self.workflow, lambda workflow: answers.status(workflow, debug=True))
         assert found is not None
         return found

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import MakeGaia
+from explaining import explain_step, last_run
 from gaia_local import Gaia, files
 from gaia_local.errors import EngineUnavailable
 from gaia_local.storage import Storage
@@ -155,7 +156,7 @@ def failed(hands: Hands) -> None:
 def test_no_reader_starts_beside_a_step_that_must_run(hands: Hands, happens: Callable[[Hands], None], same: bool) -> None:
     happens(hands)
     assert hands.runs == ["P"]
-    assert hands.status()["data"]["r"]["state"] != "complete"  # type: ignore[index]
+    assert hands.status()["data"]["r"]["state"] != "complete"
     hands.complete("P", "made" if same else "made anew")
     ran_before = happens in (lost, added)
     assert hands.runs == ([] if same and ran_before else ["R"])
@@ -197,9 +198,9 @@ def test_outputs_that_are_stored_in_part_count_for_nobody(hands: Hands, monkeypa
         patch.setattr(Storage, "publish", half)
         hands.complete("P")
     assert (hands.runs, hands.state) == ([], "error")
-    assert hands.status()["data"]["k1"]["state"] == "expired"  # type: ignore[index]
+    assert hands.status()["data"]["k1"]["state"] == "expired"
     again = hands.reopened()
-    assert again.status()["data"]["k1"]["state"] == "expired"  # type: ignore[index]
+    assert again.status()["data"]["k1"]["state"] == "expired"
     again.scheduler.run("w")
     assert again.reasons() == {"P": "retry after error"}
     again.close()
@@ -334,12 +335,12 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
             other.remove()
         with Gaia(config) as fresh:
             assert fresh.run("w", dry_run=True)["would"] == [{"step": "s", "reason": "image changed"}]
-            told = fresh.explain("w", "s")
+            told = explain_step(fresh, "w", "s")
             assert (told["would_run"], told["because"]) == (True, "image changed")
             fresh.run("w")
             assert fresh.run("w", dry_run=True)["would"] in ([], [{"step": "s", "reason": "image changed"}])
             assert fresh.wait("w", 60)["state"] == "complete"
-            assert fresh.explain("w", "s")["last"]["reason"] == "image changed"
+            assert last_run(fresh, "w", "s")["reason"] == "image changed"
     finally:
         client.images.remove(tag, force=True)
         client.close()
@@ -369,7 +370,7 @@ def test_explain_sees_what_changed_while_no_engine_ran(make_gaia: MakeGaia, owne
     would = {each["step"]: each["reason"] for each in again.run("w", dry_run=True)["would"]}
     assert would == {"m": "output missing: k", "r": "input changed: e", "t": "upstream r ran again"}
     for name, reason in would.items():
-        told = again.explain("w", name)
+        told = explain_step(again, "w", name)
         assert told["would_run"], name
         assert told["because"] == (reason if name != "t" else f"it waits for r: {reason}")
 

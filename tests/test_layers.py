@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 
 LAYERS = {
-    "words": "controls errors given paths keys durations resources model states assignment config runtime",
+    "words": "controls answer_types errors given paths keys durations resources model states assignment config runtime",
     "core": "key_paths templates graph submitted origins decision workflow",
     "parts": """files staging storage leases garbage state_file database buckets names ownership watched_trees watcher
                 docker_engine docker_files docker_runtime pipes environment strays supervisor supervision tokens

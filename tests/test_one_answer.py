@@ -76,8 +76,8 @@ class Trial:
         state = self.gaia.wait(self.name, 60)["state"]
         if state != "complete":
             (failure,) = self.gaia.failures(self.name)
-            tree = str(self.gaia._config.root / "staging" / self.gaia.attempt(self.name, "s")["task"] / "tree")
-            return state, failure["message"].replace(tree, "").replace(self.way.out, "OUT")
+            tree = str(self.gaia._config.root / "staging" / str(self.gaia.attempt(self.name, "s")["task"]) / "tree")
+            return state, str(failure["message"]).replace(tree, "").replace(self.way.out, "OUT")
         path = self.gaia.path(self.name, keys["x"])
         assert not path.is_symlink()
         return state, path.read_text() if path.is_file() else ",".join(sorted(os.listdir(path)))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import MakeGaia
+from gaia_local.answer_types import WorkflowProgress
 from gaia_local.database import Database
 from gaia_local.output import counts_line
 from gaia_local.recovery import recover
@@ -48,7 +49,7 @@ def delete(hands: Hands, data: bool = False) -> None:
     hands.scheduler.delete(hands.workflow, data)
 
 
-def progress(hands: Hands) -> dict[str, Any]:
+def progress(hands: Hands) -> WorkflowProgress:
     from gaia_local.answers import progress as told
 
     found = hands.scheduler.view(hands.workflow, told)

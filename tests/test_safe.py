@@ -89,7 +89,7 @@ def test_a_link_that_somebody_put_into_a_bucket_is_refused_by_name(tmp_path: Pat
             gaia.upload("far", {}, [COMMAND], [step])
             gaia.wait("far", timeout=20)
             (failure,) = gaia.failures("far")
-            assert f"{area} is a link" in failure["message"]
+            assert f"{area} is a link" in (failure["message"] or "")
     assert untouched(scratch)
 
 

@@ -220,7 +220,7 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
         }
         made = {"d/good", "d/after-good", "d/good-2", "l/good", "l/after-good", "l/good-2"}
         assert store == made | {"l/bad", "l/slow", "l/lazy"}
-        messages = {failure["step"]: failure["message"] for failure in gaia.failures("w")}
+        messages = {each["step"]: each["message"] or "" for each in gaia.failures("w")}
         assert messages["bad"] == "exit code 1"
         assert messages["slow"] == "the timeout of 1 s ended it"
         assert "'d:lazy' was not made" in messages["lazy"]

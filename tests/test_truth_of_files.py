@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import MakeGaia, WaitUntil
+from explaining import explain_step
 from gaia_local import Gaia, files
 
 WAYS = [
@@ -290,20 +291,20 @@ def test_explain_names_the_files_of_a_directory_that_changed(make_gaia: MakeGaia
         workflow.put(f"in/d/{name}", OLD)
     workflow.step("s", "ls /in/d > /out/x", {"in:d/": "/in/d/"}, {"b:x": "/out/x"})
     workflow.upload()
-    assert workflow.gaia.explain("w", "s")["changed"] == {}
+    assert explain_step(workflow.gaia, "w", "s")["changed"] == {}
     workflow.put("in/d/edited", NEW)
     workflow.put("in/d/new", NEW)
     (workflow.store / "in/d/deep/gone").unlink()
     (workflow.store / os.fsdecode(b"in/d/odd\xff")).touch()
-    told = workflow.gaia.explain("w", "s")
+    told = explain_step(workflow.gaia, "w", "s")
     assert told["because"] == "input changed: in:d/"
     assert told["changed"] == {
         "in:d/": {"added": ["new", "odd\\xff"], "changed": ["edited"], "removed": ["deep/gone"]},
     }
     workflow.gaia.halt("w")
-    assert workflow.gaia.explain("w", "s")["changed"] == told["changed"]
+    assert explain_step(workflow.gaia, "w", "s")["changed"] == told["changed"]
     workflow.run()
-    assert workflow.gaia.explain("w", "s")["changed"] == {}
+    assert explain_step(workflow.gaia, "w", "s")["changed"] == {}
 
 
 def test_what_was_in_directories_is_forgotten_with_them(make_gaia: MakeGaia) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
     from gaia_local import Gaia
+    from gaia_local.answer_types import StatusAnswer
 
 COMPLETE, FAILED, REFUSED = 0, 1, 2
 
@@ -222,7 +223,7 @@ def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def whole(gaia: Gaia, status: dict[str, Any]) -> dict[str, Any]:
+def whole(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
     """A status with what print_result tells beside it."""
     name = status["workflow"]
     return {**status, "progress": gaia.progress(name), "failures": gaia.failures(name)}
