@@ -15,6 +15,7 @@ WorkflowEntry = TypedDict(
     "WorkflowEntry",
     {"name": str, "state": str, "properties": dict[str, Any], "step-count": int},
 )
+"""A workflow in a list."""
 
 
 class WorkflowsAnswer(TypedDict):
@@ -310,6 +311,7 @@ ListedWorkflow = TypedDict(
         "progress": StepCounts,
     },
 )
+"""A workflow in the page's list."""
 
 
 class WorkflowList(TypedDict):

@@ -65,6 +65,8 @@ WAIT_ROUND = 1.0
 class Gaia:
     """Keeps and runs workflows under one local root, with the methods and the answers of the client of a Gaia server.
 
+    Its answers are described in `gaia_local.answer_types`.
+
     Thread-safe. All errors are `GaiaError` and `requests.HTTPError`. As a context manager it closes
     at the end of the block: waiting for what runs, or at once if an exception leaves the block.
     """
@@ -77,13 +79,13 @@ class Gaia:
     # -- the client's methods -------------------------------------------------------------------------------------
 
     def workflows(self) -> WorkflowsAnswer:
-        """``{"workflows": {name: {"name", "state", "properties", "step-count"}}}``."""
+        """All workflows, by name."""
         return {"workflows": self._opened.ask(lambda root: root.workflows())}
 
     def upload(
         self, workflow: str, properties: Mapping[str, Any], commands: list[dict[str, Any]], steps: list[dict[str, Any]]
     ) -> UploadAnswer:
-        """Store a new workflow and start it: ``{"workflow": {workflow: [names of the Steps as given]}}``."""
+        """Store a new workflow and start it; answers the names of its Steps as they were given."""
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
         parsed_steps, parsed_commands = _steps(name, steps), _commands(name, commands)
@@ -91,7 +93,7 @@ class Gaia:
         return {"workflow": {name: [step.name for step in parsed_steps]}}
 
     def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> CommandAnswer:
-        """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all of the workflow's."""
+        """Add or replace Commands and recompute what uses them; answers all of the workflow's."""
         name = check_workflow_name(workflow)
         parsed = _commands(name, [] if commands is None else commands)
         if parsed:
@@ -99,7 +101,7 @@ class Gaia:
         return {"commands": self._opened.ask(lambda root: root.commands(name))}
 
     def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> MergeAnswer:
-        """Add or replace Steps and start what can start: ``{"steps": [names of the Steps as given]}``."""
+        """Add or replace Steps and start what can start; answers their names as they were given."""
         name = check_workflow_name(workflow)
         parsed = _steps(name, [] if steps is None else steps)
         if parsed:
@@ -107,9 +109,9 @@ class Gaia:
         return {"steps": [step.name for step in parsed]}
 
     def run(self, workflow: str, dry_run: bool = False) -> RunAnswer:
-        """Start whatever can run, failed Steps included: ``{"run": workflow}``.
+        """Start whatever can run, failed Steps included.
 
-        With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
+        With `dry_run` nothing is changed or started, and the answer says what would run, and why.
         """
         name = check_workflow_name(workflow)
         if dry_run:
@@ -118,7 +120,7 @@ class Gaia:
         return {"run": workflow}
 
     def halt(self, workflow: str) -> HaltAnswer:
-        """Cancel all that runs: ``{"halt": workflow}``."""
+        """Cancel all that runs."""
         name = check_workflow_name(workflow)
         self._opened.change(lambda root: root.halt(name))
         return {"halt": workflow}
@@ -126,9 +128,8 @@ class Gaia:
     def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
         """The server's answer, and beside it the flat one that the client's documentation describes.
 
-        ``{"workflow", "status": {"state", "commands", "waiting-inputs"}, "state", "commands": [...], "waiting-inputs"}``;
-        with `debug` the inner dictionary also has ``tasks``, ``data`` and ``flow``. A name that nobody uploaded is
-        `initialized`, with nothing in it.
+        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``. A name that nobody
+        uploaded is `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
         inner = self._opened.ask(lambda root: root.status(name, bool(debug)))
@@ -146,9 +147,9 @@ class Gaia:
         }
 
     def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> ExpireAnswer:
-        """Make Steps, or the producers of storage keys, and all that depends on them run again: ``{"expire": keys}``.
+        """Make Steps, or the producers of storage keys, and all that depends on them run again.
 
-        With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
+        With `dry_run` nothing is changed or started, and the answer says what would run, and why.
         """
         name = check_workflow_name(workflow)
         names = check_list(name, "keys", keys)
@@ -228,23 +229,23 @@ class Gaia:
             return ""
 
     def progress(self, workflow: str) -> WorkflowProgress:
-        """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps.
+        """The state, and how many Steps there are, and are done, running, failed and waiting.
 
-        When the workflow is complete and some Steps never ran, also ``found``: how many, whose outputs were in the store.
+        When the workflow is complete and some Steps never ran, also how many: their outputs were
+        found in the store.
         """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.progress(name))
 
     def failures(self, workflow: str) -> list[Failure]:
-        """The Steps that failed: ``[{"step", "state", "exit_code", "message", "reason"}]``."""
+        """The Steps that failed, how, and why they ran."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.failures(name))
 
     def graph(self, workflow: str) -> WorkflowGraph:
-        """The Steps and what leads from one to another.
+        """The Steps in the order of upload, and what leads from one to another.
 
-        ``{"workflow", "state", "steps": [{"step", "command", "state"}], "edges": [{"from", "to", "keys"}]}``, the Steps
-        in the order of upload. A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
+        A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
         running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
         """
         name = check_workflow_name(workflow)
@@ -253,19 +254,18 @@ class Gaia:
     def timeline(self, workflow: str) -> Timeline:
         """What ran when, oldest first, with all attempts at all Steps.
 
-        ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker", "queued", "started", "ended",
-        "exit_code", "message"}]}``: times in seconds since the epoch (None: not yet), `worker` its number from 1.
+        Times are in seconds since the epoch (None: not yet), workers have numbers from 1 on.
         """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.timeline(name))
 
     def step_states(self, workflow: str) -> dict[str, StepState]:
-        """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
+        """The state of each Step as `graph` has it, and its latest Task's id (None: it never ran)."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.step_states(name))
 
     def attempt(self, workflow: str, step: str) -> LatestAttempt:
-        """The latest attempt at a Step: ``{"task", "state", "log"}``, all None where it never ran.
+        """The latest attempt at a Step, with all of the answer None where it never ran.
 
         The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled`` or ``interrupted``;
         `log` is the path of the file that holds what it wrote, which isn't there before it began.
@@ -277,11 +277,8 @@ class Gaia:
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
 
-        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes", "changed"}``; for a
-        key: ``{"workflow", "key", "path", "state", "because", "digest", "made_by", "made", "read_by"}``. `changed` says of
-        each input directory that isn't what the Step read which of its files were `added`, `changed` and `removed`. `last`
-        and `made` are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens,
-        inputs with their content digests, outputs.
+        Of a Step's input directories that aren't what it read, the answer has the files that were
+        added, changed and removed since.
         """
         checked = check_workflow_name(workflow)
         _check_text(checked, name)

@@ -131,7 +131,7 @@ class View:
         return {**change, "steps": self._changed_steps()} if self._workflow not in change["workflows"] else change
 
     def update(self, names: Collection[str]) -> WorkflowChanges:
-        """What became of some workflows: ``{"workflows": {name: entry}, "steps": {step: state}}``.
+        """What became of some workflows, and of the Steps of the one.
 
         Only what differs from what was told; what is gone is None. A Step that ran again since then is told although it
         may be in the same state as before.
