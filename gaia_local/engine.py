@@ -230,16 +230,7 @@ class Engine:
         listener = self._listen()
         if listener is not None:
             ends.callback(self._end, listener.refuse)
-        database = Database(self._database_path)
-        ends.callback(self._end, database.close)
-        self._map_buckets(uses := read_uses(database))
-        for use in uses:
-            if use.directory is None and use.bucket in self.config.buckets:
-                database.set_buckets(use.workflow, {use.bucket: str(self.config.buckets[use.bucket])})
-        # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
-        self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
-        ends.callback(self._end, self.storage.close)
-        recover(database, self.storage)
+        database = self._open_database_and_store(ends)
         runtime, executor = _make_hands(self.config, self.storage)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
@@ -256,8 +247,25 @@ class Engine:
             ends.callback(self._end, listener.refuse)
         return OwnedParts(scheduler, listener, ends)
 
+    def _open_database_and_store(self, ends: contextlib.ExitStack) -> Database:
+        """Open both, with the buckets that workflows use, and set right what a dead owner left."""
+        database = Database(self._database_path)
+        ends.callback(self._end, database.close)
+        self._map_buckets(uses := read_uses(database))
+        for use in uses:
+            if use.directory is None and use.bucket in self.config.buckets:
+                database.set_buckets(use.workflow, {use.bucket: str(self.config.buckets[use.bucket])})
+        # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
+        self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
+        ends.callback(self._end, self.storage.close)
+        recover(database, self.storage)
+        return database
+
     def _end_listener(self, listener: Listener, began: bool) -> None:
-        """Answer the calls that were taken; where there never was a scheduler, refuse them."""
+        """Answer the calls that were taken, or, where the parts could not be made, let go of them.
+
+        Those wait for the lock that is held while the parts are made: they are not waited for.
+        """
         self._end(listener.close if began else listener.refuse)
 
     def _end(self, end: Callable[[], object]) -> None:
