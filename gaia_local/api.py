@@ -19,7 +19,6 @@ from gaia_local.controls import LINES, escaped
 from gaia_local.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.face import face
-from gaia_local.garbage import held_back
 from gaia_local.given import check_list
 from gaia_local.model import (
     AnyCommand,
@@ -353,7 +352,6 @@ def _commands(workflow: str, given: object) -> list[AnyCommand]:
     return parsed
 
 
-@held_back()
 def _steps(workflow: str, given: object) -> list[Step]:
     steps = check_list(workflow, "steps", given)
     parsed = _once(workflow, "Step", [Step.parse(workflow, each) for each in steps])

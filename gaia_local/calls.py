@@ -19,7 +19,6 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from gaia_local.errors import InvalidInput
-from gaia_local.garbage import held_back
 from gaia_local.model import AnyCommand, Command, Step
 
 if TYPE_CHECKING:
@@ -210,7 +209,6 @@ def to_wire(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} can't be sent to another process")
 
 
-@held_back()
 def from_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call as they were before `to_wire`."""
     workflow = str(arguments.get("workflow"))

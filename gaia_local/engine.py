@@ -20,6 +20,7 @@ from gaia_local.config import Config
 from gaia_local.database import Database
 from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, told
 from gaia_local.executor import Executor, ThreadExecutor
+from gaia_local.forks import forget_in_child
 from gaia_local.local_socket import Listener, Unreachable
 from gaia_local.ownership import Ownership
 from gaia_local.recovery import recover
@@ -70,6 +71,7 @@ class Engine:
         """Set from the moment on when this process owns the root until all of them have ended."""
         self._closed = False
         self._close_lock = threading.Lock()
+        forget_in_child(self)
 
     def ask(self, question: Callable[[Questions], T]) -> T:
         """Ask one question of the root. Raises what that raises."""
@@ -187,8 +189,8 @@ class Engine:
         if (owned := self._owned) is not None:
             owned.scheduler.hurry()
 
-    def disown(self) -> None:
-        """Forget the parts without ending them: another process's threads work with them."""
+    def forget(self) -> None:
+        """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's threads work with them."""
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closed, self._owned = True, None
 

@@ -18,13 +18,13 @@ import os
 import socket
 import struct
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gaia_local import errors
 from gaia_local.errors import EngineUnavailable, GaiaError, told
+from gaia_local.forks import forget_in_child
 
 logger = logging.getLogger("gaia_local")
 
@@ -75,7 +75,7 @@ class Listener:
         except BaseException:
             self._socket.close()
             raise
-        _listeners.add(self)
+        forget_in_child(self)
         self._thread = threading.Thread(target=self._accept, name="gaia-local-listener", daemon=True)
         self._thread.start()
 
@@ -109,7 +109,7 @@ class Listener:
             logger.warning("%s can't be removed: %s", self._path, error.strerror)
 
     def forget(self) -> None:
-        """In a forked child: the socket is the parent's."""
+        """As `Inherited.forget`: the socket is the parent's."""
         self._socket.close()
         for connection in self._connections.values():
             connection.close()
@@ -222,14 +222,3 @@ def _address(root: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{directory}/{NAME}"
     finally:
         os.close(directory)
-
-
-_listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
-
-
-def _in_child() -> None:
-    for listener in list(_listeners):
-        listener.forget()
-
-
-os.register_at_fork(after_in_child=_in_child)

@@ -12,11 +12,11 @@ import fcntl
 import os
 import stat
 import time
-import weakref
 from pathlib import Path
 
 from gaia_local import files
 from gaia_local.errors import RootInUse, StorageError
+from gaia_local.forks import forget_in_child
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 UNKNOWN_BOOT = "unknown"
@@ -93,7 +93,7 @@ class Ownership:
         except BaseException:
             self._close()
             raise
-        _held.add(self)
+        forget_in_child(self)
 
     def _lock(self, root: Path) -> None:
         for left in reversed(range(_TRIES)):
@@ -114,7 +114,10 @@ class Ownership:
 
     def release(self) -> None:
         """Let go of the root. Idempotent."""
-        _held.discard(self)
+        self._close()
+
+    def forget(self) -> None:
+        """As `Inherited.forget`: a child would hold the locks when its parent is gone."""
         self._close()
 
     def _close(self) -> None:
@@ -131,19 +134,6 @@ def _lock(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise
-
-
-_held: weakref.WeakSet[Ownership] = weakref.WeakSet()
-
-
-def _forget() -> None:
-    """A forked child shares the locks: without this it would keep them when its parent is gone."""
-    for each in list(_held):
-        with contextlib.suppress(OSError):
-            each.release()
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 def _path(root: Path) -> str:

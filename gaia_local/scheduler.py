@@ -43,7 +43,6 @@ from gaia_local.errors import (
 )
 from gaia_local.executor import SIGNAL_ROUND, Executor
 from gaia_local.flushing import flush_point
-from gaia_local.garbage import held_back
 from gaia_local.looking import load, looked_at, see
 from gaia_local.model import AnyCommand, Event, Step, Task, TaskState, WorkflowState, check_properties
 from gaia_local.remembering import knows_any, recall
@@ -212,8 +211,7 @@ class Scheduler:
         names, workflow = list(keys), self._get(name)
         self._look_at_files(name)
         call = self._prepared(workflow)
-        with held_back():
-            self._insist(name, lambda workflow: workflow.expire(names), call)
+        self._insist(name, lambda workflow: workflow.expire(names), call)
 
     def delete(self, name: str, data: bool) -> None:
         """Forget a workflow, its logs and, with `data`, its files in the store; what runs is stopped first."""
@@ -482,7 +480,7 @@ class Scheduler:
             known = self._open(name)
             if new and known is not None:
                 raise WorkflowExists(f"workflow already exists: {name}")
-            with held_back(), self._lock:
+            with self._lock:
                 workflow = known or Workflow(name, properties, lambda key: self._storage.path(name, key))
                 edition = workflow.submitted.edition
                 change = workflow.compare(commands, steps, self._max_steps)
@@ -501,9 +499,7 @@ class Scheduler:
                 decision.changes.buckets = buckets  # noqa: B023
                 return decision
 
-            with held_back():
-                done = self._handle(name, define, call if known else replace(call, new=workflow))
-            if done:
+            if self._handle(name, define, call if known else replace(call, new=workflow)):
                 if time.monotonic() - began > LATE:
                     self._look_at_files(name, seen)
                 if any(seen[key] for key in made & seen.keys()):
@@ -610,8 +606,7 @@ class Scheduler:
         if workflow is None:
             saved = self._database.saved(name)
             if saved is not None:
-                with held_back():
-                    read = load(saved, self._storage, self.listing)
+                read = load(saved, self._storage, self.listing)
                 with self._lock:
                     if self._database.workflow(name) is not None:  # it may have been deleted meanwhile
                         workflow = self._workflows.setdefault(name, read)

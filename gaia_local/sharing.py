@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 
 from gaia_local.config import Config
 from gaia_local.engine import Engine, refuse_other_config
+from gaia_local.forks import call_in_child
 
 _engines: dict[Path, Engine] = {}
 _engines_lock = threading.Lock()
@@ -113,16 +113,13 @@ def _at_exit() -> None:
 
 
 def _in_child() -> None:
-    """A forked child has none of the threads: what it inherited is its parent's, and not to be waited for or stopped."""
     global _engines_lock  # noqa: PLW0603 whoever held it is not here
     _engines_lock = threading.Lock()
-    for engine in (*_engines.values(), *_ending):
-        engine.disown()
     _engines.clear()
     _ending.clear()
 
 
-os.register_at_fork(after_in_child=_in_child)
+call_in_child(_in_child)
 
 # NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from there. This hook is
 # the one that `concurrent.futures` uses; it runs when the main thread ends.

@@ -12,7 +12,6 @@ from gaia_local.buckets import Use, read_uses
 from gaia_local.database import Database
 from gaia_local.decision import Saved
 from gaia_local.errors import InvalidInput, nearest
-from gaia_local.garbage import held_back
 from gaia_local.looking import load, looked_at
 from gaia_local.model import WorkflowState
 from gaia_local.states import Attempt
@@ -41,7 +40,6 @@ class Snapshot:
     ) -> None:
         """`images` says which ids the names of images have now (None: nobody knows)."""
         self._path, self._storage, self._images = path, storage, images
-        self._asked = False
 
     def workflows(self) -> dict[str, dict[str, Any]]:
         """As `Scheduler.workflows`."""
@@ -54,13 +52,7 @@ class Snapshot:
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
         """As `Scheduler.view`."""
         saved = self._saved(name)
-        if saved is None:
-            return None
-        # What is read at each question is garbage after it: from the second one on, that must be collected in between.
-        with contextlib.nullcontext() if self._asked else held_back():
-            self._asked = True
-            workflow = load(saved, self._storage, self.listing)
-        return look(workflow)
+        return None if saved is None else look(load(saved, self._storage, self.listing))
 
     def scratch(self, name: str) -> Workflow:
         """As `Scheduler.scratch`."""
@@ -98,8 +90,7 @@ class Snapshot:
         return False
 
     def _saved(self, name: str) -> Saved | None:
-        with held_back():
-            return self._read(lambda database: database.saved(name), None)
+        return self._read(lambda database: database.saved(name), None)
 
     def _read(self, ask: Callable[[Database], T], nothing: T) -> T:
         if not self._path.exists():

@@ -94,11 +94,12 @@ class Submitted:
                     replaced[each.name] = STEP_CHANGED
                 elif each.name in old and each.command in new_commands:
                     replaced[each.name] = COMMAND_CHANGED
+        verdicts: templates.Verdicts = {}
         for name, each in new.items():
             if name in replaced or name not in old:
                 command = known[each.command]
                 assert isinstance(command, Command)
-                templates.check(self._workflow, each, command)
+                templates.check(self._workflow, each, command, verdicts)
         removed = [name for name in old if name not in new]
         lost = {key for name in (*removed, *replaced) for key in old[name].outputs.values()}
         for outer, names in expansions.items():

@@ -19,12 +19,12 @@ import struct
 import subprocess
 import sys
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 
 from gaia_local import strays
 from gaia_local.environment import for_programs
 from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import forget_in_child
 from gaia_local.supervisor import FAILED, LENGTH, REPLY, STARTED, STUCK, Frame, Start
 
 _PATIENCE = struct.pack("@ll", 1, 0)
@@ -43,7 +43,7 @@ class Supervisor:
     def __init__(self) -> None:
         """Start it. Raises `OSError`."""
         self._socket, theirs = socket.socketpair()
-        _open.add(self)
+        forget_in_child(self)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", strays.SUPERVISOR, str(theirs.fileno()), str(os.getpid())],
@@ -104,7 +104,7 @@ class Supervisor:
         self._process.wait()
 
     def forget(self) -> None:
-        """Close the connection."""
+        """Close the connection; as `Inherited.forget`: it must see the engine's end, whoever else lives on."""
         self._socket.close()
 
 
@@ -253,15 +253,3 @@ class Supervised:
         if self._pid:  # then what is in its session without the mark; its own number is no part of that
             strays.end_strays(self._pid, mark, strays.all_pids)
         return RuntimeFailure("its supervisor was ended, so that nobody knows how its program ended, or what is left of it")
-
-
-_open: weakref.WeakSet[Supervisor] = weakref.WeakSet()
-
-
-def _in_child() -> None:
-    """After a fork of the engine's process: a supervisor must see the engine's end, whoever else lives on."""
-    for each in list(_open):
-        each.forget()
-
-
-os.register_at_fork(after_in_child=_in_child)

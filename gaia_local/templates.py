@@ -10,7 +10,6 @@ import itertools
 import logging
 import math
 import re
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -39,6 +38,8 @@ _REFERENCE = re.compile(r"\{\{ *([\w-]+) *\}\}")
 _UNCLEAN = re.compile(r"[^a-zA-Z0-9-]")
 _Given: TypeAlias = "Value | tuple[Value, ...] | None"
 _Source: TypeAlias = "tuple[str, Mapping[str, Value]]"
+Verdicts: TypeAlias = "dict[tuple[str, tuple[tuple[str, _Given], ...]], bool]"
+"""What `check` found: of a Command's name, and the vars that decide, whether all Steps that have them fit."""
 
 logger = logging.getLogger("gaia_local")
 
@@ -95,10 +96,7 @@ def render(workflow: str, step: Step, command: Command) -> Rendered:
     """
     where = f"workflow {workflow!r}, Step {step.name!r}"
     _check_keys(where, step, command)
-    if _kept_of(command).static:
-        tokens, inputs, outputs, stdout = command.command, command.inputs, command.outputs, command.stdout
-    else:
-        tokens, inputs, outputs, stdout = _fill_in(f"{where}, Command {command.name!r}", step, command)
+    tokens, inputs, outputs, stdout = _fill_in(f"{where}, Command {command.name!r}", step, command)
     return Rendered(
         tokens,
         tuple([(step.inputs[key], path) for key, path in inputs.items()]),
@@ -131,22 +129,17 @@ def _fill_in(
     return tokens, inputs, outputs, stdout
 
 
-def check(workflow: str, step: Step, command: Command) -> None:
-    """Raise the `InvalidInput` that `render` would; cheap for many Steps of one Command.
+def check(workflow: str, step: Step, command: Command, verdicts: Verdicts) -> None:
+    """Raise the `InvalidInput` that `render` would; cheap for many Steps that share `verdicts`.
 
-    Values without ``{{`` decide nothing but lengths and internal paths. So one rendering with stand-ins for them, as long as
-    they may get and refused in any path, vouches for all Steps that have the same vars.
+    Values without ``{{`` decide nothing but lengths and internal paths. So one rendering with stand-ins for them, as
+    long as they may get and refused in any path, vouches for all Steps that have the same vars: without this an upload
+    takes a sixth longer.
     """
     _check_keys(f"workflow {workflow!r}, Step {step.name!r}", step, command)
-    kept = _kept_of(command)
-    if kept.static:
-        return
-    shape = tuple([(var, value if _decides(value) else None) for var, value in step.vars.items()])
-    verdicts = kept.verdicts
+    shape = (command.name, tuple([(var, value if _decides(value) else None) for var, value in step.vars.items()]))
     if shape not in verdicts:
-        if len(verdicts) >= _MAX_VERDICTS:
-            verdicts.clear()
-        stand_ins = {var: _STAND_IN if value is None else value for var, value in shape}
+        stand_ins = {var: _STAND_IN if value is None else value for var, value in shape[1]}
         try:
             render(workflow, replace(step, vars=stand_ins), command)
             verdicts[shape] = True
@@ -156,44 +149,11 @@ def check(workflow: str, step: Step, command: Command) -> None:
         render(workflow, step, command)
 
 
-_MAX_VERDICTS = 1000
 _STAND_IN = "\0" * 4300  # as long as the text of a number can get; and no path may hold a NUL
-_Verdicts: TypeAlias = "dict[tuple[tuple[str, _Given], ...], bool]"
-
-
-@dataclass(slots=True)
-class _Kept:
-    """What was found out about a Command, kept while it lives."""
-
-    life: weakref.ref[Command]
-    static: bool
-    """It is the same for all Steps: nothing in it is a template, or too long."""
-    verdicts: _Verdicts = field(default_factory=dict)
-    """What `check` found, by the vars that decide."""
-
-
-_kept: dict[int, _Kept] = {}
 
 
 def _decides(value: _Given) -> bool:
     return isinstance(value, tuple) or (isinstance(value, str) and ("{{" in value or len(value) > len(_STAND_IN)))
-
-
-def _kept_of(command: Command) -> _Kept:
-    key = id(command)  # it holds dictionaries, so it has no hash
-    kept = _kept.get(key)
-    if kept is None:
-
-        def forget(_: weakref.ref[Command]) -> None:
-            _kept.pop(key, None)
-
-        kept = _kept[key] = _Kept(weakref.ref(command, forget), _is_static(command))
-    return kept
-
-
-def _is_static(command: Command) -> bool:
-    texts = [*command.command, *command.inputs.values(), *command.outputs.values(), command.stdout or ""]
-    return not _has_template(texts) and max(map(len, texts)) <= MAX_CHARACTERS and sum(map(len, texts)) <= MAX_STEP_CHARACTERS
 
 
 class _Scope:

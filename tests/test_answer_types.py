@@ -13,7 +13,7 @@ import pytest
 
 from gaia_local import Gaia, answer_types
 from gaia_local.server import reading, stream
-from owner import Owner
+from support.owner import Owner
 
 COMMANDS = [
     {

@@ -16,7 +16,7 @@ from gaia_local.remote_root import remote_root
 from gaia_local.root_reader import RootReader
 from gaia_local.scheduler import Scheduler
 from gaia_local.snapshot import Snapshot
-from owner import Owner
+from support.owner import Owner
 
 
 def public(kind: type) -> set[str]:

@@ -13,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 
 LAYERS = {
-    "words": "controls answer_types errors given paths keys durations resources model states assignment config runtime",
+    "words": "controls answer_types errors given paths keys durations forks resources model states assignment config runtime",
     "core": "key_paths templates graph submitted origins decision workflow",
-    "parts": """files staging storage leases garbage state_file database buckets names ownership watched_trees watcher
+    "parts": """files staging storage leases state_file database buckets names ownership watched_trees watcher
                 docker_engine docker_files docker_runtime pipes environment strays supervisor supervision tokens
                 process_runtime auto_runtime runtimes""",
     "hands": "worker executor dask_session dask_worker dask_keys dask_cluster dask_survey dask_executor",
@@ -182,7 +182,7 @@ def reached(module: str, found: list[Source]) -> set[str]:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_what_decides_does_not_know_the_world(module: str) -> None:
+def test_the_deciding_modules_reach_no_io(module: str) -> None:
     found = sources()
     assert reached(module, found) & WORLD == set()
     (source,) = [each for each in found if each.module == module]
@@ -191,6 +191,11 @@ def test_what_decides_does_not_know_the_world(module: str) -> None:
 
 def test_there_are_no_cycles() -> None:
     assert cycles(sources()) == []
+
+
+def test_one_module_hears_of_forks() -> None:
+    hooks = [source.module for source in sources() if "register_at_fork" in ast.dump(source.tree)]
+    assert hooks == ["forks"]
 
 
 def test_modules_use_of_each_other_what_is_public() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
-from explaining import explain_step
 from gaia_local import Gaia, files
+from support.explaining import explain_step
+from support.fixtures import MakeGaia, WaitUntil
 
 WAYS = [
     pytest.param({"runtime": "process"}, id="process"),
@@ -80,7 +80,7 @@ class Workflow:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_saved_again_while_a_step_reads_it_is_read_again(
+def test_a_file_saved_during_a_read_is_read_again(
     make_gaia: MakeGaia, image: str, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An editor truncates a file and writes the same text: half of it may be what the Step gets."""
@@ -195,7 +195,7 @@ def turn(link: Path, target: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("link", ["in/l", "in/d/l", "in/d/dir"])
 @pytest.mark.parametrize("turned", [True, False], ids=["turned", "its target changes"])
-def test_what_a_link_leads_to_is_what_counts(  # noqa: PLR0917
+def test_the_target_of_a_link_counts(  # noqa: PLR0917
     make_gaia: MakeGaia, image: str, way: dict[str, Any], link: str, turned: bool, tmp_path: Path
 ) -> None:
     workflow = Workflow(make_gaia(**way, watch=False), image)
@@ -307,7 +307,7 @@ def test_explain_names_the_files_of_a_directory_that_changed(make_gaia: MakeGaia
     assert explain_step(workflow.gaia, "w", "s")["changed"] == {}
 
 
-def test_what_was_in_directories_is_forgotten_with_them(make_gaia: MakeGaia) -> None:
+def test_listings_are_forgotten_with_their_directories(make_gaia: MakeGaia) -> None:
     from gaia_local.database import Database
 
     gaia = make_gaia(watch=False)

@@ -21,6 +21,7 @@ from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.face import at_face
+from gaia_local.forks import call_in_child, forget_in_child
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -44,6 +45,7 @@ class Alias:
         self._made: list[Gaia] = []
         self._ignored: set[str] = set()
         """Keys of configurations that were told to be ignored, so that each is told once."""
+        forget_in_child(self)
 
     def make(self, given: Any) -> Gaia:
         """An object of the engine, for what a script gave as its configuration. Closed together with this."""
@@ -61,7 +63,7 @@ class Alias:
         return made
 
     def forget(self) -> None:
-        """In a forked child: what was made is the parent's, which the child reaches by objects of its own."""
+        """As `Inherited.forget`: what was made is the parent's, which a child reaches by objects of its own."""
         self._made.clear()
 
     def undo(self) -> None:
@@ -167,11 +169,9 @@ _restore: Callable[[], None] | None = None
 def _in_child() -> None:
     global _lock  # noqa: PLW0603 whoever held it is not here
     _lock = threading.RLock()
-    for alias in _installed:
-        alias.forget()
 
 
-os.register_at_fork(after_in_child=_in_child)
+call_in_child(_in_child)
 
 
 class _Finder(MetaPathFinder, InspectLoader):
