@@ -12,29 +12,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from gaia_local import files, sharing
-from gaia_local.calls import Questions
 from gaia_local.config import Config
-from gaia_local.controls import LINES, escaped
-from gaia_local.engine import Engine
+from gaia_local.engine import sharing
+from gaia_local.engine.calls import Questions
+from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
-from gaia_local.face import face
-from gaia_local.given import check_list
-from gaia_local.model import (
-    AnyCommand,
-    Command,
-    Step,
-    WorkflowState,
-    as_stored,
-    check_key,
-    check_properties,
-    check_workflow_name,
-    warn_of_unknown_fields,
-)
-from gaia_local.paths import pop_path
+from gaia_local.http_errors import face
+from gaia_local.model.commands import AnyCommand, Command, warn_of_unknown_fields
+from gaia_local.model.names import as_stored, check_key
+from gaia_local.model.paths import pop_path
+from gaia_local.model.steps import Step
+from gaia_local.model.terminal_text import LINES, escaped
+from gaia_local.model.validation import check_list
+from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
+from gaia_local.store import files
 
 if TYPE_CHECKING:
-    from gaia_local.answer_types import (
+    from gaia_local.model.answer_types import (
         CommandAnswer,
         DeleteAnswer,
         ExpireAnswer,
@@ -64,7 +58,7 @@ WAIT_ROUND = 1.0
 class Gaia:
     """Keeps and runs workflows under one local root, with the methods and the answers of the client of a Gaia server.
 
-    Its answers are described in `gaia_local.answer_types`.
+    Its answers are described in `gaia_local.model.answer_types`.
 
     Thread-safe. All errors are `GaiaError` and `requests.HTTPError`. As a context manager it closes
     at the end of the block: waiting for what runs, or at once if an exception leaves the block.
@@ -82,7 +76,11 @@ class Gaia:
         return {"workflows": self._opened.ask(lambda root: root.workflows())}
 
     def upload(
-        self, workflow: str, properties: Mapping[str, Any], commands: list[dict[str, Any]], steps: list[dict[str, Any]]
+        self,
+        workflow: str,
+        properties: Mapping[str, Any],
+        commands: list[dict[str, Any]],
+        steps: list[dict[str, Any]],
     ) -> UploadAnswer:
         """Store a new workflow and start it; answers the names of its Steps as they were given."""
         name = check_workflow_name(workflow)
@@ -155,7 +153,9 @@ class Gaia:
         for each in names:
             if not isinstance(each, str):
                 raise InvalidInput(
-                    f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys"
+                    f"workflow {name!r}",
+                    f"expire was given {shown(each)}",
+                    "give names of Steps and storage keys",
                 )
         if dry_run:
             return {"expire": keys, "would": self._opened.ask(lambda root: root.plan(name, names))}
@@ -166,10 +166,18 @@ class Gaia:
         """Accepted as the server's client does; local capacity stays at the config's `workers`."""
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise InvalidInput("launch", f"names is {shown(names)}", "give a list of worker names")
-        logger.info("launch: %d workers named; Steps run here, %d at a time", len(names), self._config.workers)
+        logger.info(
+            "launch: %d workers named; Steps run here, %d at a time",
+            len(names),
+            self._config.workers,
+        )
 
     def pull_inputs(
-        self, workflow: str, task_name: str, root: str | None = None, path_fn: Callable[[str], str] = pop_path
+        self,
+        workflow: str,
+        task_name: str,
+        root: str | None = None,
+        path_fn: Callable[[str], str] = pop_path,
     ) -> None:
         """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its command.
 
@@ -183,12 +191,16 @@ class Gaia:
             target = Path(root or ".", path_fn(internal))
             if not source.exists():
                 raise InvalidInput(
-                    f"workflow {name!r}, Step {task_name!r}", f"input {key!r} isn't there", f"it belongs at {source}"
+                    f"workflow {name!r}, Step {task_name!r}",
+                    f"input {key!r} isn't there",
+                    f"it belongs at {source}",
                 )
             try:
                 files.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
-                raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
+                raise StorageError(
+                    f"input {key!r} can't be copied to {target}: {error.strerror}"
+                ) from error
         text = " ".join(read["command"])
         print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201 the client's documented behaviour
 
@@ -200,8 +212,12 @@ class Gaia:
         Raises `TimeoutError` when that takes longer than `timeout` seconds.
         """
         name = check_workflow_name(workflow)
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
-            raise InvalidInput(f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds")
+        if timeout is not None and (
+            isinstance(timeout, bool) or not isinstance(timeout, int | float)
+        ):
+            raise InvalidInput(
+                f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds"
+            )
         end = math.inf if timeout is None else time.monotonic() + timeout
 
         def is_quiet(root: Questions) -> bool:
@@ -324,7 +340,12 @@ class Gaia:
     def __enter__(self) -> Gaia:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close(wait=kind is None)
 
     def __repr__(self) -> str:
@@ -336,7 +357,9 @@ class Gaia:
 
         if self._engine is None:
             return workflows_table(f"{self!r}, closed", {})
-        return workflows_table(repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]})
+        return workflows_table(
+            repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]}
+        )
 
     @property
     def _opened(self) -> Engine:
@@ -364,7 +387,9 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
     for each in parsed:
         if each.name in seen:
             raise InvalidInput(
-                f"workflow {workflow!r}", f"two of the {kind}s given are named {each.name!r}", "give each a name of its own"
+                f"workflow {workflow!r}",
+                f"two of the {kind}s given are named {each.name!r}",
+                "give each a name of its own",
             )
         seen.add(each.name)
     return parsed
@@ -372,4 +397,8 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
 
 def _check_text(workflow: str, given: object) -> None:
     if not isinstance(given, str):
-        raise InvalidInput(f"workflow {workflow!r}", f"a name is {shown(given)}", "give the name of a Step, or a storage key")
+        raise InvalidInput(
+            f"workflow {workflow!r}",
+            f"a name is {shown(given)}",
+            "give the name of a Step, or a storage key",
+        )

@@ -35,7 +35,9 @@ def call_in_child(call: Callable[[], None]) -> None:
 
 def _in_child() -> None:
     for call in (*[each.forget for each in list(_inherited)], *_calls):
-        with contextlib.suppress(OSError):  # a descriptor that can't be closed keeps nobody from closing the others
+        with contextlib.suppress(
+            OSError
+        ):  # a descriptor that can't be closed keeps nobody from closing the others
             call()
 
 

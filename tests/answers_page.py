@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gaia_local import Gaia, answer_types
+from gaia_local import Gaia
+from gaia_local.model import answer_types
 
 HEAD = f"""# Answers
 

@@ -11,7 +11,8 @@ from typing import Any, is_typeddict
 
 import pytest
 
-from gaia_local import Gaia, answer_types
+from gaia_local import Gaia
+from gaia_local.model import answer_types
 from gaia_local.server import reading, stream
 from support.owner import Owner
 
@@ -49,7 +50,9 @@ def problems(value: Any, kind: Any, where: str = "the answer") -> list[str]:
         return min((problems(value, each, where) for each in arguments), key=len)
     if origin in (list, dict) and isinstance(value, origin):
         parts = dict(value) if origin is dict else dict(enumerate(value))
-        return [each for at in parts for each in problems(parts[at], arguments[-1], f"{where}[{at!r}]")]
+        return [
+            each for at in parts for each in problems(parts[at], arguments[-1], f"{where}[{at!r}]")
+        ]
     plain = not origin and not is_typeddict(kind)
     wanted: Any = {float: (int, float), Any: object}.get(kind, kind)
     truth_for_number = kind is int and isinstance(value, bool)

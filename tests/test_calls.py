@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from gaia_local.calls import CALLS, Changes, Questions, change, read, to_wire
+from gaia_local.engine.calls import CALLS, Changes, Questions, change, read, to_wire
+from gaia_local.engine.local_socket import call
+from gaia_local.engine.remote_root import remote_root
+from gaia_local.engine.root_reader import RootReader
+from gaia_local.engine.scheduler import Scheduler
+from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput
-from gaia_local.local_socket import call
-from gaia_local.remote_root import remote_root
-from gaia_local.root_reader import RootReader
-from gaia_local.scheduler import Scheduler
-from gaia_local.snapshot import Snapshot
 from support.owner import Owner
 
 
@@ -86,7 +86,9 @@ def test_what_is_not_marked_can_t_be_called_from_another_process(owned: Path) ->
         ("workflows", {"workflow": "w"}, "'workflows' was given workflow; it takes nothing"),
     ],
 )
-def test_other_arguments_are_refused(owned: Path, name: str, arguments: dict[str, Any], problem: str) -> None:
+def test_other_arguments_are_refused(
+    owned: Path, name: str, arguments: dict[str, Any], problem: str
+) -> None:
     with pytest.raises(InvalidInput, match=problem):
         call(owned, name, arguments, {}, to_wire)
 

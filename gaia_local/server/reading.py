@@ -10,7 +10,7 @@ from gaia_local.server.wire import Refused
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
-    from gaia_local.answer_types import (
+    from gaia_local.model.answer_types import (
         ListedWorkflow,
         LogPiece,
         StepCounts,
@@ -47,7 +47,9 @@ def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
 
 def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
     """How one workflow stands."""
-    counts = gaia.progress(name)  # refuses a name that nobody uploaded, which status answers as the server does
+    counts = gaia.progress(
+        name
+    )  # refuses a name that nobody uploaded, which status answers as the server does
     inner = gaia.status(name)["status"]
     answer: WorkflowDetails = {
         "workflow": name,
@@ -74,8 +76,15 @@ def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
     attempt = gaia.attempt(name, step)
     path = attempt["log"]
     if path is None:
-        return {"text": "", "next": 0, "over": gaia.progress(name)["state"] != "running", "task": None}
-    ended = attempt["state"] not in _ALIVE  # asked before the file is read: what it then holds is all
+        return {
+            "text": "",
+            "next": 0,
+            "over": gaia.progress(name)["state"] != "running",
+            "task": None,
+        }
+    ended = (
+        attempt["state"] not in _ALIVE
+    )  # asked before the file is read: what it then holds is all
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)

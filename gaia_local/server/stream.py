@@ -20,7 +20,12 @@ from gaia_local.server.reading import entry
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
-    from gaia_local.answer_types import ListedWorkflow, StepState, WorkflowChanges, WorkflowEntry
+    from gaia_local.model.answer_types import (
+        ListedWorkflow,
+        StepState,
+        WorkflowChanges,
+        WorkflowEntry,
+    )
 
 logger = logging.getLogger("gaia_local.server")
 
@@ -105,7 +110,9 @@ class News:
             first = not self._names
             self._names.update(names)
         if first:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited there with it
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop has ended, and whoever waited there with it
                 self._loop.call_soon_threadsafe(self._some.set)
 
     async def take(self) -> set[str]:
@@ -128,7 +135,11 @@ class View:
     def whole(self) -> WorkflowChanges:
         """All workflows, and all Steps of the one."""
         change = self.update(self._gaia.workflows()["workflows"])
-        return {**change, "steps": self._changed_steps()} if self._workflow not in change["workflows"] else change
+        return (
+            {**change, "steps": self._changed_steps()}
+            if self._workflow not in change["workflows"]
+            else change
+        )
 
     def update(self, names: Collection[str]) -> WorkflowChanges:
         """What became of some workflows, and of the Steps of the one.
@@ -148,7 +159,10 @@ class View:
                 self._workflows.pop(name, None)
             else:
                 self._workflows[name] = now
-        return {"workflows": workflows, "steps": self._changed_steps() if self._workflow in names else {}}
+        return {
+            "workflows": workflows,
+            "steps": self._changed_steps() if self._workflow in names else {},
+        }
 
     def _changed_steps(self) -> dict[str, str | None]:
         if self._workflow is None:
@@ -158,7 +172,9 @@ class View:
         except InvalidInput:  # it was deleted
             now = {}
         before, self._steps = self._steps, now
-        changed: dict[str, str | None] = {step: each["state"] for step, each in now.items() if each != before.get(step)}
+        changed: dict[str, str | None] = {
+            step: each["state"] for step, each in now.items() if each != before.get(step)
+        }
         return changed | {step: None for step in before if step not in now}
 
 

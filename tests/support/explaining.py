@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
-    from gaia_local.answer_types import KeyExplanation, StepExplanation, TaskRecord
+    from gaia_local.model.answer_types import KeyExplanation, StepExplanation, TaskRecord
 
 
 def explain_step(gaia: Gaia, workflow: str, step: str) -> StepExplanation:

@@ -1,0 +1,221 @@
+"""The calls that a root takes: each is defined here, once, whoever makes it and whoever answers it.
+
+`Engine` chooses at each call one of three ways to the root:
+- this process owns it: `Scheduler` makes the changes, and `RootReader` answers the questions from
+  what that has in memory;
+- another process owns it: `remote_root` sends the call there, where it is made in the first way;
+- nobody can be asked: `RootReader` answers the questions from the rows, read by a `Snapshot`.
+
+Another process can make the calls that are marked here, and nothing else. Who makes a call (`Gaia`)
+has checked names and types. Answers are what JSON can carry; of the arguments, Commands and Steps
+travel as the definitions that they were parsed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+
+from gaia_local.errors import InvalidInput
+from gaia_local.model.commands import AnyCommand, Command
+from gaia_local.model.steps import Step
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import (
+        Definition,
+        Failure,
+        KeyExplanation,
+        LatestAttempt,
+        PlannedStep,
+        ServerStatus,
+        StepExplanation,
+        StepInputs,
+        StepState,
+        Timeline,
+        WorkflowEntry,
+        WorkflowGraph,
+        WorkflowProgress,
+    )
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call beside its types."""
+
+    name: str
+    parameters: tuple[str, ...]
+    changes: bool
+    idempotent: bool
+    """Whether it may be made again where nobody knows if it was made."""
+
+    def make(self, root: object, arguments: Mapping[str, Any]) -> Any:
+        """Make it of a root that takes it, with arguments that came from another process."""
+        if arguments.keys() != set(self.parameters):
+            raise InvalidInput(
+                "a call from another process",
+                f"{self.name!r} was given {', '.join(sorted(arguments)) or 'nothing'}",
+                f"it takes {', '.join(self.parameters) or 'nothing'}; use the same version",
+            )
+        given = from_wire(arguments)
+        return getattr(root, self.name)(*(given[name] for name in self.parameters))
+
+
+CALLS: dict[str, Call] = {}
+"""Name → call, of all that are marked."""
+
+
+def read(method: Method) -> Method:
+    """Mark a call that changes nothing."""
+    return _marked(method, changes=False, idempotent=True)
+
+
+@overload
+def change(method: Method) -> Method: ...
+@overload
+def change(*, idempotent: bool) -> Callable[[Method], Method]: ...
+def change(method: Any = None, *, idempotent: bool = True) -> Any:
+    """Mark a call that changes something, which only the root's owner can do."""
+    if method is None:
+        return lambda method: _marked(method, changes=True, idempotent=idempotent)
+    return _marked(method, changes=True, idempotent=idempotent)
+
+
+def _marked(method: Method, changes: bool, idempotent: bool) -> Method:
+    assert isinstance(method, FunctionType)
+    code = method.__code__
+    parameters = code.co_varnames[1 : code.co_argcount]
+    CALLS[method.__name__] = Call(method.__name__, parameters, changes, idempotent)
+    return method
+
+
+class Questions(Protocol):
+    """What can be asked of a root."""
+
+    @read
+    def workflows(self, /) -> dict[str, WorkflowEntry]:
+        """See `Gaia.workflows`."""
+
+    @read
+    def commands(self, workflow: str, /) -> dict[str, Definition]:
+        """Name → definition, of all Commands; empty where there is no such workflow."""
+
+    @read
+    def status(self, workflow: str, debug: bool, /) -> ServerStatus | None:
+        """The inner dictionary of `Gaia.status`; None where there is no such workflow."""
+
+    @read
+    def wait(self, workflow: str, timeout: float, /) -> bool:
+        """Whether it is quiet, at once or within (at most) `timeout` seconds."""
+
+    @read
+    def plan(self, workflow: str, keys: list[str] | None, /) -> list[PlannedStep]:
+        """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
+
+    @read
+    def events(self, workflow: str, /) -> list[dict[str, Any]]:
+        """See `Gaia.events`."""
+
+    @read
+    def log(self, workflow: str, step: str, /) -> str | None:
+        """The path of the log of a Step's latest attempt; None where it never started."""
+
+    @read
+    def progress(self, workflow: str, /) -> WorkflowProgress:
+        """See `Gaia.progress`."""
+
+    @read
+    def failures(self, workflow: str, /) -> list[Failure]:
+        """See `Gaia.failures`."""
+
+    @read
+    def graph(self, workflow: str, /) -> WorkflowGraph:
+        """See `Gaia.graph`."""
+
+    @read
+    def timeline(self, workflow: str, /) -> Timeline:
+        """See `Gaia.timeline`."""
+
+    @read
+    def step_states(self, workflow: str, /) -> dict[str, StepState]:
+        """See `Gaia.step_states`."""
+
+    @read
+    def attempt(self, workflow: str, step: str, /) -> LatestAttempt:
+        """See `Gaia.attempt`."""
+
+    @read
+    def explain(self, workflow: str, name: str, /) -> StepExplanation | KeyExplanation:
+        """See `Gaia.explain`."""
+
+    @read
+    def inputs(self, workflow: str, step: str, /) -> StepInputs:
+        """What a Step reads, and the tokens of its command."""
+
+    @read
+    def path(self, workflow: str, key: str, /) -> str:
+        """Where a storage key lies."""
+
+
+class Changes(Protocol):
+    """What can be changed in a root."""
+
+    @change(idempotent=False)
+    def upload(
+        self,
+        workflow: str,
+        properties: Mapping[str, Any],
+        commands: list[AnyCommand],
+        steps: list[Step],
+        /,
+    ) -> None:
+        """See `Gaia.upload`."""
+
+    @change
+    def command(self, workflow: str, commands: list[AnyCommand], /) -> None:
+        """See `Gaia.command`."""
+
+    @change
+    def merge(self, workflow: str, steps: list[Step], /) -> None:
+        """See `Gaia.merge`."""
+
+    @change
+    def run(self, workflow: str, /) -> None:
+        """See `Gaia.run`."""
+
+    @change
+    def halt(self, workflow: str, /) -> None:
+        """See `Gaia.halt`."""
+
+    @change
+    def expire(self, workflow: str, keys: list[str], /) -> None:
+        """See `Gaia.expire`."""
+
+    @change(idempotent=False)
+    def delete(self, workflow: str, data: bool, /) -> None:
+        """See `Gaia.delete`."""
+
+
+class Root(Questions, Changes, Protocol):
+    """All of it."""
+
+
+def to_wire(value: object) -> Any:
+    """What JSON takes instead of a Command or a Step: its definition."""
+    if isinstance(value, Step) or hasattr(value, "definition"):
+        return value.definition
+    raise TypeError(f"{type(value).__name__} can't be sent to another process")
+
+
+def from_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call as they were before `to_wire`."""
+    workflow = str(arguments.get("workflow"))
+    given = dict(arguments)
+    if "commands" in given:
+        given["commands"] = [Command.parse(workflow, command) for command in given["commands"]]
+    if "steps" in given:
+        given["steps"] = [Step.parse(workflow, step) for step in given["steps"]]
+    return given
