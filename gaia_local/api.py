@@ -56,7 +56,8 @@ WAIT_ROUND = 1.0
 
 @face
 class Gaia:
-    """Keeps and runs workflows under one local root, with the methods and the answers of the client of a Gaia server.
+    """Keeps and runs workflows under one local root, with the methods and the answers of the client
+    of a Gaia server.
 
     Its answers are described in `gaia_local.model.answer_types`.
 
@@ -69,7 +70,7 @@ class Gaia:
         self._config = Config.parse(config)
         self._engine: Engine | None = sharing.share(self._config)
 
-    # -- the client's methods -------------------------------------------------------------------------------------
+    # -- the client's methods ----------------------------------------------------------------------
 
     def workflows(self) -> WorkflowsAnswer:
         """All workflows, by name."""
@@ -123,7 +124,8 @@ class Gaia:
         return {"halt": workflow}
 
     def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
-        """The server's answer, and beside it the flat one that the client's documentation describes.
+        """The server's answer, and beside it the flat one that the client's documentation
+        describes.
 
         With `debug` the server's part also has ``tasks``, ``data`` and ``flow``. A name that nobody
         uploaded is `initialized`, with nothing in it.
@@ -179,9 +181,11 @@ class Gaia:
         root: str | None = None,
         path_fn: Callable[[str], str] = pop_path,
     ) -> None:
-        """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its command.
+        """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its
+        command.
 
-        `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or a missing input.
+        `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or
+        a missing input.
         """
         name = check_workflow_name(workflow)
         _check_text(name, task_name)
@@ -202,9 +206,10 @@ class Gaia:
                     f"input {key!r} can't be copied to {target}: {error.strerror}"
                 ) from error
         text = " ".join(read["command"])
-        print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201 the client's documented behaviour
+        # The client's documented behaviour.
+        print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201
 
-    # -- what a server has no need of -----------------------------------------------------------------------------
+    # -- what a server has no need of --------------------------------------------------------------
 
     def wait(self, workflow: str, timeout: float | None = None) -> StatusAnswer:
         """Block until nothing of a workflow runs, and return its `status`.
@@ -229,12 +234,16 @@ class Gaia:
         return self.status(name)
 
     def events(self, workflow: str) -> list[dict[str, Any]]:
-        """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and what the kind carries."""
+        """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and
+        what the kind carries.
+        """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.events(name))
 
     def logs(self, workflow: str, step: str) -> str:
-        """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it never started."""
+        """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it
+        never started.
+        """
         name = check_workflow_name(workflow)
         _check_text(name, step)
         log = self._opened.ask(lambda root: root.log(name, step))
@@ -282,15 +291,17 @@ class Gaia:
     def attempt(self, workflow: str, step: str) -> LatestAttempt:
         """The latest attempt at a Step, with all of the answer None where it never ran.
 
-        The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled`` or ``interrupted``;
-        `log` is the path of the file that holds what it wrote, which isn't there before it began.
+        The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled``
+        or ``interrupted``; `log` is the path of the file that holds what it wrote, which isn't
+        there before it began.
         """
         name = check_workflow_name(workflow)
         _check_text(name, step)
         return self._opened.ask(lambda root: root.attempt(name, step))
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
-        """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
+        """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage
+        key came about.
 
         Of a Step's input directories that aren't what it read, the answer has the files that were
         added, changed and removed since.
@@ -300,7 +311,9 @@ class Gaia:
         return self._opened.ask(lambda root: root.explain(checked, name))
 
     def delete(self, workflow: str, data: bool = False) -> DeleteAnswer:
-        """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
+        """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped
+        buckets stay).
+        """
         with as_stored():
             name = check_workflow_name(workflow)
         self._opened.change(lambda root: root.delete(name, bool(data)))
@@ -321,17 +334,20 @@ class Gaia:
         return Path(self._opened.ask(lambda root: root.path(name, key)))
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `tell` with the names of workflows, after each change of theirs; answers what ends that.
+        """Call `tell` with the names of workflows, after each change of theirs; answers what ends
+        that.
 
-        This process becomes the root's owner, as with `own`. `tell` is called in the engine's threads: it must not block.
+        This process becomes the root's owner, as with `own`. `tell` is called in the engine's
+        threads: it must not block.
         """
         return self._opened.scheduler.subscribe(tell)
 
     def close(self, wait: bool = True) -> None:
-        """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs, leaving it resumable.
+        """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs,
+        leaving it resumable.
 
-        `wait=False` stops what runs under the root, whoever of this process started it; the root itself is kept as long
-        as another `Gaia` of this process uses it. Idempotent.
+        `wait=False` stops what runs under the root, whoever of this process started it; the root
+        itself is kept as long as another `Gaia` of this process uses it. Idempotent.
         """
         ours, self._engine = self._engine, None
         if ours is not None:

@@ -1,6 +1,8 @@
-"""What a forked child of this process lets go of: it has all the objects of its parent, and none of the threads.
+"""What a forked child of this process lets go of: it has all the objects of its parent, and none of
+the threads.
 
-The package's one hook: in the child, each object that asked for it is told once to forget what is its parent's.
+The package's one hook: in the child, each object that asked for it is told once to forget what is
+its parent's.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def holds(path: Path, content: bytes) -> bool:
     return path.exists() and path.read_bytes() == content
 
 
-# ------------------------------------------------------------------------------------------------- what a program gets
+# ------------------------------------------------------------------------------ what a program gets
 
 
 def test_the_process_runtime_keeps_the_contract() -> None:
@@ -206,7 +206,7 @@ def test_images_are_ignored_with_one_warning(
     ]
 
 
-# --------------------------------------------------------------------------------------------------------- how it ends
+# -------------------------------------------------------------------------------------- how it ends
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
@@ -393,7 +393,7 @@ def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(
         signal.signal(signal.SIGCHLD, before)
 
 
-# ------------------------------------------------------------------------------------------------------------ stopping
+# ----------------------------------------------------------------------------------------- stopping
 
 
 def test_cancelled_before_it_began(bench: ProcessBench) -> None:
@@ -466,7 +466,9 @@ TREE = "sh -c 'sleep 60 & sleep 60 & echo x{ready}; wait' & {groups} sleep 60 & 
 
 
 def family(ready: str = "") -> str:
-    """A script that makes a tree of processes; on Linux also some that leave the group and the session."""
+    """A script that makes a tree of processes; on Linux also some that leave the group and the
+    session.
+    """
     groups = ""
     if shutil.which("timeout"):
         groups += "timeout 60 sleep 60 & "
@@ -600,7 +602,7 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
         assert living(invocation) == []
 
 
-# ---------------------------------------------------------------------------------------------------------- concurrency
+# -------------------------------------------------------------------------------------- concurrency
 
 
 @linux
@@ -633,7 +635,7 @@ def test_programs_that_were_just_copied_are_never_busy(
         assert set(pool.map(one, range(240))) == {Exit(0)}
 
 
-# ------------------------------------------------------------------------------------------------- after a crash of ours
+# ---------------------------------------------------------------------------- after a crash of ours
 
 
 @linux
@@ -742,7 +744,9 @@ def test_a_long_run_leaves_a_record(bench: ProcessBench, fifo: Fifo, stdout: str
 def test_a_long_run_looks_at_all_processes(
     bench: ProcessBench, unsupervised: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Numbers may have begun anew in it, so that what it left has a lower one than its main process."""
+    """Numbers may have begun anew in it, so that what it left has a lower one than its main
+    process.
+    """
     looks: list[int] = []
     real = marked_processes.all_pids
 

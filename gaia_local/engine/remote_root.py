@@ -15,7 +15,8 @@ from gaia_local.errors import EngineUnavailable
 def remote_root(root: Path, settings: Mapping[str, str]) -> Root:
     """The root as its owner answers for it; changes are refused if that has other `settings`.
 
-    A call raises what it met with there, or `Unreachable` if nobody answers and it may be made again.
+    A call raises what it met with there, or `Unreachable` if nobody answers and it may be made
+    again.
     """
     return cast(Root, _RemoteRoot(root, settings))
 

@@ -158,7 +158,9 @@ class RootReader:
         return next((each for each in attempts if each.task.id == key.state.made_by), None)
 
     def _read_and_there(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:
-        """Input directory of a Step that isn't what it read → the listings of what it read, and of what is there now."""
+        """Input directory of a Step that isn't what it read → the listings of what it read, and of
+        what is there now.
+        """
         attempt, found = node.attempt, {}
         for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
             known = trial.graph.keys.get(key)

@@ -26,7 +26,9 @@ _ending: set[Engine] = set()
 
 
 def share(config: Config) -> Engine:
-    """The engine of a root, made for its first user; a later user may not ask for another configuration."""
+    """The engine of a root, made for its first user; a later user may not ask for another
+    configuration.
+    """
     with _engines_lock:
         engine = _engines.get(config.root)
         if engine is None:
@@ -40,7 +42,8 @@ def share(config: Config) -> Engine:
 
 
 def leave(engine: Engine, wait: bool) -> None:
-    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what runs.
+    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what
+    runs.
 
     A Ctrl-C while it waits has it stop what runs.
     """
@@ -82,9 +85,11 @@ def hurry() -> None:
 
 @contextlib.contextmanager
 def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception here hurries the end instead of breaking into it.
+    """While inside, a signal that would raise an exception here hurries the end instead of breaking
+    into it.
 
-    An exception between any two instructions would leave a Task that nobody cancels, or a lock that nobody releases.
+    An exception between any two instructions would leave a Task that nobody cancels, or a lock that
+    nobody releases.
     """
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -100,7 +105,9 @@ def _unbroken(engine: Engine) -> Iterator[None]:
 
 
 def _at_exit() -> None:
-    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at one, stop them."""
+    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at
+    one, stop them.
+    """
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for engine in (*_engines.values(), *_ending):
         try:
@@ -121,6 +128,6 @@ def _in_child() -> None:
 
 call_in_child(_in_child)
 
-# NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from there. This hook is
-# the one that `concurrent.futures` uses; it runs when the main thread ends.
+# NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from
+# there. This hook is the one that `concurrent.futures` uses; it runs when the main thread ends.
 getattr(threading, "_register_atexit", atexit.register)(_at_exit)

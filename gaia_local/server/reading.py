@@ -1,4 +1,6 @@
-"""What the status page asks: workflows with their progress, one workflow's Steps, a log piece by piece."""
+"""What the status page asks: workflows with their progress, one workflow's Steps, a log piece by
+piece.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,9 @@ def _without_state(counts: WorkflowProgress) -> StepCounts:
 def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
     """The log of a Step's latest attempt from a byte on, at most `PIECE` bytes.
 
-    `next` is where the next call goes on; `over` says that nothing will come after it; `task` is the attempt's id, which
-    changes when the Step runs again, with a log of its own. A character whose end isn't written yet is left for later.
+    `next` is where the next call goes on; `over` says that nothing will come after it; `task` is
+    the attempt's id, which changes when the Step runs again, with a log of its own. A character
+    whose end isn't written yet is left for later.
     """
     attempt = gaia.attempt(name, step)
     path = attempt["log"]

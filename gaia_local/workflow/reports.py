@@ -1,4 +1,6 @@
-"""What is said of a workflow: the dictionaries that the API answers, made from a `Workflow` and changing nothing."""
+"""What is said of a workflow: the dictionaries that the API answers, made from a `Workflow` and
+changing nothing.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 
 def progress(workflow: Workflow) -> WorkflowProgress:
-    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`, `waiting`.
+    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`,
+    `waiting`.
 
     Of a complete workflow also, unless that is 0, how many were `found` in the store and never ran.
     """
@@ -318,5 +321,6 @@ def _state(key: KeyNode) -> str:
         return "complete"
     if key.maker is None:
         return "incomplete"
-    # Made anew along with another output: as the server tells it. Else what it was made from may have changed.
+    # Made anew along with another output: as the server tells it. Else what it was made from may
+    # have changed.
     return "complete" if any(not each.state.usable for each in key.maker.outputs) else "unsure"
