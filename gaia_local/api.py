@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         CommandAnswer,
         DeleteAnswer,
+        EventEntry,
         ExpireAnswer,
         Failure,
         HaltAnswer,
@@ -233,7 +234,7 @@ class Gaia:
                 raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
 
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    def events(self, workflow: str) -> list[EventEntry]:
         """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and
         what the kind carries.
         """

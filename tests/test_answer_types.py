@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, is_typeddict
 
@@ -48,7 +48,7 @@ def problems(value: Any, kind: Any, where: str = "the answer") -> list[str]:
         return key_problems(value, kind, where)
     if origin in (types.UnionType, typing.Union):
         return min((problems(value, each, where) for each in arguments), key=len)
-    if origin in (list, dict) and isinstance(value, origin):
+    if origin in (list, dict, Sequence) and isinstance(value, origin):
         parts = dict(value) if origin is dict else dict(enumerate(value))
         return [
             each for at in parts for each in problems(parts[at], arguments[-1], f"{where}[{at!r}]")
@@ -107,6 +107,7 @@ QUESTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("status", ("w", True)),
     ("status", ("nobody", True)),
     ("wait", ("w",)),
+    ("events", ("w",)),
     ("progress", ("w",)),
     ("failures", ("w",)),
     ("graph", ("w",)),

@@ -216,7 +216,7 @@ def test_the_scheduler_goes_away_and_comes_back(
     assert gaia.wait("w", 30)["state"] == "halted"
     (halted,) = [event for event in gaia.events("w") if event["event"] == "flow-halted"]
     assert halted["reason"] == "interrupted"
-    assert cluster.address in halted["message"]
+    assert cluster.address in str(halted["message"])
     states = {task["state"] for task in gaia.status("w", debug=True)["status"]["tasks"].values()}
     assert states == {"interrupted"}
     began = time.monotonic()

@@ -136,7 +136,7 @@ def test_torn_outputs_are_made_again(
     assert gaia.status("w")["state"] == "halted"
     last = gaia.events("w")[-1]
     assert (last["event"], last["reason"]) == ("flow-halted", "interrupted")
-    assert last["message"].startswith("the machine stopped before these were on the disk: ")
+    assert str(last["message"]).startswith("the machine stopped before these were on the disk: ")
     assert finished(gaia) == ["first" if "first" in name else "second"]
     assert {(done / each).read_text() for each in MADE} == {CONTENT}
 
@@ -223,7 +223,7 @@ def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -
     for path in (gaia_root / "storage/w").iterdir():
         path.write_text("")
     cut_off(gaia_root)
-    assert make_gaia().events("w")[-1]["message"].endswith("k7 and 2 more")
+    assert str(make_gaia().events("w")[-1]["message"]).endswith("k7 and 2 more")
 
 
 def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
@@ -343,7 +343,7 @@ def test_outputs_that_could_not_be_flushed_are_made_again(
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             assert not hands.scheduler.flush()
-        assert "No space left on device" in hands.scheduler.events("w")[-1]["message"]
+        assert "No space left on device" in str(hands.scheduler.events("w")[-1]["message"])
         hands.complete("second")
         assert hands.state == "halted"
         hands.scheduler.run("w")

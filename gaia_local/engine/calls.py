@@ -25,6 +25,7 @@ from gaia_local.model.steps import Step
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         Definition,
+        EventEntry,
         Failure,
         KeyExplanation,
         LatestAttempt,
@@ -116,7 +117,7 @@ class Questions(Protocol):
         """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
 
     @read
-    def events(self, workflow: str, /) -> list[dict[str, Any]]:
+    def events(self, workflow: str, /) -> list[EventEntry]:
         """See `Gaia.events`."""
 
     @read

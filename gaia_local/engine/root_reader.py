@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         ChangedFiles,
         Definition,
+        EventEntry,
         Failure,
         KeyExplanation,
         LatestAttempt,
@@ -78,7 +79,7 @@ class RootReader:
             trial.retry()
         return trial.plan()
 
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    def events(self, workflow: str) -> list[EventEntry]:
         self._view(workflow, lambda found: None)
         return self._reader.events(workflow)
 

@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.flushing import flush_point
@@ -58,6 +58,9 @@ from gaia_local.workflow.decision import Changes, Decision, Look, Observation
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -165,7 +168,7 @@ class Scheduler:
             }
             return list(attempts.values())
 
-    def events(self, name: str) -> list[dict[str, Any]]:
+    def events(self, name: str) -> list[EventEntry]:
         """The recorded events, oldest first."""
         with self._lock:
             return self._database.events(name) + [

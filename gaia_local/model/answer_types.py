@@ -4,6 +4,7 @@ Imported for types alone, so that no program waits for them. Times are seconds s
 """
 
 # No `from __future__ import annotations`: with it a TypedDict takes `NotRequired` for required.
+from collections.abc import Sequence
 from typing import Any, NotRequired, TypeAlias, TypedDict, final
 
 Definition: TypeAlias = dict[str, Any]
@@ -290,6 +291,34 @@ class KeyExplanation(TypedDict):
     made_by: str | None
     read_by: list[str]
     made: TaskRecord | None
+
+
+class EventEntry(TypedDict):
+    """Something that happened; each kind of event has some of the optional keys.
+
+    `id` is that of a Task, `task` the name of its Step; `log` are the last lines that it wrote.
+    """
+
+    event: str
+    workflow: str
+    time: float
+    id: NotRequired[str]
+    task: NotRequired[str]
+    reason: NotRequired[str]
+    worker: NotRequired[int]
+    host: NotRequired[str]
+    attempt: NotRequired[int]
+    key: NotRequired[str]
+    path: NotRequired[str]
+    inputs: NotRequired[dict[str, str | None]]
+    outputs: NotRequired[dict[str, str]]
+    command: NotRequired[Sequence[str]]
+    image_id: NotRequired[str | None]
+    elapsed: NotRequired[float]
+    code: NotRequired[int | None]
+    message: NotRequired[str | None]
+    exception: NotRequired[str | None]
+    log: NotRequired[str]
 
 
 class StepInputs(TypedDict):

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import Command
@@ -31,6 +31,9 @@ from gaia_local.state import state_file
 from gaia_local.store import files
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyKind, KeyState, Reason
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 logger = logging.getLogger("gaia_local")
 
@@ -417,17 +420,18 @@ class Database:
         )
 
     @_reads
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    def events(self, workflow: str) -> list[EventEntry]:
         """The events of a workflow, oldest first."""
         rows = self._rows(
             "select event, time, facts from events where workflow = ? order by id", (workflow,)
         )
         # What they say is left as it is: another version may know kinds of events that this one
         # doesn't.
-        return [
+        recorded = [
             {"event": event, "workflow": workflow, "time": time, **json.loads(facts)}
             for event, time, facts in rows
         ]
+        return cast("list[EventEntry]", recorded)
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Record events."""
