@@ -285,7 +285,7 @@ class Gaia:
         return self._opened.ask(lambda root: root.timeline(name))
 
     def step_states(self, workflow: str) -> dict[str, StepState]:
-        """The state of each Step as `graph` has it, and its latest Task's id (None: it never ran)."""
+        """Each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.step_states(name))
 

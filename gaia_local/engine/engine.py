@@ -345,7 +345,7 @@ def _make_runtime(config: Config) -> Runtime:
 
 
 def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:
-    """`where` says who has the root open, `first` what must be done to open it with another `key`."""
+    """Say who has the root open (`where`), and what must be done `first` to open it otherwise."""
     raise InvalidInput(
         f"config, {key}",
         f"root {root} is open in {where} already, with another {key}",
