@@ -18,7 +18,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gaia_local import strays
@@ -297,10 +297,8 @@ class _Process:
     def __init__(self, process: subprocess.Popen[bytes], work: Path) -> None:
         self.pid, self.parent = process.pid, os.getpid()
         self._process, self._work = process, work
-        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._reaped = self._lost = False
-        _sessions.add(self.pid)
 
     def watched(self) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor that can be read when it has `ended`, or None."""
@@ -354,8 +352,7 @@ class _Process:
         """Kill what there is of the group and of other strays, reap the main process, return its return code."""
         self.kill()
         self.wait(None)
-        strays.end_strays(None if self._lost else self.pid, strays.mark_of(self._work, "\0"), self._candidates)
-        _sessions.discard(self.pid)
+        strays.end_strays(None if self._lost else self.pid, strays.mark_of(self._work, "\0"))
         with self._lock:
             self._reaped = True
             code = self._process.wait()
@@ -364,30 +361,6 @@ class _Process:
                 f"the exit code of process {self.pid} went to another part of this program, which waits for it"
             )
         return code
-
-    def _candidates(self) -> Iterable[int]:
-        # NOTE: what this run started has numbers between the main process's and the newest there is: for a short run,
-        # these few instead of a walk over all of /proc. A long one may have seen the numbers begin anew.
-        if time.monotonic() - self._began < 1.0:
-            try:
-                newest = int(strays.read("/proc/loadavg", short=True).split()[-1])
-            except (OSError, ValueError, IndexError):
-                newest = 0
-            if newest >= self.pid:
-                return filter(self._may_belong, range(self.pid + 1, newest + 1))
-        return strays.all_pids()
-
-    def _may_belong(self, pid: int) -> bool:
-        """Cheaper than `_belongs`: a stray is in this run's session, or in one that was made since this run began."""
-        try:
-            session = os.getsid(pid)
-        except OSError:  # gone
-            return False
-        return session >= self.pid and (session == self.pid or session not in _sessions)
-
-
-_sessions: set[int] = set()
-"""Those of all runs of this process: one of theirs is no other run's."""
 
 
 def _pump(process: _Process | Supervised, pipes: set[Pipe], seconds: float | None) -> bool:

@@ -2,6 +2,9 @@
 
 Every process of a run has the run's mark in its environment. Numbers of processes come to mean others; so whatever is
 done to one is done while a descriptor of it is held, or while its number can't be given to another.
+
+NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and pidfds, and nothing of
+a process in the midst of an exec; and its import takes longer than that of this package.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gaia_local import supervisor
@@ -51,7 +54,7 @@ def signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def end_strays(session: int | None, mark: bytes, candidates: Callable[[], Iterable[int]]) -> bool:
+def end_strays(session: int | None, mark: bytes) -> bool:
     """Kill the processes of one run that left its group, wait until they are gone, and say whether there were any.
 
     Linux only. `session` is given while its number is sure to be the run's; beyond it the environment tells.
@@ -59,7 +62,7 @@ def end_strays(session: int | None, mark: bytes, candidates: Callable[[], Iterab
     if not hasattr(os, "pidfd_open"):
         return False
     found: set[int] = set()
-    while new := [pid for pid in candidates() if pid not in found and _belongs(pid, session, mark)]:
+    while new := [pid for pid in all_pids() if pid not in found and _belongs(pid, session, mark)]:
         found.update(new)  # a killed process makes no more of them: when a round finds no new one, there is none
         for pid in new:
             with held(pid) as handle:
@@ -77,7 +80,7 @@ def _environment(pid: int) -> bytes:
     # NOTE: in the midst of an exec a process seems to have none. To take that for a stranger's let 1 stray in 500 go, of
     # those that were stopped while they started. The kernel notes first where the environment lies, then the code.
     deadline = time.monotonic() + _GONE_SECONDS
-    while not (environment := read(f"/proc/{pid}/environ")):
+    while not (environment := _read(f"/proc/{pid}/environ")):
         facts = _facts(pid)
         start, end = facts[_ENVIRONMENT]
         if facts[_MEMORY] == b"0" or (start == end and facts[_CODE] != b"0") or time.monotonic() > deadline:
@@ -126,13 +129,12 @@ def await_held(handle: int, seconds: float) -> bool:
     return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
-def read(path: str, short: bool = False) -> bytes:
-    """A file of /proc, in half the time that `open` takes; a `short` one comes whole with the first read."""
+def _read(path: str) -> bytes:
+    """A file of /proc, in half the time that `open` takes."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        size = 1 << (8 if short else 16)
-        content = os.read(descriptor, size)
-        while not short and (part := os.read(descriptor, size)):
+        content = os.read(descriptor, 1 << 16)
+        while part := os.read(descriptor, 1 << 16):
             content += part
         return content
     finally:
@@ -140,7 +142,7 @@ def read(path: str, short: bool = False) -> bytes:
 
 
 def _facts(pid: int) -> list[bytes]:
-    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()  # the name before it may hold anything
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()  # the name before it may hold anything
 
 
 def all_pids() -> list[int]:
@@ -177,7 +179,7 @@ def end_leftover(path: Path) -> bool:
             if handle is not None:
                 await_held(handle, _GONE_SECONDS)
     # NOTE: numbers are given in turn, so that the session's means nobody else right after its end.
-    strays = end_strays(pid, mark_of(path.parent, "/"), all_pids)
+    strays = end_strays(pid, mark_of(path.parent, "/"))
     return pid is not None or strays
 
 
@@ -202,7 +204,7 @@ def _is_orphaned_supervisor(pid: int) -> bool:
 
 
 def _command(pid: int) -> list[bytes]:
-    return read(f"/proc/{pid}/cmdline").split(b"\0")
+    return _read(f"/proc/{pid}/cmdline").split(b"\0")
 
 
 def _recorded(path: Path) -> int | None:
@@ -250,6 +252,6 @@ def _start_time(pid: int, parent: int | None = None) -> int | None:
 @functools.cache
 def _boot() -> str | None:
     try:
-        return read("/proc/sys/kernel/random/boot_id").decode().strip()
+        return _read("/proc/sys/kernel/random/boot_id").decode().strip()
     except OSError:
         return None

@@ -249,7 +249,7 @@ class Supervised:
         """Without its supervisor: end what can be found of the program."""
         self._supervisor.close()
         mark = strays.mark_of(os.fsdecode(self._work), "\0")
-        strays.end_strays(None, mark, strays.all_pids)
+        strays.end_strays(None, mark)
         if self._pid:  # then what is in its session without the mark; its own number is no part of that
-            strays.end_strays(self._pid, mark, strays.all_pids)
+            strays.end_strays(self._pid, mark)
         return RuntimeFailure("its supervisor was ended, so that nobody knows how its program ended, or what is left of it")

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from gaia_local import process_runtime, strays
+from gaia_local import process_runtime
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model import Task
 from gaia_local.process_runtime import ProcessRuntime
@@ -809,23 +809,6 @@ def test_a_long_run_leaves_a_record(bench: Bench, fifo: Fifo, stdout: str | None
         fifo.path.write_text("go\n")
         assert running.result() == Exit(0)
     assert leftover(record) is None
-
-
-@linux
-def test_a_long_run_looks_at_all_processes(bench: Bench, unsupervised: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers may have begun anew in it, so that what it left has a lower one than its main process."""
-    looks: list[int] = []
-    real = strays.all_pids
-
-    def counting() -> list[int]:
-        looks.append(1)
-        return real()
-
-    monkeypatch.setattr(strays, "all_pids", counting)
-    bench.run(bench.invocation("true"))
-    assert not looks
-    bench.run(bench.invocation("sleep", "1.05"))
-    assert looks
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/o"])
