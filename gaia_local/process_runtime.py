@@ -23,6 +23,7 @@ from pathlib import Path
 
 from gaia_local import strays
 from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import await_fork, forking
 from gaia_local.keys import made_files
 from gaia_local.model import EventKind, Task
 from gaia_local.pipes import LazyFile, Pipe
@@ -142,53 +143,18 @@ def _internal_paths(task: Task) -> Iterator[str]:
 # -------------------------------------------------------------------------------------------------------------- start
 
 
-class _Starts:
-    """The starts of processes that are under way in this process.
-
-    NOTE: until its exec, a child holds copies of all our descriptors, so also of an executable input that another
-    thread is still writing, and nobody can execute a file that somebody holds for writing: "Text file busy", 1 start in
-    50 at 8 threads. Who has such an input therefore waits for the starts that may hold it. One lock around all starts
-    would do as well, at half the speed.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._under_way: set[object] = set()
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        start = object()
-        with self._condition:
-            self._under_way.add(start)
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._under_way.remove(start)
-                self._condition.notify_all()
-
-    def await_earlier(self) -> None:
-        with self._condition:
-            earlier = self._under_way.copy()
-            self._condition.wait_for(lambda: earlier.isdisjoint(self._under_way))
-
-
-_starts = _Starts()
-
-
 def _start(invocation: Invocation, streams: tuple[int, int], supervisors: Supervisors | None) -> _Process | Supervised | Exit:
     task, work = invocation.task, invocation.work
     environment = strays.marked(os.environb, task.id, work)
     tree = str(invocation.tree)
     tokens = localize(task.command, _internal_paths(task), tree)
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
-        _starts.await_earlier()
+        await_fork()
     try:
-        with _starts.one():
-            if supervisors is None:
-                return _start_alone(tokens, environment, work, streams)
-            what = _places(tokens[0], environment), [*map(os.fsencode, tokens)], environment, os.fsencode(work)
-            return Supervised(supervisors, what, streams)
+        if supervisors is None:
+            return _start_alone(tokens, environment, work, streams)
+        what = _places(tokens[0], environment), [*map(os.fsencode, tokens)], environment, os.fsencode(work)
+        return Supervised(supervisors, what, streams)
     except OSError as error:
         return _not_started(invocation, error)
     except (ValueError, subprocess.SubprocessError) as error:  # what cannot be encoded or holds a NUL; a child that died early
@@ -199,16 +165,17 @@ def _start_alone(tokens: tuple[str, ...], environment: dict[bytes, bytes], work:
     # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process was given by its
     # parent is: the lock of flock(1), make's job server, a supervisor's pipe. No container would see them, and they
     # would stay open for as long as the Task runs.
-    process = subprocess.Popen(
-        tokens,
-        executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=streams[0],
-        stderr=streams[1],
-        start_new_session=True,
-    )
+    with forking():
+        process = subprocess.Popen(
+            tokens,
+            executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=streams[0],
+            stderr=streams[1],
+            start_new_session=True,
+        )
     return _Process(process, work)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from gaia_local import strays
 from gaia_local.environment import for_programs
 from gaia_local.errors import RuntimeFailure
-from gaia_local.forks import forget_in_child
+from gaia_local.forks import forget_in_child, forking
 from gaia_local.supervisor import FAILED, LENGTH, REPLY, STARTED, STUCK, Frame, Start
 
 _PATIENCE = struct.pack("@ll", 1, 0)
@@ -45,15 +45,16 @@ class Supervisor:
         self._socket, theirs = socket.socketpair()
         forget_in_child(self)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", strays.SUPERVISOR, str(theirs.fileno()), str(os.getpid())],
-                env=for_programs(os.environb),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the engine
-            )
+            with forking():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", strays.SUPERVISOR, str(theirs.fileno()), str(os.getpid())],
+                    env=for_programs(os.environb),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is for the engine
+                )
         except BaseException:
             self._socket.close()
             raise
