@@ -15,8 +15,10 @@ import contextlib
 import errno
 import hashlib
 import itertools
+import operator
 import os
 import stat
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -33,6 +35,11 @@ TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
 """Nanoseconds within which two changes of a file may get the same time: the clocks of file systems step by 1 to 10 ms."""
+_ENTRY = struct.Struct("<HqqqQ").pack
+"""What the quick fingerprint of a directory has of each entry. Numbers as text would cost twice the time."""
+_PLAIN = hashlib.blake2b(digest_size=16)
+_EXECUTABLE = hashlib.blake2b(digest_size=16, person=b"x")
+"""The digest of no content: a program can tell whether a file may be executed, too."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LISTED = 16
 """So much of a file's digest is in a listing, to tell one version of it from another."""
@@ -49,16 +56,28 @@ def look(path: str, follow: bool = False) -> str | None:
 
     With `follow`, links inside a directory stand for what they lead to.
     """
-    status = _status(path)
-    return None if status is None else _quick(path, status, follow)[0]
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        _check_absent(path, error)
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return _quick(path, status, follow)[0]
+    # `_of_inode`, without the price of a call: each `run` looks at all files.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
 def _status(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-            return None
+        _check_absent(path, error)
+        return None
+
+
+def _check_absent(path: str, error: OSError) -> None:
+    """Raise unless `error` says that nothing lies at `path`, nor can."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         raise StorageError(f"{path}: can't be looked at ({error.strerror})") from error
 
 
@@ -66,15 +85,17 @@ def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
     """Answers also when something there was changed last, in nanoseconds."""
     if not stat.S_ISDIR(status.st_mode):
         return _of_inode(status), status.st_ctime_ns
-    total, last = hashlib.blake2b(digest_size=16), 0
+    parts, times = list[bytes](), list[int]()
     for relative, _, entry in walk(path, follow):
-        kind = stat.S_IFMT(entry.st_mode)
-        told = f"{relative}\0{kind}\0"
-        if kind != stat.S_IFDIR:
-            told += f"{_of_inode(entry)}\0"
-            last = max(last, entry.st_ctime_ns)
-        total.update(told.encode("utf-8", "surrogateescape"))
-    return "d:" + total.hexdigest(), last
+        kind, changed = stat.S_IFMT(entry.st_mode), entry.st_ctime_ns
+        parts.append(relative.encode("utf-8", "surrogateescape"))
+        if kind == stat.S_IFDIR:
+            parts.append(_ENTRY(kind, 0, 0, 0, 0))
+        else:
+            parts.append(_ENTRY(kind, entry.st_size, entry.st_mtime_ns, changed, entry.st_ino))
+            times.append(changed)
+    total = hashlib.blake2b(b"\0".join(parts), digest_size=16)
+    return "d:" + total.hexdigest(), max(times, default=0)
 
 
 def _of_inode(status: os.stat_result) -> str:
@@ -110,7 +131,9 @@ def _digest(path: str, status: os.stat_result, flush: bool, follow: bool) -> tup
     entries = list(walk(path, follow))
     one_by_one = flush and len(entries) <= _MANY_FILES
     for relative, inner, entry in entries:
-        name, kind, content = os.fsencode(relative), stat.S_IFMT(entry.st_mode), b""
+        # As `os.fsencode`, without the price of a call for each of very many entries.
+        name = relative.encode("utf-8", "surrogateescape")
+        kind, content = stat.S_IFMT(entry.st_mode), b""
         if kind == stat.S_IFREG:
             content = _file_digest(inner, entry, one_by_one).encode()
         elif kind == stat.S_IFLNK:
@@ -298,17 +321,20 @@ def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_res
                     path, status, around = _followed(path, status, above)
             except FileNotFoundError:
                 continue
-            relative = prefix + name
-            yield relative, path, status
+            yield prefix + name, path, status
             if stat.S_ISDIR(status.st_mode):
-                waiting += ((listed, prefix, above), (iter(_sorted(path)), relative + "/", around))
+                inside = (iter(_sorted(path)), f"{prefix}{name}/", around)
+                waiting += ((listed, prefix, above), inside)
                 break
+
+
+_name = operator.attrgetter("name")
 
 
 def _sorted(directory: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            return sorted(found, key=_name)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -657,8 +683,7 @@ def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
     kind = stat.S_IFMT(status.st_mode)
     if kind in _SPECIAL:  # to open a FIFO would wait for its writer
         raise StorageError(f"{path} is {_SPECIAL[kind]}: it can't be read as a file")
-    # A program can tell whether a file may be executed, too.
-    total = hashlib.blake2b(digest_size=16, person=b"x" if status.st_mode & 0o111 else b"")
+    total = (_EXECUTABLE if status.st_mode & 0o111 else _PLAIN).copy()
     size = min(_CHUNK, status.st_size + 1)  # room for a megabyte costs more than to read a small file
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -23,11 +23,11 @@ def see(storage: Storage, looks: Iterable[Look], listings: Listings) -> list[Obs
     """Look at files, a stat first, contents where they are needed; what is as known is left out, unless it must be told."""
     seen = []
     for look in looks:
-        quick = storage.look(look.key, look.path, look.external)
-        known, same = look.state.digest is not None, quick == look.state.quick
+        quick, state = storage.look(look.key, look.path, look.external), look.state
+        known, same = state.digest is not None, quick == state.quick
         if quick is not None and not (same and known) and (look.read or known):
             now = _read(storage, look)
-            lost = None if now is None else _lost(look.state, now, listings)
+            lost = None if now is None else _lost(state, now, listings)
             seen.append(Observation(look, *((None,) if now is None else (now.quick, now.digest, now.listing, lost))))
         elif not same or look.must:
             seen.append(Observation(look, quick))

@@ -187,7 +187,7 @@ class Storage:
         With `follow`, it is the user's: links in a directory stand for what they lead to, as where it is copied.
         """
         quick = files.look(path, follow)
-        if quick is not None and not quick.startswith("d:") and names_directory(key):
+        if names_directory(key) and quick is not None and not quick.startswith("d:"):
             return None
         return quick
 

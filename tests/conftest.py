@@ -7,25 +7,28 @@ import contextlib
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-import reloading
 from gaia_local import Gaia
 from gaia_local.decision import Decision
 from gaia_local.docker_engine import Engine
 from gaia_local.errors import EngineUnavailable
 from gaia_local.ownership import root_id
 from gaia_local.scheduler import Scheduler
-from waiting import Waiting
+
+pytest.register_assert_rewrite("support")  # before anything of it is imported
+
+from support import reloading  # noqa: E402
+from support.fixtures import IMAGE, MakeGaia, WaitUntil  # noqa: E402
+from support.gates import WaitingSteps  # noqa: E402
+from support.waiting import wait_until  # noqa: E402
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
 """Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect."""
-IMAGE = os.environ.get("GAIA_LOCAL_TEST_IMAGE", "gaia-local-test:latest")
 
 
 # ------------------------------------------------------------------------------------------------------------ guards
@@ -130,12 +133,6 @@ def gaia_root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-class MakeGaia(Protocol):
-    """Makes a `Gaia`; keys of the configuration are keyword arguments."""
-
-    def __call__(self, **config: Any) -> Gaia: ...
-
-
 @pytest.fixture
 def make_gaia(gaia_root: Path) -> Iterator[MakeGaia]:
     """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping what runs."""
@@ -149,29 +146,16 @@ def make_gaia(gaia_root: Path) -> Iterator[MakeGaia]:
         yield make
 
 
-class WaitUntil(Protocol):
-    """Returns when `true` says so, and fails the test when `timeout` seconds were not enough."""
-
-    def __call__(self, true: Callable[[], object], timeout: float = 10) -> None: ...
-
-
-@pytest.fixture
-def wait_until() -> WaitUntil:
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> WaitUntil:
     """Waits for a condition that nothing announces."""
-
-    def wait(true: Callable[[], object], timeout: float = 10) -> None:
-        end = time.monotonic() + timeout
-        while not true():
-            assert time.monotonic() < end, f"it didn't come true within {timeout:g} s"
-            time.sleep(0.002)
-
-    return wait
+    return wait_until
 
 
 @pytest.fixture
-def waiting(tmp_path: Path) -> Waiting:
+def waiting(tmp_path: Path) -> WaitingSteps:
     """Makes Steps that run until the test lets them go on."""
-    return Waiting(tmp_path / "waiting")
+    return WaitingSteps(tmp_path / "waiting")
 
 
 @pytest.fixture(scope="session")

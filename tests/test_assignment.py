@@ -8,9 +8,10 @@ import pickle
 import pytest
 
 from gaia_local.assignment import Assignment
-from gaia_local.model import Fingerprint, Task
+from gaia_local.model import Fingerprint
+from support.builders import task
 
-TASK = Task("1", "s", "w", "image", ("true",), (("b:x", "/in/x"),), (), None, 60)
+TASK = task(inputs={"/in/x": "b:x"})
 
 
 def test_a_task_alone_begins_anew_and_first_with_nothing_known() -> None:
@@ -18,12 +19,12 @@ def test_a_task_alone_begins_anew_and_first_with_nothing_known() -> None:
     assert (made.rank, dict(made.known), made.adopted) == ((0, 0), {}, False)
 
 
-def test_it_does_not_change() -> None:
+def test_an_assignment_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Assignment(TASK).adopted = True  # type: ignore[misc]
 
 
-def test_it_arrives_on_another_machine_as_it_is() -> None:
+def test_an_assignment_survives_pickling() -> None:
     known = {"b:x": Fingerprint("quick", "digest")}
     sent = Assignment(TASK, (2, 5), known, adopted=True)
     arrived = pickle.loads(pickle.dumps(sent))

@@ -12,16 +12,16 @@ import pytest
 
 from gaia_local.auto_runtime import AutoRuntime, ImageRuntime
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.model import EventKind, Task
+from gaia_local.model import EventKind
 from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report, Runtime
+from support.builders import task
+from support.fakes import NoRuntime
 
 
-class FakeProcess:
+class FakeProcess(NoRuntime):
     """Notes what it was told to run."""
 
     name = "process"
-    survives = False
-    mounts_inputs = False
 
     def __init__(self) -> None:
         self.ran: list[str] = []
@@ -30,12 +30,6 @@ class FakeProcess:
 
     def check(self, images: Collection[str]) -> None:
         raise AssertionError("processes can always be run")
-
-    def image_id(self, image: str) -> str | None:
-        return None
-
-    def left(self) -> Collection[str]:
-        return ()
 
     def end(self, task_id: str) -> None:
         raise AssertionError("processes leave nothing to end")
@@ -87,8 +81,7 @@ class FakeDocker(FakeProcess):
 
 
 def invocation(image: str) -> Invocation:
-    task = Task("id", "step", "flow", image, ("true",), (), (), None, 60.0)
-    return Invocation(task, Path("/tree"), Path("/work"), Path("/log"), None)
+    return Invocation(task(image=image), Path("/tree"), Path("/work"), Path("/log"), None)
 
 
 def run(runtime: Runtime, image: str) -> str:
@@ -111,7 +104,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_it_is_a_runtime_that_copies_inputs() -> None:
+def test_the_auto_runtime_copies_inputs() -> None:
     docker: ImageRuntime = FakeDocker()
     runtime: Runtime = AutoRuntime(docker, FakeProcess())
     assert (runtime.name, runtime.mounts_inputs) == ("auto", False)
@@ -161,7 +154,7 @@ def test_an_engine_that_vanishes_between_two_images(caplog: pytest.LogCaptureFix
     assert warnings(caplog) == ["no Docker engine at tcp://gone:2375: Steps run as local processes"]
 
 
-def test_what_goes_wrong_in_a_decision_decides_nothing() -> None:
+def test_a_failed_choice_is_made_again() -> None:
     class Failing(FakeDocker):
         def available(self, image: str) -> bool:
             self.asked.append(image)
@@ -204,7 +197,7 @@ def test_without_an_engine_there_are_no_image_ids() -> None:
     assert runtime.image_id("other") is None
 
 
-def test_what_an_earlier_process_left_are_containers(caplog: pytest.LogCaptureFixture) -> None:
+def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(engine=True)
     runtime = AutoRuntime(docker, FakeProcess())
     assert list(runtime.left()) == ["task-1"]

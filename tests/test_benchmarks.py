@@ -141,7 +141,7 @@ def test_bad_options_are_refused(tmp_path: Path, arguments: tuple[str, ...], wor
 
 @pytest.mark.parametrize("shape", ["joined", "chain"])
 @pytest.mark.parametrize(("tool", "file", "write"), [("make", "Makefile", makefile), ("ninja", "build.ninja", ninja_file)])
-def test_what_make_and_ninja_are_told_says_the_same_work(shape: str, tool: str, file: str, write: Any, tmp_path: Path) -> None:
+def test_make_and_ninja_files_describe_the_same_work(shape: str, tool: str, file: str, write: Any, tmp_path: Path) -> None:
     written = write(shape, 3)
     assert written.count("echo hi > ") == (3 if tool == "make" else 1)
     if tool == "make":
@@ -206,7 +206,7 @@ def test_columns_are_aligned() -> None:
     assert list(text([("a", "bb"), ("ccc", "d")])) == ["a    bb", "ccc  d"]
 
 
-def test_what_is_saved_tells_what_was_not_measured(tmp_path: Path) -> None:
+def test_saved_results_name_missing_measurements(tmp_path: Path) -> None:
     findings: list[Finding] = [
         Row("a|b", "s", [1.0]),
         Point("line", 10, 0.001),

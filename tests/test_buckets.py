@@ -20,14 +20,8 @@ from gaia_local.config import Config
 from gaia_local.leftovers import clean
 from gaia_local.state_file import LATER
 from gaia_local.storage import Storage
+from support.builders import COPY
 
-COPY = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["sh", "-c", "cat /in/a > /out/x"],
-    "inputs": {"a": "/in/a"},
-    "outputs": {"x": "/out/x"},
-}
 STEPS = [
     {"name": "read", "command": "copy", "inputs": {"a": "g:in"}, "outputs": {"x": "d:out"}},
     {"name": "write", "command": "copy", "inputs": {"a": "d:out"}, "outputs": {"x": "g:made/out"}},
@@ -214,7 +208,7 @@ def test_users_of_one_engine_may_name_what_it_remembers(root: Path, shared: Path
         assert "config, bucket 'h'" in call(h=shared).stderr
 
 
-def test_what_engines_left_beside_a_remembered_bucket_is_cleaned(root: Path, shared: Path) -> None:
+def test_leftovers_beside_a_remembered_bucket_are_cleaned(root: Path, shared: Path) -> None:
     ours, others = Storage(root, {"g": shared}).area(str(shared)), shared / ".gaia-local-other"
     for area in (Path(ours), others):
         (area / "task").mkdir(parents=True)

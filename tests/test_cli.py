@@ -3,96 +3,35 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from gaia_local import GaiaError
 from gaia_local.cli import app
+from support.command_line import (
+    CHECK,
+    COPY,
+    HOLD,
+    SAY,
+    WAITER,
+    answer,
+    call,
+    end,
+    here,
+    on_a_terminal,
+    start,
+    upload,
+    write,
+)
+from support.waiting import wait_until
 
-COMMANDS: list[dict[str, Any]] = [
-    {"name": "say", "image": "busybox", "command": ["echo", "{{text}}"], "outputs": {"said": ">"}, "vars": {"text": "hello"}},
-    {
-        "name": "copy",
-        "image": "busybox",
-        "command": ["cp", "/in/from", "/out/to"],
-        "inputs": {"from": "/in/from"},
-        "outputs": {"to": "/out/to"},
-    },
-    {
-        "name": "check",
-        "image": "busybox",
-        "command": ["sh", "-c", 'echo looking; test -n "$READY" || { echo "not ready" >&2; exit 3; }; echo found > /out/found'],
-        "outputs": {"found": "/out/found"},
-    },
-    {
-        "name": "hold",
-        "image": "busybox",
-        "command": [
-            "sh",
-            "-c",
-            'echo begun; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done; echo over; : > /out/held',
-        ],
-        "outputs": {"held": "/out/held"},
-    },
-]
-SAY = {"name": "say", "command": "say", "outputs": {"said": "a:said.txt"}}
-COPY = {"name": "copy", "command": "copy", "inputs": {"from": "a:said.txt"}, "outputs": {"to": "a:copied.txt"}}
-CHECK = {"name": "check", "command": "check", "outputs": {"found": "a:found.txt"}}
-HOLD = {"name": "hold", "command": "hold", "outputs": {"held": "a:held"}}
-WAITER: dict[str, Any] = {
-    "name": "waiter",
-    "command": "copy",
-    "inputs": {"from": "b:missing.txt"},
-    "outputs": {"to": "a:late.txt"},
-}
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working directory, processes instead of containers, and no handler left behind."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("GAIA_LOCAL_ROOT", "READY", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "process")
-    monkeypatch.setenv("BEGUN", str(tmp_path / "begun"))
-    monkeypatch.setenv("GO", str(tmp_path / "go"))
-    handlers = list(logging.getLogger("gaia_local").handlers)
-    yield tmp_path
-    logging.getLogger("gaia_local").handlers[:] = handlers
-
-
-def write(*steps: dict[str, Any]) -> list[str]:
-    """Write the two files; answers the options that name them."""
-    Path("commands.json").write_text(json.dumps(COMMANDS))
-    Path("steps.json").write_text(json.dumps(steps))
-    return ["--commands", "commands.json", "--steps", "steps.json"]
-
-
-def call(*arguments: str, status: int = 0) -> Result:
-    """Call the command line in this process; it must end with that status."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exit_code == status, f"{arguments}: {result.output}\n{result.exception!r}"
-    return result
-
-
-def upload(name: str, *steps: dict[str, Any], status: int = 0) -> Result:
-    return call("upload", name, *write(*steps), status=status)
-
-
-def answer(*arguments: str, status: int = 0) -> Any:
-    return json.loads(call(*arguments, status=status).stdout)
+__all__ = ["here"]
 
 
 # --------------------------------------------------------------------------------------------------------- basics
@@ -199,7 +138,7 @@ def test_missing_inputs_are_told_with_their_place_and_nothing_that_a_step_makes(
     assert call("status", "w").stdout == result.stdout
 
 
-def test_what_the_api_refuses_is_one_message(here: Path) -> None:
+def test_a_refused_call_prints_one_message(here: Path) -> None:
     result = upload("w", {**SAY, "command": "sya"}, status=2)
     assert "sya" in result.stderr
     assert "did you mean 'say'" in result.stderr
@@ -258,7 +197,7 @@ def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(starts) == ["check", "check", "check", "say"]
 
 
-def test_what_was_in_the_store_already_is_told() -> None:
+def test_outputs_that_were_in_the_store_are_reported() -> None:
     upload("w", SAY, COPY)
     call("delete", "w")
     told = "w: complete, 2 of 2 Steps were in the store already, nothing ran"
@@ -328,7 +267,7 @@ def test_json_of_what_asks() -> None:
     assert answer("delete", "w", "--json")
 
 
-def test_what_asks_can_be_read(here: Path) -> None:
+def test_queries_print_readable_text(here: Path) -> None:
     call("workflows")
     upload("crick_w", SAY, CHECK, status=1)
     assert re.search(r"crick_w +error +2 +crick", call("workflows").stdout)
@@ -373,7 +312,7 @@ def test_demo_shows_its_results_and_what_to_try() -> None:
     assert len(answer("workflows", "--json")["workflows"]) == 2
 
 
-def test_what_the_demo_says_to_try_works() -> None:
+def test_commands_suggested_by_the_demo_work() -> None:
     text = call("--root", "my data", "demo").stdout
     tries = re.findall(r"^  (gaia-local|\S*python\S* -m gaia_local) (.+?)(?:  +#.*)?$", text, flags=re.MULTILINE)
     assert len(tries) >= 3
@@ -412,32 +351,11 @@ def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
 # ------------------------------------------------------------------------------------------ as a process of its own
 
 
-def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "gaia_local", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    never = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        never.wait(0.02)
-    raise AssertionError(f"waited for {what} in vain")
-
-
-def end(process: subprocess.Popen[str], status: int) -> tuple[str, str]:
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == status, out + err
-    return out, err
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, here: Path) -> None:
     process = start("upload", "w", *write(SAY, HOLD))
-    wait_for((here / "begun").exists, "the Step")
-    wait_for((here / "gaia-data/storage/w/a/said.txt").exists, "the other Step")
+    wait_until((here / "begun").exists, 60)
+    wait_until((here / "gaia-data/storage/w/a/said.txt").exists, 60)
     process.send_signal(number)
     out, err = end(process, status)
     assert "run w" in err
@@ -453,7 +371,7 @@ def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, 
 
 def test_a_second_terminal_asks_and_halts(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD))
-    wait_for((here / "begun").exists, "the Step")
+    wait_until((here / "begun").exists, 60)
     assert answer("workflows", "--json")["workflows"]["w"]["state"] == "running"
     assert "w: running" in call("status", "w").stdout
     root = next(each for each in answer("doctor", "--json")["checks"] if each["name"] == "root")
@@ -465,10 +383,10 @@ def test_a_second_terminal_asks_and_halts(here: Path) -> None:
     call("run", "w")
 
 
-def test_who_only_looks_on_can_go(here: Path) -> None:
+def test_an_onlooker_can_leave_without_stopping_the_workflow(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD))
-    wait_for((here / "begun").exists, "the Step")
-    seen = on_a_terminal(["run", "w"], {}, until=b"1 running", status=143)
+    wait_until((here / "begun").exists, 60)
+    seen = on_a_terminal(["run", "w"], {}, until="1 running", status=143)
     assert f"goes on in process {owner.pid}" in " ".join(seen.split())
     assert "w: running" in call("status", "w").stdout
     (here / "go").touch()
@@ -477,7 +395,7 @@ def test_who_only_looks_on_can_go(here: Path) -> None:
 
 def test_a_log_can_be_followed_from_another_process(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD))
-    wait_for((here / "begun").exists, "the Step")
+    wait_until((here / "begun").exists, 60)
     follower = start("logs", "w", "hold", "-f")
     assert follower.stdout is not None
     assert follower.stdout.readline() == "begun\n"
@@ -499,7 +417,7 @@ def test_piped_output_has_no_control_codes() -> None:
         assert "\x1b" not in out + err, arguments
 
 
-def test_whoever_reads_may_stop_reading() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     upload("w", *({**SAY, "name": f"say-{n}", "outputs": {"said": f"a:{n}"}} for n in range(100)))
     process = start("events", "w")
     assert process.stdout is not None
@@ -508,32 +426,6 @@ def test_whoever_reads_may_stop_reading() -> None:
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
-
-
-def on_a_terminal(arguments: list[str], environment: dict[str, str], until: bytes | None = None, status: int = 0) -> str:
-    """What a terminal gets to see; when it has seen `until`, it is told to end."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gaia_local", *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", **environment},
-    )
-    os.close(slave)
-    seen = b""
-    try:
-        while True:
-            seen += os.read(master, 65536)
-            if until is not None and until in seen:
-                process.terminate()
-                until = None
-    except OSError:  # Linux's way to say that nobody holds the other end any more
-        pass
-    finally:
-        os.close(master)
-    assert process.wait(timeout=60) == status
-    return seen.decode()
 
 
 def test_a_terminal_sees_live_progress() -> None:

@@ -78,7 +78,7 @@ def test_the_modules_names_are_those_of_the_published_one(config: dict[str, Any]
         assert getattr(local(), name) is getattr(client, name)
 
 
-def test_it_works_where_the_published_package_is_not_installed(config: dict[str, Any]) -> None:
+def test_compat_works_without_the_published_package(config: dict[str, Any]) -> None:
     class Hidden(MetaPathFinder):
         def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
             if fullname.partition(".")[0] == "gaia":
@@ -130,7 +130,7 @@ def test_a_script_has_the_engines_methods_and_answers(config: dict[str, Any]) ->
             flow.upload("me_w", {}, COMMANDS, STEPS)
 
 
-def test_its_methods_are_those_of_the_engine(config: dict[str, Any]) -> None:
+def test_the_replacement_has_all_public_methods_of_gaia(config: dict[str, Any]) -> None:
     public = {name for name in dir(Gaia) if not name.startswith("_")}
     with compat.install(config):
         assert public <= set(dir(local().Gaia))
@@ -202,7 +202,7 @@ def test_the_innermost_counts_and_adds_to_the_outer(config: dict[str, Any], tmp_
         assert set(local().Gaia().workflows()["workflows"]) == {"out"}
 
 
-def test_they_may_be_undone_in_any_order_and_again(config: dict[str, Any]) -> None:
+def test_installations_are_undone_in_any_order_and_repeatedly(config: dict[str, Any]) -> None:
     one, two = compat.install(config), compat.install(config)
     one.undo()
     one.undo()

@@ -17,7 +17,8 @@ import typer.main
 
 from gaia_local.cli import app
 from gaia_local.cli.examples import EXAMPLES
-from test_cli import COPY, HOLD, SAY, WAITER, call, end, here, start, upload, wait_for, write
+from support.command_line import COPY, HOLD, SAY, WAITER, call, end, here, start, upload, write
+from support.waiting import wait_until
 
 __all__ = ["here"]  # a fixture for all tests
 
@@ -60,13 +61,13 @@ def test_names_are_offered_for_each_command() -> None:
     assert complete("gaia-local gra") == ["graph"]
 
 
-def test_what_array_vars_become_is_offered_and_warnings_are_not() -> None:
+def test_expanded_steps_are_offered_without_warnings() -> None:
     upload("w", {**MANY, "odd": 1})
     assert complete("gaia-local logs w ") == ["many-x", "many-y"]
     assert complete("gaia-local explain w m") == ["many-x", "many-y", "m:x", "m:y"]
 
 
-def test_nothing_is_offered_and_nothing_said_where_there_is_no_root(here: Path) -> None:
+def test_completion_is_silent_without_a_root(here: Path) -> None:
     assert complete("gaia-local status ") == complete("gaia-local logs w ") == []
     (here / "gaia-data").mkdir()
     (here / "gaia-data/gaia.db").write_text("no database")
@@ -76,14 +77,14 @@ def test_nothing_is_offered_and_nothing_said_where_there_is_no_root(here: Path) 
 
 def test_a_root_that_is_in_use_is_read(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD, WAITER, MANY))
-    wait_for((here / "begun").exists, "the Step")
+    wait_until((here / "begun").exists, 60)
     assert complete("gaia-local status ") == ["w"]
     assert complete("gaia-local logs w ") == ["hold", "waiter", "many-x", "many-y"]
     (here / "go").touch()
     end(owner, 1)
 
 
-def test_it_takes_no_longer_than_help_does() -> None:
+def test_completion_takes_no_longer_than_help() -> None:
     upload("w", *({**SAY, "name": f"say-{n}", "outputs": {"said": f"a:{n}"}} for n in range(50)))
 
     def fastest(act: Callable[[], object]) -> float:

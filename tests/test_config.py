@@ -14,7 +14,7 @@ from gaia_local.config import Config, DaskConfig, DockerConfig
 from gaia_local.errors import GaiaError, InvalidInput
 
 
-def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_empty_configuration_has_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     config = Config.parse(None)
     assert config == Config.parse({})
@@ -38,7 +38,7 @@ def test_the_environment_gives_defaults(monkeypatch: pytest.MonkeyPatch, tmp_pat
         Config.parse({})
 
 
-def test_what_is_given_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_values_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link").symlink_to("real")
     docker = {
@@ -138,7 +138,7 @@ def test_a_bad_configuration_is_refused(given: Any, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("size", ["512", "512b", "512k", "64kb", "512m", "512M", "1.5g", "2GB", 1])
-def test_sizes(size: str | int) -> None:
+def test_memory_sizes_are_accepted(size: str | int) -> None:
     assert Config.parse({"docker": {"memory": size, "shm_size": size}}).docker.memory == size
 
 
@@ -181,7 +181,7 @@ def test_parsing_answers_or_refuses(given: dict[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------------------------- dask
 
 
-def test_a_cluster(tmp_path: Path) -> None:
+def test_the_options_of_a_cluster_are_parsed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     security = {"require_encryption": True}
     given = {"address": "tls://scheduler:8786", "timeout": 2, "retries": 0, "path_map": {tmp_path / "link" / "x": "/x"}}

@@ -14,20 +14,13 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError, ownership
 from gaia_local.face import http_error
 from gaia_local.server import Server
-from owner import Owner
+from support.builders import ECHO
+from support.fixtures import MakeGaia
+from support.owner import Owner
 
-ECHO = {
-    "name": "echo",
-    "image": "busybox",
-    "command": ["sh", "-c", "echo {{text}} > {{result}}"],
-    "inputs": {},
-    "outputs": {"result": "/out/result"},
-    "vars": {"text": "hello"},
-}
 JOIN = {
     "name": "join",
     "image": "busybox",
@@ -132,7 +125,7 @@ def test_upload_of_an_existing_name(gaia: Gaia) -> None:
         gaia.upload("w", {}, [ECHO], [A])
 
 
-def test_status(gaia: Gaia) -> None:
+def test_status_shows_commands_and_missing_inputs(gaia: Gaia) -> None:
     gaia.upload("w", {}, [ECHO, JOIN], [A, {**AB, "inputs": {"one": "data:a", "two": "data:outside"}}])
     gaia.wait("w", 30)
     assert gaia.status("w") == {
@@ -391,7 +384,7 @@ def test_a_refused_change_changes_nothing(gaia: Gaia, call: Callable[[Gaia], obj
     assert gaia.wait("w", 30)["state"] == "complete"
 
 
-def test_delete(gaia: Gaia) -> None:
+def test_delete_forgets_the_workflow_and_keeps_its_files(gaia: Gaia) -> None:
     gaia.upload("w", {}, [ECHO], [A])
     gaia.wait("w", 30)
     path = gaia.path("w", "data:a")

@@ -20,7 +20,7 @@ from gaia_local.model import Command, Step, check_key, check_workflow_name
 from gaia_local.pictures import dot, draw, mermaid
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.timeline import arrange, html, svg
-from test_cli import call, end, here, on_a_terminal, start, write
+from support.command_line import call, end, here, on_a_terminal, start, write
 
 __all__ = ["here"]
 
@@ -72,7 +72,7 @@ def test_controls_are_written_as_python_writes_them() -> None:
 
 
 @given(st.text(), st.booleans())
-def test_what_is_escaped_steers_nothing(text: str, colours: bool) -> None:
+def test_escaped_text_holds_no_control_characters(text: str, colours: bool) -> None:
     left = escaped(text, LINES, colours)
     assert not holds_controls(
         re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", left) if colours else left.replace("\n", "").replace("\t", "")

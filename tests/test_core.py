@@ -15,7 +15,7 @@ from gaia_local import graph as graph_module
 from gaia_local.graph import Graph, StepNode
 from gaia_local.states import VerdictKind
 from gaia_local.workflow import Workflow
-from histories import History
+from support.histories import History
 
 HISTORIES = int(os.environ.get("GAIA_LOCAL_HISTORIES", "1500"))
 LENGTH = 20

@@ -90,5 +90,5 @@ def test_the_table_has_all_that_is_counted() -> None:
         ({}, {"open": 1.0, "link": 1.0}, ["link: nobody said how often that may be done"]),
     ],
 )
-def test_what_is_done_too_often_is_found(few: dict[str, float], many: dict[str, float], words: list[str]) -> None:
+def test_calls_beyond_the_limit_are_found(few: dict[str, float], many: dict[str, float], words: list[str]) -> None:
     assert problems(few, many, {"open": 5.0}) == words

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from clusters import DaskCluster, final_files, host_of, programs, running
-from conftest import IMAGE, MakeGaia, WaitUntil
 from gaia_local import Gaia, demo
 from gaia_local.config import Config
 from gaia_local.doctor import Check, examine
-from waiting import Waiting
+from support.clusters import DaskCluster, compared, final_files, host_of, programs, ran, running, study
+from support.fixtures import IMAGE, MakeGaia, WaitUntil
+from support.gates import WaitingSteps
 
 
 @pytest.fixture(scope="module")
@@ -42,64 +42,6 @@ def assert_nothing_left(cluster: DaskCluster, root: Path) -> None:
     assert cluster.left() == []
     assert list((root / "staging").iterdir()) == []
     assert cluster.programs() == {}
-
-
-def compared(tmp_path: Path, commands: list[Any], steps: list[Any], put: dict[str, str]) -> dict[str, str]:
-    """The final files of a local run."""
-    with Gaia({"root": tmp_path / "local", "runtime": "process"}) as gaia:
-        return ran(gaia, commands, steps, put)
-
-
-def ran(gaia: Gaia, commands: list[Any], steps: list[Any], put: dict[str, str]) -> dict[str, str]:
-    """Run a workflow to its good end; its final files."""
-    for key, text in put.items():
-        path = gaia.path("w", key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    gaia.upload("w", {}, commands, steps)
-    assert gaia.wait("w", 100)["state"] == "complete", gaia.failures("w")
-    return final_files(gaia, "w")
-
-
-def study(count: int) -> tuple[list[Any], list[Any]]:
-    """Chains of three, in each of which a directory is made and read, and joins of ten; `count` Steps."""
-    make = {
-        "name": "make",
-        "image": IMAGE,
-        "command": ["sh", "-c", "cat /in/seed > /out/made/a; echo {{n}} >> /out/made/a; echo made {{n}}"],
-        "inputs": {"seed": "/in/seed"},
-        "outputs": {"made": "/out/made/", "log": ">>", "said": ">"},
-        "vars": {"n": 0},
-    }
-    again = {
-        "name": "again",
-        "image": IMAGE,
-        "command": ["sh", "-c", "cp -r /in/made/. /out/made; echo again >> /out/made/b"],
-        "inputs": {"made": "/in/made"},
-        "outputs": {"made": "/out/made/"},
-    }
-    join = {
-        "name": "join",
-        "image": IMAGE,
-        "command": ["sh", "-c", "cat {{paths}} > /out/joined"],
-        "inputs": {f"i{number}": f"/in/{number}" for number in range(10)},
-        "outputs": {"joined": "/out/joined"},
-        "vars": {"paths": " ".join(f"/in/{number}/b" for number in range(10))},
-    }
-    steps: list[dict[str, Any]] = []
-    for tens in range((count + 30) // 31):
-        for number in range(10 * tens, 10 * tens + 10):
-            outputs = {"made": f"d:{number}/", "log": f"l:{number}", "said": f"said-{number}"}
-            steps.append(
-                {"name": f"make-{number}", "command": "make", "inputs": {"seed": "d:seed"}, "outputs": outputs}
-                | {"vars": {"n": number}}
-            )
-            for turn, above in (("again", f"d:{number}/"), ("more", f"d:again-{number}/")):
-                keys = {"inputs": {"made": above}, "outputs": {"made": f"d:{turn}-{number}/"}}
-                steps.append({"name": f"{turn}-{number}", "command": "again", **keys})
-        inputs = {f"i{number}": f"d:more-{10 * tens + number}/" for number in range(10)}
-        steps.append({"name": f"join-{tens}", "command": "join", "inputs": inputs, "outputs": {"joined": f"joined-{tens}"}})
-    return [make, again, join], steps[:count] if count < len(steps) else steps
 
 
 def test_the_demo(on_cluster: Gaia, tmp_path: Path) -> None:
@@ -125,33 +67,35 @@ def test_three_hundred_steps(on_cluster: Gaia, tmp_path: Path) -> None:
     assert workers == {1, 2, 3}
 
 
-def test_the_log_of_a_step_that_runs(on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil) -> None:
+def test_the_log_of_a_step_that_runs(on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
     on_cluster.upload("w", {}, *waiting.steps(1))
     wait_until(lambda: "begun 0\n" in on_cluster.logs("w", "wait-0"))
     assert on_cluster.status("w")["state"] == "running"
-    waiting.go()
+    waiting.open()
     assert on_cluster.wait("w", 30)["state"] == "complete"
     assert on_cluster.logs("w", "wait-0") == "begun 0\ngone on\n"
 
 
-def test_halt_and_run(cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil) -> None:
+def test_halt_ends_all_programs_and_run_goes_on(
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     on_cluster.upload("w", {}, *waiting.steps(5))
     wait_until(lambda: len(cluster.programs()) >= 3)
     on_cluster.halt("w")
     assert on_cluster.wait("w", 30)["state"] == "halted"
     wait_until(lambda: not leases(on_cluster) and not cluster.left())
     assert cluster.programs() == {}
-    waiting.go()
+    waiting.open()
     on_cluster.run("w")
     assert on_cluster.wait("w", 30)["state"] == "complete"
     assert sum(event["event"] == "step-complete" for event in on_cluster.events("w")) == 5
 
 
-def test_expire_while_it_runs_and_afterwards(on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil) -> None:
+def test_expire_while_it_runs_and_afterwards(on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
     on_cluster.upload("w", {}, *waiting.steps(3))
     wait_until(lambda: all(host_of(on_cluster, "w", f"wait-{number}") for number in range(3)))
     on_cluster.expire("w", ["wait-1"])
-    waiting.go()
+    waiting.open()
     assert on_cluster.wait("w", 30)["state"] == "complete"
     on_cluster.expire("w", ["d:2"])
     assert on_cluster.wait("w", 30)["state"] == "complete"
@@ -204,7 +148,7 @@ def test_workers_that_do_not_see_the_root(cluster: DaskCluster, make_gaia: MakeG
 
 
 def test_the_number_of_tasks_follows_the_cluster(
-    cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     """As many run as there are threads, and some more are on their way."""
     on_cluster.upload("w", {}, *waiting.steps(45))
@@ -213,13 +157,13 @@ def test_the_number_of_tasks_follows_the_cluster(
     try:
         wait_until(lambda: (len(running_now(cluster)), len(leases(on_cluster))) == (5, 40))
     finally:
-        waiting.go()
+        waiting.open()
         assert on_cluster.wait("w", 30)["state"] == "complete"
         cluster.end("four")
 
 
 def test_the_first_tasks_of_a_worker_may_come_together(
-    tmp_path: Path, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil
+    tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     """Each of its threads finds that nothing is prepared yet."""
     folder = tmp_path / "cluster"
@@ -229,20 +173,20 @@ def test_the_first_tasks_of_a_worker_may_come_together(
         with make_gaia(executor="dask", dask={"address": cluster.address}, workers=8) as gaia:
             gaia.upload("w", {}, *waiting.steps(8))
             wait_until(lambda: len(running_now(cluster)) == 8)
-            waiting.go()
+            waiting.open()
             assert gaia.wait("w", 30)["state"] == "complete"
             assert "worker-lost" not in {each["event"] for each in gaia.events("w")}
         assert cluster.workers["wide"].said().count("Worker plugin gaia-local") == 1
 
 
 def test_a_number_of_tasks_that_is_given(
-    cluster: DaskCluster, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     gaia = make_gaia(executor="dask", dask={"address": cluster.address}, workers=2)
     gaia.upload("w", {}, *waiting.steps(4))
     wait_until(lambda: len(running_now(cluster)) == 2)
     assert len(leases(gaia)) == 2
-    waiting.go()
+    waiting.open()
     assert gaia.wait("w", 30)["state"] == "complete"
 
 
@@ -255,7 +199,7 @@ def leases(gaia: Gaia) -> list[Path]:
 
 
 def test_resources_that_workers_declare(
-    cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     cluster.start("able", options=["--resources", "GPU=1 memory=4e9"])
     commands, steps = waiting.steps(2)
@@ -264,7 +208,7 @@ def test_resources_that_workers_declare(
     try:
         wait_until(lambda: sum(bool(host_of(on_cluster, "w", step["name"])) for step in steps) == 1)
         assert len(leases(on_cluster)) == 2  # the other one waits at the scheduler
-        waiting.go()
+        waiting.open()
         assert on_cluster.wait("w", 30)["state"] == "complete"
         hosts = {event["host"] for event in on_cluster.events("w") if event["event"] == "step-start"}
         assert hosts == {cluster.address_of("able")}
@@ -347,7 +291,7 @@ def test_a_local_cluster_from_the_command_line(gaia_root: Path, tmp_path: Path) 
     assert list(tmp_path.glob("**/worker-*")) == []
 
 
-def test_ctrl_c_ends_a_local_cluster(gaia_root: Path, tmp_path: Path, waiting: Waiting, wait_until: WaitUntil) -> None:
+def test_ctrl_c_ends_a_local_cluster(gaia_root: Path, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
     """A terminal sends it to all processes at once: the workers die before they can be asked to stop anything."""
     for name, definitions in zip(("commands", "steps"), waiting.steps(3), strict=True):
         (tmp_path / f"{name}.json").write_text(json.dumps(definitions))

@@ -8,13 +8,15 @@ from typing import Any
 
 import docker
 import pytest
-from docker.utils import kwargs_from_env
 
-from clusters import DaskCluster, final_files, host_of, running
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.docker_runtime import ROOT_LABEL, TASK_LABEL
-from test_dask_cluster import compared, ran, study
+from support.clusters import DaskCluster, compared, final_files, host_of, ran, running, study
+from support.containers import client
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import FileGate
+
+__all__ = ["client"]
 
 
 @pytest.fixture
@@ -25,30 +27,25 @@ def cluster(tmp_path: Path, docker_image: str) -> Iterator[DaskCluster]:
 
 
 @pytest.fixture
-def containers(gaia_root: Path, docker_image: str) -> Iterator[Callable[[], set[str]]]:
+def containers(gaia_root: Path, client: docker.APIClient) -> Callable[[], set[str]]:
     """The ids of the Tasks, as their workers name them, that have a container."""
-    client = docker.APIClient(version="auto", **kwargs_from_env())
 
     def find() -> set[str]:
         found = client.containers(all=True, filters={"label": f"{ROOT_LABEL}={gaia_root}"})
         return {each["Labels"][TASK_LABEL] for each in found if TASK_LABEL in each["Labels"]}  # not those that look inside
 
-    yield find
-    client.close()
+    return find
 
 
-class Gate:
+class ContainerSteps(FileGate):
     """Steps in containers that wait for a file in a directory they all read."""
 
     def __init__(self, folder: Path, image: str) -> None:
-        (folder / "dir").mkdir(parents=True)
-        self.folder, self._image = folder, image
-
-    def open(self) -> None:
-        (self.folder / "dir/go").touch()
+        super().__init__(folder / "dir")
+        self.bucket, self._image = folder, image
 
     def steps(self, count: int) -> tuple[list[Any], list[Any]]:
-        script = "echo begun; while ! test -e /in/gate/go; do sleep 0.05; done; echo {{n}} > /out/x"
+        script = f"echo begun; {self.hold('/in/gate')}; echo {{{{n}}}} > /out/x"
         paths = {"inputs": {"gate": "/in/gate"}, "outputs": {"x": "/out/x"}}
         command = {"name": "wait", "image": self._image, "command": ["sh", "-c", script], "vars": {"n": 0}, **paths}
         keys = [{"inputs": {"gate": "gate:dir/"}, "outputs": {"x": f"d:{number}"}} for number in range(count)]
@@ -58,14 +55,14 @@ class Gate:
 
 
 @pytest.fixture
-def gate(tmp_path: Path, docker_image: str) -> Gate:
-    return Gate(tmp_path / "gate", docker_image)
+def gate(tmp_path: Path, docker_image: str) -> ContainerSteps:
+    return ContainerSteps(tmp_path / "gate", docker_image)
 
 
 @pytest.fixture
-def gaia(cluster: DaskCluster, make_gaia: MakeGaia, gate: Gate) -> Gaia:
+def gaia(cluster: DaskCluster, make_gaia: MakeGaia, gate: ContainerSteps) -> Gaia:
     """A `Gaia` whose containers see the gate as it is now."""
-    options = {"docker": {"inputs": "mount", "stop_grace": 0.2}, "watch": False, "buckets": {"gate": gate.folder}}
+    options = {"docker": {"inputs": "mount", "stop_grace": 0.2}, "watch": False, "buckets": {"gate": gate.bucket}}
     return make_gaia(executor="dask", dask={"address": cluster.address}, workers=None, runtime="docker", **options)
 
 
@@ -77,7 +74,9 @@ def settled(gaia: Gaia, cluster: DaskCluster, containers: Callable[[], set[str]]
     assert cluster.left() == []
 
 
-def test_a_workflow(cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, containers: Callable[[], set[str]]) -> None:
+def test_containers_on_a_cluster_make_what_a_local_run_makes(
+    cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, containers: Callable[[], set[str]]
+) -> None:
     gaia = make_gaia(executor="dask", dask={"address": cluster.address}, workers=None, runtime="docker")
     commands, steps = study(12)
     put = {"d:seed": "seed\n"}
@@ -86,8 +85,8 @@ def test_a_workflow(cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, c
     settled(gaia, cluster, containers)
 
 
-def test_halt_and_run(
-    cluster: DaskCluster, gaia: Gaia, gate: Gate, containers: Callable[[], set[str]], wait_until: WaitUntil
+def test_halt_ends_all_containers_and_run_goes_on(
+    cluster: DaskCluster, gaia: Gaia, gate: ContainerSteps, containers: Callable[[], set[str]], wait_until: WaitUntil
 ) -> None:
     gaia.upload("w", {}, *gate.steps(3))
     wait_until(lambda: all(gaia.logs("w", f"wait-{number}") == "begun\n" for number in range(3)), 20)
@@ -102,7 +101,7 @@ def test_halt_and_run(
 
 
 def test_a_worker_that_is_killed(
-    cluster: DaskCluster, gaia: Gaia, gate: Gate, containers: Callable[[], set[str]], wait_until: WaitUntil
+    cluster: DaskCluster, gaia: Gaia, gate: ContainerSteps, containers: Callable[[], set[str]], wait_until: WaitUntil
 ) -> None:
     gaia.upload("w", {}, *gate.steps(1))
     wait_until(lambda: gaia.logs("w", "wait-0") == "begun\n", 20)

@@ -21,7 +21,7 @@ from gaia_local.model import EventKind, TaskState
 from gaia_local.runtime import Cancellation
 from gaia_local.storage import Storage
 from gaia_local.worker import Observer
-from test_executor import PATIENCE, Bench, ExecutorContract, event
+from support.executors import PATIENCE, ExecutorBench, ExecutorContract, event
 
 PERFORMS: dict[str, Perform] = {}
 """What the workers of this process do, for each executor that a test makes."""
@@ -99,7 +99,7 @@ class TestDaskExecutor(ExecutorContract):
         return executor
 
     @pytest.mark.parametrize("first", ["cancel", "hurry"])
-    def test_hurry_kills_what_is_cancelled_and_what_will_be(self, single: Bench, first: str) -> None:
+    def test_hurry_kills_what_is_cancelled_and_what_will_be(self, single: ExecutorBench, first: str) -> None:
         def stubborn(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             killed = threading.Event()
             with cancellation.stopping(lambda: None, killed.set, 600):
@@ -114,7 +114,7 @@ class TestDaskExecutor(ExecutorContract):
             step()
         assert single.ended("a") == [TaskState.CANCELLED]
 
-    def test_without_a_connection_tasks_are_interrupted(self, bench: Bench) -> None:
+    def test_without_a_connection_tasks_are_interrupted(self, bench: ExecutorBench) -> None:
         for cluster in self.clusters:
             cluster.leave()
         bench.submit("a")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from distributed import Security
 
-from clusters import DaskCluster, final_files, host_of, running
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable, InvalidInput
-from test_crashes import ENGINE, expected, forty_steps
-from waiting import Waiting
+from support.clusters import DaskCluster, final_files, host_of, running
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import WaitingSteps
+from support.layered import ENGINE, expected, forty_steps
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def runs_at(gaia: Gaia, cluster: DaskCluster, step: str) -> str:
     return cluster.name_at(address)
 
 
-def begin(gaia: Gaia, cluster: DaskCluster, waiting: Waiting, wait_until: WaitUntil, count: int = 1) -> None:
+def begin(gaia: Gaia, cluster: DaskCluster, waiting: WaitingSteps, wait_until: WaitUntil, count: int = 1) -> None:
     """Start Steps that wait, and be sure that all of them run."""
     gaia.upload("w", {}, *waiting.steps(count))
     wait_until(lambda: all(f"begun {n}" in gaia.logs("w", f"wait-{n}") for n in range(count)), 20)
@@ -59,7 +59,7 @@ def settled(gaia: Gaia, cluster: DaskCluster) -> None:
 
 
 def test_a_worker_that_is_killed(
-    cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil, tmp_path: Path
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil, tmp_path: Path
 ) -> None:
     cluster.start("one", "two")
     begin(on_cluster, cluster, waiting, wait_until)
@@ -68,7 +68,7 @@ def test_a_worker_that_is_killed(
     wait_until(lambda: host_of(on_cluster, "w", "wait-0") != before)
     (lost,) = [event for event in on_cluster.events("w") if event["event"] == "worker-lost"]
     assert (lost["host"], lost["attempt"], lost["task"]) == (before, 1, "wait-0")
-    waiting.go()
+    waiting.open()
     assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")  # the first run's program is dead
     settled(on_cluster, cluster)
 
@@ -92,7 +92,7 @@ def test_workers_are_killed_at_random(cluster: DaskCluster, on_cluster: Gaia, tm
     settled(on_cluster, cluster)
 
 
-def test_workers_die_too_often(cluster: DaskCluster, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil) -> None:
+def test_workers_die_too_often(cluster: DaskCluster, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
     gaia = make_gaia(executor="dask", dask={"address": cluster.address, "retries": 1})
     cluster.start("one", "two", "three")
     begin(gaia, cluster, waiting, wait_until)
@@ -104,40 +104,42 @@ def test_workers_die_too_often(cluster: DaskCluster, make_gaia: MakeGaia, waitin
     (failure,) = gaia.failures("w")
     assert "its worker died, 2 times" in failure["message"]
     assert "dask.retries is 1" in failure["message"]
-    waiting.go()
+    waiting.open()
     gaia.run("w")
     assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
     settled(gaia, cluster)
 
 
 def test_the_last_worker_is_killed_and_another_comes(
-    cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     cluster.start("one")
     begin(on_cluster, cluster, waiting, wait_until)
     cluster.kill("one")
     wait_until(lambda: any(event["event"] == "worker-lost" for event in on_cluster.events("w")))
-    waiting.go()
+    waiting.open()
     cluster.start("two")
     assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")
     settled(on_cluster, cluster)
 
 
-def test_halted_with_no_worker_left(cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil) -> None:
+def test_halted_with_no_worker_left(
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     cluster.start("one")
     begin(on_cluster, cluster, waiting, wait_until)
     cluster.kill("one")
     on_cluster.halt("w")
     assert on_cluster.wait("w", 30)["state"] == "halted"
     cluster.start("two")
-    waiting.go()
+    waiting.open()
     on_cluster.run("w")  # ends first what the dead worker left
     assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")
     settled(on_cluster, cluster)
 
 
 def test_a_worker_that_is_stopped_in_order(
-    cluster: DaskCluster, on_cluster: Gaia, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     cluster.start("one", "two")
     begin(on_cluster, cluster, waiting, wait_until)
@@ -145,13 +147,13 @@ def test_a_worker_that_is_stopped_in_order(
     cluster.end(runs_at(on_cluster, cluster, "wait-0"))
     wait_until(lambda: host_of(on_cluster, "w", "wait-0") != before)
     assert len(cluster.places()) == 1  # the other's own
-    waiting.go()
+    waiting.open()
     assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")
     settled(on_cluster, cluster)
 
 
 def test_a_worker_that_comes_back_is_refused(
-    tmp_path: Path, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil
+    tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     """It stands still for longer than the scheduler waits; its program doesn't, and has its result when it goes on."""
     (tmp_path / "cluster").mkdir()
@@ -168,7 +170,7 @@ def test_a_worker_that_comes_back_is_refused(
         (program, *_) = cluster.programs()
         cluster.workers[first].send(signal.SIGSTOP)
         wait_until(lambda: runs_at(gaia, cluster, "wait-0") != first, 30)
-        waiting.go()
+        waiting.open()
         assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
         wait_until(lambda: not Path(f"/proc/{program}").exists())  # its supervisor has read its end
         cluster.workers[first].send(signal.SIGCONT)
@@ -181,7 +183,7 @@ def test_a_worker_that_comes_back_is_refused(
 
 
 def test_the_scheduler_goes_away_and_comes_back(
-    cluster: DaskCluster, make_gaia: MakeGaia, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     gaia = make_gaia(executor="dask", dask={"address": cluster.address, "timeout": 1})
     cluster.start("one", "two")
@@ -201,14 +203,14 @@ def test_the_scheduler_goes_away_and_comes_back(
     wait_until(lambda: cluster.programs() == {}, 20)  # workers that lost their scheduler end what they run
     cluster.restart_scheduler()
     cluster.start("three")
-    waiting.go()
+    waiting.open()
     gaia.run("w")
     assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
     settled(gaia, cluster)
 
 
 def test_the_engine_is_killed(
-    cluster: DaskCluster, gaia_root: Path, waiting: Waiting, tmp_path: Path, wait_until: WaitUntil
+    cluster: DaskCluster, gaia_root: Path, waiting: WaitingSteps, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """What runs on the cluster is ended before it is run again: two runs at a time would fail for the lock they hold."""
     cluster.start("one", "two")
@@ -227,13 +229,13 @@ def test_the_engine_is_killed(
         gaia.run("w")
         wait_until(lambda: len(set(cluster.programs().values()) - before) == 2)
         assert not before & set(cluster.programs().values())
-        waiting.go()
+        waiting.open()
         assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
         settled(gaia, cluster)
 
 
-def test_what_an_engine_left_ends_without_another(
-    cluster: DaskCluster, gaia_root: Path, waiting: Waiting, tmp_path: Path, wait_until: WaitUntil
+def test_tasks_of_a_dead_engine_end_when_a_reader_opens_the_root(
+    cluster: DaskCluster, gaia_root: Path, waiting: WaitingSteps, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """An engine that only looks at the root takes the leases back; the workers notice."""
     cluster.start("one")
@@ -248,7 +250,9 @@ def test_what_an_engine_left_ends_without_another(
     wait_until(lambda: cluster.programs() == {} and cluster.left() == [])
 
 
-def test_versions_that_differ_are_refused(cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, waiting: Waiting) -> None:
+def test_versions_that_differ_are_refused(
+    cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, waiting: WaitingSteps
+) -> None:
     metadata = tmp_path / "other" / "gaia_local-99.1.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: gaia-local\nVersion: 99.1\n")
@@ -259,13 +263,13 @@ def test_versions_that_differ_are_refused(cluster: DaskCluster, on_cluster: Gaia
     assert cluster.address_of("old") in str(refusal.value)
     cluster.end("old")
     cluster.start("new")
-    waiting.go()
+    waiting.open()
     on_cluster.upload("w", {}, *waiting.steps(1))
     assert on_cluster.wait("w", 30)["state"] == "complete"
 
 
 def test_a_worker_of_another_version_that_joins_later(
-    cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, waiting: Waiting, wait_until: WaitUntil
+    cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     metadata = tmp_path / "other" / "gaia_local-99.1.dist-info"
     metadata.mkdir(parents=True)
@@ -276,11 +280,11 @@ def test_a_worker_of_another_version_that_joins_later(
     wait_until(lambda: on_cluster.failures("w"))
     (failure,) = on_cluster.failures("w")
     assert "has gaia_local 99.1, the engine" in failure["message"]
-    waiting.go()
+    waiting.open()
     assert on_cluster.wait("w", 30)["state"] == "error"
 
 
-def test_no_cluster_at_the_address(make_gaia: MakeGaia, waiting: Waiting) -> None:
+def test_no_cluster_at_the_address(make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
     gaia = make_gaia(executor="dask", dask={"address": "tcp://127.0.0.1:9", "timeout": 0.5})
     began = time.monotonic()
     with pytest.raises(EngineUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.5 s"):
@@ -289,13 +293,13 @@ def test_no_cluster_at_the_address(make_gaia: MakeGaia, waiting: Waiting) -> Non
     assert gaia.workflows() == {"workflows": {}}
 
 
-def test_an_address_that_is_none(make_gaia: MakeGaia, waiting: Waiting) -> None:
+def test_an_address_that_is_none(make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
     gaia = make_gaia(executor="dask", dask={"address": "nonsense://somewhere:1"})
     with pytest.raises(EngineUnavailable, match="nonsense://somewhere:1"):
         gaia.upload("w", {}, *waiting.steps(1))
 
 
-def test_without_the_package(make_gaia: MakeGaia, waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package(make_gaia: MakeGaia, waiting: WaitingSteps, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name.startswith("gaia_local.dask_")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -334,7 +338,7 @@ def encrypted(folder: Path) -> dict[str, Any]:
     return {"tls_ca_file": certificate, "require_encryption": True, **pair}
 
 
-def test_tls(tmp_path: Path, make_gaia: MakeGaia, waiting: Waiting) -> None:
+def test_an_encrypted_cluster_runs_steps(tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
     (tmp_path / "cluster").mkdir()
     security = encrypted(tmp_path)
     options = ["--protocol", "tls", "--tls-ca-file", security["tls_ca_file"]]
@@ -347,7 +351,7 @@ def test_tls(tmp_path: Path, make_gaia: MakeGaia, waiting: Waiting) -> None:
             plain.upload("w", {}, *waiting.steps(1))
         plain.close()
         gaia = make_gaia(executor="dask", dask={"address": cluster.address, "security": security})
-        waiting.go()
+        waiting.open()
         gaia.upload("w", {}, *waiting.steps(1))
         assert gaia.wait("w", 30)["state"] == "complete"
         assert "certificate" not in repr(gaia) + str(gaia.__dict__)

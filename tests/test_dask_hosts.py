@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clusters import DaskCluster, host_of, running
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
-from waiting import Waiting
+from support.clusters import DaskCluster, host_of, running
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import WaitingSteps
 
 IMPATIENT = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2s"}
 
@@ -98,14 +98,14 @@ def gaia(hosts: Hosts, make_gaia: MakeGaia) -> Gaia:
 
 
 def test_a_result_that_comes_too_late_is_refused(
-    hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: Waiting, wait_until: WaitUntil
+    hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     """The far host makes its result while it is cut off, and tells of it when the Step was given to another."""
     gaia.upload("w", {}, *waiting.steps(1))
     far = hosts.cluster.address_of("far")
     wait_until(lambda: host_of(gaia, "w", "wait-0") == far and "begun" in gaia.logs("w", "wait-0"))
     hosts.far.cut()
-    waiting.go()
+    waiting.open()
     wait_until(lambda: [path.read_text() for path in tmp_path.glob("root/staging/*.1/output-0")] == ["0 far\n"])
     assert gaia.status("w")["state"] == "running"  # nobody here knows of it
     hosts.start_near()
@@ -115,7 +115,7 @@ def test_a_result_that_comes_too_late_is_refused(
 
 
 def test_a_step_that_ends_after_it_was_given_to_another(
-    hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: Waiting, wait_until: WaitUntil
+    hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
     """The far host sees in the shared directory that its Step was taken back, and ends it by itself."""
     commands, steps = waiting.steps(1)
@@ -126,7 +126,7 @@ def test_a_step_that_ends_after_it_was_given_to_another(
     hosts.start_near()
     wait_until(lambda: host_of(gaia, "w", "wait-0") == hosts.cluster.address_of("near"), 30)
     wait_until(lambda: "is refused" in hosts.cluster.workers["far"].said())
-    waiting.go()
+    waiting.open()
     assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
     hosts.await_refusal(wait_until)
     assert_settled(gaia, tmp_path)

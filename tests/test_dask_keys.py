@@ -84,7 +84,7 @@ def told_strangers(places: list[str]) -> set[str]:
     return set(told)
 
 
-def test_who_has_no_keys_is_refused(tmp_path: Path) -> None:
+def test_clients_without_keys_are_refused(tmp_path: Path) -> None:
     with local_cluster(tmp_path) as connection:
         places = addresses(connection)
         assert len(places) == 3
@@ -99,7 +99,7 @@ def test_keys_of_the_users_own_are_taken(tmp_path: Path) -> None:
         assert connection.ask(os.getpid)
 
 
-def test_nothing_is_told_over_http(tmp_path: Path) -> None:
+def test_dashboards_answer_nothing_over_http(tmp_path: Path) -> None:
     with local_cluster(tmp_path) as connection:
         found = information(connection)
         ports = [each["services"]["dashboard"] for each in (found, *found["workers"].values())]

@@ -29,6 +29,7 @@ from gaia_local.errors import DatabaseError
 from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
 from gaia_local.state_file import FIRST, LATER, MIGRATIONS
 from gaia_local.states import ABSENT, EXPIRED, Attempt, KeyKind, KeyState, Reason, ReasonKind
+from support.builders import task
 
 
 @pytest.fixture
@@ -44,19 +45,17 @@ def database(path: Path) -> Iterator[Database]:
     database.close()
 
 
-def task(name: str = "s", identity: str = "t1", workflow: str = "w") -> Task:
-    inputs, outputs = (("b:in", "/in/x"), ("b:d/", "/in/d/")), (("b:out", ">"), ("b:log", ">>"))
-    tokens = ("sh", "-c", "é \"quoted\" 'x' \\ \n")
-    return Task(
-        identity,
+def attempted(name: str = "s", identity: str = "t1", workflow: str = "w") -> Task:
+    return task(
         name,
-        workflow,
-        "busybox:1",
-        tokens,
-        inputs,
-        outputs,
-        "/out/x",
-        12.5,
+        {"/in/x": "b:in", "/in/d/": "b:d/"},
+        {">": "b:out", ">>": "b:log"},
+        id=identity,
+        workflow=workflow,
+        image="busybox:1",
+        command=("sh", "-c", "é \"quoted\" 'x' \\ \n"),
+        stdout="/out/x",
+        timeout=12.5,
         reason="input changed: b:in",
         external=frozenset({"b:in"}),
     )
@@ -86,7 +85,7 @@ def fill(database: Database, workflow: str = "w") -> None:
     database.add_workflow(workflow, {"owner": "é", "tags": [1, {"a": None}]}, 5.0)
     define(database, "commands", workflow, [{"name": "c", "image": "i"}])
     define(database, "steps", workflow, [{"name": "s", "vars": {"x": [1, True, "ü"]}}])
-    database.add_attempts([Attempt(task(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
+    database.add_attempts([Attempt(attempted(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
     database.set_keys(workflow, {"b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1")})
     database.add_events([Event(EventKind.STEP_START, workflow, 7.0, {"id": "t1", "task": "s"})])
 
@@ -100,7 +99,7 @@ def test_a_new_database_is_empty(database: Database) -> None:
     assert rows(database) == {"workflow": None, "commands": [], "steps": [], "attempts": [], "keys": {}, "events": []}
 
 
-def test_workflows(database: Database) -> None:
+def test_workflows_are_read_back_in_order(database: Database) -> None:
     database.add_workflow("second", {"owner": "a"}, 2.0)
     database.add_workflow("first", {"owner": "b", "x": [1]}, 1.0)
     assert database.workflow("first") == {"state": "initialized", "properties": {"owner": "b", "x": [1]}, "steps": 0}
@@ -132,10 +131,10 @@ def test_definitions_keep_their_order_when_they_are_replaced(database: Database,
     assert defined(database, table, "other") == [{"name": "a", "n": 5}]
 
 
-def test_attempts(database: Database) -> None:
-    first = Attempt(task(identity="1"), TaskState.RUNNING, 1.0)
-    other = Attempt(task("r", identity="2"), TaskState.RUNNING, 2.0)
-    again = Attempt(task(identity="3"), TaskState.RUNNING, 3.0)
+def test_attempts_are_read_back(database: Database) -> None:
+    first = Attempt(attempted(identity="1"), TaskState.RUNNING, 1.0)
+    other = Attempt(attempted("r", identity="2"), TaskState.RUNNING, 2.0)
+    again = Attempt(attempted(identity="3"), TaskState.RUNNING, 3.0)
     database.add_attempts([first, other, again])
     assert database.attempts("w") == [first, other, again]
     first.state, first.exit_code, first.message, first.image_id = TaskState.ERROR, 3, "it broke: é", "sha256:1"
@@ -151,15 +150,15 @@ def test_attempts(database: Database) -> None:
     assert database.attempts("other") == database.latest("other") == []
 
 
-def test_all_of_a_task_is_kept(database: Database) -> None:
-    made = task()
+def test_a_task_is_read_back_whole(database: Database) -> None:
+    made = attempted()
     database.add_attempts([Attempt(made, TaskState.RUNNING, 1.0)])
     (read,) = database.attempts("w")
     assert dataclasses.asdict(read.task) == dataclasses.asdict(made)
     assert isinstance(read.task.external, frozenset)
 
 
-def test_keys(database: Database) -> None:
+def test_keys_are_read_back(database: Database) -> None:
     keys = {
         "b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1"),
         "b:y": KeyState(KeyKind.EXPIRED, why=EXPIRED),
@@ -192,7 +191,7 @@ def changes(edition: int = 1) -> Changes:
     composite = {"name": "both", "outputs": ["y"], "steps": [{"name": "a", "command": "c", "outputs": {"x": "y"}}]}
     commands: list[AnyCommand] = [Command.parse("w", command), Command.parse("w", composite)]
     step = {"name": "s", "command": "c", "outputs": {"x": "k"}, "vars": {"a": [1, 1.0, True, "é"]}}
-    begun = [Attempt(task(f"s{number}", f"t{number}"), state, float(number)) for number, state in enumerate(TaskState)]
+    begun = [Attempt(attempted(f"s{number}", f"t{number}"), state, float(number)) for number, state in enumerate(TaskState)]
     keys = {
         f"b:{kind.value}/{why.name}": KeyState(kind, "1:2", "abc", "t1", Reason(why, "x y" if "{}" in why.value else ""))
         for kind in KeyKind
@@ -208,7 +207,7 @@ def saved(database: Database, name: str = "w") -> Saved:
     return found
 
 
-def test_what_is_not_there_was_not_saved(database: Database) -> None:
+def test_an_unknown_workflow_has_no_saved_state(database: Database) -> None:
     database.add_workflow("other", {}, 1.0)
     assert database.saved("w") is None
 
@@ -237,14 +236,14 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
     assert saved(database, "other") == Saved("other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {})
 
 
-def test_what_is_saved_later_takes_the_place_of_what_was(database: Database) -> None:
+def test_later_changes_replace_earlier_ones(database: Database) -> None:
     database.add_workflow("w", {}, 1.0)
     first = changes()
     database.save("w", first)
     ended = first.begun[0]
     ended.state, ended.started, ended.ended, ended.exit_code = TaskState.ERROR, 1.5, 2.5, 3
     ended.message, ended.image_id, ended.inputs, ended.superseded = "é", "sha256:1", {"b:in": "abc"}, True
-    again = Attempt(task("s1", "t9"), TaskState.RUNNING, 9.0)
+    again = Attempt(attempted("s1", "t9"), TaskState.RUNNING, 9.0)
     command = changes(edition=2).commands[0]
     unsure = KeyState(KeyKind.UNSURE, "3:4", "def", "t9", Reason(ReasonKind.MISSING, "b:x"))
     keys = {"b:complete": ABSENT, "b:expired": unsure}
@@ -260,9 +259,9 @@ def test_what_is_saved_later_takes_the_place_of_what_was(database: Database) -> 
     assert found.keys == {**kept, "b:expired": unsure}
 
 
-def test_one_that_began_and_ended_before_it_was_saved_is_whole(database: Database) -> None:
+def test_an_attempt_that_began_and_ended_before_saving_is_whole(database: Database) -> None:
     database.add_workflow("w", {}, 1.0)
-    quick = Attempt(task(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"})
+    quick = Attempt(attempted(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"})
     database.save("w", Changes(begun=[quick], ended={quick.task.id: quick}))
     assert saved(database).attempts == [quick]
 
@@ -274,7 +273,7 @@ def test_saving_nothing_changes_nothing(database: Database) -> None:
     assert rows(database) == before
 
 
-def test_what_is_saved_is_saved_whole_or_not_at_all(database: Database) -> None:
+def test_saving_is_atomic(database: Database) -> None:
     database.add_workflow("w", {}, 1.0)
     database.save("w", changes())
     before = rows(database)
@@ -283,7 +282,7 @@ def test_what_is_saved_is_saved_whole_or_not_at_all(database: Database) -> None:
     assert rows(database) == before
 
 
-def test_events(database: Database) -> None:
+def test_events_are_read_back(database: Database) -> None:
     events = [Event(EventKind.STEP_START, "w", 5.0, {"id": "1", "task": "s"}), Event(EventKind.FLOW_COMPLETE, "w", 4.0)]
     database.add_events([*events, Event(EventKind.FLOW_HALTED, "other", 6.0)])
     assert database.events("w") == [
@@ -323,7 +322,7 @@ key_states = st.builds(
     text,
     st.dictionaries(text, key_states),
 )
-def test_whatever_goes_in_comes_out(
+def test_any_values_are_read_back_unchanged(
     database: Database, properties: dict[str, Any], name: str, keys: dict[str, KeyState]
 ) -> None:
     with pytest.raises(ZeroDivisionError), database.transaction():
@@ -370,13 +369,13 @@ def test_transactions_nest_and_the_outer_one_decides(database: Database) -> None
 
 
 def test_many_rows_are_written_whole_or_not_at_all(database: Database) -> None:
-    database.add_attempts([Attempt(task(identity="5"), TaskState.RUNNING, 1.0)])
+    database.add_attempts([Attempt(attempted(identity="5"), TaskState.RUNNING, 1.0)])
     with pytest.raises(DatabaseError):
-        database.add_attempts([Attempt(task(identity=str(number)), TaskState.RUNNING, 1.0) for number in range(10)])
+        database.add_attempts([Attempt(attempted(identity=str(number)), TaskState.RUNNING, 1.0) for number in range(10)])
     assert [attempt.task.id for attempt in database.attempts("w")] == ["5"]
 
 
-def test_others_see_a_transaction_when_it_is_over(database: Database, path: Path) -> None:
+def test_readers_see_only_committed_transactions(database: Database, path: Path) -> None:
     reader = Database(path, readonly=True)
     with database.transaction():
         database.add_workflow("w", {}, 1.0)
@@ -474,7 +473,7 @@ def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) 
 
 
 @pytest.mark.parametrize("readonly", [False, True])
-def test_one_of_a_newer_version_is_refused_by_name_and_left_alone(database: Database, path: Path, readonly: bool) -> None:
+def test_a_newer_state_file_is_refused_and_left_unchanged(database: Database, path: Path, readonly: bool) -> None:
     fill(database)
     database.close()
     with sqlite3.connect(path) as connection:
@@ -579,7 +578,7 @@ def test_a_relative_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "gaia.db").stat().st_size > 0
 
 
-def test_closing(path: Path) -> None:
+def test_closing_releases_the_file_and_is_idempotent(path: Path) -> None:
     path.parent.mkdir()
     before = len(os.listdir("/proc/self/fd"))
     another = Database(path)
@@ -621,7 +620,7 @@ def crashed(path: Path) -> Path:
     return path
 
 
-def test_what_was_committed_survives_a_crash(crashed: Path) -> None:
+def test_committed_rows_survive_a_crash(crashed: Path) -> None:
     database = Database(crashed)
     assert len(database.workflows()) == 50
     database.close()

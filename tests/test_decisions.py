@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local import Gaia, files
 from gaia_local.errors import EngineUnavailable
 from gaia_local.storage import Storage
-from hands import Hands
-from test_differential import FINDINGS, play
+from support.fixtures import MakeGaia
+from support.hands import Hands
+from support.recordings import FINDINGS, play
 
 MK = {"name": "mk", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
 TWO = {"name": "two", "image": "i", "command": ["x"], "outputs": {"a": "/out/a", "b": "/out/b"}}
@@ -61,7 +61,7 @@ def put(hands: Hands, key: str, content: str = "outside") -> None:
 # -- 1: an input that is made anew while it is read ------------------------------------------------------------------
 
 
-def test_who_reads_what_was_made_anew_meanwhile_is_cancelled_and_runs_again(hands: Hands) -> None:
+def test_a_reader_is_cancelled_and_rerun_when_its_input_changes(hands: Hands) -> None:
     hands.put("in:x", "1")
     hands.merge(cp("fast", "in:x", "m"), cp("slow", "m", "r"))
     hands.complete("fast")
@@ -76,7 +76,7 @@ def test_who_reads_what_was_made_anew_meanwhile_is_cancelled_and_runs_again(hand
     assert hands.state == "complete"
 
 
-def test_who_reads_what_comes_out_the_same_goes_on(hands: Hands) -> None:
+def test_a_reader_goes_on_when_its_input_comes_out_the_same(hands: Hands) -> None:
     hands.put("in:x", "1")
     hands.merge(cp("fast", "in:x", "m"), cp("slow", "m", "r"))
     hands.complete("fast", "m")
@@ -88,7 +88,7 @@ def test_who_reads_what_comes_out_the_same_goes_on(hands: Hands) -> None:
     assert hands.state == "complete"
 
 
-def test_who_ended_before_its_input_came_out_differently_runs_again(hands: Hands) -> None:
+def test_a_finished_reader_is_rerun_when_its_input_comes_out_differently(hands: Hands) -> None:
     hands.put("in:x", "1")
     hands.merge(cp("fast", "in:x", "m"), cp("slow", "m", "r"), cp("last", "r", "end"))
     hands.complete("fast")
@@ -247,7 +247,7 @@ def test_a_file_that_no_step_makes_any_more_is_the_users(hands: Hands) -> None:
     assert Path(hands.storage.path("w", "k1")).read_text() == "outside"
 
 
-def test_what_a_step_made_that_no_step_makes_any_more_does_not_count(hands: Hands) -> None:
+def test_a_former_output_that_no_step_makes_is_no_input(hands: Hands) -> None:
     hands.merge({"name": "P", "command": "mk", "outputs": {"x": "k1"}})
     hands.complete("P")
     hands.merge({"name": "P", "command": "mk", "outputs": {"x": "k2"}})
@@ -281,14 +281,14 @@ def test_the_log_of_a_failure_leaves_its_step_open(hands: Hands) -> None:
     assert hands.state == "error"
 
 
-def test_what_the_user_puts_counts_for_a_step_that_never_ran_and_is_redefined(hands: Hands) -> None:
+def test_a_users_file_counts_for_a_redefined_step_that_never_ran(hands: Hands) -> None:
     hands.merge(cp("P", "e", "k"), cp("R", "k", "r"))
     hands.merge(cp("P", "e", "k", v=5))
     put(hands, "k")
     assert hands.runs == ["R"]
 
 
-def test_what_the_user_puts_counts_for_a_step_that_was_cancelled(hands: Hands) -> None:
+def test_a_users_file_counts_for_a_cancelled_step(hands: Hands) -> None:
     mk = {"name": "P", "command": "mk", "outputs": {"x": "k"}}
     hands.merge(mk, cp("R", "k", "r"))
     hands.complete("P")
@@ -392,7 +392,7 @@ def test_reasons_after_a_change_further_up_name_what_ran_again(hands: Hands) -> 
 
 
 @pytest.mark.parametrize("call", ["upload", "command", "merge"])
-def test_what_no_engine_can_run_is_refused_before_it_is_stored(
+def test_steps_that_cannot_run_are_refused_before_they_are_stored(
     tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody-listens")
@@ -453,7 +453,7 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: str(finding["name"]))
-def test_findings(finding: dict[str, Any], tmp_path: Path) -> None:
+def test_decisions_that_were_wrong_once_are_right(finding: dict[str, Any], tmp_path: Path) -> None:
     """Where a Step is said to end that doesn't run with us, it ends when it runs; in the end all must be complete."""
     hands = Hands(tmp_path)
     late: list[str] = []

@@ -33,7 +33,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_it_shows_what_the_format_has() -> None:
+def test_the_demo_shows_all_features_of_the_format() -> None:
     commands, steps = demo.commands(), demo.steps()
     outputs = [path for command in commands if "image" in command for path in command["outputs"].values()]
     assert {Capture.parse(path) for path in outputs} >= set(Capture)
@@ -44,7 +44,7 @@ def test_it_shows_what_the_format_has() -> None:
     assert {command["image"] for command in commands if "image" in command} == {"busybox"}
 
 
-def test_its_inputs_are_what_its_steps_read() -> None:
+def test_the_demo_places_all_inputs_of_its_steps() -> None:
     made = {key for step in demo.steps() for key in step["outputs"].values()}
     read = {
         key.replace("{{planet}}", planet)
@@ -84,7 +84,7 @@ def expected_words(planet: str) -> list[str]:
     return [word for word in re.findall("[a-z]+", (texts / f"{planet}.txt").read_text().lower()) if word not in common]
 
 
-def test_it_counts_right(tmp_path: Path, runtime: str) -> None:
+def test_the_demo_has_correct_results(tmp_path: Path, runtime: str) -> None:
     results = tmp_path / "storage" / "demo" / "results"
     with Gaia({"root": str(tmp_path), "runtime": runtime}) as gaia:
         demo.place_inputs(lambda key: gaia.path("demo", key))

@@ -51,17 +51,17 @@ def undeclared(source: Source) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.module)
-def test_what_is_imported_is_declared(source: Source) -> None:
+def test_imported_libraries_are_declared(source: Source) -> None:
     assert list(undeclared(source)) == []
 
 
-def test_what_is_not_declared_is_seen() -> None:
+def test_undeclared_imports_are_detected() -> None:
     (told,) = undeclared(Source("engine", ast.parse("def f():\n    import starlette.routing")))
     assert told == "engine:2 imports starlette, which is not among the dependencies of pyproject.toml"
     assert list(undeclared(Source("server", ast.parse("import starlette, json, yaml")))) == []
 
 
-def test_what_is_declared_is_used() -> None:
+def test_declared_dependencies_are_used() -> None:
     imported = {library for source in sources() for library, _ in source.libraries()}
     used = {canonicalize_name(name) for library in imported for name in packages_distributions().get(library, [library])}
     assert set().union(*(declared(extra) for extra in (None, *BY_EXTRA))) - used == FILES

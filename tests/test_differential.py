@@ -5,31 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gaia_local import GaiaError
-from hands import Hands
-from test_recorded import perform
-
-FOLDER = Path(__file__).parent / "differential"
-SEQUENCES: list[dict[str, Any]] = json.loads((FOLDER / "sequences.json").read_text())
-FINDINGS: list[dict[str, Any]] = json.loads((FOLDER / "findings.json").read_text())
-
-
-def play(hands: Hands, row: dict[str, Any]) -> None:
-    if row.get("refused"):
-        before = hands.status() if "w" in hands.scheduler.workflows() else None
-        with pytest.raises(GaiaError):
-            perform(hands, *row["op"])
-        assert before is None or hands.status() == before
-    elif row["op"][0] == "appear":
-        hands.scheduler.files_changed({str(hands.put(row["op"][1]))})
-    else:
-        perform(hands, *row["op"])
+from support.hands import Hands
+from support.recordings import SEQUENCES, play
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: str(sequence["seed"]))

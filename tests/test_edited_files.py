@@ -165,7 +165,7 @@ class Edits:
 
 
 @pytest.mark.timeout(0 if "GAIA_LOCAL_EDITS" in os.environ else 600)
-def test_what_is_complete_is_what_a_run_from_scratch_makes() -> None:
+def test_complete_files_equal_those_of_a_run_from_scratch() -> None:
     for seed in range(FIRST, FIRST + HISTORIES):
         with tempfile.TemporaryDirectory() as top:
             history = Edits(Path(top), random.Random(seed))

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from conftest import WaitUntil
 from gaia_local import Gaia, GaiaError, ownership
+from support.fixtures import WaitUntil
 
 COMMANDS = [
     {"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}},
@@ -175,7 +175,7 @@ def test_a_second_process_with_another_configuration_may_only_read(tmp_path: Pat
     end(process)
 
 
-def test_where_the_owner_has_no_socket_a_second_process_may_only_read(tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_without_the_owners_socket_a_second_process_may_only_read(tmp_path: Path, wait_until: WaitUntil) -> None:
     process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
     writer = open_when_read(tmp_path / "fifo")
     (tmp_path / "root" / "engine.sock").unlink()
@@ -248,7 +248,7 @@ def test_a_forked_child_leaves_the_engine_alone(tmp_path: Path) -> None:
         assert gaia.status("w")["state"] == "complete"
 
 
-def test_what_is_printed_is_no_directory(tmp_path: Path) -> None:
+def test_standard_output_cannot_be_a_directory(tmp_path: Path) -> None:
     printed = {"name": "p", "image": "busybox", "command": ["echo"], "outputs": {"o": ">"}}
     with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
         with pytest.raises(GaiaError, match=r"'s'.*'p'.*'o'.*'d:x/' is a directory"):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local.environment import for_programs
+from support.fixtures import MakeGaia
 
 SECRETS = {
     "GAIA_LOCAL_TOKEN": "secret-of-the-server",

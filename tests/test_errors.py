@@ -20,13 +20,14 @@ from typing import Any
 import pytest
 import requests
 
-from conftest import MakeGaia
 from gaia_local import Gaia, compat, errors
 from gaia_local.compat import client
 from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nearest, shown, told
 from gaia_local.face import at_face, http_error
 from gaia_local.local_socket import Unreachable
 from gaia_local.testing import GaiaFixture
+from support.builders import nested_lists
+from support.fixtures import MakeGaia
 
 ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)]
 PLAIN = [kind("it's broken") for kind in ALL if kind is not InvalidInput]
@@ -88,7 +89,7 @@ def public(kind: type) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [Gaia, GaiaFixture, client.Gaia])
-def test_all_that_is_public_is_at_the_face(kind: type) -> None:
+def test_public_attributes_raise_only_documented_errors(kind: type) -> None:
     """Whoever adds a property says here that its errors are those of the contract, too."""
     for name in public(kind):
         assert hasattr(inspect.getattr_static(kind, name), "__wrapped__"), name
@@ -163,7 +164,7 @@ def test_causes_and_traceback_are_those_of_the_plain_one(hidden: bool) -> None:
     assert list(chain(caught.value))[1:] == ([] if hidden else [FileNotFoundError, KeyError])
 
 
-def test_what_a_failed_call_used_is_let_go_of_at_once() -> None:
+def test_a_failed_call_releases_its_objects_at_once() -> None:
     class Big:
         pass
 
@@ -184,7 +185,7 @@ def test_what_a_failed_call_used_is_let_go_of_at_once() -> None:
     assert seen[0]() is None
 
 
-def test_it_passes_through_a_second_method_as_it_is() -> None:
+def test_an_error_passes_through_nested_calls_unchanged() -> None:
     error = http_error(StorageError("gone"))
 
     @at_face
@@ -249,7 +250,7 @@ def test_invalid_input_says_where_what_and_what_would_be_right() -> None:
         (7, ["b"], "Steps: 'b'"),
     ],
 )
-def test_nearest(name: object, known: list[str], advice: str) -> None:
+def test_similar_names_are_suggested(name: object, known: list[str], advice: str) -> None:
     assert nearest(name, known, "Steps") == advice
 
 
@@ -275,22 +276,15 @@ def test_the_closest_of_many_names_is_found_among_a_few(monkeypatch: pytest.Monk
     assert max(len(each) for some in compared for each in some) <= 100
 
 
-def nested(levels: int) -> list[object]:
-    made: list[object] = []
-    for _ in range(levels):
-        made = [made]
-    return made
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
         ("a", "'a'"),
         (None, "None"),
         ("x" * 1000, "'" + "x" * 78 + "…"),
-        (nested(100_000), "of type list"),
+        (nested_lists(100_000), "of type list"),
         (10**5000, "of type int"),
-        ({"deep": nested(100_000)}, "of type dict"),
+        ({"deep": nested_lists(100_000)}, "of type dict"),
     ],
     ids=["text", "none", "long", "deep", "huge", "deep in a dictionary"],
 )

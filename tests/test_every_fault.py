@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 
-import reloading
 from gaia_local import Gaia, files
 from gaia_local.assignment import Assignment
 from gaia_local.database import Database
@@ -37,7 +36,10 @@ from gaia_local.states import Intent, KeyKind, VerdictKind
 from gaia_local.storage import Storage
 from gaia_local.worker import Observer, Worker
 from gaia_local.workflow import Workflow
-from hands import HandExecutor, Hands, NoRuntime
+from support import reloading
+from support.builders import step
+from support.fakes import NoRuntime
+from support.hands import HandExecutor, Hands
 
 # ------------------------------------------------------------------------------------------------------------ faults
 
@@ -294,7 +296,7 @@ class Workers(HandExecutor):
         del self._performing[task.id]
 
 
-class Bench(Hands):
+class FaultyEngine(Hands):
     """An engine on hand-driven Tasks that are performed as in earnest."""
 
     def __init__(self, root: Path, programs: Programs) -> None:
@@ -327,10 +329,6 @@ def tool(name: str, *words: str, inputs: str = "", outputs: Mapping[str, str] | 
     }
 
 
-def step(name: str, command: str, inputs: Mapping[str, str] | None = None, **outputs: str) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": dict(inputs or {}), "outputs": outputs}
-
-
 COMMANDS = [
     tool("multi", inputs="a", outputs={"x": "/out/x", "y": "/out/y", "d": "/out/d/"}),
     tool("one", inputs="a"),
@@ -341,18 +339,18 @@ COMMANDS = [
     tool("clock"),
 ]
 STEPS = [
-    step("multi", "multi", {"a": "user/a"}, x="m/x", y="m/y", d="m/d/"),
-    step("rx", "one", {"a": "m/x"}, x="r/x"),
-    step("ry", "logged", {"a": "m/y"}, x="r/y", log="logs/ry"),
-    step("rd", "tree", {"d": "m/d/"}, x="r/d"),
-    step("under", "one", {"a": "user/b"}, x="kb/one"),
-    step("all", "tree", {"d": "kb/"}, x="r/kb"),
-    step("bad", "fails", {"a": "user/a"}, x="bad/x", log="bad/log"),
-    step("after-bad", "one", {"a": "bad/x"}, x="bad/after"),
-    step("picky", "picky", {"a": "user/a"}, x="picky/x", log="picky/log"),
-    step("after-picky", "one", {"a": "picky/x"}, x="picky/after"),
-    step("clock", "clock", x="clock/x"),
-    step("after-clock", "one", {"a": "clock/x"}, x="clock/after"),
+    step("multi", "multi", None, "user/a", outputs={"x": "m/x", "y": "m/y", "d": "m/d/"}),
+    step("rx", "one", "r/x", "m/x"),
+    step("ry", "logged", None, "m/y", outputs={"x": "r/y", "log": "logs/ry"}),
+    step("rd", "tree", "r/d", inputs={"d": "m/d/"}),
+    step("under", "one", "kb/one", "user/b"),
+    step("all", "tree", "r/kb", inputs={"d": "kb/"}),
+    step("bad", "fails", None, "user/a", outputs={"x": "bad/x", "log": "bad/log"}),
+    step("after-bad", "one", "bad/after", "bad/x"),
+    step("picky", "picky", None, "user/a", outputs={"x": "picky/x", "log": "picky/log"}),
+    step("after-picky", "one", "picky/after", "picky/x"),
+    step("clock", "clock", "clock/x"),
+    step("after-clock", "one", "clock/after", "clock/x"),
 ]
 
 
@@ -374,7 +372,7 @@ class Scenario:
         self._new = False
         """The engine is one that nobody called `run` on: it doesn't know of changes of files."""
         with faults.pause():
-            self.bench = Bench(root, self.programs)
+            self.bench = FaultyEngine(root, self.programs)
 
     # -- the engine ---------------------------------------------------------------------------------------------
 
@@ -403,7 +401,7 @@ class Scenario:
         while again:
             self.faults.dead = again = False
             try:
-                self.bench = Bench(self._root, self.programs)
+                self.bench = FaultyEngine(self._root, self.programs)
             except Died:
                 again = True
 
@@ -557,9 +555,9 @@ class Scenario:
         self.perform()
         # A Step makes less, another makes more, while both run; a third is new and reads what others make.
         self.programs.during["under"] = lambda: self.merge(
-            step("rd", "tree", {"d": "m/d/"}, x="r/d2"),
-            step("under", "one", {"a": "user/a"}, x="kb/one"),
-            step("new", "one", {"a": "m/y"}, x="kb/two"),
+            step("rd", "tree", "r/d2", inputs={"d": "m/d/"}),
+            step("under", "one", "kb/one", "user/a"),
+            step("new", "one", "kb/two", "m/y"),
         )
         self.early = False
         self.edit(b="b the third")
@@ -610,7 +608,7 @@ def test_a_log_that_cannot_be_stored_takes_nothing_else_away(tmp_path: Path, mon
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("a")
         hands.command(tool("logged", inputs="a", outputs={"x": "/out/x", "log": ">>"}))
-        hands.merge(step("s", "logged", {"a": "a"}, x="x", log="log"))
+        hands.merge(step("s", "logged", None, "a", outputs={"x": "x", "log": "log"}))
         hands.complete("s")
         hands.scheduler.files_changed({str(hands.put("a", "another"))})
         with monkeypatch.context() as patch:
@@ -626,8 +624,8 @@ def test_a_call_that_can_be_neither_written_nor_taken_back_is_written_later(
     """Else it would be known in memory only, and whoever repeats it would be told that all is well."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.command(tool("src"))
-        hands.merge(step("s", "src", x="x"), step("other", "src", x="y"))
-        changed = step("s", "src", x="x2")
+        hands.merge(step("s", "src", "x"), step("other", "src", "y"))
+        changed = step("s", "src", "x2")
         with monkeypatch.context() as patch:
             patch.setattr(Database, "save", fails_to_write)
             patch.setattr(Database, "saved", fails_to_write)
@@ -645,11 +643,11 @@ def test_the_end_of_the_flow_is_told_after_a_call_that_could_not_be_written(
 ) -> None:
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.command(tool("src"))
-        hands.merge(step("s", "src", x="x"))
+        hands.merge(step("s", "src", "x"))
         with monkeypatch.context() as patch:
             patch.setattr(Database, "save", fails_to_write)
             with pytest.raises(DatabaseError):
-                hands.merge(step("other", "src", x="y"))
+                hands.merge(step("other", "src", "y"))
         hands.complete("s")
         assert hands.scheduler.events("w")[-1]["event"] == "flow-complete"
 
@@ -774,10 +772,10 @@ SHELLS = [
     shell("bad", "echo lost; exit 3", "a", x="/out/x", log=">>"),
 ]
 REAL_STEPS = [
-    step("many", "many", {"a": "user/a"}, x="m/x", y="m/y", d="m/d/"),
-    step("rx", "copy", {"a": "m/x"}, x="r/x", log="logs/rx"),
-    step("rd", "copy", {"a": "m/d/part"}, x="r/d", log="logs/rd"),
-    step("bad", "bad", {"a": "m/y"}, x="bad/x", log="bad/log"),
+    step("many", "many", None, "user/a", outputs={"x": "m/x", "y": "m/y", "d": "m/d/"}),
+    step("rx", "copy", None, "m/x", outputs={"x": "r/x", "log": "logs/rx"}),
+    step("rd", "copy", None, "m/d/part", outputs={"x": "r/d", "log": "logs/rd"}),
+    step("bad", "bad", None, "m/y", outputs={"x": "bad/x", "log": "bad/log"}),
 ]
 
 
@@ -814,7 +812,7 @@ def real_trial(root: Path, kind: str, nth: int, workers: int) -> tuple[Faults, d
             with faults.pause():
                 (root / "storage/w/user/a").write_text("another\n")
             go_on()
-            attempt(lambda: gaia.merge("w", [step("rd", "copy", {"a": "m/x"}, x="r/d", log="logs/rd")]))
+            attempt(lambda: gaia.merge("w", [step("rd", "copy", None, "m/x", outputs={"x": "r/d", "log": "logs/rd"})]))
             rounds = 0
             while rounds < 2:  # without a fault
                 before = faults.hits

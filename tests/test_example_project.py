@@ -35,14 +35,14 @@ def number_of_tests(copy: Path) -> int:
     return sum(len(re.findall(r"^def test_", path.read_text(), re.MULTILINE)) for path in copy.glob("tests/test_*.py"))
 
 
-def test_its_tests_pass_without_docker(copy: Path) -> None:
+def test_the_example_project_passes_its_tests_without_docker(copy: Path) -> None:
     ran = run(copy, "-m", "pytest")
     assert f"{number_of_tests(copy)} passed" in ran.stdout.splitlines()[-1], ran.stdout + ran.stderr
     assert ran.returncode == 0
     assert number_of_tests(copy) == 6
 
 
-def test_its_tests_pass_where_the_published_client_is_not_installed(copy: Path) -> None:
+def test_the_example_project_passes_its_tests_without_the_published_client(copy: Path) -> None:
     hidden = copy / "hidden"
     hidden.mkdir()
     (hidden / "gaia.py").write_text("raise ModuleNotFoundError(\"No module named 'gaia'\")\n")
@@ -71,7 +71,7 @@ def test_a_test_that_leaves_a_step_running_fails(copy: Path) -> None:
     assert ran.stdout.splitlines()[-1].strip("= ").startswith("1 failed"), "and no error beside it"
 
 
-def test_its_program_runs_by_exec(copy: Path) -> None:
+def test_the_example_program_runs_by_exec(copy: Path) -> None:
     levels = copy / "gaia-data/storage/me_levels/rivers/levels"
     levels.mkdir(parents=True)
     (levels / "north.csv").write_text("2020-11-01,3.2\n2020-11-02,10.4\n")
@@ -80,7 +80,7 @@ def test_its_program_runs_by_exec(copy: Path) -> None:
     assert (copy / "gaia-data/storage/me_levels/rivers/ranking.csv").read_text() == "north,10.4\n"
 
 
-def test_it_knows_nothing_of_our_internals() -> None:
+def test_the_example_project_uses_no_internals() -> None:
     program = [path.read_text() for path in PROJECT.glob("river_levels/*.py")]
     assert all("gaia_local" not in text for text in program)
     assert any("gaia.Gaia()" in text for text in program)
@@ -88,7 +88,7 @@ def test_it_knows_nothing_of_our_internals() -> None:
     assert all("gaia_local" not in path.read_text() for path in PROJECT.glob("tests/*.py")), "fixtures are all it needs"
 
 
-def test_its_readme_names_what_is_there() -> None:
+def test_the_example_readme_names_existing_files() -> None:
     readme = (PROJECT / "README.md").read_text()
     assert "exec -m river_levels.submit" in readme
     assert (PROJECT / "river_levels" / "submit.py").is_file()

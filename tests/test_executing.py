@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from conftest import WaitUntil
 from gaia_local import Gaia, compat, demo
 from gaia_local.cli import app
+from support.fixtures import WaitUntil
 
 SHOW = """
 import sys
@@ -149,7 +149,7 @@ def test_the_end_by_a_signal_is_pythons() -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else None,
 )
-def test_what_cannot_be_run_is_one_message(words: list[str], status: int, told: str, here: Path) -> None:
+def test_an_unrunnable_script_is_one_message(words: list[str], status: int, told: str, here: Path) -> None:
     (here / "empty").mkdir()
     ran = by_exec(*words)
     assert ran.returncode == status
@@ -180,7 +180,7 @@ def running(*words: str) -> Iterator[subprocess.Popen[str]]:
                 script.terminate()
 
 
-def test_its_steps_are_waited_for_at_its_end(here: Path, wait_until: WaitUntil) -> None:
+def test_a_script_waits_for_its_steps_at_its_end(here: Path, wait_until: WaitUntil) -> None:
     with running("me_w", str(here / "go")) as script:
         with Gaia({"root": "elsewhere"}) as gaia:
             wait_until(lambda: "begun" in gaia.logs("me_w", "hold"))
@@ -249,7 +249,7 @@ def test_a_refusal_that_the_script_does_not_catch_is_its_own_traceback() -> None
     assert "there is none of this name" in ran.stderr.splitlines()[-1]
 
 
-def test_what_the_engine_says_is_shown_once(here: Path) -> None:
+def test_log_messages_are_shown_once(here: Path) -> None:
     Path("say.py").write_text("import gaia\ngaia.Gaia({'kafka_host': 'x'})\n")
     assert by_exec("say.py").stderr.count("kafka_host") == 1
     Path("say.py").write_text("import logging, gaia\nlogging.basicConfig()\ngaia.Gaia({'kafka_host': 'x'})\n")
@@ -294,7 +294,7 @@ def test_forked_workers_of_a_script_reach_its_engine(here: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "status"), [(["show.py"], 0), (["show.py", "exit", "3"], 3), (["show.py", "fail"], 1)])
-def test_nothing_of_a_script_stays_behind(words: list[str], status: int) -> None:
+def test_a_script_leaves_nothing_in_the_process(words: list[str], status: int) -> None:
     result = call("exec", *words, status=status)
     assert "of the helper" in result.stdout
 

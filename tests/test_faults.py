@@ -27,30 +27,18 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, state_file, watcher
 from gaia_local.errors import DatabaseError, StorageError
 from gaia_local.storage import Storage
-from hands import Hands
+from support.builders import COPY, command, step
+from support.containers import client
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import Fifo
+from support.hands import Hands
+
+__all__ = ["client"]
 
 MB = 1 << 20
-
-
-def command(name: str, script: str, *inputs: str, image: str = "busybox", **outputs: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "image": image,
-        "command": ["sh", "-c", script],
-        "inputs": {each: f"/in/{each}" for each in inputs},
-        "outputs": outputs or {"x": "/out/x"},
-    }
-
-
-def step(name: str, command: str, out: str, **inputs: str) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": inputs, "outputs": {"x": out}}
-
-
-COPY = command("copy", "cat /in/a > /out/x", "a")
 
 
 def messages(gaia: Gaia, workflow: str = "w") -> dict[str, str]:
@@ -72,22 +60,9 @@ def intact(root: Path) -> bool:
         return connection.execute("pragma integrity_check").fetchall() == [("ok",)]
 
 
-class Gate:
-    """Holds a Step up, from its own `hold` on, until the test opens it."""
-
-    def __init__(self, directory: Path) -> None:
-        self._fifo = directory / "gate"
-        os.mkfifo(self._fifo)
-        self.hold = f"cat {self._fifo}"
-
-    def open(self) -> None:
-        """Blocks until the Step is there."""
-        os.close(os.open(self._fifo, os.O_WRONLY))
-
-
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path)
+def gate(tmp_path: Path) -> Fifo:
+    return Fifo(tmp_path / "gate")
 
 
 # ------------------------------------------------------------------------------------------------------------- disks
@@ -150,7 +125,7 @@ def test_the_disk_is_full_while_inputs_are_staged(make_disk: Callable[[int], Dis
         gaia.upload("w", {}, [big, COPY], [step("big", "big", "d:big")])
         assert gaia.wait("w", 20)["state"] == "complete"
         disk.fill(leave=2 * MB)
-        gaia.merge("w", [step("copy", "copy", "d:copy", a="d:big")])
+        gaia.merge("w", [step("copy", "copy", "d:copy", "d:big")])
         assert gaia.wait("w", 20)["state"] == "error"
         assert "input 'd:big'" in messages(gaia)["copy"]
         assert "No space left on device; make room" in messages(gaia)["copy"]
@@ -181,12 +156,12 @@ def test_the_disk_is_full_while_outputs_are_published(make_disk: Callable[[int],
 
 @pytest.mark.parametrize("mended", ["while the engine is open", "after it was closed"])
 def test_the_disk_is_full_while_the_database_is_written(
-    make_disk: Callable[[int], Disk], gate: Gate, wait_until: WaitUntil, mended: str, caplog: pytest.LogCaptureFixture
+    make_disk: Callable[[int], Disk], gate: Fifo, wait_until: WaitUntil, mended: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = make_disk(8 * MB)
     config = {"root": disk.top / "root", "runtime": "process", "watch": False}
     first = command("first", f"echo hi > /out/x; echo up; {gate.hold}")
-    later = [step("second", "copy", "d:second", a="d:first"), step("third", "copy", "d:third", a="d:second")]
+    later = [step("second", "copy", "d:second", "d:first"), step("third", "copy", "d:third", "d:second")]
     with Gaia(config) as gaia:
         gaia.upload("w", {}, [first, COPY], [step("first", "first", "d:first"), *later])
         wait_until(lambda: gaia.logs("w", "first") == "up\n")
@@ -239,7 +214,7 @@ def test_calls_on_a_full_disk_are_refused_and_change_nothing(make_disk: Callable
         fill()
         calls: list[Callable[[], object]] = [
             lambda: gaia.upload("v", {}, [COPY], []),
-            lambda: gaia.merge("w", [step("b", "copy", "d:b", a="d:a")]),
+            lambda: gaia.merge("w", [step("b", "copy", "d:b", "d:a")]),
             lambda: gaia.command("w", [command("make", "echo 2 > /out/x")]),
             lambda: gaia.expire("w", ["a"]),
             lambda: gaia.delete("w"),
@@ -308,7 +283,7 @@ def kept(root: Path) -> list[Path]:
     ],
 )
 @pytest.mark.parametrize("part", ["storage", "logs"])
-def test_what_cannot_be_removed_keeps_the_whole_workflow(
+def test_a_file_that_cannot_be_removed_keeps_the_whole_workflow(
     make_gaia: MakeGaia, stuck: Callable[[str, Path], None], way: str, what: str, part: str
 ) -> None:
     gaia = make_gaia()
@@ -421,18 +396,18 @@ def test_the_root_becomes_read_only_and_writable_again(make_disk: Callable[[int]
             with pytest.raises(StorageError, match="Read-only file system"):
                 call()
         disk.protect(False)
-        gaia.merge("w", [step("b", "copy", "d:b", a="d:a")])
+        gaia.merge("w", [step("b", "copy", "d:b", "d:a")])
         assert gaia.wait("w", 20)["state"] == "complete"
         assert started(gaia) == ["a", "b"]
 
 
 def test_a_bucket_becomes_read_only_while_a_step_runs(
-    make_disk: Callable[[int], Disk], make_gaia: MakeGaia, gate: Gate, wait_until: WaitUntil
+    make_disk: Callable[[int], Disk], make_gaia: MakeGaia, gate: Fifo, wait_until: WaitUntil
 ) -> None:
     disk = make_disk(MB)
     gaia = make_gaia(buckets={"b": disk.top})
     held = command("held", f"echo 1 > /out/x; echo up; {gate.hold}")
-    gaia.upload("w", {}, [held, COPY], [step("a", "held", "b:a"), step("b", "copy", "d:b", a="b:a")])
+    gaia.upload("w", {}, [held, COPY], [step("a", "held", "b:a"), step("b", "copy", "d:b", "b:a")])
     wait_until(lambda: gaia.logs("w", "a") == "up\n")
     disk.protect(True)
     gate.open()
@@ -458,7 +433,7 @@ def test_a_watched_directory_vanishes_and_comes_back(
     bucket.mkdir()
     (bucket / "a").write_text("1")
     gaia = make_gaia(buckets={"b": bucket})
-    gaia.upload("w", {}, [COPY], [step("s", "copy", "d:s", a="b:a")])
+    gaia.upload("w", {}, [COPY], [step("s", "copy", "d:s", "b:a")])
     assert gaia.wait("w", 20)["state"] == "complete"
     if how == "moved away and back":
         bucket.rename(away)
@@ -496,7 +471,7 @@ def test_too_few_watches(tmp_path: Path) -> None:
             (source.parent / str(n)).mkdir(parents=True)
         source.write_text("1")
         with Gaia({{"root": root, "runtime": "process", "buckets": {{"b": source.parent}}}}) as gaia:
-            gaia.upload("w", {{}}, [{COPY!r}], [{step("s", "copy", "d:s", a="b:a")!r}])
+            gaia.upload("w", {{}}, [{COPY!r}], [{step("s", "copy", "d:s", "b:a")!r}])
             print(gaia.wait("w", 20)["state"])
             source.write_text("two")
             end = time.monotonic() + 10
@@ -555,8 +530,8 @@ def test_a_database_held_by_another_program_is_explained(hands: Hands) -> None:
     assert hands.runs == ["a", "b"]
 
 
-def test_what_ends_while_nothing_can_be_written(hands: Hands) -> None:
-    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", a="k:a"), step("c", "src", "k:c"))
+def test_steps_that_end_while_the_database_is_locked(hands: Hands) -> None:
+    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", "k:a"), step("c", "src", "k:c"))
     hands.start("a")
     with held(hands.storage.root):
         hands.complete("a")
@@ -579,8 +554,8 @@ def test_what_ends_while_nothing_can_be_written(hands: Hands) -> None:
     assert hands.state == "complete"
 
 
-def test_it_goes_on_by_itself_when_the_next_end_can_be_written(hands: Hands) -> None:
-    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", a="k:a"), step("c", "src", "k:c"))
+def test_the_workflow_goes_on_when_the_database_is_writable_again(hands: Hands) -> None:
+    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", "k:a"), step("c", "src", "k:c"))
     with held(hands.storage.root):
         hands.complete("a")
         assert hands.runs == ["c"]
@@ -589,7 +564,7 @@ def test_it_goes_on_by_itself_when_the_next_end_can_be_written(hands: Hands) -> 
 
 
 def test_a_step_that_was_to_start_is_cancelled_before_it_could(hands: Hands) -> None:
-    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", a="k:a"))
+    hands.merge(step("a", "src", "k:a"), step("b", "one", "k:b", "k:a"))
     with held(hands.storage.root):
         hands.complete("a")
     hands.did()
@@ -628,7 +603,7 @@ def test_a_decision_that_cannot_be_made_is_told(hands: Hands, monkeypatch: pytes
     def fail(*_: object) -> str:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    hands.merge(step("a", "src", "k:d/a"), step("b", "one", "k:b", a="k:d/"))
+    hands.merge(step("a", "src", "k:d/a"), step("b", "one", "k:b", "k:d/"))
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "look", fail)
         hands.complete("a")
@@ -644,7 +619,7 @@ def test_a_decision_that_cannot_be_made_is_told(hands: Hands, monkeypatch: pytes
 def make_root(root: Path) -> None:
     with Gaia({"root": root, "runtime": "process", "watch": False}) as gaia:
         made = [command("make", "echo 1 > /out/x"), COPY]
-        gaia.upload("w", {}, made, [step("a", "make", "d:a"), step("b", "copy", "d:b", a="d:a")])
+        gaia.upload("w", {}, made, [step("a", "make", "d:a"), step("b", "copy", "d:b", "d:a")])
         assert gaia.wait("w", 20)["state"] == "complete"
 
 
@@ -690,7 +665,7 @@ def test_a_damaged_database_that_was_moved_away(tmp_path: Path) -> None:
     (tmp_path / "gaia.db").rename(tmp_path / "damaged")
     with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
         made = [command("make", "echo 1 > /out/x"), COPY]
-        gaia.upload("w", {}, made, [step("a", "make", "d:a"), step("b", "copy", "d:b", a="d:a")])
+        gaia.upload("w", {}, made, [step("a", "make", "d:a"), step("b", "copy", "d:b", "d:a")])
         assert gaia.wait("w", 20)["state"] == "complete"
         assert started(gaia) == []
 
@@ -735,7 +710,7 @@ def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
             assert reader.stdout is not None
             assert reader.stdout.readline() == "up\n"
         config = {"root": root, "runtime": "process", "workers": 2, "watch": False}
-        chain = [step(f"s{n}", "copy", f"d:{n + 1}", a=f"d:{n}") for n in range(40)]
+        chain = [step(f"s{n}", "copy", f"d:{n + 1}", f"d:{n}") for n in range(40)]
         for half in (chain[:20], chain[20:]):
             with Gaia(config) as gaia:
                 if half[0]["name"] == "s0":
@@ -820,7 +795,7 @@ def test_twenty_thousand_files_in_one_directory(tmp_path: Path) -> None:
     many = command("many", "cd /out/d && seq 20000 | xargs touch && echo 1 > 1", x="/out/d/")
     count = command("count", "ls /in/a/ | wc -l > /out/x", x="/out/x")
     count["inputs"] = {"a": "/in/a/"}
-    steps = [step("many", "many", "d:many/"), step("count", "count", "d:count", a="d:many/")]
+    steps = [step("many", "many", "d:many/"), step("count", "count", "d:count", "d:many/")]
     assert growth(tmp_path, "process", [many, count], steps, "complete") < 64 * MB
     with Gaia({"root": tmp_path, "runtime": "process", "watch": False}) as gaia:
         assert gaia.path("w", "d:count").read_text().strip() == "20000"
@@ -838,7 +813,7 @@ def test_five_hundred_inputs(tmp_path: Path, runtime: str, request: pytest.Fixtu
         gaia.path("w", "in:i0").parent.mkdir(parents=True)
         for n, name in enumerate(names):
             gaia.path("w", f"in:{name}").write_text(f"{n}\n")
-        gaia.upload("w", {}, [cat], [step("s", "cat", "d:x", **{name: f"in:{name}" for name in names})])
+        gaia.upload("w", {}, [cat], [step("s", "cat", "d:x", inputs={name: f"in:{name}" for name in names})])
         assert gaia.wait("w", 60)["state"] == "complete", messages(gaia)
         assert gaia.path("w", "d:x").read_text().split() == [str(n) for n in range(500)]
 
@@ -864,7 +839,7 @@ def test_odd_names(tmp_path: Path, runtime: str, request: pytest.FixtureRequest)
         steps = [
             {"name": "a", "command": "first", "inputs": {"a": "in:a"}, "outputs": near},
             {"name": "b", "command": "second", "inputs": near, "outputs": far},
-            step("keep", "keep", "kept/", a="in:a"),
+            step("keep", "keep", "kept/", "in:a"),
         ]
         gaia.upload("w", {}, [spread, second, keep], steps)
         assert gaia.wait("w", 60)["state"] == "complete", messages(gaia)
@@ -902,7 +877,7 @@ def test_links_inside_an_output_stay_links(make_gaia: MakeGaia) -> None:
     links = command("links", script, x="/out/d/")
     read = command("read", "cat /in/a/near > /out/x; test -L /in/a/whole", x="/out/x")
     read["inputs"] = {"a": "/in/a/"}
-    gaia.upload("w", {}, [links, read], [step("links", "links", "d:l/"), step("read", "read", "d:r", a="d:l/")])
+    gaia.upload("w", {}, [links, read], [step("links", "links", "d:l/"), step("read", "read", "d:r", "d:l/")])
     assert gaia.wait("w", 20)["state"] == "complete", messages(gaia)
     stored = gaia.path("w", "d:l/")
     assert {path.name: os.readlink(path) for path in stored.iterdir() if path.is_symlink()} == {
@@ -1007,7 +982,7 @@ def test_the_engine_goes_away_and_comes_back(
     with Gaia({"root": tmp_path, "watch": False, "docker": {"inputs": "mount", "network": "none"}}) as gaia:
         go = gaia.path("w", "in/d/")
         go.mkdir(parents=True)
-        gaia.upload("w", {}, [shared, copy], [step("a", "held", "d:a", d="in/d/"), step("b", "copy", "d:b", a="d:a")])
+        gaia.upload("w", {}, [shared, copy], [step("a", "held", "d:a", inputs={"d": "in/d/"}), step("b", "copy", "d:b", "d:a")])
         wait_until(lambda: gaia.logs("w", "a") == "up\n")
         engine.stop()
         assert gaia.status("w")["state"] == "running"
@@ -1041,12 +1016,6 @@ def test_the_engine_is_away_when_it_is_needed(engine: Engine, docker_image: str,
         assert started(gaia) == ["a"]
 
 
-@pytest.fixture
-def client(docker_image: str) -> Iterator[docker.APIClient]:
-    with docker.APIClient(version="auto", **kwargs_from_env()) as client:
-        yield client
-
-
 def test_an_image_that_cannot_be_pulled(docker_image: str, client: docker.APIClient, tmp_path: Path) -> None:
     absent = f"gaia-local.invalid/{tmp_path.name.replace('_', '-')}:1"
     commands = [command("absent", "echo 1 > /out/x", image=absent), command("make", "echo 1 > /out/x", image=docker_image)]
@@ -1072,7 +1041,7 @@ def test_a_container_that_is_killed_from_outside(
     held["inputs"] = {"d": "/in/d/"}
     with Gaia({"root": tmp_path, "watch": False}) as gaia:
         gaia.path("w", "in/d/").mkdir(parents=True)
-        gaia.upload("w", {}, [held], [step("a", "held", "d:a", d="in/d/")])
+        gaia.upload("w", {}, [held], [step("a", "held", "d:a", inputs={"d": "in/d/"})])
         wait_until(lambda: gaia.logs("w", "a") == "up\n")
         task = gaia.status("w", debug=True)["status"]["tasks"]["a"]["id"]
         (container,) = client.containers(filters={"label": f"gaia-local.task={task}"})

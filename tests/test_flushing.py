@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local import Gaia, files, ownership
 from gaia_local.database import Database
 from gaia_local.decision import Changes
@@ -21,7 +20,9 @@ from gaia_local.model import Event, EventKind
 from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
 from gaia_local.recovery import recover
 from gaia_local.storage import Storage
-from hands import Hands, NoRuntime
+from support.fakes import NoRuntime
+from support.fixtures import MakeGaia
+from support.hands import Hands
 
 COPY = {
     "name": "copy",
@@ -101,7 +102,7 @@ def finished(gaia: Gaia) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("seen", [True, False], ids=["quick-as-recorded", "quick-differs"])
-def test_what_is_not_as_recorded_is_made_again(
+def test_torn_outputs_are_made_again(
     name: str, change: Callable[[bytes], bytes], seen: bool, done: Path, make_gaia: MakeGaia
 ) -> None:
     gaia_root = done.parent.parent
@@ -119,7 +120,7 @@ def test_what_is_not_as_recorded_is_made_again(
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_what_has_no_row_is_made_again(name: str, done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_outputs_without_a_row_are_made_again(name: str, done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
     """The start and the end of its Step are lost, and a torn file came into the store."""
     tamper(done / name, lambda content: content[:5])
     step = "first" if "first" in name else "second"
@@ -139,14 +140,14 @@ def test_an_input_that_is_not_as_recorded_is_read_again(done: Path, make_gaia: M
     assert {(done / each).read_bytes() for each in MADE} == {bytes(len(CONTENT))}
 
 
-def test_what_is_whole_stays(done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_whole_outputs_stay_complete(done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
     cut_off(gaia_root)
     gaia = make_gaia(watch=False)
     assert gaia.status("w")["state"] == "complete"
     assert finished(gaia) == []
 
 
-def test_what_was_flushed_is_not_read(
+def test_flushed_outputs_are_not_read_again(
     done: Path, make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(gaia_root, flushed=True)
@@ -157,7 +158,7 @@ def test_what_was_flushed_is_not_read(
     assert read == []
 
 
-def test_what_cannot_be_read_is_made_again(
+def test_unreadable_outputs_are_made_again(
     done: Path, make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(gaia_root)
@@ -183,7 +184,7 @@ def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -
     assert make_gaia().events("w")[-1]["message"].endswith("k7 and 2 more")
 
 
-def test_what_an_interrupted_task_left_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_task_is_not_resumed_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its container may have ended before the power cut, with outputs that never came to the disk."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -203,7 +204,7 @@ def test_what_an_interrupted_task_left_is_not_taken_up(tmp_path: Path, monkeypat
         assert hands.task("first").id != before.id
 
 
-def test_what_no_step_makes_any_more_is_not_taken_for_the_users(tmp_path: Path) -> None:
+def test_former_outputs_are_not_taken_for_the_users_files(tmp_path: Path) -> None:
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
         hands.command(COPY)
@@ -231,7 +232,7 @@ def test_without_a_power_cut_what_differs_is_the_users(boot: str, done: Path, ma
     assert (done / "b/first").read_text() == (done / "b/second").read_text() == "the user's own\n"
 
 
-def test_what_a_dead_engine_did_not_flush_the_next_one_does(
+def test_outputs_of_a_dead_engine_are_flushed_by_the_next(
     done: Path, make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is lost with the process, but there is no flush point yet."""
@@ -251,7 +252,7 @@ def test_what_a_dead_engine_did_not_flush_the_next_one_does(
     assert epoch >= rows(gaia_root, "select max(epoch) from data")[0][0] > 0
 
 
-def test_whose_boot_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_boot_of_a_flush_is_recognized(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not another_boot("")
     assert not another_boot(boot_id())
     assert another_boot("an earlier boot")
@@ -274,7 +275,7 @@ def test_a_root_without_fsync_works(make_gaia: MakeGaia, gaia_root: Path, monkey
     assert rows(gaia_root, "select boot from flushed") == [("",)]
 
 
-def test_what_the_disk_refuses_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_that_could_not_be_flushed_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system may have dropped it; the workflow says so, and `run` makes it again."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -297,7 +298,7 @@ def test_what_the_disk_refuses_does_not_count(tmp_path: Path, monkeypatch: pytes
         assert hands.scheduler.flush()
 
 
-def test_what_was_answered_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_are_flushed_before_they_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log of the state file, after the last commit of each call."""
     happened: list[str] = []
     fsync, save = files.fsync, Database.save
@@ -328,7 +329,7 @@ def test_what_was_answered_is_flushed(tmp_path: Path, monkeypatch: pytest.Monkey
             assert happened[-1] == "flush"
 
 
-def test_what_delete_leaves_in_the_store_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_delete_keeps_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who uploads that name again finds it, and it counts as it is."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -350,7 +351,7 @@ def test_what_delete_leaves_in_the_store_is_flushed(tmp_path: Path, monkeypatch:
         assert {f"{store}/w/b/first", f"{store}/w/d/first/part", f"{store}/w/d/first", f"{store}/w/b", store} <= set(before)
 
 
-def test_what_is_flushed_is_all_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flush_includes_the_directories_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Contents, the directories that hold their names, and those up to the top."""
     (tmp_path / "top/w/tree/sub").mkdir(parents=True)
     for name in ("w/x", "w/tree/y", "w/tree/sub/z"):
@@ -384,7 +385,7 @@ def test_many_are_flushed_at_once(reached: bool, tmp_path: Path, monkeypatch: py
     assert len(one_by_one) == (0 if reached else 71)
 
 
-def test_what_nobody_can_open_is_not_flushed(tmp_path: Path) -> None:
+def test_missing_files_are_not_flushed(tmp_path: Path) -> None:
     files.flush_one(str(tmp_path / "none"))
     assert not files._sync_file_system(str(tmp_path / "none"))
     assert files._sync_file_system(str(tmp_path))

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gaia_local.errors import InvalidInput
 from gaia_local.graph import LACKING, PENDING, READY, Graph, KeyNode, StepNode
-from gaia_local.model import Step, Task, TaskState
+from gaia_local.model import Step, TaskState
 from gaia_local.states import (
     ABSENT,
     EXPIRED,
@@ -34,6 +34,7 @@ from gaia_local.states import (
     Verdict,
     VerdictKind,
 )
+from support.builders import task
 
 
 def locate(key: str) -> str:
@@ -76,8 +77,8 @@ def attempt_at(node: StepNode, state: StepState) -> Attempt | None:
         StepState.CANCELLED: TaskState.CANCELLED,
         StepState.INTERRUPTED: TaskState.INTERRUPTED,
     }.get(state)
-    task = Task(node.step.name, node.step.name, "w", "i", (), (), (), None, 1.0)
-    return node.attempt if found is None else Attempt(task, found, 1.0, None if state is StepState.QUEUED else 2.0)
+    made = task(node.step.name, id=node.step.name)
+    return node.attempt if found is None else Attempt(made, found, 1.0, None if state is StepState.QUEUED else 2.0)
 
 
 def become(graph: Graph, name: str, state: StepState, reads: Mapping[str, str | None] | None = None) -> None:
@@ -309,7 +310,7 @@ def test_replacing_keeps_the_order_and_forgets_what_nobody_names() -> None:
     assert (graph.keys, graph.steps, graph.can_run, +graph.verdicts) == ({}, {}, {}, Counter())
 
 
-def test_what_does_not_count_is_remembered_when_its_key_leaves() -> None:
+def test_an_expired_key_is_remembered_when_its_step_leaves() -> None:
     graph = graph_of(step("one", [], ["a"]), step("two", [], ["b"]))
     state = KeyState(KeyKind.EXPIRED, "q", "1", "t1", EXPIRED)
     put(graph, "a", state)
@@ -441,7 +442,7 @@ def test_a_step_that_failed_holds_nobody() -> None:
     assert (told(graph, "one"), told(graph, "two")) == (("run", "retry after error"), ("wait", "upstream one ran again"))
 
 
-def test_one_that_failed_before_it_read_anything_starts_by_request_only() -> None:
+def test_a_step_that_failed_before_reading_is_retried_by_request_only() -> None:
     graph = graph_of(step("one", ["in"], ["a"]), there=["in"])
     become(graph, "one", StepState.FAILED)
     put(graph, "in", content("2"))
@@ -464,7 +465,7 @@ def test_why_a_step_runs(state: StepState, reason: Reason, why: Reason | None) -
     assert graph.verdict(graph.steps["one"]) == Verdict(VerdictKind.RUN, expected)
 
 
-def test_what_runs_is_overtaken_by_another_input_and_by_none() -> None:
+def test_a_running_step_is_overtaken_by_a_changed_or_missing_input() -> None:
     graph = graph_of(step("one", ["in"], ["a"]), there=["in"])
     begin(graph, "one")
     put(graph, "in", KeyState(KeyKind.THERE, "other time", "1"))
@@ -476,7 +477,7 @@ def test_what_runs_is_overtaken_by_another_input_and_by_none() -> None:
         put(graph, "in", content())
 
 
-def test_what_is_not_known_for_certain_is_looked_at_before_it_is_told() -> None:
+def test_uncertain_keys_are_looked_at_before_a_verdict() -> None:
     graph = graph_of(step("one", ["in"], ["a"]), step("two", ["a"], ["b"]), there=["in"])
     finish(graph, "one")
     finish(graph, "two")

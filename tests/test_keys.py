@@ -36,7 +36,7 @@ texts = st.one_of(st.text(), st.text("ab/:.> {", max_size=12))
         ("b/:", StorageKey("b/", "", False)),
     ],
 )
-def test_what_a_storage_key_says(text: str, expected: StorageKey) -> None:
+def test_a_storage_key_is_parsed(text: str, expected: StorageKey) -> None:
     assert storage_key(text) == StorageKey.parse(text) == expected
 
 
@@ -53,7 +53,7 @@ def test_storage_keys_are_equal_where_their_texts_are(one: str, other: str) -> N
     assert (StorageKey.parse(one) == StorageKey.parse(other)) is (one == other)
 
 
-def test_they_can_not_be_changed_and_can_be_sent() -> None:
+def test_keys_are_immutable_and_survive_pickling() -> None:
     for each in (storage_key("b:x"), internal_path("/out/x")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             each.is_directory = True  # type: ignore[misc]
@@ -70,7 +70,7 @@ def test_they_can_not_be_changed_and_can_be_sent() -> None:
         ("/out/.", "/out", False),
     ],
 )
-def test_what_an_internal_path_says(text: str, path: str, is_directory: bool) -> None:
+def test_an_internal_path_is_parsed(text: str, path: str, is_directory: bool) -> None:
     assert internal_path(text) == InternalPath(text, path, is_directory)
     assert str(internal_path(text)) == text
 
@@ -86,7 +86,7 @@ def test_what_an_internal_path_says(text: str, path: str, is_directory: bool) ->
         ("", None),
     ],
 )
-def test_captures(text: str, expected: Capture | None) -> None:
+def test_captures_are_parsed(text: str, expected: Capture | None) -> None:
     assert Capture.parse(text) is expected
     assert output_place(text) == (expected or InternalPath.parse(text))
 

@@ -181,7 +181,7 @@ def reached(module: str, found: list[Source]) -> set[str]:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_what_decides_does_not_know_the_world(module: str) -> None:
+def test_the_deciding_modules_reach_no_io(module: str) -> None:
     found = sources()
     assert reached(module, found) & WORLD == set()
     (source,) = [each for each in found if each.module == module]

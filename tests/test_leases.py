@@ -10,20 +10,19 @@ import pytest
 from gaia_local.errors import StorageError
 from gaia_local.leases import Leases, NotLeased, TakenUp, find_log, is_held, take_up
 from gaia_local.model import Task
-from gaia_local.storage import Storage
+from support.stores import StoreBench
 
 
-class Bench:
-    """A root with a bucket elsewhere."""
+class LeaseBench(StoreBench):
+    """A store with a bucket elsewhere."""
 
     def __init__(self, top: Path) -> None:
-        self.root, self.bucket = top / "root", top / "bucket"
-        self.storage = Storage(self.root, {"ours": self.bucket})
-        self.storage.create()
+        self.bucket = top / "bucket"
+        super().__init__(top / "root", ours=self.bucket)
         self.leases = Leases(self.storage)
 
-    def task(self, *keys: str) -> Task:
-        return Task("t", "s", "w", "i", ("x",), (), tuple((key, f"/out/{key}") for key in keys), None, 60)
+    def makes(self, *keys: str) -> Task:
+        return self.task(id="t", outputs={f"/out/{key}": key for key in keys})
 
     def files(self) -> list[str]:
         """All there is in the places for leases."""
@@ -32,12 +31,12 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> LeaseBench:
+    return LeaseBench(tmp_path)
 
 
-def test_a_lease_is_taken_up_once(bench: Bench) -> None:
-    bench.leases.make("t.1", bench.task("d:x"))
+def test_a_lease_is_taken_up_once(bench: LeaseBench) -> None:
+    bench.leases.make("t.1", bench.makes("d:x"))
     assert not is_held(bench.root, "t.1")
     take_up(bench.root, "t.1")
     assert is_held(bench.root, "t.1")
@@ -47,14 +46,14 @@ def test_a_lease_is_taken_up_once(bench: Bench) -> None:
     assert bench.files() == []
 
 
-def test_what_is_not_leased_cannot_be_taken_up(bench: Bench) -> None:
+def test_a_task_without_a_lease_cannot_be_taken_up(bench: LeaseBench) -> None:
     with pytest.raises(NotLeased, match=r"taken back, or .* is not the engine's root: see dask\.path_map"):
         take_up(bench.root, "t.1")
 
 
 @pytest.mark.parametrize("taken", [False, True])
-def test_a_lease_that_is_taken_back(bench: Bench, taken: bool) -> None:
-    bench.leases.make("t.1", bench.task("d:x", "ours:x"))
+def test_a_lease_that_is_taken_back(bench: LeaseBench, taken: bool) -> None:
+    bench.leases.make("t.1", bench.makes("d:x", "ours:x"))
     if taken:
         take_up(bench.root, "t.1")
         (bench.root / "staging/t.1/output-0").write_text("late")
@@ -71,10 +70,10 @@ def test_a_lease_that_is_taken_back(bench: Bench, taken: bool) -> None:
     assert bench.files() == []
 
 
-def test_a_directory_is_used_again_when_it_is_empty(bench: Bench) -> None:
+def test_a_directory_is_used_again_when_it_is_empty(bench: LeaseBench) -> None:
     for number in range(3):
         name = f"t.{number}"
-        bench.leases.make(name, bench.task())
+        bench.leases.make(name, bench.makes())
         take_up(bench.root, name)  # which would fail where the log of the one before were left
         if number == 1:
             (bench.root / f"staging/{name}/output-0").write_text("never published")
@@ -84,22 +83,22 @@ def test_a_directory_is_used_again_when_it_is_empty(bench: Bench) -> None:
     assert not (bench.root / "spare").exists()
 
 
-def test_only_the_buckets_that_outputs_go_to_have_a_part(bench: Bench) -> None:
-    bench.leases.make("t.1", bench.task("d:x"))
+def test_only_the_buckets_that_outputs_go_to_have_a_part(bench: LeaseBench) -> None:
+    bench.leases.make("t.1", bench.makes("d:x"))
     assert bench.storage.areas() == []
-    bench.leases.make("t.2", bench.task("ours:x"))
+    bench.leases.make("t.2", bench.makes("ours:x"))
     assert [os.listdir(area) for area in bench.storage.areas()] == [["t.2"]]
 
 
-def test_a_lease_that_cannot_be_made(bench: Bench) -> None:
-    bench.leases.make("t.1", bench.task())
+def test_a_lease_that_cannot_be_made(bench: LeaseBench) -> None:
+    bench.leases.make("t.1", bench.makes())
     with pytest.raises(StorageError, match="a directory for what the Task makes can't be made"):
-        bench.leases.make("t.1", bench.task())
+        bench.leases.make("t.1", bench.makes())
 
 
 @pytest.mark.parametrize("revoked", [False, True])
-def test_the_log_is_found_while_it_is_written_and_kept(bench: Bench, revoked: bool) -> None:
-    bench.leases.make("t.2", bench.task())
+def test_the_log_is_found_while_it_is_written_and_kept(bench: LeaseBench, revoked: bool) -> None:
+    bench.leases.make("t.2", bench.makes())
     take_up(bench.root, "t.2")
     log = find_log(bench.storage, "w", "t")
     with log.open("a") as writer:
@@ -107,14 +106,14 @@ def test_the_log_is_found_while_it_is_written_and_kept(bench: Bench, revoked: bo
     assert log == bench.root / "staging/t.2/log"
     if revoked:
         bench.leases.revoke("t.2")
-    bench.leases.keep_log("t.2", bench.task())
+    bench.leases.keep_log("t.2", bench.makes())
     bench.leases.end("t.2")
     assert find_log(bench.storage, "w", "t").read_text() == "said\n"
     assert find_log(bench.storage, "w", "t") == bench.storage.log("w", "t")
 
 
-def test_a_silent_program_leaves_no_log(bench: Bench) -> None:
-    bench.leases.make("t.1", bench.task())
+def test_a_silent_program_leaves_no_log(bench: LeaseBench) -> None:
+    bench.leases.make("t.1", bench.makes())
     take_up(bench.root, "t.1")
-    bench.leases.keep_log("t.1", bench.task())
+    bench.leases.keep_log("t.1", bench.makes())
     assert not bench.storage.log("w", "t").exists()

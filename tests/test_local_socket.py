@@ -21,14 +21,11 @@ import pytest
 from gaia_local import Gaia, GaiaError, local_socket, ownership
 from gaia_local.errors import DiskError, EngineUnavailable, InvalidInput, WorkflowExists
 from gaia_local.local_socket import NAME, Listener, Unreachable, call
-from owner import Owner
+from support.builders import step
+from support.owner import Owner
 
 COMMANDS = [{"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}}]
 WAIT = {"name": "wait", "image": "busybox", "command": ["sh", "-c", "cat {{fifo}} > /out/x"], "outputs": {"x": "/out/x"}}
-
-
-def step(name: str) -> dict[str, Any]:
-    return {"name": name, "command": "hi", "outputs": {"x": f"d:{name}"}}
 
 
 def nothing(value: object) -> object:
@@ -119,7 +116,7 @@ def test_another_version_is_refused_with_a_word(tmp_path: Path, listen: Callable
             assert f"process {os.getpid()}" in json.loads(reader.readline())["error"]["arguments"][0]
 
 
-def test_nobody_there(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_calls_to_an_absent_owner_fail(tmp_path: Path, listen: Callable[..., Listener]) -> None:
     with pytest.raises(Unreachable) as none:
         call(tmp_path, "status", {}, {}, nothing)
     assert none.value.absent
@@ -153,7 +150,7 @@ def test_a_call_that_was_taken_is_answered(tmp_path: Path, listen: Callable[...,
     assert answers == ["done"]
 
 
-def test_who_says_nothing_doesn_t_hold_up_the_end(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_a_silent_client_does_not_delay_close(tmp_path: Path, listen: Callable[..., Listener]) -> None:
     listener = listen(lambda *_: None)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(tmp_path / NAME))
@@ -161,7 +158,7 @@ def test_who_says_nothing_doesn_t_hold_up_the_end(tmp_path: Path, listen: Callab
         listener.close()
 
 
-def test_who_doesn_t_hear_the_answer_doesn_t_hold_up_the_end(
+def test_a_client_that_does_not_read_does_not_delay_close(
     tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_socket, "PATIENCE", 0.2)
@@ -264,7 +261,7 @@ def test_calls_wait_for_each_other_where_there_are_too_many(
     assert most == 3
 
 
-def test_who_says_nothing_keeps_others_waiting_for_a_while_only(
+def test_silent_clients_delay_others_for_a_limited_time(
     tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_socket, "MOST", 3)
@@ -312,14 +309,14 @@ def test_too_few_descriptors_are_told_once(
 # -------------------------------------------------------------------------------------------------------- two processes
 
 
-def test_what_an_owner_refuses_reads_the_same(tmp_path: Path, owner: Owner) -> None:
+def test_refusals_of_an_owner_read_as_in_process(tmp_path: Path, owner: Owner) -> None:
     config = {"root": tmp_path / "root", "runtime": "process"}
     with Gaia(config) as gaia:
         with pytest.raises(InvalidInput) as told:
             gaia.run("w")
-        gaia.upload("w", {}, COMMANDS, [step("a")])
+        gaia.upload("w", {}, COMMANDS, [step("a", "hi", "d:a")])
         with pytest.raises(WorkflowExists, match=r"^workflow already exists: w$"):
-            gaia.upload("w", {}, COMMANDS, [step("a")])
+            gaia.upload("w", {}, COMMANDS, [step("a", "hi", "d:a")])
     owner.leave(tmp_path / "root")
     with Gaia({**config, "root": tmp_path / "other"}) as gaia, pytest.raises(InvalidInput) as own:
         gaia.run("w")
@@ -328,16 +325,16 @@ def test_what_an_owner_refuses_reads_the_same(tmp_path: Path, owner: Owner) -> N
 
 def test_calls_go_on_when_the_owner_is_killed(tmp_path: Path, owner: Owner) -> None:
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
-        gaia.upload("w", {}, COMMANDS, [step("a")])
+        gaia.upload("w", {}, COMMANDS, [step("a", "hi", "d:a")])
         assert gaia.wait("w", 20)["state"] == "complete"
         owner.kill()
         assert gaia.status("w")["state"] == "complete"
-        gaia.merge("w", [step("b")])
+        gaia.merge("w", [step("b", "hi", "d:b")])
         assert ownership.owner(tmp_path / "root") == os.getpid()
         assert gaia.wait("w", 20)["state"] == "complete"
 
 
-def test_who_waits_hears_of_the_owner_s_end(tmp_path: Path, owner: Owner) -> None:
+def test_a_waiting_call_ends_when_the_owner_closes(tmp_path: Path, owner: Owner) -> None:
     os.mkfifo(tmp_path / "fifo")
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
         held = {"name": "held", "command": "wait", "outputs": {"x": "d:x"}, "vars": {"fifo": str(tmp_path / "fifo")}}
@@ -368,7 +365,7 @@ def test_many_processes_change_one_root(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdin is not None
-        process.stdin.write(json.dumps([config, name, COMMANDS, [step("a"), step("b")]]))
+        process.stdin.write(json.dumps([config, name, COMMANDS, [step("a", "hi", "d:a"), step("b", "hi", "d:b")]]))
         process.stdin.close()
     assert [process.wait(60) for process in running] == [0] * len(names)
     with Gaia(config) as gaia:

@@ -20,7 +20,7 @@ from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.model import Fingerprint, TaskState
 from gaia_local.storage import Storage
 from gaia_local.worker import Observer
-from hands import Hands
+from support.hands import Hands
 
 STEPS = 5
 SOURCES = ("src:0", "src:1")
@@ -162,7 +162,7 @@ def _half(publish: Any) -> Any:
     return half
 
 
-def test_nothing_is_out_of_date_in_the_end() -> None:
+def test_all_outputs_are_up_to_date_in_the_end() -> None:
     for seed in range(SEEDS):
         with tempfile.TemporaryDirectory() as root:
             history = ManyOutputs(Path(root), random.Random(seed))

@@ -31,17 +31,11 @@ from gaia_local.model import (
     check_workflow_name,
     warn_of_unknown_fields,
 )
+from support.builders import nested_lists
 
 COMMAND: dict[str, Any] = {"name": "c", "image": "busybox", "command": ["ls", "{{dir}}"], "vars": {"dir": "/"}}
 STEP: dict[str, Any] = {"name": "s", "command": "c"}
 COMPOSITE: dict[str, Any] = {"name": "k", "inputs": ["in"], "outputs": ["out"], "steps": [{"name": "i", "command": "c"}]}
-
-
-def nested(levels: int) -> list[Any]:
-    made: list[Any] = []
-    for _ in range(levels):
-        made = [made]
-    return made
 
 
 def refusal(call: Callable[[], object]) -> InvalidInput:
@@ -160,7 +154,7 @@ def test_equality_is_about_meaning_not_about_how_it_was_written() -> None:
         ({"vars": {"a": float("nan")}}, ["JSON"]),
         ({"vars": {"a": float("inf")}}, ["JSON"]),
         ({"extra": {1, 2}}, ["JSON"]),
-        ({"extra": nested(100_000)}, ["100 levels"]),
+        ({"extra": nested_lists(100_000)}, ["100 levels"]),
         ({"vars": {"a": 10**5000}}, ["JSON"]),
     ],
 )
@@ -283,8 +277,8 @@ def test_a_bad_step_is_refused(change: dict[str, Any], words: list[str]) -> None
         assert word in str(error)
 
 
-@pytest.mark.parametrize("given", [None, 5, "s", [], nested(100_000), 10**5000], ids=lambda given: type(given).__name__)
-def test_what_is_no_dictionary_is_refused(given: object) -> None:
+@pytest.mark.parametrize("given", [None, 5, "s", [], nested_lists(100_000), 10**5000], ids=lambda given: type(given).__name__)
+def test_definitions_must_be_dictionaries(given: object) -> None:
     assert "a Step is" in str(refusal(lambda: Step.parse("w", given)))
     assert "a Command is" in str(refusal(lambda: Command.parse("w", given)))
 
@@ -392,11 +386,11 @@ def test_an_event_on_the_wire() -> None:
     assert type(event.wire()["event"]) is str
 
 
-def test_which_events_are_written_before_the_end_of_their_task() -> None:
+def test_events_written_before_the_end_of_their_task() -> None:
     assert {kind for kind in EventKind if kind.written_at_once} == {"step-start", "execution-start"}
 
 
-def test_which_events_say_that_a_worker_takes_a_task_up() -> None:
+def test_events_that_begin_a_task() -> None:
     assert {kind for kind in EventKind if kind.begins} == {"step-start", "step-adopted"}
 
 

@@ -10,34 +10,21 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local.names import step_and_key_names, workflow_names
+from support.builders import COPY, step
+from support.fixtures import MakeGaia
 
-COPY: dict[str, Any] = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["cp", "/in/a", "/out/b"],
-    "inputs": {"a": "/in/a"},
-    "outputs": {"b": "/out/b"},
-}
 PAIR: dict[str, Any] = {
     "name": "pair",
     "inputs": ["a"],
-    "outputs": ["b"],
-    "steps": [
-        {"name": "first", "command": "copy", "inputs": {"a": "a"}, "outputs": {"b": "between"}},
-        {"name": "second", "command": "copy", "inputs": {"a": "between"}, "outputs": {"b": "b"}},
-    ],
+    "outputs": ["x"],
+    "steps": [step("first", "copy", "between", "a"), step("second", "copy", "x", "between")],
 }
-
-
-def step(name: str, command: str = "copy", key: str = "b:out", **more: Any) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": {"a": "b:in"}, "outputs": {"b": key}, **more}
 
 
 def test_names_are_those_that_the_engine_knows(make_gaia: MakeGaia, gaia_root: Path) -> None:
     gaia = make_gaia()
-    gaia.upload("b_second", {}, [COPY], [step("one"), step("two", key="b:two")])
+    gaia.upload("b_second", {}, [COPY], [step("one", "copy", "b:out", "b:in"), step("two", "copy", "b:two", "b:in")])
     gaia.upload("a_first", {}, [COPY], [])
     assert workflow_names(gaia_root) == ["b_second", "a_first"]
     assert step_and_key_names(gaia_root, "b_second") == (["one", "two"], ["b:in", "b:out", "b:two"])
@@ -47,15 +34,19 @@ def test_names_are_those_that_the_engine_knows(make_gaia: MakeGaia, gaia_root: P
 
 @pytest.mark.parametrize(
     "given",
-    [step("many", vars={"n": [1]}), step("named", key="b:{{n}}", vars={"n": 1}), step("composite", command="pair")],
+    [
+        step("many", "copy", "b:out", "b:in", vars={"n": [1]}),
+        step("named", "copy", "b:{{n}}", "b:in", vars={"n": 1}),
+        step("composite", "pair", "b:out", "b:in"),
+    ],
     ids=lambda given: given["name"],
 )
-def test_what_must_be_expanded_is_left_to_who_can(given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_expandable_steps_are_left_to_the_engine(given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path) -> None:
     make_gaia().upload("w", {}, [COPY, PAIR], [given])
     assert step_and_key_names(gaia_root, "w") is None
 
 
-def test_where_there_is_nothing_to_read_there_are_no_names(tmp_path: Path) -> None:
+def test_without_a_database_there_are_no_names(tmp_path: Path) -> None:
     assert workflow_names(tmp_path / "nowhere") == []
     assert step_and_key_names(tmp_path / "nowhere", "w") == ([], [])
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +60,7 @@ def test_where_there_is_nothing_to_read_there_are_no_names(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["[]", "{}", "3", "{", '{"name": 1, "command": [], "inputs": []}'])
 def test_rows_without_sense_give_no_names(text: str, make_gaia: MakeGaia, gaia_root: Path) -> None:
     gaia = make_gaia()
-    gaia.upload("w", {}, [COPY], [step("one")])
+    gaia.upload("w", {}, [COPY], [step("one", "copy", "b:out", "b:in")])
     gaia.close(wait=False)
     database = sqlite3.connect(gaia_root / "gaia.db")
     database.execute("update steps set definition = ?", (text,))
@@ -78,7 +69,7 @@ def test_rows_without_sense_give_no_names(text: str, make_gaia: MakeGaia, gaia_r
     assert step_and_key_names(gaia_root, "w") == ([], [])
 
 
-def test_it_imports_next_to_nothing() -> None:
+def test_names_imports_no_heavy_modules() -> None:
     code = "import sys, gaia_local.names; print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

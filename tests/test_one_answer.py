@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from gaia_local import Gaia
-from test_docker_runtime import derived
+from support.containers import derived
 
 Answer = tuple[str, str]
 """The state; and the text of the output, or what is said of the Step that failed, with the tree's own path left out."""
@@ -247,7 +247,7 @@ def fill(trial: Trial) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("left", OUTPUTS)
-def test_what_is_left_as_an_output(trial: Trial, left: str) -> None:
+def test_outputs_of_any_kind_have_the_same_answer(trial: Trial, left: str) -> None:
     script, answer = OUTPUTS[left]
     if (left, trial.way.out) == ("a link into a file", "/full"):  # of which the engine tells nothing
         answer = "error", NOT_MADE + "nothing at OUT/x"

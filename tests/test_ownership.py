@@ -140,7 +140,7 @@ def test_a_longer_pid_of_before_is_not_mixed_up_with_ours(gaia_root: Path) -> No
     owned.release()
 
 
-def test_what_is_no_pid_is_not_told_as_one(gaia_root: Path) -> None:
+def test_a_garbled_owner_file_is_not_reported_as_a_pid(gaia_root: Path) -> None:
     owned = Ownership(gaia_root)
     (gaia_root / "owner").write_bytes(b"\xff garbage")
     assert owner(gaia_root) == os.getpid()  # as the system tells

@@ -15,9 +15,12 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.server import Server
+from support.builders import command, step
+from support.colours import contrast, luminance
+from support.fixtures import MakeGaia, WaitUntil
+from support.gates import Fifo
 
 ASSETS = Path(__file__).parents[1] / "gaia_local" / "server" / "page"
 HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
@@ -98,25 +101,9 @@ def address(*names: str) -> str:
     return "#/" + "/".join(quote(name, safe="") for name in names)
 
 
-def command(name: str, script: str, reads: int = 0, makes: int = 1) -> dict[str, Any]:
-    """A Command that runs shell code; it makes its outputs by itself."""
-    outputs = {f"out{number}": f"/out/{number}" for number in range(makes)}
-    return {
-        "name": name,
-        "image": "busybox",
-        "command": ["sh", "-c", "; ".join([script, *(f"echo {name} > {path}" for path in outputs.values())])],
-        "inputs": {f"in{number}": f"/in/{number}" for number in range(reads)},
-        "outputs": outputs,
-    }
-
-
-def step(name: str, command: str, makes: str, *reads: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "command": command,
-        "inputs": {f"in{number}": key for number, key in enumerate(reads)},
-        "outputs": {"out0": makes},
-    }
+def talk(name: str, script: str, *inputs: str) -> dict[str, Any]:
+    """A Command that runs shell code, and makes its output by itself."""
+    return command(name, f"{script}; echo {name} > /out/x", *inputs)
 
 
 def place(gaia: Gaia, workflow: str, key: str) -> None:
@@ -127,52 +114,45 @@ def place(gaia: Gaia, workflow: str, key: str) -> None:
 
 def chain(gaia: Gaia, name: str, second: str = "true") -> None:
     """Two Steps, one after the other."""
-    commands = [command("begin", "echo begun"), command("go-on", second, reads=1)]
+    commands = [talk("begin", "echo begun"), talk("go-on", second, "a")]
     gaia.upload(name, {"owner": "me"}, commands, [step("one", "begin", "k:one"), step("two", "go-on", "k:two", "k:one")])
 
 
 def sweep(gaia: Gaia, name: str) -> None:
     """300 Steps of four Commands, which all wait for a file that nobody makes."""
-    commands = [command("prepare", "true", reads=1), command("simulate", "true", reads=1), command("analyse", "true", reads=1)]
-    commands.append(command("report", "true", reads=148))
+    commands = [talk("prepare", "true", "a"), talk("simulate", "true", "a"), talk("analyse", "true", "a")]
+    names = [f"in{number}" for number in range(148)]
+    commands.append(talk("report", "true", *names))
     steps = [step("prepare", "prepare", "k:start", "k:missing"), step("other", "prepare", "k:other", "k:missing")]
     steps += [step(f"simulate-{number:03}", "simulate", f"k:sim/{number}", "k:start") for number in range(150)]
     steps += [step(f"analyse-{number:03}", "analyse", f"k:ana/{number}", f"k:sim/{number}") for number in range(147)]
-    steps.append(step("report", "report", "k:report", "k:other", *(f"k:ana/{number}" for number in range(147))))
+    keys = ["k:other", *(f"k:ana/{number}" for number in range(147))]
+    inputs = dict(zip(names, keys, strict=True))
+    steps.append(step("report", "report", "k:report", inputs=inputs))
     gaia.upload(name, {}, commands, steps)
 
 
-@dataclass
-class Gate:
-    """A FIFO that holds a Step until it is opened."""
-
-    path: Path
-
-    def script(self, before: str = "true") -> str:
-        return f'{before}; read line < "{self.path}"; echo "then $line"'
-
-    def open(self, line: str) -> None:
-        self.path.write_text(f"{line}\n")
+def held(gate: Fifo, before: str = "true") -> str:
+    """Shell code that goes on with a line that is said at the gate."""
+    return f'{before}; read line < "{gate.path}"; echo "then $line"'
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    gate = Gate(tmp_path / "gate")
-    os.mkfifo(gate.path)
-    return gate
+def gate(tmp_path: Path) -> Fifo:
+    return Fifo(tmp_path / "gate")
 
 
 # ------------------------------------------------------------------------------------------------------ what it shows
 
 
-def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Gate) -> None:
+def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Fifo) -> None:
     page = site.go()
     expect(page.locator(".empty").first).to_contain_text("gaia-local upload")
-    chain(site.gaia, "me_first", gate.script())
+    chain(site.gaia, "me_first", held(gate))
     row = page.get_by_role("link", name="me_first")
     expect(row).to_contain_text("running")
     expect(row).to_contain_text("1 of 2 done, 1 running")
-    gate.open("go")
+    gate.open("go\n")
     expect(row).to_contain_text("complete")
     expect(row).to_contain_text("2 of 2 done")
     chain(site.gaia, "me_second")
@@ -180,13 +160,13 @@ def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate
     site.gaia.wait("me_second")
     site.gaia.delete("me_first")
     expect(page.locator(".workflows .name")).to_have_text(["me_second"])
-    chain(site.gaia, "me_first", gate.script())
+    chain(site.gaia, "me_first", held(gate))
     expect(row).to_contain_text("2 of 2 Steps were in the store already, nothing ran")
 
 
 def test_a_workflow_is_found_among_many(site: Site) -> None:
     for number in range(9):
-        site.gaia.upload(f"me_{number}", {}, [command("c", "true")], [])
+        site.gaia.upload(f"me_{number}", {}, [talk("c", "true")], [])
     page = site.go()
     page.get_by_role("searchbox").fill("_7")
     expect(page.locator(".workflows li:visible .name")).to_have_text(["me_7"])
@@ -194,15 +174,15 @@ def test_a_workflow_is_found_among_many(site: Site) -> None:
     expect(page.get_by_text("No workflow has this in its name.")).to_be_visible()
 
 
-def test_a_step_turns_from_running_to_complete_without_a_reload(site: Site, gate: Gate) -> None:
-    chain(site.gaia, "me_live", gate.script("echo first"))
+def test_a_step_turns_from_running_to_complete_without_a_reload(site: Site, gate: Fifo) -> None:
+    chain(site.gaia, "me_live", held(gate, "echo first"))
     page = site.go("me_live")
     page.evaluate("window.same = true")
     expect(site.node("two, running, Command go-on")).to_be_visible()
     expect(page.locator(".standing .badge")).to_have_text("running")
     site.node("two, running").click()
     expect(page.locator(".log")).to_have_text("first\n")
-    gate.open("second")
+    gate.open("second\n")
     expect(page.locator(".log")).to_have_text("first\nthen second\n")
     expect(site.node("two, complete, Command go-on")).to_be_visible()
     expect(page.locator(".standing .badge")).to_have_text("complete")
@@ -247,7 +227,7 @@ def test_a_click_on_a_failed_step_shows_its_log_and_its_record(site: Site) -> No
 
 
 def test_an_input_that_no_step_makes_is_named(site: Site) -> None:
-    site.gaia.upload("me_waits", {}, [command("c", "true", reads=1)], [step("only", "c", "k:out", "k:missing")])
+    site.gaia.upload("me_waits", {}, [talk("c", "true", "a")], [step("only", "c", "k:out", "k:missing")])
     page = site.go("me_waits")
     expect(page.locator(".notice")).to_have_text("Waits for an input that no Step makes: k:missing")
     site.node("only, waiting").click()
@@ -256,7 +236,7 @@ def test_an_input_that_no_step_makes_is_named(site: Site) -> None:
 
 
 def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUntil) -> None:
-    site.gaia.upload("me_again", {}, [command("c", "date +%s.%N")], [step("only", "c", "k:out")])
+    site.gaia.upload("me_again", {}, [talk("c", "date +%s.%N")], [step("only", "c", "k:out")])
     page = site.go("me_again", "only")
     log = page.locator(".log")
     expect(log).to_have_text(re.compile(r"\d+\.\d+\n"))
@@ -270,7 +250,7 @@ def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUn
 
 
 def test_run_starts_what_can_run(site: Site) -> None:
-    site.gaia.upload("me_run", {}, [command("c", "true", reads=1)], [step("only", "c", "k:out", "k:in")])
+    site.gaia.upload("me_run", {}, [talk("c", "true", "a")], [step("only", "c", "k:out", "k:in")])
     page = site.go("me_run")
     expect(page.locator(".standing .badge")).to_have_text("incomplete")
     place(site.gaia, "me_run", "k:in")
@@ -281,8 +261,8 @@ def test_run_starts_what_can_run(site: Site) -> None:
     assert site.gaia.progress("me_run")["state"] == "complete"
 
 
-def test_halt_stops_what_runs(site: Site, gate: Gate) -> None:
-    chain(site.gaia, "me_halt", gate.script())
+def test_halt_stops_what_runs(site: Site, gate: Fifo) -> None:
+    chain(site.gaia, "me_halt", held(gate))
     page = site.go("me_halt")
     expect(site.node("two, running")).to_be_visible()
     expect(page.get_by_role("button", name="Run", exact=True)).to_have_attribute("aria-disabled", "true")
@@ -323,7 +303,7 @@ def starts(gaia: Gaia, workflow: str) -> list[str]:
     return [event["task"] for event in gaia.events(workflow) if event["event"] == "step-start"]
 
 
-def test_what_is_refused_is_said_in_the_page(site: Site) -> None:
+def test_a_refused_call_is_shown_in_the_page(site: Site) -> None:
     site.expected += ["status of 503"]
     chain(site.gaia, "me_refused")
     site.gaia.wait("me_refused")
@@ -414,8 +394,8 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"))
 
 
-def test_all_of_it_can_be_reached_by_keyboard(site: Site) -> None:
-    commands = [command("c", "true"), command("d", "true", reads=1)]
+def test_the_page_is_usable_by_keyboard(site: Site) -> None:
+    commands = [talk("c", "true"), talk("d", "true", "a")]
     steps = [step("left", "c", "k:left"), step("right", "c", "k:right"), step("below", "d", "k:below", "k:left")]
     site.gaia.upload("me_keys", {}, commands, steps)
     site.gaia.wait("me_keys")
@@ -518,20 +498,8 @@ def box(locator: Locator) -> dict[str, float]:
 # ------------------------------------------------------------------------------------------- light, dark, narrow, hostile
 
 
-def luminance(colour: str) -> float:
-    """Of ``rgb(r, g, b)``, as WCAG has it."""
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None:
+def test_the_page_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None:
     site.page.emulate_media(color_scheme=scheme)
     page = site.go()
     colours = page.evaluate("""() => {
@@ -587,8 +555,8 @@ def test_in_a_narrow_window_the_panel_covers_the_rest(site: Site) -> None:
 def test_no_name_is_taken_for_html(site: Site) -> None:
     workflow = HOSTILE.replace("/", "|")
     long = "long-" * 16
-    commands = [command(HOSTILE, "echo '<img src=x onerror=\"window.pwned=2\">'"), command(long, "true", reads=1)]
-    commands[0]["command"][2] = commands[0]["command"][2].rpartition("echo")[0] + "echo > /out/0"
+    script = "echo '<img src=x onerror=\"window.pwned=2\">'; echo > /out/x"
+    commands = [command(HOSTILE, script), talk(long, "true", "a")]
     steps = [
         step(HOSTILE, HOSTILE, "k:first"),
         step(long, long, "k:" + "x" * 80, "k:first"),
@@ -617,7 +585,7 @@ def test_no_name_is_taken_for_html(site: Site) -> None:
 
 def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
     program = 'BEGIN { for (i = 0; i < 90000; i++) print "line " i " of a log that goes on and on"; print "the end" }'
-    site.gaia.upload("me_long", {}, [command("c", f"awk '{program}'")], [step("only", "c", "k:out")])
+    site.gaia.upload("me_long", {}, [talk("c", f"awk '{program}'")], [step("only", "c", "k:out")])
     site.gaia.wait("me_long")
     assert len(site.gaia.logs("me_long", "only")) > 3_000_000
     page = site.go("me_long", "only")
@@ -638,16 +606,16 @@ def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
 
 def test_a_log_reads_as_in_a_terminal(site: Site) -> None:
     script = r"printf '\033[31mred\033[0m and \033]0;title\007plain\n10%%\r50%%\r100%%\nwindows\r\nhalf'"
-    site.gaia.upload("me_colours", {}, [command("c", script)], [step("only", "c", "k:out")])
+    site.gaia.upload("me_colours", {}, [talk("c", script)], [step("only", "c", "k:out")])
     site.gaia.wait("me_colours")
     page = site.go("me_colours", "only")
     expect(page.locator(".log")).to_have_text("red and plain\n100%\nwindows\nhalf")
 
 
-def test_nothing_turns_the_direction_of_text(site: Site) -> None:
+def test_bidirectional_controls_are_replaced_in_the_page(site: Site) -> None:
     page, turned = site.page, "a \u202eb\u2066c"
-    talk = command("talk", f"printf '%s' '{turned}'")
-    site.gaia.upload("me_turned", {}, [talk], [step("talk", "talk", "d:x")])
+    chatty = talk("talk", f"printf '%s' '{turned}'")
+    site.gaia.upload("me_turned", {}, [chatty], [step("talk", "talk", "d:x")])
     site.gaia.wait("me_turned", 30)
     page.goto(site.server.url + address("me_turned", "talk"))
     expect(page.locator(".log")).to_have_text("a \ufffdb\ufffdc")

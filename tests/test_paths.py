@@ -29,7 +29,7 @@ untidy = st.lists(st.one_of(names, st.sampled_from(["", "."])), max_size=6).map(
         ("", ""),
     ],
 )
-def test_plain(path: str, expected: str) -> None:
+def test_a_path_is_made_plain(path: str, expected: str) -> None:
     assert paths.plain(path) == expected
 
 
@@ -74,13 +74,13 @@ def test_folders_stop_below_the_top() -> None:
     assert list(paths.folders("/top", "/top")) == []
 
 
-def test_nearest() -> None:
+def test_the_nearest_path_above_is_found() -> None:
     assert paths.nearest("/a/b/c", {"/a", "/a/b", "/a/b/c"}) == "/a/b"
     assert paths.nearest("/a/b/c", {"/a/b/c", "/a/bc", "/b"}) is None
 
 
 @given(absolute, absolute)
-def test_what_holds_others_is_less_deep(path: str, top: str) -> None:
+def test_a_directory_is_less_deep_than_its_content(path: str, top: str) -> None:
     if path != top and paths.is_inside(path, top):
         assert paths.depth(path) > paths.depth(top)
 

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.errors import InvalidInput
 from gaia_local.pictures import MOST, dot, draw, mermaid, svg
@@ -29,6 +28,8 @@ from gaia_local.pictures.png import LARGEST, png
 from gaia_local.pictures.states import LOOKS, STEP_STATES, look
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.pictures.words import clean, common_prefix, shorten, width, wrap
+from support.colours import contrast
+from support.fixtures import MakeGaia
 
 NS = {"svg": "http://www.w3.org/2000/svg"}
 HOSTILE = [
@@ -132,16 +133,6 @@ def test_states_are_told_by_colour_and_by_sign() -> None:
             assert len(disc) >= 2
 
 
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
-        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 @pytest.mark.parametrize("state", LOOKS)
 def test_every_state_can_be_read_in_light_and_dark(state: str) -> None:
     shown = look(state)
@@ -151,7 +142,7 @@ def test_every_state_can_be_read_in_light_and_dark(state: str) -> None:
     assert contrast(shown.night_ink, "#14181e") >= 4.5
 
 
-def test_it_reads_from_top_to_bottom_and_in_the_order_of_upload() -> None:
+def test_the_layout_runs_from_top_to_bottom_in_order_of_upload() -> None:
     boxes, links = by_step(small())
     layout = place(boxes, links)
     for link in links:
@@ -175,7 +166,7 @@ def on_path(path: str) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("told", [small(), wide(5), wide(PANEL + 1), wide(150)], ids=["small", "5", "13", "150"])
 @pytest.mark.parametrize("make", [by_step, by_command])
-def test_nothing_lies_on_anything_else(told: dict[str, Any], make: Any) -> None:
+def test_boxes_do_not_overlap(told: dict[str, Any], make: Any) -> None:
     boxes, links = make(told)
     layout = place(boxes, links)
     frames = [(x, y, x + box.width, y + box.height) for box, (x, y) in zip(boxes, layout.corners, strict=True)]
@@ -292,7 +283,7 @@ def test_an_empty_graph_is_a_picture() -> None:
         (graph([("a", "c", "waiting")], [("a", "b")]), "'b'"),
     ],
 )
-def test_what_is_no_graph_is_refused(given_graph: Any, problem: str) -> None:
+def test_an_invalid_graph_is_refused(given_graph: Any, problem: str) -> None:
     for make in (draw, dot, mermaid):
         with pytest.raises(InvalidInput, match=problem) as refused:
             make(given_graph)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from disks import Disk
 from gaia_local import Gaia, ownership, scheduler
-from restless import CONFIG, User, problems
+from support.disks import Disk
+from support.restless import CONFIG, User, problems
 
 CUTS = int(os.environ.get("GAIA_LOCAL_POWER_CUTS", "50"))
 REAL_CUTS = max(1, CUTS // 8)
@@ -35,7 +35,7 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(300)
-def test_nothing_wrong_is_complete_after_a_power_cut(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_outputs_are_right_after_a_power_cut(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setattr(scheduler, "FLUSH_ROUND", 0.1)
     dice = random.Random(2026)
@@ -139,8 +139,8 @@ def test_the_same_on_a_journal(
     said = tmp_path / "said"
     with mounted(image, tmp_path / "disk", options) as device, said.open("w") as out:
         root = tmp_path / "disk/root"
-        program = [sys.executable, "-m", "restless", str(root), str(dice.randrange(1 << 30))]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        program = [sys.executable, "-m", "support.restless", str(root), str(dice.randrange(1 << 30))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         with subprocess.Popen(program, stdout=out, text=True, env=environment) as process:
             wait_until(lambda: "upload w" in said.read_text().splitlines(), 30)
             while len(cuts) < REAL_CUTS:

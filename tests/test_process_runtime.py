@@ -13,10 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,96 +23,17 @@ import pytest
 
 from gaia_local import process_runtime
 from gaia_local.errors import RuntimeFailure
-from gaia_local.model import Task
 from gaia_local.process_runtime import ProcessRuntime
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report, Runtime
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
 from gaia_local.strays import end_leftover, leftover
 from gaia_local.supervisor import RECORD
+from support.gates import Fifo
+from support.processes import ProcessBench, bench, crashed, fifo, living, python, recorded, running, silent
+from support.waiting import wait_until
+
+__all__ = ["bench", "fifo"]
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and pidfd")
-
-
-class Clock:
-    """Timers for a `Cancellation`, none of which outlives its test."""
-
-    def __init__(self) -> None:
-        self._timers: list[threading.Timer] = []
-
-    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        timer = threading.Timer(seconds, function)
-        timer.daemon = True
-        self._timers.append(timer)
-        timer.start()
-        return timer.cancel
-
-    def close(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-            timer.join()
-
-
-class Bench:
-    """Makes invocations in one directory and runs them."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.clock = Clock()
-        self._count = 0
-        self._lock = threading.Lock()
-
-    @functools.cached_property
-    def runtime(self) -> ProcessRuntime:
-        return ProcessRuntime()
-
-    def close(self) -> None:
-        self.clock.close()
-        self.runtime.close()
-
-    def invocation(
-        self,
-        *command: str,
-        inputs: Sequence[str] = (),
-        outputs: Sequence[str] = (),
-        stdout: str | None = None,
-        timeout: float = 60.0,
-    ) -> Invocation:
-        with self._lock:
-            self._count += 1
-            top = self.directory / f"run-{self._count}"
-        tree, work = top / "tree", top / "work"
-        work.mkdir(parents=True)
-        for path in (*inputs, *outputs, *([stdout] if stdout else [])):
-            if path.startswith("/"):
-                Path(f"{tree}{path}").parent.mkdir(parents=True, exist_ok=True)
-        task = Task(
-            id=f"{os.getpid()}-{self.directory.name}-{top.name}",
-            name="step",
-            workflow="flow",
-            image="image:1",
-            command=command,
-            inputs=tuple((f"key{n}", path) for n, path in enumerate(inputs)),
-            outputs=tuple((f"out{n}", path) for n, path in enumerate(outputs)),
-            stdout=stdout,
-            timeout=timeout,
-        )
-        return Invocation(task, tree, work, top / "log", Path(f"{tree}{stdout}") if stdout else None)
-
-    def cancellation(self, grace: float = 10.0) -> Cancellation:
-        return Cancellation(self.clock.later, grace)
-
-    def run(self, invocation: Invocation, cancellation: Cancellation | None = None, report: Report | None = None) -> Exit:
-        return self.runtime.run(invocation, cancellation or self.cancellation(), report or silent)
-
-
-def silent(event: str, /, **facts: Any) -> None:
-    """A report to nobody."""
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -135,56 +54,14 @@ def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def living(invocation: Invocation) -> list[int]:
-    """The processes that run in the invocation's name, found by other means than the runtime's own."""
-    mark = f"GAIA_LOCAL_TASK={invocation.task.id}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0") and b") Z " not in (entry / "stat").read_bytes():
-                    found.append(int(entry.name))
-    return found
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The first true answer of `condition`."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not (answer := condition()):
-        assert time.monotonic() < end, "it never came true"
-        pause.wait(0.005)
-    return answer
-
-
 def holds(path: Path, content: bytes) -> bool:
     return path.exists() and path.read_bytes() == content
-
-
-def python(program: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", textwrap.dedent(program), *arguments)
-
-
-class Fifo:
-    """A named pipe through which a program says how far it is."""
-
-    def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
-        self.path = path
-
-    def read(self) -> str:
-        return self.path.read_text()
-
-
-@pytest.fixture
-def fifo(tmp_path: Path) -> Fifo:
-    return Fifo(tmp_path / "fifo")
 
 
 # ------------------------------------------------------------------------------------------------- what a program gets
 
 
-def test_it_is_a_runtime() -> None:
+def test_the_process_runtime_keeps_the_contract() -> None:
     runtime: Runtime = ProcessRuntime()
     assert (runtime.name, runtime.mounts_inputs) == ("process", False)
     runtime.check(["image:1"])
@@ -195,7 +72,7 @@ def test_it_is_a_runtime() -> None:
     runtime.close()
 
 
-def test_inputs_outputs_and_stdout_are_found_where_they_lie(bench: Bench, system: str) -> None:
+def test_inputs_outputs_and_stdout_are_found_where_they_lie(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation(
         "sh",
         "-c",
@@ -212,7 +89,7 @@ def test_inputs_outputs_and_stdout_are_found_where_they_lie(bench: Bench, system
     assert (invocation.work / "and").read_bytes() == b"STDOUT\n"
 
 
-def test_a_program_that_is_an_input(bench: Bench) -> None:
+def test_a_program_that_is_an_input(bench: ProcessBench) -> None:
     invocation = bench.invocation("/in/program", "/in/program", inputs=["/in/program"])
     program = invocation.tree / "in/program"
     program.write_text('#!/bin/sh\necho "$0 $1"\n')
@@ -221,7 +98,7 @@ def test_a_program_that_is_an_input(bench: Bench) -> None:
     assert invocation.log.read_text() == f"{program} {program}\n"
 
 
-def test_working_directory_stdin_environment_and_session(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_directory_stdin_environment_and_session(bench: ProcessBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FROM_THE_CALLER", "a=b \udcff")
     program = """
         import json, os, sys
@@ -244,14 +121,14 @@ def test_working_directory_stdin_environment_and_session(bench: Bench, monkeypat
     assert str(write_end) not in descriptors
 
 
-def test_the_log_is_added_to_in_order(bench: Bench, system: str) -> None:
+def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "echo 1; echo 2 >&2; sh -c 'echo 3'; echo 4 >&2")
     invocation.log.write_text("0\n")
     assert bench.run(invocation) == Exit(0)
     assert invocation.log.read_text() == "0\n1\n2\n3\n4\n"
 
 
-def test_five_megabytes_arrive_whole_in_both_files(bench: Bench, system: str) -> None:
+def test_five_megabytes_arrive_whole_in_both_files(bench: ProcessBench, system: str) -> None:
     program = """
         import sys
         for _ in range(1280):
@@ -268,31 +145,31 @@ def test_five_megabytes_arrive_whole_in_both_files(bench: Bench, system: str) ->
     assert log.replace(b"\xfe\xff\xfe\xff", b"\xfe\xff", 1) == expected or b"\xfe\xff" in log
 
 
-def test_five_megabytes_arrive_whole_in_the_log(bench: Bench) -> None:
+def test_five_megabytes_arrive_whole_in_the_log(bench: ProcessBench) -> None:
     invocation = bench.invocation(*python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20480)"))
     assert bench.run(invocation) == Exit(0)
     assert invocation.log.read_bytes() == bytes(range(256)) * 20480
 
 
-def test_output_is_there_while_the_program_runs(bench: Bench, fifo: Fifo) -> None:
+def test_output_is_there_while_the_program_runs(bench: ProcessBench, fifo: Fifo) -> None:
     for stdout in (None, "/out/x"):
         invocation = bench.invocation("sh", "-c", f"echo line; read go < {fifo.path}", stdout=stdout)
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(bench.run, invocation)
-            until(functools.partial(holds, invocation.log, b"line\n"))
+            wait_until(functools.partial(holds, invocation.log, b"line\n"))
             assert not running.done()
             fifo.path.write_text("go\n")
             assert running.result() == Exit(0)
 
 
-def test_a_program_that_closes_stdout_and_goes_on(bench: Bench, system: str) -> None:
+def test_a_program_that_closes_stdout_and_goes_on(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "echo first; exec >&-; sleep 0.1; touch done; exit 3", stdout="/out/x")
     assert bench.run(invocation) == Exit(3)
     assert (invocation.work / "done").exists()
     assert invocation.log.read_text() == "first\n"
 
 
-def test_images_are_ignored_with_one_warning(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_are_ignored_with_one_warning(bench: ProcessBench, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "gaia_local"), ThreadPoolExecutor(4) as pool:
         list(pool.map(bench.run, [bench.invocation("true") for _ in range(8)]))
     assert [record.getMessage() for record in caplog.records] == [
@@ -315,12 +192,12 @@ def test_images_are_ignored_with_one_warning(bench: Bench, caplog: pytest.LogCap
         ("kill -SEGV $$", Exit(139, "killed by SIGSEGV")),
     ],
 )
-def test_exit_codes(bench: Bench, system: str, script: str, expected: Exit, stdout: str | None) -> None:
+def test_exit_codes(bench: ProcessBench, system: str, script: str, expected: Exit, stdout: str | None) -> None:
     assert bench.run(bench.invocation("sh", "-c", script, stdout=stdout)) == expected
 
 
 @linux
-def test_a_path_that_was_left_as_it_is_is_told_where_the_program_fails(bench: Bench) -> None:
+def test_a_path_that_was_left_as_it_is_is_told_where_the_program_fails(bench: ProcessBench) -> None:
     ended = bench.run(bench.invocation("sh", "-c", "cat /in/*.txt", inputs=["/in/a.txt"]))
     assert ended.code == 1
     assert ended.message is not None
@@ -328,25 +205,25 @@ def test_a_path_that_was_left_as_it_is_is_told_where_the_program_fails(bench: Be
     assert bench.run(bench.invocation("sh", "-c", "ls /in/*.txt || true", inputs=["/in/a.txt"])) == Exit(0)
 
 
-def test_a_signal_without_a_name(bench: Bench) -> None:
+def test_a_signal_without_a_name(bench: ProcessBench) -> None:
     number = signal.SIGRTMIN + 3
     assert bench.run(bench.invocation("sh", "-c", f"kill -{number} $$")) == Exit(128 + number, f"killed by signal {number}")
 
 
-def events_of(bench: Bench, invocation: Invocation) -> tuple[Exit, list[tuple[str, dict[str, Any]]]]:
+def events_of(bench: ProcessBench, invocation: Invocation) -> tuple[Exit, list[tuple[str, dict[str, Any]]]]:
     events: list[tuple[str, dict[str, Any]]] = []
     ended = bench.run(invocation, report=lambda event, /, **facts: events.append((event, facts)))
     return ended, events
 
 
 @pytest.mark.parametrize(("command", "code"), [(("true",), 0), (("false",), 1), (("no-such-program",), 127), (("/",), 126)])
-def test_events_in_their_order(bench: Bench, command: tuple[str, ...], code: int) -> None:
+def test_events_in_their_order(bench: ProcessBench, command: tuple[str, ...], code: int) -> None:
     ended, events = events_of(bench, bench.invocation(*command))
     assert ended.code == code
     assert events == [("execution-start", {}), ("execution-complete", {}), ("container-exit", {"code": code})]
 
 
-def test_a_missing_program(bench: Bench) -> None:
+def test_a_missing_program(bench: ProcessBench) -> None:
     for program in ("no-such-program", "/no/such/program", "./none", "/etc/passwd/x", "x" * 300, ""):
         ended = bench.run(bench.invocation(program))
         assert ended.code == 127
@@ -354,11 +231,11 @@ def test_a_missing_program(bench: Bench) -> None:
         assert f"program {program!r} is missing on this machine" in ended.message
 
 
-def test_a_missing_program_is_named_as_the_command_names_it(bench: Bench) -> None:
+def test_a_missing_program_is_named_as_the_command_names_it(bench: ProcessBench) -> None:
     assert "program '/in/a' is missing" in str(bench.run(bench.invocation("/in/a", inputs=["/in/a"])).message)
 
 
-def test_a_missing_program_where_path_is_closed_in_part(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_where_path_is_closed_in_part(bench: ProcessBench, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "no-such-program")
 
@@ -368,7 +245,7 @@ def test_a_missing_program_where_path_is_closed_in_part(bench: Bench, monkeypatc
     assert "as far as PATH can be read" in str(ended.message)
 
 
-def test_a_missing_interpreter(bench: Bench) -> None:
+def test_a_missing_interpreter(bench: ProcessBench) -> None:
     invocation = bench.invocation("./script")
     (invocation.work / "script").write_text("#!/no/such/interpreter\n")
     (invocation.work / "script").chmod(0o755)
@@ -378,7 +255,7 @@ def test_a_missing_interpreter(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("content", "mode"), [("#!/bin/sh\n", 0o644), ("neither a script nor a binary\n", 0o755)])
-def test_a_program_that_cannot_be_executed(bench: Bench, content: str, mode: int) -> None:
+def test_a_program_that_cannot_be_executed(bench: ProcessBench, content: str, mode: int) -> None:
     invocation = bench.invocation("./program")
     (invocation.work / "program").write_text(content)
     (invocation.work / "program").chmod(mode)
@@ -387,20 +264,20 @@ def test_a_program_that_cannot_be_executed(bench: Bench, content: str, mode: int
     assert "program './program' cannot be executed: " in str(ended.message)
 
 
-def test_a_missing_working_directory_is_no_missing_program(bench: Bench) -> None:
+def test_a_missing_working_directory_is_no_missing_program(bench: ProcessBench) -> None:
     invocation = bench.invocation("true")
     invocation.work.rmdir()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': its working directory .*work is missing"):
         bench.run(invocation)
 
 
-def test_tokens_that_are_too_long(bench: Bench) -> None:
+def test_tokens_that_are_too_long(bench: ProcessBench) -> None:
     with pytest.raises(RuntimeFailure, match=r"its 2 tokens \(the longest has 10000000 bytes\).* more than this machine takes"):
         bench.run(bench.invocation("true", "x" * 10_000_000))
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
-def test_a_machine_that_has_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_machine_that_has_no_room(bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -409,12 +286,12 @@ def test_a_machine_that_has_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatc
         bench.run(bench.invocation("true"))
 
 
-def test_a_token_that_no_program_can_be_given(bench: Bench) -> None:
+def test_a_token_that_no_program_can_be_given(bench: ProcessBench) -> None:
     with pytest.raises(RuntimeFailure, match="cannot be started"):
         bench.run(bench.invocation("echo", "a\0b"))
 
 
-def test_files_that_cannot_be_written(bench: Bench) -> None:
+def test_files_that_cannot_be_written(bench: ProcessBench) -> None:
     invocation = bench.invocation("echo", "said")
     invocation.log.mkdir()
     with pytest.raises(RuntimeFailure, match=r"log cannot be written: "):
@@ -426,7 +303,7 @@ def test_files_that_cannot_be_written(bench: Bench) -> None:
 
 
 @linux
-def test_a_full_disk_ends_the_run(bench: Bench) -> None:
+def test_a_full_disk_ends_the_run(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo x; exec sleep 60", stdout="/out/x")
     (invocation.tree / "out/x").symlink_to("/dev/full")
     with pytest.raises(RuntimeFailure, match="what the program wrote cannot be stored: No space left on device"):
@@ -435,7 +312,7 @@ def test_a_full_disk_ends_the_run(bench: Bench) -> None:
 
 
 @linux
-def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: Bench, unsupervised: None) -> None:
+def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: ProcessBench, unsupervised: None) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
@@ -448,7 +325,7 @@ def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: Bench,
 # ------------------------------------------------------------------------------------------------------------ stopping
 
 
-def test_cancelled_before_it_began(bench: Bench) -> None:
+def test_cancelled_before_it_began(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
     cancellation = bench.cancellation()
     cancellation.cancel(BY_REQUEST)
@@ -458,7 +335,7 @@ def test_cancelled_before_it_began(bench: Bench) -> None:
     assert not (invocation.work / "ran").exists()
 
 
-def test_nothing_of_an_earlier_engine_is_taken_up(bench: Bench) -> None:
+def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
     assert not bench.runtime.left()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
@@ -466,7 +343,7 @@ def test_nothing_of_an_earlier_engine_is_taken_up(bench: Bench) -> None:
     assert not (invocation.work / "ran").exists()
 
 
-def test_cancelled_while_it_starts(bench: Bench, system: str) -> None:
+def test_cancelled_while_it_starts(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sleep", "60")
     cancellation = bench.cancellation()
 
@@ -479,7 +356,7 @@ def test_cancelled_while_it_starts(bench: Bench, system: str) -> None:
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_sigterm_comes_first(bench: Bench, fifo: Fifo, system: str, stdout: str | None) -> None:
+def test_sigterm_comes_first(bench: ProcessBench, fifo: Fifo, system: str, stdout: str | None) -> None:
     script = f"trap 'echo bye; exit 5' TERM; echo ready > {fifo.path}; while :; do sleep 0.02; done"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     cancellation = bench.cancellation()
@@ -492,7 +369,7 @@ def test_sigterm_comes_first(bench: Bench, fifo: Fifo, system: str, stdout: str 
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_sigkill_where_sigterm_is_ignored(bench: Bench, fifo: Fifo, system: str, stdout: str | None) -> None:
+def test_sigkill_where_sigterm_is_ignored(bench: ProcessBench, fifo: Fifo, system: str, stdout: str | None) -> None:
     script = f"trap '' TERM; echo ready > {fifo.path}; while :; do sleep 0.02; done"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     cancellation = bench.cancellation(grace=0.2)
@@ -521,13 +398,13 @@ def family(ready: str = "") -> str:
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
 @pytest.mark.parametrize("how", [BY_REQUEST, BY_TIMEOUT])
-def test_a_stop_leaves_nothing_of_the_tree(bench: Bench, how: str, stdout: str | None) -> None:
+def test_a_stop_leaves_nothing_of_the_tree(bench: ProcessBench, how: str, stdout: str | None) -> None:
     invocation = bench.invocation("sh", "-c", family(), stdout=stdout, timeout=0.3 if how == BY_TIMEOUT else 60)
     cancellation = bench.cancellation()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.run, invocation, cancellation)
         if how == BY_REQUEST:
-            until(lambda: len(living(invocation)) >= 8)
+            wait_until(lambda: len(living(invocation)) >= 8)
             cancellation.cancel(BY_REQUEST)
         assert running.result() == Exit(143)
     assert cancellation.reason == how
@@ -536,7 +413,7 @@ def test_a_stop_leaves_nothing_of_the_tree(bench: Bench, how: str, stdout: str |
 
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_what_is_left_in_the_background_goes_with_the_main_process(bench: Bench, fifo: Fifo, stdout: str | None) -> None:
+def test_background_processes_end_with_the_main_process(bench: ProcessBench, fifo: Fifo, stdout: str | None) -> None:
     script = (
         f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & {family().rpartition(';')[0]}; cat {fifo.path}"
     )
@@ -546,42 +423,33 @@ def test_what_is_left_in_the_background_goes_with_the_main_process(bench: Bench,
     assert "in the background\n" in invocation.log.read_text()
 
 
-def test_a_background_process_that_holds_the_pipe(bench: Bench, system: str) -> None:
+def test_a_background_process_that_holds_the_pipe(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "sleep 60 & echo $!", stdout="/out/x")
     began = time.monotonic()
     assert bench.run(invocation) == Exit(0)
     assert time.monotonic() - began < 10
-    until(lambda: not running(int(invocation.log.read_text())))
+    wait_until(lambda: not running(int(invocation.log.read_text())))
 
 
-def test_a_background_process_that_fills_the_pipe(bench: Bench, system: str) -> None:
+def test_a_background_process_that_fills_the_pipe(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "yes & exit 4", stdout="/out/x")
     assert bench.run(invocation) == Exit(4)
 
 
-def running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and b") Z " in stat.read_bytes())
-
-
 @linux
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid")
-def test_one_that_hides_cannot_hold_up_the_run(bench: Bench) -> None:
+def test_a_hidden_process_does_not_delay_the_run(bench: ProcessBench) -> None:
     script = "env -i setsid sh -c 'echo $$; touch hidden; exec yes' & while ! [ -e hidden ]; do :; done"
     invocation = bench.invocation("sh", "-c", script, stdout="/out/x")
     assert bench.run(invocation) == Exit(0)
     with invocation.log.open() as log:
         pid = int(log.readline())
-    until(lambda: not running(pid))  # nobody reads any more, so that its next line ends it
+    wait_until(lambda: not running(pid))  # nobody reads any more, so that its next line ends it
 
 
 @linux
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_of_ours_leaves_nothing(bench: Bench, error: type[BaseException]) -> None:
+def test_an_error_of_ours_leaves_nothing(bench: ProcessBench, error: type[BaseException]) -> None:
     invocation = bench.invocation("sh", "-c", family())
 
     def report(event: str, /, **facts: object) -> None:
@@ -592,7 +460,7 @@ def test_an_error_of_ours_leaves_nothing(bench: Bench, error: type[BaseException
     assert living(invocation) == []
 
 
-def test_no_signal_after_the_end(bench: Bench, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_signal_after_the_end(bench: ProcessBench, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[Callable[[], None]] = []
 
     class Remembering(Cancellation):
@@ -601,7 +469,7 @@ def test_no_signal_after_the_end(bench: Bench, system: str, monkeypatch: pytest.
             orders.extend([terminate, kill])
             yield
 
-    bench.run(bench.invocation("true"), Remembering(bench.clock.later))
+    bench.run(bench.invocation("true"), Remembering(bench.timers.later))
     signalled: list[object] = []
     monkeypatch.setattr(os, "killpg", lambda *arguments: signalled.append(arguments))
     for order in orders:
@@ -611,7 +479,7 @@ def test_no_signal_after_the_end(bench: Bench, system: str, monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("unsupervised")
-def test_a_group_that_is_gone_is_borne(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+def test_a_group_that_is_gone_is_borne(monkeypatch: pytest.MonkeyPatch, bench: ProcessBench) -> None:
     def gone(*_: object) -> None:
         raise ProcessLookupError
 
@@ -625,13 +493,13 @@ def test_a_group_that_is_gone_is_borne(monkeypatch: pytest.MonkeyPatch, bench: B
 
 
 @linux
-def test_cancelled_at_random_moments_nothing_is_left(bench: Bench) -> None:
+def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> None:
     chance = random.Random(7)
     for number in range(150):
         script = ("trap '' TERM; " if number % 5 == 0 else "") + family()
         invocation = bench.invocation("sh", "-c", script, stdout=chance.choice([None, "/out/x"]))
         cancellation = bench.cancellation(grace=0.01)
-        bench.clock.later(chance.random() * 0.012, lambda stop=cancellation: stop.cancel(BY_REQUEST))  # type: ignore[misc]
+        bench.timers.later(chance.random() * 0.012, lambda stop=cancellation: stop.cancel(BY_REQUEST))  # type: ignore[misc]
         ended = bench.run(invocation, cancellation)
         assert ended.code in (143, 137)
         assert living(invocation) == []
@@ -641,7 +509,7 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: Bench) -> None:
 
 
 @linux
-def test_eight_at_a_time(bench: Bench) -> None:
+def test_eight_at_a_time(bench: ProcessBench) -> None:
     def one(number: int) -> None:
         stdout = "/out/x" if number % 2 else None
         invocation = bench.invocation("sh", "-c", f"sleep 60 & seq {number} {number + 500}; exit {number}", stdout=stdout)
@@ -656,7 +524,7 @@ def test_eight_at_a_time(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("command", [("/in/program",), ("sh", "-c", "/in/program")])
-def test_programs_that_were_just_copied_are_never_busy(bench: Bench, command: tuple[str, ...]) -> None:
+def test_programs_that_were_just_copied_are_never_busy(bench: ProcessBench, command: tuple[str, ...]) -> None:
     def one(_: int) -> Exit:
         invocation = bench.invocation(*command, inputs=["/in/program"])
         shutil.copy("/bin/sh", invocation.tree / "in/program")
@@ -669,60 +537,8 @@ def test_programs_that_were_just_copied_are_never_busy(bench: Bench, command: tu
 # ------------------------------------------------------------------------------------------------- after a crash of ours
 
 
-def recorded(path: Path) -> int | None:
-    with contextlib.suppress(FileNotFoundError, ValueError):  # not yet, or not yet whole
-        return int(json.loads(path.read_bytes())["pid"])
-    return None
-
-
-@contextlib.contextmanager
-def crashed(
-    bench: Bench, fifo: Fifo, *command: str, with_record: bool = True, end_supervisor: signal.Signals | None = signal.SIGKILL
-) -> Iterator[Invocation]:
-    """An invocation whose engine was killed while it ran, and by default its supervisor, too, so that neither ends anything.
-
-    The program says "ready" through `fifo`.
-    """
-    invocation = bench.invocation(*command)
-    program = """
-        import sys
-        from pathlib import Path
-        from gaia_local.model import Task
-        from gaia_local.process_runtime import ProcessRuntime
-        from gaia_local.runtime import Cancellation, Invocation
-        top, command = Path(sys.argv[1]), tuple(sys.argv[3:])
-        task = Task(sys.argv[2], "step", "flow", "image:1", command, (), (), None, 60.0)
-        cancellation = Cancellation(lambda seconds, function: lambda: None)
-        invocation = Invocation(task, top / "tree", top / "work", top / "log", None)
-        ProcessRuntime().run(invocation, cancellation, lambda event, **facts: None)
-    """
-    top = invocation.work.parent
-    engine = subprocess.Popen(python(program, str(top), invocation.task.id, *command), cwd=Path(__file__).parent.parent)
-    try:
-        assert fifo.read() == "ready\n"
-        if with_record:
-            until(lambda: recorded(top / RECORD))
-        if end_supervisor is not None:
-            engine.send_signal(signal.SIGSTOP)
-            os.kill(child_of(engine.pid), end_supervisor)
-        engine.kill()
-        engine.wait()
-        yield invocation
-    finally:
-        engine.kill()
-        engine.wait()
-        for pid in living(invocation):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def child_of(pid: int) -> int:
-    (child,) = {int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()}
-    return child
-
-
 @linux
-def test_a_leftover_is_found_and_ended(bench: Bench, fifo: Fifo) -> None:
+def test_a_leftover_is_found_and_ended(bench: ProcessBench, fifo: Fifo) -> None:
     script = f"{family().rpartition(';')[0]}; echo ready > {fifo.path}; wait"
     with crashed(bench, fifo, "sh", "-c", script) as invocation:
         record = invocation.work.parent / RECORD
@@ -736,20 +552,20 @@ def test_a_leftover_is_found_and_ended(bench: Bench, fifo: Fifo) -> None:
 
 
 @linux
-def test_a_leftover_whose_main_process_has_ended(bench: Bench, fifo: Fifo) -> None:
+def test_a_leftover_whose_main_process_has_ended(bench: ProcessBench, fifo: Fifo) -> None:
     with crashed(bench, fifo, "sh", "-c", f"sleep 60 & echo ready > {fifo.path}; sleep 60") as invocation:
         record = invocation.work.parent / RECORD
         main = leftover(record)
         assert main is not None
         os.kill(main, signal.SIGKILL)
-        until(lambda: main not in living(invocation))
+        wait_until(lambda: main not in living(invocation))
         assert leftover(record) in living(invocation)
         assert end_leftover(record)
         assert living(invocation) == []
 
 
 @linux
-def test_a_leftover_without_a_record(bench: Bench, fifo: Fifo) -> None:
+def test_a_leftover_without_a_record(bench: ProcessBench, fifo: Fifo) -> None:
     with crashed(bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", with_record=False) as invocation:
         record = invocation.work.parent / RECORD
         record.unlink(missing_ok=True)
@@ -759,7 +575,7 @@ def test_a_leftover_without_a_record(bench: Bench, fifo: Fifo) -> None:
 
 
 @linux
-def test_a_leftover_is_never_another_process_with_its_number(bench: Bench, fifo: Fifo) -> None:
+def test_a_leftover_is_never_another_process_with_its_number(bench: ProcessBench, fifo: Fifo) -> None:
     program = (
         *("env", "-i", f"PATH={os.environ['PATH']}"),  # without the mark, only the record knows it
         *("sh", "-c", f"echo ready > {fifo.path}; exec sleep 60"),
@@ -788,7 +604,7 @@ def test_a_record_that_says_nothing(tmp_path: Path, content: bytes | None) -> No
 
 
 @linux
-def test_a_short_run_leaves_no_record(bench: Bench) -> None:
+def test_a_short_run_leaves_no_record(bench: ProcessBench) -> None:
     bench.run(bench.invocation("true"))  # while the supervisor starts, too
     short = bench.invocation("true")
     bench.run(short)
@@ -797,13 +613,13 @@ def test_a_short_run_leaves_no_record(bench: Bench) -> None:
 
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_a_long_run_leaves_a_record(bench: Bench, fifo: Fifo, stdout: str | None) -> None:
+def test_a_long_run_leaves_a_record(bench: ProcessBench, fifo: Fifo, stdout: str | None) -> None:
     invocation = bench.invocation("sh", "-c", f"exec >&-; read go < {fifo.path}", stdout=stdout)
     record = invocation.work.parent / RECORD
     record.write_text("that of an earlier run, which is longer than a record can be: " + "x" * 1000)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.run, invocation)
-        pid = until(lambda: recorded(record))
+        pid = wait_until(lambda: recorded(record))
         assert leftover(record) == pid
         assert pid in living(invocation)
         fifo.path.write_text("go\n")
@@ -812,7 +628,7 @@ def test_a_long_run_leaves_a_record(bench: Bench, fifo: Fifo, stdout: str | None
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/o"])
-def test_a_stream_that_is_opened_again_empties_nothing(bench: Bench, system: str, stdout: str | None) -> None:
+def test_a_stream_that_is_opened_again_empties_nothing(bench: ProcessBench, system: str, stdout: str | None) -> None:
     script = "echo a; echo b > /dev/stderr; echo c > /dev/stdout; echo d"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     assert bench.run(invocation).code == 0

@@ -41,7 +41,7 @@ def run(project: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
     return project.runpytest_subprocess(*OTHERS, *options)
 
 
-def test_it_is_an_entry_point() -> None:
+def test_the_plugin_is_an_entry_point() -> None:
     (found,) = [each for each in entry_points(group="pytest11") if each.name == "gaia_local"]
     assert found.value == "gaia_local.pytest_plugin"
 
@@ -262,7 +262,7 @@ def test_a_bad_setting_is_one_message(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["config, runtime: it is 'magic'; give 'docker' or 'process' or 'auto'"])
 
 
-def test_its_fixtures_are_listed(project: pytest.Pytester) -> None:
+def test_the_plugins_fixtures_are_listed(project: pytest.Pytester) -> None:
     result = run(project, "", "--fixtures")
     result.stdout.fnmatch_lines(["gaia -- *", "gaia_client -- *"])
 
@@ -287,7 +287,7 @@ def test_it(gaia_client, number):
     result.assert_outcomes(passed=6)
 
 
-def test_it_can_be_left_out_and_overridden(project: pytest.Pytester) -> None:
+def test_the_plugin_can_be_disabled_and_overridden(project: pytest.Pytester) -> None:
     test = "def test_it(gaia):\n    pass\n"
     result = run(project, test, "-p", "no:gaia_local")
     result.assert_outcomes(errors=1)

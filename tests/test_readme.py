@@ -28,7 +28,7 @@ FILE = re.compile(r"^`(\S+\.json)`:\n\n```json\n(.*?)^```$", flags=re.MULTILINE 
 TOOLS = ("make", "cat")
 
 
-def test_its_blocks_run_in_the_order_they_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "process")
     monkeypatch.delenv("GAIA_LOCAL_ROOT", raising=False)
@@ -103,6 +103,6 @@ def test_each_state_is_documented() -> None:
         assert re.search(rf"^\| `{state.value}` \|", README, flags=re.MULTILINE), state.value
 
 
-def test_it_speaks_of_no_particular_machine() -> None:
+def test_the_readme_names_no_particular_machine() -> None:
     for path in (REPO / "README.md", REPO / "Makefile", REPO / ".ci" / "run"):
         assert not re.search(r"/(work|home|root)/", path.read_text(encoding="utf-8")), path

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from hands import Hands
-
-RECORDED = Path(__file__).parent / "recorded"
+from support.hands import Hands
+from support.recordings import RECORDED, perform
 
 EMPTY = {"state": "initialized"}
 S2_RUNS = {"s1": "complete", "s2": "running", "s3": "complete", "s6": "complete"}
@@ -103,26 +102,3 @@ def test_decides_as_recorded(name: str, tmp_path: Path) -> None:
             wanted["tasks"] = {**row["tasks"], **TASKS.get((name, number), {})}
         assert answer == wanted, f"{name}, row {number}: {row['op'][0]}; ours: {row.get('ours')}"
     hands.close()
-
-
-def perform(hands: Hands, kind: str, *arguments: Any) -> None:
-    if kind == "command":
-        hands.command(*arguments[0])
-    elif kind == "merge":
-        hands.merge(*arguments[0])
-    elif kind == "run":
-        hands.scheduler.run("w")
-    elif kind == "halt":
-        hands.scheduler.halt("w")
-    elif kind == "expire":
-        hands.scheduler.expire("w", arguments[0])
-    elif kind == "complete":
-        hands.complete(arguments[0])
-    elif kind == "fail":
-        hands.fail(arguments[0])
-    elif kind == "appear":
-        hands.put(arguments[0])
-    elif kind == "status":
-        hands.status()
-    else:
-        raise AssertionError(f"the recording has an unknown operation {kind}")

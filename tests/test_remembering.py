@@ -11,20 +11,12 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local.database import Database
 from gaia_local.output import counts_line
 from gaia_local.recovery import recover
-from hands import Hands
-
-SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
-ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
-TWO = {"name": "two", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x", "y": "/out/y"}}
-LOGS = {"name": "logs", "image": "i", "command": ["x"], "outputs": {"log": ">>"}}
-
-
-def step(name: str, command: str, out: str, *inputs: str) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": dict(zip("abc", inputs, strict=False)), "outputs": {"x": out}}
+from support.builders import step
+from support.fixtures import MakeGaia
+from support.hands import LOGS, ONE, SRC, TWO, Hands
 
 
 def double(name: str, x: str, y: str) -> dict[str, Any]:
@@ -62,7 +54,7 @@ def again(hands: Hands, *commands: dict[str, Any]) -> None:
     hands.command(*(commands or (SRC, ONE, TWO, LOGS)))
 
 
-def test_what_another_definition_made_is_made_again(hands: Hands) -> None:
+def test_outputs_of_another_definition_are_made_again(hands: Hands) -> None:
     hands.merge(step("s", "one", "k", "in"), step("r", "one", "out", "k"))
     hands.complete("s")
     hands.complete("r")
@@ -86,7 +78,7 @@ def test_what_another_definition_made_is_made_again(hands: Hands) -> None:
         ({**ONE, "stdout": "/out/said"}, "command changed"),
     ],
 )
-def test_all_that_makes_another_definition(hands: Hands, other: dict[str, Any], reason: str) -> None:
+def test_any_change_of_a_command_is_another_definition(hands: Hands, other: dict[str, Any], reason: str) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s")
     again(hands, other)
@@ -136,7 +128,7 @@ def test_other_contents_of_an_input_count(hands: Hands) -> None:
     assert (hands.runs, hands.state) == ([], "complete")
 
 
-def test_what_the_user_put_there_since_is_the_users(hands: Hands) -> None:
+def test_a_file_put_there_since_is_the_users(hands: Hands) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s")
     delete(hands)
@@ -147,7 +139,7 @@ def test_what_the_user_put_there_since_is_the_users(hands: Hands) -> None:
     assert progress(hands)["found"] == 1
 
 
-def test_what_was_only_touched_is_what_it_was(hands: Hands) -> None:
+def test_a_touched_file_is_unchanged(hands: Hands) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s", "made")
     again(hands, changed(ONE))
@@ -225,7 +217,7 @@ def test_the_log_of_a_failure_is_no_result(hands: Hands) -> None:
     assert hands.reasons() == {"s": "retry after error"}
 
 
-def test_what_was_expired_stays_expired(hands: Hands) -> None:
+def test_expired_keys_stay_expired_after_delete(hands: Hands) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s")
     hands.scheduler.expire("w", ["s"])
@@ -234,7 +226,7 @@ def test_what_was_expired_stays_expired(hands: Hands) -> None:
     assert hands.reasons() == {"s": "expired"}
 
 
-def test_what_a_dead_engine_may_have_stored_is_no_result(hands: Hands) -> None:
+def test_files_a_dead_engine_may_have_stored_are_no_results(hands: Hands) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.put("k", "half")
     hands.database.close()
@@ -248,7 +240,7 @@ def test_what_a_dead_engine_may_have_stored_is_no_result(hands: Hands) -> None:
     other.close()
 
 
-def test_what_a_dead_engine_may_have_stored_and_is_gone_says_nothing_of_what_is_around_it(hands: Hands) -> None:
+def test_a_lost_file_of_a_dead_engine_leaves_its_directory_valid(hands: Hands) -> None:
     hands.merge(step("s", "one", "d/k", "in"))
     hands.put("d/k", "half")
     hands.database.close()
@@ -326,7 +318,7 @@ def two(tmp_path: Path, hands: Hands) -> Iterator[tuple[Hands, Hands]]:
     yield hands, other
 
 
-def test_what_another_workflow_made_by_another_definition_is_made_again(two: tuple[Hands, Hands]) -> None:
+def test_outputs_of_another_workflows_definition_are_made_again(two: tuple[Hands, Hands]) -> None:
     one, other = two
     one.merge(step("s", "one", "g:k", "in"))
     one.complete("s")
@@ -335,9 +327,7 @@ def test_what_another_workflow_made_by_another_definition_is_made_again(two: tup
 
 
 @pytest.mark.parametrize("text", ["1", "2, longer"])
-def test_what_another_workflow_made_by_the_same_definition_counts_if_it_read_the_same(
-    two: tuple[Hands, Hands], text: str
-) -> None:
+def test_outputs_of_another_workflow_count_when_definition_and_inputs_match(two: tuple[Hands, Hands], text: str) -> None:
     one, other = two
     one.merge(step("s", "one", "g:k", "in"))
     one.complete("s")
@@ -509,7 +499,7 @@ class Chance:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_is_complete_is_right_whatever_was_deleted(hands: Hands, tmp_path: Path, seed: int) -> None:
+def test_complete_outputs_are_right_after_random_deletions(hands: Hands, tmp_path: Path, seed: int) -> None:
     hands.storage.map({"g": tmp_path / "shared"})
     hands.storage.create()
     hands.scheduler.delete("w", data=False)

@@ -24,7 +24,7 @@ from gaia_local.resources import NONE, Capacity, Resources
         ({"cpus": None, "memory": None, "gpus": None}, NONE),
     ],
 )
-def test_what_is_asked_for(given: object, meant: Resources) -> None:
+def test_resources_are_parsed(given: object, meant: Resources) -> None:
     assert Resources.parse("here", given) == meant
 
 
@@ -46,13 +46,13 @@ def test_what_is_asked_for(given: object, meant: Resources) -> None:
         ({"gpus": "all"}, "here, gpus"),
     ],
 )
-def test_what_is_refused(given: object, words: str) -> None:
+def test_invalid_resources_are_refused(given: object, words: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         Resources.parse("here", given)
     assert words in str(refusal.value)
 
 
-def test_what_is_taken_is_not_there_until_it_is_given_back() -> None:
+def test_taken_resources_are_unavailable_until_released() -> None:
     capacity = Capacity(Resources(2, 100, 0))
     assert capacity.lack(Resources(2, 100)) is None
     capacity.take(Resources(1.5, 60))
@@ -80,7 +80,7 @@ def test_more_than_the_machine_has() -> None:
     assert capacity.lack(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
 
 
-def test_this_machine() -> None:
+def test_the_capacity_of_this_machine_is_found() -> None:
     capacity = Capacity.of_this_machine()
     assert capacity.fits(Resources(len(os.sched_getaffinity(0)), 1 << 20))
     assert capacity.lack(Resources(cpus=100_000)) is not None

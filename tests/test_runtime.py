@@ -42,7 +42,9 @@ class Orders:
                 function()
 
 
-class Bench:
+class RunBench:
+    """A run that can be cancelled, and what it is told."""
+
     def __init__(self) -> None:
         self.orders = Orders()
         self.cancellation = Cancellation(self.orders.later, grace=2.0)
@@ -56,17 +58,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> RunBench:
+    return RunBench()
 
 
-def test_a_run_that_ends_by_itself_is_left_alone(bench: Bench) -> None:
+def test_a_run_that_ends_by_itself_is_left_alone(bench: RunBench) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         assert bench.orders.times == [60]
     assert (bench.calls, bench.orders.left, bench.cancellation.reason) == ([], {}, None)
 
 
-def test_cancelled_while_it_runs(bench: Bench) -> None:
+def test_cancelled_while_it_runs(bench: RunBench) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         bench.cancellation.cancel(BY_REQUEST)
         assert bench.calls == ["terminate"]
@@ -76,7 +78,7 @@ def test_cancelled_while_it_runs(bench: Bench) -> None:
     assert (bench.orders.left, bench.cancellation.reason) == ({}, BY_REQUEST)
 
 
-def test_ending_within_the_grace_is_not_killed(bench: Bench) -> None:
+def test_ending_within_the_grace_is_not_killed(bench: RunBench) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         bench.cancellation.cancel(BY_REQUEST)
         kill = [function for seconds, function in bench.orders.left.values() if seconds == 2]
@@ -85,7 +87,7 @@ def test_ending_within_the_grace_is_not_killed(bench: Bench) -> None:
     assert bench.calls == ["terminate"]
 
 
-def test_cancelled_before_it_runs(bench: Bench) -> None:
+def test_cancelled_before_it_runs(bench: RunBench) -> None:
     bench.cancellation.cancel(BY_REQUEST)
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         assert bench.calls == ["terminate"]
@@ -93,14 +95,14 @@ def test_cancelled_before_it_runs(bench: Bench) -> None:
     assert bench.orders.left == {}
 
 
-def test_cancelled_after_it_ran(bench: Bench) -> None:
+def test_cancelled_after_it_ran(bench: RunBench) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         pass
     bench.cancellation.cancel(BY_REQUEST)
     assert (bench.calls, bench.orders.left, bench.cancellation.reason) == ([], {}, BY_REQUEST)
 
 
-def test_the_timeout(bench: Bench) -> None:
+def test_the_timeout(bench: RunBench) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         bench.orders.ring(60)
         assert (bench.calls, bench.cancellation.reason) == (["terminate"], BY_TIMEOUT)
@@ -109,7 +111,7 @@ def test_the_timeout(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(BY_REQUEST, BY_TIMEOUT), (BY_TIMEOUT, BY_REQUEST), (BY_REQUEST, BY_REQUEST)])
-def test_the_first_reason_wins(bench: Bench, first: str, second: str) -> None:
+def test_the_first_reason_wins(bench: RunBench, first: str, second: str) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         bench.cancellation.cancel(first)
         bench.cancellation.cancel(second)
@@ -117,14 +119,14 @@ def test_the_first_reason_wins(bench: Bench, first: str, second: str) -> None:
     assert (bench.calls, bench.cancellation.reason) == (["terminate"], first)
 
 
-def test_an_error_of_the_run_comes_out_and_leaves_nothing_ticking(bench: Bench) -> None:
+def test_an_error_of_the_run_comes_out_and_leaves_nothing_ticking(bench: RunBench) -> None:
     with pytest.raises(ZeroDivisionError), bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         bench.cancellation.cancel(BY_REQUEST)
         raise ZeroDivisionError
     assert bench.orders.left == {}
 
 
-def test_a_run_that_cannot_be_stopped_does_not_stop_who_cancels(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_cannot_be_stopped_does_not_stop_who_cancels(bench: RunBench, caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> None:
         bench.calls.append("broken")
         raise ConnectionError("no engine")

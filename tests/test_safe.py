@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, files
 from gaia_local.config import Config
 from gaia_local.errors import RootInUse, StorageError
@@ -19,7 +18,8 @@ from gaia_local.leftovers import clean
 from gaia_local.local_socket import Listener
 from gaia_local.ownership import Ownership, owner
 from gaia_local.storage import Storage
-from test_files import as_nobody, other_disk, public
+from support.fixtures import MakeGaia, WaitUntil
+from support.trees import as_nobody, other_disk, public
 
 __all__ = ["other_disk", "public"]
 
@@ -92,7 +92,7 @@ def test_a_link_that_somebody_put_into_a_bucket_is_refused_by_name(tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_what_another_user_made_is_no_root_and_no_area(public: Path, tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_no_root_and_no_area(public: Path, tmp_path: Path) -> None:
     root = public / "root"
     as_nobody(root.mkdir)
     root.chmod(0o777)

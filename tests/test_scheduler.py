@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from conftest import WaitUntil
 from gaia_local import Gaia, files
 from gaia_local import scheduler as scheduler_module
 from gaia_local.assignment import Outcome, Output
@@ -22,15 +21,9 @@ from gaia_local.model import Event, EventKind, TaskState
 from gaia_local.recovery import recover
 from gaia_local.states import KeyKind
 from gaia_local.storage import Storage
-from hands import Hands
-
-SRC = {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
-ONE = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
-LOGS = {"name": "logs", "image": "i", "command": ["x"], "outputs": {"log": ">>"}}
-
-
-def step(name: str, command: str, out: str, *inputs: str) -> dict[str, Any]:
-    return {"name": name, "command": command, "inputs": dict(zip("abc", inputs, strict=False)), "outputs": {"x": out}}
+from support.builders import command, step
+from support.fixtures import WaitUntil
+from support.hands import LOGS, ONE, SRC, Hands
 
 
 @pytest.fixture
@@ -123,7 +116,7 @@ def test_a_new_composite_definition_replaces_its_inner_steps(hands: Hands) -> No
     assert hands.runs == ["o:j"]
 
 
-def test_what_was_expired_stays_so_through_halt_and_reopening(hands: Hands) -> None:
+def test_expired_steps_stay_expired_through_halt_and_reopening(hands: Hands) -> None:
     hands.merge(step("m", "src", "k"), step("r", "one", "out", "k"))
     hands.complete("m")
     hands.complete("r")
@@ -163,31 +156,21 @@ def test_files_that_appear_while_nothing_looks_are_found_by_run(hands: Hands) ->
 # -- the engine as a whole ----------------------------------------------------------------------------------------
 
 
-def shell(name: str, script: str, inputs: int = 0, log: bool = False) -> dict[str, Any]:
-    return {
-        "name": name,
-        "image": "busybox",
-        "command": ["sh", "-c", script],
-        "inputs": {f"i{n}": f"/in/{n}" for n in range(inputs)},
-        "outputs": {"x": "/out/x", **({"log": ">>"} if log else {})},
-    }
-
-
 def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
     """Must show 2: the others finish, the state is `error`, failed Steps left only their logs, nothing waits for ever."""
     commands = [
-        shell("good", "echo good > /out/x", log=True),
-        shell("bad", "echo half > /out/x; exit 1", log=True),
-        shell("slow", "echo half > /out/x; sleep 60", log=True),
-        shell("lazy", "true", log=True),
-        shell("read", "cat /in/0 > /out/x", 1, log=True),
+        command("good", "echo good > /out/x", x="/out/x", log=">>"),
+        command("bad", "echo half > /out/x; exit 1", x="/out/x", log=">>"),
+        command("slow", "echo half > /out/x; sleep 60", x="/out/x", log=">>"),
+        command("lazy", "true", x="/out/x", log=">>"),
+        command("read", "cat /in/a > /out/x", "a", x="/out/x", log=">>"),
     ]
 
     def one(name: str, command: str, read: str | None = None) -> dict[str, Any]:
         return {
             "name": name,
             "command": command,
-            "inputs": {"i0": read} if read else {},
+            "inputs": {"a": read} if read else {},
             "outputs": {"x": f"d:{name}", "log": f"l:{name}"},
             "timeout": 1,
         }
@@ -232,13 +215,12 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
 def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
     """Must show 4: checked from the recorded events."""
     order = random.Random(4)
-    commands = [shell(f"c{n}", "echo x > /out/x", n) for n in range(9)]
+    commands = [command(f"c{n}", "echo x > /out/x", *"abcdefghi"[:n]) for n in range(9)]
     steps: list[dict[str, Any]] = []
     for number in range(300):
         earlier = order.sample(range(number), min(number, order.randint(2, 6)))
         reads = [f"d:{each}" for each in earlier]
-        inputs = {f"i{n}": key for n, key in enumerate(reads)}
-        steps.append({"name": f"s{number}", "command": f"c{len(reads)}", "inputs": inputs, "outputs": {"x": f"d:{number}"}})
+        steps.append(step(f"s{number}", f"c{len(reads)}", f"d:{number}", *reads))
     assert sum(len(each["inputs"]) for each in steps) >= 1150
     shuffled = steps[:]
     order.shuffle(shuffled)
@@ -259,11 +241,10 @@ def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
 
 def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
     """Whatever the order of calls: it ends, each Step's last Task is complete, and the files are right."""
-    commands = [shell("c0", "echo 1 > /out/x"), shell("c1", "cat /in/0 > /out/x; echo 1 >> /out/x", 1)]
-    steps: list[dict[str, Any]] = [{"name": "s0", "command": "c0", "outputs": {"x": "d:0"}}]
-    steps += [
-        {"name": f"s{n}", "command": "c1", "inputs": {"i0": f"d:{n - 1}"}, "outputs": {"x": f"d:{n}"}} for n in range(1, 12)
-    ]
+    again = "cat /in/a > /out/x; echo 1 >> /out/x"
+    commands = [command("c0", "echo 1 > /out/x"), command("c1", again, "a")]
+    steps = [step("s0", "c0", "d:0")]
+    steps += [step(f"s{n}", "c1", f"d:{n}", f"d:{n - 1}") for n in range(1, 12)]
     with Gaia({"root": tmp_path, "runtime": "process", "workers": 3}) as gaia:
         gaia.upload("w", {}, commands, steps)
 
@@ -388,7 +369,8 @@ def test_a_directory_that_changed_meanwhile_is_noticed_by_run_not_by_opening(han
 
 def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
     """Must show 3: all gone within 5 s, `halted`; `run` finishes the workflow, and what was complete doesn't run again."""
-    nap = {**shell("nap", "sleep {{seconds}}; echo done > /out/x"), "image": docker_image, "vars": {"seconds": 3}}
+    nap = command("nap", "sleep {{seconds}}; echo done > /out/x", image=docker_image)
+    nap["vars"] = {"seconds": 3}
     steps: list[dict[str, Any]] = [
         {"name": f"s{n}", "command": "nap", "outputs": {"x": f"d:{n}"}, "vars": {"seconds": 3 if n else 0}} for n in range(5)
     ]
@@ -468,7 +450,7 @@ def test_the_end_of_a_block_waits_for_looks_too(hands: Hands, monkeypatch: pytes
     assert hands.runs == ["r"]
 
 
-def test_nothing_starts_after_a_close(hands: Hands) -> None:
+def test_no_step_starts_after_close(hands: Hands) -> None:
     hands.merge(step("r", "one", "out", "outside"))
     hands.scheduler.close()
     path = hands.put("outside")
@@ -500,7 +482,7 @@ def test_calls_after_a_look_that_failed_look_again(hands: Hands, call: str, monk
     assert hands.runs == ["r"]
 
 
-def test_what_is_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.merge(step("m", "src", "t/"))
     look = Storage.look
     ended: list[str] = []
@@ -550,7 +532,7 @@ def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(hands: Han
     assert hands.reasons() == {"r": "input changed: d/"}
 
 
-def test_what_is_being_deleted_takes_no_calls(hands: Hands) -> None:
+def test_a_workflow_being_deleted_takes_no_calls(hands: Hands) -> None:
     hands.merge(step("s", "src", "k"))
     refused: list[str] = []
     cancel = hands.executor.cancel
@@ -572,7 +554,7 @@ def test_what_is_being_deleted_takes_no_calls(hands: Hands) -> None:
         hands.scheduler.run("w")
 
 
-def test_what_could_not_be_written_of_a_deleted_workflow_is_forgotten(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.put("outside", "1")
     hands.merge(step("r", "one", "out", "outside"), step("s", "src", "k"))
     save, wait = Database.save, hands.scheduler._wait_for
@@ -594,9 +576,7 @@ def test_what_could_not_be_written_of_a_deleted_workflow_is_forgotten(hands: Han
     assert [event["event"] for event in hands.scheduler.events("w")] == []
 
 
-def test_what_must_be_looked_at_is_also_where_the_decision_cannot_be_written(
-    hands: Hands, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_looked_at_even_when_the_decision_cannot_be_written(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
     hands.merge(step("a", "src", "d/a"), step("c", "src", "other"), step("r", "one", "out", "d/"))
 
     def full(*_: object) -> None:

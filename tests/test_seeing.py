@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -16,34 +15,10 @@ from typing import Any
 import pytest
 
 from gaia_local.output import attempt_line, log_text
-from test_cli import CHECK, COPY, HOLD, SAY, WAITER, answer, call, end, here, start, upload, wait_for, write
+from support.command_line import CHECK, COPY, HOLD, SAY, WAITER, answer, call, end, here, on_a_terminal, start, upload, write
+from support.waiting import wait_until
 
 __all__ = ["here"]  # a fixture for all tests
-
-
-def terminal(*arguments: str, interrupt_after: str | None = None, **environment: str) -> tuple[int, str]:
-    """Exit status, and what a terminal gets to see; with Ctrl-C as soon as that has been seen."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gaia_local", *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "24", **environment},
-    )
-    os.close(slave)
-    seen = b""
-    try:
-        while True:
-            seen += os.read(master, 65536)
-            if interrupt_after is not None and interrupt_after.encode() in seen:
-                interrupt_after = None
-                process.send_signal(signal.SIGINT)
-    except OSError:  # Linux's way to say that nobody holds the other end any more
-        pass
-    finally:
-        os.close(master)
-    return process.wait(timeout=60), seen.decode()
 
 
 def plain(seen: str) -> str:
@@ -102,14 +77,13 @@ def test_a_png_goes_into_a_pipe_but_not_to_a_terminal() -> None:
     upload("w", SAY)
     ran = subprocess.run([sys.executable, "-m", "gaia_local", "graph", "w", "--format", "png"], capture_output=True, check=True)
     assert ran.stdout.startswith(b"\x89PNG")
-    status, seen = terminal("graph", "w", "--format", "png")
-    assert status == 2
+    seen = on_a_terminal(["graph", "w", "--format", "png"], {}, status=2)
     assert "give -o FILE" in re.sub(r"[\s│]+", " ", plain(seen))
     assert "PNG\r\n" not in seen
 
 
 @pytest.mark.parametrize("command", ["graph", "timeline"])
-def test_what_can_not_be_written_is_refused(command: str, here: Path) -> None:
+def test_an_unwritable_picture_is_refused(command: str, here: Path) -> None:
     upload("w", SAY)
     told = re.sub(r"[\s│]+", " ", call(command, "w", "-o", "nowhere/w.svg", status=2).stderr)
     assert "nowhere/w.svg" in told
@@ -152,8 +126,8 @@ def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
 
 def test_watch_tells_in_lines_what_another_process_runs(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD, COPY, SAY, {**WAITER, "inputs": {"from": "a:held"}}))
-    wait_for((here / "begun").exists, "the Step")
-    wait_for((here / "gaia-data/storage/w/a/copied.txt").exists, "the other Steps")
+    wait_until((here / "begun").exists, 60)
+    wait_until((here / "gaia-data/storage/w/a/copied.txt").exists, 60)
     watcher = start("watch", "w")
     assert watcher.stdout is not None
     assert re.match(r"w: running, [12] of 4 Steps done", watcher.stdout.readline())
@@ -182,7 +156,7 @@ def test_watch_ends_as_run_does_and_starts_nothing() -> None:
 
 def test_watch_can_be_left_and_what_runs_goes_on(here: Path) -> None:
     owner = start("upload", "w", *write(HOLD))
-    wait_for((here / "begun").exists, "the Step")
+    wait_until((here / "begun").exists, 60)
     watcher = start("watch", "w")
     assert watcher.stdout is not None
     watcher.stdout.readline()
@@ -200,16 +174,14 @@ def test_a_terminal_sees_a_table_that_lives(here: Path) -> None:
     Path("c.json").write_text(json.dumps([command]))
     Path("s.json").write_text(json.dumps([{"name": "chat", "command": "chat", "outputs": {"said": "a:x"}}]))
     owner = start("upload", "w", "--commands", "c.json", "--steps", "s.json")
-    wait_for((here / "begun").exists, "the Step")
-    status, seen = terminal("watch", "w", interrupt_after="20%")
-    assert status == 130
+    wait_until((here / "begun").exists, 60)
+    seen = on_a_terminal(["watch", "w"], {}, "20%", signal.SIGINT, status=130)
     assert re.search(r"w +━+ +0 of 1 Steps done, 1 running", plain(seen))
     assert re.search(r"▶ chat +[\d.]+ (ms|s) +20%", plain(seen))
     assert "\x1b[31m" not in seen.partition("20%")[2].partition("\r\n")[0]
     assert "10%" not in plain(seen)
     (here / "go").touch()
-    status, seen = terminal("watch", "w")
-    assert status == 0
+    seen = on_a_terminal(["watch", "w"], {})
     assert "w: complete, 1 of 1 Steps done" in plain(seen)
     end(owner, 0)
 
@@ -217,10 +189,9 @@ def test_a_terminal_sees_a_table_that_lives(here: Path) -> None:
 def test_a_terminal_of_few_lines_shows_some_and_says_how_many_more(here: Path) -> None:
     held = [{**HOLD, "name": f"hold-{n:02d}", "outputs": {"held": f"a:{n}"}} for n in range(12)]
     owner = start("--workers", "12", "upload", "w", *write(CHECK, *held))
-    wait_for((here / "begun").exists, "the first Step")
-    wait_for(lambda: answer("status", "w", "--json")["progress"]["running"] == 12, "all Steps")
-    status, seen = terminal("watch", "w", interrupt_after="more run", LINES="12")
-    assert status == 130
+    wait_until((here / "begun").exists, 60)
+    wait_until(lambda: answer("status", "w", "--json")["progress"]["running"] == 12, 60)
+    seen = on_a_terminal(["watch", "w"], {"LINES": "12"}, "more run", signal.SIGINT, status=130)
     shown = plain(seen)
     assert len(set(re.findall(r"▶ (hold-\d\d)", shown))) == 5
     assert "… and 7 more run" in shown
@@ -249,7 +220,7 @@ def attempt(**facts: Any) -> dict[str, Any]:
         (attempt(state="interrupted", message="the engine ended"), "s was interrupted after 2.5 s: the engine ended"),
     ],
 )
-def test_what_became_of_an_attempt(told: dict[str, Any], line: str) -> None:
+def test_an_attempts_outcome_is_one_line(told: dict[str, Any], line: str) -> None:
     assert attempt_line(told)[10:] == line
 
 

@@ -6,16 +6,14 @@ import asyncio
 import base64
 import json
 import os
-import queue
 import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,59 +24,16 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.server import Server, create_app, resume, running, stream
 from gaia_local.server.guard import answers_to
+from support.builders import ECHO
+from support.fixtures import MakeGaia, WaitUntil
+from support.servers import COMMANDS, FAIL, HOLD, A, B, Events, F, Serving, events, gaia, held, let_go, server
 
-ECHO = {
-    "name": "echo",
-    "image": "busybox",
-    "command": ["sh", "-c", "echo {{text}} > {{result}}"],
-    "outputs": {"result": "/out/result"},
-    "vars": {"text": "hello"},
-}
-HOLD = {
-    "name": "hold",
-    "image": "busybox",
-    "command": ["sh", "-c", "printf 'begun ä'; cat '{{fifo}}'; echo over; : > /out/held"],
-    "outputs": {"held": "/out/held"},
-}
-FAIL = {"name": "fail", "image": "busybox", "command": ["sh", "-c", "echo no >&2; exit 3"], "outputs": {"x": "/out/x"}}
-COPY = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["cp", "/in/from", "/out/to"],
-    "inputs": {"from": "/in/from"},
-    "outputs": {"to": "/out/to"},
-}
-COMMANDS: list[dict[str, Any]] = [ECHO, HOLD, FAIL, COPY]
-A = {"name": "a", "command": "echo", "outputs": {"result": "d:a"}}
-B = {"name": "b", "command": "copy", "inputs": {"from": "d:a"}, "outputs": {"to": "d:b"}}
-F = {"name": "f", "command": "fail", "outputs": {"x": "d:f"}}
+__all__ = ["gaia", "server"]
+
 JSON = {"content-type": "application/json"}
-
-
-def held(fifo: Path, name: str = "h") -> dict[str, Any]:
-    """A Step that runs until somebody opens the FIFO to write."""
-    if not fifo.exists():
-        os.mkfifo(fifo)
-    return {"name": name, "command": "hold", "outputs": {"held": f"d:{name}"}, "vars": {"fifo": str(fifo)}}
-
-
-def let_go(fifo: Path) -> None:
-    os.close(os.open(fifo, os.O_WRONLY))
-
-
-@pytest.fixture
-def gaia(make_gaia: MakeGaia) -> Gaia:
-    return make_gaia()
-
-
-@pytest.fixture
-def server(gaia: Gaia) -> Iterator[Server]:
-    with Server(gaia, port=0) as running:
-        yield running
 
 
 @pytest.fixture
@@ -137,9 +92,7 @@ def test_the_published_client_does_all_it_can(client: Any, gaia: Gaia) -> None:
         (lambda client: client.status("../w"), "'../w'"),
     ],
 )
-def test_what_is_refused_raises_in_the_published_client(
-    client: Any, gaia: Gaia, call: Callable[[Any], object], says: str
-) -> None:
+def test_refused_calls_raise_in_the_published_client(client: Any, gaia: Gaia, call: Callable[[Any], object], says: str) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     with pytest.raises(requests.HTTPError) as refused:
@@ -266,7 +219,7 @@ def test_a_defect_is_told_and_logged(
 # ----------------------------------------------------------------------------------------- what the status page reads
 
 
-def test_reading(server: Server, gaia: Gaia) -> None:
+def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A, B, F, {**B, "name": "late", "inputs": {"from": "d:none"}, "outputs": {"to": "d:late"}}])
     gaia.wait("w", 30)
     counts = {"steps": 4, "done": 2, "running": 0, "failed": 1, "waiting": 1}
@@ -311,7 +264,7 @@ def test_names_of_all_kinds_can_be_asked_for(server: Server, gaia: Gaia) -> None
         ("api/stream?workflow=nobody", 404, "'nobody'"),
     ],
 )
-def test_what_is_not_there_is_told(server: Server, gaia: Gaia, path: str, status: int, says: str) -> None:
+def test_missing_workflows_and_steps_are_named(server: Server, gaia: Gaia, path: str, status: int, says: str) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     assert says in get(server, path, status)["error"]
 
@@ -402,65 +355,6 @@ def test_only_the_page_is_served(server: Server, path: str) -> None:
 # -------------------------------------------------------------------------------------------------- event streams
 
 
-class Events:
-    """The events of one stream, read in a thread; a `None` is the stream's end."""
-
-    def __init__(self, server: Server, query: str = "") -> None:
-        self._answer = requests.get(f"{server.url}api/stream{query}", stream=True, timeout=60)
-        assert self._answer.status_code == 200
-        assert self._answer.headers["content-type"].startswith("text/event-stream")
-        self.lines: queue.Queue[str | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            for line in self._answer.iter_lines(decode_unicode=True):
-                self.lines.put(line)
-        except requests.RequestException:  # closed from this side
-            pass
-        self.lines.put(None)
-
-    def line(self) -> str | None:
-        return self.lines.get(timeout=20)
-
-    def next(self) -> dict[str, Any]:
-        """The data of the next event."""
-        while not (line := self.line() or "").startswith("event: changed"):
-            assert line == "" or line.startswith(("retry: ", ":")), line
-        data = self.line() or ""
-        assert data.startswith("data: ")
-        assert self.line() == ""
-        told: dict[str, Any] = json.loads(data.removeprefix("data: "))
-        assert set(told) == {"workflows", "steps"}
-        return told
-
-    def until(self, true: Callable[[dict[str, Any], dict[str, Any]], bool]) -> int:
-        """Put events together until `true` of the states; answers how many there were."""
-        workflows: dict[str, Any] = {}
-        steps: dict[str, Any] = {}
-        number = 0
-        while not true(workflows, steps):
-            told = self.next()
-            workflows |= told["workflows"]
-            steps |= told["steps"]
-            number += 1
-        return number
-
-    def close(self) -> None:
-        connection = self._answer.raw.connection
-        if connection is not None and connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)  # what wakes the thread
-        self._thread.join()
-        self._answer.close()
-
-
-@contextmanager
-def events(server: Server, query: str = "") -> Iterator[Events]:
-    with closing(Events(server, query)) as opened:
-        yield opened
-
-
 def test_a_stream_tells_the_whole_and_then_what_changed(server: Server, gaia: Gaia, tmp_path: Path) -> None:
     gaia.upload("other", {}, COMMANDS, [A])
     gaia.wait("other", 30)
@@ -521,7 +415,7 @@ def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) 
     assert view.update({"w"}) == {"workflows": {}, "steps": {}}
 
 
-def test_what_is_deleted_is_told_as_none(server: Server, gaia: Gaia) -> None:
+def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     with events(server, "?workflow=w") as told:
@@ -588,7 +482,7 @@ def test_a_stream_ends_when_its_gaia_was_closed(server: Server, gaia: Gaia, capl
     assert "an event stream ended: this Gaia was closed" in caplog.text
 
 
-def test_neither_half_a_request_nor_a_call_that_blocks_holds_up_the_end(
+def test_half_requests_and_blocked_calls_do_not_delay_close(
     gaia: Gaia, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     blocked, go_on = threading.Event(), threading.Event()
@@ -692,7 +586,7 @@ def test_a_request_has_one_host(server: Server, hosts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-def test_what_a_form_can_send_is_refused(server: Server, gaia: Gaia, kind: str | None) -> None:
+def test_content_types_of_forms_are_refused(server: Server, gaia: Gaia, kind: str | None) -> None:
     body = json.dumps({"workflow": "w", "properties": {}, "commands": COMMANDS, "steps": [A]})
     headers = {} if kind is None else {"content-type": kind}
     answer = requests.post(server.url + "upload", data=body.encode(), headers=headers, timeout=30)
@@ -871,44 +765,6 @@ def test_a_port_that_is_taken_is_told(gaia: Gaia, server: Server) -> None:
 # ------------------------------------------------------------------------------------------------ gaia-local serve
 
 
-class Serving:
-    """`gaia-local serve` as a process of its own; killed at the end of the block if it still runs."""
-
-    def __init__(self, root: Path, *arguments: str, code: str = "", **environment: str) -> None:
-        program = [sys.executable, "-c", f"{textwrap.dedent(code)}\nimport gaia_local.cli as c; c.main()"]
-        options = ["--root", str(root), "--runtime", "process", "--workers", "3"]
-        self.process = subprocess.Popen(
-            [*program, *options, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-
-    @property
-    def url(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert "http://" in line, self.end()
-        return line.split()[-1].partition("?")[0]
-
-    def end(self, timeout: float = 30) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=timeout)
-        assert "Traceback" not in err
-        return self.process.returncode, out, err
-
-    def __enter__(self) -> Serving:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
-
-
 def states(url: str) -> dict[str, str]:
     found = requests.post(f"{url}workflows", json={}, timeout=30).json()["workflows"]
     return {name: row["state"] for name, row in found.items()}
@@ -922,7 +778,7 @@ def is_in_state(url: str, name: str, step: str, state: str) -> bool:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
 )
-def test_what_ran_when_the_engine_ended_goes_on(
+def test_workflows_that_ran_are_resumed_by_the_next_server(
     number: signal.Signals, status: int, gaia_root: Path, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     fifo, other = tmp_path / "fifo", tmp_path / "other"

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,10 +17,11 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia
 from gaia_local import Gaia, GaiaError
 from gaia_local.server import Server, peers, secret
-from test_server import COMMANDS, A, Serving, held, let_go
+from support.servers import COMMANDS, A, Serving, gaia, held, let_go, server
+
+__all__ = ["gaia", "server"]
 
 NOBODY = 65534
 TALK = """
@@ -39,17 +40,6 @@ TALK = """
             print(answer.replace("\\r\\n", "|").strip())
 """
 """A program that asks a server by itself, and prints a line for each answer."""
-
-
-@pytest.fixture
-def gaia(make_gaia: MakeGaia) -> Gaia:
-    return make_gaia()
-
-
-@pytest.fixture
-def server(gaia: Gaia) -> Iterator[Server]:
-    with Server(gaia, port=0) as running:
-        yield running
 
 
 def as_another_user(url: str, *asked: tuple[str, str, Any], how: str = "") -> list[str]:
@@ -92,7 +82,7 @@ def test_another_user_is_refused_and_changes_nothing(server: Server, gaia: Gaia,
     let_go(tmp_path / "fifo")
 
 
-def test_who_asks_and_leaves_at_once_is_not_taken_for_root(server: Server, gaia: Gaia) -> None:
+def test_a_client_that_leaves_at_once_is_not_taken_for_root(server: Server, gaia: Gaia) -> None:
     """What its process has closed, the system shows as root's."""
     upload = {"workflow": "theirs", "properties": {}, "commands": COMMANDS, "steps": [A]}
     as_another_user(server.url, *[("POST", "/upload", upload)] * 200, how="leave")
@@ -122,9 +112,7 @@ def test_the_published_client_of_the_same_user_needs_nothing(gaia: Gaia, host: s
         assert client.upload("w", {}, COMMANDS, [A]) == {"workflow": {"w": ["a"]}}
 
 
-def test_where_nobody_knows_whose_a_connection_is_the_token_is_needed(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_connections_of_unknown_users_need_the_token(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(peers, "_TABLES", tmp_path)
     refused = requests.post(server.url + "workflows", json={}, timeout=30)
     assert refused.status_code == 401
@@ -137,7 +125,7 @@ def test_where_nobody_knows_whose_a_connection_is_the_token_is_needed(
         assert browser.post(server.url + "workflows", json={}, timeout=30).status_code == 200
 
 
-def test_who_needs_no_token_gets_no_cookie(server: Server) -> None:
+def test_clients_that_need_no_token_get_no_cookie(server: Server) -> None:
     """Browsers send it to all ports of a host, and there may be other users' servers."""
     with requests.Session() as browser:
         assert browser.get(server.link, timeout=30).url == server.url
@@ -190,7 +178,7 @@ def line(user: int, *, state: str = "01", inode: int = 7, local: str = OLD, remo
         ("other", line(1000), None),
     ],
 )
-def test_whose_a_connection_is(
+def test_the_user_of_a_connection_is_found(
     table: str, text: str, found: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / table).write_text("  sl  local_address rem_address   st\n" + text)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,23 +18,14 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia
 from gaia_local.server import Server, connections, wire
-from test_server import COMMANDS, A, Serving, events, held, let_go
+from support.fixtures import WaitUntil
+from support.servers import COMMANDS, A, Serving, events, gaia, held, let_go, server
+
+__all__ = ["gaia", "server"]
 
 HEAD = b"POST /workflows HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-@pytest.fixture
-def gaia(make_gaia: MakeGaia) -> Gaia:
-    return make_gaia()
-
-
-@pytest.fixture
-def server(gaia: Gaia) -> Iterator[Server]:
-    with Server(gaia, port=0) as running:
-        yield running
 
 
 def dial(url: str, said: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
@@ -63,7 +53,7 @@ def ask(url: str) -> Any:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHos", HEAD], ids=["nothing", "half a line", "half a head"])
-def test_who_does_not_say_what_it_wants_is_not_waited_for(
+def test_silent_connections_are_closed(
     server: Server, monkeypatch: pytest.MonkeyPatch, said: bytes, wait_until: WaitUntil
 ) -> None:
     monkeypatch.setattr(connections, "SILENCE", 0.3)
@@ -95,7 +85,7 @@ def test_a_body_that_stops_is_not_waited_for(server: Server, monkeypatch: pytest
     assert b"nothing more of the body came for 0.3 s" in answer
 
 
-def test_who_is_answered_may_be_silent(
+def test_streaming_connections_may_be_silent(
     server: Server, gaia: Gaia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     monkeypatch.setattr(connections, "SILENCE", 0.2)
@@ -143,7 +133,9 @@ def test_an_address_has_its_own_bound(server: Server, monkeypatch: pytest.Monkey
         assert sum(map(is_closed, many)) == 15
 
 
-def test_who_may_ask_makes_no_room(server: Server, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil) -> None:
+def test_authorized_clients_do_not_displace_each_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
     monkeypatch.setattr(connections, "MOST", 2)
     with events(server) as one, events(server) as other:
         one.next()
@@ -206,7 +198,7 @@ def run(program: str) -> str:
     return ran.stdout
 
 
-def test_what_cannot_be_taken_is_refused_without_a_turmoil() -> None:
+def test_connections_beyond_the_file_limit_are_refused_quietly() -> None:
     said = run(
         """
         import logging, os, resource, socket

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import MakeGaia
 from gaia_local.server import Server
 from gaia_local.server.guard import HEADERS
+from support.builders import COPY
+from support.fixtures import MakeGaia
 
 fuzzed = settings(
     max_examples=max(250, int(os.environ.get("GAIA_LOCAL_FUZZ_REQUESTS", "0"))),
@@ -54,17 +55,10 @@ tokens: st.SearchStrategy[Any] = st.sampled_from(
     [["true"], ["false"], ["sh", "-c", "echo {{text}} > /out/x"], ["sh", "-c", "sleep 0.2"], [], "true", [1], {}, None]
 )
 MAKE = {"name": "make", "image": "i", "command": ["sh", "-c", "echo 1 > /out/x"], "outputs": {"x": "/out/x"}}
-COPY = {
-    "name": "copy",
-    "image": "i",
-    "command": ["cp", "/in/x", "/out/x"],
-    "inputs": {"i": "/in/x"},
-    "outputs": {"x": "/out/x"},
-}
 good_commands = st.sampled_from([MAKE, {**MAKE, "command": ["false"]}, {**MAKE, "vars": {"v": 1}}, COPY])
 good_steps = st.fixed_dictionaries({"name": st.sampled_from(["a", "b"]), "command": st.just("make")}).map(
     lambda step: {**step, "outputs": {"x": f"d:{step['name']}"}}
-) | st.just({"name": "c", "command": "copy", "inputs": {"i": "d:a"}, "outputs": {"x": "d:c"}})
+) | st.just({"name": "c", "command": "copy", "inputs": {"a": "d:a"}, "outputs": {"x": "d:c"}})
 commands = objects(
     {"name": names, "image": texts, "command": tokens},
     {"inputs": maps, "outputs": st.just({"x": "/out/x"}) | maps, "vars": maps, "stdout": texts},
@@ -176,7 +170,7 @@ def talker(make_gaia: MakeGaia, caplog: pytest.LogCaptureFixture) -> Iterator[Ta
 
 @given(call=calls)
 @fuzzed
-def test_bodies(talker: Talker, call: tuple[str, Any]) -> None:
+def test_any_body_is_taken_or_refused(talker: Talker, call: tuple[str, Any]) -> None:
     name, body = call
     status, content = talker.ask("POST", f"/{name}", json.dumps(body).encode(), {"Content-Type": "application/json"})
     assert status in (200, 400)
@@ -194,14 +188,14 @@ def test_bytes_instead_of_json(talker: Talker, name: str, body: bytes) -> None:
 
 @given(path=paths, method=st.sampled_from(["GET", "GET", "HEAD", "OPTIONS", "DELETE", "NONSENSE"]))
 @fuzzed
-def test_addresses(talker: Talker, path: str, method: str) -> None:
+def test_any_address_is_answered(talker: Talker, path: str, method: str) -> None:
     status, _ = talker.ask(method, path)
     assert status in (200, 304, 307, 400, 404, 405, 415)
 
 
 @given(name=endpoints, fields=headers, host=hosts)
 @fuzzed
-def test_headers(talker: Talker, name: str, fields: dict[str, str], host: str | None) -> None:
+def test_any_headers_are_answered(talker: Talker, name: str, fields: dict[str, str], host: str | None) -> None:
     given = fields if host is None else {**fields, "Host": host}
     status, _ = talker.ask("POST", f"/{name}", b'{"workflow": "w"}', given)
     assert status in (200, 400, 403, 415, 421)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_local.model import Task, TaskState
+from gaia_local.model import TaskState
 from gaia_local.states import (
     ABSENT,
     EXPIRED,
@@ -22,6 +22,7 @@ from gaia_local.states import (
     StepState,
     VerdictKind,
 )
+from support.builders import task
 
 ABOUT = [kind for kind in ReasonKind if "{}" in kind.value]
 """Those that are about a Step or a key."""
@@ -30,10 +31,6 @@ NASTY = [
     "upstream  ran again ran again", "input changed: k", "output missing: ", "ключ:z", "\u2028", "it's \"q\" 'x' \\ \n\t",
     "a:b/c d", "\0", "%s", "🦊",
 ]  # fmt: skip
-
-
-def task(reason: str = "new") -> Task:
-    return Task("t1", "s", "w", "busybox:1", ("true",), (), (("b:out", "/out/x"),), None, 1.0, reason=reason)
 
 
 # --------------------------------------------------------------------------------------------------------------- reasons
@@ -67,7 +64,7 @@ def test_all_kinds_of_reasons_are_read_back() -> None:
 
 @pytest.mark.parametrize("kind", ABOUT)
 @pytest.mark.parametrize("subject", NASTY)
-def test_whatever_a_step_or_a_key_is_called_is_read_back(kind: ReasonKind, subject: str) -> None:
+def test_reasons_with_any_name_are_read_back(kind: ReasonKind, subject: str) -> None:
     assert Reason.parse(str(Reason(kind, subject))) == Reason(kind, subject)
 
 
@@ -80,7 +77,7 @@ def test_any_subject_is_read_back(kind: ReasonKind, subject: str) -> None:
 
 
 @given(words)
-def test_what_is_read_back_says_what_was_read(text: str) -> None:
+def test_parsed_reasons_print_unchanged(text: str) -> None:
     try:
         reason = Reason.parse(text)
     except ValueError:
@@ -96,7 +93,7 @@ def test_what_is_read_back_says_what_was_read(text: str) -> None:
         "retry after error: x", "no Step makes it any more, too", "input changed: {}".upper(), "image changed: i", "{}",
     ],
 )  # fmt: skip
-def test_what_is_no_reason_is_refused(text: str) -> None:
+def test_invalid_reasons_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no reason to run") as caught:
         Reason.parse(text)
     assert repr(text) in str(caught.value)
@@ -136,11 +133,11 @@ def test_a_step_is_alive_while_its_task_may_still_end() -> None:
     assert {state for state in StepState if state.alive} == {StepState.QUEUED, StepState.RUNNING}
 
 
-def test_what_is_going_to_run_is_active() -> None:
+def test_verdicts_that_lead_to_a_run_are_active() -> None:
     active = {VerdictKind.RUN, VerdictKind.WAIT, VerdictKind.RUNNING}
     assert {kind for kind in VerdictKind if kind.active} == active
 
 
-def test_what_counts_is_usable_and_what_is_unsure_too() -> None:
+def test_present_and_unsure_keys_are_usable() -> None:
     assert {kind for kind in KeyKind if KeyState(kind).usable} == {KeyKind.THERE, KeyKind.UNSURE}
     assert not ABSENT.usable

@@ -4,58 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gaia_local import files, storage
+from gaia_local import files
 from gaia_local.assignment import Output
 from gaia_local.errors import StorageError
 from gaia_local.keys import Capture
 from gaia_local.model import Task
 from gaia_local.staging import Staging
 from gaia_local.storage import Storage
+from support.stores import StoreBench
+from support.trees import ODD_NAMES, other_disk, special, tree
 
-ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "a:b:c", "x" * 255, "é" * 127]
+__all__ = ["other_disk"]
 
 
-class Bench:
-    """A storage, and one Task's way through it."""
+class StagingBench(StoreBench):
+    """One Task's way through a store."""
 
     def __init__(self, root: Path, **buckets: Path) -> None:
-        self.storage = Storage(root, buckets)
-        self.storage.create()
-        self.root = root
+        super().__init__(root, **buckets)
         self.captures = dict.fromkeys(Capture, root / "captured")
-        self._count = 0
-
-    def put(self, key: str, content: str | None = "content", workflow: str = "w") -> Path:
-        """The user writes a file (None: makes a directory) into the store."""
-        path = Path(self.storage.path(workflow, key))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if content is None:
-            path.mkdir(exist_ok=True)
-        else:
-            path.write_text(content)
-        return path
-
-    def task(
-        self,
-        inputs: dict[str, str] | None = None,
-        outputs: dict[str, str] | None = None,
-        stdout: str | None = None,
-        external: bool = True,
-    ) -> Task:
-        """`inputs` and `outputs` map internal paths to keys."""
-        self._count += 1
-        read = tuple((key, path) for path, key in (inputs or {}).items())
-        made = tuple((key, path) for path, key in (outputs or {}).items())
-        ours = frozenset(key for key, _ in read) if external else frozenset()
-        return Task(f"t{self._count}", "s", "w", "image", ("true",), read, made, stdout, 60, external=ours)
 
     def stage(self, task: Task) -> Staging:
         return self.storage.stage(task, {key for key, _ in task.inputs})
@@ -79,17 +51,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path.resolve() / "root")
-
-
-def tree(top: Path) -> dict[str, str | None]:
-    """What lies in a directory: contents of files, `-> target` of links, None for directories."""
-    found: dict[str, str | None] = {}
-    for path in sorted(top.rglob("*")):
-        relative = str(path.relative_to(top))
-        found[relative] = f"-> {path.readlink()}" if path.is_symlink() else None if path.is_dir() else path.read_text()
-    return found
+def bench(tmp_path: Path) -> StagingBench:
+    return StagingBench(tmp_path.resolve() / "root")
 
 
 # ---------------------------------------------------------------------------------------------------------------- keys
@@ -115,7 +78,7 @@ def tree(top: Path) -> dict[str, str | None]:
         ("genomes/x", "/r/storage/w/genomes/x"),
         ("genomes2:x", "/r/storage/w/genomes2/x"),
         ("fs:etc/x", "/etc/x"),
-        *((f"b:{name}", f"/r/storage/w/b/{name}") for name in ODD_NAMES),
+        *((f"b:{name}", f"/r/storage/w/b/{name}") for name in [*ODD_NAMES, "a:b:c"]),
     ],
 )
 def test_a_key_names_a_path(key: str, path: str) -> None:
@@ -129,14 +92,14 @@ def test_workflows_have_their_own_space_and_share_mapped_buckets() -> None:
     assert store.path("one", "genomes:x") == store.path("two", "genomes:x")
 
 
-def test_the_layout_is_for_the_owner_alone(bench: Bench) -> None:
+def test_the_layout_is_for_the_owner_alone(bench: StagingBench) -> None:
     assert sorted(os.listdir(bench.root)) == ["id", "logs", "staging", "storage"]
     for name in (".", "logs", "staging", "storage"):
         assert stat.S_IMODE(os.stat(bench.root / name).st_mode) == 0o700
     bench.storage.create()
 
 
-def test_a_key_of_a_directory_is_not_there_where_a_file_lies(bench: Bench) -> None:
+def test_a_key_of_a_directory_is_not_there_where_a_file_lies(bench: StagingBench) -> None:
     path = str(bench.put("b:x"))
     assert bench.storage.look("b:x", path) is not None
     assert bench.storage.exists("b:x", path)
@@ -151,7 +114,7 @@ def test_a_key_of_a_directory_is_not_there_where_a_file_lies(bench: Bench) -> No
 
 
 def test_deleting_a_workflow(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "root", shared=tmp_path / "shared")
+    bench = StagingBench(tmp_path / "root", shared=tmp_path / "shared")
     kept = [bench.put("shared:x"), bench.put("b:x", workflow="other")]
     gone = bench.put("b:x")
     log = bench.storage.log("w", "t")
@@ -166,7 +129,7 @@ def test_deleting_a_workflow(tmp_path: Path) -> None:
 
 
 def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: StagingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, log = bench.put("b:d/x"), bench.storage.log("w", "t")
     log.parent.mkdir()
@@ -186,7 +149,7 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
     assert (os.listdir(bench.root / "storage"), os.listdir(bench.root / "logs")) == ([], [])
 
 
-def test_what_a_delete_left_aside_is_removed_by_the_next_one_or_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_left_by_an_interrupted_delete_are_removed_later(bench: StagingBench, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = bench.put("b:x", workflow="other")
     remove = files.remove
 
@@ -216,7 +179,7 @@ def test_what_a_delete_left_aside_is_removed_by_the_next_one_or_swept(bench: Ben
 # ------------------------------------------------------------------------------------------------------------- staging
 
 
-def test_inputs_are_private_writable_copies(bench: Bench) -> None:
+def test_inputs_are_private_writable_copies(bench: StagingBench) -> None:
     original = bench.put("b:x", "original")
     original.chmod(0o444)
     staging = bench.stage(bench.task({"/in/x": "b:x"}))
@@ -229,15 +192,15 @@ def test_inputs_are_private_writable_copies(bench: Bench) -> None:
     assert stat.S_IMODE(os.stat(Path(staging.top)).st_mode) == 0o700
 
 
-def test_only_the_inputs_asked_for_are_copied(bench: Bench) -> None:
+def test_only_the_inputs_asked_for_are_copied(bench: StagingBench) -> None:
     bench.put("b:x")
     bench.put("b:y")
     staging = bench.storage.stage(bench.task({"/in/x": "b:x", "/in/y": "b:y"}), {"b:y"})
     assert tree(staging.tree) == {"in": None, "in/y": "content"}
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_come_and_go(bench: Bench, name: str) -> None:
+@pytest.mark.parametrize("name", [*ODD_NAMES, "a:b:c"])
+def test_odd_names_come_and_go(bench: StagingBench, name: str) -> None:
     bench.put(f"b:{name}", name)
     task = bench.task({f"/in/{name}": f"b:{name}"}, {f"/out/{name}": f"o:{name}"})
     staging = bench.stage(task)
@@ -247,7 +210,7 @@ def test_odd_names_come_and_go(bench: Bench, name: str) -> None:
     assert bench.content(f"o:{name}") == "made"
 
 
-def test_places_for_outputs_are_there_and_empty(bench: Bench) -> None:
+def test_places_for_outputs_are_there_and_empty(bench: StagingBench) -> None:
     bench.put("b:in/x", "x")
     outputs = {"/out/deep/file": "b:f", "/dir/": "b:d/", "/also": "b:e/", ">": "b:g", ">>": "b:log", "STDOUT": "b:h"}
     staging = bench.stage(bench.task({"/in/": "b:in/"}, outputs, stdout="/elsewhere/stdout"))
@@ -255,7 +218,7 @@ def test_places_for_outputs_are_there_and_empty(bench: Bench) -> None:
     assert tree(staging.tree) == {**dict.fromkeys(made), "in/x": "x"}
 
 
-def test_inputs_in_inputs_whatever_the_order(bench: Bench) -> None:
+def test_inputs_in_inputs_whatever_the_order(bench: StagingBench) -> None:
     bench.put("b:dir/own", "own")
     bench.put("b:dir/x", "of the directory")
     bench.put("b:x", "separate")
@@ -266,12 +229,12 @@ def test_inputs_in_inputs_whatever_the_order(bench: Bench) -> None:
     assert tree(staging.tree) == expected
 
 
-def test_outputs_in_outputs_whatever_the_order(bench: Bench) -> None:
+def test_outputs_in_outputs_whatever_the_order(bench: StagingBench) -> None:
     staging = bench.stage(bench.task({}, {"/out/sub/deep/": "b:1/", "/out/sub/x/y": "b:2", "/out/": "b:3/"}))
     assert tree(staging.tree) == dict.fromkeys(["out", "out/sub", "out/sub/deep", "out/sub/x"])
 
 
-def test_an_output_in_an_input_directory(bench: Bench) -> None:
+def test_an_output_in_an_input_directory(bench: StagingBench) -> None:
     bench.put("b:in/old", "old")
     bench.put("b:in/kept", "kept")
     bench.put("b:in/dir/left", "left")
@@ -286,7 +249,7 @@ def test_an_output_in_an_input_directory(bench: Bench) -> None:
     assert bench.content("b:in/old") == "old"
 
 
-def test_an_input_in_an_output_directory(bench: Bench) -> None:
+def test_an_input_in_an_output_directory(bench: StagingBench) -> None:
     bench.put("b:seed", "seed")
     task = bench.task({"/out/seed": "b:seed"}, {"/out/": "o:all/"})
     staging = bench.stage(task)
@@ -297,33 +260,23 @@ def test_an_input_in_an_output_directory(bench: Bench) -> None:
     assert bench.content("b:seed") == "seed"
 
 
-def test_an_input_that_vanished_is_named(bench: Bench) -> None:
+def test_an_input_that_vanished_is_named(bench: StagingBench) -> None:
     with pytest.raises(StorageError, match="input 'b:gone' vanished from the store"):
         bench.stage(bench.task({"/in/x": "b:gone"}))
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket"])
-def test_a_special_file_as_input_is_refused_by_name(bench: Bench, kind: str) -> None:
+def test_a_special_file_as_input_is_refused_by_name(bench: StagingBench, kind: str) -> None:
     directory = bench.put("b:in/", None)
     special(directory / "odd", kind)
     with pytest.raises(StorageError, match=f"b/in/odd is a {kind}"):
         bench.stage(bench.task({"/in/": "b:in/"}))
 
 
-def special(path: Path, kind: str) -> None:
-    if kind == "FIFO":
-        os.mkfifo(path)
-    else:
-        here = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(f"/proc/self/fd/{here}/{path.name}")
-        os.close(here)
-
-
 # ---------------------------------------------------------------------------------------------------- links and inputs
 
 
-def test_a_link_that_the_user_put_there_is_followed(bench: Bench, tmp_path: Path) -> None:
+def test_a_link_that_the_user_put_there_is_followed(bench: StagingBench, tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far/x").write_text("far away")
     bench.put("b:in/", None).joinpath("link").symlink_to(tmp_path / "far")
@@ -333,7 +286,7 @@ def test_a_link_that_the_user_put_there_is_followed(bench: Bench, tmp_path: Path
 
 
 @pytest.mark.parametrize("at", ["b:x", "b:dir/x"])
-def test_a_link_that_a_step_made_is_not_followed_out_of_the_store(bench: Bench, tmp_path: Path, at: str) -> None:
+def test_a_link_that_a_step_made_is_not_followed_out_of_the_store(bench: StagingBench, tmp_path: Path, at: str) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/x").write_text("secret")
     place = Path(bench.storage.path("w", "b:x" if at == "b:x" else "b:dir"))
@@ -346,7 +299,7 @@ def test_a_link_that_a_step_made_is_not_followed_out_of_the_store(bench: Bench, 
         bench.storage.source(task, at)
 
 
-def test_a_link_inside_a_made_directory_stays_a_link(bench: Bench, tmp_path: Path) -> None:
+def test_a_link_inside_a_made_directory_stays_a_link(bench: StagingBench, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     directory = bench.put("b:dir/", None)
     (directory / "out").symlink_to(tmp_path / "secret")
@@ -356,7 +309,7 @@ def test_a_link_inside_a_made_directory_stays_a_link(bench: Bench, tmp_path: Pat
 
 
 def test_a_link_to_elsewhere_in_the_store_is_followed(tmp_path: Path) -> None:
-    bench = Bench(tmp_path.resolve() / "root", shared=tmp_path.resolve() / "shared")
+    bench = StagingBench(tmp_path.resolve() / "root", shared=tmp_path.resolve() / "shared")
     bench.put("shared:x", "shared")
     bench.put("b:real", "real")
     Path(bench.storage.path("w", "b:one")).symlink_to("real")
@@ -372,7 +325,7 @@ def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
     (top / "big disk").mkdir()
     (top / "root").mkdir()
     (top / "root/storage").symlink_to("../big disk")
-    bench = Bench(top / "root")
+    bench = StagingBench(top / "root")
     bench.put("b:x", "x")
     task = bench.task({"/in/x": "b:x"}, {"/out/y": "b:d/y"}, external=False)
     staging = bench.stage(task)
@@ -382,7 +335,7 @@ def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["input", "output", "directory", "stdout"])
-def test_nothing_is_placed_through_a_link_in_an_input(bench: Bench, tmp_path: Path, place: str) -> None:
+def test_no_file_is_placed_through_a_link_in_an_input(bench: StagingBench, tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -398,14 +351,14 @@ def test_nothing_is_placed_through_a_link_in_an_input(bench: Bench, tmp_path: Pa
     else:
         stdout = "/in/link/deeper/x"
     with pytest.raises(StorageError, match=f"has a link there, to {outside}"):
-        bench.stage(bench.task(inputs, outputs, stdout, external=False))
+        bench.stage(bench.task(inputs, outputs, stdout=stdout, external=False))
     assert tree(outside) == {"x": "precious"}
 
 
 # ------------------------------------------------------------------------------------------------------------- outputs
 
 
-def test_outputs_are_published(bench: Bench) -> None:
+def test_outputs_are_published(bench: StagingBench) -> None:
     outputs = {"/out/x": "b:x", "/out/dir/": "b:dir/", "STDOUT": "b:said", "/empty/": "b:empty/"}
     task = bench.task({}, outputs)
     staging = bench.stage(task)
@@ -420,7 +373,7 @@ def test_outputs_are_published(bench: Bench) -> None:
     assert bench.captures[Capture.PRINTED].read_text() == "said"
 
 
-def test_outputs_in_outputs_are_stored_whole(bench: Bench) -> None:
+def test_outputs_in_outputs_are_stored_whole(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/a/x": "one:x", "/out/": "two:all/", "/out/a/": "three:a/"})
     staging = bench.stage(task)
     (staging.tree / "out/a/x").write_text("x")
@@ -431,7 +384,7 @@ def test_outputs_in_outputs_are_stored_whole(bench: Bench) -> None:
     assert tree(bench.root / "storage/w/three/a") == {"x": "x"}
 
 
-def test_one_file_may_be_two_outputs(bench: Bench) -> None:
+def test_one_file_may_be_two_outputs(bench: StagingBench) -> None:
     task = bench.task({})
     task = dataclasses.replace(task, outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT")))
     staging = bench.stage(task)
@@ -442,7 +395,7 @@ def test_one_file_may_be_two_outputs(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_keys_in_keys_though_their_files_lie_apart(bench: Bench, order: int) -> None:
+def test_keys_in_keys_though_their_files_lie_apart(bench: StagingBench, order: int) -> None:
     """As a log that goes into a directory output: whoever reads the directory finds it there."""
     outputs = {"/out/deep/down/": "b:run/", ">": "b:run/logs/said", "/note": "b:run/note"}
     task = bench.task({}, dict(list(outputs.items())[::order]))
@@ -455,7 +408,7 @@ def test_keys_in_keys_though_their_files_lie_apart(bench: Bench, order: int) -> 
     assert tree(bench.root / "storage/w/b/run") == {"logs": None, "logs/said": "said", "note": "note", "x": "x"}
 
 
-def test_a_directory_is_replaced_whole(bench: Bench) -> None:
+def test_a_directory_is_replaced_whole(bench: StagingBench) -> None:
     bench.put("b:dir/old", "old")
     bench.put("b:file", "old")
     bench.put("b:turned/old", "old")
@@ -469,7 +422,7 @@ def test_a_directory_is_replaced_whole(bench: Bench) -> None:
     assert tree(bench.root / "storage/w/b") == expected
 
 
-def test_a_reader_of_a_replaced_file_keeps_what_it_opened(bench: Bench) -> None:
+def test_a_reader_of_a_replaced_file_keeps_what_it_opened(bench: StagingBench) -> None:
     path = bench.put("b:x", "old")
     with path.open() as reader:
         task = bench.task({}, {"/out/x": "b:x"})
@@ -480,7 +433,7 @@ def test_a_reader_of_a_replaced_file_keeps_what_it_opened(bench: Bench) -> None:
     assert bench.content("b:x") == "new"
 
 
-def test_nothing_is_published_before_all_is_prepared(bench: Bench) -> None:
+def test_outputs_are_published_after_all_are_prepared(bench: StagingBench) -> None:
     bench.put("b:x", "old")
     task = bench.task({}, {"/out/x": "b:x"})
     staging = bench.stage(task)
@@ -492,7 +445,7 @@ def test_nothing_is_published_before_all_is_prepared(bench: Bench) -> None:
     assert os.listdir(bench.root / "staging") == []
 
 
-def test_what_lay_there_comes_back_when_publishing_fails(bench: Bench) -> None:
+def test_a_failed_publish_restores_the_old_output(bench: StagingBench) -> None:
     bench.put("b:dir/old", "old")
     task = bench.task({}, {"/out/dir/": "b:dir/"})
     staging = bench.stage(task)
@@ -503,7 +456,7 @@ def test_what_lay_there_comes_back_when_publishing_fails(bench: Bench) -> None:
     assert tree(bench.root / "storage/w/b/dir") == {"old": "old"}
 
 
-def test_an_output_below_a_file_is_refused_by_name(bench: Bench) -> None:
+def test_an_output_below_a_file_is_refused_by_name(bench: StagingBench) -> None:
     bench.put("b:x", "a file")
     task = bench.task({}, {"/out/y": "b:x/y"})
     staging = bench.stage(task)
@@ -523,7 +476,7 @@ def test_an_output_below_a_file_is_refused_by_name(bench: Bench) -> None:
         ({"/out/x/": "b:x/"}, "removed", "output 'b:x/' was not made: there is nothing at /out/x/"),
     ],
 )
-def test_what_was_not_made_is_named(bench: Bench, outputs: dict[str, str], made: str, problem: str) -> None:
+def test_missing_outputs_are_named(bench: StagingBench, outputs: dict[str, str], made: str, problem: str) -> None:
     task = bench.task({}, {**outputs, "/out/fine": "b:fine", ">": "b:said", ">>": "b:log"})
     staging = bench.stage(task)
     (staging.tree / "out/fine").touch()
@@ -537,13 +490,13 @@ def test_what_was_not_made_is_named(bench: Bench, outputs: dict[str, str], made:
     assert told.startswith(problem)
 
 
-def test_every_missing_output_is_named(bench: Bench) -> None:
+def test_every_missing_output_is_named(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/x": "b:x", "/out/y": "b:y"})
     assert len(bench.storage.missing(task, bench.stage(task))) == 2
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket"])
-def test_a_special_file_is_refused_by_name_with_all_left_in_place(bench: Bench, kind: str) -> None:
+def test_a_special_file_is_refused_by_name_with_all_left_in_place(bench: StagingBench, kind: str) -> None:
     task = bench.task({}, {"/out/x": "b:x", "/out/dir/": "b:dir/"})
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
@@ -557,7 +510,7 @@ def test_a_special_file_is_refused_by_name_with_all_left_in_place(bench: Bench, 
 # --------------------------------------------------------------------------------------------------- links and outputs
 
 
-def test_links_in_an_output_stay_links(bench: Bench) -> None:
+def test_links_in_an_output_stay_links(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/": "b:out/"})
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
@@ -597,7 +550,9 @@ def sow(top: Path, links: dict[str, str]) -> None:
         ({"l": "/same/t/.."}, "l", "."),
     ],
 )
-def test_links_inside_an_output_lead_there_in_the_store(bench: Bench, links: dict[str, str], name: str, stored: str) -> None:
+def test_links_inside_an_output_lead_there_in_the_store(
+    bench: StagingBench, links: dict[str, str], name: str, stored: str
+) -> None:
     """Whether they were absolute, or left the output on their way."""
     task = bench.task({}, {"/out/d/": "b:elsewhere/"})
     staging = bench.stage(task)
@@ -637,7 +592,7 @@ def test_links_inside_an_output_lead_there_in_the_store(bench: Bench, links: dic
         ({"p": "q", "q": "p", "l": "p/../../x"}, "l"),
     ],
 )
-def test_a_link_that_leads_out_of_its_output_is_refused(bench: Bench, links: dict[str, str], name: str) -> None:
+def test_a_link_that_leads_out_of_its_output_is_refused(bench: StagingBench, links: dict[str, str], name: str) -> None:
     task = bench.task({}, {"/out/d/": "b:d/", "/out/x": "b:x"})
     staging = bench.stage(task)
     (staging.tree / "out/d/t").mkdir()
@@ -652,7 +607,7 @@ def test_a_link_that_leads_out_of_its_output_is_refused(bench: Bench, links: dic
     assert not (bench.root / "storage/w").exists()
 
 
-def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Bench) -> None:
+def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: StagingBench) -> None:
     for outputs in ({"/out/a/": "b:a/", "/out/b/": "b:b/"}, {"/out/": "b:", "/out/a/": "b:a/"}):
         task = bench.task({}, outputs)
         staging = bench.stage(task)
@@ -669,7 +624,7 @@ def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Bench
     assert os.readlink(bench.root / "storage/w/b/b/m") == "x"
 
 
-def test_what_is_stored_over_a_part_of_an_output_turns_no_link_outwards(bench: Bench) -> None:
+def test_an_output_over_part_of_another_turns_no_link_outwards(bench: StagingBench) -> None:
     """A link through another one, and up from there, would lead elsewhere once that one is a directory."""
     task = bench.task({}, {"/out/": "b:run/"})
     staging = bench.stage(task)
@@ -685,7 +640,7 @@ def test_what_is_stored_over_a_part_of_an_output_turns_no_link_outwards(bench: B
 
 
 @pytest.mark.parametrize("link", ["real", "/out/real", "../out/./real", "other link", "TREE/out/real"])
-def test_an_output_that_is_a_link_to_what_the_task_made(bench: Bench, link: str) -> None:
+def test_an_output_that_is_a_link_to_what_the_task_made(bench: StagingBench, link: str) -> None:
     task = bench.task({}, {"/out/real": "b:real", "/out/link": "b:link"})
     staging = bench.stage(task)
     (staging.tree / "out/real").write_text("made")
@@ -696,7 +651,7 @@ def test_an_output_that_is_a_link_to_what_the_task_made(bench: Bench, link: str)
     assert not Path(bench.storage.path("w", "b:link")).is_symlink()
 
 
-def test_an_output_behind_a_link_to_a_directory_that_the_task_made(bench: Bench) -> None:
+def test_an_output_behind_a_link_to_a_directory_that_the_task_made(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/current/x": "b:x", "/out/": "b:out/"})
     staging = bench.stage(task)
     (staging.tree / "out/current").rmdir()
@@ -709,7 +664,7 @@ def test_an_output_behind_a_link_to_a_directory_that_the_task_made(bench: Bench)
 
 
 @pytest.mark.parametrize("link", ["/etc/passwd", "{outside}/x", "../../../../../../../../{outside}/x", "nothing", "link"])
-def test_an_output_that_is_a_link_out_of_the_tree_is_refused(bench: Bench, tmp_path: Path, link: str) -> None:
+def test_an_output_that_is_a_link_out_of_the_tree_is_refused(bench: StagingBench, tmp_path: Path, link: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -728,7 +683,7 @@ def test_an_output_that_is_a_link_out_of_the_tree_is_refused(bench: Bench, tmp_p
 
 
 @pytest.mark.parametrize("directory", [False, True])
-def test_an_output_below_a_link_out_of_the_tree_is_refused(bench: Bench, tmp_path: Path, directory: bool) -> None:
+def test_an_output_below_a_link_out_of_the_tree_is_refused(bench: StagingBench, tmp_path: Path, directory: bool) -> None:
     """The program turns the directory around its output into a link: that must not take what lies there."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -746,7 +701,7 @@ def test_an_output_below_a_link_out_of_the_tree_is_refused(bench: Bench, tmp_pat
     assert tree(outside) == before
 
 
-def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(bench: StagingBench, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     place = Path(bench.storage.path("w", "b:dir"))
@@ -760,7 +715,7 @@ def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(bench: Benc
     assert os.listdir(outside) == []
 
 
-def test_a_target_that_is_a_link_is_replaced_not_followed(bench: Bench, tmp_path: Path) -> None:
+def test_a_target_that_is_a_link_is_replaced_not_followed(bench: StagingBench, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -778,7 +733,7 @@ def test_a_target_that_is_a_link_is_replaced_not_followed(bench: Bench, tmp_path
 
 
 def test_a_key_in_a_directory_output_does_not_go_through_its_links(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: StagingBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "enclose", lambda *_: None)  # which would have refused it before
     outside = tmp_path / "outside"
@@ -795,25 +750,8 @@ def test_a_key_in_a_directory_output_does_not_go_through_its_links(
 # ------------------------------------------------------------------------------------------------------ mapped buckets
 
 
-@pytest.fixture
-def other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory on another file system, or one that is taken for such."""
-    shm = Path("/dev/shm")
-    if shm.is_dir() and os.access(shm, os.W_OK) and shm.stat().st_dev != tmp_path.stat().st_dev:
-        with tempfile.TemporaryDirectory(dir=shm) as path:
-            yield Path(path).resolve()
-        return
-    directory = tmp_path.resolve() / "other disk"
-    directory.mkdir()
-    there = f"{directory}/"
-    monkeypatch.setattr(
-        storage, "_one_file_system", lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there)
-    )
-    yield directory
-
-
 def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path.resolve() / "root", far=other_disk / "bucket")
+    bench = StagingBench(tmp_path.resolve() / "root", far=other_disk / "bucket")
     bench.put("far:x", "far")
     bench.put("far:dir/old", "old")
     outputs = {"/out/a": "far:deep/a", "/out/dir/": "far:dir/", ">": "far:said", "/out/near": "b:near"}
@@ -840,7 +778,7 @@ def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch:
 
 
 def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:
-    bench = Bench(tmp_path.resolve() / "root", near=tmp_path.resolve() / "near")
+    bench = StagingBench(tmp_path.resolve() / "root", near=tmp_path.resolve() / "near")
     task = bench.task({}, {"/out/x": "near:x"})
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
@@ -853,7 +791,7 @@ def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:
 def test_a_bucket_may_be_shared_with_a_link_to_it(tmp_path: Path) -> None:
     """A link in one bucket to another is no way out: both are the store."""
     top = tmp_path.resolve()
-    bench = Bench(top / "root", one=top / "one", two=top / "two")
+    bench = StagingBench(top / "root", one=top / "one", two=top / "two")
     (top / "two/x").write_text("x")
     (top / "one/link").symlink_to(top / "two")
     task = bench.task({"/in/x": "one:link/x"}, {"/out/y": "one:link/y"}, external=False)
@@ -868,7 +806,7 @@ def test_a_bucket_may_be_shared_with_a_link_to_it(tmp_path: Path) -> None:
 
 
 def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "root", far=tmp_path / "far")
+    bench = StagingBench(tmp_path / "root", far=tmp_path / "far")
     bench.put("b:kept")
     task = bench.task({"/in/x": "b:kept"})
     staging = bench.stage(task)
@@ -882,8 +820,8 @@ def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
     assert bench.content("b:kept") == "content"
 
 
-def test_what_cannot_be_removed_is_told_and_stops_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_staging_that_cannot_be_removed_is_reported_and_stops_no_sweep(
+    bench: StagingBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks = [bench.task(), bench.task()]
     for task in tasks:
@@ -903,7 +841,7 @@ def test_what_cannot_be_removed_is_told_and_stops_nothing(
     assert f"{tasks[0].id} can't be removed" in caplog.text
 
 
-def test_private_directories_are_used_again_and_are_as_new(bench: Bench) -> None:
+def test_private_directories_are_used_again_and_are_as_new(bench: StagingBench) -> None:
     task, later = (bench.task({"/in/x": "b:x"}, {"/out/deep/y": "b:y"}) for _ in range(2))
     bench.put("b:x")
     staging = bench.stage(task)
@@ -928,14 +866,14 @@ def test_private_directories_are_used_again_and_are_as_new(bench: Bench) -> None
     assert Path(bench.stage(bench.task()).top).stat().st_mode & 0o7777 == 0o700
 
 
-def test_what_nobody_can_make_was_not_made(bench: Bench) -> None:
+def test_an_output_with_too_long_a_name_was_not_made(bench: StagingBench) -> None:
     """A name that the disk doesn't take is the Step's fault, not the engine's."""
     internal = "/out/" + 300 * "x"
     task = bench.task({}, {internal: "b:y"})
     assert bench.storage.missing(task, bench.stage(task)) == [f"output 'b:y' was not made: there is nothing at {internal}"]
 
 
-def test_few_private_directories_are_kept(bench: Bench) -> None:
+def test_few_private_directories_are_kept(bench: StagingBench) -> None:
     for number in range(100):
         task = bench.task({}, {f"/{number}/y": "b:y"})
         bench.stage(task)
@@ -945,7 +883,7 @@ def test_few_private_directories_are_kept(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("change", ["chmod", "rmdir", "link", "file"])
-def test_a_folder_that_was_changed_is_not_used_again(bench: Bench, change: str) -> None:
+def test_a_folder_that_was_changed_is_not_used_again(bench: StagingBench, change: str) -> None:
     task, later = (bench.task({}, {"/out/y": "b:y"}) for _ in range(2))
     staging = bench.stage(task)
     folder = staging.tree / "out"
@@ -963,7 +901,7 @@ def test_a_folder_that_was_changed_is_not_used_again(bench: Bench, change: str) 
 
 
 @pytest.mark.parametrize("place", ["top", "tree", "work"])
-def test_a_private_directory_that_was_changed_is_not_used_again(bench: Bench, place: str) -> None:
+def test_a_private_directory_that_was_changed_is_not_used_again(bench: StagingBench, place: str) -> None:
     task = bench.task()
     Path(getattr(bench.stage(task), place)).chmod(0o770)
     bench.storage.discard(task.id)
@@ -971,7 +909,7 @@ def test_a_private_directory_that_was_changed_is_not_used_again(bench: Bench, pl
     assert not (bench.root / "spare").exists()
 
 
-def test_a_private_directory_that_became_a_link_is_not_used_again(bench: Bench) -> None:
+def test_a_private_directory_that_became_a_link_is_not_used_again(bench: StagingBench) -> None:
     task = bench.task()
     work = bench.stage(task).work
     work.rmdir()
@@ -981,7 +919,7 @@ def test_a_private_directory_that_became_a_link_is_not_used_again(bench: Bench) 
     assert not (bench.root / "spare").exists()
 
 
-def test_discarding_twice_is_fine(bench: Bench) -> None:
+def test_discarding_twice_is_fine(bench: StagingBench) -> None:
     task = bench.task()
     bench.stage(task)
     bench.storage.discard(task.id)

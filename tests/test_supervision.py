@@ -16,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from conftest import WaitUntil
 from gaia_local import strays, supervisor
 from gaia_local.errors import RuntimeFailure
 from gaia_local.runtime import Exit
 from gaia_local.supervision import Supervised, Supervisors
-from test_process_runtime import Bench, Fifo, crashed, living, python, running
+from support.fixtures import WaitUntil
+from support.gates import Fifo
+from support.processes import ProcessBench, bench, crashed, fifo, living, python, running
+
+__all__ = ["bench", "fifo"]
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there are none")
 
@@ -53,18 +56,6 @@ for fifo in sys.argv[3:]:
             file.write(what) if what else file.read()
 """
 """Starts a process that is in no session, no group, no environment and no family of its program's, and writes for ever."""
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def fifo(tmp_path: Path) -> Fifo:
-    return Fifo(tmp_path / "fifo")
 
 
 @pytest.fixture
@@ -101,14 +92,14 @@ def is_silent(path: Path) -> bool:
 # ----------------------------------------------------------------------------------------------- what belongs to a program
 
 
-def test_nothing_of_a_program_outlives_it(bench: Bench, tmp_path: Path) -> None:
+def test_no_process_outlives_its_program(bench: ProcessBench, tmp_path: Path) -> None:
     hidden, published = tmp_path / "hidden", tmp_path / "published"
     assert bench.run(bench.invocation(*python(HIDDEN, str(hidden), str(published)))) == Exit(0)
     assert not running(number_in(hidden))
     assert is_silent(published)
 
 
-def test_nor_does_what_it_left_touch_what_others_run(bench: Bench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
+def test_ending_leftovers_spares_other_programs(bench: ProcessBench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
     hidden, others = tmp_path / "hidden", tmp_path / "other's"
     goes_on = bench.invocation(*python(HIDDEN, str(others), str(tmp_path / "b"), str(fifo.path)))
     with ThreadPoolExecutor(1) as pool:
@@ -122,7 +113,7 @@ def test_nor_does_what_it_left_touch_what_others_run(bench: Bench, tmp_path: Pat
     assert not running(number_in(others))
 
 
-def test_what_this_process_started_itself_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+def test_other_children_of_this_process_are_left_alone(bench: ProcessBench, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     child = subprocess.Popen(["sleep", "60"])
     ended = subprocess.Popen(["sh", "-c", "exit 7"])
@@ -145,7 +136,7 @@ def test_what_this_process_started_itself_is_left_alone(bench: Bench, tmp_path: 
         child.wait()
 
 
-def test_whoever_reads_the_ends_of_all_children_takes_none_of_ours(bench: Bench) -> None:
+def test_exit_codes_survive_ignored_sigchld(bench: ProcessBench) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
@@ -154,7 +145,7 @@ def test_whoever_reads_the_ends_of_all_children_takes_none_of_ours(bench: Bench)
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_what_ends_while_a_program_runs_does_not_pile_up(bench: Bench, tmp_path: Path) -> None:
+def test_orphans_are_reaped_while_a_program_runs(bench: ProcessBench, tmp_path: Path) -> None:
     program = """
         import os, sys, time
         for _ in range(50):
@@ -173,7 +164,7 @@ def test_what_ends_while_a_program_runs_does_not_pile_up(bench: Bench, tmp_path:
     assert bench.run(bench.invocation(*python(program))) == Exit(0)
 
 
-def test_one_that_flees_from_process_to_process_is_caught(bench: Bench, tmp_path: Path) -> None:
+def test_a_process_that_keeps_forking_is_caught(bench: ProcessBench, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     program = """
         import os, sys
@@ -219,7 +210,7 @@ def test_signals_after_the_end_are_ignored(supervisors: Supervisors, tmp_path: P
     assert (second.parent, second.end()) == (first.parent, 5)
 
 
-def test_programs_get_what_they_got_without_a_supervisor(bench: Bench) -> None:
+def test_programs_get_what_they_got_without_a_supervisor(bench: ProcessBench) -> None:
     ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         found = []
@@ -240,7 +231,9 @@ def test_programs_get_what_they_got_without_a_supervisor(bench: Bench) -> None:
 # ------------------------------------------------------------------------------------------------ when something dies
 
 
-def test_the_end_of_the_engine_is_the_end_of_all(bench: Bench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
+def test_the_end_of_the_engine_is_the_end_of_all(
+    bench: ProcessBench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil
+) -> None:
     hidden = tmp_path / "hidden"
     with crashed(
         bench, fifo, *python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path)), with_record=False, end_supervisor=None
@@ -270,7 +263,7 @@ def test_forks_of_the_engine_keep_no_supervisor_alive(supervisors: Supervisors, 
         os.waitpid(forked, 0)
 
 
-def test_a_supervisor_that_is_killed_fails_the_step(bench: Bench, tmp_path: Path) -> None:
+def test_a_supervisor_that_is_killed_fails_the_step(bench: ProcessBench, tmp_path: Path) -> None:
     invocation = bench.invocation("sh", "-c", "setsid -f sleep 60; kill -9 $PPID; sleep 60")
     with pytest.raises(RuntimeFailure, match="nobody knows how"):
         bench.run(invocation)
@@ -278,18 +271,18 @@ def test_a_supervisor_that_is_killed_fails_the_step(bench: Bench, tmp_path: Path
     assert bench.run(bench.invocation("true")) == Exit(0)
 
 
-def test_a_supervisor_that_is_stopped_goes_on(bench: Bench) -> None:
+def test_a_supervisor_that_is_stopped_goes_on(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "kill -STOP $PPID; sleep 60", timeout=0.2)
     assert bench.run(invocation, bench.cancellation(grace=0.1)).code == 143
     assert living(invocation) == []
 
 
-def test_signals_meant_for_the_engine_do_not_end_a_supervisor(bench: Bench) -> None:
+def test_signals_meant_for_the_engine_do_not_end_a_supervisor(bench: ProcessBench) -> None:
     script = "for each in TERM INT HUP; do kill -$each $PPID; done; exit 4"
     assert bench.run(bench.invocation("sh", "-c", script)) == Exit(4)
 
 
-def test_one_that_was_killed_while_it_had_nothing_to_do_is_replaced(bench: Bench) -> None:
+def test_a_supervisor_killed_while_idle_is_replaced(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo $PPID")
     bench.run(invocation)
     idle = int(invocation.log.read_text())
@@ -298,7 +291,7 @@ def test_one_that_was_killed_while_it_had_nothing_to_do_is_replaced(bench: Bench
     assert bench.run(bench.invocation("true")) == Exit(0)
 
 
-def test_they_are_used_again_and_end_with_the_runtime(bench: Bench) -> None:
+def test_supervisors_are_reused_and_end_with_the_runtime(bench: ProcessBench) -> None:
     numbers = set()
     for _ in range(3):
         invocation = bench.invocation("sh", "-c", "echo $PPID")
@@ -310,7 +303,9 @@ def test_they_are_used_again_and_end_with_the_runtime(bench: Bench) -> None:
     assert not running(number)
 
 
-def test_what_cannot_be_ended_fails_the_step(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_ended_fails_the_step(
+    bench: ProcessBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As would a program that became another user's, or that hangs in the kernel."""
     changed = tmp_path / "supervisor.py"
     changed.write_text(
@@ -327,7 +322,7 @@ def test_what_cannot_be_ended_fails_the_step(bench: Bench, tmp_path: Path, monke
     os.kill(left, signal.SIGKILL)
 
 
-def test_recovery_waits_for_a_supervisor_that_is_still_at_work(bench: Bench, tmp_path: Path, fifo: Fifo) -> None:
+def test_recovery_waits_for_a_supervisor_that_is_still_at_work(bench: ProcessBench, tmp_path: Path, fifo: Fifo) -> None:
     hidden = tmp_path / "hidden"
     program = python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path))
     with crashed(bench, fifo, *program, end_supervisor=signal.SIGSTOP) as invocation, ThreadPoolExecutor(1) as pool:

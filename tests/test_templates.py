@@ -8,7 +8,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -19,8 +18,8 @@ from gaia_local import templates
 from gaia_local.errors import GaiaError, InvalidInput
 from gaia_local.model import AnyCommand, Command, Step
 from gaia_local.templates import Rendered, Verdicts, check, expand, render
+from support.recordings import RECORDED
 
-RECORDED = Path(__file__).parent / "recorded"
 Answer = tuple[Rendered | None, str]
 
 
@@ -97,7 +96,7 @@ def render_and_check(given_step: Step, given_command: Command, known: Verdicts |
         (r"\1 \g<0> {{A}}", {"A": r"\1"}, r"\1 \g<0> \1"),
     ],
 )
-def test_tokens(token: str, vars: dict[str, Any], expected: str) -> None:
+def test_vars_in_tokens_are_rendered(token: str, vars: dict[str, Any], expected: str) -> None:
     answer, text = render_and_check(step(vars=vars), command(command=[token]))
     assert text == ""
     assert answer is not None
@@ -167,7 +166,7 @@ def test_stdout_is_a_template() -> None:
         ({"stdout": "/{{ not plain }}/.."}, {}, ["stdout", "'..'"]),
     ],
 )
-def test_what_tokens_refuse(fields: dict[str, Any], vars: dict[str, Any], words: list[str]) -> None:
+def test_invalid_tokens_are_refused(fields: dict[str, Any], vars: dict[str, Any], words: list[str]) -> None:
     text = render_and_check(step(vars=vars), command(**fields))[1]
     assert [word for word in words if word not in text] == []
 
@@ -189,7 +188,9 @@ def test_what_tokens_refuse(fields: dict[str, Any], vars: dict[str, Any], words:
         ({"i": "/x/{{A}}"}, {"o": "/x/1/"}, {"A": 1}, ["input 'i'", "output 'o'", "one internal path"]),
     ],
 )
-def test_what_internal_paths_refuse(inputs: dict[str, str], outputs: dict[str, str], vars: Any, words: list[str]) -> None:
+def test_invalid_internal_paths_are_refused(
+    inputs: dict[str, str], outputs: dict[str, str], vars: Any, words: list[str]
+) -> None:
     given_command = command(inputs=inputs, outputs=outputs)
     given_step = step(inputs=dict.fromkeys(inputs, "b:x"), outputs=dict.fromkeys(outputs, "b:y"), vars=vars)
     text = render_and_check(given_step, given_command)[1]
@@ -321,7 +322,7 @@ def test_expanded_steps_keep_the_rest() -> None:
         ("b:k", {"A": ["a" * 300]}, ["255 bytes"]),
     ],
 )
-def test_what_expansion_refuses(key: str, vars: dict[str, Any], words: list[str]) -> None:
+def test_invalid_expansions_are_refused(key: str, vars: dict[str, Any], words: list[str]) -> None:
     text = refused(lambda: expanded(key, **vars))
     assert [word for word in ["'w'", "'s'", *words] if word not in text] == []
 
@@ -458,7 +459,7 @@ def test_braces_in_the_outer_names_are_not_rendered_again() -> None:
         ([composite(inner("c", "A", "Z", command="C", inputs={"A": "A"}, outputs={"Z": "Z"}))], ["loop: C → C"]),
     ],
 )
-def test_what_composite_commands_refuse(definitions: list[dict[str, Any]], words: list[str]) -> None:
+def test_invalid_composite_commands_are_refused(definitions: list[dict[str, Any]], words: list[str]) -> None:
     text = refused(lambda: flattened(*definitions))
     assert [word for word in ["'w'", "Step 's", "'C'", *words] if word not in text] == []
 
@@ -647,7 +648,7 @@ def with_keys(given_step: dict[str, Any], definitions: dict[str, Any]) -> dict[s
     ),
     steps_of(["C", "D", "K", "L"], st.one_of(path_like, path_like.map(lambda text: "k" + text))),
 )
-def test_whatever_the_model_takes_is_rendered_or_refused(definitions: dict[str, Any], given_step: dict[str, Any]) -> None:
+def test_any_valid_model_is_rendered_or_refused(definitions: dict[str, Any], given_step: dict[str, Any]) -> None:
     for definition in (definitions["K"], definitions["L"]):
         definition["steps"] = [with_keys(each, definitions) for each in definition["steps"]]
     try:

@@ -71,7 +71,7 @@ def hold(flag: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------ put and get
 
 
-def test_it_places_runs_and_reads(gaia: GaiaFixture) -> None:
+def test_the_fixture_places_runs_and_reads(gaia: GaiaFixture) -> None:
     gaia.put("a:from", "text é", workflow="w")
     gaia.upload("w", {}, COMMANDS, [COPY])
     assert gaia.run("w") == {"run": "w"}
@@ -90,7 +90,7 @@ def test_a_directory_is_a_mapping(gaia: GaiaFixture) -> None:
     assert gaia.get("a:listing") == ""
 
 
-def test_what_is_placed_again_is_replaced_and_noticed(gaia: GaiaFixture) -> None:
+def test_replaced_inputs_are_noticed(gaia: GaiaFixture) -> None:
     gaia.upload("w", {}, COMMANDS, [COPY])
     for content in ("one", b"two"):
         gaia.put("a:from", content)
@@ -131,13 +131,13 @@ def test_buckets_may_be_directories_of_ones_own(tmp_path: Path) -> None:
     [("a:x", {"b": "c"}), ("a:x/", "text"), ("a:x/", {"../b": "c"}), ("a:x/", {"/b": "c"}), ("a:x/", {"": "c"}), ("", "x")],
     ids=repr,
 )
-def test_what_cannot_be_placed_is_refused(gaia: GaiaFixture, key: str, content: Any) -> None:
+def test_invalid_inputs_are_refused(gaia: GaiaFixture, key: str, content: Any) -> None:
     with pytest.raises(InvalidInput):
         gaia.put(key, content, workflow="w")
     assert not (gaia.root / "storage" / "w" / "a" / "x").exists()
 
 
-def test_what_is_not_there_is_said_with_the_reason(gaia: GaiaFixture, flag: Path) -> None:
+def test_a_missing_output_is_reported_with_the_reason(gaia: GaiaFixture, flag: Path) -> None:
     gaia.upload("w", {}, COMMANDS, [check(flag), COPY])
     with pytest.raises(AssertionError, match="no flag"):
         gaia.run()
@@ -149,7 +149,7 @@ def test_what_is_not_there_is_said_with_the_reason(gaia: GaiaFixture, flag: Path
         gaia.get("a:fond")
 
 
-def test_what_is_no_text_is_said(gaia: GaiaFixture) -> None:
+def test_binary_content_is_not_read_as_text(gaia: GaiaFixture) -> None:
     gaia.put("a:x", b"\xff", workflow="w")
     gaia.put("a:tree/", {}, workflow="w")
     with pytest.raises(InvalidInput, match="take get_bytes"):
@@ -198,7 +198,7 @@ def test_missing_inputs_are_named(gaia: GaiaFixture) -> None:
         gaia.run()
 
 
-def test_what_takes_too_long_is_named_with_its_log(gaia: GaiaFixture, flag: Path) -> None:
+def test_a_timeout_names_the_running_step_and_its_log(gaia: GaiaFixture, flag: Path) -> None:
     gaia.upload("w", {}, COMMANDS, [hold(flag)])
     with pytest.raises(AssertionError, match=r"(?s)still runs after 0.3 s.*Step 'hold' runs\n    begun"):
         gaia.run(timeout=0.3)
@@ -219,7 +219,7 @@ def test_an_unknown_workflow_is_refused_and_a_dry_run_runs_nothing(gaia: GaiaFix
 # ------------------------------------------------------------------------------------------------------- leftovers
 
 
-def test_it_says_which_steps_run(gaia: GaiaFixture, flag: Path) -> None:
+def test_unfinished_steps_are_named(gaia: GaiaFixture, flag: Path) -> None:
     assert gaia.unfinished() == []
     gaia.upload("w", {}, COMMANDS, [hold(flag), COPY])
     (told,) = gaia.unfinished()
@@ -262,7 +262,7 @@ def test_threads_and_private_files_of_an_engine_are_told(tmp_path: Path) -> None
     assert os.listdir(gaia.root / "staging") == []
 
 
-def test_it_runs_containers_and_leaves_none(tmp_path: Path, docker_image: str, flag: Path) -> None:
+def test_the_fixture_runs_containers_and_leaves_none(tmp_path: Path, docker_image: str, flag: Path) -> None:
     commands = [{**each, "image": docker_image} for each in COMMANDS]
     with fresh(tmp_path, {"runtime": "docker", "workers": 2, "docker": {"stop_grace": 0}}) as gaia:
         gaia.put("a:from", "text", workflow="w")

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local.durations import duration
 from gaia_local.errors import InvalidInput
 from gaia_local.pictures.words import clean
 from gaia_local.timeline import arrange, html, svg
 from gaia_local.timeline.lanes import moment
+from support.builders import step
+from support.fixtures import MakeGaia, WaitUntil
 
 SLEEP: dict[str, Any] = {
     "name": "hold",
@@ -30,8 +31,9 @@ SLEEP: dict[str, Any] = {
 }
 
 
-def step(name: str, gate: Path, end: str = "well") -> dict[str, Any]:
-    return {"name": name, "command": "hold", "vars": {"gate": str(gate), "end": end}, "outputs": {"held": f"b:{name}"}}
+def held(name: str, gate: Path, end: str = "well") -> dict[str, Any]:
+    variables = {"gate": str(gate), "end": end}
+    return step(name, "hold", outputs={"held": f"b:{name}"}, vars=variables)
 
 
 # ------------------------------------------------------------------------------------------------------- the record
@@ -40,7 +42,7 @@ def step(name: str, gate: Path, end: str = "well") -> dict[str, Any]:
 def test_attempts_tell_what_ran_when_and_where(make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil) -> None:
     gaia = make_gaia()
     gate = tmp_path / "gate"
-    gaia.upload("w", {}, [SLEEP], [step("a", gate), step("b", gate, end="badly"), step("c", gate)])
+    gaia.upload("w", {}, [SLEEP], [held("a", gate), held("b", gate, end="badly"), held("c", gate)])
     wait_until(lambda: gaia.progress("w")["running"] == 2)
     told = gaia.timeline("w")
     assert told["workflow"] == "w"
@@ -63,7 +65,7 @@ def test_attempts_tell_what_ran_when_and_where(make_gaia: MakeGaia, tmp_path: Pa
 def test_attempts_that_were_stopped_and_tried_again(make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil) -> None:
     gaia = make_gaia(workers=1)
     gate = tmp_path / "gate"
-    gaia.upload("w", {}, [SLEEP], [step("a", gate), step("b", gate)])
+    gaia.upload("w", {}, [SLEEP], [held("a", gate), held("b", gate)])
     wait_until(lambda: gaia.progress("w")["running"] == 1)
     gaia.halt("w")
     gate.touch()
@@ -197,7 +199,7 @@ def test_an_old_record_without_workers() -> None:
     "given",
     [{}, None, {"workflow": "w", "attempts": [{}]}, told(attempt("a", "soon", None)), told(attempt("a", 1e300, None))],  # type: ignore[arg-type]
 )
-def test_what_is_no_timeline_is_refused(given: Any) -> None:
+def test_an_invalid_timeline_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInput, match=r"Gaia\.timeline"):
         arrange(given, now=T0)
 

@@ -94,7 +94,7 @@ PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++
         ("/out", "/out"),
     ],
 )
-def test_localize(token: str, expected: str) -> None:
+def test_internal_paths_in_tokens_are_localized(token: str, expected: str) -> None:
     assert localize([token], PATHS, "/T") == (
         expected.replace("T", "/T") if "Then" not in token else expected.replace("T/", "/T/"),
     )
@@ -146,6 +146,6 @@ def test_a_path_beside_the_declared_ones_is_found(token: str, path: str | None) 
     assert undeclared(["sh", "-c", token], [*PATHS, "/tmp/file"]) == path
 
 
-def test_what_this_machine_has_may_be_meant(tmp_path: Path) -> None:
+def test_existing_host_paths_are_allowed(tmp_path: Path) -> None:
     assert undeclared([f"cat {tmp_path}/other"], [f"{tmp_path}/file"]) is None
     assert undeclared([f"cat {tmp_path}/none/other"], [f"{tmp_path}/none/file"]) == f"{tmp_path}/none/other"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia, WaitUntil
 from gaia_local import Gaia, files
+from support.fixtures import MakeGaia, WaitUntil
 
 WAYS = [
     pytest.param({"runtime": "process"}, id="process"),
@@ -79,7 +79,7 @@ class Workflow:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_saved_again_while_a_step_reads_it_is_read_again(
+def test_a_file_saved_during_a_read_is_read_again(
     make_gaia: MakeGaia, image: str, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An editor truncates a file and writes the same text: half of it may be what the Step gets."""
@@ -194,7 +194,7 @@ def turn(link: Path, target: Path) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("link", ["in/l", "in/d/l", "in/d/dir"])
 @pytest.mark.parametrize("turned", [True, False], ids=["turned", "its target changes"])
-def test_what_a_link_leads_to_is_what_counts(  # noqa: PLR0917
+def test_the_target_of_a_link_counts(  # noqa: PLR0917
     make_gaia: MakeGaia, image: str, way: dict[str, Any], link: str, turned: bool, tmp_path: Path
 ) -> None:
     workflow = Workflow(make_gaia(**way, watch=False), image)
@@ -306,7 +306,7 @@ def test_explain_names_the_files_of_a_directory_that_changed(make_gaia: MakeGaia
     assert workflow.gaia.explain("w", "s")["changed"] == {}
 
 
-def test_what_was_in_directories_is_forgotten_with_them(make_gaia: MakeGaia) -> None:
+def test_listings_are_forgotten_with_their_directories(make_gaia: MakeGaia) -> None:
     from gaia_local.database import Database
 
     gaia = make_gaia(watch=False)

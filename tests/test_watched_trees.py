@@ -69,7 +69,7 @@ def watched(*tops: Path, kind: str = "inotify", recursive: bool = True) -> Itera
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_told(top: Path, wait_until: WaitUntil, kind: str) -> None:
+def test_changes_are_reported(top: Path, wait_until: WaitUntil, kind: str) -> None:
     (top / "old" / "deep").mkdir(parents=True)
     (top / "old" / "deep" / "file").write_text("1")
     with watched(top, kind=kind) as (ears, _):
@@ -91,7 +91,7 @@ def test_what_is_told(top: Path, wait_until: WaitUntil, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_lies_there_already_is_not_told(top: Path, wait_until: WaitUntil, kind: str) -> None:
+def test_existing_files_are_not_reported(top: Path, wait_until: WaitUntil, kind: str) -> None:
     (top / "old" / "deep").mkdir(parents=True)
     (top / "old" / "deep" / "file").write_text("1")
     with watched(top, kind=kind) as (ears, _):

@@ -12,29 +12,19 @@ from typing import Any
 
 import pytest
 
-from conftest import MakeGaia
 from gaia_local import GaiaError
 from gaia_local.errors import InvalidInput
 from gaia_local.waves import Definitions, Waves, wave_line
-from test_cli import answer, call, end, here, start
+from support.builders import COPY, step
+from support.command_line import answer, call, end, here, start
+from support.fixtures import MakeGaia
 
 __all__ = ["here"]  # a fixture for all tests
 
-COPY: dict[str, Any] = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["cp", "/in/from", "/out/to"],
-    "inputs": {"from": "/in/from"},
-    "outputs": {"to": "/out/to"},
-}
-NEEDY = {**COPY, "command": ["sh", "-c", "test '{{mood}}' = good && cp /in/from /out/to"]}
+NEEDY = {**COPY, "command": ["sh", "-c", "test '{{mood}}' = good && cp /in/a /out/x"]}
 
 
-def step(name: str, source: str, target: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "command": "copy", "inputs": {"from": source}, "outputs": {"to": target}, **more}
-
-
-ONE, TWO, THREE = step("one", "b:a", "b:b"), step("two", "b:b", "b:c"), step("three", "b:c", "b:d")
+ONE, TWO, THREE = step("one", "copy", "b:b", "b:a"), step("two", "copy", "b:c", "b:b"), step("three", "copy", "b:d", "b:c")
 
 
 def put(path: str, content: object) -> None:
@@ -96,7 +86,7 @@ def test_a_changed_file_makes_a_wave(kept: Kept, here: Path) -> None:
 def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
     put("steps.json", [ONE, TWO, THREE])
     assert kept.line() == "new → three ran in a moment → complete, 3 of 3 Steps done"
-    put("commands.json", [{**COPY, "command": ["cp", "-f", "/in/from", "/out/to"]}])
+    put("commands.json", [{**COPY, "command": ["cp", "-f", "/in/a", "/out/x"]}])
     assert kept.line() == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
     put("steps.json", "[{")
     assert re.match(r"not merged: steps\.json, line 1, column 3: this is no JSON", kept.line())
@@ -134,7 +124,7 @@ def test_a_workflow_that_is_deleted_is_not_kept(kept: Kept) -> None:
     assert (out, "there is none of this name" in err) == ("", True)
 
 
-def test_what_was_in_the_store_already_did_not_run(kept: Kept) -> None:
+def test_outputs_in_the_store_are_reported_as_not_run(kept: Kept) -> None:
     kept.stop()
     call("delete", "w")
     again = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
@@ -174,7 +164,7 @@ def test_ctrl_c_in_the_midst_of_a_wave_stops_it(here: Path) -> None:
     assert answer("status", "w", "--json")["state"] == "halted"
 
 
-def test_who_is_not_the_owner_can_not_keep_it(kept: Kept) -> None:
+def test_only_the_owner_can_watch(kept: Kept) -> None:
     refused = call("run", "w", "--watch", status=2)
     assert str(kept.process.pid) in refused.stderr
     kept.stop()
@@ -183,7 +173,7 @@ def test_who_is_not_the_owner_can_not_keep_it(kept: Kept) -> None:
 @pytest.mark.parametrize(
     "arguments", [["run", "w", "--watch", "--dry-run"], ["run", "w", "--watch", "--json"], ["upload", "w", "--watch"]]
 )
-def test_what_does_not_go_together_is_refused(arguments: list[str]) -> None:
+def test_conflicting_options_are_refused(arguments: list[str]) -> None:
     assert "Traceback" not in call(*arguments, status=2).output
     assert not Path("gaia-data").exists()
 

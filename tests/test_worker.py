@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,79 +14,27 @@ from gaia_local import files
 from gaia_local.assignment import Assignment, Outcome
 from gaia_local.errors import RuntimeFailure
 from gaia_local.given import NOTHING
-from gaia_local.model import Event, EventKind, Fingerprint, Task, TaskState
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Report
-from gaia_local.storage import Storage
+from gaia_local.model import Event, Fingerprint, Task, TaskState
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation
 from gaia_local.worker import TAIL_LINES, Worker, read_tail
-
-Program = Callable[[Invocation, Cancellation], "Exit | int"]
-
-
-class Scripted:
-    """A runtime whose program is a function."""
-
-    name = "scripted"
-    survives = False
-
-    def __init__(self) -> None:
-        self.mounts_inputs = False
-        self.program: Program = lambda invocation, cancellation: 0
-        self.invocations: list[Invocation] = []
-
-    def check(self, images: Collection[str]) -> None:
-        """It's always there."""
-
-    def image_id(self, image: str) -> str | None:
-        return None
-
-    def left(self) -> Collection[str]:
-        return ()
-
-    def end(self, task_id: str) -> None:
-        """It leaves nothing."""
-
-    def close(self) -> None:
-        """It holds nothing."""
-
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        self.invocations.append(invocation)
-        report(EventKind.CONTAINER_CREATE)
-        report(EventKind.EXECUTION_START)
-        return self.rejoin(invocation, cancellation, report)
-
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        ended = self.program(invocation, cancellation)
-        report(EventKind.EXECUTION_COMPLETE)
-        code = ended if isinstance(ended, int) else ended.code
-        report(EventKind.CONTAINER_EXIT, code=code)
-        return Exit(ended) if isinstance(ended, int) else ended
+from support.fakes import Program, ScriptedRuntime
+from support.stores import StoreBench
 
 
-class Bench:
+class WorkerBench(StoreBench):
     """A worker, and the observer of one Task, with all that it is told."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.storage = Storage(root, {})
-        self.storage.create()
-        self.runtime = Scripted()
+        super().__init__(root)
+        self.runtime = ScriptedRuntime()
         self.worker = Worker(self.storage, self.runtime)
         self.heard: list[Event | Outcome] = []
         self.staged_at_the_end: list[str] = []
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
 
-    def put(self, key: str, content: str = "content") -> Path:
-        path = Path(self.storage.path("w", key))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-        return path
-
-    def task(self, **facts: Any) -> Task:
-        """`inputs` and `outputs` map internal paths to keys."""
-        inputs = tuple((key, path) for path, key in facts.pop("inputs", {}).items())
-        outputs = tuple((key, path) for path, key in facts.pop("outputs", {}).items())
-        given = {"stdout": None, "timeout": 60.0, "external": frozenset(key for key, _ in inputs), **facts}
-        return Task("t1", "the step", "w", "image:1", ("do", "it"), inputs, outputs, **given)
+    def task(self, *described: Any, **facts: Any) -> Task:
+        facts = {"id": "t1", "name": "the step", "image": "image:1", "command": ("do", "it"), **facts}
+        return super().task(*described, **facts)
 
     def started(self, task: Task, event: Event) -> None:
         assert event.event.begins and not self.heard
@@ -131,8 +79,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path.resolve() / "root")
+def bench(tmp_path: Path) -> WorkerBench:
+    return WorkerBench(tmp_path.resolve() / "root")
 
 
 def say(text: str | bytes, code: int = 0) -> Program:
@@ -160,7 +108,7 @@ def make(**contents: str) -> Program:
 # ------------------------------------------------------------------------------------------------------------- all well
 
 
-def test_events_come_in_the_order_of_the_real_worker(bench: Bench) -> None:
+def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None:
     seen = bench.put("b:x")
     outcome = bench.perform(make(y="made"), inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, reason="new")
     order = ["step-start", "container-create", "execution-start", "execution-complete", "container-exit"]
@@ -179,7 +127,7 @@ def test_events_come_in_the_order_of_the_real_worker(bench: Bench) -> None:
     assert exited.facts["code"] == 0
 
 
-def test_all_outputs_are_stored(bench: Bench) -> None:
+def test_all_outputs_are_stored(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
         assert (invocation.tree / "in/x").read_text() == "input"
         (invocation.tree / "out/y").write_text("made")
@@ -204,14 +152,14 @@ def test_all_outputs_are_stored(bench: Bench) -> None:
     assert bench.storage.log("w", "t1").read_text() == "said\n"
 
 
-def test_one_that_says_nothing_has_empty_captures(bench: Bench) -> None:
+def test_a_silent_program_has_empty_captures(bench: WorkerBench) -> None:
     outcome = bench.perform(outputs={">": "b:said", ">>": "b:log"})
     assert outcome.state is TaskState.COMPLETE
     assert bench.stored()["b/said"] == ""
     assert "# complete\n# exit code: 0\n" in bench.stored()["b/log"]
 
 
-def test_stdout_has_a_path_of_its_own(bench: Bench) -> None:
+def test_stdout_has_a_path_of_its_own(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         assert invocation.stdout == invocation.tree / "elsewhere/stdout"
         invocation.stdout.write_text("out")
@@ -221,13 +169,13 @@ def test_stdout_has_a_path_of_its_own(bench: Bench) -> None:
     assert bench.stored() == {"b/out": "out", "b/all": "out and err"}
 
 
-def test_there_is_no_stdout_where_none_is_asked_for(bench: Bench) -> None:
+def test_stdout_is_kept_only_when_asked_for(bench: WorkerBench) -> None:
     bench.perform(lambda invocation, cancellation: 0 if invocation.stdout is None else 1)
     assert bench.heard[-1] == Outcome(TaskState.COMPLETE, (), 0)
 
 
 @pytest.mark.parametrize("said", ["", "x", "one\ntwo\n", "no end", "é\n" * 50_000])
-def test_the_log_has_a_header_the_lines_and_a_footer(bench: Bench, said: str) -> None:
+def test_the_log_has_a_header_the_lines_and_a_footer(bench: WorkerBench, said: str) -> None:
     bench.put("b:x")
     bench.perform(say(said), inputs={"/in/x": "b:x"}, outputs={">>": "b:log", ">": "b:said"}, timeout=90.0)
     head, _, rest = bench.stored()["b/log"].partition("\n\n")
@@ -247,20 +195,20 @@ def test_the_log_has_a_header_the_lines_and_a_footer(bench: Bench, said: str) ->
     assert bench.stored()["b/said"] == said
 
 
-def test_bytes_that_are_no_text_stay_what_they_are(bench: Bench) -> None:
+def test_bytes_that_are_no_text_stay_what_they_are(bench: WorkerBench) -> None:
     noise = bytes(range(256)) * 10
     outcome = bench.perform(say(noise, code=1), outputs={">>": "b:log"})
     assert outcome.tail.encode()
     assert noise in (bench.root / "storage/w/b/log").read_bytes()
 
 
-def test_the_fingerprints_of_inputs_are_told(bench: Bench) -> None:
+def test_the_fingerprints_of_inputs_are_told(bench: WorkerBench) -> None:
     seen = files.fingerprint(str(bench.put("b:x")))
     told = bench.perform(inputs={"/in/x": "b:x"}).inputs["b:x"]
     assert seen is not None and (told.looked_like, told.digest) == (seen.quick, seen.digest)
 
 
-def test_a_known_input_is_not_read_again_unless_it_changed(bench: Bench) -> None:
+def test_a_known_input_is_not_read_again_unless_it_changed(bench: WorkerBench) -> None:
     path = bench.put("b:x")
     quick = files.look(str(path))
     assert quick is not None
@@ -271,7 +219,7 @@ def test_a_known_input_is_not_read_again_unless_it_changed(bench: Bench) -> None
     assert (told.looked_like, told.digest) == (files.look(str(path)), files.digest(str(path)))
 
 
-def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(bench: Bench) -> None:
+def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(bench: WorkerBench) -> None:
     for key in ("b:apart", "b:dir/a", "b:in-output"):
         bench.put(key)
     bench.runtime.mounts_inputs = True
@@ -297,7 +245,7 @@ def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_neste
 # -------------------------------------------------------------------------------------------------------------- failures
 
 
-def test_a_command_that_fails_stores_its_log_alone(bench: Bench) -> None:
+def test_a_command_that_fails_stores_its_log_alone(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         make(y="half")(invocation, cancellation)
         return say("it broke", 3)(invocation, cancellation)  # type: ignore[return-value]
@@ -311,13 +259,13 @@ def test_a_command_that_fails_stores_its_log_alone(bench: Bench) -> None:
     assert bench.events[-1] == "container-exit"
 
 
-def test_what_the_runtime_knows_of_a_failure_is_told(bench: Bench) -> None:
+def test_a_runtimes_failure_message_is_reported(bench: WorkerBench) -> None:
     outcome = bench.perform(lambda *_: Exit(137, "it ran out of memory"), outputs={">>": "b:log"})
     assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 137, "it ran out of memory")
     assert "# failed: it ran out of memory\n# exit code: 137\n" in bench.stored()["b/log"]
 
 
-def test_outputs_that_were_not_made_are_named(bench: Bench) -> None:
+def test_outputs_that_were_not_made_are_named(bench: WorkerBench) -> None:
     outcome = bench.perform(make(y="y"), outputs={"/out/x": "b:x", "/out/y": "b:y", "/out/z": "b:z", ">>": "b:log"})
     assert (outcome.state, outcome.exit_code) == (TaskState.ERROR, 0)
     assert outcome.message is not None
@@ -329,7 +277,7 @@ def test_outputs_that_were_not_made_are_named(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["odd", "odd\udcff"])
-def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(bench: Bench, name: str) -> None:
+def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(bench: WorkerBench, name: str) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         os.mkfifo(invocation.tree / "out/dir" / name)
         (invocation.tree / "out/y").write_text("y")
@@ -344,7 +292,7 @@ def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(bench: Benc
     assert f"# failed: {outcome.message}\n" in bench.stored()["b/log"]
 
 
-def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(bench: Bench, tmp_path: Path) -> None:
+def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(bench: WorkerBench, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
@@ -362,7 +310,7 @@ def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(bench:
     assert (tmp_path / "secret").read_text() == "secret"
 
 
-def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: Bench) -> None:
+def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         (invocation.tree / "out/dir/odd").symlink_to("/etc/passwd")
         (invocation.tree / "out/y").write_text("y")
@@ -377,7 +325,7 @@ def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: Bench) -> No
     assert list(bench.stored()) == ["b/log"]
 
 
-def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(bench: Bench) -> None:
+def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
         (invocation.tree / "out/y").write_text("half")
         return Exit(0, "out of memory")
@@ -388,7 +336,7 @@ def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(
     assert "# failed: out of memory\n# exit code: 0\n" in bench.stored()["b/log"]
 
 
-def test_the_timeout_is_the_reason(bench: Bench) -> None:
+def test_the_timeout_is_the_reason(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         make(y="half")(invocation, cancellation)
         cancellation.cancel(BY_TIMEOUT)
@@ -401,7 +349,7 @@ def test_the_timeout_is_the_reason(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 143])
-def test_cancelled_while_it_runs(bench: Bench, code: int) -> None:
+def test_cancelled_while_it_runs(bench: WorkerBench, code: int) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         make(y="half")(invocation, cancellation)
         cancellation.cancel(BY_REQUEST)
@@ -412,7 +360,7 @@ def test_cancelled_while_it_runs(bench: Bench, code: int) -> None:
     assert bench.stored() == {}
 
 
-def test_cancelled_while_its_outputs_are_prepared(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_while_its_outputs_are_prepared(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare = bench.storage.prepare
 
     def cancel(*given: Any) -> Any:
@@ -425,7 +373,7 @@ def test_cancelled_while_its_outputs_are_prepared(bench: Bench, monkeypatch: pyt
     assert bench.stored() == {}
 
 
-def test_a_runtime_that_cannot_run_it_is_an_exception(bench: Bench) -> None:
+def test_a_runtime_that_cannot_run_it_is_an_exception(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         raise RuntimeFailure("no such image: image:1")
 
@@ -439,7 +387,7 @@ def test_a_runtime_that_cannot_run_it_is_an_exception(bench: Bench) -> None:
     assert bench.stored() == {}
 
 
-def test_an_input_that_vanished_is_an_exception_that_names_it(bench: Bench) -> None:
+def test_an_input_that_vanished_is_an_exception_that_names_it(bench: WorkerBench) -> None:
     outcome = bench.perform(inputs={"/in/x": "b:gone"})
     assert (outcome.state, outcome.exception) == (TaskState.EXCEPTION, "StorageError")
     assert outcome.message is not None and "input 'b:gone' vanished" in outcome.message
@@ -447,7 +395,7 @@ def test_an_input_that_vanished_is_an_exception_that_names_it(bench: Bench) -> N
     assert bench.runtime.invocations == []
 
 
-def test_an_input_that_is_a_fifo_is_an_exception_that_names_it(bench: Bench) -> None:
+def test_an_input_that_is_a_fifo_is_an_exception_that_names_it(bench: WorkerBench) -> None:
     path = bench.put("b:x")
     path.unlink()
     os.mkfifo(path)
@@ -456,7 +404,7 @@ def test_an_input_that_is_a_fifo_is_an_exception_that_names_it(bench: Bench) -> 
     assert outcome.message is not None and f"{path} is a FIFO" in outcome.message
 
 
-def test_an_error_of_the_system_is_an_exception(bench: Bench) -> None:
+def test_an_error_of_the_system_is_an_exception(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         raise OSError(28, "No space left on device")
 
@@ -465,7 +413,7 @@ def test_an_error_of_the_system_is_an_exception(bench: Bench) -> None:
     assert outcome.message is not None and "No space left on device" in outcome.message
 
 
-def test_a_defect_is_left_to_the_executor_and_the_staging_goes(bench: Bench) -> None:
+def test_a_defect_is_left_to_the_executor_and_the_staging_goes(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         raise ZeroDivisionError
 
@@ -475,7 +423,7 @@ def test_a_defect_is_left_to_the_executor_and_the_staging_goes(bench: Bench) -> 
     assert not any(isinstance(what, Outcome) for what in bench.heard)
 
 
-def test_the_staging_is_there_until_the_outcome_was_taken(bench: Bench) -> None:
+def test_the_staging_is_there_until_the_outcome_was_taken(bench: WorkerBench) -> None:
     bench.perform(make(y="y"), outputs={"/out/y": "b:y"})
     assert bench.staged_at_the_end == ["t1"]
     assert bench.stored() == {"b/y": "y"}
@@ -484,7 +432,7 @@ def test_the_staging_is_there_until_the_outcome_was_taken(bench: Bench) -> None:
 # ------------------------------------------------------------------------------------------------------------- adoption
 
 
-def test_an_adopted_task_is_taken_up_where_it_is(bench: Bench) -> None:
+def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
     bench.put("b:x")
     task = bench.task(inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
     staging = bench.storage.stage(task, {"b:x"})
@@ -496,7 +444,7 @@ def test_an_adopted_task_is_taken_up_where_it_is(bench: Bench) -> None:
     assert bench.runtime.invocations == []  # it was rejoined, not run
 
 
-def test_an_adopted_task_whose_directory_is_gone_fails(bench: Bench) -> None:
+def test_an_adopted_task_whose_directory_is_gone_fails(bench: WorkerBench) -> None:
     outcome = bench.perform(lambda *_: 0, outputs={"/out/y": "b:y"}, adopted=True)
     assert outcome.state in (TaskState.ERROR, TaskState.EXCEPTION)
     assert bench.stored() == {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measuring import Finding, Row, Setting, bare, in_turns, ours
-from clusters import running
+from support.clusters import running
 
 
 def dask(setting: Setting) -> Iterator[Finding]:

@@ -11,61 +11,20 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.workflows import SHAPES
 from gaia_local import Gaia
-from gaia_local.model import EventKind
-from gaia_local.runtime import Cancellation, Exit, Invocation, Report
+from support.fakes import InstantRuntime
 
 NAME = "bench"
 TIMES = 5
 """How often a question is asked for its median."""
-INSTANT = "instant"
-"""A runtime that writes each output itself and starts no program: what is left is the engine alone."""
-
-
-class InstantRuntime:
-    """Makes a Task's outputs at once. Implements `Runtime`."""
-
-    name = INSTANT
-    survives = False
-    mounts_inputs = False
-
-    def check(self, images: Collection[str]) -> None:
-        """There is nothing that could be missing."""
-
-    def left(self) -> Collection[str]:
-        """Nothing outlives this process."""
-        return ()
-
-    def end(self, task_id: str) -> None:
-        """Nothing is left."""
-
-    def image_id(self, image: str) -> str | None:
-        """Images mean nothing here."""
-        return None
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
-
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Write what the trivial command would write."""
-        report(EventKind.EXECUTION_START)
-        with cancellation.stopping(lambda: None, lambda: None, invocation.task.timeout):
-            invocation.log.touch()
-            for _, path in invocation.task.outputs:
-                (invocation.tree / path.lstrip("/")).write_text("hi\n")
-        report(EventKind.EXECUTION_COMPLETE)
-        report(EventKind.CONTAINER_EXIT, code=0)
-        return Exit(0)
-
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Nothing is ever `left`."""
-        raise NotImplementedError
+INSTANT = InstantRuntime.name
+"""With it, what is left is the engine alone."""
 
 
 @contextmanager

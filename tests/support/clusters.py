@@ -17,6 +17,7 @@ from typing import Any
 
 from gaia_local import Gaia
 from gaia_local.strays import TASK_VARIABLE, WORK_VARIABLE
+from support.fixtures import IMAGE
 
 PATIENCE = 30.0
 FAST = {
@@ -205,3 +206,61 @@ def host_of(gaia: Gaia, name: str, step: str) -> str | None:
     """The address of the worker that took the Step up last; None as long as none did."""
     hosts = [each["host"] for each in gaia.events(name) if each["event"] == "step-start" and each["task"] == step]
     return str(hosts[-1]) if hosts else None
+
+
+def compared(tmp_path: Path, commands: list[Any], steps: list[Any], put: dict[str, str]) -> dict[str, str]:
+    """The final files of a local run."""
+    with Gaia({"root": tmp_path / "local", "runtime": "process"}) as gaia:
+        return ran(gaia, commands, steps, put)
+
+
+def ran(gaia: Gaia, commands: list[Any], steps: list[Any], put: dict[str, str]) -> dict[str, str]:
+    """Run a workflow to its good end; its final files."""
+    for key, text in put.items():
+        path = gaia.path("w", key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    gaia.upload("w", {}, commands, steps)
+    assert gaia.wait("w", 100)["state"] == "complete", gaia.failures("w")
+    return final_files(gaia, "w")
+
+
+def study(count: int) -> tuple[list[Any], list[Any]]:
+    """Chains of three, in each of which a directory is made and read, and joins of ten; `count` Steps."""
+    make = {
+        "name": "make",
+        "image": IMAGE,
+        "command": ["sh", "-c", "cat /in/seed > /out/made/a; echo {{n}} >> /out/made/a; echo made {{n}}"],
+        "inputs": {"seed": "/in/seed"},
+        "outputs": {"made": "/out/made/", "log": ">>", "said": ">"},
+        "vars": {"n": 0},
+    }
+    again = {
+        "name": "again",
+        "image": IMAGE,
+        "command": ["sh", "-c", "cp -r /in/made/. /out/made; echo again >> /out/made/b"],
+        "inputs": {"made": "/in/made"},
+        "outputs": {"made": "/out/made/"},
+    }
+    join = {
+        "name": "join",
+        "image": IMAGE,
+        "command": ["sh", "-c", "cat {{paths}} > /out/joined"],
+        "inputs": {f"i{number}": f"/in/{number}" for number in range(10)},
+        "outputs": {"joined": "/out/joined"},
+        "vars": {"paths": " ".join(f"/in/{number}/b" for number in range(10))},
+    }
+    steps: list[dict[str, Any]] = []
+    for tens in range((count + 30) // 31):
+        for number in range(10 * tens, 10 * tens + 10):
+            outputs = {"made": f"d:{number}/", "log": f"l:{number}", "said": f"said-{number}"}
+            steps.append(
+                {"name": f"make-{number}", "command": "make", "inputs": {"seed": "d:seed"}, "outputs": outputs}
+                | {"vars": {"n": number}}
+            )
+            for turn, above in (("again", f"d:{number}/"), ("more", f"d:again-{number}/")):
+                keys = {"inputs": {"made": above}, "outputs": {"made": f"d:{turn}-{number}/"}}
+                steps.append({"name": f"{turn}-{number}", "command": "again", **keys})
+        inputs = {f"i{number}": f"d:more-{10 * tens + number}/" for number in range(10)}
+        steps.append({"name": f"join-{tens}", "command": "join", "inputs": inputs, "outputs": {"joined": f"joined-{tens}"}})
+    return [make, again, join], steps[:count] if count < len(steps) else steps

@@ -33,7 +33,7 @@ from gaia_local.model import (
 )
 from gaia_local.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
 from gaia_local.workflow import Workflow
-from reloading import told
+from support.reloading import told
 
 VALUES = ("red", "green", "blue")
 

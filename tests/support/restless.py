@@ -1,5 +1,5 @@
 """A user who changes a workflow all the time and remembers what was answered; as a program, one who says it, too:
-``python -m restless ROOT SEED``.
+``python -m support.restless ROOT SEED``.
 """
 
 from __future__ import annotations

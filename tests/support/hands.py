@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gaia_local import answers, files
@@ -12,10 +12,17 @@ from gaia_local.assignment import Assignment, Outcome, Output
 from gaia_local.database import Database
 from gaia_local.keys import Capture, names_directory, output_place
 from gaia_local.model import Command, Event, EventKind, Step, Task, TaskState
-from gaia_local.runtime import Cancellation, Exit, Invocation, Report
 from gaia_local.scheduler import Scheduler
 from gaia_local.storage import Storage
 from gaia_local.worker import Observer
+from support.builders import command
+from support.fakes import NoRuntime
+
+SRC = command("src", "x")
+ONE = command("one", "x", "a")
+TWO = command("two", "x", "a", x="/out/x", y="/out/y")
+LOGS = command("logs", "x", log=">>")
+"""Commands whose Tasks a test ends: what they would run is of no matter."""
 
 
 class HandExecutor:
@@ -49,35 +56,6 @@ class HandExecutor:
     def close(self) -> None:
         for task_id in list(self.tasks):
             self.cancel(task_id)
-
-
-class NoRuntime:
-    """A runtime that is always there and is never asked to run."""
-
-    name = "none"
-    survives = False
-    mounts_inputs = False
-
-    def check(self, images: Collection[str]) -> None:
-        pass
-
-    def left(self) -> Collection[str]:
-        return ()
-
-    def end(self, task_id: str) -> None:
-        pass
-
-    def image_id(self, image: str) -> str | None:
-        return None
-
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        raise AssertionError("nothing runs here")
-
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        raise AssertionError("nothing is left here")
-
-    def close(self) -> None:
-        pass
 
 
 class Hands:

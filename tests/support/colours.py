@@ -1,0 +1,22 @@
+"""How well colours can be told apart, as the guidelines for accessible pages count it."""
+
+from __future__ import annotations
+
+import re
+
+
+def luminance(colour: str) -> float:
+    """Of ``rgb(r, g, b)`` or ``#rrggbb``, as WCAG has it."""
+    if colour.startswith("#"):
+        numbers = [int(part, 16) for part in re.findall("..", colour[1:])]
+    else:
+        numbers = [int(part) for part in re.findall(r"\d+", colour)[:3]]
+    parts = [number / 255 for number in numbers]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """How much brighter one is than the other."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

@@ -1,0 +1,79 @@
+"""Runtimes that start no program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from gaia_local.model import EventKind
+from gaia_local.runtime import Cancellation, Exit, Invocation, Report
+
+Program = Callable[[Invocation, Cancellation], "Exit | int"]
+
+
+class NoRuntime:
+    """A runtime that is always there and is never asked to run."""
+
+    name = "none"
+    survives = False
+    mounts_inputs = False
+
+    def check(self, images: Collection[str]) -> None:
+        pass
+
+    def left(self) -> Collection[str]:
+        return ()
+
+    def end(self, task_id: str) -> None:
+        pass
+
+    def image_id(self, image: str) -> str | None:
+        return None
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        raise AssertionError("nothing runs here")
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        raise AssertionError("nothing is left here")
+
+    def close(self) -> None:
+        pass
+
+
+class ScriptedRuntime(NoRuntime):
+    """A runtime whose program is a function."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.program: Program = lambda invocation, cancellation: 0
+        self.invocations: list[Invocation] = []
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        self.invocations.append(invocation)
+        report(EventKind.CONTAINER_CREATE)
+        report(EventKind.EXECUTION_START)
+        return self.rejoin(invocation, cancellation, report)
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        ended = self.program(invocation, cancellation)
+        report(EventKind.EXECUTION_COMPLETE)
+        code = ended if isinstance(ended, int) else ended.code
+        report(EventKind.CONTAINER_EXIT, code=code)
+        return Exit(ended) if isinstance(ended, int) else ended
+
+
+class InstantRuntime(NoRuntime):
+    """Makes a Task's outputs at once."""
+
+    name = "instant"
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Write what the trivial command would write."""
+        report(EventKind.EXECUTION_START)
+        with cancellation.stopping(lambda: None, lambda: None, invocation.task.timeout):
+            invocation.log.touch()
+            for _, path in invocation.task.outputs:
+                (invocation.tree / path.lstrip("/")).write_text("hi\n")
+        report(EventKind.EXECUTION_COMPLETE)
+        report(EventKind.CONTAINER_EXIT, code=0)
+        return Exit(0)

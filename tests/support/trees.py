@@ -1,0 +1,91 @@
+"""Directories and odd files: on another disk, for other users, and what lies in them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gaia_local import files, storage
+
+ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "x" * 255, "é" * 127]
+
+
+def as_nobody(act: Callable[[], None]) -> None:
+    """Act as a user who owns nothing here: root may do what this is about to show to be forbidden."""
+    if os.geteuid() != 0:
+        act()
+        return
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            act()
+            status = 0
+        except BaseException:  # noqa: BLE001 whatever it was, the parent hears of it
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0, "see what was printed"
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory where everybody may write, `as_nobody` too."""
+    path = Path(tempfile.mkdtemp(prefix="gaia-local-test-"))
+    path.chmod(0o777)
+    yield path
+    files.remove(str(path))
+
+
+def tree(top: Path) -> dict[str, str | None]:
+    """What lies in a directory: contents of files, `-> target` of links, None for directories."""
+    found: dict[str, str | None] = {}
+    for path in sorted(top.rglob("*")):
+        relative = str(path.relative_to(top))
+        found[relative] = (
+            f"-> {path.readlink()}"
+            if path.is_symlink()
+            else None
+            if path.is_dir()
+            else path.read_text(errors="surrogateescape")
+        )
+    return found
+
+
+def special(path: Path, kind: str) -> None:
+    """Make a FIFO, or a socket."""
+    if kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        here = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(f"/proc/self/fd/{here}/{path.name}")
+        os.close(here)
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on another file system, or one that is taken for such."""
+    shm = Path("/dev/shm")
+    if shm.is_dir() and os.access(shm, os.W_OK) and shm.stat().st_dev != tmp_path.stat().st_dev:
+        with tempfile.TemporaryDirectory(dir=shm) as path:
+            yield Path(path).resolve()
+        return
+    directory = tmp_path.resolve() / "other disk"
+    directory.mkdir()
+    there = f"{directory}/"
+    monkeypatch.setattr(
+        storage, "_one_file_system", lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there)
+    )
+    yield directory

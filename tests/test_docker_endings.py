@@ -1,0 +1,210 @@
+"""How a container ends, and what is said of it: missing programs, memory that ran out, cancellation."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+import docker.errors
+import pytest
+
+from gaia_local import docker_engine
+from gaia_local.config import DockerConfig
+from gaia_local.docker_runtime import DockerRuntime
+from gaia_local.errors import RuntimeFailure
+from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT
+from support.containers import EVENTS, ContainerBench, bench, client, full_image
+
+__all__ = ["bench", "client", "full_image"]
+
+
+@pytest.mark.parametrize("program", ["nope", "/etc/nope/x"])
+def test_a_missing_program(bench: ContainerBench, program: str) -> None:
+    run = bench.run(program)
+    assert (run.code, run.message) == (127, f"program {program!r} is missing in image {bench.image!r}")
+    assert [event for event, _ in run.events] == EVENTS
+
+
+def test_a_program_that_is_not_executable(bench: ContainerBench) -> None:
+    run = bench.run("/in/p", inputs={"/in/p": b"#!/bin/sh\n"})
+    assert run.code == 126
+    assert run.message == f"program '/in/p' can't be executed in image {bench.image!r}: Permission denied"
+
+
+def test_a_shell_that_misses_a_program_speaks_for_itself(bench: ContainerBench) -> None:
+    run = bench.run("sh", "-c", "nope")
+    assert run.exit is not None
+    assert (run.code, run.exit.message) == (127, None)
+    assert b"nope: not found" in run.log
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown', 127),
+        ('runc: exec: "./x": stat ./x: no such file or directory: unknown', 127),
+        ('runc: exec: "/etc/passwd": permission denied: unknown', 126),
+        ('exec: "docker-init": executable file not found in $PATH', None),
+        ("chdir to cwd (/root) set in config.json failed: permission denied", None),
+    ],
+)
+def test_engines_that_refuse_to_start_a_program(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch, text: str, code: int | None
+) -> None:
+    def start(client: docker.APIClient, container: str) -> None:
+        raise docker_engine.Refusal(400, text)
+
+    monkeypatch.setattr(docker.APIClient, "start", start)
+    run = bench.prepare("x")
+    if code is None:
+        with pytest.raises(RuntimeFailure, match="the engine refuses"):
+            bench.start(run)
+    else:
+        assert bench.start(run).code == code
+        assert "in image" in run.message
+        assert [event for event, _ in run.events] == EVENTS
+
+
+@pytest.mark.parametrize("script", ["x=a; while true; do x=$x$x; done", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit 3"])
+def test_out_of_memory_is_said(bench: ContainerBench, script: str) -> None:
+    bench.configure(memory="16m")
+    for _ in range(20):  # on a busy machine the engine itself loses the news of it now and then
+        run = bench.run("sh", "-c", script)
+        assert run.exit is not None
+        assert run.exit.code != 0
+        if run.exit.message is not None:
+            break
+    assert re.search(r"out of memory.*limit 16m: see docker\.memory", run.message)
+
+
+# Each goes on for a moment: an engine that is busy may miss what happened just before the end.
+CHILDREN = {
+    "in a pipe": "head -c 99999999 /dev/zero | sort | wc -c > /out/n; sleep 0.5",
+    "in a subshell": "(x=a; while true; do x=$x$x; done) || sleep 0.5",
+    "in the background": "(x=a; while true; do x=$x$x; done) & sleep 2",
+}
+
+
+@pytest.mark.parametrize("where", CHILDREN)
+def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(bench: ContainerBench, where: str) -> None:
+    bench.configure(memory="16m")
+    run = bench.run("sh", "-c", CHILDREN[where], outputs=("/out/",))
+    assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
+
+
+def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that is busy sets no flag then, and tells it as an event alone."""
+    inspect = docker.APIClient.inspect_container
+
+    def unknowing(client: docker.APIClient, container: str) -> Any:
+        seen = inspect(client, container)
+        seen["State"]["OOMKilled"] = False
+        return seen
+
+    monkeypatch.setattr(docker.APIClient, "inspect_container", unknowing)
+    bench.configure(memory="16m")
+    run = bench.run("sh", "-c", CHILDREN["in the background"])
+    assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
+
+
+def test_memory_that_ran_out_elsewhere_is_no_failure(bench: ContainerBench) -> None:
+    run = bench.prepare("sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
+    eater = DockerRuntime(DockerConfig(memory="16m"), bench.root_id)
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(eater):
+        running = pool.submit(bench.start, run)
+        run.wait_for(b"up")
+        other = bench.prepare("sh", "-c", CHILDREN["in the background"])
+        assert eater.run(other.invocation, other.cancellation, other.report).message
+        (run.tree / "out/go").touch()
+        running.result()
+    assert run.exit is not None
+    assert (run.exit.code, run.exit.message) == (0, None)
+
+
+def test_a_container_that_somebody_removed_after_its_end_is_no_failure(
+    bench: ContainerBench, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `docker container prune` does."""
+    run = bench.prepare("true")
+
+    def report(event: str, /, **facts: Any) -> None:
+        if event == "container-exit":
+            client.remove_container(bench.containers(client)[0]["Id"])
+
+    exit = bench.runtime.run(run.invocation, run.cancellation, report)
+    assert (exit.code, exit.message) == (0, None)
+
+
+def test_sigterm_is_sent_first(bench: ContainerBench) -> None:
+    bench.grace = 30
+    run = bench.prepare("sh", "-c", "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.05; done")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.start, run)
+        run.wait_for(b"up")
+        run.cancellation.cancel(BY_REQUEST)
+        running.result()
+    assert (run.code, run.log) == (7, b"up\nbye\n")
+    assert [event for event, _ in run.events] == EVENTS
+
+
+def test_sigkill_comes_after_the_grace(bench: ContainerBench) -> None:
+    bench.grace = 0.5
+    run = bench.prepare("sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.05; done")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(bench.start, run)
+        run.wait_for(b"up")
+        began = time.monotonic()
+        run.cancellation.cancel(BY_REQUEST)
+        running.result()
+    assert 0.5 <= time.monotonic() - began < 5
+    assert run.code == 137
+
+
+def test_the_timeout_ends_a_run(bench: ContainerBench) -> None:
+    run = bench.run("sleep", "60", timeout=1)
+    assert run.cancellation.reason == BY_TIMEOUT
+    assert run.code == 143
+
+
+def test_a_run_that_is_cancelled_before_makes_no_container(bench: ContainerBench) -> None:
+    run = bench.prepare("sh", "-c", "echo no")
+    run.cancellation.cancel(BY_REQUEST)
+    bench.start(run)
+    assert (run.code, run.events) == (143, [])
+    assert not run.invocation.log.exists()
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_cancellation_at_any_event(bench: ContainerBench, event: str) -> None:
+    run = bench.prepare("sh", "-c", "sleep 0.5; echo 1 > /full/x", outputs=("/full/x",))
+
+    def report(reported: str, /, **facts: Any) -> None:
+        run.report(reported, **facts)
+        if reported == event:
+            run.cancellation.cancel(BY_REQUEST)
+
+    began = time.monotonic()
+    run.exit = bench.runtime.run(run.invocation, run.cancellation, report)
+    assert time.monotonic() - began < 5
+    assert run.code == (0 if event in EVENTS[2:] else 143)
+    assert not (run.tree / "full/x").exists()
+
+
+def test_a_cancellation_while_the_container_starts(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM finds nothing to end before the start: it has to be brought afterwards."""
+    run = bench.prepare("sh", "-c", "sleep 30")
+    start = docker.APIClient.start
+
+    def slow(client: docker.APIClient, container: str) -> None:
+        run.cancellation.cancel(BY_REQUEST)
+        start(client, container)
+        threading.Event().wait(0.3)  # let docker-init come up, which is deaf until then
+
+    monkeypatch.setattr(docker.APIClient, "start", slow)
+    bench.grace = 30
+    assert bench.start(run).code == 143
