@@ -12,24 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gaia_local import engine, files
 from gaia_local.config import Config
-from gaia_local.controls import LINES, escaped
+from gaia_local.engine import engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
-from gaia_local.face import face
-from gaia_local.given import check_list
-from gaia_local.model import (
-    AnyCommand,
-    Command,
-    Step,
-    WorkflowState,
-    as_stored,
-    check_key,
-    check_properties,
-    check_workflow_name,
-    warn_of_unknown_fields,
-)
-from gaia_local.paths import pop_path
+from gaia_local.http_errors import face
+from gaia_local.model.commands import AnyCommand, Command, warn_of_unknown_fields
+from gaia_local.model.names import as_stored, check_key
+from gaia_local.model.paths import pop_path
+from gaia_local.model.steps import Step
+from gaia_local.model.terminal_text import LINES, escaped
+from gaia_local.model.validation import check_list
+from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
+from gaia_local.store import files
 
 logger = logging.getLogger("gaia_local")
 
@@ -57,16 +51,28 @@ class Gaia:
         return {"workflows": self._call("workflows")}
 
     def upload(
-        self, workflow: str, properties: Mapping[str, Any], commands: list[dict[str, Any]], steps: list[dict[str, Any]]
+        self,
+        workflow: str,
+        properties: Mapping[str, Any],
+        commands: list[dict[str, Any]],
+        steps: list[dict[str, Any]],
     ) -> dict[str, Any]:
         """Store a new workflow and start it: ``{"workflow": {workflow: [names of the Steps as given]}}``."""
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
         parsed = _steps(name, steps)
-        self._call("upload", workflow=name, properties=checked, commands=_commands(name, commands), steps=parsed)
+        self._call(
+            "upload",
+            workflow=name,
+            properties=checked,
+            commands=_commands(name, commands),
+            steps=parsed,
+        )
         return {"workflow": {name: [step.name for step in parsed]}}
 
-    def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    def command(
+        self, workflow: str, commands: list[dict[str, Any]] | None = None
+    ) -> dict[str, Any]:
         """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all of the workflow's."""
         name = check_workflow_name(workflow)
         parsed = _commands(name, [] if commands is None else commands)
@@ -130,7 +136,9 @@ class Gaia:
         for each in names:
             if not isinstance(each, str):
                 raise InvalidInput(
-                    f"workflow {name!r}", f"expire was given {shown(each)}", "give names of Steps and storage keys"
+                    f"workflow {name!r}",
+                    f"expire was given {shown(each)}",
+                    "give names of Steps and storage keys",
                 )
         if dry_run:
             return {"expire": keys, "would": self._call("plan", workflow=name, keys=names)}
@@ -141,10 +149,18 @@ class Gaia:
         """Accepted as the server's client does; local capacity stays at the config's `workers`."""
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             raise InvalidInput("launch", f"names is {shown(names)}", "give a list of worker names")
-        logger.info("launch: %d workers named; Steps run here, %d at a time", len(names), self._config.workers)
+        logger.info(
+            "launch: %d workers named; Steps run here, %d at a time",
+            len(names),
+            self._config.workers,
+        )
 
     def pull_inputs(
-        self, workflow: str, task_name: str, root: str | None = None, path_fn: Callable[[str], str] = pop_path
+        self,
+        workflow: str,
+        task_name: str,
+        root: str | None = None,
+        path_fn: Callable[[str], str] = pop_path,
     ) -> None:
         """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its command.
 
@@ -158,12 +174,16 @@ class Gaia:
             target = Path(root or ".", path_fn(internal))
             if not source.exists():
                 raise InvalidInput(
-                    f"workflow {name!r}, Step {task_name!r}", f"input {key!r} isn't there", f"it belongs at {source}"
+                    f"workflow {name!r}, Step {task_name!r}",
+                    f"input {key!r} isn't there",
+                    f"it belongs at {source}",
                 )
             try:
                 files.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
-                raise StorageError(f"input {key!r} can't be copied to {target}: {error.strerror}") from error
+                raise StorageError(
+                    f"input {key!r} can't be copied to {target}: {error.strerror}"
+                ) from error
         text = " ".join(read["command"])
         print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201 the client's documented behaviour
 
@@ -175,10 +195,16 @@ class Gaia:
         Raises `TimeoutError` when that takes longer than `timeout` seconds.
         """
         name = check_workflow_name(workflow)
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
-            raise InvalidInput(f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds")
+        if timeout is not None and (
+            isinstance(timeout, bool) or not isinstance(timeout, int | float)
+        ):
+            raise InvalidInput(
+                f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds"
+            )
         end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._call("wait", workflow=name, timeout=max(0.0, min(WAIT_ROUND, end - time.monotonic()))):
+        while not self._call(
+            "wait", workflow=name, timeout=max(0.0, min(WAIT_ROUND, end - time.monotonic()))
+        ):
             if time.monotonic() >= end:
                 raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
@@ -298,7 +324,12 @@ class Gaia:
     def __enter__(self) -> Gaia:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close(wait=kind is None)
 
     def __repr__(self) -> str:
@@ -310,10 +341,12 @@ class Gaia:
 
         if self._engine is None:
             return workflows_table(f"{self!r}, closed", {})
-        return workflows_table(repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]})
+        return workflows_table(
+            repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]}
+        )
 
     def _call(self, name: str, /, **arguments: Any) -> Any:
-        """One of the calls of `gaia_local.calls`."""
+        """One of the calls of `gaia_local.engine.calls`."""
         return self._opened.call(name, **arguments)
 
     @property
@@ -342,7 +375,9 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
     for each in parsed:
         if each.name in seen:
             raise InvalidInput(
-                f"workflow {workflow!r}", f"two of the {kind}s given are named {each.name!r}", "give each a name of its own"
+                f"workflow {workflow!r}",
+                f"two of the {kind}s given are named {each.name!r}",
+                "give each a name of its own",
             )
         seen.add(each.name)
     return parsed
@@ -350,4 +385,8 @@ def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
 
 def _check_text(workflow: str, given: object) -> None:
     if not isinstance(given, str):
-        raise InvalidInput(f"workflow {workflow!r}", f"a name is {shown(given)}", "give the name of a Step, or a storage key")
+        raise InvalidInput(
+            f"workflow {workflow!r}",
+            f"a name is {shown(given)}",
+            "give the name of a Step, or a storage key",
+        )

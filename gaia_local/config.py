@@ -99,7 +99,8 @@ class Config:
             watch=_boolean("config, watch", given.get("watch", True)),
             docker=DockerConfig(**_section("docker", given.get("docker"), _DOCKER)),
             dask=_dask(given.get("dask"), executor == "dask"),
-            given=frozenset(key for key, value in given.items() if value is not None) - {"gaia_host"},
+            given=frozenset(key for key, value in given.items() if value is not None)
+            - {"gaia_host"},
         )
 
     def with_buckets(self, buckets: Mapping[str, Path]) -> Config:
@@ -107,18 +108,33 @@ class Config:
         return replace(self, buckets=buckets)
 
 
-_KEYS = ("root", "runtime", "executor", "workers", "buckets", "watch", "max_steps", "docker", "dask", "gaia_host")
+_KEYS = (
+    "root",
+    "runtime",
+    "executor",
+    "workers",
+    "buckets",
+    "watch",
+    "max_steps",
+    "docker",
+    "dask",
+    "gaia_host",
+)
 
 
 def _refuse_unknown(where: str, given: Mapping[Any, Any], known: tuple[str, ...]) -> None:
     for key in given:
         if key not in known:
-            raise InvalidInput(where, f"there is no key {shown(key)}", nearest(key, known, "the keys are"))
+            raise InvalidInput(
+                where, f"there is no key {shown(key)}", nearest(key, known, "the keys are")
+            )
 
 
 def _one_of(where: str, given: object, allowed: tuple[str, ...]) -> str:
     if given not in allowed:
-        raise InvalidInput(where, f"it is {shown(given)}", "give " + " or ".join(map(repr, allowed)))
+        raise InvalidInput(
+            where, f"it is {shown(given)}", "give " + " or ".join(map(repr, allowed))
+        )
     return str(given)
 
 
@@ -130,9 +146,15 @@ def _boolean(where: str, given: object) -> bool:
 
 def _workers(given: object) -> int:
     if given is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 10_000:
-        raise InvalidInput("config, workers", f"it is {shown(given)}", "give a whole number from 1 to 10000")
+        raise InvalidInput(
+            "config, workers", f"it is {shown(given)}", "give a whole number from 1 to 10000"
+        )
     return given
 
 
@@ -140,7 +162,9 @@ def _max_steps(given: object) -> int:
     if given is None:
         return MAX_STEPS
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 100_000_000:
-        raise InvalidInput("config, max_steps", f"it is {shown(given)}", "give a whole number from 1 to 100000000")
+        raise InvalidInput(
+            "config, max_steps", f"it is {shown(given)}", "give a whole number from 1 to 100000000"
+        )
     return given
 
 
@@ -148,12 +172,18 @@ def _buckets(given: object) -> dict[str, Path]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise InvalidInput("config, buckets", f"it is {shown(given)}", "give a dictionary: bucket name → directory")
+        raise InvalidInput(
+            "config, buckets", f"it is {shown(given)}", "give a dictionary: bucket name → directory"
+        )
     buckets = {}
     for name, path in given.items():
         where = f"config, bucket {shown(name)}"
         if not isinstance(name, str) or not name or ":" in name or "\0" in name:
-            raise InvalidInput(where, "the name is empty, or no text, or holds ':'", "name it as keys do before their ':'")
+            raise InvalidInput(
+                where,
+                "the name is empty, or no text, or holds ':'",
+                "name it as keys do before their ':'",
+            )
         buckets[name] = _directory(where, path)
     return buckets
 
@@ -163,11 +193,20 @@ def _directory(where: str, given: object) -> Path:
         raise InvalidInput(where, f"it is {shown(given)}", "give a directory's path")
     try:
         return Path(given).expanduser().resolve()
-    except (ValueError, RuntimeError, TypeError, OSError) as error:  # a NUL, an unknown ~user, a loop of links
-        raise InvalidInput(where, f"{shown(given)} is no path ({error})", "give a directory's path") from None
+    except (
+        ValueError,
+        RuntimeError,
+        TypeError,
+        OSError,
+    ) as error:  # a NUL, an unknown ~user, a loop of links
+        raise InvalidInput(
+            where, f"{shown(given)} is no path ({error})", "give a directory's path"
+        ) from None
 
 
-def _section(name: str, given: object, keys: Mapping[str, tuple[str, Callable[[Any], bool]]]) -> dict[str, Any]:
+def _section(
+    name: str, given: object, keys: Mapping[str, tuple[str, Callable[[Any], bool]]]
+) -> dict[str, Any]:
     """The checked values of one of the dictionaries in the configuration."""
     if given is None:
         return {}
@@ -189,11 +228,18 @@ def _dask(given: object, wanted: bool) -> DaskConfig:
         raise InvalidInput("config, dask", "it has both address and local", "give one of them")
     if wanted and dask.address is None and dask.local is None:
         raise InvalidInput(
-            "config, dask", "it has no address", "give a scheduler's, as 'tcp://scheduler:8786', or local, a number of workers"
+            "config, dask",
+            "it has no address",
+            "give a scheduler's, as 'tcp://scheduler:8786', or local, a number of workers",
         )
     if dask.scratch is not None:
         dask = replace(dask, scratch=os.fspath(dask.scratch))
-    return replace(dask, path_map={os.path.realpath(here): os.fspath(there) for here, there in dask.path_map.items()})
+    return replace(
+        dask,
+        path_map={
+            os.path.realpath(here): os.fspath(there) for here, there in dask.path_map.items()
+        },
+    )
 
 
 def _number(given: object) -> bool:
@@ -207,7 +253,10 @@ def _is_variable(name: object, value: object) -> bool:
 
 def _size(given: object) -> bool:
     if isinstance(given, str):
-        return re.fullmatch(r"(?=.*[1-9])[0-9]+(\.[0-9]+)?([bkmgt]b?)?", given, re.IGNORECASE) is not None
+        return (
+            re.fullmatch(r"(?=.*[1-9])[0-9]+(\.[0-9]+)?([bkmgt]b?)?", given, re.IGNORECASE)
+            is not None
+        )
     return given is None or (isinstance(given, int) and _number(given))
 
 
@@ -220,27 +269,46 @@ _SECRET = {"env": "it is not a dictionary of text", "security": "it is no such t
 
 _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "inputs": ("'copy' or 'mount'", lambda given: given in ("copy", "mount")),
-    "pull": ("'missing', 'always' or 'never'", lambda given: given in ("missing", "always", "never")),
-    "network": ("a network's name", lambda given: given is None or (isinstance(given, str) and bool(given))),
+    "pull": (
+        "'missing', 'always' or 'never'",
+        lambda given: given in ("missing", "always", "never"),
+    ),
+    "network": (
+        "a network's name",
+        lambda given: given is None or (isinstance(given, str) and bool(given)),
+    ),
     "memory": ("a number of bytes, or text as '512m'", _size),
     "cpus": ("a number above 0", lambda given: given is None or _number(given)),
     "env": (
         "a dictionary of names, without '=', to text",
-        lambda given: isinstance(given, Mapping) and all(_is_variable(*pair) for pair in given.items()),
+        lambda given: (
+            isinstance(given, Mapping) and all(_is_variable(*pair) for pair in given.items())
+        ),
     ),
     "shm_size": ("a number of bytes, or text as '64m'", _size),
-    "gpus": ("a number, or 'all'", lambda given: given in (None, "all") or (isinstance(given, int) and _number(given))),
+    "gpus": (
+        "a number, or 'all'",
+        lambda given: given in (None, "all") or (isinstance(given, int) and _number(given)),
+    ),
     "track_images": ("True or False", lambda given: isinstance(given, bool)),
     "stop_grace": ("a number of seconds from 0 up", lambda given: given == 0 or _number(given)),
 }
 _DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "address": (
         "a scheduler's address, as 'tcp://scheduler:8786'",
-        lambda given: given is None or (isinstance(given, str) and ":" in given and given.isprintable() and " " not in given),
+        lambda given: (
+            given is None
+            or (
+                isinstance(given, str) and ":" in given and given.isprintable() and " " not in given
+            )
+        ),
     ),
     "local": (
         "a whole number of worker processes from 1 to 1000",
-        lambda given: given is None or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= 1000),
+        lambda given: (
+            given is None
+            or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= 1000)
+        ),
     ),
     "timeout": ("a number of seconds above 0", _number),
     "retries": (
@@ -249,12 +317,17 @@ _DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "path_map": (
         "a dictionary: absolute path here → absolute path on the workers",
-        lambda given: isinstance(given, Mapping) and all(_absolute(here) and _absolute(there) for here, there in given.items()),
+        lambda given: (
+            isinstance(given, Mapping)
+            and all(_absolute(here) and _absolute(there) for here, there in given.items())
+        ),
     ),
     "scratch": ("an absolute path on the workers", lambda given: given is None or _absolute(given)),
     "security": (
         "a dictionary of the arguments of distributed.Security, or such an object",
-        lambda given: given is None or isinstance(given, Mapping) or hasattr(given, "get_connection_args"),
+        lambda given: (
+            given is None or isinstance(given, Mapping) or hasattr(given, "get_connection_args")
+        ),
     ),
 }
 assert set(_DASK) == {each.name for each in fields(DaskConfig)}

@@ -1,7 +1,7 @@
 """What can go wrong, as one tree of exceptions under `GaiaError`.
 
 None of them is an `OSError`: that means an error of the operating system, and nothing else. What
-leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia_local.face` makes.
+leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia_local.http_errors` makes.
 """
 
 from __future__ import annotations
@@ -130,4 +130,7 @@ def _close(given: str, names: list[str]) -> list[str]:
 
 def _common(one: Iterable[str], other: Iterable[str]) -> int:
     """How many characters are the same at the beginning of both."""
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return sum(
+        1
+        for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    )

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.decision import Decision
-from gaia_local.docker_engine import Engine
+from gaia_local.engine.scheduler import Scheduler
 from gaia_local.errors import EngineUnavailable
-from gaia_local.ownership import root_id
-from gaia_local.scheduler import Scheduler
+from gaia_local.runtimes.docker.engine import Engine
+from gaia_local.store.ownership import root_id
+from gaia_local.workflow.decision import Decision
 
 pytest.register_assert_rewrite("support")  # before anything of it is imported
 
@@ -38,11 +38,15 @@ REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
 def nothing_survives(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves one of our threads, a child process, or a container behind."""
     threads, children = set(_threads()), set(_children())
-    top: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    top: Path | None = (
+        request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    )
     yield
     left = [f"the thread {thread.name}" for thread in _threads() if thread not in threads]
     for pid, command in _children().items():
-        if pid not in children and "multiprocessing.resource_tracker" not in command:  # which lives as long as Python does
+        if (
+            pid not in children and "multiprocessing.resource_tracker" not in command
+        ):  # which lives as long as Python does
             left.append(f"the process {pid} ({command})")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -79,9 +83,15 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def signals_as_in_a_terminal() -> Iterator[None]:
     """A shell that starts the tests in the background, and nohup, have signals ignored by all that runs below them."""
-    ignored = [number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN]
+    ignored = [
+        number
+        for number in (signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
     for number in ignored:
-        signal.signal(number, lambda *_: None)  # ignored here as before, but a program that a test starts has the default
+        signal.signal(
+            number, lambda *_: None
+        )  # ignored here as before, but a program that a test starts has the default
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -98,13 +108,18 @@ def _children() -> dict[int, str]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for pid in children.read_text().split():
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip() or "dead"
+                    found[int(pid)] = (
+                        Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+                        or "dead"
+                    )
     return found
 
 
 def _uses_containers(request: pytest.FixtureRequest) -> bool:
     spec = getattr(request.node, "callspec", None)
-    return "docker_image" in request.fixturenames or (spec is not None and "docker" in spec.params.values())
+    return "docker_image" in request.fixturenames or (
+        spec is not None and "docker" in spec.params.values()
+    )
 
 
 def _containers(top: Path) -> list[str]:
@@ -206,6 +221,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many container tests were skipped, and why."""
     skipped = map(_reason, terminalreporter.stats.get("skipped", []))
-    reasons = collections.Counter(reason.removeprefix("Skipped: ") for reason in skipped if "docker" in reason.lower())
+    reasons = collections.Counter(
+        reason.removeprefix("Skipped: ") for reason in skipped if "docker" in reason.lower()
+    )
     for reason, count in reasons.items():
         terminalreporter.write_line(f"container tests: {count} skipped: {reason}", yellow=True)

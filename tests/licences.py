@@ -23,7 +23,13 @@ _SPDX = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """Classifiers' names of licences, as newer versions of packages write them."""
-_TEXTS = {"Apache": "Apache-2.0", "BSD": "BSD-3-Clause", "MIT": "MIT", "MPL": "MPL-2.0", "PSF": "PSF-2.0"}
+_TEXTS = {
+    "Apache": "Apache-2.0",
+    "BSD": "BSD-3-Clause",
+    "MIT": "MIT",
+    "MPL": "MPL-2.0",
+    "PSF": "PSF-2.0",
+}
 """How a licence that is given as free text begins."""
 _HEAD = """# Licences
 
@@ -50,7 +56,9 @@ def rows() -> list[Row]:
     """All that is installed with gaia-local and its extras. Raises `PackageNotFoundError` where one of these is missing."""
     found: dict[str, Row] = {}
     for extra in EXTRAS:
-        queue = [(each, True) for each in wanted(distribution(PACKAGE), "" if extra == ALWAYS else extra)]
+        queue = [
+            (each, True) for each in wanted(distribution(PACKAGE), "" if extra == ALWAYS else extra)
+        ]
         seen: set[tuple[str, frozenset[str]]] = set()
         for requirement, direct in queue:
             name = canonicalize_name(requirement.name)
@@ -65,7 +73,9 @@ def rows() -> list[Row]:
             for each in ("", *requirement.extras):
                 queue += [(other, False) for other in wanted(package, each)]
     for row in found.values():
-        row.extras = row.extras[:-1] if len(row.extras) > 1 else row.extras  # `test` brings all the others along
+        row.extras = (
+            row.extras[:-1] if len(row.extras) > 1 else row.extras
+        )  # `test` brings all the others along
     return sorted(found.values(), key=lambda row: row.name)
 
 
@@ -85,18 +95,36 @@ def licence(package: Distribution) -> str:
     about = package.metadata
     if expression := about.get_all("License-Expression"):
         return str(expression[0])
-    names = [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License :: ")]
-    known = [_SPDX.get(name, name) for name in names if name not in ("OSI Approved", "DFSG approved")]
+    names = [
+        each.rpartition(" :: ")[2]
+        for each in about.get_all("Classifier") or ()
+        if each.startswith("License :: ")
+    ]
+    known = [
+        _SPDX.get(name, name) for name in names if name not in ("OSI Approved", "DFSG approved")
+    ]
     text = "".join(about.get_all("License") or ()).strip()
-    given = next((spdx for start, spdx in _TEXTS.items() if re.match(rf"(the )?{start}\b", text, re.IGNORECASE)), None)
-    if "Permission is hereby granted, free of charge" in (package.read_text("licenses/LICENSE") or ""):
+    given = next(
+        (
+            spdx
+            for start, spdx in _TEXTS.items()
+            if re.match(rf"(the )?{start}\b", text, re.IGNORECASE)
+        ),
+        None,
+    )
+    if "Permission is hereby granted, free of charge" in (
+        package.read_text("licenses/LICENSE") or ""
+    ):
         given = given or "MIT"
     return " OR ".join(sorted(set(known))) or given or text.partition("\n")[0][:40] or UNKNOWN
 
 
 def page() -> str:
     """The whole page."""
-    shown = [f"| {row.name if row.direct else f'*{row.name}*'} | {row.licence} | {', '.join(row.extras)} |" for row in rows()]
+    shown = [
+        f"| {row.name if row.direct else f'*{row.name}*'} | {row.licence} | {', '.join(row.extras)} |"
+        for row in rows()
+    ]
     return "\n".join([_HEAD, *shown, ""])
 
 
@@ -104,4 +132,6 @@ if __name__ == "__main__":
     try:
         sys.stdout.write(page())
     except PackageNotFoundError as error:
-        raise SystemExit(f"licences: {error}; install all extras: pip install --editable '.[test]'") from error
+        raise SystemExit(
+            f"licences: {error}; install all extras: pip install --editable '.[test]'"
+        ) from error

@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from gaia_local.assignment import Assignment
-from gaia_local.model import Fingerprint
+from gaia_local.model.assignment import Assignment
+from gaia_local.model.tasks import Fingerprint
 from support.builders import task
 
 TASK = task(inputs={"/in/x": "b:x"})

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local.auto_runtime import AutoRuntime, ImageRuntime
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.model import EventKind
-from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report, Runtime
+from gaia_local.model.events import EventKind
+from gaia_local.model.tasks import BY_REQUEST
+from gaia_local.runtimes.auto import AutoRuntime, ImageRuntime
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report, Runtime
 from support.builders import task
 from support.fakes import NoRuntime
 
@@ -113,11 +114,18 @@ def test_the_auto_runtime_copies_inputs() -> None:
 def test_each_image_is_decided_once(caplog: pytest.LogCaptureFixture) -> None:
     docker, process = FakeDocker("there"), FakeProcess()
     runtime = AutoRuntime(docker, process)
-    assert [run(runtime, image) for image in ("there", "gone", "there", "gone")] == ["docker", "process", "docker", "process"]
+    assert [run(runtime, image) for image in ("there", "gone", "there", "gone")] == [
+        "docker",
+        "process",
+        "docker",
+        "process",
+    ]
     assert (docker.ran, process.ran) == (["there"] * 2, ["gone"] * 2)
     assert docker.asked == ["there", "gone"]
     assert docker.checked == [[]]
-    assert warnings(caplog) == ["image 'gone' is not there and can't be pulled: its Steps run as local processes"]
+    assert warnings(caplog) == [
+        "image 'gone' is not there and can't be pulled: its Steps run as local processes"
+    ]
 
 
 def test_a_choice_stays_when_the_image_comes_and_goes() -> None:
@@ -134,7 +142,9 @@ def test_without_an_engine_all_are_processes(caplog: pytest.LogCaptureFixture) -
     assert {run(runtime, image) for image in ("there", "gone", "there", "third")} == {"process"}
     assert docker.asked == []
     assert docker.checked == [[]]
-    assert warnings(caplog) == ["no Docker engine at unix:///var/run/docker.sock: Steps run as local processes"]
+    assert warnings(caplog) == [
+        "no Docker engine at unix:///var/run/docker.sock: Steps run as local processes"
+    ]
 
 
 def test_an_engine_that_vanishes_between_two_images(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from benchmarks import run
-from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting, bare, in_turns, program
+from benchmarks.measuring import (
+    Failed,
+    Finding,
+    Missing,
+    Point,
+    Row,
+    Setting,
+    bare,
+    in_turns,
+    program,
+)
 from benchmarks.peers import PEERS
 from benchmarks.peers.files import makefile, ninja_file
 from benchmarks.table import as_json, cells, markdown, plot, shown, text
@@ -24,19 +34,40 @@ ABOUT = {"CPUs": "2 of a kind", "Python": "3"}
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.run", "--folder", str(folder / "work"), "--keep", str(folder), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.run",
+        "--folder",
+        str(folder / "work"),
+        "--keep",
+        str(folder),
+        *arguments,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def measured(folder: Path, only: str, scale: float = 0.01) -> dict[str, dict[str, Any]]:
     """A short run's rows, by what they are of."""
-    ended = bench(folder, "--only", only, "--scale", str(scale), "--rounds", "1", "--save", str(folder / "saved"))
+    ended = bench(
+        folder,
+        "--only",
+        only,
+        "--scale",
+        str(scale),
+        "--rounds",
+        "1",
+        "--save",
+        str(folder / "saved"),
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     saved = json.loads((folder / "saved" / "figures.json").read_text())
     assert saved["missing"] == []
     rows = {row["what"]: row for row in saved["rows"]}
-    assert all(value >= 0 for row in rows.values() for value in (*row["measured"], *row["reference"]))
+    assert all(
+        value >= 0 for row in rows.values() for value in (*row["measured"], *row["reference"])
+    )
     table = (folder / "saved" / "table.md").read_text()
     assert all(f"| {what} |" in table and what in ended.stdout for what in rows)
     assert list((folder / "work").iterdir()) == []
@@ -57,7 +88,11 @@ def test_steps_on_a_cluster_are_measured_beside_bare_submissions(tmp_path: Path)
 
 def test_the_cost_of_a_step_is_measured_and_drawn(tmp_path: Path) -> None:
     rows = measured(tmp_path, "sizes", scale=0.001)
-    for line in ("engine alone, independent", "engine alone, chains of 100", "real processes, independent"):
+    for line in (
+        "engine alone, independent",
+        "engine alone, chains of 100",
+        "real processes, independent",
+    ):
         assert rows[f"cost of a Step of 100 ({line})"]["against"] == "of 2"
         assert rows[f"most memory with 100 Steps ({line})"]["median"] > 1e6
     assert (tmp_path / "saved" / "cost-per-step.png").read_bytes().startswith(b"\x89PNG")
@@ -71,20 +106,35 @@ def test_questions_are_measured(tmp_path: Path) -> None:
 
 def test_the_start_and_the_watch_are_measured(tmp_path: Path) -> None:
     rows = measured(tmp_path, "starting,watch", scale=0.05)
-    assert rows["`gaia-local --help`, whole process"]["median"] > rows["`import gaia_local`, whole process"]["reference"][0]
+    assert (
+        rows["`gaia-local --help`, whole process"]["median"]
+        > rows["`import gaia_local`, whole process"]["reference"][0]
+    )
     assert rows["a file's write to the Step's start, median of 3"]["most"] == 0.2
 
 
-def test_containers_are_measured_beside_the_sdk(tmp_path: Path, docker_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_containers_are_measured_beside_the_sdk(
+    tmp_path: Path, docker_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GAIA_LOCAL_TEST_IMAGE", docker_image)
     rows = measured(tmp_path, "containers", scale=0.05)
     assert rows["2 containers, 4 workers"]["ratio"] > 0
 
 
-def test_much_data_in_containers_is_measured(tmp_path: Path, docker_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_much_data_in_containers_is_measured(
+    tmp_path: Path, docker_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GAIA_LOCAL_TEST_IMAGE", docker_image)
     ended = bench(
-        tmp_path, "--only", "input,output,printing", "--scale", "0.02", "--rounds", "1", "--save", str(tmp_path / "saved")
+        tmp_path,
+        "--only",
+        "input,output,printing",
+        "--scale",
+        "0.02",
+        "--rounds",
+        "1",
+        "--save",
+        str(tmp_path / "saved"),
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     saved = json.loads((tmp_path / "saved" / "figures.json").read_text())
@@ -98,7 +148,9 @@ def test_much_data_in_containers_is_measured(tmp_path: Path, docker_image: str, 
     assert len(flat) == (3 if saved["missing"] else 4)
 
 
-def test_without_an_engine_the_container_benchmarks_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_engine_the_container_benchmarks_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     ended = bench(tmp_path, "--only", "containers,input", "--scale", "0.01", "--rounds", "1")
     assert ended.returncode == 0, ended.stderr
@@ -140,8 +192,13 @@ def test_bad_options_are_refused(tmp_path: Path, arguments: tuple[str, ...], wor
 
 
 @pytest.mark.parametrize("shape", ["joined", "chain"])
-@pytest.mark.parametrize(("tool", "file", "write"), [("make", "Makefile", makefile), ("ninja", "build.ninja", ninja_file)])
-def test_make_and_ninja_files_describe_the_same_work(shape: str, tool: str, file: str, write: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tool", "file", "write"),
+    [("make", "Makefile", makefile), ("ninja", "build.ninja", ninja_file)],
+)
+def test_make_and_ninja_files_describe_the_same_work(
+    shape: str, tool: str, file: str, write: Any, tmp_path: Path
+) -> None:
     written = write(shape, 3)
     assert written.count("echo hi > ") == (3 if tool == "make" else 1)
     if tool == "make":
@@ -161,7 +218,9 @@ def test_each_peer_that_pip_installs_has_its_description() -> None:
     environment = Path("environment")
     for peer in PEERS:
         if peer.package:
-            (script,) = [Path(word) for word in peer.command(environment) if str(word).endswith(".py")]
+            (script,) = [
+                Path(word) for word in peer.command(environment) if str(word).endswith(".py")
+            ]
             assert script.is_file()
 
 
@@ -187,7 +246,14 @@ def test_turns_go_there_and_back() -> None:
 def test_a_row_is_judged_by_its_median() -> None:
     row = Row("it", "ms", [0.010, 0.020, 9.0], "the bare", [0.010], most=0.025, ratio_most=2.0)
     assert (row.median, row.ratio, row.met) == (0.020, 2.0, True)
-    assert cells(row, judged=True) == ("it", "20.0 ms", "10.0 ms (the bare)", "2.00", "≤ 25.0 ms and ≤ 2 times", "met")
+    assert cells(row, judged=True) == (
+        "it",
+        "20.0 ms",
+        "10.0 ms (the bare)",
+        "2.00",
+        "≤ 25.0 ms and ≤ 2 times",
+        "met",
+    )
     assert cells(row, judged=False)[-1] == "not judged"
     missed = Row("it", "s", [3.0], "the bare", [1.0], ratio_most=2.0)
     assert cells(missed, judged=True)[-1] == "MISSED"
@@ -196,7 +262,12 @@ def test_a_row_is_judged_by_its_median() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "words"),
-    [(1234.5, "s", "1,234 s"), (0.0123, "ms", "12.3 ms"), (1.5e-6, "µs", "1.50 µs"), (0.25e6, "MB", "0.250 MB")],
+    [
+        (1234.5, "s", "1,234 s"),
+        (0.0123, "ms", "12.3 ms"),
+        (1.5e-6, "µs", "1.50 µs"),
+        (0.25e6, "MB", "0.250 MB"),
+    ],
 )
 def test_values_are_shown_with_three_digits(value: float, unit: str, words: str) -> None:
     assert shown(value, unit) == words

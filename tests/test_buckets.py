@@ -17,9 +17,9 @@ import pytest
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
-from gaia_local.leftovers import clean
-from gaia_local.state_file import LATER
-from gaia_local.storage import Storage
+from gaia_local.doctor.leftovers import clean
+from gaia_local.state.state_file import LATER
+from gaia_local.store.storage import Storage
 from support.builders import COPY
 
 STEPS = [
@@ -99,14 +99,19 @@ def test_the_command_line_says_so(root: Path, shared: Path) -> None:
     assert call("--bucket", f"g={shared}", "status", "w").stderr == ""
 
 
-def test_another_directory_is_refused_while_workflows_use_the_bucket(root: Path, shared: Path, tmp_path: Path) -> None:
+def test_another_directory_is_refused_while_workflows_use_the_bucket(
+    root: Path, shared: Path, tmp_path: Path
+) -> None:
     before = (root / "gaia.db").read_bytes()
     other = tmp_path / "other"
     for call in ("workflows", "run", "status", "upload"):
         arguments: dict[str, Any] = {"workflow": "w"}
         if call == "upload":
             arguments = {"workflow": "v", "properties": {}, "commands": [COPY], "steps": STEPS}
-        with opened(root, buckets={"g": other}) as gaia, pytest.raises(GaiaError, match="config, bucket 'g'") as refusal:
+        with (
+            opened(root, buckets={"g": other}) as gaia,
+            pytest.raises(GaiaError, match="config, bucket 'g'") as refusal,
+        ):
             getattr(gaia, call)(**({} if call == "workflows" else arguments))
         assert "'w'" in str(refusal.value)
         assert str(shared) in str(refusal.value) and str(other) in str(refusal.value)
@@ -116,7 +121,9 @@ def test_another_directory_is_refused_while_workflows_use_the_bucket(root: Path,
         assert gaia.run("w", dry_run=True)["would"] == []
 
 
-def test_a_directory_that_was_moved_may_be_reached_by_a_link(root: Path, shared: Path, tmp_path: Path) -> None:
+def test_a_directory_that_was_moved_may_be_reached_by_a_link(
+    root: Path, shared: Path, tmp_path: Path
+) -> None:
     shared.rename(tmp_path / "moved")
     shared.symlink_to("moved")
     for given in (shared, tmp_path / "moved"):
@@ -126,7 +133,9 @@ def test_a_directory_that_was_moved_may_be_reached_by_a_link(root: Path, shared:
             assert starts(gaia) == ["read", "write"]
 
 
-def test_a_disk_that_is_away_keeps_nobody_from_the_other_workflows(root: Path, shared: Path) -> None:
+def test_a_disk_that_is_away_keeps_nobody_from_the_other_workflows(
+    root: Path, shared: Path
+) -> None:
     shared.rename(shared.with_name("away"))
     with opened(root) as gaia:
         gaia.upload("other", {}, [COPY], [STEPS[0]])
@@ -149,7 +158,9 @@ def test_a_bucket_is_free_again_when_no_workflow_uses_it(root: Path, tmp_path: P
         assert gaia.path("w2", "g:in").read_text() == "other"
 
 
-def test_a_bucket_without_files_under_the_root_may_be_mapped_later(gaia_root: Path, shared: Path) -> None:
+def test_a_bucket_without_files_under_the_root_may_be_mapped_later(
+    gaia_root: Path, shared: Path
+) -> None:
     with opened(gaia_root) as gaia:
         gaia.upload("w", {}, [COPY], STEPS)
         assert gaia.wait("w", 20)["waiting-inputs"] == ["d:out", "g:in"]
@@ -167,13 +178,23 @@ def test_files_under_the_root_are_not_hidden_by_a_bucket(gaia_root: Path, shared
         own.write_text("own")
         gaia.upload("w", {}, [COPY], STEPS)
         assert gaia.wait("w", 20)["state"] == "complete"
-        gaia.upload("v", {}, [COPY], [{"name": "s", "command": "copy", "inputs": {"a": "d/in"}, "outputs": {"x": "g/out"}}])
-    with opened(gaia_root, buckets={"g": shared}) as gaia, pytest.raises(GaiaError, match="config, bucket 'g'") as refusal:
+        gaia.upload(
+            "v",
+            {},
+            [COPY],
+            [{"name": "s", "command": "copy", "inputs": {"a": "d/in"}, "outputs": {"x": "g/out"}}],
+        )
+    with (
+        opened(gaia_root, buckets={"g": shared}) as gaia,
+        pytest.raises(GaiaError, match="config, bucket 'g'") as refusal,
+    ):
         gaia.run("w")
     assert str(own.parent) in str(refusal.value)
     with opened(gaia_root) as gaia:
         gaia.delete("w")
-    with opened(gaia_root, buckets={"g": shared}) as gaia:  # a path without a bucket is another thing
+    with opened(
+        gaia_root, buckets={"g": shared}
+    ) as gaia:  # a path without a bucket is another thing
         assert list(gaia.workflows()["workflows"]) == ["v"]
 
 
@@ -196,11 +217,21 @@ def test_users_of_one_engine_may_name_what_it_remembers(root: Path, shared: Path
                 assert two.path("w", "g:in") == shared / "in"
         with pytest.raises(GaiaError, match="config, bucket 'g'"):
             Gaia({"root": root, "buckets": {"g": shared / "other"}})
-        code = "import json, sys; from gaia_local import Gaia; Gaia(json.loads(sys.argv[1])).run('w')"
+        code = (
+            "import json, sys; from gaia_local import Gaia; Gaia(json.loads(sys.argv[1])).run('w')"
+        )
 
         def call(**buckets: Path) -> subprocess.CompletedProcess[str]:
-            config = {"root": str(root), "buckets": {name: str(path) for name, path in buckets.items()}}
-            return subprocess.run([sys.executable, "-c", code, json.dumps(config)], capture_output=True, text=True, check=False)
+            config = {
+                "root": str(root),
+                "buckets": {name: str(path) for name, path in buckets.items()},
+            }
+            return subprocess.run(
+                [sys.executable, "-c", code, json.dumps(config)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
 
         assert call(g=shared).returncode == 0
         assert call().returncode == 0
@@ -224,7 +255,9 @@ def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: 
         connection.execute("alter table data drop column epoch")
         connection.execute("delete from _sqlite_migrations where name > '0001_first'")
     with opened(root) as gaia:
-        assert list(gaia.workflows()["workflows"]) == ["w"]  # read before anybody brings it up to date
+        assert list(gaia.workflows()["workflows"]) == [
+            "w"
+        ]  # read before anybody brings it up to date
         assert gaia.path("w", "g:in") == root / "storage/w/g/in"
     with opened(root, buckets={"g": shared}) as gaia:
         gaia.run("w")

@@ -110,8 +110,12 @@ def test_upload_runs_to_the_end(here: Path) -> None:
 
 
 def test_upload_takes_a_prefix_and_yaml_as_the_published_client_does(here: Path) -> None:
-    (here / "my-commands.yaml").write_text("- {name: say, image: busybox, command: [echo, hi], outputs: {said: '>'}}\n")
-    (here / "my-steps.yaml").write_text("- name: say\n  command: say\n  outputs:\n    said: a:said.txt\n")
+    (here / "my-commands.yaml").write_text(
+        "- {name: say, image: busybox, command: [echo, hi], outputs: {said: '>'}}\n"
+    )
+    (here / "my-steps.yaml").write_text(
+        "- name: say\n  command: say\n  outputs:\n    said: a:said.txt\n"
+    )
     call("upload", "w", "--path", "my-", "--extension", "yaml")
     assert (here / "gaia-data/storage/w/a/said.txt").read_text() == "hi\n"
 
@@ -131,10 +135,18 @@ def test_a_failure_is_told_with_its_exit_code_and_its_log() -> None:
 
 
 def test_missing_inputs_are_told_with_their_place_and_nothing_that_a_step_makes(here: Path) -> None:
-    after = {"name": "after", "command": "copy", "inputs": {"from": WAITER["outputs"]["to"]}, "outputs": {"to": "b:after.txt"}}
+    after = {
+        "name": "after",
+        "command": "copy",
+        "inputs": {"from": WAITER["outputs"]["to"]},
+        "outputs": {"to": "b:after.txt"},
+    }
     result = upload("w", WAITER, after, status=1)
     assert "w: incomplete" in result.stdout
-    assert result.stdout.splitlines()[-1] == f"  b:missing.txt, to be put at {here / 'gaia-data/storage/w/b/missing.txt'}"
+    assert (
+        result.stdout.splitlines()[-1]
+        == f"  b:missing.txt, to be put at {here / 'gaia-data/storage/w/b/missing.txt'}"
+    )
     assert call("status", "w").stdout == result.stdout
 
 
@@ -169,7 +181,9 @@ def test_debug_shows_the_traceback() -> None:
         ("bad.json", b"\xff\xfe[", r"bad\.json"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_with_its_line(name: str, text: str | bytes, told: str, here: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named_with_its_line(
+    name: str, text: str | bytes, told: str, here: Path
+) -> None:
     write(SAY)
     (here / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     result = call("upload", "w", "--commands", name, "--steps", "steps.json", status=2)
@@ -180,7 +194,17 @@ def test_a_file_that_cannot_be_read_is_named_with_its_line(name: str, text: str 
 def test_buckets_and_root(here: Path) -> None:
     (here / "texts").mkdir()
     (here / "texts/missing.txt").write_text("found\n")
-    call("--root", "elsewhere", "--bucket", "b=texts", "--workers", "1", "upload", "w", *write(WAITER))
+    call(
+        "--root",
+        "elsewhere",
+        "--bucket",
+        "b=texts",
+        "--workers",
+        "1",
+        "upload",
+        "w",
+        *write(WAITER),
+    )
     assert (here / "elsewhere/storage/w/a/late.txt").read_text() == "found\n"
     assert not (here / "gaia-data").exists()
 
@@ -193,7 +217,9 @@ def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     call("run", "w", status=1)
     monkeypatch.setenv("READY", "yes")
     assert "w: complete" in call("run", "w").stdout
-    starts = [each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"]
+    starts = [
+        each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"
+    ]
     assert sorted(starts) == ["check", "check", "check", "say"]
 
 
@@ -204,16 +230,24 @@ def test_outputs_that_were_in_the_store_are_reported() -> None:
     assert told in upload("w", SAY, COPY).stdout
     assert told in call("status", "w").stdout
     call("expire", "w", "a:copied.txt")
-    assert "w: complete, 2 of 2 Steps done, 1 of them in the store already" in call("status", "w").stdout
+    assert (
+        "w: complete, 2 of 2 Steps done, 1 of them in the store already"
+        in call("status", "w").stdout
+    )
     call("delete", "w")
-    assert "w: complete, 2 of 2 Steps done\n" in upload("w", {**SAY, "vars": {"text": "other"}}, COPY).stdout
+    assert (
+        "w: complete, 2 of 2 Steps done\n"
+        in upload("w", {**SAY, "vars": {"text": "other"}}, COPY).stdout
+    )
     assert Path("gaia-data/storage/w/a/copied.txt").read_text() == "other\n"
 
 
 def test_expire_runs_again_what_depends_on_it() -> None:
     upload("w", SAY, COPY)
     assert "w: complete" in call("expire", "w", "a:said.txt").stdout
-    starts = [each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"]
+    starts = [
+        each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"
+    ]
     assert starts[:2] == ["say", "copy"]
     assert "say" in starts[2:]
 
@@ -222,7 +256,9 @@ def test_a_dry_run_tells_and_changes_nothing() -> None:
     upload("w", SAY, COPY, CHECK, status=1)
     before = answer("events", "w", "--json")
     assert re.search(r"^check +retry", call("run", "w", "--dry-run").stdout, flags=re.MULTILINE)
-    assert [each["step"] for each in answer("expire", "w", "a:said.txt", "--dry-run", "--json")["would"]][:1] == ["say"]
+    assert [
+        each["step"] for each in answer("expire", "w", "a:said.txt", "--dry-run", "--json")["would"]
+    ][:1] == ["say"]
     assert answer("events", "w", "--json") == before
 
 
@@ -232,7 +268,9 @@ def test_explain_tells_of_steps_and_keys() -> None:
     assert re.search(r"^would run +no: all its outputs are complete$", text, flags=re.MULTILINE)
     assert re.search(r"^read +a:said.txt \w+$", text, flags=re.MULTILINE)
     assert re.search(
-        r"^waits for +b:missing.txt \(no Step makes it\)$", call("explain", "w", "waiter").stdout, flags=re.MULTILINE
+        r"^waits for +b:missing.txt \(no Step makes it\)$",
+        call("explain", "w", "waiter").stdout,
+        flags=re.MULTILINE,
     )
     text = call("explain", "w", "a:said.txt").stdout
     assert re.search(r"^made by +say$", text, flags=re.MULTILINE)
@@ -259,10 +297,21 @@ def test_json_of_what_asks() -> None:
     assert answer("workflows", "--json")["workflows"]["w"]["state"] == "complete"
     status = answer("status", "w", "--json")
     assert status["status"]["state"] == "complete"
-    assert status["progress"] == {"state": "complete", "steps": 1, "done": 1, "running": 0, "failed": 0, "waiting": 0}
+    assert status["progress"] == {
+        "state": "complete",
+        "steps": 1,
+        "done": 1,
+        "running": 0,
+        "failed": 0,
+        "waiting": 0,
+    }
     assert status["failures"] == []
     assert answer("status", "w", "--debug")["status"]["tasks"]["say"]["state"] == "complete"
-    assert {each["event"] for each in answer("events", "w", "--json")} >= {"step-start", "step-complete", "flow-complete"}
+    assert {each["event"] for each in answer("events", "w", "--json")} >= {
+        "step-start",
+        "step-complete",
+        "flow-complete",
+    }
     assert answer("halt", "w", "--json") == {"halt": "w"}
     assert answer("delete", "w", "--json")
 
@@ -287,7 +336,13 @@ def test_delete_with_data(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "nobody"], ["halt", "nobody"], ["delete", "nobody"], ["expire", "nobody", "x"], ["logs", "nobody", "x"]],
+    [
+        ["run", "nobody"],
+        ["halt", "nobody"],
+        ["delete", "nobody"],
+        ["expire", "nobody", "x"],
+        ["logs", "nobody", "x"],
+    ],
 )
 def test_an_unknown_workflow_is_refused(arguments: list[str]) -> None:
     upload("w", SAY)
@@ -314,7 +369,9 @@ def test_demo_shows_its_results_and_what_to_try() -> None:
 
 def test_commands_suggested_by_the_demo_work() -> None:
     text = call("--root", "my data", "demo").stdout
-    tries = re.findall(r"^  (gaia-local|\S*python\S* -m gaia_local) (.+?)(?:  +#.*)?$", text, flags=re.MULTILINE)
+    tries = re.findall(
+        r"^  (gaia-local|\S*python\S* -m gaia_local) (.+?)(?:  +#.*)?$", text, flags=re.MULTILINE
+    )
     assert len(tries) >= 3
     for _, arguments in tries:
         import shlex
@@ -351,7 +408,9 @@ def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
 # ------------------------------------------------------------------------------------------ as a process of its own
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, here: Path) -> None:
     process = start("upload", "w", *write(SAY, HOLD))
     wait_until((here / "begun").exists, 60)
@@ -365,7 +424,9 @@ def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, 
     (here / "go").touch()
     out, err = end(start("run", "w"), 0)
     assert "w: complete, 2 of 2 Steps done" in out
-    starts = [each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"]
+    starts = [
+        each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"
+    ]
     assert starts.count("say") == 1
 
 
@@ -457,15 +518,29 @@ main()
 def test_the_end_of_a_long_log_costs_no_more_than_that_of_a_short_one(here: Path) -> None:
     """Of a failed Step, by whom it was run and by whoever asks afterwards."""
     size = 300_000_000
-    talk = {"name": "talk", "image": "i", "command": ["sh", "-c", f"head -c {size} /dev/zero; echo; echo last; exit 3"]}
+    talk = {
+        "name": "talk",
+        "image": "i",
+        "command": ["sh", "-c", f"head -c {size} /dev/zero; echo; echo last; exit 3"],
+    }
     options = write({"name": "talk", "command": "talk", "outputs": {"x": "a:x"}})
     Path("commands.json").write_text(json.dumps([{**talk, "outputs": {"x": "/out/x"}}]))
-    for arguments, status in ((["upload", "w", *options], 1), (["status", "w"], 0), (["logs", "w", "talk"], 0)):
+    for arguments, status in (
+        (["upload", "w", *options], 1),
+        (["status", "w"], 0),
+        (["logs", "w", "talk"], 0),
+    ):
         program = [sys.executable, "-c", MEASURED, *arguments]
         with open("out", "wb") as out:
-            ran = subprocess.run(program, stdout=out, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+            ran = subprocess.run(
+                program, stdout=out, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+            )
         assert ran.returncode == status, ran.stderr
         peak = int(ran.stderr.split()[-1])
         assert peak < 150, f"{arguments[0]}: {peak} MB"
-        assert b"last" in Path("out").read_bytes()[-100:] if arguments[0] != "logs" else Path("out").stat().st_size > size
+        assert (
+            b"last" in Path("out").read_bytes()[-100:]
+            if arguments[0] != "logs"
+            else Path("out").stat().st_size > size
+        )
         Path("out").unlink()

@@ -24,16 +24,22 @@ from gaia_local import Gaia, GaiaError, compat, demo
 from gaia_local.compat import client
 from gaia_local.errors import Closed, InvalidInput
 
-COMMANDS = [{"name": "say", "image": "busybox", "command": ["echo", "hello"], "outputs": {"said": ">"}}]
+COMMANDS = [
+    {"name": "say", "image": "busybox", "command": ["echo", "hello"], "outputs": {"said": ">"}}
+]
 STEPS = [{"name": "say", "command": "say", "outputs": {"said": "a:said.txt"}}]
 
 
 @pytest.fixture(autouse=True)
 def unimported() -> Iterator[None]:
     """Nobody imported `gaia` yet; afterwards all is as it was."""
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "gaia"}
+    before = {
+        name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "gaia"
+    }
     yield
-    assert not any(type(each).__module__ == compat.__name__ for each in sys.meta_path), "an alias is still installed"
+    assert not any(type(each).__module__ == compat.__name__ for each in sys.meta_path), (
+        "an alias is still installed"
+    )
     for name in list(sys.modules):
         if name.split(".")[0] == "gaia":
             del sys.modules[name]
@@ -52,7 +58,9 @@ def published() -> Any:
     return found
 
 
-published_leaves_files_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+published_leaves_files_open = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 def local() -> Any:
@@ -65,12 +73,25 @@ def local() -> Any:
 def test_each_way_to_import_it_gives_the_same_class(config: dict[str, Any]) -> None:
     with compat.install(config):
         found: dict[str, Any] = {}
-        exec("import gaia\nfrom gaia import Gaia\nfrom gaia.client import Gaia as Client\nimport gaia.client as client", found)
-        assert found["gaia"].Gaia is found["Gaia"] is found["Client"] is found["client"].Gaia is client.Gaia
+        exec(
+            "import gaia\nfrom gaia import Gaia\nfrom gaia.client import Gaia as Client\nimport gaia.client as client",
+            found,
+        )
+        assert (
+            found["gaia"].Gaia
+            is found["Gaia"]
+            is found["Client"]
+            is found["client"].Gaia
+            is client.Gaia
+        )
 
 
-@pytest.mark.parametrize("name", ["load_yaml", "to_gs", "pop_path", "step", "launch_sisyphus", "main", "Gaia"])
-def test_the_modules_names_are_those_of_the_published_one(config: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["load_yaml", "to_gs", "pop_path", "step", "launch_sisyphus", "main", "Gaia"]
+)
+def test_the_modules_names_are_those_of_the_published_one(
+    config: dict[str, Any], name: str
+) -> None:
     assert callable(getattr(published(), name))
     for each in ("gaia", "gaia.client"):
         del sys.modules[each]
@@ -110,7 +131,9 @@ def test_another_submodule_is_not_found(config: dict[str, Any]) -> None:
 
 def test_installing_imports_neither_gaia_nor_the_engine(tmp_path: Path) -> None:
     code = "import sys\nfrom gaia_local import compat\ncompat.install()\nprint({'gaia', 'gaia_local.api'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert ran.stdout == "set()\n"
     assert list(tmp_path.iterdir()) == []
 
@@ -122,7 +145,9 @@ def test_a_script_has_the_engines_methods_and_answers(config: dict[str, Any]) ->
     with compat.install(config):
         flow = local().Gaia({"gaia_host": "example.org:24442"})
         assert (flow.protocol, flow.host) == ("http://", "example.org:24442")
-        assert flow.upload("me_w", {"owner": "me"}, COMMANDS, STEPS) == {"workflow": {"me_w": ["say"]}}
+        assert flow.upload("me_w", {"owner": "me"}, COMMANDS, STEPS) == {
+            "workflow": {"me_w": ["say"]}
+        }
         assert flow.wait("me_w")["status"]["state"] == "complete"
         assert local().Gaia().workflows()["workflows"]["me_w"]["state"] == "complete"
         assert flow.path("me_w", "a:said.txt").read_text() == "hello\n"
@@ -143,8 +168,15 @@ def test_an_object_can_be_a_context(config: dict[str, Any]) -> None:
         assert gaia.progress("w")["state"] == "complete"
 
 
-def test_launch_and_pull_inputs_are_there(config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = {"name": "copy", "image": "b", "command": ["cp", "/in/a", "/out/b"], "inputs": {"a": "/in/a"}}
+def test_launch_and_pull_inputs_are_there(
+    config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = {
+        "name": "copy",
+        "image": "b",
+        "command": ["cp", "/in/a", "/out/b"],
+        "inputs": {"a": "/in/a"},
+    }
     command["outputs"] = {"b": "/out/b"}
     step = {"name": "copy", "command": "copy", "inputs": {"a": "x:a"}, "outputs": {"b": "x:b"}}
     with compat.install(config):
@@ -167,7 +199,9 @@ def test_the_scripts_own_configuration_comes_first(config: dict[str, Any], tmp_p
     assert (tmp_path / "other" / "storage" / "w" / "a" / "said.txt").exists()
 
 
-def test_foreign_keys_are_ignored_with_one_warning_each(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_foreign_keys_are_ignored_with_one_warning_each(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     with compat.install(config):
         for _ in range(3):
             local().Gaia({"kafka_host": "localhost:9092", "gaia_host": "x"})
@@ -177,7 +211,9 @@ def test_foreign_keys_are_ignored_with_one_warning_each(config: dict[str, Any], 
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, "localhost:24442", 7, ["x"]], ids=repr)
-def test_a_bad_configuration_is_refused_where_it_is_given(config: dict[str, Any], wrong: Any) -> None:
+def test_a_bad_configuration_is_refused_where_it_is_given(
+    config: dict[str, Any], wrong: Any
+) -> None:
     with compat.install(config), pytest.raises(InvalidInput, match="config"):
         local().Gaia(wrong)
 
@@ -197,7 +233,9 @@ def test_the_innermost_counts_and_adds_to_the_outer(config: dict[str, Any], tmp_
         with compat.install({"root": tmp_path / "inner"}) as inner:
             assert inner.config == {**config, "root": tmp_path / "inner"}
             local().Gaia().upload("in", {}, COMMANDS, STEPS)
-            assert outer.workflows()["workflows"] == {}, "an object keeps the engine that it was made with"
+            assert outer.workflows()["workflows"] == {}, (
+                "an object keeps the engine that it was made with"
+            )
         outer.upload("out", {}, COMMANDS, STEPS)
         assert set(local().Gaia().workflows()["workflows"]) == {"out"}
 
@@ -245,7 +283,10 @@ def test_an_object_made_outside_is_bound_at_its_first_call(config: dict[str, Any
         flow = local().Gaia()
         with pytest.raises(Closed, match="has no engine"):
             flow.workflows()
-        for name in ("one", "two"):  # an object of a module that is imported once, in one test after the other
+        for name in (
+            "one",
+            "two",
+        ):  # an object of a module that is imported once, in one test after the other
             with compat.install({**config, "root": config["root"] / name}):
                 flow.upload(name, {}, COMMANDS, STEPS)
                 assert set(flow.workflows()["workflows"]) == {name}
@@ -275,14 +316,20 @@ def test_the_published_class_is_redirected_while_it_lasts(config: dict[str, Any]
     assert not hasattr(sys.modules["gaia"], "Gaia")
 
 
-def test_the_published_class_is_redirected_where_only_its_package_is_imported(config: dict[str, Any]) -> None:
+def test_the_published_class_is_redirected_where_only_its_package_is_imported(
+    config: dict[str, Any],
+) -> None:
     importlib.import_module("gaia")
     with compat.install(config), compat.install(config):
         assert local().Gaia().workflows() == {"workflows": {}}
 
 
-@pytest.mark.parametrize("submodule", [False, True], ids=["without a client", "with another client"])
-def test_another_package_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch, submodule: bool) -> None:
+@pytest.mark.parametrize(
+    "submodule", [False, True], ids=["without a client", "with another client"]
+)
+def test_another_package_of_that_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, submodule: bool
+) -> None:
     other = ModuleType("gaia")
     other.__file__ = "/somewhere/gaia.py"
     monkeypatch.setitem(sys.modules, "gaia", other)
@@ -313,7 +360,11 @@ def test_load_yaml_is_as_published(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     original = published()
     path.write_text("- {name: a, vars: {n: [1, 2.5, yes]}}\n- é\n", encoding="utf-8")
-    assert client.load_yaml(str(path)) == original.load_yaml(str(path)) == [{"name": "a", "vars": {"n": [1, 2.5, True]}}, "é"]
+    assert (
+        client.load_yaml(str(path))
+        == original.load_yaml(str(path))
+        == [{"name": "a", "vars": {"n": [1, 2.5, True]}}, "é"]
+    )
     path.write_text("{")
     for load in (client.load_yaml, original.load_yaml):
         with pytest.raises(yaml.YAMLError):
@@ -327,8 +378,18 @@ def test_step_makes_what_the_published_one_cannot(config: dict[str, Any]) -> Non
     with pytest.raises(TypeError):
         published().step(*arguments)
     made = client.step(*arguments)
-    assert made == {"name": "s", "command": "say", "outputs": {"said": "a:{{who}}"}, "vars": {"who": ["x", "y"]}}
-    assert client.step("s", "say", {"a": "b"}, {}) == {"name": "s", "command": "say", "outputs": {}, "inputs": {"a": "b"}}
+    assert made == {
+        "name": "s",
+        "command": "say",
+        "outputs": {"said": "a:{{who}}"},
+        "vars": {"who": ["x", "y"]},
+    }
+    assert client.step("s", "say", {"a": "b"}, {}) == {
+        "name": "s",
+        "command": "say",
+        "outputs": {},
+        "inputs": {"a": "b"},
+    }
     with Gaia(config) as gaia:
         gaia.upload("w", {}, COMMANDS, [made])
         assert gaia.graph("w")["steps"][0]["step"] == "s-x"
@@ -361,7 +422,12 @@ def files(tmp_path: Path) -> str:
     return f"{tmp_path}/demo-"
 
 
-def printed(main: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def printed(
+    main: Any,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
     monkeypatch.setattr("sys.argv", ["client.py", *arguments])
     main()
     return capsys.readouterr().out
@@ -369,7 +435,10 @@ def printed(main: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch, ca
 
 @published_leaves_files_open
 def test_main_prints_what_the_published_one_prints(
-    config: dict[str, Any], files: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: dict[str, Any],
+    files: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("USER", "crick")
     lines = [
@@ -390,7 +459,10 @@ def test_main_prints_what_the_published_one_prints(
 
 
 def test_main_says_in_one_line_what_is_refused(
-    config: dict[str, Any], files: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: dict[str, Any],
+    files: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with compat.install(config):
         printed(client.main, ["upload", "w", "--path", files], monkeypatch, capsys)

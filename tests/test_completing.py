@@ -23,13 +23,20 @@ from support.waiting import wait_until
 __all__ = ["here"]  # a fixture for all tests
 
 RUN = "import gaia_local.cli as c; c.main()"
-MANY = {"name": "many", "command": "say", "vars": {"text": ["x", "y"]}, "outputs": {"said": "m:{{text}}"}}
+MANY = {
+    "name": "many",
+    "command": "say",
+    "vars": {"text": ["x", "y"]},
+    "outputs": {"said": "m:{{text}}"},
+}
 
 
 def shell(arguments: list[str], **environment: str) -> str:
     """What a program of the shell's prints; nothing may go to stderr."""
     given = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", **environment}
-    ran = subprocess.run(arguments, env=given, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(
+        arguments, env=given, capture_output=True, text=True, timeout=60, check=False
+    )
     assert ran.stderr == ""
     return ran.stdout
 
@@ -95,14 +102,18 @@ def test_completion_takes_no_longer_than_help() -> None:
             times.append(time.monotonic() - began)
         return min(times)
 
-    base = fastest(lambda: subprocess.run([sys.executable, "-c", "import gaia_local.cli"], check=True))
+    base = fastest(
+        lambda: subprocess.run([sys.executable, "-c", "import gaia_local.cli"], check=True)
+    )
     assert len(complete("gaia-local logs w say-")) == 50
     assert fastest(lambda: complete("gaia-local logs w say-")) < 2 * base + 0.3
 
 
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
 def test_each_shell_is_given_a_script(kind: str) -> None:
-    assert f"_GAIA_LOCAL_COMPLETE=complete_{kind}" in shell([sys.executable, "-c", RUN, "--show-completion", kind])
+    assert f"_GAIA_LOCAL_COMPLETE=complete_{kind}" in shell(
+        [sys.executable, "-c", RUN, "--show-completion", kind]
+    )
 
 
 def test_bash_itself_completes(here: Path) -> None:
@@ -160,7 +171,9 @@ def test_the_examples_work(here: Path) -> None:
     assert {name for name, _ in blocks} == {"commands.json", "steps.json"}
     for name, content in blocks:
         (here / name).write_text(content)
-    (here / "script.py").write_text("import gaia\nwith gaia.Gaia() as known:\n    print(known.workflows())\n")
+    (here / "script.py").write_text(
+        "import gaia\nwith gaia.Gaia() as known:\n    print(known.workflows())\n"
+    )
     for name, example in EXAMPLES.items():
         if name not in ("serve", "demo"):
             call(*shlex.split(example)[1:])

@@ -14,12 +14,19 @@ from gaia_local.config import Config, DaskConfig, DockerConfig
 from gaia_local.errors import GaiaError, InvalidInput
 
 
-def test_an_empty_configuration_has_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_empty_configuration_has_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     config = Config.parse(None)
     assert config == Config.parse({})
     assert config.root == tmp_path.resolve() / "gaia-data"
-    assert (config.runtime, config.executor, config.watch, config.buckets) == ("docker", "threads", True, {})
+    assert (config.runtime, config.executor, config.watch, config.buckets) == (
+        "docker",
+        "threads",
+        True,
+        {},
+    )
     assert config.workers == len(os.sched_getaffinity(0))
     assert (config.docker, config.max_steps) == (DockerConfig(), 200_000)
     assert config.given == frozenset()
@@ -65,7 +72,12 @@ def test_given_values_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     }
     config = Config.parse(given)
     assert config.root == tmp_path / "x"
-    assert (config.runtime, config.executor, config.workers, config.watch) == ("process", "threads", 3, False)
+    assert (config.runtime, config.executor, config.workers, config.watch) == (
+        "process",
+        "threads",
+        3,
+        False,
+    )
     assert config.max_steps == 17
     assert config.buckets == {"genomes": tmp_path / "genomes", "b/c": tmp_path / "real"}
     assert config.docker == DockerConfig(**docker)  # type: ignore[arg-type]
@@ -76,7 +88,10 @@ def test_none_means_the_default() -> None:
     keys = ("root", "runtime", "executor", "workers", "buckets", "docker", "max_steps")
     config, default = Config.parse(dict.fromkeys(keys)), Config.parse({})
     assert all(getattr(config, key) == getattr(default, key) for key in keys)
-    assert Config.parse({"docker": {"network": None, "memory": None, "gpus": None}}).docker == DockerConfig()
+    assert (
+        Config.parse({"docker": {"network": None, "memory": None, "gpus": None}}).docker
+        == DockerConfig()
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +99,10 @@ def test_none_means_the_default() -> None:
     [
         ([], ["config", "[]", "dictionary"]),
         ("root", ["'root'", "dictionary"]),
-        *(({"max_steps": wrong}, ["max_steps", "from 1 to 100000000"]) for wrong in (0, -1, True, "5", 10**9, 1.5)),
+        *(
+            ({"max_steps": wrong}, ["max_steps", "from 1 to 100000000"])
+            for wrong in (0, -1, True, "5", 10**9, 1.5)
+        ),
         ({"wrokers": 2}, ["'wrokers'", "did you mean 'workers'"]),
         ({5: 2}, ["no key 5"]),
         ({"root": 5}, ["config, root", "5"]),
@@ -160,9 +178,15 @@ def test_secrets_are_not_shown() -> None:
     st.dictionaries(
         st.sampled_from(["root", "runtime", "workers", "buckets", "watch", "docker", "other"]),
         st.recursive(
-            st.none() | st.integers() | st.floats() | st.text(st.characters(), max_size=5) | st.just(10**400),
+            st.none()
+            | st.integers()
+            | st.floats()
+            | st.text(st.characters(), max_size=5)
+            | st.just(10**400),
             lambda inner: st.dictionaries(
-                st.sampled_from(["a", "memory", "cpus", "env", "gpus", "stop_grace"]), inner, max_size=3
+                st.sampled_from(["a", "memory", "cpus", "env", "gpus", "stop_grace"]),
+                inner,
+                max_size=3,
             ),
             max_leaves=5,
         ),
@@ -184,20 +208,35 @@ def test_parsing_answers_or_refuses(given: dict[str, Any]) -> None:
 def test_the_options_of_a_cluster_are_parsed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     security = {"require_encryption": True}
-    given = {"address": "tls://scheduler:8786", "timeout": 2, "retries": 0, "path_map": {tmp_path / "link" / "x": "/x"}}
-    config = Config.parse({"executor": "dask", "dask": {**given, "scratch": Path("/local"), "security": security}})
-    expected = DaskConfig("tls://scheduler:8786", None, 2, 0, {str(tmp_path / "x"): "/x"}, "/local", security)
+    given = {
+        "address": "tls://scheduler:8786",
+        "timeout": 2,
+        "retries": 0,
+        "path_map": {tmp_path / "link" / "x": "/x"},
+    }
+    config = Config.parse(
+        {"executor": "dask", "dask": {**given, "scratch": Path("/local"), "security": security}}
+    )
+    expected = DaskConfig(
+        "tls://scheduler:8786", None, 2, 0, {str(tmp_path / "x"): "/x"}, "/local", security
+    )
     assert (config.executor, config.dask) == ("dask", expected)
     assert "require_encryption" not in repr(config)
     assert Config.parse({"executor": "dask", "dask": {"local": 3}}).dask == DaskConfig(local=3)
     assert Config.parse({"dask": None}).dask == DaskConfig()
-    assert Config.parse({"executor": "dask", "dask": {"local": 1}, "workers": None}).given == {"executor", "dask"}
+    assert Config.parse({"executor": "dask", "dask": {"local": 1}, "workers": None}).given == {
+        "executor",
+        "dask",
+    }
 
 
 @pytest.mark.parametrize(
     ("dask", "words"),
     [
-        (None, "config, dask: it has no address; give a scheduler's, as 'tcp://scheduler:8786', or local"),
+        (
+            None,
+            "config, dask: it has no address; give a scheduler's, as 'tcp://scheduler:8786', or local",
+        ),
         ({}, "config, dask: it has no address"),
         ("tcp://x:1", "config, dask: it is 'tcp://x:1'; give a dictionary"),
         ({"adress": "tcp://x:1"}, "there is no key 'adress'; did you mean 'address'"),
@@ -207,12 +246,21 @@ def test_the_options_of_a_cluster_are_parsed(tmp_path: Path) -> None:
         ({"address": "tcp:// x:1"}, "config, dask.address"),
         ({"local": 0}, "config, dask.local: it is 0; give a whole number of worker processes"),
         ({"local": True}, "config, dask.local"),
-        ({"local": 2, "timeout": 0}, "config, dask.timeout: it is 0; give a number of seconds above 0"),
+        (
+            {"local": 2, "timeout": 0},
+            "config, dask.timeout: it is 0; give a number of seconds above 0",
+        ),
         ({"local": 2, "retries": -1}, "config, dask.retries: it is -1; give a whole number from 0"),
         ({"local": 2, "path_map": {"here": "/there"}}, "config, dask.path_map"),
         ({"local": 2, "path_map": ["/here"]}, "config, dask.path_map"),
-        ({"local": 2, "scratch": "here"}, "config, dask.scratch: it is 'here'; give an absolute path on the workers"),
-        ({"local": 2, "security": "secret"}, "config, dask.security: it is no such thing; give a dictionary"),
+        (
+            {"local": 2, "scratch": "here"},
+            "config, dask.scratch: it is 'here'; give an absolute path on the workers",
+        ),
+        (
+            {"local": 2, "security": "secret"},
+            "config, dask.security: it is no such thing; give a dictionary",
+        ),
     ],
 )
 def test_a_cluster_that_is_refused(dask: object, words: str) -> None:

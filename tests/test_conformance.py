@@ -14,9 +14,10 @@ import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
-from gaia_local import Gaia, GaiaError, ownership
-from gaia_local.face import http_error
+from gaia_local import Gaia, GaiaError
+from gaia_local.http_errors import http_error
 from gaia_local.server import Server
+from gaia_local.store import ownership
 from support.builders import ECHO
 from support.fixtures import MakeGaia
 from support.owner import Owner
@@ -28,7 +29,13 @@ JOIN = {
     "inputs": {"one": "/in/one", "two": "/in/two"},
     "outputs": {"both": "/out/both", "log": ">>"},
 }
-A = {"name": "a", "command": "echo", "inputs": {}, "outputs": {"result": "data:a"}, "vars": {"text": "A"}}
+A = {
+    "name": "a",
+    "command": "echo",
+    "inputs": {},
+    "outputs": {"result": "data:a"},
+    "vars": {"text": "A"},
+}
 B = {"name": "b", "command": "echo", "inputs": {}, "outputs": {"result": "data:b"}}
 AB = {
     "name": "ab",
@@ -46,14 +53,25 @@ class OverHttp:
         self._gaia = gaia
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("command", "merge", "upload", "run", "halt", "status", "expire", "workflows"):
+        if name not in (
+            "command",
+            "merge",
+            "upload",
+            "run",
+            "halt",
+            "status",
+            "expire",
+            "workflows",
+        ):
             return getattr(self._gaia, name)
 
         def call(*given: Any, **named: Any) -> Any:
             try:
                 try:
                     return getattr(self._client, name)(*given, **named)
-                except AssertionError:  # the client refuses what isn't of the right type: here the server is to
+                except (
+                    AssertionError
+                ):  # the client refuses what isn't of the right type: here the server is to
                     fields = ("workflow", "properties", "commands", "steps")
                     return self._client._post(name, dict(zip(fields, given, strict=True)))
             except requests.HTTPError as error:
@@ -90,7 +108,12 @@ def test_no_workflows(gaia: Gaia) -> None:
 
 
 def test_upload_runs_and_answers_the_names_as_given(gaia: Gaia) -> None:
-    answer = gaia.upload("crick_demo_20191130.121500", {"owner": "crick", "program": "demo"}, [ECHO, JOIN], [A, B, AB])
+    answer = gaia.upload(
+        "crick_demo_20191130.121500",
+        {"owner": "crick", "program": "demo"},
+        [ECHO, JOIN],
+        [A, B, AB],
+    )
     assert answer == {"workflow": {"crick_demo_20191130.121500": ["a", "b", "ab"]}}
     gaia.wait("crick_demo_20191130.121500", 30)
     assert gaia.workflows() == {
@@ -112,7 +135,12 @@ def test_owner_defaults_to_the_first_part_of_the_name(gaia: Gaia) -> None:
 
 
 def test_upload_answers_names_before_arrays_are_expanded(gaia: Gaia) -> None:
-    many = {**A, "name": "many", "vars": {"text": ["x.y", "z"]}, "outputs": {"result": "data:{{text}}"}}
+    many = {
+        **A,
+        "name": "many",
+        "vars": {"text": ["x.y", "z"]},
+        "outputs": {"result": "data:{{text}}"},
+    }
     assert gaia.upload("w", {}, [ECHO], [many]) == {"workflow": {"w": ["many"]}}
     gaia.wait("w", 30)
     assert gaia.workflows()["workflows"]["w"]["step-count"] == 2
@@ -126,11 +154,17 @@ def test_upload_of_an_existing_name(gaia: Gaia) -> None:
 
 
 def test_status_shows_commands_and_missing_inputs(gaia: Gaia) -> None:
-    gaia.upload("w", {}, [ECHO, JOIN], [A, {**AB, "inputs": {"one": "data:a", "two": "data:outside"}}])
+    gaia.upload(
+        "w", {}, [ECHO, JOIN], [A, {**AB, "inputs": {"one": "data:a", "two": "data:outside"}}]
+    )
     gaia.wait("w", 30)
     assert gaia.status("w") == {
         "workflow": "w",
-        "status": {"state": "incomplete", "commands": {"echo": ECHO, "join": JOIN}, "waiting-inputs": ["data:outside"]},
+        "status": {
+            "state": "incomplete",
+            "commands": {"echo": ECHO, "join": JOIN},
+            "waiting-inputs": ["data:outside"],
+        },
         "state": "incomplete",
         "commands": [ECHO, JOIN],
         "waiting-inputs": ["data:outside"],
@@ -161,10 +195,16 @@ def test_status_with_debug(gaia: Gaia) -> None:
         "url": f"file://{path}",
         "workflow": "w",
     }
-    assert inner["flow"]["ab"] == {"inputs": ["data:a", "data:b"], "outputs": ["data:ab", "logs:ab"], "after": ["a", "b"]}
+    assert inner["flow"]["ab"] == {
+        "inputs": ["data:a", "data:b"],
+        "outputs": ["data:ab", "logs:ab"],
+        "after": ["a", "b"],
+    }
 
 
-def test_status_of_an_unknown_workflow_creates_nothing(gaia: Gaia, caplog: pytest.LogCaptureFixture) -> None:
+def test_status_of_an_unknown_workflow_creates_nothing(
+    gaia: Gaia, caplog: pytest.LogCaptureFixture
+) -> None:
     assert gaia.status("nobody") == {
         "workflow": "nobody",
         "status": {"state": "initialized", "commands": {}, "waiting-inputs": []},
@@ -184,7 +224,9 @@ def test_command_makes_a_workflow_and_answers_all_its_commands(gaia: Gaia) -> No
 
 
 @pytest.mark.parametrize("nothing", [None, []])
-def test_command_and_merge_without_anything_make_no_workflow(gaia: Gaia, nothing: list[Any] | None) -> None:
+def test_command_and_merge_without_anything_make_no_workflow(
+    gaia: Gaia, nothing: list[Any] | None
+) -> None:
     assert gaia.command("w", nothing) == {"commands": {}}
     assert gaia.merge("w", nothing) == {"steps": []}
     assert gaia.workflows() == {"workflows": {}}
@@ -247,7 +289,12 @@ def test_expire_takes_steps_and_keys(gaia: Gaia) -> None:
 
 
 def test_expire_of_an_array_step_by_its_name_before_expansion(gaia: Gaia) -> None:
-    many = {**A, "name": "many", "vars": {"text": ["x", "z"]}, "outputs": {"result": "data:{{text}}"}}
+    many = {
+        **A,
+        "name": "many",
+        "vars": {"text": ["x", "z"]},
+        "outputs": {"result": "data:{{text}}"},
+    }
     gaia.upload("w", {}, [ECHO], [many])
     gaia.wait("w", 30)
     gaia.expire("w", ["many"])
@@ -290,8 +337,18 @@ def test_events_in_the_order_of_the_real_worker(gaia: Gaia) -> None:
 
 
 def test_a_failing_step(gaia: Gaia) -> None:
-    fail = {**JOIN, "name": "fail", "command": ["sh", "-c", "echo out; echo err >&2; exit 3"], "inputs": {}}
-    gaia.upload("w", {}, [fail], [{"name": "f", "command": "fail", "outputs": {"both": "data:x", "log": "logs:f"}}])
+    fail = {
+        **JOIN,
+        "name": "fail",
+        "command": ["sh", "-c", "echo out; echo err >&2; exit 3"],
+        "inputs": {},
+    }
+    gaia.upload(
+        "w",
+        {},
+        [fail],
+        [{"name": "f", "command": "fail", "outputs": {"both": "data:x", "log": "logs:f"}}],
+    )
     assert gaia.wait("w", 30)["state"] == "error"
     error = gaia.events("w")[-1]
     assert (error["event"], error["log"], error["task"]) == ("step-error", "out\nerr", "f")
@@ -302,7 +359,12 @@ def test_a_failing_step(gaia: Gaia) -> None:
 
 
 def test_run_retries_what_failed(gaia: Gaia) -> None:
-    flaky = {**ECHO, "name": "flaky", "command": ["sh", "-c", "cat {{file}} > /out/result"], "vars": {}}
+    flaky = {
+        **ECHO,
+        "name": "flaky",
+        "command": ["sh", "-c", "cat {{file}} > /out/result"],
+        "vars": {},
+    }
     file = gaia.path("w", "outside").parent.parent / "appears-later"
     gaia.upload("w", {}, [flaky], [{**A, "command": "flaky", "vars": {"file": str(file)}}])
     assert gaia.wait("w", 30)["state"] == "error"
@@ -315,14 +377,34 @@ def test_run_retries_what_failed(gaia: Gaia) -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "command": "ecko"}]), ["'w'", "'a'", "'ecko'", "'echo'"]),
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {}}]), ["'a'", "'echo'", "'result'"]),
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"resull": "x"}}]), ["'a'", "'resull'", "'result'"]),
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "inputs": {"in": "x"}}]), ["'a'", "'in'"]),
-        (lambda g: g.upload("w", {}, [{**ECHO, "vars": {}}], [{**A, "vars": {}}]), ["'a'", "'echo'", "'text'"]),
-        (lambda g: g.upload("w", {}, [ECHO], [A, {**A, "name": "a2"}]), ["'a'", "'a2'", "'data:a'"]),
         (
-            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "d/"}}, {**B, "outputs": {"result": "d/b"}}]),
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "command": "ecko"}]),
+            ["'w'", "'a'", "'ecko'", "'echo'"],
+        ),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {}}]),
+            ["'a'", "'echo'", "'result'"],
+        ),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"resull": "x"}}]),
+            ["'a'", "'resull'", "'result'"],
+        ),
+        (lambda g: g.upload("w", {}, [ECHO], [{**A, "inputs": {"in": "x"}}]), ["'a'", "'in'"]),
+        (
+            lambda g: g.upload("w", {}, [{**ECHO, "vars": {}}], [{**A, "vars": {}}]),
+            ["'a'", "'echo'", "'text'"],
+        ),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [A, {**A, "name": "a2"}]),
+            ["'a'", "'a2'", "'data:a'"],
+        ),
+        (
+            lambda g: g.upload(
+                "w",
+                {},
+                [ECHO],
+                [{**A, "outputs": {"result": "d/"}}, {**B, "outputs": {"result": "d/b"}}],
+            ),
             ["'b'", "'d/'", "'d/b'", "overlap"],
         ),
         (
@@ -331,18 +413,37 @@ def test_run_retries_what_failed(gaia: Gaia) -> None:
                 {},
                 [JOIN],
                 [
-                    {**AB, "name": "p", "inputs": {"one": "q", "two": "q"}, "outputs": {"both": "p", "log": "lp"}},
-                    {**AB, "name": "q", "inputs": {"one": "p", "two": "p"}, "outputs": {"both": "q", "log": "lq"}},
+                    {
+                        **AB,
+                        "name": "p",
+                        "inputs": {"one": "q", "two": "q"},
+                        "outputs": {"both": "p", "log": "lp"},
+                    },
+                    {
+                        **AB,
+                        "name": "q",
+                        "inputs": {"one": "p", "two": "p"},
+                        "outputs": {"both": "q", "log": "lq"},
+                    },
                 ],
             ),
             ["p → q → p"],
         ),
         (lambda g: g.upload("../w", {}, [ECHO], [A]), ["'../w'", ".."]),
         (lambda g: g.upload("", {}, [ECHO], [A]), ["empty"]),
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "/etc/x"}}]), ["'/etc/x'", "absolute"]),
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a/../../x"}}]), ["'a/../../x'"]),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "/etc/x"}}]),
+            ["'/etc/x'", "absolute"],
+        ),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a/../../x"}}]),
+            ["'a/../../x'"],
+        ),
         (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a\0b"}}]), ["NUL"]),
-        (lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a\nb"}}]), ["control character"]),
+        (
+            lambda g: g.upload("w", {}, [ECHO], [{**A, "outputs": {"result": "a\nb"}}]),
+            ["control character"],
+        ),
         (lambda g: g.upload("w", {}, "commands", [A]), ["'w'", "commands", "list"]),
         (lambda g: g.upload("w", [], [ECHO], [A]), ["properties"]),
         (lambda g: g.upload(7, {}, [ECHO], [A]), ["7"]),
@@ -352,7 +453,9 @@ def test_run_retries_what_failed(gaia: Gaia) -> None:
         (lambda g: g.launch("ab"), ["'ab'"]),
     ],
 )
-def test_bad_input_is_refused_and_leaves_nothing(gaia: Gaia, call: Callable[[Gaia], object], says: list[str]) -> None:
+def test_bad_input_is_refused_and_leaves_nothing(
+    gaia: Gaia, call: Callable[[Gaia], object], says: list[str]
+) -> None:
     with pytest.raises(GaiaError) as refused:
         call(gaia)
     for part in says:

@@ -13,13 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_local import model
 from gaia_local.cli import completing
-from gaia_local.controls import LINES, escaped, holds_controls
-from gaia_local.model import Command, Step, check_key, check_workflow_name
+from gaia_local.model import names
+from gaia_local.model.commands import Command
+from gaia_local.model.names import check_key
+from gaia_local.model.steps import Step
+from gaia_local.model.terminal_text import LINES, escaped, holds_controls
+from gaia_local.model.workflows import check_workflow_name
 from gaia_local.pictures import dot, draw, mermaid
 from gaia_local.pictures.tables import workflows_table
-from gaia_local.timeline import arrange, html, svg
+from gaia_local.pictures.timeline import arrange, html, svg
 from support.command_line import call, end, here, on_a_terminal, start, write
 
 __all__ = ["here"]
@@ -40,14 +43,24 @@ SAY: dict[str, Any] = {
 
 
 def steps(code: int) -> list[dict[str, Any]]:
-    return [{"name": "say", "command": "say", "outputs": {"said": "a:said"}, "vars": {"code": code, "text": EVIL}}]
+    return [
+        {
+            "name": "say",
+            "command": "say",
+            "outputs": {"said": "a:said"},
+            "vars": {"code": code, "text": EVIL},
+        }
+    ]
 
 
 def make(code: int, log: str = f"{RED}red{OFF}\tand {EVIL}\nlast\n") -> list[str]:
     """The files of a workflow whose Step prints `log`; answers the options that name them."""
     options = write()
     Path("evil").write_bytes(log.encode())
-    command = {**SAY, "command": ["sh", "-c", f"cat '{Path('evil').absolute()}'; exit $0", *SAY["command"][3:]]}
+    command = {
+        **SAY,
+        "command": ["sh", "-c", f"cat '{Path('evil').absolute()}'; exit $0", *SAY["command"][3:]],
+    }
     Path("commands.json").write_text(json.dumps([command]))
     Path("steps.json").write_text(json.dumps(steps(code)))
     return options
@@ -75,7 +88,9 @@ def test_controls_are_written_as_python_writes_them() -> None:
 def test_escaped_text_holds_no_control_characters(text: str, colours: bool) -> None:
     left = escaped(text, LINES, colours)
     assert not holds_controls(
-        re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", left) if colours else left.replace("\n", "").replace("\t", "")
+        re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", left)
+        if colours
+        else left.replace("\n", "").replace("\t", "")
     )
     assert escaped(escaped(text)) == escaped(text)
 
@@ -94,14 +109,21 @@ def test_names_that_mislead_are_refused(control: str) -> None:
         lambda: Step.parse("w", {**steps(0)[0], "name": name}),
         lambda: Step.parse("w", {**steps(0)[0], "outputs": {"said": name}}),
     ):
-        with pytest.raises(Exception, match="control character, or one that turns the direction of text; leave it out") as told:
+        with pytest.raises(
+            Exception,
+            match="control character, or one that turns the direction of text; leave it out",
+        ) as told:
             refused()
         assert not holds_controls(str(told.value))
 
 
 def test_a_key_that_a_var_turns_is_refused(make_gaia: Any) -> None:
     gaia = make_gaia()
-    step = {**steps(0)[0], "outputs": {"said": "a:{{text}}"}, "vars": {"text": "x\u202ey", "code": 0}}
+    step = {
+        **steps(0)[0],
+        "outputs": {"said": "a:{{text}}"},
+        "vars": {"text": "x\u202ey", "code": 0},
+    }
     with pytest.raises(Exception, match=r"'a:x\\u202ey'.*turns the direction"):
         gaia.upload("w", {}, [SAY], [step])
     assert gaia.workflows() == {"workflows": {}}
@@ -111,10 +133,20 @@ def test_names_that_were_stored_before_they_were_refused_can_be_read_and_deleted
     make_gaia: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gaia = make_gaia()
-    command = {"name": "c\u202e", "image": "i", "command": ["sh", "-c", "echo > /out/r"], "outputs": {"r": "/out/r"}}
-    step = {"name": "s\u202e", "command": "c\u202e", "outputs": {"r": "d:{{x}}"}, "vars": {"x": ["k\u202e"]}}
+    command = {
+        "name": "c\u202e",
+        "image": "i",
+        "command": ["sh", "-c", "echo > /out/r"],
+        "outputs": {"r": "/out/r"},
+    }
+    step = {
+        "name": "s\u202e",
+        "command": "c\u202e",
+        "outputs": {"r": "d:{{x}}"},
+        "vars": {"x": ["k\u202e"]},
+    }
     with monkeypatch.context() as before:
-        before.setattr(model, "holds_controls", lambda text: False)
+        before.setattr(names, "holds_controls", lambda text: False)
         for name in ("w", "v\u202e"):
             gaia.upload(name, {}, [command], [step])
             assert gaia.wait(name, 30)["state"] == "complete"
@@ -139,8 +171,17 @@ def test_a_shell_is_offered_no_controls() -> None:
 def test_a_terminal_is_steered_by_nothing_that_a_workflow_holds(code: int) -> None:
     shown = seen("upload", "w", *make(code), status=bool(code))
     if code:
-        assert r"red	and \x1b]0;owned\x07\x1b[2J" in shown.replace("     ", "\t") or r"\x1b]0;owned" in shown
-    for arguments in (["status", "w"], ["explain", "w", "say"], ["events", "w"], ["explain", "w", "a:said"], ["workflows"]):
+        assert (
+            r"red	and \x1b]0;owned\x07\x1b[2J" in shown.replace("     ", "\t")
+            or r"\x1b]0;owned" in shown
+        )
+    for arguments in (
+        ["status", "w"],
+        ["explain", "w", "say"],
+        ["events", "w"],
+        ["explain", "w", "a:said"],
+        ["workflows"],
+    ):
         seen(*arguments)
     assert r"\x1b]0;owned\x07\x1b[2J\x9b2J\x7f\r\x08\u061c" in seen("explain", "w", "say")
     seen("watch", "w", status=bool(code))
@@ -163,7 +204,10 @@ def test_a_pipe_gets_the_bytes_of_a_log() -> None:
     end(start("upload", "w", *options), 0)
     for more in ([], ["-f"], ["--raw"]):
         program = [sys.executable, "-m", "gaia_local", "logs", "w", "say", *more]
-        assert subprocess.run(program, capture_output=True, timeout=60, check=True).stdout == b"\xff\x00\x1b[2J\r\n\xc3"
+        assert (
+            subprocess.run(program, capture_output=True, timeout=60, check=True).stdout
+            == b"\xff\x00\x1b[2J\r\n\xc3"
+        )
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]], ids=["plain", "with a traceback"])
@@ -175,7 +219,9 @@ def test_errors_do_not_steer_a_terminal(debug: list[str]) -> None:
     Path("steps.json").write_text(json.dumps([{**steps(0)[0], "command": f"x{EVIL}"}]))
     seen(*debug, "upload", "w", *options, status=status)
     Path("steps.yaml").write_text(f"- name: {BIDI}\n  x: [\n")
-    assert "steps.yaml" in seen("upload", "w", "--commands", "commands.json", "--steps", "steps.yaml", status=2)
+    assert "steps.yaml" in seen(
+        "upload", "w", "--commands", "commands.json", "--steps", "steps.yaml", status=2
+    )
     seen("upload", "w", "--commands", f"none{EVIL}", "--steps", "steps.json", status=2)
 
 
@@ -192,7 +238,9 @@ def test_a_command_that_is_printed_does_not_steer_a_terminal() -> None:
 
 
 def test_names_are_not_read_as_emoji() -> None:
-    options = write({"name": "say", "command": "copy", "inputs": {"from": "a:bug:x"}, "outputs": {"to": "a:x"}})
+    options = write(
+        {"name": "say", "command": "copy", "inputs": {"from": "a:bug:x"}, "outputs": {"to": "a:x"}}
+    )
     call("upload", "w", *options, status=1)
     assert "a:bug:x, to be put at" in call("status", "w").stdout
 
@@ -203,11 +251,32 @@ def test_names_are_not_read_as_emoji() -> None:
 def test_pictures_and_timelines_turn_no_text() -> None:
     name = f"s{BIDI}\x1b"
     step = {"step": name, "command": name, "state": "complete"}
-    told = {"workflow": name, "state": "complete", "steps": [step], "edges": [{"from": name, "to": name, "keys": [name]}]}
-    attempt = {**step, "task": "t", "reason": name, "worker": 1, "queued": 1.0, "started": 1.0, "ended": 2.0, "exit_code": 0}
+    told = {
+        "workflow": name,
+        "state": "complete",
+        "steps": [step],
+        "edges": [{"from": name, "to": name, "keys": [name]}],
+    }
+    attempt = {
+        **step,
+        "task": "t",
+        "reason": name,
+        "worker": 1,
+        "queued": 1.0,
+        "started": 1.0,
+        "ended": 2.0,
+        "exit_code": 0,
+    }
     arranged = arrange({"workflow": name, "attempts": [{**attempt, "message": name}]}, 3.0)
     counts = {"state": "complete", "steps": 1, "done": 1, "running": 0, "failed": 0, "waiting": 0}
-    pictures = (draw(told).svg, draw(told, group=True).svg, mermaid(told), dot(told), html(arranged), svg(arranged))
+    pictures = (
+        draw(told).svg,
+        draw(told, group=True).svg,
+        mermaid(told),
+        dot(told),
+        html(arranged),
+        svg(arranged),
+    )
     for text in (*pictures, workflows_table(name, {name: counts})):
         assert not holds_controls(text.replace("\n", "").replace("\t", ""))
         assert "\ufffd" in text

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gaia_local import graph as graph_module
-from gaia_local.graph import Graph, StepNode
-from gaia_local.states import VerdictKind
-from gaia_local.workflow import Workflow
+from gaia_local.workflow import graph as graph_module
+from gaia_local.workflow.graph import Graph, StepNode
+from gaia_local.workflow.states import VerdictKind
+from gaia_local.workflow.workflow import Workflow
 from support.histories import History
 
 HISTORIES = int(os.environ.get("GAIA_LOCAL_HISTORIES", "1500"))
@@ -67,7 +67,9 @@ def hold_nobody(patch: pytest.MonkeyPatch) -> None:
     "broken",
     [let_readers_start, forget_what_was_read, let_parts_count, hold_nobody],
 )
-def test_each_broken_rule_is_seen(broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_broken_rule_is_seen(
+    broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken(monkeypatch)
     with pytest.raises(AssertionError):
         for seed in range(500):

@@ -54,18 +54,28 @@ def counted(folder: Path, shape: str) -> list[dict[str, float]]:
     )
     assert ended.returncode == 0, ended.stderr
     counts = json.loads(ended.stdout)
-    return [{word: number / size for word, number in each.items()} for each, size in zip(counts, SIZES, strict=True)]
+    return [
+        {word: number / size for word, number in each.items()}
+        for each, size in zip(counts, SIZES, strict=True)
+    ]
 
 
 def problems(few: dict[str, float], many: dict[str, float], bounds: dict[str, float]) -> list[str]:
     """What is done more often than it may be."""
-    found = [f"{word}: nobody said how often that may be done" for word in sorted({*few, *many} - bounds.keys())]
+    found = [
+        f"{word}: nobody said how often that may be done"
+        for word in sorted({*few, *many} - bounds.keys())
+    ]
     for word, most in bounds.items():
         small, large = few.get(word, 0.0), many.get(word, 0.0)
         if max(small, large) > most:
-            found.append(f"{word}: {small:.2f} a Step among 100, {large:.2f} among 1,000; at most {most:g}")
+            found.append(
+                f"{word}: {small:.2f} a Step among 100, {large:.2f} among 1,000; at most {most:g}"
+            )
         elif large > GROWTH * small + SLACK:
-            found.append(f"{word}: grows from {small:.2f} a Step among 100 to {large:.2f} among 1,000")
+            found.append(
+                f"{word}: grows from {small:.2f} a Step among 100 to {large:.2f} among 1,000"
+            )
     return found
 
 
@@ -78,17 +88,30 @@ def test_a_step_takes_so_many_calls_and_no_more_among_many(shape: str, tmp_path:
 
 
 def test_the_table_has_all_that_is_counted() -> None:
-    assert {word for word in BOUNDS if not word.startswith("sql ")} == {*CALLS.values(), *LOOKS.values()}
+    assert {word for word in BOUNDS if not word.startswith("sql ")} == {
+        *CALLS.values(),
+        *LOOKS.values(),
+    }
 
 
 @pytest.mark.parametrize(
     ("few", "many", "words"),
     [
         ({"open": 3.0}, {"open": 3.0}, []),
-        ({"open": 6.0}, {"open": 3.0}, ["open: 6.00 a Step among 100, 3.00 among 1,000; at most 5"]),
-        ({"open": 1.0}, {"open": 4.0}, ["open: grows from 1.00 a Step among 100 to 4.00 among 1,000"]),
+        (
+            {"open": 6.0},
+            {"open": 3.0},
+            ["open: 6.00 a Step among 100, 3.00 among 1,000; at most 5"],
+        ),
+        (
+            {"open": 1.0},
+            {"open": 4.0},
+            ["open: grows from 1.00 a Step among 100 to 4.00 among 1,000"],
+        ),
         ({}, {"open": 1.0, "link": 1.0}, ["link: nobody said how often that may be done"]),
     ],
 )
-def test_calls_beyond_the_limit_are_found(few: dict[str, float], many: dict[str, float], words: list[str]) -> None:
+def test_calls_beyond_the_limit_are_found(
+    few: dict[str, float], many: dict[str, float], words: list[str]
+) -> None:
     assert problems(few, many, {"open": 5.0}) == words

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.docker_runtime import ROOT_LABEL
-from gaia_local.ownership import root_id
+from gaia_local.runtimes.docker.runtime import ROOT_LABEL
+from gaia_local.store.ownership import root_id
 from support.fixtures import WaitUntil
 from support.layered import ENGINE, expected, forty_steps
 
@@ -41,7 +41,9 @@ class Victim:
 
     def start(self) -> subprocess.Popen[str]:
         arguments = [sys.executable, "-c", ENGINE, json.dumps(self.config), str(self._definitions)]
-        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def kill(self, programs: int, seconds: float, wait_until: WaitUntil) -> bool:
         """Start, kill so many seconds after so many more programs began; False when it had come to its end before.
@@ -66,7 +68,9 @@ class Victim:
         if not path.exists():
             return 0
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            began = database.execute("select count(*) from events where event = 'execution-start'").fetchone()
+            began = database.execute(
+                "select count(*) from events where event = 'execution-start'"
+            ).fetchone()
         return int(began[0])
 
     def finish(self) -> dict[str, str]:
@@ -87,7 +91,9 @@ class Victim:
         with Gaia(self.config) as gaia:
             if "w" not in gaia.workflows()["workflows"]:
                 return Counter()
-            return Counter(event["task"] for event in gaia.events("w") if event["event"] == "step-complete")
+            return Counter(
+                event["task"] for event in gaia.events("w") if event["event"] == "step-complete"
+            )
 
 
 def begun(gaia: Gaia) -> int:
@@ -98,7 +104,9 @@ def begun(gaia: Gaia) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_kill_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil) -> None:
+def test_kill_at_random_moments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
     """Must show 1: after each kill the state is whole; at the end the files are right and no completed Step ran twice."""
     monkeypatch.setenv("LC_ALL", "C")
     dice = random.Random(2026)
@@ -113,12 +121,16 @@ def test_kill_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             victim.check_database()
             assert max(victim.completions().values(), default=1) == 1
         assert victim.finish() == expected("busybox")
-        assert victim.completions() == Counter(step["name"] for step in forty_steps("busybox", 0)[1])
+        assert victim.completions() == Counter(
+            step["name"] for step in forty_steps("busybox", 0)[1]
+        )
         assert list((directory / "root/staging").iterdir()) == []
     assert rounds < KILLS  # most kills hit a workflow that was under way
 
 
-def test_an_interrupted_workflow_says_so_and_opening_starts_nothing(tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_an_interrupted_workflow_says_so_and_opening_starts_nothing(
+    tmp_path: Path, wait_until: WaitUntil
+) -> None:
     victim = Victim(tmp_path, {"runtime": "process"}, "busybox", 30)
     with victim.start() as process:
         assert process.stdout is not None
@@ -127,21 +139,36 @@ def test_an_interrupted_workflow_says_so_and_opening_starts_nothing(tmp_path: Pa
             wait_until(lambda: begun(gaia) == 4)
         process.kill()
     with Gaia(victim.config) as gaia:
-        wait_until(lambda: gaia.status("w")["state"] == "halted")  # a child that was being born may hold the lock yet
+        wait_until(
+            lambda: gaia.status("w")["state"] == "halted"
+        )  # a child that was being born may hold the lock yet
         last = gaia.events("w")[-1]
         assert (last["event"], last["reason"]) == ("flow-halted", "interrupted")
         tasks = gaia.status("w", debug=True)["status"]["tasks"]
         assert {task["state"] for task in tasks.values()} == {"interrupted"}
-        assert list((tmp_path / "root/staging").iterdir()) == []  # and the processes are gone: the guard looks
+        assert (
+            list((tmp_path / "root/staging").iterdir()) == []
+        )  # and the processes are gone: the guard looks
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_line_closes_in_order(tmp_path: Path, first: signal.Signals, wait_until: WaitUntil) -> None:
+def test_the_command_line_closes_in_order(
+    tmp_path: Path, first: signal.Signals, wait_until: WaitUntil
+) -> None:
     victim = Victim(tmp_path, {"runtime": "process"}, "busybox", 30)
     commands, steps = forty_steps("busybox", 30)
     (tmp_path / "commands.json").write_text(json.dumps(commands))
     (tmp_path / "steps.json").write_text(json.dumps(steps))
-    arguments = ["--root", victim.config["root"], "--runtime", "process", "upload", "w", "--path", f"{tmp_path}/"]
+    arguments = [
+        "--root",
+        victim.config["root"],
+        "--runtime",
+        "process",
+        "upload",
+        "w",
+        "--path",
+        f"{tmp_path}/",
+    ]
     program = [sys.executable, "-m", "gaia_local", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         with Gaia(victim.config) as gaia:
@@ -164,9 +191,20 @@ def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, wait_until: WaitUntil, de
         "outputs": {"x": "/out/x"},
     }
     (tmp_path / "commands.json").write_text(json.dumps([command]))
-    (tmp_path / "steps.json").write_text(json.dumps([{"name": "s", "command": "deaf", "outputs": {"x": "k"}}]))
+    (tmp_path / "steps.json").write_text(
+        json.dumps([{"name": "s", "command": "deaf", "outputs": {"x": "k"}}])
+    )
     config = {"root": str(tmp_path / "root"), "runtime": "process"}
-    arguments = ["--root", config["root"], "--runtime", "process", "upload", "w", "--path", f"{tmp_path}/"]
+    arguments = [
+        "--root",
+        config["root"],
+        "--runtime",
+        "process",
+        "upload",
+        "w",
+        "--path",
+        f"{tmp_path}/",
+    ]
     program = [sys.executable, "-m", "gaia_local", *arguments]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         with Gaia(config) as gaia:
@@ -180,7 +218,9 @@ def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, wait_until: WaitUntil, de
     assert list((tmp_path / "root/staging").iterdir()) == []
 
 
-def test_a_delete_that_is_killed_leaves_nothing_that_counts(tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_a_delete_that_is_killed_leaves_nothing_that_counts(
+    tmp_path: Path, wait_until: WaitUntil
+) -> None:
     command = {
         "name": "many",
         "image": "busybox",
@@ -243,11 +283,19 @@ def test_a_container_outlives_its_engine(tmp_path: Path, docker_image: str) -> N
     command = {
         "name": "long",
         "image": docker_image,
-        "command": ["sh", "-c", f"echo begun; date > /out/x; sleep {seconds}; echo over; date >> /out/x"],
+        "command": [
+            "sh",
+            "-c",
+            f"echo begun; date > /out/x; sleep {seconds}; echo over; date >> /out/x",
+        ],
         "outputs": {"x": "/out/x", "log": ">>"},
     }
     definitions = tmp_path / "definitions.json"
-    definitions.write_text(json.dumps([[command], [{"name": "s", "command": "long", "outputs": {"x": "d:x", "log": "d:log"}}]]))
+    definitions.write_text(
+        json.dumps(
+            [[command], [{"name": "s", "command": "long", "outputs": {"x": "d:x", "log": "d:log"}}]]
+        )
+    )
     began = time.monotonic()
     arguments = [sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]
     with subprocess.Popen(arguments) as process:
@@ -261,23 +309,38 @@ def test_a_container_outlives_its_engine(tmp_path: Path, docker_image: str) -> N
         elapsed = time.monotonic() - began
         assert seconds <= elapsed < seconds + 6
         events = Counter(event["event"] for event in gaia.events("w"))
-        assert (events["step-start"], events["execution-start"], events["step-adopted"]) == (1, 1, 1)
+        assert (events["step-start"], events["execution-start"], events["step-adopted"]) == (
+            1,
+            1,
+            1,
+        )
         assert gaia.logs("w", "s") == "begun\nover\n"
         assert len(gaia.path("w", "d:x").read_text().splitlines()) == 2
 
 
-def test_a_container_that_ended_meanwhile_is_harvested(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+def test_a_container_that_ended_meanwhile_is_harvested(
+    tmp_path: Path, docker_image: str, wait_until: WaitUntil
+) -> None:
     import docker
 
     config = {"root": str(tmp_path / "root"), "runtime": "docker", "watch": False}
     command = {
         "name": "short",
         "image": docker_image,
-        "command": ["sh", "-c", "sleep 2; echo out; echo err >&2; echo made > /out/x; exit {{code}}"],
+        "command": [
+            "sh",
+            "-c",
+            "sleep 2; echo out; echo err >&2; echo made > /out/x; exit {{code}}",
+        ],
         "outputs": {"x": "/out/x", "log": ">>"},
     }
     steps = [
-        {"name": f"s{code}", "command": "short", "outputs": {"x": f"d:{code}", "log": f"l:{code}"}, "vars": {"code": code}}
+        {
+            "name": f"s{code}",
+            "command": "short",
+            "outputs": {"x": f"d:{code}", "log": f"l:{code}"},
+            "vars": {"code": code},
+        }
         for code in (0, 3)
     ]
     definitions = tmp_path / "definitions.json"
@@ -286,11 +349,16 @@ def test_a_container_that_ended_meanwhile_is_harvested(tmp_path: Path, docker_im
     of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}"}
 
     def are(*states: str) -> bool:
-        found = [container.status for container in client.containers.list(all=True, filters=of_root, ignore_removed=True)]
+        found = [
+            container.status
+            for container in client.containers.list(all=True, filters=of_root, ignore_removed=True)
+        ]
         return len(found) == 2 and set(found) <= set(states)
 
     try:
-        with subprocess.Popen([sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]
+        ) as process:
             wait_until(lambda: are("running"), 30)
             process.kill()
         wait_until(lambda: are("exited"), 30)
@@ -318,10 +386,17 @@ def test_changes_end_the_containers_of_a_dead_engine_first(
         "command": ["sh", "-c", "sleep {{seconds}}; echo {{seconds}} > /out/x"],
         "outputs": {"x": "/out/x"},
     }
-    step: dict[str, Any] = {"name": "s", "command": "long", "outputs": {"x": "d:x"}, "vars": {"seconds": 60}}
+    step: dict[str, Any] = {
+        "name": "s",
+        "command": "long",
+        "outputs": {"x": "d:x"},
+        "vars": {"seconds": 60},
+    }
     definitions = tmp_path / "definitions.json"
     definitions.write_text(json.dumps([[command], [step]]))
-    with subprocess.Popen([sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENGINE, json.dumps(config), str(definitions)]
+    ) as process:
         with Gaia(config) as gaia:
             wait_until(lambda: begun(gaia) == 1)
         process.kill()
@@ -347,18 +422,32 @@ def test_changes_end_the_containers_of_a_dead_engine_first(
         client.close()
 
 
-def test_leftovers_are_listed_and_cleaned(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+def test_leftovers_are_listed_and_cleaned(
+    tmp_path: Path, docker_image: str, wait_until: WaitUntil
+) -> None:
     victim = Victim(tmp_path, {"runtime": "docker"}, docker_image, 60)
     with victim.start() as process:
         with Gaia(victim.config) as gaia:
             wait_until(lambda: begun(gaia) == 4, 20)
-        arguments = [sys.executable, "-m", "gaia_local", "--root", victim.config["root"], "--runtime", "docker"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "gaia_local",
+            "--root",
+            victim.config["root"],
+            "--runtime",
+            "docker",
+        ]
         refused = subprocess.run([*arguments, "clean"], capture_output=True, text=True, check=False)
         assert (refused.returncode, f"process {process.pid}" in refused.stderr) == (2, True)
         process.kill()
 
     def told(*command: str) -> Any:
-        return json.loads(subprocess.run([*arguments, *command, "--json"], capture_output=True, text=True, check=True).stdout)
+        return json.loads(
+            subprocess.run(
+                [*arguments, *command, "--json"], capture_output=True, text=True, check=True
+            ).stdout
+        )
 
     def listed() -> list[str]:
         (check,) = [each for each in told("doctor")["checks"] if each["name"] == "leftovers"]
@@ -366,7 +455,10 @@ def test_leftovers_are_listed_and_cleaned(tmp_path: Path, docker_image: str, wai
         return sorted(each["kind"] for each in ours)
 
     assert listed() == ["container"] * 4 + ["staging"] * 4
-    assert sorted(each["kind"] for each in told("clean")["removed"]) == ["container"] * 4 + ["staging"] * 4
+    assert (
+        sorted(each["kind"] for each in told("clean")["removed"])
+        == ["container"] * 4 + ["staging"] * 4
+    )
     assert listed() == []
     assert told("clean")["removed"] == []
     with Gaia(victim.config) as gaia:

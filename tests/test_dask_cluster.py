@@ -17,8 +17,17 @@ import pytest
 
 from gaia_local import Gaia, demo
 from gaia_local.config import Config
-from gaia_local.doctor import Check, examine
-from support.clusters import DaskCluster, compared, final_files, host_of, programs, ran, running, study
+from gaia_local.doctor.checks import Check, examine
+from support.clusters import (
+    DaskCluster,
+    compared,
+    final_files,
+    host_of,
+    programs,
+    ran,
+    running,
+    study,
+)
 from support.fixtures import IMAGE, MakeGaia, WaitUntil
 from support.gates import WaitingSteps
 
@@ -67,7 +76,9 @@ def test_three_hundred_steps(on_cluster: Gaia, tmp_path: Path) -> None:
     assert workers == {1, 2, 3}
 
 
-def test_the_log_of_a_step_that_runs(on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
+def test_the_log_of_a_step_that_runs(
+    on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     on_cluster.upload("w", {}, *waiting.steps(1))
     wait_until(lambda: "begun 0\n" in on_cluster.logs("w", "wait-0"))
     assert on_cluster.status("w")["state"] == "running"
@@ -91,7 +102,9 @@ def test_halt_ends_all_programs_and_run_goes_on(
     assert sum(event["event"] == "step-complete" for event in on_cluster.events("w")) == 5
 
 
-def test_expire_while_it_runs_and_afterwards(on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
+def test_expire_while_it_runs_and_afterwards(
+    on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     on_cluster.upload("w", {}, *waiting.steps(3))
     wait_until(lambda: all(host_of(on_cluster, "w", f"wait-{number}") for number in range(3)))
     on_cluster.expire("w", ["wait-1"])
@@ -105,8 +118,18 @@ def test_expire_while_it_runs_and_afterwards(on_cluster: Gaia, waiting: WaitingS
 
 
 def test_a_step_that_fails_says_why(on_cluster: Gaia) -> None:
-    command = {"name": "fail", "image": IMAGE, "command": ["sh", "-c", "echo no; exit 3"], "outputs": {"log": ">>", "x": "/x"}}
-    on_cluster.upload("w", {}, [command], [{"name": "fail", "command": "fail", "outputs": {"log": "l:log", "x": "l:x"}}])
+    command = {
+        "name": "fail",
+        "image": IMAGE,
+        "command": ["sh", "-c", "echo no; exit 3"],
+        "outputs": {"log": ">>", "x": "/x"},
+    }
+    on_cluster.upload(
+        "w",
+        {},
+        [command],
+        [{"name": "fail", "command": "fail", "outputs": {"log": "l:log", "x": "l:x"}}],
+    )
     assert on_cluster.wait("w", 30)["state"] == "error"
     (failure,) = on_cluster.failures("w")
     assert (failure["exit_code"], failure["message"]) == (3, "exit code 3")
@@ -118,10 +141,28 @@ def test_a_step_that_fails_says_why(on_cluster: Gaia) -> None:
 def test_mapped_buckets(cluster: DaskCluster, tmp_path: Path, make_gaia: MakeGaia) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared/in").write_text("from outside\n")
-    gaia = make_gaia(executor="dask", dask={"address": cluster.address}, buckets={"ours": tmp_path / "shared"})
-    command = {"name": "c", "image": IMAGE, "command": ["cp", "/in", "/out"], "inputs": {"i": "/in"}, "outputs": {"o": "/out"}}
+    gaia = make_gaia(
+        executor="dask", dask={"address": cluster.address}, buckets={"ours": tmp_path / "shared"}
+    )
+    command = {
+        "name": "c",
+        "image": IMAGE,
+        "command": ["cp", "/in", "/out"],
+        "inputs": {"i": "/in"},
+        "outputs": {"o": "/out"},
+    }
     gaia.upload(
-        "w", {}, [command], [{"name": "c", "command": "c", "inputs": {"i": "ours:in"}, "outputs": {"o": "ours:made/out"}}]
+        "w",
+        {},
+        [command],
+        [
+            {
+                "name": "c",
+                "command": "c",
+                "inputs": {"i": "ours:in"},
+                "outputs": {"o": "ours:made/out"},
+            }
+        ],
     )
     assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
     assert (tmp_path / "shared/made/out").read_text() == "from outside\n"
@@ -129,16 +170,25 @@ def test_mapped_buckets(cluster: DaskCluster, tmp_path: Path, make_gaia: MakeGai
     assert [list(area.iterdir()) for area in (tmp_path / "shared").glob(".gaia-local-*")] == [[]]
 
 
-def test_workers_see_the_root_elsewhere(cluster: DaskCluster, tmp_path: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_workers_see_the_root_elsewhere(
+    cluster: DaskCluster, tmp_path: Path, make_gaia: MakeGaia, gaia_root: Path
+) -> None:
     (tmp_path / "elsewhere").symlink_to(tmp_path)
     dask = {"address": cluster.address, "path_map": {str(tmp_path): str(tmp_path / "elsewhere")}}
     gaia = make_gaia(executor="dask", dask=dask)
     commands, steps = study(31)
-    assert ran(gaia, commands, steps, {"d:seed": "s\n"}) == compared(tmp_path, commands, steps, {"d:seed": "s\n"})
+    assert ran(gaia, commands, steps, {"d:seed": "s\n"}) == compared(
+        tmp_path, commands, steps, {"d:seed": "s\n"}
+    )
 
 
-def test_workers_that_do_not_see_the_root(cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path) -> None:
-    gaia = make_gaia(executor="dask", dask={"address": cluster.address, "path_map": {str(tmp_path): str(tmp_path / "not")}})
+def test_workers_that_do_not_see_the_root(
+    cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path
+) -> None:
+    gaia = make_gaia(
+        executor="dask",
+        dask={"address": cluster.address, "path_map": {str(tmp_path): str(tmp_path / "not")}},
+    )
     command = {"name": "c", "image": IMAGE, "command": ["touch", "/x"], "outputs": {"x": "/x"}}
     gaia.upload("w", {}, [command], [{"name": "c", "command": "c", "outputs": {"x": "d:x"}}])
     assert gaia.wait("w", 30)["state"] == "error"
@@ -203,20 +253,30 @@ def test_resources_that_workers_declare(
 ) -> None:
     cluster.start("able", options=["--resources", "GPU=1 memory=4e9"])
     commands, steps = waiting.steps(2)
-    commands[0]["resources"] = {"gpus": 1, "cpus": 100}  # nobody declares CPUs: they are not counted
+    commands[0]["resources"] = {
+        "gpus": 1,
+        "cpus": 100,
+    }  # nobody declares CPUs: they are not counted
     on_cluster.upload("w", {}, commands, steps)
     try:
         wait_until(lambda: sum(bool(host_of(on_cluster, "w", step["name"])) for step in steps) == 1)
         assert len(leases(on_cluster)) == 2  # the other one waits at the scheduler
         waiting.open()
         assert on_cluster.wait("w", 30)["state"] == "complete"
-        hosts = {event["host"] for event in on_cluster.events("w") if event["event"] == "step-start"}
+        hosts = {
+            event["host"] for event in on_cluster.events("w") if event["event"] == "step-start"
+        }
         assert hosts == {cluster.address_of("able")}
         on_cluster.command("w", [{**commands[0], "name": "much", "resources": {"gpus": 2}}])
-        on_cluster.merge("w", [{**steps[0], "name": "much", "command": "much", "outputs": {"x": "d:much"}}])
+        on_cluster.merge(
+            "w", [{**steps[0], "name": "much", "command": "much", "outputs": {"x": "d:much"}}]
+        )
         assert on_cluster.wait("w", 30)["state"] == "error"
         (failure,) = on_cluster.failures("w")
-        assert failure["message"] == "its Command needs GPU: 2; no worker of the Dask cluster has declared as much"
+        assert (
+            failure["message"]
+            == "its Command needs GPU: 2; no worker of the Dask cluster has declared as much"
+        )
     finally:
         cluster.end("able")
 
@@ -224,45 +284,68 @@ def test_resources_that_workers_declare(
 # ------------------------------------------------------------------------------------------ doctor, and a local cluster
 
 
-def test_the_doctor_shows_the_cluster(cluster: DaskCluster, gaia_root: Path, tmp_path: Path) -> None:
+def test_the_doctor_shows_the_cluster(
+    cluster: DaskCluster, gaia_root: Path, tmp_path: Path
+) -> None:
     gaia_root.mkdir()
-    given = {"root": gaia_root, "runtime": "process", "executor": "dask", "dask": {"address": cluster.address}}
+    given = {
+        "root": gaia_root,
+        "runtime": "process",
+        "executor": "dask",
+        "dask": {"address": cluster.address},
+    }
     whole, *workers = dask_checks(given)
     assert (whole.verdict, whole.text) == ("ok", f"{cluster.address}: 3 workers, 3 threads")
     assert {worker.verdict for worker in workers} == {"ok"}
     told = sorted(worker.text for worker in workers)
     ours = version("gaia-local")
     assert told == sorted(
-        f"{name} at {cluster.address_of(name)}: 1 thread, gaia_local {ours}, sees the root" for name in ("one", "two", "three")
+        f"{name} at {cluster.address_of(name)}: 1 thread, gaia_local {ours}, sees the root"
+        for name in ("one", "two", "three")
     )
     assert list(gaia_root.iterdir()) == []
-    _, *workers = dask_checks({**given, "dask": {**given["dask"], "path_map": {str(tmp_path): "/nowhere"}}})  # type: ignore[dict-item]
+    _, *workers = dask_checks(
+        {**given, "dask": {**given["dask"], "path_map": {str(tmp_path): "/nowhere"}}}  # type: ignore[dict-item]
+    )
     assert {worker.verdict for worker in workers} == {"problem"}
     assert "doesn't see the root" in workers[0].text
     assert "dask.path_map" in workers[0].advice
     _, *workers = dask_checks({**given, "root": tmp_path / "not yet"})
-    assert {(worker.verdict, worker.text.endswith("the root doesn't exist yet")) for worker in workers} == {("ok", True)}
-    (unreachable,) = dask_checks({**given, "dask": {"address": "tcp://127.0.0.1:9", "timeout": 0.2}})
+    assert {
+        (worker.verdict, worker.text.endswith("the root doesn't exist yet")) for worker in workers
+    } == {("ok", True)}
+    (unreachable,) = dask_checks(
+        {**given, "dask": {"address": "tcp://127.0.0.1:9", "timeout": 0.2}}
+    )
     assert unreachable.verdict == "problem"
     assert "tcp://127.0.0.1:9" in unreachable.text
     assert dask_checks({"root": gaia_root}) == []
 
 
 def dask_checks(config: dict[str, Any]) -> list[Check]:
-    return [check for check in examine(Config.parse(config)).checks if check.name.startswith("dask")]
+    return [
+        check for check in examine(Config.parse(config)).checks if check.name.startswith("dask")
+    ]
 
 
-def test_the_doctor_sees_other_versions(cluster: DaskCluster, gaia_root: Path, tmp_path: Path) -> None:
+def test_the_doctor_sees_other_versions(
+    cluster: DaskCluster, gaia_root: Path, tmp_path: Path
+) -> None:
     metadata = tmp_path / "gaia_local-99.1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: gaia-local\nVersion: 99.1\n")
     cluster.start("old", environment={"PYTHONPATH": str(tmp_path)})
     try:
-        checks = dask_checks({"root": gaia_root, "executor": "dask", "dask": {"address": cluster.address}})
+        checks = dask_checks(
+            {"root": gaia_root, "executor": "dask", "dask": {"address": cluster.address}}
+        )
     finally:
         cluster.end("old")
     (old,) = [check for check in checks if check.text.startswith("old ")]
-    assert (old.verdict, old.advice) == ("problem", "install the same version of gaia_local on both")
+    assert (old.verdict, old.advice) == (
+        "problem",
+        "install the same version of gaia_local on both",
+    )
     assert "gaia_local 99.1" in old.text
 
 
@@ -291,11 +374,24 @@ def test_a_local_cluster_from_the_command_line(gaia_root: Path, tmp_path: Path) 
     assert list(tmp_path.glob("**/worker-*")) == []
 
 
-def test_ctrl_c_ends_a_local_cluster(gaia_root: Path, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
+def test_ctrl_c_ends_a_local_cluster(
+    gaia_root: Path, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     """A terminal sends it to all processes at once: the workers die before they can be asked to stop anything."""
     for name, definitions in zip(("commands", "steps"), waiting.steps(3), strict=True):
         (tmp_path / f"{name}.json").write_text(json.dumps(definitions))
-    options = ["--root", str(gaia_root), "--runtime", "process", "--dask", "2", "upload", "w", "--path", f"{tmp_path}/"]
+    options = [
+        "--root",
+        str(gaia_root),
+        "--runtime",
+        "process",
+        "--dask",
+        "2",
+        "upload",
+        "w",
+        "--path",
+        f"{tmp_path}/",
+    ]
     environment = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-m", "gaia_local", *options],

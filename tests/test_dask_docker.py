@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.docker_runtime import ROOT_LABEL, TASK_LABEL
+from gaia_local.runtimes.docker.runtime import ROOT_LABEL, TASK_LABEL
 from support.clusters import DaskCluster, compared, final_files, host_of, ran, running, study
 from support.containers import client
 from support.fixtures import MakeGaia, WaitUntil
@@ -32,7 +32,9 @@ def containers(gaia_root: Path, client: docker.APIClient) -> Callable[[], set[st
 
     def find() -> set[str]:
         found = client.containers(all=True, filters={"label": f"{ROOT_LABEL}={gaia_root}"})
-        return {each["Labels"][TASK_LABEL] for each in found if TASK_LABEL in each["Labels"]}  # not those that look inside
+        return {
+            each["Labels"][TASK_LABEL] for each in found if TASK_LABEL in each["Labels"]
+        }  # not those that look inside
 
     return find
 
@@ -47,10 +49,20 @@ class ContainerSteps(FileGate):
     def steps(self, count: int) -> tuple[list[Any], list[Any]]:
         script = f"echo begun; {self.hold('/in/gate')}; echo {{{{n}}}} > /out/x"
         paths = {"inputs": {"gate": "/in/gate"}, "outputs": {"x": "/out/x"}}
-        command = {"name": "wait", "image": self._image, "command": ["sh", "-c", script], "vars": {"n": 0}, **paths}
-        keys = [{"inputs": {"gate": "gate:dir/"}, "outputs": {"x": f"d:{number}"}} for number in range(count)]
+        command = {
+            "name": "wait",
+            "image": self._image,
+            "command": ["sh", "-c", script],
+            "vars": {"n": 0},
+            **paths,
+        }
+        keys = [
+            {"inputs": {"gate": "gate:dir/"}, "outputs": {"x": f"d:{number}"}}
+            for number in range(count)
+        ]
         return [command], [
-            {"name": f"wait-{number}", "command": "wait", "vars": {"n": number}, **each} for number, each in enumerate(keys)
+            {"name": f"wait-{number}", "command": "wait", "vars": {"n": number}, **each}
+            for number, each in enumerate(keys)
         ]
 
 
@@ -62,8 +74,18 @@ def gate(tmp_path: Path, docker_image: str) -> ContainerSteps:
 @pytest.fixture
 def gaia(cluster: DaskCluster, make_gaia: MakeGaia, gate: ContainerSteps) -> Gaia:
     """A `Gaia` whose containers see the gate as it is now."""
-    options = {"docker": {"inputs": "mount", "stop_grace": 0.2}, "watch": False, "buckets": {"gate": gate.bucket}}
-    return make_gaia(executor="dask", dask={"address": cluster.address}, workers=None, runtime="docker", **options)
+    options = {
+        "docker": {"inputs": "mount", "stop_grace": 0.2},
+        "watch": False,
+        "buckets": {"gate": gate.bucket},
+    }
+    return make_gaia(
+        executor="dask",
+        dask={"address": cluster.address},
+        workers=None,
+        runtime="docker",
+        **options,
+    )
 
 
 def settled(gaia: Gaia, cluster: DaskCluster, containers: Callable[[], set[str]]) -> None:
@@ -77,7 +99,9 @@ def settled(gaia: Gaia, cluster: DaskCluster, containers: Callable[[], set[str]]
 def test_containers_on_a_cluster_make_what_a_local_run_makes(
     cluster: DaskCluster, make_gaia: MakeGaia, tmp_path: Path, containers: Callable[[], set[str]]
 ) -> None:
-    gaia = make_gaia(executor="dask", dask={"address": cluster.address}, workers=None, runtime="docker")
+    gaia = make_gaia(
+        executor="dask", dask={"address": cluster.address}, workers=None, runtime="docker"
+    )
     commands, steps = study(12)
     put = {"d:seed": "seed\n"}
     assert ran(gaia, commands, steps, put) == compared(tmp_path, commands, steps, put)
@@ -86,10 +110,16 @@ def test_containers_on_a_cluster_make_what_a_local_run_makes(
 
 
 def test_halt_ends_all_containers_and_run_goes_on(
-    cluster: DaskCluster, gaia: Gaia, gate: ContainerSteps, containers: Callable[[], set[str]], wait_until: WaitUntil
+    cluster: DaskCluster,
+    gaia: Gaia,
+    gate: ContainerSteps,
+    containers: Callable[[], set[str]],
+    wait_until: WaitUntil,
 ) -> None:
     gaia.upload("w", {}, *gate.steps(3))
-    wait_until(lambda: all(gaia.logs("w", f"wait-{number}") == "begun\n" for number in range(3)), 20)
+    wait_until(
+        lambda: all(gaia.logs("w", f"wait-{number}") == "begun\n" for number in range(3)), 20
+    )
     gaia.halt("w")
     assert gaia.wait("w", 30)["state"] == "halted"
     assert containers() == set()
@@ -101,7 +131,11 @@ def test_halt_ends_all_containers_and_run_goes_on(
 
 
 def test_a_worker_that_is_killed(
-    cluster: DaskCluster, gaia: Gaia, gate: ContainerSteps, containers: Callable[[], set[str]], wait_until: WaitUntil
+    cluster: DaskCluster,
+    gaia: Gaia,
+    gate: ContainerSteps,
+    containers: Callable[[], set[str]],
+    wait_until: WaitUntil,
 ) -> None:
     gaia.upload("w", {}, *gate.steps(1))
     wait_until(lambda: gaia.logs("w", "wait-0") == "begun\n", 20)

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from distributed import LocalCluster
 
-from gaia_local.assignment import Assignment, Outcome
 from gaia_local.config import DaskConfig, DockerConfig
-from gaia_local.dask_cluster import Cluster
-from gaia_local.dask_executor import DaskExecutor
-from gaia_local.dask_session import Equipment
-from gaia_local.executor import Perform
-from gaia_local.model import EventKind, TaskState
-from gaia_local.runtime import Cancellation
-from gaia_local.storage import Storage
-from gaia_local.worker import Observer
+from gaia_local.executors.contract import Observer
+from gaia_local.executors.dask.cluster import Cluster
+from gaia_local.executors.dask.executor import DaskExecutor
+from gaia_local.executors.dask.session import Equipment
+from gaia_local.executors.threads import Perform
+from gaia_local.model.assignment import Assignment, Outcome
+from gaia_local.model.events import EventKind
+from gaia_local.model.tasks import TaskState
+from gaia_local.runtimes.contract import Cancellation
+from gaia_local.store.storage import Storage
 from support.executors import PATIENCE, ExecutorBench, ExecutorContract, event
 
 PERFORMS: dict[str, Perform] = {}
@@ -38,7 +39,9 @@ class ActingKit:
         self.tops: tuple[Path, ...] = (Path(root),)
         self._act = PERFORMS[root]
 
-    def perform(self, assignment: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+    def perform(
+        self, assignment: Assignment, cancellation: Cancellation, observer: Observer
+    ) -> None:
         self._act(assignment, cancellation, observer)
 
     def end(self, task_id: str) -> None:
@@ -91,7 +94,15 @@ class TestDaskExecutor(ExecutorContract):
         PERFORMS[str(root)] = perform
         storage = Storage(root, {})
         storage.create()
-        equipment = ActingEquipment("", "", str(root), str(root), str(root), docker=PATIENT, scratch=str(self.top / "scratch"))
+        equipment = ActingEquipment(
+            "",
+            "",
+            str(root),
+            str(root),
+            str(root),
+            docker=PATIENT,
+            scratch=str(self.top / "scratch"),
+        )
         cluster = Cluster(DaskConfig(address=self.address), equipment)
         self.clusters.append(cluster)
         executor = DaskExecutor(cluster, storage, workers, 2)
@@ -99,7 +110,9 @@ class TestDaskExecutor(ExecutorContract):
         return executor
 
     @pytest.mark.parametrize("first", ["cancel", "hurry"])
-    def test_hurry_kills_what_is_cancelled_and_what_will_be(self, single: ExecutorBench, first: str) -> None:
+    def test_hurry_kills_what_is_cancelled_and_what_will_be(
+        self, single: ExecutorBench, first: str
+    ) -> None:
         def stubborn(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             killed = threading.Event()
             with cancellation.stopping(lambda: None, killed.set, 600):

@@ -42,7 +42,9 @@ def runs_at(gaia: Gaia, cluster: DaskCluster, step: str) -> str:
     return cluster.name_at(address)
 
 
-def begin(gaia: Gaia, cluster: DaskCluster, waiting: WaitingSteps, wait_until: WaitUntil, count: int = 1) -> None:
+def begin(
+    gaia: Gaia, cluster: DaskCluster, waiting: WaitingSteps, wait_until: WaitUntil, count: int = 1
+) -> None:
     """Start Steps that wait, and be sure that all of them run."""
     gaia.upload("w", {}, *waiting.steps(count))
     wait_until(lambda: all(f"begun {n}" in gaia.logs("w", f"wait-{n}") for n in range(count)), 20)
@@ -59,7 +61,11 @@ def settled(gaia: Gaia, cluster: DaskCluster) -> None:
 
 
 def test_a_worker_that_is_killed(
-    cluster: DaskCluster, on_cluster: Gaia, waiting: WaitingSteps, wait_until: WaitUntil, tmp_path: Path
+    cluster: DaskCluster,
+    on_cluster: Gaia,
+    waiting: WaitingSteps,
+    wait_until: WaitUntil,
+    tmp_path: Path,
 ) -> None:
     cluster.start("one", "two")
     begin(on_cluster, cluster, waiting, wait_until)
@@ -69,11 +75,15 @@ def test_a_worker_that_is_killed(
     (lost,) = [event for event in on_cluster.events("w") if event["event"] == "worker-lost"]
     assert (lost["host"], lost["attempt"], lost["task"]) == (before, 1, "wait-0")
     waiting.open()
-    assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")  # the first run's program is dead
+    assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures(
+        "w"
+    )  # the first run's program is dead
     settled(on_cluster, cluster)
 
 
-def test_workers_are_killed_at_random(cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_workers_are_killed_at_random(
+    cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     cluster.start("one", "two", "three", environment={"LC_ALL": "C"})
     for name in ("source", "other"):
         path = on_cluster.path("w", f"d:{name}")
@@ -86,13 +96,19 @@ def test_workers_are_killed_at_random(cluster: DaskCluster, on_cluster: Gaia, tm
         cluster.kill(victim)
     assert on_cluster.wait("w", 60)["state"] == "complete", on_cluster.failures("w")
     files = final_files(on_cluster, "w")
-    assert {name.removeprefix("d/"): text for name, text in files.items() if name.startswith("d/")} == expected("busybox")
-    completions = [event["task"] for event in on_cluster.events("w") if event["event"] == "step-complete"]
+    assert {
+        name.removeprefix("d/"): text for name, text in files.items() if name.startswith("d/")
+    } == expected("busybox")
+    completions = [
+        event["task"] for event in on_cluster.events("w") if event["event"] == "step-complete"
+    ]
     assert len(completions) == len(set(completions)) == 40
     settled(on_cluster, cluster)
 
 
-def test_workers_die_too_often(cluster: DaskCluster, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil) -> None:
+def test_workers_die_too_often(
+    cluster: DaskCluster, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
     gaia = make_gaia(executor="dask", dask={"address": cluster.address, "retries": 1})
     cluster.start("one", "two", "three")
     begin(gaia, cluster, waiting, wait_until)
@@ -163,7 +179,11 @@ def test_a_worker_that_comes_back_is_refused(
         for name in ("one", "two"):
             cluster.start(name, environment={"WHO": name})
         commands, steps = waiting.steps(1)
-        commands[0]["command"] = ["sh", "-c", commands[0]["command"][-1]]  # without the lock: here both may run
+        commands[0]["command"] = [
+            "sh",
+            "-c",
+            commands[0]["command"][-1],
+        ]  # without the lock: here both may run
         gaia.upload("w", {}, commands, steps)
         wait_until(lambda: host_of(gaia, "w", "wait-0"))
         first = runs_at(gaia, cluster, "wait-0")
@@ -200,7 +220,9 @@ def test_the_scheduler_goes_away_and_comes_back(
         gaia.run("w")
     assert time.monotonic() - began < 5
     assert gaia.status("w")["state"] == "halted"
-    wait_until(lambda: cluster.programs() == {}, 20)  # workers that lost their scheduler end what they run
+    wait_until(
+        lambda: cluster.programs() == {}, 20
+    )  # workers that lost their scheduler end what they run
     cluster.restart_scheduler()
     cluster.start("three")
     waiting.open()
@@ -210,11 +232,20 @@ def test_the_scheduler_goes_away_and_comes_back(
 
 
 def test_the_engine_is_killed(
-    cluster: DaskCluster, gaia_root: Path, waiting: WaitingSteps, tmp_path: Path, wait_until: WaitUntil
+    cluster: DaskCluster,
+    gaia_root: Path,
+    waiting: WaitingSteps,
+    tmp_path: Path,
+    wait_until: WaitUntil,
 ) -> None:
     """What runs on the cluster is ended before it is run again: two runs at a time would fail for the lock they hold."""
     cluster.start("one", "two")
-    config = {"root": str(gaia_root), "runtime": "process", "executor": "dask", "dask": {"address": cluster.address}}
+    config = {
+        "root": str(gaia_root),
+        "runtime": "process",
+        "executor": "dask",
+        "dask": {"address": cluster.address},
+    }
     (tmp_path / "definitions").write_text(json.dumps(waiting.steps(2)))
     arguments = [sys.executable, "-c", ENGINE, json.dumps(config), str(tmp_path / "definitions")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as engine:
@@ -235,11 +266,20 @@ def test_the_engine_is_killed(
 
 
 def test_tasks_of_a_dead_engine_end_when_a_reader_opens_the_root(
-    cluster: DaskCluster, gaia_root: Path, waiting: WaitingSteps, tmp_path: Path, wait_until: WaitUntil
+    cluster: DaskCluster,
+    gaia_root: Path,
+    waiting: WaitingSteps,
+    tmp_path: Path,
+    wait_until: WaitUntil,
 ) -> None:
     """An engine that only looks at the root takes the leases back; the workers notice."""
     cluster.start("one")
-    config = {"root": str(gaia_root), "runtime": "process", "executor": "dask", "dask": {"address": cluster.address}}
+    config = {
+        "root": str(gaia_root),
+        "runtime": "process",
+        "executor": "dask",
+        "dask": {"address": cluster.address},
+    }
     (tmp_path / "definitions").write_text(json.dumps(waiting.steps(1)))
     arguments = [sys.executable, "-c", ENGINE, json.dumps(config), str(tmp_path / "definitions")]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as engine:
@@ -257,7 +297,9 @@ def test_versions_that_differ_are_refused(
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: gaia-local\nVersion: 99.1\n")
     cluster.start("old", environment={"PYTHONPATH": str(tmp_path / "other")})
-    with pytest.raises(EngineUnavailable, match=r"gaia_local 99\.1, the engine \d+\.\d+") as refusal:
+    with pytest.raises(
+        EngineUnavailable, match=r"gaia_local 99\.1, the engine \d+\.\d+"
+    ) as refusal:
         on_cluster.upload("w", {}, *waiting.steps(1))
     assert on_cluster.workflows() == {"workflows": {}}
     assert cluster.address_of("old") in str(refusal.value)
@@ -269,7 +311,11 @@ def test_versions_that_differ_are_refused(
 
 
 def test_a_worker_of_another_version_that_joins_later(
-    cluster: DaskCluster, on_cluster: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
+    cluster: DaskCluster,
+    on_cluster: Gaia,
+    tmp_path: Path,
+    waiting: WaitingSteps,
+    wait_until: WaitUntil,
 ) -> None:
     metadata = tmp_path / "other" / "gaia_local-99.1.dist-info"
     metadata.mkdir(parents=True)
@@ -287,7 +333,9 @@ def test_a_worker_of_another_version_that_joins_later(
 def test_no_cluster_at_the_address(make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
     gaia = make_gaia(executor="dask", dask={"address": "tcp://127.0.0.1:9", "timeout": 0.5})
     began = time.monotonic()
-    with pytest.raises(EngineUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.5 s"):
+    with pytest.raises(
+        EngineUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.5 s"
+    ):
         gaia.upload("w", {}, *waiting.steps(2))
     assert time.monotonic() - began < 3
     assert gaia.workflows() == {"workflows": {}}
@@ -299,8 +347,10 @@ def test_an_address_that_is_none(make_gaia: MakeGaia, waiting: WaitingSteps) -> 
         gaia.upload("w", {}, *waiting.steps(1))
 
 
-def test_without_the_package(make_gaia: MakeGaia, waiting: WaitingSteps, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith("gaia_local.dask_")]:
+def test_without_the_package(
+    make_gaia: MakeGaia, waiting: WaitingSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("gaia_local.executors.dask")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "distributed", None)
     gaia = make_gaia(executor="dask", dask={"address": "tcp://127.0.0.1:9"})
@@ -338,7 +388,9 @@ def encrypted(folder: Path) -> dict[str, Any]:
     return {"tls_ca_file": certificate, "require_encryption": True, **pair}
 
 
-def test_an_encrypted_cluster_runs_steps(tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps) -> None:
+def test_an_encrypted_cluster_runs_steps(
+    tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps
+) -> None:
     (tmp_path / "cluster").mkdir()
     security = encrypted(tmp_path)
     options = ["--protocol", "tls", "--tls-ca-file", security["tls_ca_file"]]
@@ -356,6 +408,8 @@ def test_an_encrypted_cluster_runs_steps(tmp_path: Path, make_gaia: MakeGaia, wa
         assert gaia.wait("w", 30)["state"] == "complete"
         assert "certificate" not in repr(gaia) + str(gaia.__dict__)
         gaia.close()
-        gaia = make_gaia(executor="dask", dask={"address": cluster.address, "security": Security(**security)})
+        gaia = make_gaia(
+            executor="dask", dask={"address": cluster.address, "security": Security(**security)}
+        )
         gaia.expire("w", ["d:0"])
         assert gaia.wait("w", 30)["state"] == "complete"

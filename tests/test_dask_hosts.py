@@ -31,7 +31,18 @@ class Far:
         self.prefix = ["ip", "netns", "exec", self.name]
         ip("netns", "add", self.name)
         try:
-            ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+            ip(
+                "link",
+                "add",
+                self._cable,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                self.name,
+            )
             ip("address", "add", f"{self.here}/30", "dev", self._cable)
             ip("link", "set", self._cable, "up")
             ip("-n", self.name, "address", "add", f"{self.there}/30", "dev", "eth0")
@@ -106,7 +117,11 @@ def test_a_result_that_comes_too_late_is_refused(
     wait_until(lambda: host_of(gaia, "w", "wait-0") == far and "begun" in gaia.logs("w", "wait-0"))
     hosts.far.cut()
     waiting.open()
-    wait_until(lambda: [path.read_text() for path in tmp_path.glob("root/staging/*.1/output-0")] == ["0 far\n"])
+    wait_until(
+        lambda: (
+            [path.read_text() for path in tmp_path.glob("root/staging/*.1/output-0")] == ["0 far\n"]
+        )
+    )
     assert gaia.status("w")["state"] == "running"  # nobody here knows of it
     hosts.start_near()
     assert gaia.wait("w", 30)["state"] == "complete", gaia.failures("w")
@@ -119,7 +134,11 @@ def test_a_step_that_ends_after_it_was_given_to_another(
 ) -> None:
     """The far host sees in the shared directory that its Step was taken back, and ends it by itself."""
     commands, steps = waiting.steps(1)
-    commands[0]["command"] = ["sh", "-c", commands[0]["command"][-1]]  # without the lock: for a moment both may run
+    commands[0]["command"] = [
+        "sh",
+        "-c",
+        commands[0]["command"][-1],
+    ]  # without the lock: for a moment both may run
     gaia.upload("w", {}, commands, steps)
     wait_until(lambda: host_of(gaia, "w", "wait-0") == hosts.cluster.address_of("far"))
     hosts.far.cut()

@@ -17,16 +17,16 @@ import dask
 import pytest
 
 from gaia_local.config import Config
-from gaia_local.dask_cluster import Cluster, Connection, equipment_of
-from gaia_local.dask_keys import make_keys
-from gaia_local.doctor import examine
+from gaia_local.doctor.checks import examine
 from gaia_local.errors import EngineUnavailable
+from gaia_local.executors.dask.cluster import Cluster, Connection, equipment_of
+from gaia_local.executors.dask.keys import make_keys
 
 STRANGER = """
 import asyncio, json, os, sys
 from distributed import Security
 from distributed.core import rpc
-from gaia_local.dask_keys import make_keys
+from gaia_local.executors.dask.keys import make_keys
 
 async def attempt(address, security):
     try:
@@ -53,7 +53,14 @@ asyncio.run(main())
 
 @contextlib.contextmanager
 def local_cluster(folder: Path, **options: Any) -> Iterator[Connection]:
-    config = Config.parse({"root": folder / "root", "runtime": "process", "executor": "dask", "dask": {"local": 1, **options}})
+    config = Config.parse(
+        {
+            "root": folder / "root",
+            "runtime": "process",
+            "executor": "dask",
+            "dask": {"local": 1, **options},
+        }
+    )
     cluster = Cluster(config.dask, equipment_of(config, ""))
     try:
         yield cluster.connect()
@@ -69,7 +76,11 @@ def information(connection: Connection) -> dict[str, Any]:
 def addresses(connection: Connection) -> list[str]:
     """Of the scheduler, the worker, and the process that starts it."""
     found = information(connection)
-    return [found["address"], *found["workers"], *(worker["nanny"] for worker in found["workers"].values())]
+    return [
+        found["address"],
+        *found["workers"],
+        *(worker["nanny"] for worker in found["workers"].values()),
+    ]
 
 
 def told_strangers(places: list[str]) -> set[str]:
@@ -110,22 +121,36 @@ def test_dashboards_answer_nothing_over_http(tmp_path: Path) -> None:
             refusal.value.close()
 
 
-def test_keys_lie_in_no_file_and_in_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_lie_in_no_file_and_in_no_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with dask.config.set({"temporary-directory": str(tmp_path)}), local_cluster(tmp_path) as connection:
+    with (
+        dask.config.set({"temporary-directory": str(tmp_path)}),
+        local_cluster(tmp_path) as connection,
+    ):
         key = connection._client.security.tls_client_key
         assert "PRIVATE KEY" in key
         line = key.splitlines()[1].encode()
         (pid,) = connection.ask(os.getpid).values()
         for name in ("environ", "cmdline"):
             assert line not in Path(f"/proc/{pid}/{name}").read_bytes()
-        assert [path for path in tmp_path.rglob("*") if path.is_file() and line in path.read_bytes()] == []
+        assert [
+            path for path in tmp_path.rglob("*") if path.is_file() and line in path.read_bytes()
+        ] == []
 
 
-def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gaia_local.dask_keys", None)
-    with pytest.raises(EngineUnavailable, match=r"pip install 'gaia-local\[dask\]'"), local_cluster(tmp_path):
+def test_without_the_package_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gaia_local.executors.dask.keys", None)
+    with (
+        pytest.raises(EngineUnavailable, match=r"pip install 'gaia-local\[dask\]'"),
+        local_cluster(tmp_path),
+    ):
         pass
-    checks = examine(Config.parse({"root": tmp_path, "executor": "dask", "dask": {"local": 1}})).checks
+    checks = examine(
+        Config.parse({"root": tmp_path, "executor": "dask", "dask": {"local": 1}})
+    ).checks
     (told,) = [check for check in checks if check.name == "dask"]
     assert (told.verdict, told.advice) == ("problem", "pip install 'gaia-local[dask]'")

@@ -23,12 +23,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_utils.migrations import Migrations
 
-from gaia_local.database import Database
-from gaia_local.decision import Changes, Saved
 from gaia_local.errors import DatabaseError
-from gaia_local.model import AnyCommand, Command, Event, EventKind, Step, Task, TaskState, WorkflowState
-from gaia_local.state_file import FIRST, LATER, MIGRATIONS
-from gaia_local.states import ABSENT, EXPIRED, Attempt, KeyKind, KeyState, Reason, ReasonKind
+from gaia_local.model.commands import AnyCommand, Command
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.state.database import Database
+from gaia_local.state.state_file import FIRST, LATER, MIGRATIONS
+from gaia_local.workflow.decision import Changes, Saved
+from gaia_local.workflow.states import (
+    ABSENT,
+    EXPIRED,
+    Attempt,
+    KeyKind,
+    KeyState,
+    Reason,
+    ReasonKind,
+)
 from support.builders import task
 
 
@@ -61,7 +73,9 @@ def attempted(name: str = "s", identity: str = "t1", workflow: str = "w") -> Tas
     )
 
 
-def define(database: Database, table: Any, workflow: str, definitions: list[dict[str, Any]]) -> None:
+def define(
+    database: Database, table: Any, workflow: str, definitions: list[dict[str, Any]]
+) -> None:
     database.define(table, workflow, ((each["name"], json.dumps(each)) for each in definitions))
 
 
@@ -85,7 +99,9 @@ def fill(database: Database, workflow: str = "w") -> None:
     database.add_workflow(workflow, {"owner": "é", "tags": [1, {"a": None}]}, 5.0)
     define(database, "commands", workflow, [{"name": "c", "image": "i"}])
     define(database, "steps", workflow, [{"name": "s", "vars": {"x": [1, True, "ü"]}}])
-    database.add_attempts([Attempt(attempted(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)])
+    database.add_attempts(
+        [Attempt(attempted(identity=f"{workflow}-1", workflow=workflow), TaskState.RUNNING, 6.0)]
+    )
     database.set_keys(workflow, {"b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1")})
     database.add_events([Event(EventKind.STEP_START, workflow, 7.0, {"id": "t1", "task": "s"})])
 
@@ -96,16 +112,31 @@ def fill(database: Database, workflow: str = "w") -> None:
 def test_a_new_database_is_empty(database: Database) -> None:
     assert database.workflows() == {}
     assert database.workflow("w") is None
-    assert rows(database) == {"workflow": None, "commands": [], "steps": [], "attempts": [], "keys": {}, "events": []}
+    assert rows(database) == {
+        "workflow": None,
+        "commands": [],
+        "steps": [],
+        "attempts": [],
+        "keys": {},
+        "events": [],
+    }
 
 
 def test_workflows_are_read_back_in_order(database: Database) -> None:
     database.add_workflow("second", {"owner": "a"}, 2.0)
     database.add_workflow("first", {"owner": "b", "x": [1]}, 1.0)
-    assert database.workflow("first") == {"state": "initialized", "properties": {"owner": "b", "x": [1]}, "steps": 0}
+    assert database.workflow("first") == {
+        "state": "initialized",
+        "properties": {"owner": "b", "x": [1]},
+        "steps": 0,
+    }
     database.set_workflow("second", "running", 7)
     assert list(database.workflows()) == ["first", "second"]
-    assert database.workflows()["second"] == {"state": "running", "properties": {"owner": "a"}, "steps": 7}
+    assert database.workflows()["second"] == {
+        "state": "running",
+        "properties": {"owner": "a"},
+        "steps": 7,
+    }
     assert database.workflow("third") is None
 
 
@@ -118,7 +149,9 @@ def test_a_workflow_that_is_there_is_not_added_again(database: Database) -> None
 
 
 @pytest.mark.parametrize("table", ["commands", "steps"])
-def test_definitions_keep_their_order_when_they_are_replaced(database: Database, table: Any) -> None:
+def test_definitions_keep_their_order_when_they_are_replaced(
+    database: Database, table: Any
+) -> None:
     define(database, table, "w", [{"name": name, "n": 1} for name in "cab"])
     define(database, table, "other", [{"name": "a", "n": 5}])
     define(database, table, "w", [{"name": "a", "n": 2}, {"name": "d", "n": 3}])
@@ -137,7 +170,12 @@ def test_attempts_are_read_back(database: Database) -> None:
     again = Attempt(attempted(identity="3"), TaskState.RUNNING, 3.0)
     database.add_attempts([first, other, again])
     assert database.attempts("w") == [first, other, again]
-    first.state, first.exit_code, first.message, first.image_id = TaskState.ERROR, 3, "it broke: é", "sha256:1"
+    first.state, first.exit_code, first.message, first.image_id = (
+        TaskState.ERROR,
+        3,
+        "it broke: é",
+        "sha256:1",
+    )
     first.started, first.ended, first.inputs, first.superseded = 1.5, 1.75, {"b:in": "abc"}, True
     database.set_attempts([first])
     assert database.attempts("w") == [first, other, again]
@@ -163,19 +201,27 @@ def test_keys_are_read_back(database: Database) -> None:
         "b:x": KeyState(KeyKind.THERE, "1:2", "abc", "t1"),
         "b:y": KeyState(KeyKind.EXPIRED, why=EXPIRED),
         "b:z": KeyState(KeyKind.ABSENT, why=Reason(ReasonKind.UPSTREAM, "s ran again")),
-        "ключ:z": KeyState(KeyKind.UNSURE, "1:2", None, "t1", Reason(ReasonKind.INPUT_CHANGED, "b:x")),
+        "ключ:z": KeyState(
+            KeyKind.UNSURE, "1:2", None, "t1", Reason(ReasonKind.INPUT_CHANGED, "b:x")
+        ),
     }
     database.set_keys("w", keys)
     database.set_keys("other", {"b:x": KeyState(KeyKind.EXPIRED)})
     assert database.keys("w") == keys
     database.set_keys("w", {"b:y": ABSENT, "b:x": KeyState(KeyKind.EXPIRED), "b:none": ABSENT})
-    assert database.keys("w") == {"b:x": KeyState(KeyKind.EXPIRED), "b:z": keys["b:z"], "ключ:z": keys["ключ:z"]}
+    assert database.keys("w") == {
+        "b:x": KeyState(KeyKind.EXPIRED),
+        "b:z": keys["b:z"],
+        "ключ:z": keys["ключ:z"],
+    }
     assert database.keys("other") == {"b:x": KeyState(KeyKind.EXPIRED)}
 
 
 @pytest.mark.parametrize("kind", KeyKind)
 @pytest.mark.parametrize("why", [None, *ReasonKind])
-def test_a_key_of_each_kind_keeps_each_reason(database: Database, kind: KeyKind, why: ReasonKind | None) -> None:
+def test_a_key_of_each_kind_keeps_each_reason(
+    database: Database, kind: KeyKind, why: ReasonKind | None
+) -> None:
     reason = None if why is None else Reason(why, "é 'x' ran again" if "{}" in why.value else "")
     for state in (KeyState(kind, "1:2", "abc", "t1", reason), KeyState(kind, why=reason)):
         database.set_keys("w", {"b:x": state})
@@ -188,12 +234,21 @@ def test_a_key_of_each_kind_keeps_each_reason(database: Database, kind: KeyKind,
 def changes(edition: int = 1) -> Changes:
     """Something of everything."""
     command = {"name": "c", "image": f"i{edition}", "command": ["x"], "outputs": {"x": "/out/x"}}
-    composite = {"name": "both", "outputs": ["y"], "steps": [{"name": "a", "command": "c", "outputs": {"x": "y"}}]}
+    composite = {
+        "name": "both",
+        "outputs": ["y"],
+        "steps": [{"name": "a", "command": "c", "outputs": {"x": "y"}}],
+    }
     commands: list[AnyCommand] = [Command.parse("w", command), Command.parse("w", composite)]
     step = {"name": "s", "command": "c", "outputs": {"x": "k"}, "vars": {"a": [1, 1.0, True, "é"]}}
-    begun = [Attempt(attempted(f"s{number}", f"t{number}"), state, float(number)) for number, state in enumerate(TaskState)]
+    begun = [
+        Attempt(attempted(f"s{number}", f"t{number}"), state, float(number))
+        for number, state in enumerate(TaskState)
+    ]
     keys = {
-        f"b:{kind.value}/{why.name}": KeyState(kind, "1:2", "abc", "t1", Reason(why, "x y" if "{}" in why.value else ""))
+        f"b:{kind.value}/{why.name}": KeyState(
+            kind, "1:2", "abc", "t1", Reason(why, "x y" if "{}" in why.value else "")
+        )
         for kind in KeyKind
         for why in ReasonKind
     }
@@ -215,8 +270,16 @@ def test_an_unknown_workflow_has_no_saved_state(database: Database) -> None:
 def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
     database.add_workflow("w", {"owner": "é"}, 1.0)
     database.add_workflow("other", {}, 1.0)
-    assert saved(database) == Saved("w", {"owner": "é"}, WorkflowState.INITIALIZED, 0, [], [], [], {})
-    given, events = changes(), [Event(EventKind.STEP_START, "w", 5.0, {"id": "1"}), Event(EventKind.FLOW_COMPLETE, "w", 6.0)]
+    assert saved(database) == Saved(
+        "w", {"owner": "é"}, WorkflowState.INITIALIZED, 0, [], [], [], {}
+    )
+    given, events = (
+        changes(),
+        [
+            Event(EventKind.STEP_START, "w", 5.0, {"id": "1"}),
+            Event(EventKind.FLOW_COMPLETE, "w", 6.0),
+        ],
+    )
     with database.transaction():
         database.save("w", replace(given, events=events))
     found = saved(database)
@@ -230,10 +293,14 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
         given.begun,
         {key: state for key, state in given.keys.items() if state != ABSENT},
     )
-    assert [dict(each.definition) for each in found.commands] == [dict(each.definition) for each in given.commands]
+    assert [dict(each.definition) for each in found.commands] == [
+        dict(each.definition) for each in given.commands
+    ]
     assert [each.text for each in found.given] == [each.text for each in given.steps]
     assert [event["event"] for event in database.events("w")] == ["step-start", "flow-complete"]
-    assert saved(database, "other") == Saved("other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {})
+    assert saved(database, "other") == Saved(
+        "other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {}
+    )
 
 
 def test_later_changes_replace_earlier_ones(database: Database) -> None:
@@ -242,7 +309,12 @@ def test_later_changes_replace_earlier_ones(database: Database) -> None:
     database.save("w", first)
     ended = first.begun[0]
     ended.state, ended.started, ended.ended, ended.exit_code = TaskState.ERROR, 1.5, 2.5, 3
-    ended.message, ended.image_id, ended.inputs, ended.superseded = "é", "sha256:1", {"b:in": "abc"}, True
+    ended.message, ended.image_id, ended.inputs, ended.superseded = (
+        "é",
+        "sha256:1",
+        {"b:in": "abc"},
+        True,
+    )
     again = Attempt(attempted("s1", "t9"), TaskState.RUNNING, 9.0)
     command = changes(edition=2).commands[0]
     unsure = KeyState(KeyKind.UNSURE, "3:4", "def", "t9", Reason(ReasonKind.MISSING, "b:x"))
@@ -261,7 +333,9 @@ def test_later_changes_replace_earlier_ones(database: Database) -> None:
 
 def test_an_attempt_that_began_and_ended_before_saving_is_whole(database: Database) -> None:
     database.add_workflow("w", {}, 1.0)
-    quick = Attempt(attempted(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"})
+    quick = Attempt(
+        attempted(), TaskState.COMPLETE, 1.0, 1.5, 2.0, 0, None, "sha256:1", {"b:in": "abc"}
+    )
     database.save("w", Changes(begun=[quick], ended={quick.task.id: quick}))
     assert saved(database).attempts == [quick]
 
@@ -278,12 +352,17 @@ def test_saving_is_atomic(database: Database) -> None:
     database.save("w", changes())
     before = rows(database)
     with pytest.raises(DatabaseError), database.transaction():  # its Tasks are there already
-        database.save("w", replace(changes(edition=2), events=[Event(EventKind.FLOW_COMPLETE, "w", 6.0)]))
+        database.save(
+            "w", replace(changes(edition=2), events=[Event(EventKind.FLOW_COMPLETE, "w", 6.0)])
+        )
     assert rows(database) == before
 
 
 def test_events_are_read_back(database: Database) -> None:
-    events = [Event(EventKind.STEP_START, "w", 5.0, {"id": "1", "task": "s"}), Event(EventKind.FLOW_COMPLETE, "w", 4.0)]
+    events = [
+        Event(EventKind.STEP_START, "w", 5.0, {"id": "1", "task": "s"}),
+        Event(EventKind.FLOW_COMPLETE, "w", 4.0),
+    ]
     database.add_events([*events, Event(EventKind.FLOW_HALTED, "other", 6.0)])
     assert database.events("w") == [
         {"event": "step-start", "workflow": "w", "time": 5.0, "id": "1", "task": "s"},
@@ -296,13 +375,24 @@ def test_deleting_a_workflow_leaves_others_alone(database: Database) -> None:
     fill(database, "other")
     before = rows(database, "other")
     database.delete_workflow("w")
-    assert rows(database, "w") == {"workflow": None, "commands": [], "steps": [], "attempts": [], "keys": {}, "events": []}
+    assert rows(database, "w") == {
+        "workflow": None,
+        "commands": [],
+        "steps": [],
+        "attempts": [],
+        "keys": {},
+        "events": [],
+    }
     assert rows(database, "other") == before
 
 
 text = st.text(max_size=20)
 json_like = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
     max_leaves=5,
 )
@@ -312,11 +402,18 @@ reasons = st.sampled_from(ReasonKind).flatmap(
     lambda kind: st.builds(Reason, st.just(kind), text if "{}" in kind.value else st.just(""))
 )
 key_states = st.builds(
-    KeyState, st.sampled_from(KeyKind), st.none() | text, st.none() | text, st.none() | text, st.none() | reasons
+    KeyState,
+    st.sampled_from(KeyKind),
+    st.none() | text,
+    st.none() | text,
+    st.none() | text,
+    st.none() | reasons,
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.dictionaries(text, json_like, max_size=3),
     text,
@@ -329,7 +426,11 @@ def test_any_values_are_read_back_unchanged(
         database.add_workflow(name, properties, 1.0)
         define(database, "steps", name, [{**properties, "name": name}])
         database.set_keys(name, keys)
-        assert database.workflow(name) == {"state": "initialized", "properties": properties, "steps": 0}
+        assert database.workflow(name) == {
+            "state": "initialized",
+            "properties": properties,
+            "steps": 0,
+        }
         assert defined(database, "steps", name) == [{**properties, "name": name}]
         assert database.keys(name) == {key: state for key, state in keys.items() if state != ABSENT}
         raise ZeroDivisionError  # and it's as if nothing had been
@@ -341,7 +442,9 @@ def test_any_values_are_read_back_unchanged(
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_a_transaction_that_fails_leaves_nothing(database: Database, error: type[BaseException]) -> None:
+def test_a_transaction_that_fails_leaves_nothing(
+    database: Database, error: type[BaseException]
+) -> None:
     fill(database)
     before = rows(database)
     with pytest.raises(error), database.transaction():
@@ -371,7 +474,12 @@ def test_transactions_nest_and_the_outer_one_decides(database: Database) -> None
 def test_many_rows_are_written_whole_or_not_at_all(database: Database) -> None:
     database.add_attempts([Attempt(attempted(identity="5"), TaskState.RUNNING, 1.0)])
     with pytest.raises(DatabaseError):
-        database.add_attempts([Attempt(attempted(identity=str(number)), TaskState.RUNNING, 1.0) for number in range(10)])
+        database.add_attempts(
+            [
+                Attempt(attempted(identity=str(number)), TaskState.RUNNING, 1.0)
+                for number in range(10)
+            ]
+        )
     assert [attempt.task.id for attempt in database.attempts("w")] == ["5"]
 
 
@@ -403,7 +511,9 @@ def test_eight_threads_lose_nothing(database: Database) -> None:
                 row = database.workflow("w")
                 assert row is not None
                 database.set_workflow("w", "running", row["steps"] + 1)
-                database.add_events([Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"thread": number, "count": count})])
+                database.add_events(
+                    [Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"thread": number, "count": count})]
+                )
             database.set_keys("w", {f"{number}:{count}": KeyState(KeyKind.THERE)})
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -415,7 +525,9 @@ def test_eight_threads_lose_nothing(database: Database) -> None:
     assert row is not None and row["steps"] == 800
     assert len(database.keys("w")) == 800
     for number in range(8):
-        assert [event["count"] for event in database.events("w") if event["thread"] == number] == list(range(100))
+        assert [
+            event["count"] for event in database.events("w") if event["thread"] == number
+        ] == list(range(100))
 
 
 # -------------------------------------------------------------------------------------------------------------- the file
@@ -438,7 +550,9 @@ def test_migrations_are_applied_once(database: Database, path: Path) -> None:
     def schema() -> list[Any]:
         with sqlite3.connect(path) as connection:
             found = connection.execute("select sql from sqlite_master order by name").fetchall()
-            applied = connection.execute("select name, applied_at from _sqlite_migrations").fetchall()
+            applied = connection.execute(
+                "select name, applied_at from _sqlite_migrations"
+            ).fetchall()
         connection.close()
         return [found, applied]
 
@@ -455,8 +569,12 @@ def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) 
     def shape(made: Path) -> tuple[list[str], list[Any], list[str]]:
         Database(made).close()
         with contextlib.closing(sqlite3.connect(made)) as connection:
-            parts = connection.execute("select sql from sqlite_master where sql is not null order by name").fetchall()
-            applied = connection.execute("select id, migration_set, name from _sqlite_migrations").fetchall()
+            parts = connection.execute(
+                "select sql from sqlite_master where sql is not null order by name"
+            ).fetchall()
+            applied = connection.execute(
+                "select id, migration_set, name from _sqlite_migrations"
+            ).fetchall()
         db = sqlite_utils.Database(made)
         migrations = Migrations(MIGRATIONS)
         noted = [each.name for each in migrations.applied(db)]
@@ -469,11 +587,16 @@ def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) 
     empty.touch()
     assert shape(path) == shape(empty)
     names = [FIRST, *LATER]
-    assert shape(path)[1:] == ([(number, MIGRATIONS, name) for number, name in enumerate(names, 1)], names)
+    assert shape(path)[1:] == (
+        [(number, MIGRATIONS, name) for number, name in enumerate(names, 1)],
+        names,
+    )
 
 
 @pytest.mark.parametrize("readonly", [False, True])
-def test_a_newer_state_file_is_refused_and_left_unchanged(database: Database, path: Path, readonly: bool) -> None:
+def test_a_newer_state_file_is_refused_and_left_unchanged(
+    database: Database, path: Path, readonly: bool
+) -> None:
     fill(database)
     database.close()
     with sqlite3.connect(path) as connection:
@@ -490,7 +613,9 @@ def test_a_newer_state_file_is_refused_and_left_unchanged(database: Database, pa
 
 
 @pytest.mark.parametrize("readonly", [False, True])
-def test_a_file_that_is_no_database_is_refused_by_name_and_left_alone(path: Path, readonly: bool) -> None:
+def test_a_file_that_is_no_database_is_refused_by_name_and_left_alone(
+    path: Path, readonly: bool
+) -> None:
     path.parent.mkdir()
     path.write_text("this is not a database, however long it is " * 100)
     before = path.read_bytes()
@@ -504,7 +629,9 @@ def test_a_file_that_is_no_database_is_refused_by_name_and_left_alone(path: Path
 def test_a_damaged_file_is_told_by_name(database: Database, path: Path) -> None:
     fill(database)
     for number in range(200):
-        database.add_events([Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"filler": "x" * 500, "number": number})])
+        database.add_events(
+            [Event(EventKind.FLOW_COMPLETE, "w", 0.0, {"filler": "x" * 500, "number": number})]
+        )
     database.close()
     size = path.stat().st_size
     with path.open("r+b") as writer:
@@ -539,12 +666,19 @@ def test_a_reason_without_sense_is_told(database: Database, path: Path, why: str
         connection.execute("update data set why = ?", (why,))
     connection.close()
     for read in (database.keys, database.saved):
-        with pytest.raises(DatabaseError, match=rf"a row .* makes no sense \('{why}' is no reason to run\)"):
+        with pytest.raises(
+            DatabaseError, match=rf"a row .* makes no sense \('{why}' is no reason to run\)"
+        ):
             read("w")
 
 
-@pytest.mark.parametrize(("table", "column"), [("workflows", "state"), ("commands", "definition"), ("steps", "definition")])
-def test_a_workflow_without_sense_is_told(database: Database, path: Path, table: str, column: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("workflows", "state"), ("commands", "definition"), ("steps", "definition")],
+)
+def test_a_workflow_without_sense_is_told(
+    database: Database, path: Path, table: str, column: str
+) -> None:
     database.add_workflow("w", {}, 1.0)
     database.save("w", changes())
     with sqlite3.connect(path) as connection:
@@ -603,7 +737,7 @@ def test_a_refusal_leaves_no_descriptor_open(path: Path) -> None:
 CRASH = """
 import os, sys
 from pathlib import Path
-from gaia_local.database import Database
+from gaia_local.state.database import Database
 database = Database(Path(sys.argv[1]))
 for number in range(50):
     database.add_workflow(f"w{number}", {"owner": "x" * 2000}, float(number))
@@ -634,5 +768,10 @@ def test_a_database_that_was_moved_away_does_not_haunt_the_next(crashed: Path) -
     database.close()
     with sqlite3.connect(crashed) as connection:
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        assert json.loads(connection.execute("select properties from workflows").fetchone()[0])["owner"] == "é"
+        assert (
+            json.loads(connection.execute("select properties from workflows").fetchone()[0])[
+                "owner"
+            ]
+            == "é"
+        )
     connection.close()

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
+from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable
-from gaia_local.storage import Storage
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
 from support.fixtures import MakeGaia
 from support.hands import Hands
 from support.recordings import FINDINGS, play
@@ -35,7 +36,13 @@ P = {"name": "P", "command": "two", "outputs": {"a": "k1", "b": "k2"}}
 
 
 def cp(name: str, read: str, out: str, **values: Any) -> dict[str, Any]:
-    return {"name": name, "command": "cp", "inputs": {"a": read}, "outputs": {"x": out}, "vars": values}
+    return {
+        "name": name,
+        "command": "cp",
+        "inputs": {"a": read},
+        "outputs": {"x": out},
+        "vars": values,
+    }
 
 
 @pytest.fixture
@@ -103,7 +110,9 @@ def test_a_finished_reader_is_rerun_when_its_input_comes_out_differently(hands: 
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_expiring_one_output_makes_readers_of_the_other_wait_and_compare(hands: Hands, same: bool) -> None:
+def test_expiring_one_output_makes_readers_of_the_other_wait_and_compare(
+    hands: Hands, same: bool
+) -> None:
     hands.merge(P, cp("R", "k2", "r"))
     hands.complete("P", "made")
     hands.complete("R")
@@ -152,7 +161,9 @@ def failed(hands: Hands) -> None:
 
 @pytest.mark.parametrize("happens", [lost, read_later, supplied, added, failed])
 @pytest.mark.parametrize("same", [True, False])
-def test_no_reader_starts_beside_a_step_that_must_run(hands: Hands, happens: Callable[[Hands], None], same: bool) -> None:
+def test_no_reader_starts_beside_a_step_that_must_run(
+    hands: Hands, happens: Callable[[Hands], None], same: bool
+) -> None:
     happens(hands)
     assert hands.runs == ["P"]
     assert hands.status()["data"]["r"]["state"] != "complete"  # type: ignore[index]
@@ -185,7 +196,9 @@ def test_a_step_that_failed_holds_nobody(hands: Hands) -> None:
 # -- 4: what could be stored in part ----------------------------------------------------------------------------------
 
 
-def test_outputs_that_are_stored_in_part_count_for_nobody(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_that_are_stored_in_part_count_for_nobody(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.merge(P, cp("R", "k1", "r"))
     publish = Storage.publish
 
@@ -208,8 +221,12 @@ def test_outputs_that_are_stored_in_part_count_for_nobody(hands: Hands, monkeypa
 # -- 5: values that Python takes for the same -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before", "after"), [(True, 1), (1, 1.0), (0, False), (False, "0"), (1.0, "1")])
-def test_a_value_that_becomes_another_token_is_another_value(hands: Hands, before: Any, after: Any) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [(True, 1), (1, 1.0), (0, False), (False, "0"), (1.0, "1")]
+)
+def test_a_value_that_becomes_another_token_is_another_value(
+    hands: Hands, before: Any, after: Any
+) -> None:
     hands.put("e")
     hands.merge(cp("R", "e", "r", v=before))
     hands.complete("R")
@@ -223,7 +240,9 @@ def test_a_value_that_becomes_another_token_is_another_value(hands: Hands, befor
 
 
 @pytest.mark.parametrize(("before", "after"), [(True, "true"), (1, "1"), (0.5, "0.5")])
-def test_a_value_that_becomes_the_same_token_changes_nothing(hands: Hands, before: Any, after: Any) -> None:
+def test_a_value_that_becomes_the_same_token_changes_nothing(
+    hands: Hands, before: Any, after: Any
+) -> None:
     hands.put("e")
     hands.merge(cp("R", "e", "r", v=before))
     hands.complete("R")
@@ -322,10 +341,17 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
     tag = f"gaia-local-decisions:{tmp_path.name}".lower()
     client.images.get(docker_image).tag(tag)
     config = {"root": tmp_path / "root", "runtime": "docker"}
-    command = {"name": "c", "image": tag, "command": ["sh", "-c", "echo x > /out/x"], "outputs": {"x": "/out/x"}}
+    command = {
+        "name": "c",
+        "image": tag,
+        "command": ["sh", "-c", "echo x > /out/x"],
+        "outputs": {"x": "/out/x"},
+    }
     try:
         with Gaia(config) as gaia:
-            gaia.upload("w", {}, [command], [{"name": "s", "command": "c", "outputs": {"x": "d:x"}}])
+            gaia.upload(
+                "w", {}, [command], [{"name": "s", "command": "c", "outputs": {"x": "d:x"}}]
+            )
             assert gaia.wait("w", 60)["state"] == "complete"
         other = client.containers.create(docker_image, ["true"])
         try:
@@ -333,11 +359,16 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
         finally:
             other.remove()
         with Gaia(config) as fresh:
-            assert fresh.run("w", dry_run=True)["would"] == [{"step": "s", "reason": "image changed"}]
+            assert fresh.run("w", dry_run=True)["would"] == [
+                {"step": "s", "reason": "image changed"}
+            ]
             told = fresh.explain("w", "s")
             assert (told["would_run"], told["because"]) == (True, "image changed")
             fresh.run("w")
-            assert fresh.run("w", dry_run=True)["would"] in ([], [{"step": "s", "reason": "image changed"}])
+            assert fresh.run("w", dry_run=True)["would"] in (
+                [],
+                [{"step": "s", "reason": "image changed"}],
+            )
             assert fresh.wait("w", 60)["state"] == "complete"
             assert fresh.explain("w", "s")["last"]["reason"] == "image changed"
     finally:
@@ -352,7 +383,11 @@ def test_explain_sees_what_changed_while_no_engine_ran(make_gaia: MakeGaia, owne
         {**sh, "name": "mk", "command": ["sh", "-c", "echo 1 > /out/x"]},
         {**sh, "name": "cp", "command": ["cp", "/in/a", "/out/x"], "inputs": {"a": "/in/a"}},
     ]
-    steps = [{"name": "m", "command": "mk", "outputs": {"x": "k"}}, cp("r", "e", "r"), cp("t", "r", "t")]
+    steps = [
+        {"name": "m", "command": "mk", "outputs": {"x": "k"}},
+        cp("r", "e", "r"),
+        cp("t", "r", "t"),
+    ]
     for step in steps[1:]:
         del step["vars"]
     gaia = make_gaia(watch=False)
@@ -476,5 +511,8 @@ def test_decisions_that_were_wrong_once_are_right(finding: dict[str, Any], tmp_p
     }
     assert runs == wanted[finding["name"]], finding["right"]
     hands.complete("R")
-    assert hands.state == ("incomplete" if finding["name"] == "by-hand-at-expired" else "complete") or late == []
+    assert (
+        hands.state == ("incomplete" if finding["name"] == "by-hand-at-expired" else "complete")
+        or late == []
+    )
     hands.close()

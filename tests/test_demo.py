@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gaia_local import Gaia, demo
-from gaia_local.docker_engine import Engine, Refusal, Silence
 from gaia_local.errors import EngineUnavailable
-from gaia_local.keys import Capture
+from gaia_local.model.keys import Capture
+from gaia_local.runtimes.docker.engine import Engine, Refusal, Silence
 
 PLANETS = ("mercury", "venus", "mars")
 
@@ -35,7 +35,9 @@ def runtime(request: pytest.FixtureRequest) -> str:
 
 def test_the_demo_shows_all_features_of_the_format() -> None:
     commands, steps = demo.commands(), demo.steps()
-    outputs = [path for command in commands if "image" in command for path in command["outputs"].values()]
+    outputs = [
+        path for command in commands if "image" in command for path in command["outputs"].values()
+    ]
     assert {Capture.parse(path) for path in outputs} >= set(Capture)
     assert any(path.endswith("/") for path in outputs)
     assert any("stdout" in command for command in commands)
@@ -57,9 +59,17 @@ def test_the_demo_places_all_inputs_of_its_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "owner"), [("crick", "crick"), ("rosalind_franklin", "rosalind-franklin"), ("a b/..", "a-b"), ("__", "me")]
+    ("user", "owner"),
+    [
+        ("crick", "crick"),
+        ("rosalind_franklin", "rosalind-franklin"),
+        ("a b/..", "a-b"),
+        ("__", "me"),
+    ],
 )
-def test_a_name_is_owner_program_datetime(monkeypatch: pytest.MonkeyPatch, user: str, owner: str) -> None:
+def test_a_name_is_owner_program_datetime(
+    monkeypatch: pytest.MonkeyPatch, user: str, owner: str
+) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: user)
     assert re.fullmatch(rf"{owner}_demo_\d{{8}}\.\d{{6}}", demo.name(()))
 
@@ -81,7 +91,11 @@ def test_a_user_without_a_name_is_no_problem(monkeypatch: pytest.MonkeyPatch) ->
 def expected_words(planet: str) -> list[str]:
     texts = demo.folder() / "inputs" / "texts"
     common = set((texts / "common-words.txt").read_text().split())
-    return [word for word in re.findall("[a-z]+", (texts / f"{planet}.txt").read_text().lower()) if word not in common]
+    return [
+        word
+        for word in re.findall("[a-z]+", (texts / f"{planet}.txt").read_text().lower())
+        if word not in common
+    ]
 
 
 def test_the_demo_has_correct_results(tmp_path: Path, runtime: str) -> None:
@@ -95,16 +109,27 @@ def test_the_demo_has_correct_results(tmp_path: Path, runtime: str) -> None:
     for planet in PLANETS:
         words = expected_words(planet)
         assert (results / f"words/{planet}.txt").read_text().split() == words
-        ranking = sorted(collections.Counter(words).items(), key=lambda pair: (-pair[1], pair[0]))[:6]
-        assert (results / f"ranking/{planet}.txt").read_text() == "".join(f"{word} {count}\n" for word, count in ranking)
+        ranking = sorted(collections.Counter(words).items(), key=lambda pair: (-pair[1], pair[0]))[
+            :6
+        ]
+        assert (results / f"ranking/{planet}.txt").read_text() == "".join(
+            f"{word} {count}\n" for word, count in ranking
+        )
         text = (demo.folder() / f"inputs/texts/{planet}.txt").read_text()
-        size = f"{planet}: {text.count(chr(10))} lines, {len(text.split())} words, {len(text)} bytes\n"
+        size = (
+            f"{planet}: {text.count(chr(10))} lines, {len(text.split())} words, {len(text)} bytes\n"
+        )
         assert (results / f"size/{planet}.txt").read_text() == size
         assert (results / f"report/{planet}.txt").read_text().startswith(size)
 
     shared = sorted(set.intersection(*(set(expected_words(planet)) for planet in PLANETS)))
     assert (results / "shared.txt").read_text().split() == shared
     assert " ".join(shared) in (results / "report" / "README.txt").read_text()
-    assert {path.name for path in (results / "report").iterdir()} == {"README.txt", "mercury.txt", "venus.txt", "mars.txt"}
+    assert {path.name for path in (results / "report").iterdir()} == {
+        "README.txt",
+        "mercury.txt",
+        "venus.txt",
+        "mars.txt",
+    }
     assert "wrote the front page" in (results / "report.log").read_text()
     assert "total" in (results / "listing.txt").read_text()

@@ -21,7 +21,14 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 BY_EXTRA = {
     "pictures": {"pictures"},
     "server": {"server"},
-    "dask": {"dask_cluster", "dask_executor", "dask_keys", "dask_session", "dask_survey", "dask_worker"},
+    "dask": {
+        "dask_cluster",
+        "dask_executor",
+        "dask_keys",
+        "dask_session",
+        "dask_survey",
+        "dask_worker",
+    },
 }
 """Extra → the modules that are imported only where it is installed."""
 BROUGHT = {"pytest_plugin": {"pytest"}, "testing": {"pytest"}, "compat": {"gaia"}}
@@ -44,7 +51,9 @@ def undeclared(source: Source) -> Iterator[str]:
     for library, line in source.libraries():
         if library in sys.stdlib_module_names or library == "gaia_local":
             continue
-        names = {canonicalize_name(each) for each in packages_distributions().get(library, [library])}
+        names = {
+            canonicalize_name(each) for each in packages_distributions().get(library, [library])
+        }
         if known.isdisjoint(names):
             where = f"the extra {extra!r}" if extra else "the dependencies"
             yield f"{source.module}:{line} imports {library}, which is not among {where} of pyproject.toml"
@@ -57,13 +66,19 @@ def test_imported_libraries_are_declared(source: Source) -> None:
 
 def test_undeclared_imports_are_detected() -> None:
     (told,) = undeclared(Source("engine", ast.parse("def f():\n    import starlette.routing")))
-    assert told == "engine:2 imports starlette, which is not among the dependencies of pyproject.toml"
+    assert (
+        told == "engine:2 imports starlette, which is not among the dependencies of pyproject.toml"
+    )
     assert list(undeclared(Source("server", ast.parse("import starlette, json, yaml")))) == []
 
 
 def test_declared_dependencies_are_used() -> None:
     imported = {library for source in sources() for library, _ in source.libraries()}
-    used = {canonicalize_name(name) for library in imported for name in packages_distributions().get(library, [library])}
+    used = {
+        canonicalize_name(name)
+        for library in imported
+        for name in packages_distributions().get(library, [library])
+    }
     assert set().union(*(declared(extra) for extra in (None, *BY_EXTRA))) - used == FILES
 
 
@@ -84,5 +99,7 @@ def test_the_page_of_licences_has_what_is_declared() -> None:
         for name in declared(extra) - {licences.PACKAGE}:
             assert name in page, f"{name} is missing in resources/docs/licences.md: make licences"
             now = licences.licence(distribution(name))
-            assert page[name][0] == now, f"{name} has another licence than the page says, {now}: make licences"
+            assert page[name][0] == now, (
+                f"{name} has another licence than the page says, {now}: make licences"
+            )
     assert {licence for licence, _ in page.values()} & {licences.UNKNOWN, ""} == set()

@@ -30,7 +30,11 @@ def test_decides_as_the_server(sequence: dict[str, Any], tmp_path: Path) -> None
             "running": hands.runs,
             "state": status["state"] if status else "initialized",
             "waiting-inputs": status["waiting-inputs"] if status else [],
-            "complete": sorted(key for key, each in status["data"].items() if each["state"] == "complete") if status else [],
+            "complete": sorted(
+                key for key, each in status["data"].items() if each["state"] == "complete"
+            )
+            if status
+            else [],
         }
         assert answer == {field: row[field] for field in answer}, f"row {number}: {row['op']}"
     hands.close()

@@ -12,9 +12,9 @@ import docker
 import docker.errors
 import pytest
 
-from gaia_local import docker_engine
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.runtime import BY_REQUEST
+from gaia_local.model.tasks import BY_REQUEST
+from gaia_local.runtimes.docker import engine as docker_engine
 from support.containers import EVENTS, ContainerBench, bench, client, full_image
 from support.proxy import Proxy, proxy
 from support.waiting import wait_until
@@ -25,7 +25,9 @@ __all__ = ["bench", "client", "full_image", "proxy"]
 def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     bench = ContainerBench(tmp_path, "any")
-    with pytest.raises(EngineUnavailable, match=r"at unix:///nowhere/docker.sock: .*start Docker.*runtime: process"):
+    with pytest.raises(
+        EngineUnavailable, match=r"at unix:///nowhere/docker.sock: .*start Docker.*runtime: process"
+    ):
         bench.runtime.check(["any"])
     assert not bench.runtime.available("any")
     with pytest.raises(RuntimeFailure, match="no Docker engine answers"):
@@ -47,10 +49,17 @@ def test_closing_twice_and_using_what_is_closed(bench: ContainerBench) -> None:
         bench.run("true")
 
 
-@pytest.mark.parametrize("request_", ["/images/", "/containers/create", "/attach", "/start", "/wait", "/archive", "DELETE"])
-def test_a_lost_answer_is_asked_for_again(bench: ContainerBench, proxy: Proxy, client: docker.APIClient, request_: str) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    ["/images/", "/containers/create", "/attach", "/start", "/wait", "/archive", "DELETE"],
+)
+def test_a_lost_answer_is_asked_for_again(
+    bench: ContainerBench, proxy: Proxy, client: docker.APIClient, request_: str
+) -> None:
     proxy.lost.append(request_.encode())
-    run = bench.run("sh", "-ec", "echo 1 >> /out/x; echo 2 >> /full/y; echo said", outputs=("/out/x", "/full/y"))
+    run = bench.run(
+        "sh", "-ec", "echo 1 >> /out/x; echo 2 >> /full/y; echo said", outputs=("/out/x", "/full/y")
+    )
     assert proxy.lost == []
     assert (run.code, run.log) == (0, b"said\n")
     assert (run.tree / "out/x").read_bytes() == b"1\n"
@@ -67,7 +76,9 @@ def test_a_lost_answer_about_the_tasks_own_container(bench: ContainerBench, prox
 
 def test_a_name_that_somebody_else_has(bench: ContainerBench, client: docker.APIClient) -> None:
     run = bench.prepare("true")
-    other = client.create_container(bench.image, ["true"], name=f"gaia-local-{run.invocation.task.id}")["Id"]
+    other = client.create_container(
+        bench.image, ["true"], name=f"gaia-local-{run.invocation.task.id}"
+    )["Id"]
     try:
         with pytest.raises(RuntimeFailure, match="already in use"):
             bench.start(run)
@@ -94,9 +105,11 @@ def test_a_broken_stream_is_read_again(bench: ContainerBench, proxy: Proxy) -> N
     assert [event for event, _ in run.events] == EVENTS
 
 
-def test_a_stream_that_ends_too_early_is_noticed(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_ends_too_early_is_noticed(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that goes away in good order closes the stream as if the program had ended."""
-    monkeypatch.setattr("gaia_local.docker_runtime._SETTLE", 1)
+    monkeypatch.setattr("gaia_local.runtimes.docker.runtime._SETTLE", 1)
     monkeypatch.setattr(docker_engine, "_frames", _ends_at_once(docker_engine._frames))
     run = bench.run("sh", "-c", "echo one; sleep 2; echo two")
     assert (run.code, run.log) == (0, b"one\ntwo\n")
@@ -149,7 +162,9 @@ def test_a_container_that_somebody_removed(bench: ContainerBench, client: docker
     assert run.code == 137
 
 
-def test_the_connection_pool_fits_all_threads(bench: ContainerBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_connection_pool_fits_all_threads(
+    bench: ContainerBench, caplog: pytest.LogCaptureFixture
+) -> None:
     """urllib3 warns when more threads talk than the pool has room for."""
     caplog.set_level(logging.WARNING, "urllib3")
     with ThreadPoolExecutor(16) as pool:

@@ -13,11 +13,11 @@ import docker
 import docker.errors
 import pytest
 
-from gaia_local import docker_engine
 from gaia_local.config import DockerConfig
-from gaia_local.docker_runtime import DockerRuntime
 from gaia_local.errors import RuntimeFailure
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT
+from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
+from gaia_local.runtimes.docker import engine as docker_engine
+from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.containers import EVENTS, ContainerBench, bench, client, full_image
 
 __all__ = ["bench", "client", "full_image"]
@@ -26,14 +26,20 @@ __all__ = ["bench", "client", "full_image"]
 @pytest.mark.parametrize("program", ["nope", "/etc/nope/x"])
 def test_a_missing_program(bench: ContainerBench, program: str) -> None:
     run = bench.run(program)
-    assert (run.code, run.message) == (127, f"program {program!r} is missing in image {bench.image!r}")
+    assert (run.code, run.message) == (
+        127,
+        f"program {program!r} is missing in image {bench.image!r}",
+    )
     assert [event for event, _ in run.events] == EVENTS
 
 
 def test_a_program_that_is_not_executable(bench: ContainerBench) -> None:
     run = bench.run("/in/p", inputs={"/in/p": b"#!/bin/sh\n"})
     assert run.code == 126
-    assert run.message == f"program '/in/p' can't be executed in image {bench.image!r}: Permission denied"
+    assert (
+        run.message
+        == f"program '/in/p' can't be executed in image {bench.image!r}: Permission denied"
+    )
 
 
 def test_a_shell_that_misses_a_program_speaks_for_itself(bench: ContainerBench) -> None:
@@ -46,7 +52,10 @@ def test_a_shell_that_misses_a_program_speaks_for_itself(bench: ContainerBench) 
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ('OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown', 127),
+        (
+            'OCI runtime create failed: exec: "nope": executable file not found in $PATH: unknown',
+            127,
+        ),
         ('runc: exec: "./x": stat ./x: no such file or directory: unknown', 127),
         ('runc: exec: "/etc/passwd": permission denied: unknown', 126),
         ('exec: "docker-init": executable file not found in $PATH', None),
@@ -70,7 +79,10 @@ def test_engines_that_refuse_to_start_a_program(
         assert [event for event, _ in run.events] == EVENTS
 
 
-@pytest.mark.parametrize("script", ["x=a; while true; do x=$x$x; done", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit 3"])
+@pytest.mark.parametrize(
+    "script",
+    ["x=a; while true; do x=$x$x; done", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit 3"],
+)
 def test_out_of_memory_is_said(bench: ContainerBench, script: str) -> None:
     bench.configure(memory="16m")
     for _ in range(20):  # on a busy machine the engine itself loses the news of it now and then
@@ -91,13 +103,17 @@ CHILDREN = {
 
 
 @pytest.mark.parametrize("where", CHILDREN)
-def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(bench: ContainerBench, where: str) -> None:
+def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(
+    bench: ContainerBench, where: str
+) -> None:
     bench.configure(memory="16m")
     run = bench.run("sh", "-c", CHILDREN[where], outputs=("/out/",))
     assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
 
 
-def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_news_that_memory_ran_out_may_come_after_the_exit(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that is busy sets no flag then, and tells it as an event alone."""
     inspect = docker.APIClient.inspect_container
 
@@ -113,7 +129,9 @@ def test_the_news_that_memory_ran_out_may_come_after_the_exit(bench: ContainerBe
 
 
 def test_memory_that_ran_out_elsewhere_is_no_failure(bench: ContainerBench) -> None:
-    run = bench.prepare("sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
+    run = bench.prepare(
+        "sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
+    )
     eater = DockerRuntime(DockerConfig(memory="16m"), bench.root_id)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(eater):
         running = pool.submit(bench.start, run)
@@ -142,7 +160,9 @@ def test_a_container_that_somebody_removed_after_its_end_is_no_failure(
 
 def test_sigterm_is_sent_first(bench: ContainerBench) -> None:
     bench.grace = 30
-    run = bench.prepare("sh", "-c", "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.05; done")
+    run = bench.prepare(
+        "sh", "-c", "trap 'echo bye; exit 7' TERM; echo up; while true; do sleep 0.05; done"
+    )
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
         run.wait_for(b"up")
@@ -195,7 +215,9 @@ def test_a_cancellation_at_any_event(bench: ContainerBench, event: str) -> None:
     assert not (run.tree / "full/x").exists()
 
 
-def test_a_cancellation_while_the_container_starts(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancellation_while_the_container_starts(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGTERM finds nothing to end before the start: it has to be brought afterwards."""
     run = bench.prepare("sh", "-c", "sleep 30")
     start = docker.APIClient.start

@@ -37,7 +37,10 @@ def test_renaming_over_outputs_and_inputs_works(bench: ContainerBench) -> None:
 
 def test_a_directory_can_be_renamed_into_place(bench: ContainerBench) -> None:
     run = bench.run(
-        "sh", "-ec", "mkdir /out/t; echo 1 > /out/t/f; rmdir /out/result; mv /out/t /out/result", outputs=("/out/result/",)
+        "sh",
+        "-ec",
+        "mkdir /out/t; echo 1 > /out/t/f; rmdir /out/result; mv /out/t /out/result",
+        outputs=("/out/result/",),
     )
     assert run.code == 0
     assert (run.tree / "out/result/f").read_bytes() == b"1\n"
@@ -45,9 +48,15 @@ def test_a_directory_can_be_renamed_into_place(bench: ContainerBench) -> None:
 
 def test_an_output_may_lie_under_another(bench: ContainerBench) -> None:
     outputs = ("/out/", "/out/a/b/c.txt", "/out/d/")
-    run = bench.run("sh", "-ec", "echo 1 > /out/x; echo 2 > /out/a/b/c.txt; echo 3 > /out/d/y", outputs=outputs)
+    run = bench.run(
+        "sh", "-ec", "echo 1 > /out/x; echo 2 > /out/a/b/c.txt; echo 3 > /out/d/y", outputs=outputs
+    )
     assert run.code == 0
-    assert {p.relative_to(run.tree / "out").as_posix() for p in (run.tree / "out").rglob("*") if p.is_file()} == {
+    assert {
+        p.relative_to(run.tree / "out").as_posix()
+        for p in (run.tree / "out").rglob("*")
+        if p.is_file()
+    } == {
         "x",
         "a/b/c.txt",
         "d/y",
@@ -55,7 +64,9 @@ def test_an_output_may_lie_under_another(bench: ContainerBench) -> None:
 
 
 def test_a_name_that_begins_like_another_is_no_part_of_it(bench: ContainerBench) -> None:
-    run = bench.run("sh", "-ec", "echo 1 > /out/x; echo 2 > /output/y", outputs=("/out/x", "/output/y"))
+    run = bench.run(
+        "sh", "-ec", "echo 1 > /out/x; echo 2 > /output/y", outputs=("/out/x", "/output/y")
+    )
     assert run.code == 0
     assert (run.tree / "output/y").read_bytes() == b"2\n"
 
@@ -85,28 +96,45 @@ def test_an_output_file_in_the_root_directory_is_copied_out(bench: ContainerBenc
 
 
 def test_files_of_the_image_are_not_copied_out(bench: ContainerBench) -> None:
-    run = bench.run("sh", "-ec", "ln -s own /full/l; chmod 777 /full", outputs=("/full/own", "/full/l"))
+    run = bench.run(
+        "sh", "-ec", "ln -s own /full/l; chmod 777 /full", outputs=("/full/own", "/full/l")
+    )
     assert run.code == 0
-    assert [(path.name, os.readlink(path)) for path in (run.tree / "full").iterdir()] == [("l", "own")]
+    assert [(path.name, os.readlink(path)) for path in (run.tree / "full").iterdir()] == [
+        ("l", "own")
+    ]
 
 
 def test_links_fifos_and_directories_are_copied_out_as_they_are(bench: ContainerBench) -> None:
     """So that whoever stores it finds the same as where the directory is mounted."""
     script = "cd /full; mkdir d; echo 1 > d/f; mkfifo p; ln -s own l; ln -s /nowhere far; ln -s loop loop"
-    run = bench.run("sh", "-ec", script, outputs=tuple(f"/full/{name}" for name in ("d", "p", "l", "far", "loop")))
+    run = bench.run(
+        "sh",
+        "-ec",
+        script,
+        outputs=tuple(f"/full/{name}" for name in ("d", "p", "l", "far", "loop")),
+    )
     made = {path.name: path for path in (run.tree / "full").iterdir()}
     assert made.keys() == {"d", "p", "l", "far", "loop", "own"}
     assert made["d"].is_dir() and made["p"].is_fifo() and made["own"].is_file()
-    assert {name: os.readlink(made[name]) for name in ("l", "far", "loop")} == {"l": "own", "far": "/nowhere", "loop": "loop"}
+    assert {name: os.readlink(made[name]) for name in ("l", "far", "loop")} == {
+        "l": "own",
+        "far": "/nowhere",
+        "loop": "loop",
+    }
 
 
 def test_an_input_in_the_root_directory_opens_no_way_to_all_files(bench: ContainerBench) -> None:
-    run = bench.run("sh", "-ec", "ln -s /etc/passwd /full/x", inputs={"/in": b"1"}, outputs=("/full/x",))
+    run = bench.run(
+        "sh", "-ec", "ln -s /etc/passwd /full/x", inputs={"/in": b"1"}, outputs=("/full/x",)
+    )
     assert run.code == 0
     assert sorted(path.name for path in run.tree.iterdir()) == ["full", "in"]
 
 
-def test_an_output_below_a_file_of_the_image_is_an_error_that_says_so(bench: ContainerBench) -> None:
+def test_an_output_below_a_file_of_the_image_is_an_error_that_says_so(
+    bench: ContainerBench,
+) -> None:
     with pytest.raises(RuntimeFailure, match="not a directory"):
         bench.run("true", outputs=("/bin/busybox/x",))
 
@@ -140,7 +168,9 @@ def test_a_link_in_the_image_is_not_taken_for_an_empty_directory(bench: Containe
 
 def test_host_paths_may_hold_colons(bench: ContainerBench) -> None:
     bench.top = bench.top / "composite:a:b"
-    run = bench.run("sh", "-ec", "cat /in/a:b > /out/c:d", inputs={"/in/a:b": b"x"}, outputs=("/out/c:d",))
+    run = bench.run(
+        "sh", "-ec", "cat /in/a:b > /out/c:d", inputs={"/in/a:b": b"x"}, outputs=("/out/c:d",)
+    )
     assert run.code == 0
     assert (run.tree / "out/c:d").read_bytes() == b"x"
 
@@ -151,7 +181,9 @@ def test_odd_spellings_of_internal_paths(bench: ContainerBench) -> None:
     assert (run.tree / "out/a/x").read_bytes() == b"1\n"
 
 
-def test_the_image_is_looked_into_once(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_is_looked_into_once(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[str] = []
     create: Any = docker.APIClient.create_container
 
@@ -160,7 +192,10 @@ def test_the_image_is_looked_into_once(bench: ContainerBench, monkeypatch: pytes
         return create(client, *given, name=name, **options)
 
     monkeypatch.setattr(docker.APIClient, "create_container", noting)
-    runs = [bench.prepare("sh", "-c", f"echo {n} > /out/r", outputs=("/out/r", "/tmp/s")) for n in range(8)]
+    runs = [
+        bench.prepare("sh", "-c", f"echo {n} > /out/r", outputs=("/out/r", "/tmp/s"))
+        for n in range(8)
+    ]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(bench.start, runs))
     assert [(run.tree / "out/r").read_text() for run in runs] == [f"{n}\n" for n in range(8)]
@@ -172,7 +207,9 @@ def test_the_image_is_looked_into_once(bench: ContainerBench, monkeypatch: pytes
 # ------------------------------------------------------------------------------------------------------- mounted inputs
 
 
-def test_mounted_inputs_are_read_only_and_lie_beside_outputs(bench: ContainerBench, tmp_path: Path) -> None:
+def test_mounted_inputs_are_read_only_and_lie_beside_outputs(
+    bench: ContainerBench, tmp_path: Path
+) -> None:
     bench.configure(inputs="mount")
     assert bench.runtime.mounts_inputs
     store = tmp_path / "store:1"
@@ -195,7 +232,9 @@ def test_mounted_inputs_are_read_only_and_lie_beside_outputs(bench: ContainerBen
     assert (store / "kb/x").read_bytes() == b"x\n"
 
 
-def test_an_input_that_the_caller_copied_is_not_mounted(bench: ContainerBench, tmp_path: Path) -> None:
+def test_an_input_that_the_caller_copied_is_not_mounted(
+    bench: ContainerBench, tmp_path: Path
+) -> None:
     bench.configure(inputs="mount")
     (tmp_path / "f").write_bytes(b"f\n")
     run = bench.run(
@@ -217,5 +256,7 @@ def test_mounted_inputs_within_mounted_inputs(bench: ContainerBench, tmp_path: P
     (tmp_path / "x").write_bytes(b"new\n")
     run = bench.run("cat", "/kb/x", mounts={"/kb/": tmp_path / "kb", "/kb/x": tmp_path / "x"})
     assert run.log == b"new\n"
-    with pytest.raises(RuntimeFailure, match=r"/kb/y lies in the input directory /kb.*set docker.inputs"):
+    with pytest.raises(
+        RuntimeFailure, match=r"/kb/y lies in the input directory /kb.*set docker.inputs"
+    ):
         bench.run("true", mounts={"/kb/": tmp_path / "kb", "/kb/y": tmp_path / "x"})

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gaia_local.errors import RuntimeFailure
-from gaia_local.runtime import BY_REQUEST
+from gaia_local.model.tasks import BY_REQUEST
 from support.containers import ContainerBench, bench, client, full_image
 from support.registry import Registry, registry
 from support.waiting import wait_until
@@ -17,7 +17,10 @@ __all__ = ["bench", "client", "full_image", "registry"]
 
 def test_a_missing_image_that_may_not_be_pulled(bench: ContainerBench) -> None:
     bench.configure(pull="never")
-    with pytest.raises(RuntimeFailure, match=r"'gaia-local/nope:1' is not here and docker.pull is 'never'; `docker pull`"):
+    with pytest.raises(
+        RuntimeFailure,
+        match=r"'gaia-local/nope:1' is not here and docker.pull is 'never'; `docker pull`",
+    ):
         bench.run("true", image="gaia-local/nope:1")
     assert not bench.runtime.available("gaia-local/nope:1")
     assert bench.runtime.available(bench.image)
@@ -27,7 +30,9 @@ def test_a_missing_image_that_may_not_be_pulled(bench: ContainerBench) -> None:
 def test_a_pull_that_fails(bench: ContainerBench, policy: str) -> None:
     bench.configure(pull=policy)
     image = "127.0.0.1:1/gaia-local/nope:1"  # nobody listens there
-    with pytest.raises(RuntimeFailure, match=f"'{image}' could not be pulled.*'{policy}'.*refused.*docker build"):
+    with pytest.raises(
+        RuntimeFailure, match=f"'{image}' could not be pulled.*'{policy}'.*refused.*docker build"
+    ):
         bench.run("true", image=image)
     assert not bench.runtime.available(image)
 

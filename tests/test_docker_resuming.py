@@ -9,7 +9,7 @@ import docker.errors
 import pytest
 
 from gaia_local.errors import RuntimeFailure
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT
+from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
 from support.containers import ContainerBench, Run, bench, client, full_image
 
 __all__ = ["bench", "client", "full_image"]
@@ -34,7 +34,9 @@ def rejoin(bench: ContainerBench, run: Run) -> Run:
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_container_is_taken_up(bench: ContainerBench, client: docker.APIClient, over: bool) -> None:
+def test_a_container_is_taken_up(
+    bench: ContainerBench, client: docker.APIClient, over: bool
+) -> None:
     script = f"echo begun; sleep {0 if over else 1}; echo over; echo made > /full/x; exit 3"
     run = bench.prepare("sh", "-c", script, outputs=("/full/x",), stdout="/elsewhere/said")
     run.invocation.log.write_bytes(b"begun, as the earlier process heard it\n")
@@ -50,7 +52,9 @@ def test_a_container_is_taken_up(bench: ContainerBench, client: docker.APIClient
     assert bench.containers(client) == []
 
 
-def test_a_file_of_the_image_is_no_output_of_a_resumed_container(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_file_of_the_image_is_no_output_of_a_resumed_container(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x", "/full/own"))
     client.start(left_behind(bench, client, run))
     rejoin(bench, run)
@@ -59,17 +63,25 @@ def test_a_file_of_the_image_is_no_output_of_a_resumed_container(bench: Containe
     assert bench.containers(client) == []
 
 
-def test_a_container_that_was_never_started_is_started(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_container_that_was_never_started_is_started(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",))
     left_behind(bench, client, run)
     rejoin(bench, run)
     assert run.code == 0
-    assert [event for event, _ in run.events] == ["execution-start", "execution-complete", "container-exit"]
+    assert [event for event, _ in run.events] == [
+        "execution-start",
+        "execution-complete",
+        "container-exit",
+    ]
     assert (run.tree / "full/x").read_text() == "made\n"
     assert bench.containers(client) == []
 
 
-def test_a_resumed_container_has_the_rest_of_its_timeout(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_resumed_container_has_the_rest_of_its_timeout(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     run = bench.prepare("sleep", "60", timeout=1.0)
     client.start(left_behind(bench, client, run))
     time.sleep(1.0)  # the time that passed before is what counts here
@@ -80,7 +92,9 @@ def test_a_resumed_container_has_the_rest_of_its_timeout(bench: ContainerBench, 
     assert bench.containers(client) == []
 
 
-def test_a_resumed_container_can_be_cancelled(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_resumed_container_can_be_cancelled(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     run = bench.prepare("sleep", "60")
     client.start(left_behind(bench, client, run))
     run.cancellation.cancel(BY_REQUEST)

@@ -14,7 +14,7 @@ import docker.errors
 import pytest
 
 from gaia_local.errors import RuntimeFailure
-from gaia_local.resources import Resources
+from gaia_local.model.resources import Resources
 from support.containers import EVENTS, ContainerBench, bench, client, derived, full_image
 
 __all__ = ["bench", "client", "full_image"]
@@ -32,15 +32,24 @@ def test_a_run_reports_its_events_and_leaves_nothing(bench: ContainerBench) -> N
     assert run.log == b"hello\n"
 
 
-def test_the_exit_names_the_image_by_its_id(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_the_exit_names_the_image_by_its_id(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     exit = bench.run("true").exit
     assert exit is not None
     assert exit.image_id == client.inspect_image(bench.image)["Id"]  # type: ignore[no-untyped-call]
 
 
 def test_a_container_is_made_as_configured(bench: ContainerBench, client: docker.APIClient) -> None:
-    bench.configure(env={"A": "1=2 3", "HOME": "/x"}, memory="64m", cpus=0.5, shm_size="32m", network="none")
-    run = bench.prepare("sh", "-c", 'echo "$A,$HOME"; echo up; while [ ! -e /out/go ]; do sleep 0.05; done', outputs=("/out/",))
+    bench.configure(
+        env={"A": "1=2 3", "HOME": "/x"}, memory="64m", cpus=0.5, shm_size="32m", network="none"
+    )
+    run = bench.prepare(
+        "sh",
+        "-c",
+        'echo "$A,$HOME"; echo up; while [ ! -e /out/go ]; do sleep 0.05; done',
+        outputs=("/out/",),
+    )
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
         run.wait_for(b"up")
@@ -73,9 +82,13 @@ def test_a_container_is_made_as_configured(bench: ContainerBench, client: docker
     assert run.log == b"1=2 3,/x\nup\n"
 
 
-def test_a_container_has_the_limits_of_its_command(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_a_container_has_the_limits_of_its_command(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     bench.configure(memory="64m", cpus=0.5)
-    run = bench.prepare("sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
+    run = bench.prepare(
+        "sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
+    )
     task = dataclasses.replace(run.invocation.task, resources=Resources(cpus=0.25, memory=32 << 20))
     run.invocation = dataclasses.replace(run.invocation, task=task)
     with ThreadPoolExecutor(1) as pool:
@@ -88,10 +101,14 @@ def test_a_container_has_the_limits_of_its_command(bench: ContainerBench, client
     assert (host["Memory"], host["NanoCpus"]) == (32 << 20, 250_000_000)
 
 
-def test_the_entrypoint_stays_and_anonymous_volumes_go(bench: ContainerBench, client: docker.APIClient) -> None:
+def test_the_entrypoint_stays_and_anonymous_volumes_go(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
     changes = 'ENTRYPOINT ["sh", "-c"]\nVOLUME /volume'
     with derived(bench.image, "true", changes) as image:
-        run = bench.prepare("echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",), image=image)
+        run = bench.prepare(
+            "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",), image=image
+        )
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(bench.start, run)
             run.wait_for(b"up")
@@ -105,11 +122,15 @@ def test_the_entrypoint_stays_and_anonymous_volumes_go(bench: ContainerBench, cl
 
 def test_gpus_are_asked_for(bench: ContainerBench, client: docker.APIClient) -> None:
     bench.configure(gpus="all")
-    with pytest.raises(RuntimeFailure, match="device driver"):  # the engine's answer where it has none
+    with pytest.raises(
+        RuntimeFailure, match="device driver"
+    ):  # the engine's answer where it has none
         bench.run("true")
 
 
-def test_output_belongs_to_the_caller(bench: ContainerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_belongs_to_the_caller(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can act as somebody else")
     run = bench.prepare("sh", "-c", "id -u; id -g; id -G; touch /out/made", outputs=("/out/made",))
@@ -128,21 +149,32 @@ def test_output_belongs_to_the_caller(bench: ContainerBench, monkeypatch: pytest
 
 
 def test_stdout_comes_apart_from_the_log(bench: ContainerBench) -> None:
-    run = bench.run("sh", "-c", "echo 1; echo 2 >&2; sleep 0.1; echo 3", stdout="/out/s", outputs=("/out/s", ">"))
+    run = bench.run(
+        "sh",
+        "-c",
+        "echo 1; echo 2 >&2; sleep 0.1; echo 3",
+        stdout="/out/s",
+        outputs=("/out/s", ">"),
+    )
     assert run.stdout == b"1\n3\n"
     assert sorted(run.log.split()) == [b"1", b"2", b"3"]
 
 
 def test_output_is_kept_byte_by_byte(bench: ContainerBench) -> None:
     run = bench.run(
-        "sh", "-c", r"printf 'a\377\000\r\n'; printf '\200' >&2; head -c 5000000 /dev/zero; printf end", stdout="/s"
+        "sh",
+        "-c",
+        r"printf 'a\377\000\r\n'; printf '\200' >&2; head -c 5000000 /dev/zero; printf end",
+        stdout="/s",
     )
     assert run.stdout == b"a\xff\x00\r\n" + bytes(5_000_000) + b"end"
     assert len(run.log) == len(run.stdout) + 1
 
 
 def test_the_log_is_appended_to_and_readable_at_once(bench: ContainerBench) -> None:
-    run = bench.prepare("sh", "-c", "echo one; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",))
+    run = bench.prepare(
+        "sh", "-c", "echo one; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
+    )
     run.invocation.log.write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
@@ -154,5 +186,7 @@ def test_the_log_is_appended_to_and_readable_at_once(bench: ContainerBench) -> N
 def test_a_log_that_cannot_be_written(bench: ContainerBench) -> None:
     run = bench.prepare("echo", "1")
     run.invocation.log.mkdir()
-    with pytest.raises(RuntimeFailure, match=f"{run.invocation.task.id}.log could not be written: Is a directory"):
+    with pytest.raises(
+        RuntimeFailure, match=f"{run.invocation.task.id}.log could not be written: Is a directory"
+    ):
         bench.start(run)

@@ -28,7 +28,11 @@ COMMANDS = [
     {
         "name": "list",
         "image": "i",
-        "command": ["sh", "-c", f"cat /in/a > /out/x && (sh -c '{SHOW}' /in/d) >> /out/x && ln /out/x /out/y"],
+        "command": [
+            "sh",
+            "-c",
+            f"cat /in/a > /out/x && (sh -c '{SHOW}' /in/d) >> /out/x && ln /out/x /out/y",
+        ],
         "inputs": {"a": "/in/a", "d": "/in/d/"},
         "outputs": {"x": "/out/x", "y": "/out/y"},
     },
@@ -52,9 +56,24 @@ COMMANDS = [
     },
 ]
 STEPS = [
-    {"name": "lists", "command": "list", "inputs": {"a": "in:a", "d": "in:d/"}, "outputs": {"x": "b:x", "y": "b:y"}},
-    {"name": "splits", "command": "split", "inputs": {"a": "in:a", "l": "in:l"}, "outputs": {"parts": "b:parts/"}},
-    {"name": "joins", "command": "join", "inputs": {"x": "b:x", "y": "b:y", "p": "b:parts/"}, "outputs": {"z": "b:z"}},
+    {
+        "name": "lists",
+        "command": "list",
+        "inputs": {"a": "in:a", "d": "in:d/"},
+        "outputs": {"x": "b:x", "y": "b:y"},
+    },
+    {
+        "name": "splits",
+        "command": "split",
+        "inputs": {"a": "in:a", "l": "in:l"},
+        "outputs": {"parts": "b:parts/"},
+    },
+    {
+        "name": "joins",
+        "command": "join",
+        "inputs": {"x": "b:x", "y": "b:y", "p": "b:parts/"},
+        "outputs": {"z": "b:z"},
+    },
 ]
 
 
@@ -77,13 +96,22 @@ class Edits:
         (self.store / "in/d/link").symlink_to(self.outside / "one")
         (self.store / "in/d/linked").symlink_to(self.outside / "tree")
         (self.store / "in/l").symlink_to(self.outside / "two")
-        self.gaia = Gaia({"root": top / "root", "runtime": "process", "workers": 2, "watch": dice.random() < 0.5})
+        self.gaia = Gaia(
+            {"root": top / "root", "runtime": "process", "workers": 2, "watch": dice.random() < 0.5}
+        )
         self.gaia.upload("w", {}, COMMANDS, STEPS)
 
     def places(self) -> list[Path]:
         """The files that no Step makes."""
         store, outside = self.store / "in", self.outside
-        return [store / "a", store / "d/1", store / "d/deep/2", outside / "one", outside / "two", outside / "tree/3"]
+        return [
+            store / "a",
+            store / "d/1",
+            store / "d/deep/2",
+            outside / "one",
+            outside / "two",
+            outside / "tree/3",
+        ]
 
     def content(self) -> str:
         return self.dice.choice(("red", "sky", "tan")) * 40 + "\n"
@@ -110,7 +138,11 @@ class Edits:
             new.symlink_to(self.outside / dice.choice(("one", "two")))
             new.rename(link)
         elif doing == 7:
-            made = self.store / "b" / dice.choice(("x", "y", "z", "parts/one", "parts/two", "parts/s/made"))
+            made = (
+                self.store
+                / "b"
+                / dice.choice(("x", "y", "z", "parts/one", "parts/two", "parts/s/made"))
+            )
             with contextlib.suppress(FileNotFoundError):
                 made.unlink()
         elif doing == 8:
@@ -160,7 +192,9 @@ class Edits:
         assert self.gaia.wait("w", timeout=30)
         assert self.gaia.status("w")["status"]["state"] == "complete", self.gaia.failures("w")
         for name, text in self.expected().items():
-            assert (self.store / "b" / name).read_text() == text, f"b/{name} is complete, and not what its inputs make"
+            assert (self.store / "b" / name).read_text() == text, (
+                f"b/{name} is complete, and not what its inputs make"
+            )
         assert (self.store / "b/parts/s/made").exists()
 
 

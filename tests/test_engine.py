@@ -14,11 +14,17 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, GaiaError, ownership
+from gaia_local import Gaia, GaiaError
+from gaia_local.store import ownership
 from support.fixtures import WaitUntil
 
 COMMANDS = [
-    {"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}},
+    {
+        "name": "hi",
+        "image": "busybox",
+        "command": ["sh", "-c", "echo hi > /out/x"],
+        "outputs": {"x": "/out/x"},
+    },
     {
         "name": "wait",
         "image": "busybox",
@@ -32,7 +38,13 @@ COMMANDS = [
 def steps(fifo: Path) -> list[dict[str, Any]]:
     return [
         {"name": "a", "command": "hi", "outputs": {"x": "d:a"}},
-        {"name": "b", "command": "wait", "inputs": {"a": "d:a"}, "outputs": {"x": "d:b"}, "vars": {"fifo": str(fifo)}},
+        {
+            "name": "b",
+            "command": "wait",
+            "inputs": {"a": "d:a"},
+            "outputs": {"x": "d:b"},
+            "vars": {"fifo": str(fifo)},
+        },
     ]
 
 
@@ -49,7 +61,11 @@ def script(root: Path, body: str) -> list[str]:
 def start(root: Path, fifo: Path, body: str) -> subprocess.Popen[str]:
     os.mkfifo(fifo)
     process = subprocess.Popen(
-        script(root, body), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        script(root, body),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps([COMMANDS, steps(fifo)]))
@@ -137,14 +153,26 @@ def test_ctrl_c_stops_what_runs_and_leaves_it_resumable(tmp_path: Path, body: st
 
 
 def test_a_second_process_reaches_the_first(tmp_path: Path, wait_until: WaitUntil) -> None:
-    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
+    process = start(
+        tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)"
+    )
     writer = open_when_read(tmp_path / "fifo")
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
         assert gaia.status("w")["state"] == "running"
         assert gaia.workflows()["workflows"]["w"]["state"] == "running"
-        assert gaia.progress("w") == {"state": "running", "steps": 2, "done": 1, "running": 1, "failed": 0, "waiting": 0}
+        assert gaia.progress("w") == {
+            "state": "running",
+            "steps": 2,
+            "done": 1,
+            "running": 1,
+            "failed": 0,
+            "waiting": 0,
+        }
         wait_until(lambda: gaia.logs("w", "b") == "up\n")
-        assert [event["task"] for event in gaia.events("w") if event["event"] == "step-start"] == ["a", "b"]
+        assert [event["task"] for event in gaia.events("w") if event["event"] == "step-start"] == [
+            "a",
+            "b",
+        ]
         with pytest.raises(TimeoutError, match="'w'"):
             gaia.wait("w", 0.05)
         gaia.upload("v", {}, COMMANDS, steps(tmp_path)[:1])
@@ -164,7 +192,9 @@ def test_a_second_process_reaches_the_first(tmp_path: Path, wait_until: WaitUnti
 
 
 def test_a_second_process_with_another_configuration_may_only_read(tmp_path: Path) -> None:
-    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
+    process = start(
+        tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)"
+    )
     writer = open_when_read(tmp_path / "fifo")
     with Gaia({"root": tmp_path / "root", "runtime": "docker"}) as gaia:
         assert gaia.status("w")["state"] == "running"
@@ -175,8 +205,12 @@ def test_a_second_process_with_another_configuration_may_only_read(tmp_path: Pat
     end(process)
 
 
-def test_without_the_owners_socket_a_second_process_may_only_read(tmp_path: Path, wait_until: WaitUntil) -> None:
-    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
+def test_without_the_owners_socket_a_second_process_may_only_read(
+    tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    process = start(
+        tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)"
+    )
     writer = open_when_read(tmp_path / "fifo")
     (tmp_path / "root" / "engine.sock").unlink()
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
@@ -199,14 +233,20 @@ def test_without_the_owners_socket_a_second_process_may_only_read(tmp_path: Path
 
 
 def test_an_engine_that_died_leaves_its_workflow_halted(tmp_path: Path) -> None:
-    process = start(tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)")
+    process = start(
+        tmp_path / "root", tmp_path / "fifo", "Gaia(config).upload('w', {}, commands, steps)"
+    )
     writer = open_when_read(tmp_path / "fifo")
     process.kill()
     end(process)
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
         assert gaia.workflows()["workflows"]["w"]["state"] in ("running", "halted")
         assert gaia.status("w")["state"] == "halted"
-        assert gaia.events("w")[-1] == {**gaia.events("w")[-1], "event": "flow-halted", "reason": "interrupted"}
+        assert gaia.events("w")[-1] == {
+            **gaia.events("w")[-1],
+            "event": "flow-halted",
+            "reason": "interrupted",
+        }
         os.close(writer)
         gaia.run("w")
         os.close(open_when_read(tmp_path / "fifo"))
@@ -252,5 +292,7 @@ def test_standard_output_cannot_be_a_directory(tmp_path: Path) -> None:
     printed = {"name": "p", "image": "busybox", "command": ["echo"], "outputs": {"o": ">"}}
     with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
         with pytest.raises(GaiaError, match=r"'s'.*'p'.*'o'.*'d:x/' is a directory"):
-            gaia.upload("w", {}, [printed], [{"name": "s", "command": "p", "outputs": {"o": "d:x/"}}])
+            gaia.upload(
+                "w", {}, [printed], [{"name": "s", "command": "p", "outputs": {"o": "d:x/"}}]
+            )
         assert gaia.workflows() == {"workflows": {}}

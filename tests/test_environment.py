@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gaia_local.environment import for_programs
+from gaia_local.runtimes.process.environment import for_programs
 from support.fixtures import MakeGaia
 
 SECRETS = {
@@ -17,7 +17,12 @@ SECRETS = {
 
 
 def test_secrets_are_left_out_and_nothing_else() -> None:
-    kept = {b"PATH": b"/bin", b"GAIA_LOCAL_ROOT": b"/root", b"DASK_TEMPORARY_DIRECTORY": b"/tmp", b"MY_TOKEN": b"\xff"}
+    kept = {
+        b"PATH": b"/bin",
+        b"GAIA_LOCAL_ROOT": b"/root",
+        b"DASK_TEMPORARY_DIRECTORY": b"/tmp",
+        b"MY_TOKEN": b"\xff",
+    }
     secrets = {name.encode(): value.encode() for name, value in SECRETS.items()}
     assert for_programs({**secrets, **kept}) == kept
 
@@ -27,10 +32,16 @@ def way(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The configuration of a way to run Steps, and the image."""
     runtime, _, executor = request.param.partition(" on ")
     image = request.getfixturevalue("docker_image") if runtime == "docker" else "image"
-    return {"image": image, "runtime": runtime, **({"executor": executor, "dask": {"local": 1}} if executor else {})}
+    return {
+        "image": image,
+        "runtime": runtime,
+        **({"executor": executor, "dask": {"local": 1}} if executor else {}),
+    }
 
 
-def test_no_secret_reaches_a_program(make_gaia: MakeGaia, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_reaches_a_program(
+    make_gaia: MakeGaia, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MEANT_FOR_ALL", "yes")
@@ -38,7 +49,9 @@ def test_no_secret_reaches_a_program(make_gaia: MakeGaia, way: dict[str, Any], m
     gaia = make_gaia(**way)
     program = ["sh", "-c", "env; tr '\\0' '\\n' < /proc/$PPID/environ || true"]
     command = {"name": "tell", "image": image, "command": program, "outputs": {"told": ">"}}
-    gaia.upload("w", {}, [command], [{"name": "tell", "command": "tell", "outputs": {"told": "d:told"}}])
+    gaia.upload(
+        "w", {}, [command], [{"name": "tell", "command": "tell", "outputs": {"told": "d:told"}}]
+    )
     assert gaia.wait("w", 60)["state"] == "complete", gaia.failures("w")
     told = gaia.path("w", "d:told").read_text()
     assert "PATH=" in told

@@ -22,14 +22,16 @@ import requests
 
 from gaia_local import Gaia, compat, errors
 from gaia_local.compat import client
+from gaia_local.engine.local_socket import Unreachable
 from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nearest, shown, told
-from gaia_local.face import at_face, http_error
-from gaia_local.local_socket import Unreachable
+from gaia_local.http_errors import at_face, http_error
 from gaia_local.testing import GaiaFixture
 from support.builders import nested_lists
 from support.fixtures import MakeGaia
 
-ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)]
+ALL = [
+    each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)
+]
 PLAIN = [kind("it's broken") for kind in ALL if kind is not InvalidInput]
 PLAIN += [InvalidInput("a step", "is wrong", "mend it"), Unreachable("nobody answers", absent=True)]
 BAD: dict[str, tuple[Any, ...]] = {
@@ -221,7 +223,9 @@ def test_requests_is_imported_with_the_first_error_at_the_face(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("made", [*PLAIN, *map(http_error, PLAIN)], ids=repr)
-@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(
+    "travel", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+)
 def test_each_can_be_copied_and_sent(made: GaiaError, travel: Callable[[Any], Any]) -> None:
     came = travel(made)
     assert type(came) is type(made)
@@ -235,7 +239,9 @@ def test_each_can_be_copied_and_sent(made: GaiaError, travel: Callable[[Any], An
 
 
 def test_invalid_input_says_where_what_and_what_would_be_right() -> None:
-    error = InvalidInput("workflow 'w', Step 's'", "timeout is -1", "give a number of seconds above 0")
+    error = InvalidInput(
+        "workflow 'w', Step 's'", "timeout is -1", "give a number of seconds above 0"
+    )
     assert str(error) == "workflow 'w', Step 's': timeout is -1; give a number of seconds above 0"
 
 
@@ -246,7 +252,11 @@ def test_invalid_input_says_where_what_and_what_would_be_right() -> None:
         ("aab", ["aaa", "aac", "xyz"], "did you mean 'aac' or 'aaa'?"),
         ("q", [], "Steps: none yet"),
         ("q", ["b", "a"], "Steps: 'a', 'b'"),
-        ("q", [f"step{n}" for n in range(9)], "Steps: " + ", ".join(f"'step{n}'" for n in range(8)) + " …"),
+        (
+            "q",
+            [f"step{n}" for n in range(9)],
+            "Steps: " + ", ".join(f"'step{n}'" for n in range(8)) + " …",
+        ),
         (7, ["b"], "Steps: 'b'"),
     ],
 )

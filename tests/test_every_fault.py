@@ -21,21 +21,27 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
-from gaia_local.assignment import Assignment
-from gaia_local.database import Database
-from gaia_local.decision import Decision
+from gaia_local import Gaia
+from gaia_local.engine.recovery import recover
+from gaia_local.engine.scheduler import Scheduler
 from gaia_local.errors import DatabaseError, GaiaError, StorageError
-from gaia_local.graph import StepNode
-from gaia_local.keys import Capture
-from gaia_local.model import Command, EventKind, Step, Task, WorkflowState
-from gaia_local.recovery import recover
-from gaia_local.runtime import BY_REQUEST, Cancellation, Exit, Invocation, Report
-from gaia_local.scheduler import Scheduler
-from gaia_local.states import Intent, KeyKind, VerdictKind
-from gaia_local.storage import Storage
-from gaia_local.worker import Observer, Worker
-from gaia_local.workflow import Workflow
+from gaia_local.executors.contract import Observer
+from gaia_local.executors.worker import Worker
+from gaia_local.model.assignment import Assignment
+from gaia_local.model.commands import Command
+from gaia_local.model.events import EventKind
+from gaia_local.model.keys import Capture
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import BY_REQUEST, Task
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.state.database import Database
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.decision import Decision
+from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.states import Intent, KeyKind, VerdictKind
+from gaia_local.workflow.workflow import Workflow
 from support import reloading
 from support.builders import step
 from support.fakes import NoRuntime
@@ -83,7 +89,9 @@ class Faults:
     def inside(self, path: object) -> bool:
         return isinstance(path, str | Path) and str(path).startswith(self._root)
 
-    def at(self, kind: str, what: object = "", error: Callable[[], Exception] | None = None) -> None:
+    def at(
+        self, kind: str, what: object = "", error: Callable[[], Exception] | None = None
+    ) -> None:
         """An operation is about to happen."""
         if self.paused:
             return
@@ -180,7 +188,9 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
         return io_open(path, mode, *rest, **more)
 
     def looked(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
-        faults.at("look", key, lambda: StorageError(f"{path}: can't be looked at (the test's fault)"))
+        faults.at(
+            "look", key, lambda: StorageError(f"{path}: can't be looked at (the test's fault)")
+        )
         return look(storage, key, path, follow)
 
     def read(storage: Storage, key: str, path: str, follow: bool = False) -> Any:
@@ -214,7 +224,11 @@ def content_of(path: Path) -> str:
     """A file's or directory's content as one text."""
     if path.is_dir():
         found = files.walk(str(path))
-        return "\n".join(f"{name}={Path(path, name).read_text()}" for name, _, _ in found if Path(path, name).is_file())
+        return "\n".join(
+            f"{name}={Path(path, name).read_text()}"
+            for name, _, _ in found
+            if Path(path, name).is_file()
+        )
     return path.read_text()
 
 
@@ -228,7 +242,9 @@ def made(task: Task, internal: str, inputs: Mapping[str, str], world: str) -> st
 
 
 def fails(task: Task, inputs: Mapping[str, str]) -> bool:
-    return "fails" in task.command or ("picky" in task.command and any("bad" in text for text in inputs.values()))
+    return "fails" in task.command or (
+        "picky" in task.command and any("bad" in text for text in inputs.values())
+    )
 
 
 class Programs(NoRuntime):
@@ -291,7 +307,9 @@ class Workers(HandExecutor):
 
     def perform(self, worker: Worker, task: Task) -> None:
         _, observer = self.tasks.pop(task.id)
-        self._performing[task.id] = cancellation = Cancellation(lambda seconds, function: lambda: None)
+        self._performing[task.id] = cancellation = Cancellation(
+            lambda seconds, function: lambda: None
+        )
         worker.perform(self._assignments.pop(task.id), cancellation, observer)
         del self._performing[task.id]
 
@@ -319,7 +337,9 @@ class FaultyEngine(Hands):
 # ---------------------------------------------------------------------------------------------------------- scenario
 
 
-def tool(name: str, *words: str, inputs: str = "", outputs: Mapping[str, str] | None = None) -> dict[str, Any]:
+def tool(
+    name: str, *words: str, inputs: str = "", outputs: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     return {
         "name": name,
         "image": "i",
@@ -436,7 +456,9 @@ class Scenario:
         self.check()
         while most and self.bench.workers.tasks:
             most -= 1
-            task = min((task for task, _ in self.bench.workers.tasks.values()), key=lambda task: task.name)
+            task = min(
+                (task for task, _ in self.bench.workers.tasks.values()), key=lambda task: task.name
+            )
             self._last.append(task.name)
             self._performs = True
             try:
@@ -494,7 +516,9 @@ class Scenario:
                 assert f"# id: {state.made_by}\n" in lies, f"{key} is the log of another Task"
                 continue
             expected = made(task, internal, inputs, self.programs.world)
-            assert lies in (expected, self.own.get(key)), f"{key} of {node.step.name} is complete, and wrong"
+            assert lies in (expected, self.own.get(key)), (
+                f"{key} of {node.step.name} is complete, and wrong"
+            )
             if state.digest is not None:
                 assert state.digest == files.digest(str(place)), f"{key} has a wrong digest"
 
@@ -528,10 +552,14 @@ class Scenario:
             self.run()
 
     def merge(self, *steps: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps], {}))
+        self.attempt(
+            lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps], {})
+        )
 
     def command(self, *commands: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands], {}))
+        self.attempt(
+            lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands], {})
+        )
 
     def upload(self) -> None:
         def upload() -> None:
@@ -539,7 +567,9 @@ class Scenario:
                 self.scheduler.run("w")
                 return
             commands = [Command.parse("w", each) for each in COMMANDS]
-            self.scheduler.upload("w", {}, list(commands), [Step.parse("w", each) for each in STEPS])
+            self.scheduler.upload(
+                "w", {}, list(commands), [Step.parse("w", each) for each in STEPS]
+            )
 
         self.attempt(upload)
 
@@ -594,7 +624,9 @@ class Scenario:
         self.perform()
         self.finish()
         left = self.bench.storage.left_staging()
-        if self.faults.kind == "remove" and left:  # what could not be removed goes with the next engine
+        if (
+            self.faults.kind == "remove" and left
+        ):  # what could not be removed goes with the next engine
             self.revive()
             left = self.bench.storage.left_staging()
         assert not left, f"staging is left: {[os.listdir(each) for each in left]}"
@@ -603,7 +635,9 @@ class Scenario:
 # ----------------------------------------------------------------------------------- what was found, in its shortest form
 
 
-def test_a_log_that_cannot_be_stored_takes_nothing_else_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A failed Step publishes its log only: what an earlier run of it made is used on, whatever becomes of the log."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("a")
@@ -614,7 +648,9 @@ def test_a_log_that_cannot_be_stored_takes_nothing_else_away(tmp_path: Path, mon
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", fails_always)
             hands.fail("s")
-        kinds = hands.scheduler.view("w", lambda workflow: {key.key: key.state.kind for key in workflow.graph.keys.values()})
+        kinds = hands.scheduler.view(
+            "w", lambda workflow: {key.key: key.state.kind for key in workflow.graph.keys.values()}
+        )
         assert kinds == {"a": KeyKind.THERE, "x": KeyKind.UNSURE, "log": KeyKind.EXPIRED}
 
 
@@ -739,7 +775,9 @@ def test_nth_operation_fails(kind: str, times: int, gap: int, share: int) -> Non
         if not faults.fired:
             break
         differ = {
-            what: (WITHOUT.get(what), told.get(what)) for what in {**WITHOUT, **told} if WITHOUT.get(what) != told.get(what)
+            what: (WITHOUT.get(what), told.get(what))
+            for what in {**WITHOUT, **told}
+            if WITHOUT.get(what) != told.get(what)
         }
         assert not differ, f"{kind} {nth}, {times} times, at {faults.where}: {differ}"
         nth += stride
@@ -812,7 +850,11 @@ def real_trial(root: Path, kind: str, nth: int, workers: int) -> tuple[Faults, d
             with faults.pause():
                 (root / "storage/w/user/a").write_text("another\n")
             go_on()
-            attempt(lambda: gaia.merge("w", [step("rd", "copy", None, "m/x", outputs={"x": "r/d", "log": "logs/rd"})]))
+            attempt(
+                lambda: gaia.merge(
+                    "w", [step("rd", "copy", None, "m/x", outputs={"x": "r/d", "log": "logs/rd"})]
+                )
+            )
             rounds = 0
             while rounds < 2:  # without a fault
                 before = faults.hits

@@ -18,21 +18,41 @@ PROJECT = Path(__file__).parents[1] / "resources" / "example-project"
 def copy(tmp_path: Path) -> Path:
     """A copy of the project; what runs there meets no Docker engine and no server."""
     made = tmp_path / "project"
-    shutil.copytree(PROJECT, made, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache", "gaia-data"))
+    shutil.copytree(
+        PROJECT, made, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache", "gaia-data")
+    )
     return made
 
 
 def run(copy: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the project, with nothing of ours in its environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GAIA_LOCAL_", "PYTEST", "DOCKER"))}
-    offline = {"DOCKER_HOST": f"unix://{copy}/no-engine.sock", "PATH": "/usr/bin:/bin", "HOME": str(copy)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GAIA_LOCAL_", "PYTEST", "DOCKER"))
+    }
+    offline = {
+        "DOCKER_HOST": f"unix://{copy}/no-engine.sock",
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(copy),
+    }
     line = [sys.executable, *words]
-    return subprocess.run(line, cwd=copy, env={**kept, **offline, **environment}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        line,
+        cwd=copy,
+        env={**kept, **offline, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def number_of_tests(copy: Path) -> int:
     """How many tests the project has."""
-    return sum(len(re.findall(r"^def test_", path.read_text(), re.MULTILINE)) for path in copy.glob("tests/test_*.py"))
+    return sum(
+        len(re.findall(r"^def test_", path.read_text(), re.MULTILINE))
+        for path in copy.glob("tests/test_*.py")
+    )
 
 
 def test_the_example_project_passes_its_tests_without_docker(copy: Path) -> None:
@@ -66,7 +86,9 @@ def test_a_test_that_leaves_a_step_running_fails(copy: Path) -> None:
     )
     ran = run(copy, "-m", "pytest", "tests/test_hasty.py")
     assert ran.returncode == 1
-    assert "the test ended while Steps were running; wait for them (gaia.run, gaia.wait)" in ran.stdout
+    assert (
+        "the test ended while Steps were running; wait for them (gaia.run, gaia.wait)" in ran.stdout
+    )
     assert "Step 'peak-north' of workflow 'me_hasty'" in ran.stdout
     assert ran.stdout.splitlines()[-1].strip("= ").startswith("1 failed"), "and no error beside it"
 
@@ -75,7 +97,18 @@ def test_the_example_program_runs_by_exec(copy: Path) -> None:
     levels = copy / "gaia-data/storage/me_levels/rivers/levels"
     levels.mkdir(parents=True)
     (levels / "north.csv").write_text("2020-11-01,3.2\n2020-11-02,10.4\n")
-    ran = run(copy, "-m", "gaia_local", "--runtime", "process", "exec", "-m", "river_levels.submit", "me_levels", "north")
+    ran = run(
+        copy,
+        "-m",
+        "gaia_local",
+        "--runtime",
+        "process",
+        "exec",
+        "-m",
+        "river_levels.submit",
+        "me_levels",
+        "north",
+    )
     assert (ran.stdout, ran.returncode) == ("me_levels: complete\n", 0), ran.stderr
     assert (copy / "gaia-data/storage/me_levels/rivers/ranking.csv").read_text() == "north,10.4\n"
 
@@ -85,7 +118,9 @@ def test_the_example_project_uses_no_internals() -> None:
     assert all("gaia_local" not in text for text in program)
     assert any("gaia.Gaia()" in text for text in program)
     assert any("from gaia.client import Gaia" in text for text in program)
-    assert all("gaia_local" not in path.read_text() for path in PROJECT.glob("tests/*.py")), "fixtures are all it needs"
+    assert all("gaia_local" not in path.read_text() for path in PROJECT.glob("tests/*.py")), (
+        "fixtures are all it needs"
+    )
 
 
 def test_the_example_readme_names_existing_files() -> None:

@@ -149,7 +149,9 @@ def test_the_end_by_a_signal_is_pythons() -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else None,
 )
-def test_an_unrunnable_script_is_one_message(words: list[str], status: int, told: str, here: Path) -> None:
+def test_an_unrunnable_script_is_one_message(
+    words: list[str], status: int, told: str, here: Path
+) -> None:
     (here / "empty").mkdir()
     ran = by_exec(*words)
     assert ran.returncode == status
@@ -169,8 +171,21 @@ def test_help_is_ours_before_the_script(here: Path) -> None:
 @contextlib.contextmanager
 def running(*words: str) -> Iterator[subprocess.Popen[str]]:
     """The process of a script that has submitted its workflow; ended by the test, or else here."""
-    line = [sys.executable, "-m", "gaia_local", "--root", "elsewhere", "--runtime", "process", "exec", "flow.py", *words]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
+    line = [
+        sys.executable,
+        "-m",
+        "gaia_local",
+        "--root",
+        "elsewhere",
+        "--runtime",
+        "process",
+        "exec",
+        "flow.py",
+        *words,
+    ]
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as script:
         assert script.stdout is not None
         assert script.stdout.readline() == "submitted\n"
         try:
@@ -191,8 +206,14 @@ def test_a_script_waits_for_its_steps_at_its_end(here: Path, wait_until: WaitUnt
     assert (here / "elsewhere/storage/me_w/a/out.txt").read_text() == "begun\n"
 
 
-@pytest.mark.parametrize(("waiting", "status"), [(["wait"], -signal.SIGINT), ([], 0)], ids=["in the script", "after its end"])
-def test_ctrl_c_stops_its_steps_and_run_goes_on(waiting: list[str], status: int, here: Path, wait_until: WaitUntil) -> None:
+@pytest.mark.parametrize(
+    ("waiting", "status"),
+    [(["wait"], -signal.SIGINT), ([], 0)],
+    ids=["in the script", "after its end"],
+)
+def test_ctrl_c_stops_its_steps_and_run_goes_on(
+    waiting: list[str], status: int, here: Path, wait_until: WaitUntil
+) -> None:
     with running("me_w", str(here / "go"), *waiting) as script:
         with Gaia({"root": "elsewhere"}) as gaia:
             wait_until(lambda: "begun" in gaia.logs("me_w", "hold"))
@@ -216,8 +237,12 @@ def test_options_are_the_defaults_of_each_gaia(here: Path) -> None:
         "print(gaia.Gaia({'gaia_host': 'example.org:1'}).path('w', 'a:x'))\n"
         "print(gaia.Gaia({'root': 'own'}).path('w', 'a:x'))\n"
     )
-    told = call("--root", "theirs", "--bucket", f"genomes={here / 'shared'}", "exec", "ask.py").stdout.splitlines()
-    assert told == [str(here / each) for each in ("shared/x", "theirs/storage/w/a/x", "own/storage/w/a/x")]
+    told = call(
+        "--root", "theirs", "--bucket", f"genomes={here / 'shared'}", "exec", "ask.py"
+    ).stdout.splitlines()
+    assert told == [
+        str(here / each) for each in ("shared/x", "theirs/storage/w/a/x", "own/storage/w/a/x")
+    ]
 
 
 def test_bad_options_are_refused_before_the_script_begins(here: Path) -> None:
@@ -229,7 +254,9 @@ def test_the_published_clients_command_line_runs(here: Path) -> None:
     for kind, content in (("commands", demo.commands()), ("steps", demo.steps())):
         Path(f"demo-{kind}.json").write_text(json.dumps(content))
     client = ["exec", "-m", "gaia.client"]
-    ran = by_exec("-m", "gaia.client", "upload", "crick_w", "--path", "demo-", "--host", "localhost:24442")
+    ran = by_exec(
+        "-m", "gaia.client", "upload", "crick_w", "--path", "demo-", "--host", "localhost:24442"
+    )
     assert ran.returncode == 0, ran.stderr
     assert "{'workflow': {'crick_w': [" in ran.stdout
     assert "'state': 'incomplete'" in call(*client, "status", "crick_w").stdout
@@ -252,7 +279,9 @@ def test_a_refusal_that_the_script_does_not_catch_is_its_own_traceback() -> None
 def test_log_messages_are_shown_once(here: Path) -> None:
     Path("say.py").write_text("import gaia\ngaia.Gaia({'kafka_host': 'x'})\n")
     assert by_exec("say.py").stderr.count("kafka_host") == 1
-    Path("say.py").write_text("import logging, gaia\nlogging.basicConfig()\ngaia.Gaia({'kafka_host': 'x'})\n")
+    Path("say.py").write_text(
+        "import logging, gaia\nlogging.basicConfig()\ngaia.Gaia({'kafka_host': 'x'})\n"
+    )
     assert by_exec("say.py").stderr.count("kafka_host") == 1
 
 
@@ -293,7 +322,9 @@ def test_forked_workers_of_a_script_reach_its_engine(here: Path) -> None:
 # ------------------------------------------------------------------------------------------------ in this process
 
 
-@pytest.mark.parametrize(("words", "status"), [(["show.py"], 0), (["show.py", "exit", "3"], 3), (["show.py", "fail"], 1)])
+@pytest.mark.parametrize(
+    ("words", "status"), [(["show.py"], 0), (["show.py", "exit", "3"], 3), (["show.py", "fail"], 1)]
+)
 def test_a_script_leaves_nothing_in_the_process(words: list[str], status: int) -> None:
     result = call("exec", *words, status=status)
     assert "of the helper" in result.stdout
@@ -310,4 +341,6 @@ def test_threads_of_the_script_that_go_on_keep_what_they_need(here: Path) -> Non
         "threading.Thread(target=later).start()\n"
     )
     ran = by_exec("threads.py", "a")
-    assert (ran.stdout, ran.returncode) == ("later {'workflows': {}} ['threads.py', 'a']\n", 0), ran.stderr
+    assert (ran.stdout, ran.returncode) == ("later {'workflows': {}} ['threads.py', 'a']\n", 0), (
+        ran.stderr
+    )

@@ -11,13 +11,23 @@ from typing import Any
 
 import pytest
 
-from gaia_local.assignment import Assignment, Outcome
-from gaia_local.executor import Clock, Perform, ThreadExecutor
-from gaia_local.model import EventKind, TaskState
-from gaia_local.resources import Capacity, Resources
-from gaia_local.runtime import Cancellation
-from gaia_local.worker import Observer
-from support.executors import PATIENCE, REPEAT, ExecutorBench, ExecutorContract, HeldAct, event, quickly
+from gaia_local.executors.clock import Clock
+from gaia_local.executors.contract import Observer
+from gaia_local.executors.threads import Perform, ThreadExecutor
+from gaia_local.model.assignment import Assignment, Outcome
+from gaia_local.model.events import EventKind
+from gaia_local.model.resources import Capacity, Resources
+from gaia_local.model.tasks import TaskState
+from gaia_local.runtimes.contract import Cancellation
+from support.executors import (
+    PATIENCE,
+    REPEAT,
+    ExecutorBench,
+    ExecutorContract,
+    HeldAct,
+    event,
+    quickly,
+)
 
 
 class TestThreadExecutor(ExecutorContract):
@@ -32,7 +42,9 @@ class TestThreadExecutor(ExecutorContract):
         for number in range(5):
             bench.submit(str(number))
             bench.ended(str(number))
-        assert len([name for name in ours() if "worker" in name]) <= 2  # one may still be on its way back
+        assert (
+            len([name for name in ours() if "worker" in name]) <= 2
+        )  # one may still be on its way back
         gate = HeldAct()
         for name in "abcdef":
             bench.submit(name, gate)
@@ -74,9 +86,19 @@ class TestThreadExecutor(ExecutorContract):
         assert not vars(executor)["_queue"]
 
     def test_no_more_runs_than_there_are_resources_for(self) -> None:
-        bench = ExecutorBench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(4, 100, 0))), 4)
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(4, 100, 0))
+            ),
+            4,
+        )
         gates = {name: HeldAct() for name in "abc"}
-        for name, resources in (("a", Resources(2)), ("b", Resources(1, 80)), ("c", Resources(memory=50)), ("d", Resources())):
+        for name, resources in (
+            ("a", Resources(2)),
+            ("b", Resources(1, 80)),
+            ("c", Resources(memory=50)),
+            ("d", Resources()),
+        ):
             bench.submit(name, gates.get(name), resources)
         bench.until(lambda: len(bench.performed) == 2)
         assert bench.performed == ["a", "b"]  # c waits for memory, and d for its turn
@@ -89,7 +111,12 @@ class TestThreadExecutor(ExecutorContract):
         bench.executor.close()
 
     def test_more_than_the_machine_has_is_an_error_at_once(self) -> None:
-        bench = ExecutorBench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(4, 100, 0))), 2)
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(4, 100, 0))
+            ),
+            2,
+        )
         bench.submit("a", None, Resources(5))
         assert bench.ended("a") == [TaskState.EXCEPTION]
         assert bench.outcomes("a")[0].message == "its Command needs cpus: 5; this machine has 4"
@@ -99,7 +126,12 @@ class TestThreadExecutor(ExecutorContract):
         bench.executor.close()
 
     def test_tasks_waiting_for_resources_can_be_cancelled(self) -> None:
-        bench = ExecutorBench(lambda workers, perform: ThreadExecutor(workers, perform, 1.0, Capacity(Resources(1, 100, 0))), 3)
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(1, 100, 0))
+            ),
+            3,
+        )
         gate = HeldAct()
         for name in "abc":
             bench.submit(name, gate, Resources(1))
@@ -115,7 +147,9 @@ class TestThreadExecutor(ExecutorContract):
 
 
 def ours() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("gaia-local"))
+    return sorted(
+        thread.name for thread in threading.enumerate() if thread.name.startswith("gaia-local")
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------- clock
@@ -143,7 +177,9 @@ class Bell:
 
     def until_by(self, all_of: set[Any]) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: all_of <= set(self.rung), PATIENCE), all_of - set(self.rung)
+            assert self.changed.wait_for(lambda: all_of <= set(self.rung), PATIENCE), all_of - set(
+                self.rung
+            )
 
 
 @pytest.fixture
@@ -206,7 +242,9 @@ def test_times_without_end_are_fine(clock: Clock) -> None:
     assert bell.until(1) == ["now"]
 
 
-def test_an_order_that_fails_does_not_stop_the_clock(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_order_that_fails_does_not_stop_the_clock(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     bell = Bell()
     clock.later(0, iter(()).__next__)
     clock.later(0.01, bell.ring("next"))
@@ -270,7 +308,9 @@ def test_closing_forgets_and_ends() -> None:
 @pytest.mark.parametrize("seed", range(REPEAT))
 def test_orders_from_many_threads_come_once_or_not_at_all(clock: Clock, seed: int) -> None:
     chance, bell = random.Random(seed), Bell()
-    plans = [[(chance.random() * 0.02, chance.random() < 0.5) for _ in range(200)] for _ in range(4)]
+    plans = [
+        [(chance.random() * 0.02, chance.random() < 0.5) for _ in range(200)] for _ in range(4)
+    ]
 
     def order(number: int) -> None:
         for place, (seconds, back) in enumerate(plans[number]):
@@ -283,7 +323,14 @@ def test_orders_from_many_threads_come_once_or_not_at_all(clock: Clock, seed: in
         thread.start()
     for thread in threads:
         thread.join()
-    kept = {(number, place) for number, plan in enumerate(plans) for place, (_, back) in enumerate(plan) if not back}
+    kept = {
+        (number, place)
+        for number, plan in enumerate(plans)
+        for place, (_, back) in enumerate(plan)
+        if not back
+    }
     clock.later(0.05, bell.ring("end"))
-    bell.until_by({*kept, "end"})  # and perhaps others, whose time had come before they were taken back
+    bell.until_by(
+        {*kept, "end"}
+    )  # and perhaps others, whose time had come before they were taken back
     assert len(bell.rung) == len(set(bell.rung))

@@ -27,9 +27,11 @@ import docker
 import pytest
 from docker.utils import kwargs_from_env
 
-from gaia_local import Gaia, GaiaError, state_file, watcher
+from gaia_local import Gaia, GaiaError
 from gaia_local.errors import DatabaseError, StorageError
-from gaia_local.storage import Storage
+from gaia_local.state import state_file
+from gaia_local.store import watcher
+from gaia_local.store.storage import Storage
 from support.builders import COPY, command, step
 from support.containers import client
 from support.fixtures import MakeGaia, WaitUntil
@@ -52,7 +54,9 @@ def started(gaia: Gaia, workflow: str = "w") -> list[str]:
 def written(root: Path, event: str) -> int:
     """How many events of a kind the rows hold."""
     with contextlib.closing(sqlite3.connect(f"file:{root}/gaia.db?mode=ro", uri=True)) as database:
-        return int(database.execute("select count(*) from events where event = ?", (event,)).fetchone()[0])
+        return int(
+            database.execute("select count(*) from events where event = ?", (event,)).fetchone()[0]
+        )
 
 
 def intact(root: Path) -> bool:
@@ -137,12 +141,18 @@ def test_the_disk_is_full_while_inputs_are_staged(make_disk: Callable[[int], Dis
     assert intact(disk.top / "root")
 
 
-def test_the_disk_is_full_while_outputs_are_published(make_disk: Callable[[int], Disk], make_gaia: MakeGaia) -> None:
+def test_the_disk_is_full_while_outputs_are_published(
+    make_disk: Callable[[int], Disk], make_gaia: MakeGaia
+) -> None:
     """The first output fits, the second doesn't: neither is stored."""
     disk = make_disk(3 * MB)
     gaia = make_gaia(buckets={"b": disk.top})
-    two = command("two", f"head -c {2 * MB} /dev/zero > /out/x; cp /out/x /out/y", x="/out/x", y="/out/y")
-    gaia.upload("w", {}, [two], [{"name": "two", "command": "two", "outputs": {"x": "b:x", "y": "b:y"}}])
+    two = command(
+        "two", f"head -c {2 * MB} /dev/zero > /out/x; cp /out/x /out/y", x="/out/x", y="/out/y"
+    )
+    gaia.upload(
+        "w", {}, [two], [{"name": "two", "command": "two", "outputs": {"x": "b:x", "y": "b:y"}}]
+    )
     assert gaia.wait("w", 20)["state"] == "error"
     assert "can't be stored" in messages(gaia)["two"]
     assert "No space left on device; make room" in messages(gaia)["two"]
@@ -156,25 +166,44 @@ def test_the_disk_is_full_while_outputs_are_published(make_disk: Callable[[int],
 
 @pytest.mark.parametrize("mended", ["while the engine is open", "after it was closed"])
 def test_the_disk_is_full_while_the_database_is_written(
-    make_disk: Callable[[int], Disk], gate: Fifo, wait_until: WaitUntil, mended: str, caplog: pytest.LogCaptureFixture
+    make_disk: Callable[[int], Disk],
+    gate: Fifo,
+    wait_until: WaitUntil,
+    mended: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     disk = make_disk(8 * MB)
     config = {"root": disk.top / "root", "runtime": "process", "watch": False}
     first = command("first", f"echo hi > /out/x; echo up; {gate.hold}")
-    later = [step("second", "copy", "d:second", "d:first"), step("third", "copy", "d:third", "d:second")]
+    later = [
+        step("second", "copy", "d:second", "d:first"),
+        step("third", "copy", "d:third", "d:second"),
+    ]
     with Gaia(config) as gaia:
         gaia.upload("w", {}, [first, COPY], [step("first", "first", "d:first"), *later])
         wait_until(lambda: gaia.logs("w", "first") == "up\n")
         wait_until(lambda: written(disk.top / "root", "step-start"))
         disk.fill()
         gate.open()
-        with pytest.raises(DatabaseError, match=r"'w' starts nothing more: .* disk is full; make room on its disk; `run`"):
+        with pytest.raises(
+            DatabaseError,
+            match=r"'w' starts nothing more: .* disk is full; make room on its disk; `run`",
+        ):
             gaia.wait("w", 20)
         assert gaia.status("w")["state"] == "halted"
         assert "make room" in gaia.status("w")["status"]["error"]
-        assert gaia.progress("w") == {"state": "halted", "steps": 3, "done": 1, "running": 0, "failed": 0, "waiting": 2}
+        assert gaia.progress("w") == {
+            "state": "halted",
+            "steps": 3,
+            "done": 1,
+            "running": 0,
+            "failed": 0,
+            "waiting": 2,
+        }
         assert gaia.path("w", "d:first").read_text() == "hi\n"
-        assert {"data-complete", "step-complete", "flow-halted"} <= {event["event"] for event in gaia.events("w")}
+        assert {"data-complete", "step-complete", "flow-halted"} <= {
+            event["event"] for event in gaia.events("w")
+        }
         assert gaia.explain("w", "first")["last"]["state"] == "complete"
         with pytest.raises(DatabaseError, match="full"):
             gaia.run("w")
@@ -199,11 +228,15 @@ def test_the_disk_is_full_while_the_database_is_written(
     assert intact(disk.top / "root")
 
 
-def test_calls_on_a_full_disk_are_refused_and_change_nothing(make_disk: Callable[[int], Disk], wait_until: WaitUntil) -> None:
+def test_calls_on_a_full_disk_are_refused_and_change_nothing(
+    make_disk: Callable[[int], Disk], wait_until: WaitUntil
+) -> None:
     disk = make_disk(8 * MB)
 
     def fill() -> None:
-        wait_until(lambda: not list((disk.top / "root/staging").iterdir()))  # a Task's files go after it was reported
+        wait_until(
+            lambda: not list((disk.top / "root/staging").iterdir())
+        )  # a Task's files go after it was reported
         disk.fill()
 
     config = {"root": disk.top / "root", "runtime": "process", "watch": False}
@@ -241,7 +274,11 @@ def test_calls_on_a_full_disk_are_refused_and_change_nothing(make_disk: Callable
 # ---------------------------------------------------------------------------------------------------------- deleting
 
 
-TREE = command("tree", "mkdir /out/x/empty /out/x/in; for i in 1 2 3; do echo $i > /out/x/in/$i; done", x="/out/x/")
+TREE = command(
+    "tree",
+    "mkdir /out/x/empty /out/x/in; for i in 1 2 3; do echo $i > /out/x/in/$i; done",
+    x="/out/x/",
+)
 
 
 @pytest.fixture
@@ -326,7 +363,9 @@ def test_a_disk_that_refuses_while_files_are_removed_keeps_the_workflow(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", refuse)
-        with pytest.raises(GaiaError, match=r"/2' can't be removed: Operation not permitted; .*delete it again"):
+        with pytest.raises(
+            GaiaError, match=r"/2' can't be removed: Operation not permitted; .*delete it again"
+        ):
             gaia.delete("w", data=True)
     assert gaia.status("w")["state"] == "halted"
     gaia.delete("w", data=True)
@@ -376,7 +415,9 @@ def test_opening_on_a_full_disk(make_disk: Callable[[int], Disk]) -> None:
 
 
 @pytest.mark.parametrize("state", ["complete", "running"])
-def test_the_root_becomes_read_only_and_writable_again(make_disk: Callable[[int], Disk], state: str) -> None:
+def test_the_root_becomes_read_only_and_writable_again(
+    make_disk: Callable[[int], Disk], state: str
+) -> None:
     disk = make_disk(8 * MB)
     config = {"root": disk.top / "root", "runtime": "process"}
     with Gaia(config) as gaia:
@@ -412,7 +453,9 @@ def test_a_bucket_becomes_read_only_while_a_step_runs(
     disk.protect(True)
     gate.open()
     assert gaia.wait("w", 20)["state"] == "error"
-    assert "output 'b:a' can't be stored" in messages(gaia)["a"] or "Read-only" in messages(gaia)["a"]
+    assert (
+        "output 'b:a' can't be stored" in messages(gaia)["a"] or "Read-only" in messages(gaia)["a"]
+    )
     assert "Read-only file system" in messages(gaia)["a"]
     disk.protect(False)
     gaia.run("w")
@@ -426,7 +469,11 @@ def test_a_bucket_becomes_read_only_while_a_step_runs(
 
 @pytest.mark.parametrize("how", ["moved away and back", "removed and made anew"])
 def test_a_watched_directory_vanishes_and_comes_back(
-    tmp_path: Path, make_gaia: MakeGaia, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, how: str
+    tmp_path: Path,
+    make_gaia: MakeGaia,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
 ) -> None:
     monkeypatch.setattr(watcher, "ROUND", 0.02)
     bucket, away = tmp_path / "bucket", tmp_path / "away"
@@ -457,13 +504,16 @@ def test_a_watched_directory_vanishes_and_comes_back(
 
 def test_too_few_watches(tmp_path: Path) -> None:
     """In a user namespace, which has a limit of its own. One warning; files are looked at instead."""
-    tried = subprocess.run(["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False)
+    tried = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False
+    )
     if tried.returncode != 0:
         pytest.skip(f"no user namespaces here: {tried.stderr.decode()}")
     script = f"""
         import logging, pathlib, sys, time
         pathlib.Path("/proc/sys/user/max_inotify_watches").write_text("3")
-        from gaia_local import Gaia, watcher
+        from gaia_local import Gaia
+        from gaia_local.store import watcher
         watcher.POLL = 0.05
         logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
         root, source = pathlib.Path({str(tmp_path / "root")!r}), pathlib.Path({str(tmp_path / "bucket/a")!r})
@@ -522,7 +572,9 @@ def test_a_database_held_by_another_program_is_explained(hands: Hands) -> None:
             lambda: hands.scheduler.expire("w", ["a"]),
         ]
         for call in calls:
-            with pytest.raises(DatabaseError, match=r"database is locked; another process holds it, .* end it"):
+            with pytest.raises(
+                DatabaseError, match=r"database is locked; another process holds it, .* end it"
+            ):
                 call()
             assert hands.status() == before
     assert hands.runs == ["a"]
@@ -597,7 +649,9 @@ def test_a_refused_merge_cancels_nothing(hands: Hands) -> None:
     assert Path(hands.storage.path("w", "k:a")).exists()
 
 
-def test_a_decision_that_cannot_be_made_is_told(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_that_cannot_be_made_is_told(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that fails while the engine looks at files for what comes next."""
 
     def fail(*_: object) -> str:
@@ -676,9 +730,13 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
         names = [row[1] for row in connection.execute("pragma table_info(_sqlite_migrations)")]
         values = {"migration_set": "gaia_local", "name": "9999_future", "applied_at": "2099-01-01"}
         row = [values.get(name) for name in names]
-        connection.execute(f"insert into _sqlite_migrations values ({', '.join('?' * len(row))})", row)
+        connection.execute(
+            f"insert into _sqlite_migrations values ({', '.join('?' * len(row))})", row
+        )
         connection.commit()
-    with pytest.raises(DatabaseError, match=r"written by a newer gaia_local .*9999_future.*upgrade"):
+    with pytest.raises(
+        DatabaseError, match=r"written by a newer gaia_local .*9999_future.*upgrade"
+    ):
         use(tmp_path)
 
 
@@ -701,7 +759,10 @@ def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
     """
     readers = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", textwrap.dedent(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(10)
     ]
@@ -734,7 +795,13 @@ def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ limits
 
 
-def growth(root: Path, runtime: str, commands: list[dict[str, Any]], steps: list[dict[str, Any]], state: str) -> int:
+def growth(
+    root: Path,
+    runtime: str,
+    commands: list[dict[str, Any]],
+    steps: list[dict[str, Any]],
+    state: str,
+) -> int:
     """How many bytes more of memory it takes to run this workflow than to run a small one, in a process of its own."""
     script = f"""
         import json, resource, sys
@@ -748,7 +815,9 @@ def growth(root: Path, runtime: str, commands: list[dict[str, Any]], steps: list
             state = gaia.wait("w", 100)["state"]
             print(json.dumps([state, gaia.failures("w"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
     """
-    small = command("small", "echo 1; echo 1 > /out/x", image=commands[0]["image"], x="/out/x", log=">>")
+    small = command(
+        "small", "echo 1; echo 1 > /out/x", image=commands[0]["image"], x="/out/x", log=">>"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         input=json.dumps([commands, steps, small]),
@@ -763,10 +832,14 @@ def growth(root: Path, runtime: str, commands: list[dict[str, Any]], steps: list
 
 
 @pytest.mark.parametrize("runtime", ["process", "docker"])
-def test_a_hundred_megabytes_of_log(tmp_path: Path, runtime: str, request: pytest.FixtureRequest) -> None:
+def test_a_hundred_megabytes_of_log(
+    tmp_path: Path, runtime: str, request: pytest.FixtureRequest
+) -> None:
     image = request.getfixturevalue("docker_image") if runtime == "docker" else "none"
     line = "x" * 998
-    talk = command("talk", f"yes {line} | head -c 100000000; echo end", image=image, log=">>", all=">")
+    talk = command(
+        "talk", f"yes {line} | head -c 100000000; echo end", image=image, log=">>", all=">"
+    )
     steps = [{"name": "s", "command": "talk", "outputs": {"log": "d:log", "all": "d:all"}}]
     assert growth(tmp_path, runtime, [talk], steps, "complete") < 24 * MB
     with Gaia({"root": tmp_path, "runtime": runtime}) as gaia:
@@ -779,9 +852,16 @@ def test_a_hundred_megabytes_of_log(tmp_path: Path, runtime: str, request: pytes
 
 
 @pytest.mark.parametrize("runtime", ["process", "docker"])
-def test_a_line_of_fifty_megabytes(tmp_path: Path, runtime: str, request: pytest.FixtureRequest) -> None:
+def test_a_line_of_fifty_megabytes(
+    tmp_path: Path, runtime: str, request: pytest.FixtureRequest
+) -> None:
     image = request.getfixturevalue("docker_image") if runtime == "docker" else "none"
-    talk = command("talk", "head -c 50000000 /dev/zero | tr '\\0' x; echo; echo sorry; exit 3", image=image, log=">>")
+    talk = command(
+        "talk",
+        "head -c 50000000 /dev/zero | tr '\\0' x; echo; echo sorry; exit 3",
+        image=image,
+        log=">>",
+    )
     steps = [{"name": "s", "command": "talk", "outputs": {"log": "d:log"}}]
     assert growth(tmp_path, runtime, [talk], steps, "error") < 24 * MB
     with Gaia({"root": tmp_path, "runtime": runtime}) as gaia:
@@ -808,17 +888,31 @@ def test_twenty_thousand_files_in_one_directory(tmp_path: Path) -> None:
 def test_five_hundred_inputs(tmp_path: Path, runtime: str, request: pytest.FixtureRequest) -> None:
     image = request.getfixturevalue("docker_image") if runtime == "docker" else "none"
     names = [f"i{n}" for n in range(500)]
-    cat = command("cat", f"cat {' '.join(f'/in/{name}' for name in names)} > /out/x", *names, image=image)
+    cat = command(
+        "cat", f"cat {' '.join(f'/in/{name}' for name in names)} > /out/x", *names, image=image
+    )
     with Gaia({"root": tmp_path, "runtime": runtime, "watch": False}) as gaia:
         gaia.path("w", "in:i0").parent.mkdir(parents=True)
         for n, name in enumerate(names):
             gaia.path("w", f"in:{name}").write_text(f"{n}\n")
-        gaia.upload("w", {}, [cat], [step("s", "cat", "d:x", inputs={name: f"in:{name}" for name in names})])
+        gaia.upload(
+            "w", {}, [cat], [step("s", "cat", "d:x", inputs={name: f"in:{name}" for name in names})]
+        )
         assert gaia.wait("w", 60)["state"] == "complete", messages(gaia)
         assert gaia.path("w", "d:x").read_text().split() == [str(n) for n in range(500)]
 
 
-ODD = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x) `y` *", "a:b,c;d", "back\\slash", "new\nline", "x" * 255]
+ODD = [
+    "with space",
+    'quote\'s "both"',
+    "é – 漢字",
+    "-rf",
+    "$(x) `y` *",
+    "a:b,c;d",
+    "back\\slash",
+    "new\nline",
+    "x" * 255,
+]
 
 
 @pytest.mark.parametrize("runtime", ["process", "docker"])
@@ -826,16 +920,29 @@ def test_odd_names(tmp_path: Path, runtime: str, request: pytest.FixtureRequest)
     """As storage keys and inside of directories, through two Steps."""
     image = request.getfixturevalue("docker_image") if runtime == "docker" else "none"
     keys = [name for name in ODD if name.isprintable()]
-    spread = command("first", "; ".join(f"cp /in/a /out/{n}" for n in range(len(keys))), "a", image=image)
+    spread = command(
+        "first", "; ".join(f"cp /in/a /out/{n}" for n in range(len(keys))), "a", image=image
+    )
     spread["outputs"] = {f"x{n}": f"/out/{n}" for n in range(len(keys))}
-    second = command("second", "; ".join(f"cp /in/{n} /out/{n}" for n in range(len(keys))), image=image)
-    second |= {"inputs": {f"x{n}": f"/in/{n}" for n in range(len(keys))}, "outputs": spread["outputs"]}
-    keep = {"name": "keep", "image": image, "command": ["sh", "-c", 'for n in "$@"; do cp /in/a "/out/d/$n"; done', "sh", *ODD]}
+    second = command(
+        "second", "; ".join(f"cp /in/{n} /out/{n}" for n in range(len(keys))), image=image
+    )
+    second |= {
+        "inputs": {f"x{n}": f"/in/{n}" for n in range(len(keys))},
+        "outputs": spread["outputs"],
+    }
+    keep = {
+        "name": "keep",
+        "image": image,
+        "command": ["sh", "-c", 'for n in "$@"; do cp /in/a "/out/d/$n"; done', "sh", *ODD],
+    }
     keep |= {"inputs": {"a": "/in/a"}, "outputs": {"x": "/out/d/"}}
     with Gaia({"root": tmp_path, "runtime": runtime, "watch": False}) as gaia:
         gaia.path("w", "in:a").parent.mkdir(parents=True)
         gaia.path("w", "in:a").write_text("1")
-        near, far = ({f"x{n}": f"{bucket}:{name}" for n, name in enumerate(keys)} for bucket in "de")
+        near, far = (
+            {f"x{n}": f"{bucket}:{name}" for n, name in enumerate(keys)} for bucket in "de"
+        )
         steps = [
             {"name": "a", "command": "first", "inputs": {"a": "in:a"}, "outputs": near},
             {"name": "b", "command": "second", "inputs": near, "outputs": far},
@@ -862,7 +969,12 @@ def test_special_files_among_outputs(make_gaia: MakeGaia, kind: str) -> None:
         pytest.skip("only root can make a device")
     gaia = make_gaia()
     odd = command("odd", f"echo 1 > /out/d/plain; {KINDS[kind]}", x="/out/d/")
-    gaia.upload("w", {}, [odd, command("make", "echo 1 > /out/x")], [step("odd", "odd", "d:odd/"), step("a", "make", "d:a")])
+    gaia.upload(
+        "w",
+        {},
+        [odd, command("make", "echo 1 > /out/x")],
+        [step("odd", "odd", "d:odd/"), step("a", "make", "d:a")],
+    )
     assert gaia.wait("w", 20)["state"] == "error"
     assert f"odd is {kind}, which can't be stored" in messages(gaia)["odd"]
     assert not gaia.path("w", "d:odd/").exists()
@@ -877,7 +989,12 @@ def test_links_inside_an_output_stay_links(make_gaia: MakeGaia) -> None:
     links = command("links", script, x="/out/d/")
     read = command("read", "cat /in/a/near > /out/x; test -L /in/a/whole", x="/out/x")
     read["inputs"] = {"a": "/in/a/"}
-    gaia.upload("w", {}, [links, read], [step("links", "links", "d:l/"), step("read", "read", "d:r", "d:l/")])
+    gaia.upload(
+        "w",
+        {},
+        [links, read],
+        [step("links", "links", "d:l/"), step("read", "read", "d:r", "d:l/")],
+    )
     assert gaia.wait("w", 20)["state"] == "complete", messages(gaia)
     stored = gaia.path("w", "d:l/")
     assert {path.name: os.readlink(path) for path in stored.iterdir() if path.is_symlink()} == {
@@ -896,21 +1013,51 @@ class Engine:
     """A Docker engine of the test's own, which can go away and come back."""
 
     def __init__(self, image: str) -> None:
-        self._top = Path(tempfile.mkdtemp(prefix="gaia-"))  # short: a socket's path has at most 107 bytes
+        self._top = Path(
+            tempfile.mkdtemp(prefix="gaia-")
+        )  # short: a socket's path has at most 107 bytes
         self.address = f"unix://{self._top}/s"
         self._pid = 0
         self.start()
-        with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as theirs, self.client() as ours:
+        with (
+            contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as theirs,
+            self.client() as ours,
+        ):
             ours.load_image(theirs.get_image(image))  # type: ignore[no-untyped-call]
 
     def start(self, *options: str) -> None:
         """With `--live-restore`, containers outlive the engine."""
-        flags = ["--host", self.address, "--data-root", f"{self._top}/data", "--exec-root", f"{self._top}/exec"]
-        flags += ["--pidfile", f"{self._top}/pid", "--bridge=none", "--iptables=false", "--ip-masq=false", "--ip-forward=false"]
+        flags = [
+            "--host",
+            self.address,
+            "--data-root",
+            f"{self._top}/data",
+            "--exec-root",
+            f"{self._top}/exec",
+        ]
+        flags += [
+            "--pidfile",
+            f"{self._top}/pid",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip-masq=false",
+            "--ip-forward=false",
+        ]
         # NOTE: a network of its own: with --bridge=none an engine removes the bridge docker0, which another one may need.
         # No child of this process's: a test that starts it anew isn't to be blamed for leaving a process behind.
         script = 'log=$1; shift; setsid "$@" > "$log" 2>&1 < /dev/null & echo $!'
-        words = ["sh", "-c", script, "sh", f"{self._top}/log", "unshare", "--net", "dockerd", *flags, *options]
+        words = [
+            "sh",
+            "-c",
+            script,
+            "sh",
+            f"{self._top}/log",
+            "unshare",
+            "--net",
+            "dockerd",
+            *flags,
+            *options,
+        ]
         self._pid = int(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
         end = time.monotonic() + 30
         while not self._answers():
@@ -968,7 +1115,9 @@ def engine(own_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 # The SDK leaves a socket to the garbage collector whenever it finds no engine.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("survives", [True, False], ids=["the container survives", "the container dies"])
+@pytest.mark.parametrize(
+    "survives", [True, False], ids=["the container survives", "the container dies"]
+)
 def test_the_engine_goes_away_and_comes_back(
     engine: Engine, docker_image: str, tmp_path: Path, wait_until: WaitUntil, survives: bool
 ) -> None:
@@ -976,13 +1125,24 @@ def test_the_engine_goes_away_and_comes_back(
     if survives:
         engine.stop()
         engine.start("--live-restore")
-    shared = command("held", "echo up; while [ ! -e /in/d/go ]; do sleep 0.05; done; echo 1 > /out/x", image=docker_image)
+    shared = command(
+        "held",
+        "echo up; while [ ! -e /in/d/go ]; do sleep 0.05; done; echo 1 > /out/x",
+        image=docker_image,
+    )
     shared["inputs"] = {"d": "/in/d/"}
     copy = {**COPY, "image": docker_image}
-    with Gaia({"root": tmp_path, "watch": False, "docker": {"inputs": "mount", "network": "none"}}) as gaia:
+    with Gaia(
+        {"root": tmp_path, "watch": False, "docker": {"inputs": "mount", "network": "none"}}
+    ) as gaia:
         go = gaia.path("w", "in/d/")
         go.mkdir(parents=True)
-        gaia.upload("w", {}, [shared, copy], [step("a", "held", "d:a", inputs={"d": "in/d/"}), step("b", "copy", "d:b", "d:a")])
+        gaia.upload(
+            "w",
+            {},
+            [shared, copy],
+            [step("a", "held", "d:a", inputs={"d": "in/d/"}), step("b", "copy", "d:b", "d:a")],
+        )
         wait_until(lambda: gaia.logs("w", "a") == "up\n")
         engine.stop()
         assert gaia.status("w")["state"] == "running"
@@ -1001,12 +1161,17 @@ def test_the_engine_goes_away_and_comes_back(
         assert client.containers(all=True) == []
 
 
-def test_the_engine_is_away_when_it_is_needed(engine: Engine, docker_image: str, tmp_path: Path) -> None:
+def test_the_engine_is_away_when_it_is_needed(
+    engine: Engine, docker_image: str, tmp_path: Path
+) -> None:
     make = command("make", "echo 1 > /out/x", image=docker_image)
     with Gaia({"root": tmp_path, "watch": False, "docker": {"network": "none"}}) as gaia:
         engine.stop()
         try:
-            with pytest.raises(GaiaError, match=r"no Docker engine answers at .*start Docker.*nothing .* was stored"):
+            with pytest.raises(
+                GaiaError,
+                match=r"no Docker engine answers at .*start Docker.*nothing .* was stored",
+            ):
                 gaia.upload("w", {}, [make], [step("a", "make", "d:a")])
             assert gaia.workflows() == {"workflows": {}}
         finally:
@@ -1016,9 +1181,14 @@ def test_the_engine_is_away_when_it_is_needed(engine: Engine, docker_image: str,
         assert started(gaia) == ["a"]
 
 
-def test_an_image_that_cannot_be_pulled(docker_image: str, client: docker.APIClient, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_pulled(
+    docker_image: str, client: docker.APIClient, tmp_path: Path
+) -> None:
     absent = f"gaia-local.invalid/{tmp_path.name.replace('_', '-')}:1"
-    commands = [command("absent", "echo 1 > /out/x", image=absent), command("make", "echo 1 > /out/x", image=docker_image)]
+    commands = [
+        command("absent", "echo 1 > /out/x", image=absent),
+        command("make", "echo 1 > /out/x", image=docker_image),
+    ]
     with Gaia({"root": tmp_path, "watch": False}) as gaia:
         gaia.upload("w", {}, commands, [step("a", "absent", "d:a"), step("b", "make", "d:b")])
         assert gaia.wait("w", 60)["state"] == "error"
@@ -1037,7 +1207,9 @@ def test_a_container_that_is_killed_from_outside(
     docker_image: str, client: docker.APIClient, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """It failed, as a command that ends itself with this code has: it isn't run again by itself."""
-    held = command("held", "echo up; test -e /in/d/go || sleep 60; echo 1 > /out/x", image=docker_image)
+    held = command(
+        "held", "echo up; test -e /in/d/go || sleep 60; echo 1 > /out/x", image=docker_image
+    )
     held["inputs"] = {"d": "/in/d/"}
     with Gaia({"root": tmp_path, "watch": False}) as gaia:
         gaia.path("w", "in/d/").mkdir(parents=True)
@@ -1055,7 +1227,9 @@ def test_a_container_that_is_killed_from_outside(
 
 
 def test_out_of_memory(docker_image: str, tmp_path: Path) -> None:
-    eat = command("eat", "dd if=/dev/zero of=/dev/null bs=64M count=1 && echo 1 > /out/x", image=docker_image)
+    eat = command(
+        "eat", "dd if=/dev/zero of=/dev/null bs=64M count=1 && echo 1 > /out/x", image=docker_image
+    )
     config = {"root": tmp_path, "watch": False}
     with Gaia({**config, "docker": {"memory": "16m"}}) as gaia:
         gaia.upload("w", {}, [eat], [step("a", "eat", "d:a")])
@@ -1069,6 +1243,8 @@ def test_out_of_memory(docker_image: str, tmp_path: Path) -> None:
 
 def test_a_command_that_fails_is_never_retried(make_gaia: MakeGaia, tmp_path: Path) -> None:
     gaia = make_gaia()
-    gaia.upload("w", {}, [command("bad", f"echo x >> {tmp_path}/ran; exit 1")], [step("a", "bad", "d:a")])
+    gaia.upload(
+        "w", {}, [command("bad", f"echo x >> {tmp_path}/ran; exit 1")], [step("a", "bad", "d:a")]
+    )
     assert gaia.wait("w", 20)["state"] == "error"
     assert (tmp_path / "ran").read_text() == "x\n"

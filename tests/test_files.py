@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import files
 from gaia_local.errors import StorageError
+from gaia_local.store import files
 from support.trees import ODD_NAMES, as_nobody, other_disk, public, special, tree
 
 __all__ = ["other_disk", "public"]
@@ -68,9 +68,19 @@ def test_content_of_the_same_size_and_time_changes_both(tmp_path: Path) -> None:
         lambda top: ((top / "link").unlink(), (top / "link").symlink_to("nothing")),
         lambda top: ((top / "sub/deep").rmdir(), (top / "sub/deep").write_text("")),
     ],
-    ids=["added", "removed", "written", "renamed", "directory removed", "link turned", "directory becomes file"],
+    ids=[
+        "added",
+        "removed",
+        "written",
+        "renamed",
+        "directory removed",
+        "link turned",
+        "directory becomes file",
+    ],
 )
-def test_any_change_in_a_directory_changes_both_fingerprints(tmp_path: Path, change: Callable[[Path], object]) -> None:
+def test_any_change_in_a_directory_changes_both_fingerprints(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
     top = tmp_path / "top"
     (top / "sub/deep").mkdir(parents=True)
     (top / "sub/a").write_text("content")
@@ -256,7 +266,9 @@ def test_a_copy_replaces_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "b").read_text() == "old"
 
 
-def test_big_files_with_holes_are_copied_in_no_time_and_keep_them(tmp_path: Path, other_disk: Path) -> None:
+def test_big_files_with_holes_are_copied_in_no_time_and_keep_them(
+    tmp_path: Path, other_disk: Path
+) -> None:
     source = tmp_path / "big"
     with source.open("wb") as writer:
         writer.seek(5 << 30)
@@ -273,7 +285,9 @@ def test_big_files_with_holes_are_copied_in_no_time_and_keep_them(tmp_path: Path
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, (1 << 20) + 1, 3_000_000])
-def test_copies_are_exact(tmp_path: Path, other_disk: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_exact(
+    tmp_path: Path, other_disk: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "a"
     source.write_bytes(os.urandom(size))
     files.copy(str(source), str(tmp_path / "kernel"), follow=False)
@@ -294,7 +308,10 @@ def test_a_range_is_what_is_left_put_where_the_writer_is(tmp_path: Path, hole: b
             writer.write(content[-10:])
         else:
             writer.write(content)
-    with (tmp_path / "a").open("rb", buffering=0) as reader, (tmp_path / "b").open("wb", buffering=0) as writer_b:
+    with (
+        (tmp_path / "a").open("rb", buffering=0) as reader,
+        (tmp_path / "b").open("wb", buffering=0) as writer_b,
+    ):
         writer_b.write(b"head")
         reader.seek(100)
         files.copy_range(reader.fileno(), writer_b.fileno())

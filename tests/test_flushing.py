@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files, ownership
-from gaia_local.database import Database
-from gaia_local.decision import Changes
+from gaia_local import Gaia
+from gaia_local.engine.recovery import recover
 from gaia_local.errors import StorageError
-from gaia_local.model import Event, EventKind
-from gaia_local.ownership import UNKNOWN_BOOT, another_boot, boot_id
-from gaia_local.recovery import recover
-from gaia_local.storage import Storage
+from gaia_local.model.events import Event, EventKind
+from gaia_local.state.database import Database
+from gaia_local.store import files, ownership
+from gaia_local.store.ownership import UNKNOWN_BOOT, another_boot, boot_id
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.decision import Changes
 from support.fakes import NoRuntime
 from support.fixtures import MakeGaia
 from support.hands import Hands
@@ -32,8 +33,18 @@ COPY = {
     "outputs": {"x": "/out/x", "d": "/out/d/"},
 }
 STEPS = [
-    {"name": "first", "command": "copy", "inputs": {"a": "s:a"}, "outputs": {"x": "b:first", "d": "d:first/"}},
-    {"name": "second", "command": "copy", "inputs": {"a": "b:first"}, "outputs": {"x": "b:second", "d": "d:second/"}},
+    {
+        "name": "first",
+        "command": "copy",
+        "inputs": {"a": "s:a"},
+        "outputs": {"x": "b:first", "d": "d:first/"},
+    },
+    {
+        "name": "second",
+        "command": "copy",
+        "inputs": {"a": "b:first"},
+        "outputs": {"x": "b:second", "d": "d:second/"},
+    },
 ]
 CONTENT = "a line of what the user gave\n"
 MADE = ("b/first", "d/first/sub/part", "b/second", "d/second/sub/part")
@@ -71,7 +82,9 @@ def as_recorded(root: Path) -> None:
         for key, state in database.keys("w").items():
             quick = storage.look(key, storage.path("w", key))
             assert quick is not None
-            database._write("update data set quick = ? where key = ? and quick is not null", (quick, key))
+            database._write(
+                "update data set quick = ? where key = ? and quick is not null", (quick, key)
+            )
             assert state.quick is not None
 
 
@@ -87,7 +100,9 @@ def finished(gaia: Gaia) -> list[str]:
     before = len(gaia.events("w"))
     gaia.run("w")
     assert gaia.wait("w")["state"] == "complete"
-    return sorted(each["task"] for each in gaia.events("w")[before:] if each["event"] == "step-complete")
+    return sorted(
+        each["task"] for each in gaia.events("w")[before:] if each["event"] == "step-complete"
+    )
 
 
 @pytest.mark.parametrize("name", TAMPERED)
@@ -95,7 +110,10 @@ def finished(gaia: Gaia) -> list[str]:
     "change",
     [
         pytest.param(lambda content: bytes(len(content)), id="zeroed"),
-        pytest.param(lambda content: content[: len(content) // 2] + bytes(len(content) - len(content) // 2), id="torn"),
+        pytest.param(
+            lambda content: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
+            id="torn",
+        ),
         pytest.param(lambda content: content[:5], id="cut"),
         pytest.param(lambda content: b"", id="emptied"),
         pytest.param(lambda content: b"what an earlier run of it had made\n", id="old"),
@@ -120,18 +138,26 @@ def test_torn_outputs_are_made_again(
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_outputs_without_a_row_are_made_again(name: str, done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_outputs_without_a_row_are_made_again(
+    name: str, done: Path, make_gaia: MakeGaia, gaia_root: Path
+) -> None:
     """The start and the end of its Step are lost, and a torn file came into the store."""
     tamper(done / name, lambda content: content[:5])
     step = "first" if "first" in name else "second"
-    rows(gaia_root, f"delete from tasks where step = '{step}'", f"delete from data where key like '_:{step}%'")
+    rows(
+        gaia_root,
+        f"delete from tasks where step = '{step}'",
+        f"delete from data where key like '_:{step}%'",
+    )
     cut_off(gaia_root)
     gaia = make_gaia(watch=False)
     assert finished(gaia)[-1] == step
     assert {(done / each).read_text() for each in MADE} == {CONTENT}
 
 
-def test_an_input_that_is_not_as_recorded_is_read_again(done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_an_input_that_is_not_as_recorded_is_read_again(
+    done: Path, make_gaia: MakeGaia, gaia_root: Path
+) -> None:
     """What was made from it is made from what is there."""
     tamper(done / "s/a", lambda content: bytes(len(content)))
     as_recorded(gaia_root)
@@ -154,7 +180,9 @@ def test_flushed_outputs_are_not_read_again(
     read: list[str] = []
     monkeypatch.setattr(Storage, "fingerprint", lambda self, key, *rest: read.append(key))
     assert make_gaia(watch=False).status("w")["state"] == "complete"
-    assert rows(gaia_root, "select boot from flushed") == [(boot_id(),)]  # it was looked at, and by an engine
+    assert rows(gaia_root, "select boot from flushed") == [
+        (boot_id(),)
+    ]  # it was looked at, and by an engine
     assert read == []
 
 
@@ -174,9 +202,19 @@ def test_unreadable_outputs_are_made_again(
 
 
 def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -> None:
-    touch = {"name": "t", "image": "i", "command": ["sh", "-c", "echo > /out/x"], "outputs": {"x": "/out/x"}}
+    touch = {
+        "name": "t",
+        "image": "i",
+        "command": ["sh", "-c", "echo > /out/x"],
+        "outputs": {"x": "/out/x"},
+    }
     with make_gaia() as gaia:
-        gaia.upload("w", {}, [touch], [{"name": f"s{n}", "command": "t", "outputs": {"x": f"k{n}"}} for n in range(12)])
+        gaia.upload(
+            "w",
+            {},
+            [touch],
+            [{"name": f"s{n}", "command": "t", "outputs": {"x": f"k{n}"}} for n in range(12)],
+        )
         gaia.wait("w")
     for path in (gaia_root / "storage/w").iterdir():
         path.write_text("")
@@ -184,14 +222,20 @@ def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -
     assert make_gaia().events("w")[-1]["message"].endswith("k7 and 2 more")
 
 
-def test_an_interrupted_task_is_not_resumed_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its container may have ended before the power cut, with outputs that never came to the disk."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
         hands.command(COPY)
         hands.merge(STEPS[0])
         before = hands.task("first")
-        facts = {"id": before.id, "task": before.name, "inputs": {"s:a": files.digest(hands.storage.path("w", "s:a"))}}
+        facts = {
+            "id": before.id,
+            "task": before.name,
+            "inputs": {"s:a": files.digest(hands.storage.path("w", "s:a"))},
+        }
         hands.scheduler.started(before, Event(EventKind.STEP_START, "w", 1.0, facts))
         hands.scheduler._write_all()
         hands.database.close()  # as if it had died
@@ -225,7 +269,9 @@ def test_former_outputs_are_not_taken_for_the_users_files(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("boot", ["", boot_id()], ids=["ended-in-order", "this-boot"])
-def test_without_a_power_cut_what_differs_is_the_users(boot: str, done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_without_a_power_cut_what_differs_is_the_users(
+    boot: str, done: Path, make_gaia: MakeGaia, gaia_root: Path
+) -> None:
     rows(gaia_root, f"update flushed set boot = '{boot}', epoch = 0")
     (done / "b/first").write_text("the user's own\n")
     assert finished(make_gaia(watch=False)) == ["second"]
@@ -262,7 +308,9 @@ def test_the_boot_of_a_flush_is_recognized(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not another_boot("")
 
 
-def test_a_root_without_fsync_works(make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_without_fsync_works(
+    make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_fsync(descriptor: int) -> None:
         raise OSError(errno.EINVAL, "the test's fault")
 
@@ -275,7 +323,9 @@ def test_a_root_without_fsync_works(make_gaia: MakeGaia, gaia_root: Path, monkey
     assert rows(gaia_root, "select boot from flushed") == [("",)]
 
 
-def test_outputs_that_could_not_be_flushed_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_that_could_not_be_flushed_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The system may have dropped it; the workflow says so, and `run` makes it again."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -298,7 +348,9 @@ def test_outputs_that_could_not_be_flushed_are_made_again(tmp_path: Path, monkey
         assert hands.scheduler.flush()
 
 
-def test_calls_are_flushed_before_they_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_are_flushed_before_they_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The log of the state file, after the last commit of each call."""
     happened: list[str] = []
     fsync, save = files.fsync, Database.save
@@ -329,7 +381,9 @@ def test_calls_are_flushed_before_they_answer(tmp_path: Path, monkeypatch: pytes
             assert happened[-1] == "flush"
 
 
-def test_files_that_delete_keeps_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_delete_keeps_are_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who uploads that name again finds it, and it counts as it is."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -348,10 +402,18 @@ def test_files_that_delete_keeps_are_flushed(tmp_path: Path, monkeypatch: pytest
         hands.scheduler.delete("w", data=False)
         store = str(tmp_path / "storage")
         before = flushed[: flushed.index("deleted")]
-        assert {f"{store}/w/b/first", f"{store}/w/d/first/part", f"{store}/w/d/first", f"{store}/w/b", store} <= set(before)
+        assert {
+            f"{store}/w/b/first",
+            f"{store}/w/d/first/part",
+            f"{store}/w/d/first",
+            f"{store}/w/b",
+            store,
+        } <= set(before)
 
 
-def test_a_flush_includes_the_directories_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flush_includes_the_directories_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Contents, the directories that hold their names, and those up to the top."""
     (tmp_path / "top/w/tree/sub").mkdir(parents=True)
     for name in ("w/x", "w/tree/y", "w/tree/sub/z"):
@@ -361,13 +423,18 @@ def test_a_flush_includes_the_directories_above(tmp_path: Path, monkeypatch: pyt
     done: list[str] = []
     monkeypatch.setattr(files, "flush_one", done.append)
     top = str(tmp_path / "top")
-    files.flush([f"{top}/w/x", f"{top}/w/tree", f"{top}/w/gone", f"{top}/w/link"], (str(tmp_path / "other"), top))
+    files.flush(
+        [f"{top}/w/x", f"{top}/w/tree", f"{top}/w/gone", f"{top}/w/link"],
+        (str(tmp_path / "other"), top),
+    )
     wanted = ["", "/w", "/w/link", "/w/tree", "/w/tree/sub", "/w/tree/sub/z", "/w/tree/y", "/w/x"]
     assert sorted(done) == [top + each for each in wanted]
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_many_are_flushed_at_once(reached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_are_flushed_at_once(
+    reached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Except where that can't be."""
     for number in range(70):
         (tmp_path / f"{number}").write_text("x")

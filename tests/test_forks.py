@@ -11,7 +11,9 @@ from gaia_local import forks
 from gaia_local.compat import install
 from gaia_local.forks import await_fork, call_in_child, forget_in_child, forking
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # other tests' threads may live
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process:DeprecationWarning"
+)  # other tests' threads may live
 
 
 class Descriptor:
@@ -50,7 +52,9 @@ def test_a_child_forgets_and_its_parent_does_not() -> None:
     assert descriptor.forgotten == 0
 
 
-def test_one_that_cannot_be_let_go_of_keeps_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_let_go_of_keeps_none_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(forks, "_calls", [])
     known = [Broken(), *(Descriptor() for _ in range(20)), Broken()]
     called: list[int] = []

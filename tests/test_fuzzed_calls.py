@@ -20,13 +20,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaia_local import Gaia, GaiaError, answers, engine, files, model, templates
-from gaia_local.assignment import Outcome, Output
+from gaia_local import Gaia, GaiaError
+from gaia_local.engine import engine
+from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, shown
-from gaia_local.given import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VALUES
-from gaia_local.model import TaskState
-from gaia_local.snapshot import Snapshot
-from gaia_local.storage import Storage
+from gaia_local.model.assignment import Outcome, Output
+from gaia_local.model.names import MAX_PATH_BYTES
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import TaskState
+from gaia_local.model.validation import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VALUES
+from gaia_local.model.workflows import check_properties
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
+from gaia_local.workflow import reports, templates
 from support.fixtures import MakeGaia
 from support.hands import HandExecutor
 from support.links import Surroundings
@@ -65,7 +71,10 @@ class Fuzzed:
         (version,) = self._reader.execute("pragma data_version").fetchone()
         if version != self._version:
             tables = ("workflows", "commands", "steps", "tasks", "data", "events")
-            self._rows = [self._reader.execute(f"select * from {table} order by 1, 2").fetchall() for table in tables]
+            self._rows = [
+                self._reader.execute(f"select * from {table} order by 1, 2").fetchall()
+                for table in tables
+            ]
             self._version = version
         return self._rows
 
@@ -73,13 +82,17 @@ class Fuzzed:
         """All that lies in the root, apart from the database."""
         found = []
         for directory, below, names in os.walk(self.root):
-            found += [f"{directory}/{name}" for name in (*below, *names) if not name.startswith("gaia.db")]
+            found += [
+                f"{directory}/{name}" for name in (*below, *names) if not name.startswith("gaia.db")
+            ]
         return sorted(found)
 
     def statuses(self) -> Any:
         """What the API says of all workflows, as JSON: so it is no view of something that changes."""
         names = self.gaia.workflows()["workflows"]
-        return {name: json.dumps(self.gaia.status(name, debug=True), sort_keys=True) for name in names}, names
+        return {
+            name: json.dumps(self.gaia.status(name, debug=True), sort_keys=True) for name in names
+        }, names
 
     def known(self) -> list[str]:
         """Names of Steps and keys that can be expired."""
@@ -101,7 +114,9 @@ class Fuzzed:
                 assert seen is not None
                 outputs.append(Output(key, str(made), self.storage.path(task.workflow, key), seen))
             state = TaskState.COMPLETE if len(outputs) == len(task.outputs) else TaskState.ERROR
-            observer.ended(task, Outcome(state, tuple(outputs) if state is TaskState.COMPLETE else (), 0))
+            observer.ended(
+                task, Outcome(state, tuple(outputs) if state is TaskState.COMPLETE else (), 0)
+            )
 
     def call(self, call: Call) -> None:
         """Make one call, and check all that must hold after it."""
@@ -112,7 +127,9 @@ class Fuzzed:
         except GaiaError as error:
             self.refused += 1
             assert call.is_named(str(error)), f"{call!r}\n names nothing of it: {error}"
-            assert (self.rows(), self.statuses()) == before, f"{call!r}\n was refused and changed something: {error}"
+            assert (self.rows(), self.statuses()) == before, (
+                f"{call!r}\n was refused and changed something: {error}"
+            )
             assert len(self.executor.did) == did, f"{call!r}\n was refused and started something"
             return
         except BaseException as error:
@@ -125,7 +142,7 @@ class Fuzzed:
         """Whoever reads the database sees what the engine has in memory."""
         known = self.gaia.workflows()["workflows"].keys()
         for name in names:
-            theirs = self.snapshot.view(name, lambda found: answers.status(found, debug=True))
+            theirs = self.snapshot.view(name, lambda found: reports.status(found, debug=True))
             if theirs is None:  # a call without content makes no workflow
                 assert name not in known
                 continue
@@ -141,20 +158,40 @@ class Fuzzed:
 
 NASTY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(), max_size=5), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
 
-def test_a_call_makes_only_so_many_steps(make_gaia: MakeGaia, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_makes_only_so_many_steps(
+    make_gaia: MakeGaia, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are counted before they are made; what is there already doesn't count."""
     gaia = make_gaia(max_steps=5)
-    echo = {"name": "echo", "image": "i", "command": ["sh", "-c", "echo > /out/r"], "outputs": {"r": "/out/r"}}
-    inner = {"name": "i", "command": "echo", "outputs": {"r": "{{a}}"}, "vars": {"a": ["1", "2", "3"]}}
+    echo = {
+        "name": "echo",
+        "image": "i",
+        "command": ["sh", "-c", "echo > /out/r"],
+        "outputs": {"r": "/out/r"},
+    }
+    inner = {
+        "name": "i",
+        "command": "echo",
+        "outputs": {"r": "{{a}}"},
+        "vars": {"a": ["1", "2", "3"]},
+    }
     many = {"name": "many", "command": "echo", "outputs": {"r": "d:{{a}}"}}
 
     def step(number: int, name: str = "many") -> dict[str, Any]:
-        return {**many, "name": name, "outputs": {"r": f"{name}:{{{{a}}}}"}, "vars": {"a": list(range(number))}}
+        return {
+            **many,
+            "name": name,
+            "outputs": {"r": f"{name}:{{{{a}}}}"},
+            "vars": {"a": list(range(number))},
+        }
 
     gaia.upload("w", {}, [echo], [step(5)])
     assert gaia.wait("w", 30)["state"] == "complete"
@@ -175,16 +212,29 @@ def test_a_call_makes_only_so_many_steps(make_gaia: MakeGaia, monkeypatch: pytes
     gaia.command("w", [{**echo, "command": ["sh", "-c", "echo 2 > /out/r"]}])  # which ten Steps use
     assert gaia.wait("w", 30)["state"] == "complete"
     assert gaia.progress("w")["steps"] == 10
-    gaia.command("w", [{"name": "group", "outputs": [], "steps": [{**inner, "vars": {"a": ["1"]}}]}])
+    gaia.command(
+        "w", [{"name": "group", "outputs": [], "steps": [{**inner, "vars": {"a": ["1"]}}]}]
+    )
     gaia.merge("w", [{"name": "x", "command": "group"}, {"name": "z", "command": "group"}])
     gaia.wait("w", 30)
     with pytest.raises(GaiaError, match=r"'[xz]': up to it the call makes 6 Steps"):
-        gaia.command("w", [{"name": "group", "outputs": [], "steps": [{**inner, "vars": {"a": ["1", "2", "3", "4"]}}]}])
+        gaia.command(
+            "w",
+            [
+                {
+                    "name": "group",
+                    "outputs": [],
+                    "steps": [{**inner, "vars": {"a": ["1", "2", "3", "4"]}}],
+                }
+            ],
+        )
     assert gaia.progress("w")["steps"] == 12
 
 
 @pytest.mark.timeout(600)
-def test_any_call_is_taken_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_call_is_taken_or_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Any call is taken or refused by name; refused ones change nothing, and no call reaches outside the root."""
     made = refused = 0
     monkeypatch.setattr(templates, "MAX_STEPS", 300)  # the same limit, reached at less expense
@@ -222,12 +272,29 @@ def test_any_call_is_taken_or_refused_by_name(tmp_path: Path, monkeypatch: pytes
             refused += fuzzed.refused
             assert fuzzed.refused and fuzzed.taken
             assert {path.name for path in fuzzed.root.iterdir()} <= {
-                *("storage", "staging", "logs", "owner", "id", "engine.sock", "spare", "gaia.db", "gaia.db-wal", "gaia.db-shm")
+                *(
+                    "storage",
+                    "staging",
+                    "logs",
+                    "owner",
+                    "id",
+                    "engine.sock",
+                    "spare",
+                    "gaia.db",
+                    "gaia.db-wal",
+                    "gaia.db-shm",
+                )
             }
             assert {path.name for path in (fuzzed.root / "storage").iterdir()} <= {*WORKFLOWS}
         with Gaia({"root": fuzzed.root, "runtime": "process", "watch": False}) as again:
             names = again.workflows()["workflows"]
-            assert ({name: json.dumps(again.status(name, debug=True), sort_keys=True) for name in names}, names) == statuses
+            assert (
+                {
+                    name: json.dumps(again.status(name, debug=True), sort_keys=True)
+                    for name in names
+                },
+                names,
+            ) == statuses
         fuzzed.around.check()
 
     fuzz()
@@ -244,12 +311,12 @@ def test_limits_are_named() -> None:
         (["x" * 1_000_000] * 200, f"over {MAX_JSON_CHARACTERS:,} characters"),
     ):
         with pytest.raises(InvalidInput, match=f"Step 's'.*{words}"):
-            model.Step.parse("w", {**base, "extra": extra})
+            Step.parse("w", {**base, "extra": extra})
         with pytest.raises(InvalidInput, match=f"'p'.*{words}"):
-            model.check_properties("w", {"p": extra})
-    with pytest.raises(InvalidInput, match=f"'o'.*over {model.MAX_PATH_BYTES:,} bytes"):
-        model.Step.parse("w", {**base, "outputs": {"o": "x/" * 2000}})
-    assert model.Step.parse("w", {**base, "extra": deep(90, list)}).definition["extra"] == deep(90, list)
+            check_properties("w", {"p": extra})
+    with pytest.raises(InvalidInput, match=f"'o'.*over {MAX_PATH_BYTES:,} bytes"):
+        Step.parse("w", {**base, "outputs": {"o": "x/" * 2000}})
+    assert Step.parse("w", {**base, "extra": deep(90, list)}).definition["extra"] == deep(90, list)
     assert shown(laughs(12)) == "of type list"
 
 
@@ -257,7 +324,12 @@ def test_limits_are_named() -> None:
 def test_names_that_are_no_names_are_refused(make_gaia: MakeGaia, junk: Any) -> None:
     gaia = make_gaia()
     gaia.upload("w", {}, [{"name": "main", "image": "i", "command": ["true"]}], [])
-    calls: list[Callable[[str, Any], object]] = [gaia.logs, gaia.explain, gaia.pull_inputs, gaia.path]
+    calls: list[Callable[[str, Any], object]] = [
+        gaia.logs,
+        gaia.explain,
+        gaia.pull_inputs,
+        gaia.path,
+    ]
     for call in calls:
         with pytest.raises(GaiaError) as refused:
             call("w", junk)

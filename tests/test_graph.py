@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gaia_local.errors import InvalidInput
-from gaia_local.graph import LACKING, PENDING, READY, Graph, KeyNode, StepNode
-from gaia_local.model import Step, TaskState
-from gaia_local.states import (
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import TaskState
+from gaia_local.workflow.graph import LACKING, PENDING, READY, Graph, KeyNode, StepNode
+from gaia_local.workflow.states import (
     ABSENT,
     EXPIRED,
     INTERRUPTED,
@@ -41,7 +42,9 @@ def locate(key: str) -> str:
     return "/s/" + key.replace(":", "/", 1).rstrip("/")
 
 
-def step(name: str, inputs: Iterable[str] = (), outputs: Iterable[str] = (), command: str = "c") -> Step:
+def step(
+    name: str, inputs: Iterable[str] = (), outputs: Iterable[str] = (), command: str = "c"
+) -> Step:
     def numbered(keys: Iterable[str]) -> dict[str, str]:
         return {str(number): key for number, key in enumerate(keys)}
 
@@ -78,10 +81,16 @@ def attempt_at(node: StepNode, state: StepState) -> Attempt | None:
         StepState.INTERRUPTED: TaskState.INTERRUPTED,
     }.get(state)
     made = task(node.step.name, id=node.step.name)
-    return node.attempt if found is None else Attempt(made, found, 1.0, None if state is StepState.QUEUED else 2.0)
+    return (
+        node.attempt
+        if found is None
+        else Attempt(made, found, 1.0, None if state is StepState.QUEUED else 2.0)
+    )
 
 
-def become(graph: Graph, name: str, state: StepState, reads: Mapping[str, str | None] | None = None) -> None:
+def become(
+    graph: Graph, name: str, state: StepState, reads: Mapping[str, str | None] | None = None
+) -> None:
     node = graph.steps[name]
     node.attempt, node.reads = attempt_at(node, state), reads
     graph.mark_step(node, state)
@@ -90,7 +99,12 @@ def become(graph: Graph, name: str, state: StepState, reads: Mapping[str, str | 
 
 def begin(graph: Graph, name: str) -> None:
     """A Task of it is submitted: it reads what is known of its inputs."""
-    become(graph, name, StepState.QUEUED, {key.key: key.state.digest for key in graph.steps[name].inputs})
+    become(
+        graph,
+        name,
+        StepState.QUEUED,
+        {key.key: key.state.digest for key in graph.steps[name].inputs},
+    )
 
 
 def finish(graph: Graph, name: str, digest: str = "1") -> None:
@@ -155,11 +169,16 @@ def snapshot(graph: Graph) -> dict[str, Any]:
         "looks": sorted(graph.looks),
         "changed": dict(graph.changed),
         "describe": graph.describe(),
-        "found": {path: sorted(node.key for node in graph.overlapping(path)) for path in map(locate, ALL_KEYS)},
+        "found": {
+            path: sorted(node.key for node in graph.overlapping(path))
+            for path in map(locate, ALL_KEYS)
+        },
     }
 
 
-def change(graph: Graph, removed: Iterable[str], added: Iterable[Step], trusted: bool = False) -> list[KeyNode]:
+def change(
+    graph: Graph, removed: Iterable[str], added: Iterable[Step], trusted: bool = False
+) -> list[KeyNode]:
     """Take Steps out, put others in, and forget the keys that nobody names any more."""
     gone = [graph.steps[name] for name in removed]
     fresh = graph.replace([node.step.name for node in gone], added, trusted)
@@ -174,7 +193,9 @@ ALL_KEYS = ["a", "b", "d/", "d/x", "d/e/", "d/e/y", "d0", "k:z", "k/z", "k/", "k
 
 
 def test_a_chain_starts_step_by_step() -> None:
-    graph = graph_of(step("one", ["in"], ["a"]), step("two", ["a"], ["b"]), step("three", ["b", "in"], ["c"]))
+    graph = graph_of(
+        step("one", ["in"], ["a"]), step("two", ["a"], ["b"]), step("three", ["b", "in"], ["c"])
+    )
     assert (list(graph.can_run), graph.waiting_inputs()) == ([], ["a", "b", "in"])
     assert verdicts(graph) == {"one": "blocked", "two": "blocked", "three": "blocked"}
     put(graph, "in", content())
@@ -195,7 +216,12 @@ def test_a_chain_starts_step_by_step() -> None:
 
 
 def test_a_step_whose_inputs_come_out_the_same_stays_as_it_is() -> None:
-    graph = graph_of(step("one", ["in"], ["a"]), step("two", ["a"], ["b"]), step("three", ["b"], ["c"]), there=["in"])
+    graph = graph_of(
+        step("one", ["in"], ["a"]),
+        step("two", ["a"], ["b"]),
+        step("three", ["b"], ["c"]),
+        there=["in"],
+    )
     for name in ("one", "two", "three"):
         finish(graph, name)
     put(graph, "in", content("2"))
@@ -231,7 +257,11 @@ def test_a_step_must_run_for_outputs_that_are_not_certain(kind: KeyKind) -> None
 
 def test_a_step_without_outputs_never_starts() -> None:
     graph = graph_of(step("s", ["a"], []), there=["a"])
-    assert (list(graph.can_run), verdicts(graph), graph.waiting_inputs()) == ([], {"s": "fresh"}, [])
+    assert (list(graph.can_run), verdicts(graph), graph.waiting_inputs()) == (
+        [],
+        {"s": "fresh"},
+        [],
+    )
 
 
 def test_one_key_read_or_told_twice_counts_once() -> None:
@@ -243,14 +273,21 @@ def test_one_key_read_or_told_twice_counts_once() -> None:
     assert graph.steps["s"].lacking == 0
 
 
-@pytest.mark.parametrize(("made", "read"), [("d/", "d/x"), ("d/x", "d/"), ("d/", "d/e/y"), ("d/e/", "d/x/"), ("d/", "d0")])
+@pytest.mark.parametrize(
+    ("made", "read"),
+    [("d/", "d/x"), ("d/x", "d/"), ("d/", "d/e/y"), ("d/e/", "d/x/"), ("d/", "d0")],
+)
 def test_overlapping_keys_depend_on_each_other(made: str, read: str) -> None:
     graph = graph_of(step("maker", [], [made]), step("reader", [read], ["out"]))
-    overlap = f"{locate(read)}/".startswith(f"{locate(made)}/") or f"{locate(made)}/".startswith(f"{locate(read)}/")
+    overlap = f"{locate(read)}/".startswith(f"{locate(made)}/") or f"{locate(made)}/".startswith(
+        f"{locate(read)}/"
+    )
     put(graph, read, content())
     assert ("reader" in graph.can_run) is not overlap
     assert graph.keys[read].external is not overlap
-    assert [node.step.name for node in graph.descendants([graph.steps["maker"]])] == (["reader"] if overlap else [])
+    assert [node.step.name for node in graph.descendants([graph.steps["maker"]])] == (
+        ["reader"] if overlap else []
+    )
     assert graph.describe()["reader"]["after"] == (["maker"] if overlap else [])
     put(graph, made, content())
     assert list(graph.looks) == ([read] if overlap else [])
@@ -261,17 +298,30 @@ def test_overlapping_keys_depend_on_each_other(made: str, read: str) -> None:
 
 
 def test_a_directory_waits_for_all_that_is_made_in_it() -> None:
-    graph = graph_of(step("x", [], ["d/x"]), step("y", [], ["d/e/y"]), step("all", ["d/"], ["out"]), there=["d/", "d/x"])
+    graph = graph_of(
+        step("x", [], ["d/x"]),
+        step("y", [], ["d/e/y"]),
+        step("all", ["d/"], ["out"]),
+        there=["d/", "d/x"],
+    )
     assert "all" not in graph.can_run
     assert graph.waiting_inputs() == ["d/"]
     put(graph, "d/e/y", content())
-    assert (list(graph.looks), graph.waiting_inputs()) == (["d/"], ["d/"])  # it holds another file than when it was seen
+    assert (list(graph.looks), graph.waiting_inputs()) == (
+        ["d/"],
+        ["d/"],
+    )  # it holds another file than when it was seen
     put(graph, "d/", content("2"))
     assert "all" in graph.can_run
 
 
 def test_a_step_may_make_a_directory_and_files_in_it() -> None:
-    graph = graph_of(step("s", [], ["d/", "d/x"]), step("r", ["d/"], ["a"]), step("q", ["d/x"], ["b"]), there=["d/"])
+    graph = graph_of(
+        step("s", [], ["d/", "d/x"]),
+        step("r", ["d/"], ["a"]),
+        step("q", ["d/x"], ["b"]),
+        there=["d/"],
+    )
     assert list(graph.can_run) == ["s"]
     put(graph, "d/x", content())
     assert (list(graph.can_run), list(graph.looks)) == ([], ["d/"])
@@ -289,7 +339,9 @@ def test_descendants_are_the_nearest_first_and_leave_out_where_they_begin() -> N
     )
     names = [node.step.name for node in graph.descendants([graph.steps["top"]])]
     assert names == ["left", "right", "end"]
-    assert [node.step.name for node in graph.descendants([graph.steps["left"], graph.steps["end"]])] == ["end"]
+    assert [
+        node.step.name for node in graph.descendants([graph.steps["left"], graph.steps["end"]])
+    ] == ["end"]
     assert graph.descendants([graph.steps["end"]]) == []
 
 
@@ -344,18 +396,58 @@ def test_a_key_may_change_how_it_is_written_when_nobody_else_names_it() -> None:
 
 
 REFUSALS = [
-    ("the same name", [step("new", [], ["n"]), step("new", [], ["m"])], ["Step 'new'", "another Step has this name"]),
-    ("a name that is there", [step("one", [], ["n"])], ["Step 'one'", "another Step has this name"]),
+    (
+        "the same name",
+        [step("new", [], ["n"]), step("new", [], ["m"])],
+        ["Step 'new'", "another Step has this name"],
+    ),
+    (
+        "a name that is there",
+        [step("one", [], ["n"])],
+        ["Step 'one'", "another Step has this name"],
+    ),
     ("two makers", [step("new", [], ["a"])], ["Step 'new'", "Step 'one' makes it too"]),
-    ("two new makers", [step("n1", [], ["n"]), step("n2", [], ["n"])], ["Step 'n2'", "Step 'n1' makes it too"]),
-    ("an output below another's", [step("new", [], ["d/x"])], ["'d/x'", "Step 'dir' makes 'd/'", "overlaps"]),
-    ("an output above another's", [step("new", [], ["k/"])], ["'k/'", "Step 'two' makes 'k:z'", "overlaps"]),
-    ("the same output twice", [step("new", [], ["n", "n"])], ["Step 'new'", "two of its outputs are the key 'n'"]),
-    ("one file by two keys", [step("new", ["k/z"], ["n"])], ["'k/z'", "'k:z'", "name the same file"]),
-    ("one file by two new keys", [step("n1", ["q:n"], ["m"]), step("n2", ["q/n"], ["o"])], ["'q/n'", "'q:n'", "same file"]),
-    ("one file by two own keys", [step("new", ["q:n"], ["q/n"])], ["'q:n'", "'q/n'", "name the same file"]),
+    (
+        "two new makers",
+        [step("n1", [], ["n"]), step("n2", [], ["n"])],
+        ["Step 'n2'", "Step 'n1' makes it too"],
+    ),
+    (
+        "an output below another's",
+        [step("new", [], ["d/x"])],
+        ["'d/x'", "Step 'dir' makes 'd/'", "overlaps"],
+    ),
+    (
+        "an output above another's",
+        [step("new", [], ["k/"])],
+        ["'k/'", "Step 'two' makes 'k:z'", "overlaps"],
+    ),
+    (
+        "the same output twice",
+        [step("new", [], ["n", "n"])],
+        ["Step 'new'", "two of its outputs are the key 'n'"],
+    ),
+    (
+        "one file by two keys",
+        [step("new", ["k/z"], ["n"])],
+        ["'k/z'", "'k:z'", "name the same file"],
+    ),
+    (
+        "one file by two new keys",
+        [step("n1", ["q:n"], ["m"]), step("n2", ["q/n"], ["o"])],
+        ["'q/n'", "'q:n'", "same file"],
+    ),
+    (
+        "one file by two own keys",
+        [step("new", ["q:n"], ["q/n"])],
+        ["'q:n'", "'q/n'", "name the same file"],
+    ),
     ("a directory by two keys", [step("new", ["d"], ["n"])], ["'d'", "'d/'", "name the same file"]),
-    ("a step that waits for itself", [step("new", ["n"], ["n"])], ["Steps wait for each other: new → new"]),
+    (
+        "a step that waits for itself",
+        [step("new", ["n"], ["n"])],
+        ["Steps wait for each other: new → new"],
+    ),
     ("a step that reads in its own directory", [step("new", ["n/x"], ["n/"])], ["new → new"]),
     ("a cycle", [step("n1", ["n"], ["m"]), step("n2", ["m"], ["n"])], ["n1 → n2 → n1"]),
     ("a cycle through what is there", [step("new", ["k:z"], ["in"])], ["new → one → two → new"]),
@@ -363,9 +455,15 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("added", "words"), [each[1:] for each in REFUSALS], ids=[each[0] for each in REFUSALS])
-@pytest.mark.parametrize("first", [[], [step("fine", ["in"], ["f/x"])]], ids=["alone", "after a good one"])
-def test_refusals_say_what_is_wrong_and_change_nothing(added: list[Step], words: list[str], first: list[Step]) -> None:
+@pytest.mark.parametrize(
+    ("added", "words"), [each[1:] for each in REFUSALS], ids=[each[0] for each in REFUSALS]
+)
+@pytest.mark.parametrize(
+    "first", [[], [step("fine", ["in"], ["f/x"])]], ids=["alone", "after a good one"]
+)
+def test_refusals_say_what_is_wrong_and_change_nothing(
+    added: list[Step], words: list[str], first: list[Step]
+) -> None:
     graph = graph_of(
         step("one", ["in"], ["a"]),
         step("two", ["a"], ["k:z"]),
@@ -384,7 +482,10 @@ def test_refusals_say_what_is_wrong_and_change_nothing(added: list[Step], words:
 
 def test_a_refused_replacement_puts_back_what_it_took_out() -> None:
     graph = graph_of(
-        step("one", ["in"], ["d/"]), step("two", ["d/x"], ["k:z"]), step("three", ["k:z"], ["c"]), there=["in", "d/x"]
+        step("one", ["in"], ["d/"]),
+        step("two", ["d/x"], ["k:z"]),
+        step("three", ["k:z"], ["c"]),
+        there=["in", "d/x"],
     )
     put(graph, "d/", content())
     put(graph, "d/x", content())
@@ -412,9 +513,13 @@ def test_a_refused_replacement_forgets_no_look() -> None:
 def test_thousands_of_steps_are_quick() -> None:
     """A refusal is the dearest: in and out again. Quadratic costs would take minutes."""
     count = 5_000
-    steps = [step(f"s{n}", [f"k/{n}/in", f"k/{n - 1}/out"], [f"k/{n}/out"]) for n in range(1, count)]
+    steps = [
+        step(f"s{n}", [f"k/{n}/in", f"k/{n - 1}/out"], [f"k/{n}/out"]) for n in range(1, count)
+    ]
     graph = graph_of(*steps)
-    wide = step("wide", [f"k/{n}/out" for n in range(1, count)], [f"wide/{n}" for n in range(count)])
+    wide = step(
+        "wide", [f"k/{n}/out" for n in range(1, count)], [f"wide/{n}" for n in range(count)]
+    )
     change(graph, [], [wide])
     with pytest.raises(InvalidInput, match="wait for each other"):
         change(graph, [], [step("back", ["wide/7"], ["k/0/out"])])
@@ -434,12 +539,18 @@ def test_a_step_that_failed_holds_nobody() -> None:
     put(graph, "a", KeyState(KeyKind.UNSURE, "q1", "1", why=EXPIRED))
     assert verdicts(graph) == {"one": "run", "two": "wait"}
     become(graph, "one", StepState.FAILED, {"in": "1"})
-    assert (told(graph, "one"), verdicts(graph)["two"]) == (("failed", "retry after error"), "fresh")
+    assert (told(graph, "one"), verdicts(graph)["two"]) == (
+        ("failed", "retry after error"),
+        "fresh",
+    )
     put(graph, "a", KeyState(KeyKind.EXPIRED, "q1", "1"))
     assert told(graph, "two") == ("blocked", "input changed: a")
     assert graph.waiting_inputs() == ["a"]
     put(graph, "in", content("2"))  # it may go better now
-    assert (told(graph, "one"), told(graph, "two")) == (("run", "retry after error"), ("wait", "upstream one ran again"))
+    assert (told(graph, "one"), told(graph, "two")) == (
+        ("run", "retry after error"),
+        ("wait", "upstream one ran again"),
+    )
 
 
 def test_a_step_that_failed_before_reading_is_retried_by_request_only() -> None:
@@ -492,7 +603,9 @@ def test_asking_why_a_step_waits_changes_nothing() -> None:
     finish(graph, "one")
     finish(graph, "two")
     put(graph, "in", content("2"))
-    put(graph, "b", content(None))  # nobody needs to know it before it is certain what the other input holds
+    put(
+        graph, "b", content(None)
+    )  # nobody needs to know it before it is certain what the other input holds
     before = snapshot(graph)
     assert told(graph, "two") == ("wait", "upstream one ran again")
     assert snapshot(graph) == before
@@ -536,9 +649,13 @@ def study() -> list[Step]:
             steps.append(step(f"sim-{name}", [before], [f"sim/{name}"]))
             steps.append(step(f"analysis-{name}", [f"sim/{name}"], [f"analysis/{name}"]))
             before = f"sim/{name}"
-        steps.append(step(f"chain-{chain}", [f"analysis/{chain}/{n}" for n in range(8)], [f"chain/{chain}"]))
+        steps.append(
+            step(f"chain-{chain}", [f"analysis/{chain}/{n}" for n in range(8)], [f"chain/{chain}"])
+        )
     for half in (0, 1):
-        steps.append(step(f"half-{half}", [f"chain/{n}" for n in range(half, 16, 2)], [f"half/{half}"]))
+        steps.append(
+            step(f"half-{half}", [f"chain/{n}" for n in range(half, 16, 2)], [f"half/{half}"])
+        )
     return [*steps, step("all", ["half/0", "half/1"], ["all"])]
 
 
@@ -549,7 +666,11 @@ def takes(workers: int, seconds: Mapping[str, float], by_rank: bool) -> float:
     running: list[tuple[float, int, StepNode]] = []
     now = 0.0
     while graph.verdicts[VerdictKind.FRESH] < len(graph.steps):
-        for node in graph.ready() if by_rank else sorted(graph.can_run.values(), key=lambda node: node.order):
+        for node in (
+            graph.ready()
+            if by_rank
+            else sorted(graph.can_run.values(), key=lambda node: node.order)
+        ):
             graph.mark_step(node, StepState.QUEUED)
             heapq.heappush(queued, (node.rank if by_rank else (0, 0), next(arrivals), node))
         while queued and len(running) < workers:
@@ -561,7 +682,15 @@ def takes(workers: int, seconds: Mapping[str, float], by_rank: bool) -> float:
 
 
 def durations(analysis: float) -> dict[str, float]:
-    return {"parca": 5.0, "variant": 0.5, "sim": 1.0, "analysis": analysis, "chain": 0.5, "half": 0.5, "all": 1.0}
+    return {
+        "parca": 5.0,
+        "variant": 0.5,
+        "sim": 1.0,
+        "analysis": analysis,
+        "chain": 0.5,
+        "half": 0.5,
+        "all": 1.0,
+    }
 
 
 @pytest.mark.parametrize("analysis", [0.1, 1.0, 3.0])
@@ -586,8 +715,8 @@ def test_networkx_is_imported_for_a_cycle_only() -> None:
     """It takes longer to import than most workflows take to be uploaded."""
     code = """if True:
         import sys
-        from gaia_local.graph import Graph
-        from gaia_local.model import Step
+        from gaia_local.workflow.graph import Graph
+        from gaia_local.model.steps import Step
         change = Graph.replace
         steps = [Step(f"s{n}", "c", {"a": f"k{n}"}, {"x": f"k{n + 1}"}, {}) for n in range(3)]
         graph = Graph("w", lambda key: f"/store/{key}")
@@ -600,7 +729,9 @@ def test_networkx_is_imported_for_a_cycle_only() -> None:
             assert "networkx" in sys.modules
             print(error)
     """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert "last → s0 → s1 → s2 → last" in told
 
 
@@ -624,10 +755,17 @@ def acceptable(steps: Iterable[Step]) -> bool:
     outputs = [(each.name, key) for each in steps for key in each.outputs.values()]
     if len(set(outputs)) < len(outputs):
         return False
-    if any(n1 != n2 and overlap(locate(k1), locate(k2)) for n1, k1 in outputs for n2, k2 in outputs):
+    if any(
+        n1 != n2 and overlap(locate(k1), locate(k2)) for n1, k1 in outputs for n2, k2 in outputs
+    ):
         return False
     after = {
-        each.name: {name for name, made in outputs for read in each.inputs.values() if overlap(locate(made), locate(read))}
+        each.name: {
+            name
+            for name, made in outputs
+            for read in each.inputs.values()
+            if overlap(locate(made), locate(read))
+        }
         for each in steps
     }
     while ready := {name for name, others in after.items() if not others & after.keys()}:
@@ -649,7 +787,9 @@ class Plain:
 
     def begin(self) -> None:
         """Forget what followed from what was told before."""
-        self.makers = {key: name for name, each in self.steps.items() for key in each.outputs.values()}
+        self.makers = {
+            key: name for name, each in self.steps.items() for key in each.outputs.values()
+        }
         for forget in (self.own, self.status, self.verdict, self.depth):
             forget.cache_clear()
 
@@ -657,7 +797,11 @@ class Plain:
         return [made for made in self.makers if made != key and overlap(locate(made), locate(key))]
 
     def below(self, key: str) -> list[str]:
-        return [each for each in self.keys if key in self.makers and each != key and overlap(locate(each), locate(key))]
+        return [
+            each
+            for each in self.keys
+            if key in self.makers and each != key and overlap(locate(each), locate(key))
+        ]
 
     def inputs(self, name: str) -> list[str]:
         return list(dict.fromkeys(self.steps[name].inputs.values()))
@@ -667,7 +811,9 @@ class Plain:
         return {
             other.name
             for other in self.steps.values()
-            if any(overlap(locate(one), locate(read)) for one in made for read in other.inputs.values())
+            if any(
+                overlap(locate(one), locate(read)) for one in made for read in other.inputs.values()
+            )
         }
 
     @functools.cache  # noqa: B019 there is one of these, and it lives as long as the cache
@@ -692,7 +838,12 @@ class Plain:
             read, digest = reads.get(key), self.keys[key].digest
             if self.status(key) == LACKING:
                 return True
-            if self.status(key) == READY and read is not None and digest is not None and read != digest:
+            if (
+                self.status(key) == READY
+                and read is not None
+                and digest is not None
+                and read != digest
+            ):
                 return True
         return False
 
@@ -707,7 +858,9 @@ class Plain:
             return VerdictKind.FRESH
         unmade = any(each.kind is not KeyKind.THERE for each in made)
         if PENDING in statuses and LACKING not in statuses:
-            usable = any(self.status(key) == PENDING and self.keys[key].usable for key in self.inputs(name))
+            usable = any(
+                self.status(key) == PENDING and self.keys[key].usable for key in self.inputs(name)
+            )
             return VerdictKind.WAIT if unmade or read_it or usable else VerdictKind.FRESH
         if not unmade and not (state is StepState.DONE and read_it and self.differs(name)):
             return VerdictKind.FRESH
@@ -717,7 +870,9 @@ class Plain:
 
     def waiting(self) -> list[str]:
         waiting = [name for name in self.steps if self.verdict(name) is not VerdictKind.FRESH]
-        return sorted({key for name in waiting for key in self.inputs(name) if self.status(key) != READY})
+        return sorted(
+            {key for name in waiting for key in self.inputs(name) if self.status(key) != READY}
+        )
 
     def compare(self, graph: Graph) -> None:
         """Compare all that a graph keeps with what follows from what it was told."""
@@ -731,14 +886,20 @@ class Plain:
             self.compare_step(graph.steps[name])
         verdicts = {name: self.verdict(name) for name in self.steps}
         assert +graph.verdicts == Counter(verdicts.values())
-        assert graph.can_run == {name: graph.steps[name] for name in verdicts if verdicts[name] is VerdictKind.RUN}
+        assert graph.can_run == {
+            name: graph.steps[name] for name in verdicts if verdicts[name] is VerdictKind.RUN
+        }
         assert [node.step.name for node in graph.ready()] == sorted(
             graph.can_run, key=lambda name: (-self.depth(name), graph.steps[name].order)
         )
-        seeable = {key for key in self.unseen if {self.own(made) for made in self.above(key)} <= {READY}}
+        seeable = {
+            key for key in self.unseen if {self.own(made) for made in self.above(key)} <= {READY}
+        }
         assert seeable - self.taken <= set(graph.looks) <= seeable
         for path in map(locate, ALL_KEYS):
-            assert {node.key for node in graph.overlapping(path)} == {key for key in self.keys if overlap(locate(key), path)}
+            assert {node.key for node in graph.overlapping(path)} == {
+                key for key in self.keys if overlap(locate(key), path)
+            }
 
     def adopt(self, graph: Graph) -> None:
         """A key with unknown content has to be looked at where a Step read it: which of them depends on the order."""
@@ -746,7 +907,11 @@ class Plain:
         for key, node in graph.keys.items():
             if node.unseen and key not in self.unseen:
                 assert self.keys[key].digest is None
-                assert any((self.reads[name] or {}).get(key) is not None for name in self.steps if key in self.inputs(name))
+                assert any(
+                    (self.reads[name] or {}).get(key) is not None
+                    for name in self.steps
+                    if key in self.inputs(name)
+                )
                 self.unseen.add(key)
 
     def compare_key(self, node: KeyNode) -> None:
@@ -777,14 +942,25 @@ class Plain:
         assert node.depth == self.depth(name)
         if node.verdict is VerdictKind.RUNNING and node.reads is not None:
             assert not self.differs(name)  # else it was overtaken
-        if node.outputs and node.verdict is VerdictKind.FRESH and node.state is StepState.DONE and not node.pending:
-            assert not any(key.state.digest is None for key in node.inputs if (node.reads or {}).get(key.key) is not None)
+        if (
+            node.outputs
+            and node.verdict is VerdictKind.FRESH
+            and node.state is StepState.DONE
+            and not node.pending
+        ):
+            assert not any(
+                key.state.digest is None
+                for key in node.inputs
+                if (node.reads or {}).get(key.key) is not None
+            )
 
 
 NAMES = [f"s{number}" for number in range(5)]
 DIGESTS = ["1", "2", None]
 some_keys = st.lists(st.sampled_from(ALL_KEYS), max_size=3)
-wild_step = st.builds(step, st.sampled_from(NAMES), some_keys, some_keys, st.sampled_from(["c", "d"]))
+wild_step = st.builds(
+    step, st.sampled_from(NAMES), some_keys, some_keys, st.sampled_from(["c", "d"])
+)
 
 
 def some_of(keys: list[str], least: int = 0) -> st.SearchStrategy[list[str]]:
@@ -792,13 +968,23 @@ def some_of(keys: list[str], least: int = 0) -> st.SearchStrategy[list[str]]:
 
 
 MAKES = [["a", "b"], ["d/x", "d/e/"], ["d0", "d/f"], ["k:z", "c"], ["e/f", "e/g"]]
-READS = [["in", "e/h"], ["a", "b", "in"], ["d/x", "d/e/y", "a"], ["d/", "d0", "b", "in"], ["k:z", "k/", "c", "d/"]]
+READS = [
+    ["in", "e/h"],
+    ["a", "b", "in"],
+    ["d/x", "d/e/y", "a"],
+    ["d/", "d0", "b", "in"],
+    ["k:z", "k/", "c", "d/"],
+]
 tidy_step = st.integers(0, 4).flatmap(
-    lambda n: st.builds(step, st.just(NAMES[n]), some_of(READS[n]), some_of(MAKES[n], least=1), st.just("c"))
+    lambda n: st.builds(
+        step, st.just(NAMES[n]), some_of(READS[n]), some_of(MAKES[n], least=1), st.just("c")
+    )
 )
 """One of a chain, so that there is something behind most Steps; now and then the end of it comes before its beginning."""
 turned_step = st.integers(0, 3).flatmap(
-    lambda n: st.builds(step, st.just(NAMES[n]), some_of(["e/", *READS[n + 1]]), some_of(MAKES[n]), st.just("c"))
+    lambda n: st.builds(
+        step, st.just(NAMES[n]), some_of(["e/", *READS[n + 1]]), some_of(MAKES[n]), st.just("c")
+    )
 )
 some_step = tidy_step | tidy_step | tidy_step | turned_step | wild_step
 some_state = st.builds(
@@ -822,7 +1008,9 @@ class Counting(RuleBasedStateMachine):
         self.curious = False
 
     @initialize(
-        steps=st.lists(tidy_step, max_size=5, unique_by=lambda each: each.name), curious=st.booleans(), ran=st.booleans()
+        steps=st.lists(tidy_step, max_size=5, unique_by=lambda each: each.name),
+        curious=st.booleans(),
+        ran=st.booleans(),
     )
     def first(self, steps: list[Step], curious: bool, ran: bool) -> None:
         self.curious = curious
@@ -833,7 +1021,9 @@ class Counting(RuleBasedStateMachine):
             self.settle()
             self.run("1", len(steps))
 
-    @rule(removed=st.sets(st.sampled_from(NAMES), max_size=3), added=st.lists(some_step, max_size=3))
+    @rule(
+        removed=st.sets(st.sampled_from(NAMES), max_size=3), added=st.lists(some_step, max_size=3)
+    )
     def replace(self, removed: set[str], added: list[Step]) -> None:
         self.change([name for name in removed if name in self.plain.steps], added)
 
@@ -863,7 +1053,9 @@ class Counting(RuleBasedStateMachine):
         if self.plain.steps:
             name = data.draw(st.sampled_from(sorted(self.plain.steps)))
             keys = self.plain.inputs(name)
-            reads = data.draw(st.none() | st.fixed_dictionaries({key: st.sampled_from(DIGESTS) for key in keys}))
+            reads = data.draw(
+                st.none() | st.fixed_dictionaries({key: st.sampled_from(DIGESTS) for key in keys})
+            )
             self.mark_one(name, state, reads)
             self.settle()
 
@@ -966,7 +1158,9 @@ class Counting(RuleBasedStateMachine):
         idle = {key for key, node in nodes.items() if node.idle}
         fresh = change(self.graph, removed, added)
         new = {key for key, node in self.graph.keys.items() if nodes.get(key) is not node}
-        assert {key.key for key in fresh} == new | {key for key in idle - new if not self.graph.keys[key].idle}
+        assert {key.key for key in fresh} == new | {
+            key for key in idle - new if not self.graph.keys[key].idle
+        }
         for name, node in nodes.items():
             if self.graph.keys.get(name) is not node:
                 self.leave(name)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import definitions
 from gaia_local.errors import InvalidInput
+from gaia_local.model import definition_files
 
 ALIASES = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 13)
 )
-MERGES = "m0: &m0 {k: v}\n" + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 13))
+MERGES = "m0: &m0 {k: v}\n" + "".join(
+    f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}]}}\n" for n in range(1, 13)
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_hostile_files_are_refused(tmp_path: Path, name: str, text: str, words: 
     path.write_text(text.replace("{canary}", str(tmp_path / "canary")))
     began = time.monotonic()
     with pytest.raises(InvalidInput) as refused:
-        definitions.read(path)
+        definition_files.read(path)
     assert words in str(refused.value) and name in str(refused.value)
     assert time.monotonic() - began < 20
     assert [each.name for each in tmp_path.iterdir()] == [name]
@@ -46,6 +48,10 @@ def test_hostile_files_are_refused(tmp_path: Path, name: str, text: str, words: 
 
 def test_aliases_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("- &a {k: [1, 2]}\n- *a\n- {<<: *a, l: 3}")
-    assert definitions.read(tmp_path / "x.yaml") == [{"k": [1, 2]}, {"k": [1, 2]}, {"k": [1, 2], "l": 3}]
+    assert definition_files.read(tmp_path / "x.yaml") == [
+        {"k": [1, 2]},
+        {"k": [1, 2]},
+        {"k": [1, 2], "l": 3},
+    ]
     (tmp_path / "empty.yaml").write_text("")
-    assert definitions.read(tmp_path / "empty.yaml") is None
+    assert definition_files.read(tmp_path / "empty.yaml") is None

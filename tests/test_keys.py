@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_local import keys
-from gaia_local.keys import (
+from gaia_local.model import keys
+from gaia_local.model.keys import (
     Capture,
     InternalPath,
     StorageKey,

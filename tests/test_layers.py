@@ -63,7 +63,7 @@ WORLD = {"storage", "files", "database", "executor", "worker", "scheduler", "loo
 OUTSIDE = {"os", "pathlib", "shutil", "tempfile", "sqlite3", "threading", "subprocess", "socket"}
 """Nor do they import these themselves."""
 
-BORROWED = {"templates": {"_check_internal", "_check_places"}}
+BORROWED = {"templates": {"check_internal_template", "check_places"}}
 """Private names that a module uses all the same: let there be no more."""
 
 
@@ -87,7 +87,10 @@ class Source:
                     yield path[1], node.lineno
                 else:
                     for alias in node.names:
-                        yield alias.name if alias.name in LAYER or exists(alias.name) else "__init__", node.lineno
+                        yield (
+                            alias.name if alias.name in LAYER or exists(alias.name) else "__init__",
+                            node.lineno,
+                        )
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     path = alias.name.split(".")
@@ -109,7 +112,9 @@ class Source:
             if not isinstance(node, ast.Call | ast.ClassDef):
                 continue
             for each in [node.func] if isinstance(node, ast.Call) else node.bases:
-                if (each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", None)) in BIRTHS:
+                if (
+                    each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", None)
+                ) in BIRTHS:
                     yield node.lineno
 
 
@@ -138,15 +143,23 @@ def misplaced(source: Source) -> list[str]:
     for library, line in source.libraries():
         allowed = LIBRARIES.get(library)
         if allowed is not None and source.module not in allowed:
-            problems.append(f"{source.module}:{line} imports {library}, which is the business of {', '.join(sorted(allowed))}")
+            problems.append(
+                f"{source.module}:{line} imports {library}, which is the business of {', '.join(sorted(allowed))}"
+            )
     if source.module not in BEARERS:
-        problems += [f"{source.module}:{line} makes a thread: only {', '.join(sorted(BEARERS))} do" for line in source.births()]
+        problems += [
+            f"{source.module}:{line} makes a thread: only {', '.join(sorted(BEARERS))} do"
+            for line in source.births()
+        ]
     return problems
 
 
 def cycles(found: list[Source]) -> list[list[str]]:
     graph: networkx.DiGraph[str] = networkx.DiGraph(
-        (source.module, other) for source in found for other, _ in source.own() if other != source.module
+        (source.module, other)
+        for source in found
+        for other, _ in source.own()
+        if other != source.module
     )
     return [sorted(each) for each in networkx.strongly_connected_components(graph) if len(each) > 1]
 
@@ -154,10 +167,14 @@ def cycles(found: list[Source]) -> list[list[str]]:
 def test_each_module_has_a_layer() -> None:
     modules = {source.module for source in sources()}
     homeless = sorted(modules - LAYER.keys())
-    assert not homeless, f"{', '.join(homeless)}: in no layer; put each into LAYERS in {__file__}, where it belongs"
+    assert not homeless, (
+        f"{', '.join(homeless)}: in no layer; put each into LAYERS in {__file__}, where it belongs"
+    )
     gone = sorted(LAYER.keys() - modules)
     assert not gone, f"{', '.join(gone)}: in LAYERS, but not in {PACKAGE}; take them out"
-    assert len(LAYER) == sum(len(modules.split()) for modules in LAYERS.values()), "a module is in two layers"
+    assert len(LAYER) == sum(len(modules.split()) for modules in LAYERS.values()), (
+        "a module is in two layers"
+    )
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.module)
@@ -201,22 +218,33 @@ def test_modules_use_of_each_other_what_is_public() -> None:
     problems = []
     for source in sources():
         for node in ast.walk(source.tree):
-            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "gaia_local"):
-                names = {alias.name for alias in node.names if alias.name.startswith("_")} - BORROWED.get(source.module, set())
-                problems += [f"{source.module}:{node.lineno} imports {name} from {node.module}" for name in sorted(names)]
+            if isinstance(node, ast.ImportFrom) and (
+                node.level or (node.module or "").split(".")[0] == "gaia_local"
+            ):
+                names = {
+                    alias.name for alias in node.names if alias.name.startswith("_")
+                } - BORROWED.get(source.module, set())
+                problems += [
+                    f"{source.module}:{node.lineno} imports {name} from {node.module}"
+                    for name in sorted(names)
+                ]
     assert not problems, "\n".join(problems)
 
 
 @pytest.mark.parametrize(
     ("module", "code", "words"),
     [
-        ("model", "from gaia_local.storage import Storage", "words must not know parts"),
-        ("graph", "from gaia_local import scheduler", "core must not know head"),
-        ("workflow", "from gaia_local.database import Database", "core must not know parts"),
-        ("storage", "import gaia_local.worker", "parts must not know hands"),
+        ("model", "from gaia_local.store.storage import Storage", "words must not know parts"),
+        ("graph", "from gaia_local.engine import scheduler", "core must not know head"),
+        ("workflow", "from gaia_local.state.database import Database", "core must not know parts"),
+        ("storage", "import gaia_local.executors.worker", "parts must not know hands"),
         ("storage", "from . import worker", "parts must not know hands"),
         ("storage", "from .worker import Worker", "parts must not know hands"),
-        ("executor", "def f():\n    from gaia_local.scheduler import Scheduler", "executor:2 imports scheduler"),
+        (
+            "executor",
+            "def f():\n    from gaia_local.engine.scheduler import Scheduler",
+            "executor:2 imports scheduler",
+        ),
         ("scheduler", "from gaia_local import Gaia", "head must not know face"),
         ("scheduler", "import networkx", "the business of graph"),
         ("workflow", "from sqlite_utils.db import Table", "the business of state_file"),
@@ -225,7 +253,11 @@ def test_modules_use_of_each_other_what_is_public() -> None:
         ("scheduler", "import threading\nthreading.Thread(target=f)", "scheduler:2 makes a thread"),
         ("scheduler", "from threading import Timer\nTimer(1, f)", "scheduler:2 makes a thread"),
         ("scheduler", "class Mine(threading.Thread):\n    pass", "scheduler:1 makes a thread"),
-        ("scheduler", "from concurrent import futures\nfutures.ThreadPoolExecutor()", "scheduler:2 makes a thread"),
+        (
+            "scheduler",
+            "from concurrent import futures\nfutures.ThreadPoolExecutor()",
+            "scheduler:2 makes a thread",
+        ),
     ],
 )
 def test_trespasses_are_seen(module: str, code: str, words: str) -> None:
@@ -234,11 +266,14 @@ def test_trespasses_are_seen(module: str, code: str, words: str) -> None:
 
 
 def test_ways_through_others_are_seen() -> None:
-    one, two = Source("graph", ast.parse("import gaia_local.model")), Source("model", ast.parse("from . import storage"))
+    one, two = (
+        Source("graph", ast.parse("import gaia_local.model.names")),
+        Source("model", ast.parse("from . import storage")),
+    )
     assert reached("graph", [one, two]) == {"model", "storage"}
 
 
 def test_cycles_are_seen() -> None:
-    one = Source("files", ast.parse("from gaia_local import storage"))
-    two = Source("storage", ast.parse("import gaia_local.files"))
+    one = Source("files", ast.parse("from gaia_local.store import storage"))
+    two = Source("storage", ast.parse("import gaia_local.store.files"))
     assert cycles([one, two]) == [["files", "storage"]]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gaia_local.errors import StorageError
-from gaia_local.leases import Leases, NotLeased, TakenUp, find_log, is_held, take_up
-from gaia_local.model import Task
+from gaia_local.model.tasks import Task
+from gaia_local.store.leases import Leases, NotLeased, TakenUp, find_log, is_held, take_up
 from support.stores import StoreBench
 
 
@@ -47,7 +47,9 @@ def test_a_lease_is_taken_up_once(bench: LeaseBench) -> None:
 
 
 def test_a_task_without_a_lease_cannot_be_taken_up(bench: LeaseBench) -> None:
-    with pytest.raises(NotLeased, match=r"taken back, or .* is not the engine's root: see dask\.path_map"):
+    with pytest.raises(
+        NotLeased, match=r"taken back, or .* is not the engine's root: see dask\.path_map"
+    ):
         take_up(bench.root, "t.1")
 
 
@@ -63,7 +65,10 @@ def test_a_lease_that_is_taken_back(bench: LeaseBench, taken: bool) -> None:
     assert not is_held(bench.root, "t.1")
     with pytest.raises(NotLeased):
         take_up(bench.root, "t.1")
-    for place in (bench.root / "staging/t.1/output-1", Path(bench.storage.area(str(bench.bucket)), "t.1/1")):
+    for place in (
+        bench.root / "staging/t.1/output-1",
+        Path(bench.storage.area(str(bench.bucket)), "t.1/1"),
+    ):
         with pytest.raises(FileNotFoundError):
             place.write_text("later")
     bench.leases.end("t.1")

@@ -18,14 +18,28 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, GaiaError, local_socket, ownership
+from gaia_local import Gaia, GaiaError
+from gaia_local.engine import local_socket
+from gaia_local.engine.local_socket import NAME, Listener, Unreachable, call
 from gaia_local.errors import DiskError, EngineUnavailable, InvalidInput, WorkflowExists
-from gaia_local.local_socket import NAME, Listener, Unreachable, call
+from gaia_local.store import ownership
 from support.builders import step
 from support.owner import Owner
 
-COMMANDS = [{"name": "hi", "image": "busybox", "command": ["sh", "-c", "echo hi > /out/x"], "outputs": {"x": "/out/x"}}]
-WAIT = {"name": "wait", "image": "busybox", "command": ["sh", "-c", "cat {{fifo}} > /out/x"], "outputs": {"x": "/out/x"}}
+COMMANDS = [
+    {
+        "name": "hi",
+        "image": "busybox",
+        "command": ["sh", "-c", "echo hi > /out/x"],
+        "outputs": {"x": "/out/x"},
+    }
+]
+WAIT = {
+    "name": "wait",
+    "image": "busybox",
+    "command": ["sh", "-c", "cat {{fifo}} > /out/x"],
+    "outputs": {"x": "/out/x"},
+}
 
 
 def nothing(value: object) -> object:
@@ -74,9 +88,15 @@ def test_only_the_user_may_connect(tmp_path: Path, listen: Callable[..., Listene
 
 @pytest.mark.parametrize(
     "error",
-    [InvalidInput("workflow 'w'", "it is odd", "give another"), WorkflowExists("exists: w"), DiskError("the disk is full")],
+    [
+        InvalidInput("workflow 'w'", "it is odd", "give another"),
+        WorkflowExists("exists: w"),
+        DiskError("the disk is full"),
+    ],
 )
-def test_an_error_is_the_same_on_the_other_side(tmp_path: Path, listen: Callable[..., Listener], error: GaiaError) -> None:
+def test_an_error_is_the_same_on_the_other_side(
+    tmp_path: Path, listen: Callable[..., Listener], error: GaiaError
+) -> None:
     def refuse(*_: object) -> None:
         raise error
 
@@ -87,15 +107,22 @@ def test_an_error_is_the_same_on_the_other_side(tmp_path: Path, listen: Callable
     assert vars(raised.value) == vars(error)
 
 
-def test_a_defect_is_told_and_logged(tmp_path: Path, listen: Callable[..., Listener], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_is_told_and_logged(
+    tmp_path: Path, listen: Callable[..., Listener], caplog: pytest.LogCaptureFixture
+) -> None:
     listen(lambda *_: 1 / 0)
     with pytest.raises(GaiaError, match="the engine failed: ZeroDivisionError"):
         call(tmp_path, "status", {}, {}, nothing)
     assert "a call from another process failed" in caplog.text
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"null\n", b"[]\n", b"{}\n", b'{"version": 1}\n', b"\xff\n", b'{"version": 0}\n'])
-def test_nonsense_is_answered_or_left_alone(tmp_path: Path, listen: Callable[..., Listener], line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"null\n", b"[]\n", b"{}\n", b'{"version": 1}\n', b"\xff\n", b'{"version": 0}\n'],
+)
+def test_nonsense_is_answered_or_left_alone(
+    tmp_path: Path, listen: Callable[..., Listener], line: bytes
+) -> None:
     listen(lambda *_: "fine")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(tmp_path / NAME))
@@ -107,13 +134,17 @@ def test_nonsense_is_answered_or_left_alone(tmp_path: Path, listen: Callable[...
     assert call(tmp_path, "status", {}, {}, nothing) == "fine"
 
 
-def test_another_version_is_refused_with_a_word(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_another_version_is_refused_with_a_word(
+    tmp_path: Path, listen: Callable[..., Listener]
+) -> None:
     listen(lambda *_: "fine")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(tmp_path / NAME))
         connection.sendall(b'{"version": 99, "call": "status", "arguments": {}, "config": {}}\n')
         with connection.makefile("rb") as reader:
-            assert f"process {os.getpid()}" in json.loads(reader.readline())["error"]["arguments"][0]
+            assert (
+                f"process {os.getpid()}" in json.loads(reader.readline())["error"]["arguments"][0]
+            )
 
 
 def test_calls_to_an_absent_owner_fail(tmp_path: Path, listen: Callable[..., Listener]) -> None:
@@ -150,7 +181,9 @@ def test_a_call_that_was_taken_is_answered(tmp_path: Path, listen: Callable[...,
     assert answers == ["done"]
 
 
-def test_a_silent_client_does_not_delay_close(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_a_silent_client_does_not_delay_close(
+    tmp_path: Path, listen: Callable[..., Listener]
+) -> None:
     listener = listen(lambda *_: None)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(tmp_path / NAME))
@@ -176,7 +209,9 @@ def test_a_client_that_does_not_read_does_not_delay_close(
         listener.close()
 
 
-def test_an_owner_that_ends_refuses_and_isn_t_absent(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_an_owner_that_ends_refuses_and_isn_t_absent(
+    tmp_path: Path, listen: Callable[..., Listener]
+) -> None:
     listener = listen(lambda *_: None)
     listener.finish()
     with pytest.raises(Unreachable) as ending:
@@ -188,7 +223,9 @@ def test_an_owner_that_ends_refuses_and_isn_t_absent(tmp_path: Path, listen: Cal
     assert ended.value.absent
 
 
-def test_the_place_of_a_dead_owner_is_taken(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+def test_the_place_of_a_dead_owner_is_taken(
+    tmp_path: Path, listen: Callable[..., Listener]
+) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / NAME))
     listen(lambda *_: "alive")
@@ -224,7 +261,9 @@ def test_another_user_is_not_answered_though_the_socket_is_open_to_all(tmp_path:
         listener = Listener(Path(folder), lambda name, *_: asked.append(name))
         os.chmod(f"{folder}/{NAME}", 0o666)
         program = [sys.executable, "-I", "-S", "-c", textwrap.dedent(talk), f"{folder}/{NAME}"]
-        said = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True).stdout
+        said = subprocess.run(
+            program, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
         call(Path(folder), "mine", {}, {}, nothing)
         listener.close()
     assert said == "b''\n"
@@ -252,7 +291,10 @@ def test_calls_wait_for_each_other_where_there_are_too_many(
 
     listen(answer)
     answers: list[Any] = []
-    callers = [threading.Thread(target=lambda: answers.append(call(tmp_path, "x", {}, {}, nothing))) for _ in range(20)]
+    callers = [
+        threading.Thread(target=lambda: answers.append(call(tmp_path, "x", {}, {}, nothing)))
+        for _ in range(20)
+    ]
     for each in callers:
         each.start()
     for each in callers:
@@ -273,14 +315,21 @@ def test_silent_clients_delay_others_for_a_limited_time(
     assert call(tmp_path, "x", {}, {}, nothing) == "fine"
     for each in silent:
         each.close()
-    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as third:
+    with (
+        socket.socket(socket.AF_UNIX) as one,
+        socket.socket(socket.AF_UNIX) as other,
+        socket.socket(socket.AF_UNIX) as third,
+    ):
         for each in (one, other, third):
             each.connect(str(tmp_path / NAME))
         listener.close()  # which waits for none of them
 
 
 def test_too_few_descriptors_are_told_once(
-    tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    listen: Callable[..., Listener],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     listener, tries = listen(lambda *_: "fine"), 0
     accept = listener._socket.accept
@@ -303,7 +352,9 @@ def test_too_few_descriptors_are_told_once(
     for _ in range(2):  # the first is taken by an `accept` that waits already
         assert call(tmp_path, "x", {}, {}, nothing) == "fine"
     assert tries >= 4
-    assert len([record for record in caplog.records if "can't be taken" in record.getMessage()]) == 1
+    assert (
+        len([record for record in caplog.records if "can't be taken" in record.getMessage()]) == 1
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- two processes
@@ -337,7 +388,12 @@ def test_calls_go_on_when_the_owner_is_killed(tmp_path: Path, owner: Owner) -> N
 def test_a_waiting_call_ends_when_the_owner_closes(tmp_path: Path, owner: Owner) -> None:
     os.mkfifo(tmp_path / "fifo")
     with Gaia({"root": tmp_path / "root", "runtime": "process"}) as gaia:
-        held = {"name": "held", "command": "wait", "outputs": {"x": "d:x"}, "vars": {"fifo": str(tmp_path / "fifo")}}
+        held = {
+            "name": "held",
+            "command": "wait",
+            "outputs": {"x": "d:x"},
+            "vars": {"fifo": str(tmp_path / "fifo")},
+        }
         gaia.upload("w", {}, [WAIT], [held])
         writer = os.open(tmp_path / "fifo", os.O_WRONLY)
         states: list[str] = []
@@ -362,16 +418,24 @@ def test_many_processes_change_one_root(tmp_path: Path) -> None:
     names = [f"w{n}" for n in range(12)]
     running: list[subprocess.Popen[str]] = []
     for name in names:
-        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, text=True
+        )
         running.append(process)
         assert process.stdin is not None
-        process.stdin.write(json.dumps([config, name, COMMANDS, [step("a", "hi", "d:a"), step("b", "hi", "d:b")]]))
+        process.stdin.write(
+            json.dumps([config, name, COMMANDS, [step("a", "hi", "d:a"), step("b", "hi", "d:b")]])
+        )
         process.stdin.close()
     assert [process.wait(60) for process in running] == [0] * len(names)
     with Gaia(config) as gaia:
-        assert {name: each["state"] for name, each in gaia.workflows()["workflows"].items()} == dict.fromkeys(names, "complete")
+        assert {
+            name: each["state"] for name, each in gaia.workflows()["workflows"].items()
+        } == dict.fromkeys(names, "complete")
         for name in names:
-            assert sorted(each["task"] for each in gaia.events(name) if each["event"] == "step-start") == ["a", "b"]
+            assert sorted(
+                each["task"] for each in gaia.events(name) if each["event"] == "step-start"
+            ) == ["a", "b"]
 
 
 def test_an_upload_that_may_have_been_made_is_not_made_again(tmp_path: Path) -> None:
@@ -407,7 +471,9 @@ def test_a_forked_child_doesn_t_listen(tmp_path: Path, owner: Owner) -> None:
         os._exit(0)
     """
     root = tmp_path / "another"
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(root)], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), str(root)], stdin=subprocess.PIPE
+    ) as process:
         process.wait(20)  # its child lives on
         with pytest.raises(Unreachable):
             call(root, "workflows", {}, {}, nothing)

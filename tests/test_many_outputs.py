@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from gaia_local import files
-from gaia_local.assignment import Assignment, Outcome, Output
-from gaia_local.model import Fingerprint, TaskState
-from gaia_local.storage import Storage
-from gaia_local.worker import Observer
+from gaia_local.executors.contract import Observer
+from gaia_local.model.assignment import Assignment, Outcome, Output
+from gaia_local.model.tasks import Fingerprint, TaskState
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
 from support.hands import Hands
 
 STEPS = 5
@@ -58,7 +58,13 @@ class ManyOutputs:
     def command(self, count: int) -> dict[str, Any]:
         inputs = {f"i{each}": f"/in/{each}" for each in range(count)}
         outputs = {"x": "/out/x", "y": "/out/y"}
-        return {"name": f"c{count}", "image": "i", "command": ["{{v}}"], "inputs": inputs, "outputs": outputs}
+        return {
+            "name": f"c{count}",
+            "image": "i",
+            "command": ["{{v}}"],
+            "inputs": inputs,
+            "outputs": outputs,
+        }
 
     def step(self, number: int) -> dict[str, Any]:
         reads = self.reads[number]
@@ -96,14 +102,18 @@ class ManyOutputs:
         read = self.read[task.id]
         outputs: list[Output] = []
         for key, _ in task.outputs if ending != "fails" else ():
-            text = self.computed(int(step[1:]), task.command[0], [content for content, _ in read.values()], key)
+            text = self.computed(
+                int(step[1:]), task.command[0], [content for content, _ in read.values()], key
+            )
             made = self.hands.storage.root / "staging" / f"{task.id}-{len(outputs)}"
             made.write_text(text)
             seen = files.fingerprint(str(made))
             assert seen is not None
             outputs.append(Output(key, str(made), str(self.path(key)), seen))
         state = TaskState.ERROR if ending == "fails" else TaskState.COMPLETE
-        outcome = Outcome(state, tuple(outputs), 0, inputs={key: seen for key, (_, seen) in read.items()})
+        outcome = Outcome(
+            state, tuple(outputs), 0, inputs={key: seen for key, (_, seen) in read.items()}
+        )
         with pytest.MonkeyPatch.context() as patch:
             if ending == "stored in part":
                 patch.setattr(Storage, "publish", _half(Storage.publish))
@@ -118,7 +128,10 @@ class ManyOutputs:
             number = dice.randrange(STEPS)
             key = dice.choice((f"b:{number}", f"b:{number}x"))
             if doing < 5 and self.hands.runs:
-                self.end(dice.choice(self.hands.runs), dice.choice(("well", "well", "well", "fails", "stored in part")))
+                self.end(
+                    dice.choice(self.hands.runs),
+                    dice.choice(("well", "well", "well", "fails", "stored in part")),
+                )
             elif doing < 7:
                 source = dice.choice(SOURCES)
                 self.write(source, dice.choice(("red", "green", "blue")))
@@ -151,7 +164,9 @@ class ManyOutputs:
             read = [self.path(key).read_text() for key in reads]
             for key in (f"b:{number}", f"b:{number}x"):
                 wanted = self.computed(number, self.versions[number], read, key)
-                assert key in self.mine or self.path(key).read_text() == wanted, f"{key} is complete, and out of date"
+                assert key in self.mine or self.path(key).read_text() == wanted, (
+                    f"{key} is complete, and out of date"
+                )
 
 
 def _half(publish: Any) -> Any:

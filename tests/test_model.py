@@ -12,30 +12,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaia_local.errors import GaiaError, InvalidInput
-from gaia_local.given import check_list, check_text, render_value
-from gaia_local.model import (
-    DEFAULT_TIMEOUT,
-    MAX_TIMEOUT,
-    Command,
-    CompositeCommand,
-    Event,
-    EventKind,
-    Step,
-    Task,
+from gaia_local.model.commands import Command, CompositeCommand, warn_of_unknown_fields
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.names import (
     check_internal_path,
     check_key,
     check_key_template,
     check_local_name,
     check_name,
-    check_properties,
-    check_workflow_name,
-    warn_of_unknown_fields,
 )
+from gaia_local.model.steps import DEFAULT_TIMEOUT, MAX_TIMEOUT, Step
+from gaia_local.model.tasks import Task
+from gaia_local.model.validation import check_list, check_text, render_value
+from gaia_local.model.workflows import check_properties, check_workflow_name
 from support.builders import nested_lists
 
-COMMAND: dict[str, Any] = {"name": "c", "image": "busybox", "command": ["ls", "{{dir}}"], "vars": {"dir": "/"}}
+COMMAND: dict[str, Any] = {
+    "name": "c",
+    "image": "busybox",
+    "command": ["ls", "{{dir}}"],
+    "vars": {"dir": "/"},
+}
 STEP: dict[str, Any] = {"name": "s", "command": "c"}
-COMPOSITE: dict[str, Any] = {"name": "k", "inputs": ["in"], "outputs": ["out"], "steps": [{"name": "i", "command": "c"}]}
+COMPOSITE: dict[str, Any] = {
+    "name": "k",
+    "inputs": ["in"],
+    "outputs": ["out"],
+    "steps": [{"name": "i", "command": "c"}],
+}
 
 
 def refusal(call: Callable[[], object]) -> InvalidInput:
@@ -77,7 +81,12 @@ def test_vars_may_be_declared_without_a_value() -> None:
 def test_a_composite_command_is_read_whole() -> None:
     composite = Command.parse("w", {**COMPOSITE, "vars": {"n": 1}})
     assert isinstance(composite, CompositeCommand)
-    assert (composite.name, composite.inputs, composite.outputs, composite.vars) == ("k", ("in",), ("out",), {"n": 1})
+    assert (composite.name, composite.inputs, composite.outputs, composite.vars) == (
+        "k",
+        ("in",),
+        ("out",),
+        {"n": 1},
+    )
     assert [step.name for step in composite.steps] == ["i"]
 
 
@@ -89,7 +98,9 @@ def test_inner_steps_may_use_local_names_with_a_colon() -> None:
 
 
 def test_equality_is_about_meaning_not_about_how_it_was_written() -> None:
-    assert Command.parse("w", COMMAND) == Command.parse("w", {**COMMAND, "inputs": None, "command": ("ls", "{{dir}}")})
+    assert Command.parse("w", COMMAND) == Command.parse(
+        "w", {**COMMAND, "inputs": None, "command": ("ls", "{{dir}}")}
+    )
     assert Command.parse("w", COMMAND) != Command.parse("w", {**COMMAND, "image": "other"})
     assert Step.parse("w", STEP) == Step.parse("w", {**STEP, "timeout": 3600})
 
@@ -137,8 +148,14 @@ def test_equality_is_about_meaning_not_about_how_it_was_written() -> None:
         ({"outputs": {"a": "/out/a\0"}}, ["output 'a'", "NUL"]),
         ({"outputs": {"a": "/out/{{x}}\0"}}, ["output 'a'", "NUL"]),
         ({"inputs": {"a": "/in/x", "b": "/in/x"}}, ["input 'a'", "input 'b'", "'/in/x'"]),
-        ({"inputs": {"a": "/in/x", "b": "/in/./x/"}}, ["input 'a'", "input 'b'", "one internal path"]),
-        ({"inputs": {"a": "/x"}, "outputs": {"b": "//x"}}, ["input 'a'", "output 'b'", "one internal path"]),
+        (
+            {"inputs": {"a": "/in/x", "b": "/in/./x/"}},
+            ["input 'a'", "input 'b'", "one internal path"],
+        ),
+        (
+            {"inputs": {"a": "/x"}, "outputs": {"b": "//x"}},
+            ["input 'a'", "output 'b'", "one internal path"],
+        ),
         ({"stdout": "out"}, ["stdout", "not absolute"]),
         ({"stdout": 1}, ["stdout", "internal path is 1"]),
         ({"stdout": ">"}, ["stdout", "not absolute"]),
@@ -196,7 +213,10 @@ def test_a_good_command_is_taken(change: dict[str, Any]) -> None:
         ({"steps": [5]}, ["Command 'k'", "a Step is 5"]),
         ({"steps": [{"name": "i", "command": "c"}] * 2}, ["two inner Steps", "'i'"]),
         ({"steps": [{"name": "i"}]}, ["Command 'k'", "Step 'i'", "command is None"]),
-        ({"steps": [{"name": "i", "command": "c", "inputs": {"a": "../x"}}]}, ["input 'a'", "'../x'", "'..'"]),
+        (
+            {"steps": [{"name": "i", "command": "c", "inputs": {"a": "../x"}}]},
+            ["input 'a'", "'../x'", "'..'"],
+        ),
         ({"steps": [{"name": "i", "command": "c", "inputs": {"a": ""}}]}, ["input 'a'", "empty"]),
         ({"inputs": {"in": "/in"}}, ["inputs is", "list of names"]),
         ({"inputs": ["a", ""]}, ["inputs is"]),
@@ -277,7 +297,11 @@ def test_a_bad_step_is_refused(change: dict[str, Any], words: list[str]) -> None
         assert word in str(error)
 
 
-@pytest.mark.parametrize("given", [None, 5, "s", [], nested_lists(100_000), 10**5000], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize(
+    "given",
+    [None, 5, "s", [], nested_lists(100_000), 10**5000],
+    ids=lambda given: type(given).__name__,
+)
 def test_definitions_must_be_dictionaries(given: object) -> None:
     assert "a Step is" in str(refusal(lambda: Step.parse("w", given)))
     assert "a Command is" in str(refusal(lambda: Command.parse("w", given)))
@@ -296,13 +320,21 @@ def test_of_many_unknown_fields_a_few_are_told(caplog: pytest.LogCaptureFixture)
     many = [{**STEP, "name": f"s{n}", "tiemout": 5} for n in range(100)]
     with caplog.at_level(logging.WARNING, "gaia_local"):
         warn_of_unknown_fields("w", "Step", many)
-        warn_of_unknown_fields("w", "Command", [{"name": "c", "steps": [STEP, *many], "immage": "i"}])
-        warn_of_unknown_fields("w", "Command", [{**COMMAND, **{f"x{n}" * 1000: 1 for n in range(100_000)}}])
+        warn_of_unknown_fields(
+            "w", "Command", [{"name": "c", "steps": [STEP, *many], "immage": "i"}]
+        )
+        warn_of_unknown_fields(
+            "w", "Command", [{**COMMAND, **{f"x{n}" * 1000: 1 for n in range(100_000)}}]
+        )
     texts = [record.getMessage() for record in caplog.records]
     assert len(texts) == 18
     assert texts[5] == "workflow 'w': 95 more fields of Steps mean nothing here"
-    assert texts[6].startswith("workflow 'w', Command 'c': the field 'immage' means nothing here; did you mean 'image'?")
-    assert texts[7].startswith("workflow 'w', Command 'c', Step 's0': the field 'tiemout' means nothing here")
+    assert texts[6].startswith(
+        "workflow 'w', Command 'c': the field 'immage' means nothing here; did you mean 'image'?"
+    )
+    assert texts[7].startswith(
+        "workflow 'w', Command 'c', Step 's0': the field 'tiemout' means nothing here"
+    )
     assert max(map(len, texts)) < 300
 
 
@@ -325,12 +357,17 @@ def test_a_good_workflow_name_is_taken(name: str) -> None:
     assert check_workflow_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "/", "a/b", ".", "..", "a\nb", "x" * 256, None, 3, "\udc80", b"w"])
+@pytest.mark.parametrize(
+    "name", ["", "/", "a/b", ".", "..", "a\nb", "x" * 256, None, 3, "\udc80", b"w"]
+)
 def test_a_bad_workflow_name_is_refused(name: object) -> None:
     assert "workflow" in str(refusal(lambda: check_workflow_name(name)))
 
 
-@pytest.mark.parametrize("key", ["a", "a/b", "b:a", "b:a/", "b:a:b", "a//b/./c", "b/c:d", "...", "b:a..b", "composite/O/I/k:n"])
+@pytest.mark.parametrize(
+    "key",
+    ["a", "a/b", "b:a", "b:a/", "b:a:b", "a//b/./c", "b/c:d", "...", "b:a..b", "composite/O/I/k:n"],
+)
 def test_a_good_key_is_taken(key: str) -> None:
     check_key("w", key)
     check_key_template("w", key)
@@ -357,7 +394,9 @@ def test_properties_have_an_owner() -> None:
     assert check_properties("ada_flow", {"owner": "bob"}) == {"owner": "bob"}
 
 
-@pytest.mark.parametrize(("value", "text"), [("a", "a"), (1, "1"), (0.5, "0.5"), (True, "true"), (False, "false")])
+@pytest.mark.parametrize(
+    ("value", "text"), [("a", "a"), (1, "1"), (0.5, "0.5"), (True, "true"), (False, "false")]
+)
 def test_values_as_text(value: str | float | bool, text: str) -> None:
     assert render_value(value) == text
 
@@ -382,7 +421,13 @@ def test_a_task_on_the_wire() -> None:
 
 def test_an_event_on_the_wire() -> None:
     event = Event(EventKind.STEP_START, "w", 12.5, {"id": "i", "task": "s"})
-    assert event.wire() == {"event": "step-start", "workflow": "w", "time": 12.5, "id": "i", "task": "s"}
+    assert event.wire() == {
+        "event": "step-start",
+        "workflow": "w",
+        "time": 12.5,
+        "id": "i",
+        "task": "s",
+    }
     assert type(event.wire()["event"]) is str
 
 
@@ -402,7 +447,9 @@ texts = st.text(st.characters(), max_size=8) | st.sampled_from(
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.just(10**400)
 anything = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts | st.integers(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(texts | st.integers(), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 pairs = st.dictionaries(texts, texts, max_size=3) | anything
@@ -418,11 +465,18 @@ fields = {
 }
 likely = st.fixed_dictionaries({"name": st.just("n")}, optional=fields)
 steps = st.lists(
-    st.fixed_dictionaries({"name": texts, "command": texts}, optional={"inputs": pairs, "outputs": pairs}), max_size=3
+    st.fixed_dictionaries(
+        {"name": texts, "command": texts}, optional={"inputs": pairs, "outputs": pairs}
+    ),
+    max_size=3,
 )
 composites = st.fixed_dictionaries(
     {"name": st.just("n"), "steps": steps | anything},
-    optional={"inputs": st.lists(texts, max_size=3) | anything, "outputs": anything, "vars": anything},
+    optional={
+        "inputs": st.lists(texts, max_size=3) | anything,
+        "outputs": anything,
+        "vars": anything,
+    },
 )
 
 
@@ -442,7 +496,11 @@ def test_parsing_answers_or_refuses(value: object) -> None:
 @settings(max_examples=300, deadline=None)
 @given(texts | anything)
 def test_checks_answer_or_refuse(value: object) -> None:
-    for check in (check_workflow_name, lambda name: check_properties("w", name), lambda name: check_list("w", "steps", name)):
+    for check in (
+        check_workflow_name,
+        lambda name: check_properties("w", name),
+        lambda name: check_list("w", "steps", name),
+    ):
         try:
             check(value)
         except GaiaError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gaia_local.names import step_and_key_names, workflow_names
+from gaia_local.state.names import step_and_key_names, workflow_names
 from support.builders import COPY, step
 from support.fixtures import MakeGaia
 
@@ -24,7 +24,12 @@ PAIR: dict[str, Any] = {
 
 def test_names_are_those_that_the_engine_knows(make_gaia: MakeGaia, gaia_root: Path) -> None:
     gaia = make_gaia()
-    gaia.upload("b_second", {}, [COPY], [step("one", "copy", "b:out", "b:in"), step("two", "copy", "b:two", "b:in")])
+    gaia.upload(
+        "b_second",
+        {},
+        [COPY],
+        [step("one", "copy", "b:out", "b:in"), step("two", "copy", "b:two", "b:in")],
+    )
     gaia.upload("a_first", {}, [COPY], [])
     assert workflow_names(gaia_root) == ["b_second", "a_first"]
     assert step_and_key_names(gaia_root, "b_second") == (["one", "two"], ["b:in", "b:out", "b:two"])
@@ -41,7 +46,9 @@ def test_names_are_those_that_the_engine_knows(make_gaia: MakeGaia, gaia_root: P
     ],
     ids=lambda given: given["name"],
 )
-def test_expandable_steps_are_left_to_the_engine(given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path) -> None:
+def test_expandable_steps_are_left_to_the_engine(
+    given: dict[str, Any], make_gaia: MakeGaia, gaia_root: Path
+) -> None:
     make_gaia().upload("w", {}, [COPY, PAIR], [given])
     assert step_and_key_names(gaia_root, "w") is None
 
@@ -70,6 +77,6 @@ def test_rows_without_sense_give_no_names(text: str, make_gaia: MakeGaia, gaia_r
 
 
 def test_names_imports_no_heavy_modules() -> None:
-    code = "import sys, gaia_local.names; print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
+    code = "import sys, gaia_local.state.names; print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

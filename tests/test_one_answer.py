@@ -29,7 +29,9 @@ class Way(NamedTuple):
         return f"{self.runtime}, {self.inputs}, {self.out}"
 
 
-CONTAINERS = [Way("docker", inputs, out) for inputs in ("copy", "mount") for out in ("/out", "/full")]
+CONTAINERS = [
+    Way("docker", inputs, out) for inputs in ("copy", "mount") for out in ("/out", "/full")
+]
 WAYS = [Way("process"), *CONTAINERS]
 
 
@@ -60,23 +62,35 @@ class Trial:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def run(self, script: str, inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None) -> Answer:
+    def run(
+        self, script: str, inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None
+    ) -> Answer:
         """OUT in the script is the directory of its outputs; `outputs` are name → internal path, `inputs` name → key."""
         made = outputs or {"x": "OUT/x"}
         command = {
             "name": "c",
             "image": self.image,
             "command": ["sh", "-ec", script.replace("OUT", self.way.out)],
-            "inputs": {name: INTERNAL.get(name, f"/in/{name}").replace("OUT", self.way.out) for name in inputs},
+            "inputs": {
+                name: INTERNAL.get(name, f"/in/{name}").replace("OUT", self.way.out)
+                for name in inputs
+            },
             "outputs": {name: path.replace("OUT", self.way.out) for name, path in made.items()},
         }
-        keys = {name: f"o:{name}/" if path.endswith("/") else f"o:{name}" for name, path in made.items()}
+        keys = {
+            name: f"o:{name}/" if path.endswith("/") else f"o:{name}" for name, path in made.items()
+        }
         step = {"name": "s", "command": "c", "inputs": dict(inputs), "outputs": keys}
         self.gaia.upload(self.name, {}, [command], [step])
         state = self.gaia.wait(self.name, 60)["state"]
         if state != "complete":
             (failure,) = self.gaia.failures(self.name)
-            tree = str(self.gaia._config.root / "staging" / self.gaia.attempt(self.name, "s")["task"] / "tree")
+            tree = str(
+                self.gaia._config.root
+                / "staging"
+                / self.gaia.attempt(self.name, "s")["task"]
+                / "tree"
+            )
             return state, failure["message"].replace(tree, "").replace(self.way.out, "OUT")
         path = self.gaia.path(self.name, keys["x"])
         assert not path.is_symlink()
@@ -119,7 +133,9 @@ def sow(top: Path, far: Path, entries: Mapping[str, str]) -> None:
         place = top / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if content.startswith(LINK):
-            place.symlink_to(content.removeprefix(LINK).replace("FAR", str(far)).replace("TOP", str(top)))
+            place.symlink_to(
+                content.removeprefix(LINK).replace("FAR", str(far)).replace("TOP", str(top))
+            )
         elif name.endswith("/"):
             place.mkdir()
         else:
@@ -133,12 +149,15 @@ def far_and_top(trial: Trial) -> tuple[Path, Path]:
     return far, top
 
 
-IN_MOUNTED_OUT = pytest.mark.parametrize("trial", [way for way in WAYS if way.out == "/out"], ids=str, indirect=True)
+IN_MOUNTED_OUT = pytest.mark.parametrize(
+    "trial", [way for way in WAYS if way.out == "/out"], ids=str, indirect=True
+)
 
 
 @IN_MOUNTED_OUT
 @pytest.mark.parametrize(
-    ("links", "at_a_link"), [*((links, False) for links in LINKS), ("inside", True), ("out", True), ("deep out", True)]
+    ("links", "at_a_link"),
+    [*((links, False) for links in LINKS), ("inside", True), ("out", True), ("deep out", True)],
 )
 def test_links_in_an_input_directory(trial: Trial, links: str, at_a_link: bool) -> None:
     """What lies behind them is there, whichever way; also where the key itself is a link."""
@@ -184,12 +203,24 @@ OUTPUTS: dict[str, tuple[str, Answer]] = {
     "nothing": ("true", ("error", NOT_MADE + "nothing at OUT/x")),
     "a directory": (
         "mkdir x; echo 1 > x/y",
-        ("error", "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one"),
+        (
+            "error",
+            "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one",
+        ),
     ),
-    "a FIFO": ("mkfifo x", ("error", "OUT/x is a FIFO, which can't be stored; remove it, or leave it out of the output")),
+    "a FIFO": (
+        "mkfifo x",
+        (
+            "error",
+            "OUT/x is a FIFO, which can't be stored; remove it, or leave it out of the output",
+        ),
+    ),
     "a device": (
         "mknod x c 1 3",
-        ("error", "OUT/x is a device, which can't be stored; remove it, or leave it out of the output"),
+        (
+            "error",
+            "OUT/x is a device, which can't be stored; remove it, or leave it out of the output",
+        ),
     ),
     "a link to a file": ("echo 1 > y; ln -s y x", ("complete", "1\n")),
     "an absolute link": ("echo 1 > y; ln -s $PWD/y x", ("complete", "1\n")),
@@ -202,13 +233,22 @@ OUTPUTS: dict[str, tuple[str, Answer]] = {
     "a link with an odd name": ("echo 1 > ' é\n'; ln -s ' é\n' x", ("complete", "1\n")),
     "a link to a FIFO": (
         "mkfifo y; ln -s y x",
-        ("error", "OUT/y is a FIFO, which can't be stored; remove it, or leave it out of the output"),
+        (
+            "error",
+            "OUT/y is a FIFO, which can't be stored; remove it, or leave it out of the output",
+        ),
     ),
     "a link to a directory": (
         "mkdir y; ln -s y x",
-        ("error", "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one"),
+        (
+            "error",
+            "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one",
+        ),
     ),
-    "a dangling link": ("ln -s y x", ("error", NOT_MADE + "a link to y, where the Task made nothing, at OUT/x")),
+    "a dangling link": (
+        "ln -s y x",
+        ("error", NOT_MADE + "a link to y, where the Task made nothing, at OUT/x"),
+    ),
     "a link into a file": (
         "echo 1 > y; ln -s y/z x",
         ("error", NOT_MADE + "a link to y/z, where the Task made nothing, at OUT/x"),
@@ -225,7 +265,10 @@ OUTPUTS: dict[str, tuple[str, Answer]] = {
     "a link to a link of an input": ("ln -s /in/d/l x", ("complete", "in d")),
     "a link to an input's directory": (
         "ln -s /in/d x",
-        ("error", "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one"),
+        (
+            "error",
+            "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one",
+        ),
     ),
     "a link to what an input hasn't": (
         "ln -s /in/d/no x",
@@ -249,7 +292,10 @@ def fill(trial: Trial) -> dict[str, str]:
 @pytest.mark.parametrize("left", OUTPUTS)
 def test_outputs_of_any_kind_have_the_same_answer(trial: Trial, left: str) -> None:
     script, answer = OUTPUTS[left]
-    if (left, trial.way.out) == ("a link into a file", "/full"):  # of which the engine tells nothing
+    if (left, trial.way.out) == (
+        "a link into a file",
+        "/full",
+    ):  # of which the engine tells nothing
         answer = "error", NOT_MADE + "nothing at OUT/x"
     inputs = fill(trial)
     assert trial.run(f"x=OUT/x; cd ${{x%/x}}; {script}", inputs) == answer
@@ -271,7 +317,10 @@ def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
     trial.path("b:twice").write_text("twice ")
     inputs = {"d": "b:d/", "inner": "b:twice", "nested": "b:twice"}
     script = "cat /in/d/a /made/y/in > OUT/x"
-    assert trial.run(script, inputs, {"x": "OUT/x", "y": "/made/y/"}) == ("complete", "twice twice ")
+    assert trial.run(script, inputs, {"x": "OUT/x", "y": "/made/y/"}) == (
+        "complete",
+        "twice twice ",
+    )
 
 
 def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
@@ -282,8 +331,16 @@ def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
 
 # Two outputs each: OUT/x, and one in the directory that is always mounted.
 BOTH = {
-    "a link to the other": ("echo 1 > /made/y; ln -s /made/y OUT/x", "/made/y", ("complete", "1\n")),
-    "links to one file": ("echo 1 > OUT/z; ln -s z OUT/x; ln -s OUT/z /made/y", "/made/y", ("complete", "1\n")),
+    "a link to the other": (
+        "echo 1 > /made/y; ln -s /made/y OUT/x",
+        "/made/y",
+        ("complete", "1\n"),
+    ),
+    "links to one file": (
+        "echo 1 > OUT/z; ln -s z OUT/x; ln -s OUT/z /made/y",
+        "/made/y",
+        ("complete", "1\n"),
+    ),
     "from a mount and back": (
         "echo 1 > OUT/z; ln -s OUT/z /made/l; ln -s /made/l OUT/x; echo 2 > /made/y",
         "/made/y",
@@ -321,10 +378,15 @@ def test_an_output_that_is_a_link_to_the_directory_of_inputs(trial: Trial) -> No
     assert ((made / "a").read_text(), (made / "d/l").read_text()) == ("in a", "far")
 
 
-@pytest.mark.parametrize("trial", [way for way in CONTAINERS if way.out == "/full"], ids=str, indirect=True)
+@pytest.mark.parametrize(
+    "trial", [way for way in CONTAINERS if way.out == "/full"], ids=str, indirect=True
+)
 def test_a_directory_of_the_container_is_no_output(trial: Trial) -> None:
     """Not even the part of it that another output has led to."""
     script = "mkdir OUT/d; echo 1 > OUT/d/f; echo 2 > OUT/d/g; rmdir /made/y; ln -s OUT/d /made/y; ln -s d/f OUT/x"
-    said = "error", "output 'o:y/' was not made: there is a link to OUT/d, where the Task made nothing, at /made/y/"
+    said = (
+        "error",
+        "output 'o:y/' was not made: there is a link to OUT/d, where the Task made nothing, at /made/y/",
+    )
     state, message = trial.run(script, {}, {"x": "OUT/x", "y": "/made/y/"})
     assert (state, message.split("; ")[-1]) == said

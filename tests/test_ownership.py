@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from gaia_local.errors import RootInUse, StorageError
-from gaia_local.ownership import Ownership, owner, root_id
+from gaia_local.store.ownership import Ownership, owner, root_id
 
 OWNER = """
 import sys
 from pathlib import Path
-from gaia_local.ownership import Ownership
+from gaia_local.store.ownership import Ownership
 owned = Ownership(Path(sys.argv[1]))
 print("owned", flush=True)
 sys.stdin.read()
@@ -30,7 +30,9 @@ sys.stdin.read()
 def another(root: Path, script: str = OWNER) -> Iterator[subprocess.Popen[str]]:
     """Another process, which owns the root inside the block, if it lives so long."""
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", script, str(root)], stdin=pipe, stdout=pipe, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(root)], stdin=pipe, stdout=pipe, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "owned\n"
         try:
@@ -83,7 +85,7 @@ def test_death_releases(gaia_root: Path, number: signal.Signals) -> None:
 FORKER = """
 import os, sys
 from pathlib import Path
-from gaia_local.ownership import Ownership
+from gaia_local.store.ownership import Ownership
 owned = Ownership(Path(sys.argv[1]))
 if os.fork() == 0:
     owned.release()
@@ -151,7 +153,9 @@ def test_a_garbled_owner_file_is_not_reported_as_a_pid(gaia_root: Path) -> None:
 
 def test_a_root_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"root .*file/root: can't be written \(Not a directory\)"):
+    with pytest.raises(
+        StorageError, match=r"root .*file/root: can't be written \(Not a directory\)"
+    ):
         Ownership(tmp_path / "file/root")
 
 

@@ -23,14 +23,30 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
         if not name.startswith(("GAIA_LOCAL_", "PYTHON", "VIRTUAL_ENV", "MAKE"))
     }
     return subprocess.run(
-        [str(each) for each in command], cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, check=False
+        [str(each) for each in command],
+        cwd=cwd,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    built = run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO, cwd=folder)
+    built = run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        folder,
+        REPO,
+        cwd=folder,
+    )
     assert built.returncode == 0, built.stderr
     (found,) = folder.glob("gaia_local-*.whl")
     return found
@@ -42,12 +58,20 @@ def test_the_wheel_carries_the_demo_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"gaia_local"}
-    carried = {name.removeprefix("gaia_local/demo/files/") for name in names if name.startswith("gaia_local/demo/files/")}
+    carried = {
+        name.removeprefix("gaia_local/demo/files/")
+        for name in names
+        if name.startswith("gaia_local/demo/files/")
+    }
     kept = REPO / "resources" / "demo"
-    assert carried == {path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()}
+    assert carried == {
+        path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()
+    }
     page = REPO / "gaia_local" / "server" / "page"
     assert {
-        f"gaia_local/server/page/{path.relative_to(page).as_posix()}" for path in page.rglob("*") if path.is_file()
+        f"gaia_local/server/page/{path.relative_to(page).as_posix()}"
+        for path in page.rglob("*")
+        if path.is_file()
     } <= names
     assert "gaia_local/py.typed" in names
     assert any(name.endswith("/LICENSE") for name in names)
@@ -55,7 +79,9 @@ def test_the_wheel_carries_the_demo_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.registry
 @pytest.mark.timeout(600)
-def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(
+    wheel: Path, tmp_path: Path
+) -> None:
     venv, folder = tmp_path / "venv", tmp_path / "empty folder"
     folder.mkdir()
     assert run(sys.executable, "-m", "venv", venv, cwd=tmp_path).returncode == 0
@@ -94,7 +120,9 @@ def test_make_help_says_what_there_is(make: Path) -> None:
 def python_that(folder: Path, *, fails_for: str) -> Path:
     """A Python that fails whenever its arguments mention `fails_for`."""
     path = folder / "crippled-python"
-    path.write_text(f'#!/bin/sh\ncase "$*" in *{fails_for}*) exit 1;; esac\nexec "{sys.executable}" "$@"\n')
+    path.write_text(
+        f'#!/bin/sh\ncase "$*" in *{fails_for}*) exit 1;; esac\nexec "{sys.executable}" "$@"\n'
+    )
     path.chmod(0o755)
     return path
 

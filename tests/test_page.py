@@ -13,7 +13,15 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from gaia_local import Gaia
 from gaia_local.server import Server
@@ -39,7 +47,9 @@ def browser() -> Iterator[Browser]:
     if program is None:
         pytest.skip("there is no chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else []
+        )
         yield browser
         browser.close()
 
@@ -74,7 +84,9 @@ def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
     """Fails the test when the page asks another server for anything, or logs an error that nobody expects."""
     gaia = make_gaia(watch=False)
     with Server(gaia, port=0) as server:
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce")
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce"
+        )
         page = context.new_page()
         site = Site(gaia, server, page)
         problems: list[str] = []
@@ -115,17 +127,35 @@ def place(gaia: Gaia, workflow: str, key: str) -> None:
 def chain(gaia: Gaia, name: str, second: str = "true") -> None:
     """Two Steps, one after the other."""
     commands = [talk("begin", "echo begun"), talk("go-on", second, "a")]
-    gaia.upload(name, {"owner": "me"}, commands, [step("one", "begin", "k:one"), step("two", "go-on", "k:two", "k:one")])
+    gaia.upload(
+        name,
+        {"owner": "me"},
+        commands,
+        [step("one", "begin", "k:one"), step("two", "go-on", "k:two", "k:one")],
+    )
 
 
 def sweep(gaia: Gaia, name: str) -> None:
     """300 Steps of four Commands, which all wait for a file that nobody makes."""
-    commands = [talk("prepare", "true", "a"), talk("simulate", "true", "a"), talk("analyse", "true", "a")]
+    commands = [
+        talk("prepare", "true", "a"),
+        talk("simulate", "true", "a"),
+        talk("analyse", "true", "a"),
+    ]
     names = [f"in{number}" for number in range(148)]
     commands.append(talk("report", "true", *names))
-    steps = [step("prepare", "prepare", "k:start", "k:missing"), step("other", "prepare", "k:other", "k:missing")]
-    steps += [step(f"simulate-{number:03}", "simulate", f"k:sim/{number}", "k:start") for number in range(150)]
-    steps += [step(f"analyse-{number:03}", "analyse", f"k:ana/{number}", f"k:sim/{number}") for number in range(147)]
+    steps = [
+        step("prepare", "prepare", "k:start", "k:missing"),
+        step("other", "prepare", "k:other", "k:missing"),
+    ]
+    steps += [
+        step(f"simulate-{number:03}", "simulate", f"k:sim/{number}", "k:start")
+        for number in range(150)
+    ]
+    steps += [
+        step(f"analyse-{number:03}", "analyse", f"k:ana/{number}", f"k:sim/{number}")
+        for number in range(147)
+    ]
     keys = ["k:other", *(f"k:ana/{number}" for number in range(147))]
     inputs = dict(zip(names, keys, strict=True))
     steps.append(step("report", "report", "k:report", inputs=inputs))
@@ -212,7 +242,13 @@ def test_a_click_on_a_failed_step_shows_its_log_and_its_record(site: Site) -> No
     expect(panel.locator(".log")).to_have_text("it went wrong\n")
     expect(panel.locator(".body > .failure:visible")).to_have_text("exit code 3")
     expect(panel.locator(".badge")).to_have_text("error")
-    facts = dict(zip(panel.locator("dt").all_inner_texts(), panel.locator("dd").all_inner_texts(), strict=True))
+    facts = dict(
+        zip(
+            panel.locator("dt").all_inner_texts(),
+            panel.locator("dd").all_inner_texts(),
+            strict=True,
+        )
+    )
     assert facts["Exit code"] == "3"
     assert facts["Ran because"] == "new"
     assert facts["Now"] == "it failed; run starts it again"
@@ -227,7 +263,9 @@ def test_a_click_on_a_failed_step_shows_its_log_and_its_record(site: Site) -> No
 
 
 def test_an_input_that_no_step_makes_is_named(site: Site) -> None:
-    site.gaia.upload("me_waits", {}, [talk("c", "true", "a")], [step("only", "c", "k:out", "k:missing")])
+    site.gaia.upload(
+        "me_waits", {}, [talk("c", "true", "a")], [step("only", "c", "k:out", "k:missing")]
+    )
     page = site.go("me_waits")
     expect(page.locator(".notice")).to_have_text("Waits for an input that no Step makes: k:missing")
     site.node("only, waiting").click()
@@ -265,7 +303,9 @@ def test_halt_stops_what_runs(site: Site, gate: Fifo) -> None:
     chain(site.gaia, "me_halt", held(gate))
     page = site.go("me_halt")
     expect(site.node("two, running")).to_be_visible()
-    expect(page.get_by_role("button", name="Run", exact=True)).to_have_attribute("aria-disabled", "true")
+    expect(page.get_by_role("button", name="Run", exact=True)).to_have_attribute(
+        "aria-disabled", "true"
+    )
     page.get_by_role("button", name="Halt").click()
     expect(page.locator(".standing .badge")).to_have_text("halted")
     expect(site.node("two, ready")).to_be_visible()
@@ -277,11 +317,15 @@ def test_expire_runs_a_step_and_what_depends_on_it_again(site: Site, wait_until:
     site.gaia.wait("me_expire")
     page = site.go("me_expire")
     site.node("one, complete").click()
-    expect(page.locator(".expire .note")).to_have_text("Runs it again, and the one Step that depends on it.")
+    expect(page.locator(".expire .note")).to_have_text(
+        "Runs it again, and the one Step that depends on it."
+    )
     page.locator(".panel").get_by_role("button", name="Expire").click()
     expect(page.locator(".said")).to_have_text("Expired one: it runs again.")
     wait_until(lambda: starts(site.gaia, "me_expire") == ["one", "two", "one", "two"])
-    expect(page.locator(".facts")).to_contain_text(site.gaia.explain("me_expire", "one")["last"]["reason"])
+    expect(page.locator(".facts")).to_contain_text(
+        site.gaia.explain("me_expire", "one")["last"]["reason"]
+    )
 
 
 def test_expiring_all_asks_first(site: Site, wait_until: WaitUntil) -> None:
@@ -321,7 +365,9 @@ def test_a_workflow_that_nobody_has_or_that_goes_is_said_so(site: Site) -> None:
     chain(site.gaia, "me_here")
     site.gaia.wait("me_here")
     site.page.goto(site.server.url + address("me_her"))
-    expect(site.page.locator(".workflow > .empty")).to_contain_text("there is none of this name; did you mean 'me_here'?")
+    expect(site.page.locator(".workflow > .empty")).to_contain_text(
+        "there is none of this name; did you mean 'me_here'?"
+    )
     page = site.go("me_here")
     expect(page.locator(".node.step")).to_have_count(2)
     site.gaia.delete("me_here")
@@ -381,7 +427,11 @@ def test_a_step_is_found_by_a_part_of_its_name(site: Site) -> None:
     page.keyboard.type("ana 12")
     options = page.get_by_role("option")
     expect(options.first).to_have_text("analyse-012")
-    assert options.all_inner_texts() == ["analyse-012", "analyse-112", *(f"analyse-{number}" for number in range(120, 130))]
+    assert options.all_inner_texts() == [
+        "analyse-012",
+        "analyse-112",
+        *(f"analyse-{number}" for number in range(120, 130)),
+    ]
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator(".panel h2")).to_have_text("analyse-112")
@@ -391,12 +441,20 @@ def test_a_step_is_found_by_a_part_of_its_name(site: Site) -> None:
 
 
 def focused(page: Page) -> str:
-    return str(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"))
+    return str(
+        page.evaluate(
+            "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+        )
+    )
 
 
 def test_the_page_is_usable_by_keyboard(site: Site) -> None:
     commands = [talk("c", "true"), talk("d", "true", "a")]
-    steps = [step("left", "c", "k:left"), step("right", "c", "k:right"), step("below", "d", "k:below", "k:left")]
+    steps = [
+        step("left", "c", "k:left"),
+        step("right", "c", "k:right"),
+        step("below", "d", "k:below", "k:left"),
+    ]
     site.gaia.upload("me_keys", {}, commands, steps)
     site.gaia.wait("me_keys")
     page = site.go()
@@ -483,7 +541,10 @@ def test_the_picture_is_moved_and_made_larger(site: Site) -> None:
     moved = box(node)
     assert [moved["x"] - larger["x"], moved["y"] - larger["y"]] == pytest.approx([60, 30], abs=2)
     page.mouse.wheel(0, 100)
-    page.wait_for_function("before => document.querySelector('.node').getBoundingClientRect().y < before - 90", arg=moved["y"])
+    page.wait_for_function(
+        "before => document.querySelector('.node').getBoundingClientRect().y < before - 90",
+        arg=moved["y"],
+    )
     assert page.locator(".panel").count() == 0, "a drag is no click"
     page.get_by_role("button", name="Fit").click()
     assert box(node) == before
@@ -524,7 +585,18 @@ def test_the_page_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None
 
 def test_each_state_has_a_sign_of_its_own(site: Site) -> None:
     page = site.go()
-    states = ["initialized", "waiting", "ready", "queued", "running", "complete", "error", "exception", "halted", "incomplete"]
+    states = [
+        "initialized",
+        "waiting",
+        "ready",
+        "queued",
+        "running",
+        "complete",
+        "error",
+        "exception",
+        "halted",
+        "incomplete",
+    ]
     signs = page.evaluate(
         """async (states) => {
             const { glyph } = await import("./glyphs.js");
@@ -605,7 +677,9 @@ def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
 
 
 def test_a_log_reads_as_in_a_terminal(site: Site) -> None:
-    script = r"printf '\033[31mred\033[0m and \033]0;title\007plain\n10%%\r50%%\r100%%\nwindows\r\nhalf'"
+    script = (
+        r"printf '\033[31mred\033[0m and \033]0;title\007plain\n10%%\r50%%\r100%%\nwindows\r\nhalf'"
+    )
     site.gaia.upload("me_colours", {}, [talk("c", script)], [step("only", "c", "k:out")])
     site.gaia.wait("me_colours")
     page = site.go("me_colours", "only")
@@ -628,14 +702,21 @@ def test_bidirectional_controls_are_replaced_in_the_page(site: Site) -> None:
 
 
 def test_a_lost_connection_is_shown_and_mends_by_itself(site: Site) -> None:
-    site.expected += ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+    site.expected += [
+        "ERR_CONNECTION_REFUSED",
+        "ERR_INCOMPLETE_CHUNKED_ENCODING",
+        "ERR_CONNECTION_RESET",
+        "ERR_EMPTY_RESPONSE",
+    ]
     chain(site.gaia, "me_lost")
     site.gaia.wait("me_lost")
     page = site.go("me_lost")
     expect(page.locator(".node.step")).to_have_count(2)
     port = int(site.server.url.rstrip("/").rpartition(":")[2])
     site.server.close()
-    expect(page.get_by_role("alert").filter(has_text="The connection to the server was lost")).to_be_visible()
+    expect(
+        page.get_by_role("alert").filter(has_text="The connection to the server was lost")
+    ).to_be_visible()
     expect(page.locator(".link")).to_have_text("Not connected")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.locator(".problem")).to_contain_text("Run failed: the server can't be reached")
@@ -704,7 +785,11 @@ def test_durations_are_in_plain_words(site: Site) -> None:
     page = site.go()
 
     def told(seconds: float) -> str:
-        return str(page.evaluate("async (seconds) => (await import('./words.js')).duration(seconds)", seconds))
+        return str(
+            page.evaluate(
+                "async (seconds) => (await import('./words.js')).duration(seconds)", seconds
+            )
+        )
 
     assert told(0.01) == "less than 0.1 seconds"
     assert told(0.42) == "0.4 seconds"
@@ -720,7 +805,9 @@ def test_edges_from_many_to_many_run_through_a_junction(site: Site) -> None:
     page = site.go()
     graph = {
         "steps": [{"step": name, "command": name, "state": "waiting"} for name in "abcwxyz"],
-        "edges": [{"from": maker, "to": reader, "keys": [maker]} for maker in "abc" for reader in "wxyz"],
+        "edges": [
+            {"from": maker, "to": reader, "keys": [maker]} for maker in "abc" for reader in "wxyz"
+        ],
     }
     planned = page.evaluate(
         """async (graph) => {
@@ -735,7 +822,9 @@ def test_edges_from_many_to_many_run_through_a_junction(site: Site) -> None:
     )
     assert planned["kinds"] == ["step"] * 7 + ["junction"]
     into = [["step " + maker, "junction 0", maker, "wxyz"] for maker in "abc"]
-    assert planned["edges"] == into + [["junction 0", "step " + reader, "abc", reader] for reader in "wxyz"]
+    assert planned["edges"] == into + [
+        ["junction 0", "step " + reader, "abc", reader] for reader in "wxyz"
+    ]
 
 
 def test_the_vendored_library_is_the_one_that_its_readme_names() -> None:
@@ -744,13 +833,18 @@ def test_the_vendored_library_is_the_one_that_its_readme_names() -> None:
     assert f"`{library.name}`" in told
     assert hashlib.sha256(library.read_bytes()).hexdigest() in told
     assert library.name in (ASSETS / "layout-worker.js").read_text(encoding="utf-8")
-    assert "Permission is hereby granted" in (ASSETS / "vendor" / f"{library.name.removesuffix('.esm.js')}.LICENSE").read_text()
+    assert (
+        "Permission is hereby granted"
+        in (ASSETS / "vendor" / f"{library.name.removesuffix('.esm.js')}.LICENSE").read_text()
+    )
 
 
 def test_the_page_holds_no_code_or_style_in_its_markup() -> None:
     markup = (ASSETS / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?:", markup)
-    assert re.findall(r"<script([^>]*)>(.*?)</script>", markup, flags=re.DOTALL) == [(' type="module" src="page.js"', "")]
+    assert re.findall(r"<script([^>]*)>(.*?)</script>", markup, flags=re.DOTALL) == [
+        (' type="module" src="page.js"', "")
+    ]
     for path in [*ASSETS.glob("*.js"), *ASSETS.glob("*.css")]:
         found = re.search(
             r"innerHTML|outerHTML|insertAdjacent|eval\(|new Function|@import|url\(\s*['\"]?http",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_local import paths
+from gaia_local.model import paths
 
 names = st.sampled_from(["a", "b", "ab", "a.", ".a", "a b", "é"])
 absolute = st.lists(names, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))

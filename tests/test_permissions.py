@@ -33,6 +33,8 @@ def test_files_are_for_the_owner_only(make_gaia: MakeGaia, gaia_root: Path, no_m
     assert gaia.path("w", "read/file").read_text() == "made\n"
 
 
-def test_a_new_root_is_for_the_owner_only(make_gaia: MakeGaia, gaia_root: Path, no_mask: None) -> None:
+def test_a_new_root_is_for_the_owner_only(
+    make_gaia: MakeGaia, gaia_root: Path, no_mask: None
+) -> None:
     make_gaia().upload("w", {}, [PLANT], [])
     assert stat.S_IMODE(gaia_root.stat().st_mode) == 0o700

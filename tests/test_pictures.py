@@ -50,20 +50,32 @@ HOSTILE = [
 ]
 
 
-def graph(steps: Iterable[tuple[str, str, str]], edges: Iterable[tuple[str, str]], name: str = "w") -> dict[str, Any]:
+def graph(
+    steps: Iterable[tuple[str, str, str]], edges: Iterable[tuple[str, str]], name: str = "w"
+) -> dict[str, Any]:
     return {
         "workflow": name,
         "state": "running",
-        "steps": [{"step": step, "command": command, "state": state} for step, command, state in steps],
-        "edges": [{"from": source, "to": target, "keys": [f"b:{source}"]} for source, target in edges],
+        "steps": [
+            {"step": step, "command": command, "state": state} for step, command, state in steps
+        ],
+        "edges": [
+            {"from": source, "to": target, "keys": [f"b:{source}"]} for source, target in edges
+        ],
     }
 
 
 def small() -> dict[str, Any]:
     """Twelve Steps: one leads to four, each to one more, those to one; two long edges."""
     steps = [("fetch", "fetch", "complete"), ("fit", "fit", "complete")]
-    steps += [(f"simulate-{n}", "simulate", state) for n, state in enumerate(("complete", "running", "error", "queued"))]
-    steps += [(f"analyze-{n}", "analyze", state) for n, state in enumerate(("complete", "waiting", "waiting", "waiting"))]
+    steps += [
+        (f"simulate-{n}", "simulate", state)
+        for n, state in enumerate(("complete", "running", "error", "queued"))
+    ]
+    steps += [
+        (f"analyze-{n}", "analyze", state)
+        for n, state in enumerate(("complete", "waiting", "waiting", "waiting"))
+    ]
     steps += [("report", "report", "waiting"), ("publish", "publish", "exception")]
     edges = [("fetch", "fit"), ("fit", "report"), ("fetch", "publish"), ("report", "publish")]
     edges += [("fit", f"simulate-{n}") for n in range(4)]
@@ -114,8 +126,12 @@ def test_a_picture_of_the_demo_names_each_step_and_its_state(make_gaia: MakeGaia
     for step in told["steps"]:
         assert f"{step['step']}\nCommand {step['command']}\ncomplete" in tooltips
     for edge in told["edges"]:
-        assert any(tip.startswith(f"{edge['from']} → {edge['to']}\n{edge['keys'][0]}") for tip in tooltips)
-    assert "crick_w15 Steps, completecrick_w" in texts(picture.svg)  # the title, what stands beside it, its tooltip
+        assert any(
+            tip.startswith(f"{edge['from']} → {edge['to']}\n{edge['keys'][0]}") for tip in tooltips
+        )
+    assert "crick_w15 Steps, completecrick_w" in texts(
+        picture.svg
+    )  # the title, what stands beside it, its tooltip
     assert "complete 15" in texts(picture.svg)
     assert parsed(picture.svg).attrib["aria-label"].endswith("15 Steps, complete; 15 complete")
 
@@ -126,7 +142,11 @@ def test_states_are_told_by_colour_and_by_sign() -> None:
     assert len({look(state).sign for state in STEP_STATES}) == len(STEP_STATES)
     drawn = parsed(draw(small()).svg)
     for state in ("complete", "running", "error", "queued", "waiting", "exception"):
-        discs = [each for each in drawn.iterfind(f".//svg:g[@class='{state}']", NS) if each.find("svg:circle", NS) is not None]
+        discs = [
+            each
+            for each in drawn.iterfind(f".//svg:g[@class='{state}']", NS)
+            if each.find("svg:circle", NS) is not None
+        ]
         boxes = list(drawn.iterfind(f".//svg:g[@class='{state}']/svg:rect", NS))
         assert len(discs) == len(boxes) + 1  # one more in the legend
         for disc in discs:
@@ -146,8 +166,15 @@ def test_the_layout_runs_from_top_to_bottom_in_order_of_upload() -> None:
     boxes, links = by_step(small())
     layout = place(boxes, links)
     for link in links:
-        assert layout.corners[link.source][1] + boxes[link.source].height < layout.corners[link.target][1]
-    row = [corner[0] for box, corner in zip(boxes, layout.corners, strict=True) if box.nodes[0].command == "simulate"]
+        assert (
+            layout.corners[link.source][1] + boxes[link.source].height
+            < layout.corners[link.target][1]
+        )
+    row = [
+        corner[0]
+        for box, corner in zip(boxes, layout.corners, strict=True)
+        if box.nodes[0].command == "simulate"
+    ]
     assert row == sorted(row)
 
 
@@ -164,24 +191,35 @@ def on_path(path: str) -> list[tuple[float, float]]:
     return found
 
 
-@pytest.mark.parametrize("told", [small(), wide(5), wide(PANEL + 1), wide(150)], ids=["small", "5", "13", "150"])
+@pytest.mark.parametrize(
+    "told", [small(), wide(5), wide(PANEL + 1), wide(150)], ids=["small", "5", "13", "150"]
+)
 @pytest.mark.parametrize("make", [by_step, by_command])
 def test_boxes_do_not_overlap(told: dict[str, Any], make: Any) -> None:
     boxes, links = make(told)
     layout = place(boxes, links)
-    frames = [(x, y, x + box.width, y + box.height) for box, (x, y) in zip(boxes, layout.corners, strict=True)]
+    frames = [
+        (x, y, x + box.width, y + box.height)
+        for box, (x, y) in zip(boxes, layout.corners, strict=True)
+    ]
     for one, other in itertools.combinations(frames, 2):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
     assert min(frame[0] for frame in frames) >= 0
     assert max(frame[2] for frame in frames) <= layout.width
     paths = [
-        each.attrib["d"] for each in parsed(draw(told, group=make is by_command).svg).iterfind(".//svg:path[@class='way']", NS)
+        each.attrib["d"]
+        for each in parsed(draw(told, group=make is by_command).svg).iterfind(
+            ".//svg:path[@class='way']", NS
+        )
     ]
     assert len(paths) == len(links)
     for link, path in zip(links, paths, strict=True):
         for number, (left, top, right, bottom) in enumerate(frames):
             if number not in (link.source, link.target):
-                assert not any(left < x < right and top < y < bottom for x, y in on_path(path)), (link, boxes[number].lines)
+                assert not any(left < x < right and top < y < bottom for x, y in on_path(path)), (
+                    link,
+                    boxes[number].lines,
+                )
 
 
 def test_edges_of_a_tree_do_not_cross() -> None:
@@ -204,9 +242,14 @@ def test_many_steps_alike_share_a_panel_in_which_each_is_shown() -> None:
     assert boxes[1].chips[:2] == ("000", "001")
     drawn = draw(told).svg
     tooltips = titles(drawn)
-    assert all(f"{step['step']}\nCommand {step['command']}\n{step['state']}" in tooltips for step in told["steps"])
+    assert all(
+        f"{step['step']}\nCommand {step['command']}\n{step['state']}" in tooltips
+        for step in told["steps"]
+    )
     assert "150 Steps, sim-…" in texts(drawn)
-    assert texts(drawn).count("×150") == 6  # three links, each with what keeps the line off its number
+    assert (
+        texts(drawn).count("×150") == 6
+    )  # three links, each with what keeps the line off its number
     assert max(float(parsed(drawn).attrib[side]) for side in ("width", "height")) < 2000
 
 
@@ -224,7 +267,10 @@ def test_a_group_has_the_numbers_of_its_steps() -> None:
     (tip,) = [tip for tip in titles(drawn) if tip.startswith("simulate\n150 Steps: ")]
     for state, number in boxes[1].counts.items():
         assert f"{number} {state}" in tip
-    shares = [float(each.attrib["width"]) for each in parsed(drawn).iterfind(".//svg:rect[@class='disc']", NS)]
+    shares = [
+        float(each.attrib["width"])
+        for each in parsed(drawn).iterfind(".//svg:rect[@class='disc']", NS)
+    ]
     assert sum(shares) == pytest.approx(sum(box.width - 24 for box in boxes), abs=2)
 
 
@@ -257,7 +303,8 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
     for group in (False, True):
         drawn = draw(told, group=group).svg
         assert {each.tag for each in parsed(drawn).iter()} <= {
-            f"{{{NS['svg']}}}{tag}" for tag in ("svg", "style", "g", "rect", "text", "tspan", "title", "path", "circle")
+            f"{{{NS['svg']}}}{tag}"
+            for tag in ("svg", "style", "g", "rect", "text", "tspan", "title", "path", "circle")
         }
         shown = "\n".join(titles(drawn))
         for name in HOSTILE:
@@ -291,7 +338,9 @@ def test_an_invalid_graph_is_refused(given_graph: Any, problem: str) -> None:
 
 
 def test_a_state_that_nobody_knows_and_a_cycle_are_drawn() -> None:
-    told = graph([("a", "c", "dreaming"), ("b", "d", "waiting")], [("a", "b"), ("b", "a"), ("a", "a")])
+    told = graph(
+        [("a", "c", "dreaming"), ("b", "d", "waiting")], [("a", "b"), ("b", "a"), ("a", "a")]
+    )
     assert "a\nCommand c\ndreaming" in titles(draw(told).svg)
     assert len(titles(draw(told).svg)) == 1 + 2 + 3
     assert ":::waiting" in mermaid(told)
@@ -299,10 +348,14 @@ def test_a_state_that_nobody_knows_and_a_cycle_are_drawn() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from("cde"), st.sampled_from(STEP_STATES)), min_size=1, max_size=40),
+    st.lists(
+        st.tuples(st.sampled_from("cde"), st.sampled_from(STEP_STATES)), min_size=1, max_size=40
+    ),
     st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=60),
 )
-def test_any_graph_is_drawn_inside_its_bounds(given_steps: list[tuple[str, str]], pairs: list[tuple[int, int]]) -> None:
+def test_any_graph_is_drawn_inside_its_bounds(
+    given_steps: list[tuple[str, str]], pairs: list[tuple[int, int]]
+) -> None:
     steps = [(f"s{n}", command, state) for n, (command, state) in enumerate(given_steps)]
     edges = {(f"s{one % len(steps)}", f"s{other % len(steps)}") for one, other in pairs}
     told = graph(steps, sorted(edges))
@@ -355,8 +408,12 @@ def test_text_in_a_png_needs_no_font_of_the_machine() -> None:
     assert len({shown(""), shown("simulate"), shown("Zürich"), shown("ΔG")}) == 4
 
 
-@pytest.mark.parametrize(("library", "part"), [("graphlay", "draw"), ("resvg_py", "png"), ("font_roboto", "png")])
-def test_a_library_that_is_missing_is_named(library: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("library", "part"), [("graphlay", "draw"), ("resvg_py", "png"), ("font_roboto", "png")]
+)
+def test_a_library_that_is_missing_is_named(
+    library: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = draw(small())
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(GaiaError, match=rf"{library}.*pip install 'gaia-local\[pictures\]'"):
@@ -376,7 +433,9 @@ def run_dot(text: str) -> dict[str, Any]:
     """What Graphviz makes of it."""
     if shutil.which("dot") is None:
         pytest.skip("Graphviz's dot is not installed")
-    ran = subprocess.run(["dot", "-Tjson"], input=text, capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(
+        ["dot", "-Tjson"], input=text, capture_output=True, text=True, timeout=60, check=True
+    )
     assert ran.stderr == ""
     read: dict[str, Any] = json.loads(ran.stdout, strict=False)
     return read
@@ -391,7 +450,9 @@ def test_dot_is_understood_by_graphviz_whatever_the_names(group: bool) -> None:
     assert len(labels) == len(HOSTILE)
     for label, name in zip(labels, HOSTILE, strict=True):
         assert clean(name[::-1] if group else name) in label
-    assert [(each["tail"], each["head"]) for each in read["edges"]] == list(itertools.pairwise(range(len(HOSTILE))))
+    assert [(each["tail"], each["head"]) for each in read["edges"]] == list(
+        itertools.pairwise(range(len(HOSTILE)))
+    )
 
 
 def test_dot_shows_names_as_they_are() -> None:
@@ -399,7 +460,9 @@ def test_dot_shows_names_as_they_are() -> None:
     if shutil.which("dot") is None:
         pytest.skip("Graphviz's dot is not installed")
     told = graph([(name, "c", "error"), (HOSTILE[2], "c", "error")], [])
-    ran = subprocess.run(["dot", "-Tsvg"], input=dot(told), capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(
+        ["dot", "-Tsvg"], input=dot(told), capture_output=True, text=True, timeout=60, check=True
+    )
     shown = texts(ran.stdout)
     assert f"✗ {name}" in shown
     assert f"✗ {HOSTILE[2]}" in shown
@@ -428,7 +491,11 @@ def read_mermaid(text: str) -> tuple[list[str], list[tuple[int, int]]]:
             assert int(number) == len(labels)
             plain = label.replace("<br>", "\n").replace("<small>", "").replace("</small>", "")
             assert not set('"<>&`\\;{}[]()|') & set(re.sub(r"#\d+;", "", plain)), plain
-            labels.append(re.sub(r"#(\d+);", lambda code: chr(int(code.group(1))), plain).replace("\u2060", ""))
+            labels.append(
+                re.sub(r"#(\d+);", lambda code: chr(int(code.group(1))), plain).replace(
+                    "\u2060", ""
+                )
+            )
             used.add(state)
         elif edge := EDGE.fullmatch(line):
             edges.append((int(edge.group(1)), int(edge.group(3))))
@@ -496,7 +563,10 @@ def test_wrapped_text_is_two_lines_at_most(text: str, room: float) -> None:
 
 
 def test_names_are_broken_at_their_joints() -> None:
-    assert wrap("simulate-knockout-in-minimal-glucose", 200, 13) == ["simulate-knockout-in-", "minimal-glucose"]
+    assert wrap("simulate-knockout-in-minimal-glucose", 200, 13) == [
+        "simulate-knockout-in-",
+        "minimal-glucose",
+    ]
     assert wrap("x" * 30, 150, 13) == ["x" * 18, "x" * 12]
     assert common_prefix(["sim-ko-1", "sim-ko-2"]) == "sim-ko-"
     assert common_prefix(["sim-ko-", "sim-ko-2"]) == "sim-"

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import GaiaError, docker_files, files
+from gaia_local import GaiaError
 from gaia_local.errors import InvalidInput
+from gaia_local.runtimes.docker import files as docker_files
+from gaia_local.store import files
 from support.fixtures import MakeGaia, WaitUntil
 from support.links import PLANT, READ, let_in, outside, plant, planted, reader
 
@@ -48,13 +50,20 @@ TRAP = {
 
 @pytest.mark.parametrize("trap", TRAP)
 @pytest.mark.parametrize("way", ["shared bucket", "delete", "merge"])
-def test_no_planted_link_is_ever_taken_for_the_users(make_gaia: MakeGaia, outside: Path, trap: str, way: str) -> None:
+def test_no_planted_link_is_ever_taken_for_the_users(
+    make_gaia: MakeGaia, outside: Path, trap: str, way: str
+) -> None:
     """The key below the link becomes one that no Step makes, but the link was refused."""
     gaia = make_gaia(buckets={"shared": outside.parent / "shared"})
     key = "shared:tree/" if way == "shared bucket" else "tree/"
     code = TRAP[trap].format(outside=outside, up="/".join([".."] * 40))
     sow = {"name": "sow", "command": "plant", "outputs": {"tree": key}, "vars": {"code": code}}
-    reap = {"name": "reap", "command": "read", "inputs": {"it": f"{key}trap/file"}, "outputs": {"it": "stolen"}}
+    reap = {
+        "name": "reap",
+        "command": "read",
+        "inputs": {"it": f"{key}trap/file"},
+        "outputs": {"it": "stolen"},
+    }
     gaia.upload("w", {}, [PLANT, READ], [sow])
     gaia.wait("w", 30)
     (failure,) = gaia.failures("w")
@@ -77,8 +86,13 @@ def test_no_planted_link_is_ever_taken_for_the_users(make_gaia: MakeGaia, outsid
     assert status["state"] == "incomplete" and f"{key}trap/file" in json.dumps(status), status
     assert not gaia.path(last, "stolen").exists()
     gaia.close()  # until then staging directories come and go
-    for path in (*outside.parent.joinpath("root").rglob("*"), *outside.parent.joinpath("shared").rglob("*")):
-        assert not path.is_symlink() and (not path.is_file() or b"alive" not in path.read_bytes()), path
+    for path in (
+        *outside.parent.joinpath("root").rglob("*"),
+        *outside.parent.joinpath("shared").rglob("*"),
+    ):
+        assert not path.is_symlink() and (
+            not path.is_file() or b"alive" not in path.read_bytes()
+        ), path
 
 
 def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path: Path) -> None:
@@ -89,11 +103,17 @@ def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path
     before = files.fingerprint(str(tmp_path / "tree"))
     (tmp_path / "secret").write_text("another")
     assert before is not None and files.fingerprint(str(tmp_path / "tree")) == before
-    assert [relative for relative, _, _ in files.walk(str(tmp_path / "tree"))] == ["dir", "file", "loop"]
+    assert [relative for relative, _, _ in files.walk(str(tmp_path / "tree"))] == [
+        "dir",
+        "file",
+        "loop",
+    ]
 
 
 @pytest.mark.parametrize("target", ["{outside}/file", "{outside}", "../../../../../../../../etc"])
-def test_an_output_that_is_a_link_to_elsewhere_was_not_made(make_gaia: MakeGaia, outside: Path, target: str) -> None:
+def test_an_output_that_is_a_link_to_elsewhere_was_not_made(
+    make_gaia: MakeGaia, outside: Path, target: str
+) -> None:
     gaia = make_gaia()
     plant(gaia, f"rmdir /out/tree; ln -s {target.format(outside=outside)} /out/tree")
     assert gaia.status("w")["state"] == "error"
@@ -135,7 +155,12 @@ def test_outputs_are_not_stored_through_a_planted_link(make_gaia: MakeGaia, outs
     gaia = make_gaia()
     plant(gaia, planted(outside))
     gaia.delete("w")
-    again = {"name": "again", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "tree/there/file"}}
+    again = {
+        "name": "again",
+        "command": "read",
+        "inputs": {"it": "a"},
+        "outputs": {"it": "tree/there/file"},
+    }
     gaia.upload("w", {}, [READ], [again])
     gaia.path("w", "a").write_text("overwritten")
     gaia.run("w")
@@ -150,14 +175,28 @@ def test_outputs_are_not_stored_through_a_planted_link(make_gaia: MakeGaia, outs
 def test_pull_inputs_follows_no_planted_link(
     make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    whole = {**READ, "name": "whole", "command": ["true"], "inputs": {"it": "/in/sub/"}, "outputs": {"it": ">"}}
-    step = {"name": "whole", "command": "whole", "inputs": {"it": "tree/"}, "outputs": {"it": "log"}}
+    whole = {
+        **READ,
+        "name": "whole",
+        "command": ["true"],
+        "inputs": {"it": "/in/sub/"},
+        "outputs": {"it": ">"},
+    }
+    step = {
+        "name": "whole",
+        "command": "whole",
+        "inputs": {"it": "tree/"},
+        "outputs": {"it": "log"},
+    }
     gaia = make_gaia()
     plant(gaia, planted(outside), commands=[whole], steps=[step, reader("file")])
     here = tmp_path_factory.mktemp("here")
     for _ in range(2):  # over what lies there
         gaia.pull_inputs("w", "whole", str(here))
-    assert os.readlink(here / "sub" / "file") == f"{outside}/file" and (here / "sub" / "there").is_symlink()
+    assert (
+        os.readlink(here / "sub" / "file") == f"{outside}/file"
+        and (here / "sub" / "there").is_symlink()
+    )
     assert (here / "sub" / "dir" / "file").read_text() == "deep\n"
     with pytest.raises(GaiaError, match="'tree/file' leads out of the store"):
         gaia.pull_inputs("w", "file", str(here))
@@ -166,12 +205,19 @@ def test_pull_inputs_follows_no_planted_link(
     assert sorted(path.name for path in here.iterdir()) == ["sub"]
 
 
-def test_pull_inputs_stays_below_its_root(make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_pull_inputs_stays_below_its_root(
+    make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Two slashes in an internal path make no absolute one."""
     here = tmp_path_factory.mktemp("here")
     command = {**READ, "inputs": {"it": f"/in/{outside}/new"}}
     gaia = make_gaia()
-    gaia.upload("w", {}, [command], [{"name": "s", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "b"}}])
+    gaia.upload(
+        "w",
+        {},
+        [command],
+        [{"name": "s", "command": "read", "inputs": {"it": "a"}, "outputs": {"it": "b"}}],
+    )
     gaia.path("w", "a").parent.mkdir(parents=True, exist_ok=True)
     gaia.path("w", "a").write_text("pulled")
     gaia.pull_inputs("w", "s", str(here))
@@ -179,7 +225,9 @@ def test_pull_inputs_stays_below_its_root(make_gaia: MakeGaia, outside: Path, tm
 
 
 @pytest.mark.usefixtures("let_in")
-def test_delete_removes_links_and_not_what_they_lead_to(make_gaia: MakeGaia, outside: Path, gaia_root: Path) -> None:
+def test_delete_removes_links_and_not_what_they_lead_to(
+    make_gaia: MakeGaia, outside: Path, gaia_root: Path
+) -> None:
     gaia = make_gaia()
     plant(gaia, planted(outside))
     gaia.delete("w", data=True)
@@ -188,8 +236,12 @@ def test_delete_removes_links_and_not_what_they_lead_to(make_gaia: MakeGaia, out
 
 
 @pytest.mark.usefixtures("let_in")
-@pytest.mark.skipif(not Path("/proc/self/fdinfo").exists(), reason="the system doesn't tell what is watched")
-def test_watching_follows_no_planted_link(make_gaia: MakeGaia, outside: Path, wait_until: WaitUntil) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/fdinfo").exists(), reason="the system doesn't tell what is watched"
+)
+def test_watching_follows_no_planted_link(
+    make_gaia: MakeGaia, outside: Path, wait_until: WaitUntil
+) -> None:
     gaia = make_gaia()
     plant(gaia, planted(outside))
     inner = gaia.path("w", "tree/dir")
@@ -210,7 +262,9 @@ def _watched() -> set[int]:
 
 
 @pytest.mark.parametrize("name", ["file", "there/new", "dangling"])
-def test_no_place_for_a_mount_is_made_through_a_planted_link(tmp_path: Path, outside: Path, name: str) -> None:
+def test_no_place_for_a_mount_is_made_through_a_planted_link(
+    tmp_path: Path, outside: Path, name: str
+) -> None:
     """An input that is mounted into the copy of another one, in which a Step planted links."""
     tree = tmp_path / "root" / "tree"
     (tree / "in").mkdir(parents=True)

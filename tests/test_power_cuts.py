@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import Gaia, ownership, scheduler
+from gaia_local import Gaia
+from gaia_local.engine import scheduler
+from gaia_local.store import ownership
 from support.disks import Disk
 from support.restless import CONFIG, User, problems
 
@@ -29,13 +31,19 @@ Said = list[tuple[str, str]]
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """A directory in memory, where there is one."""
-    directory = Path(tempfile.mkdtemp(prefix="gaia-local-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    directory = Path(
+        tempfile.mkdtemp(
+            prefix="gaia-local-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+        )
+    )
     yield directory
     shutil.rmtree(directory)
 
 
 @pytest.mark.timeout(300)
-def test_complete_outputs_are_right_after_a_power_cut(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_outputs_are_right_after_a_power_cut(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setattr(scheduler, "FLUSH_ROUND", 0.1)
     dice = random.Random(2026)
@@ -94,7 +102,9 @@ def mountable(memory: Path) -> bool:
     probe = memory / "probe"
     with probe.open("wb") as file:
         file.truncate(1 << 20)
-    ended = subprocess.run(["losetup", "--find", "--show", probe], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        ["losetup", "--find", "--show", probe], capture_output=True, text=True, check=False
+    )
     if not ended.returncode:
         do("losetup", "--detach", ended.stdout.strip())
     return not ended.returncode
@@ -123,9 +133,15 @@ def stopped_copy(process: subprocess.Popen[str], device: str, image: Path, targe
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("options", ["commit=1", "commit=1,noauto_da_alloc,data=writeback"], ids=["ordered", "writeback"])
+@pytest.mark.parametrize(
+    "options", ["commit=1", "commit=1,noauto_da_alloc,data=writeback"], ids=["ordered", "writeback"]
+)
 def test_the_same_on_a_journal(
-    options: str, memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+    options: str,
+    memory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., None],
 ) -> None:
     """Copies of the device, in the midst of it, mounted and gone on with."""
     if not mountable(memory):
@@ -139,7 +155,13 @@ def test_the_same_on_a_journal(
     said = tmp_path / "said"
     with mounted(image, tmp_path / "disk", options) as device, said.open("w") as out:
         root = tmp_path / "disk/root"
-        program = [sys.executable, "-m", "support.restless", str(root), str(dice.randrange(1 << 30))]
+        program = [
+            sys.executable,
+            "-m",
+            "support.restless",
+            str(root),
+            str(dice.randrange(1 << 30)),
+        ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         with subprocess.Popen(program, stdout=out, text=True, env=environment) as process:
             wait_until(lambda: "upload w" in said.read_text().splitlines(), 30)
@@ -149,9 +171,16 @@ def test_the_same_on_a_journal(
                     flush_something(root, dice)
                 assert process.poll() is None
                 before = said.read_text().splitlines()
-                cuts.append((memory / f"cut-{len(cuts)}", [(what, which) for what, which in map(str.split, before)]))
+                cuts.append(
+                    (
+                        memory / f"cut-{len(cuts)}",
+                        [(what, which) for what, which in map(str.split, before)],
+                    )
+                )
                 stopped_copy(process, device, image, cuts[-1][0])
-                cuts[-1][1].extend((f"{what.strip('?')}?", which) for what, which in _later(said, len(before)))
+                cuts[-1][1].extend(
+                    (f"{what.strip('?')}?", which) for what, which in _later(said, len(before))
+                )
             process.kill()
         wait_until(lambda: not programs(root))
     found = {}

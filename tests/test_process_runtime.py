@@ -21,14 +21,25 @@ from typing import Any
 
 import pytest
 
-from gaia_local import process_runtime
 from gaia_local.errors import RuntimeFailure
-from gaia_local.process_runtime import ProcessRuntime
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation, Runtime
-from gaia_local.strays import end_leftover, leftover
-from gaia_local.supervisor import RECORD
+from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
+from gaia_local.runtimes.process import runtime as process_runtime
+from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
+from gaia_local.runtimes.process.runtime import ProcessRuntime
+from gaia_local.runtimes.process.supervisor import RECORD
 from support.gates import Fifo
-from support.processes import ProcessBench, bench, crashed, fifo, living, python, recorded, running, silent
+from support.processes import (
+    ProcessBench,
+    bench,
+    crashed,
+    fifo,
+    living,
+    python,
+    recorded,
+    running,
+    silent,
+)
 from support.waiting import wait_until
 
 __all__ = ["bench", "fifo"]
@@ -72,7 +83,9 @@ def test_the_process_runtime_keeps_the_contract() -> None:
     runtime.close()
 
 
-def test_inputs_outputs_and_stdout_are_found_where_they_lie(bench: ProcessBench, system: str) -> None:
+def test_inputs_outputs_and_stdout_are_found_where_they_lie(
+    bench: ProcessBench, system: str
+) -> None:
     invocation = bench.invocation(
         "sh",
         "-c",
@@ -98,7 +111,9 @@ def test_a_program_that_is_an_input(bench: ProcessBench) -> None:
     assert invocation.log.read_text() == f"{program} {program}\n"
 
 
-def test_working_directory_stdin_environment_and_session(bench: ProcessBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_directory_stdin_environment_and_session(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FROM_THE_CALLER", "a=b \udcff")
     program = """
         import json, os, sys
@@ -116,7 +131,12 @@ def test_working_directory_stdin_environment_and_session(bench: ProcessBench, mo
         os.close(read_end)
         os.close(write_end)
     cwd, stdin, variable, task, leads, descriptors = json.loads(invocation.log.read_text())
-    assert (cwd, stdin, variable, task) == (str(invocation.work.resolve()), "", "a=b \udcff", invocation.task.id)
+    assert (cwd, stdin, variable, task) == (
+        str(invocation.work.resolve()),
+        "",
+        "a=b \udcff",
+        invocation.task.id,
+    )
     assert leads
     assert str(write_end) not in descriptors
 
@@ -146,14 +166,18 @@ def test_five_megabytes_arrive_whole_in_both_files(bench: ProcessBench, system: 
 
 
 def test_five_megabytes_arrive_whole_in_the_log(bench: ProcessBench) -> None:
-    invocation = bench.invocation(*python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20480)"))
+    invocation = bench.invocation(
+        *python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20480)")
+    )
     assert bench.run(invocation) == Exit(0)
     assert invocation.log.read_bytes() == bytes(range(256)) * 20480
 
 
 def test_output_is_there_while_the_program_runs(bench: ProcessBench, fifo: Fifo) -> None:
     for stdout in (None, "/out/x"):
-        invocation = bench.invocation("sh", "-c", f"echo line; read go < {fifo.path}", stdout=stdout)
+        invocation = bench.invocation(
+            "sh", "-c", f"echo line; read go < {fifo.path}", stdout=stdout
+        )
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(bench.run, invocation)
             wait_until(functools.partial(holds, invocation.log, b"line\n"))
@@ -163,13 +187,17 @@ def test_output_is_there_while_the_program_runs(bench: ProcessBench, fifo: Fifo)
 
 
 def test_a_program_that_closes_stdout_and_goes_on(bench: ProcessBench, system: str) -> None:
-    invocation = bench.invocation("sh", "-c", "echo first; exec >&-; sleep 0.1; touch done; exit 3", stdout="/out/x")
+    invocation = bench.invocation(
+        "sh", "-c", "echo first; exec >&-; sleep 0.1; touch done; exit 3", stdout="/out/x"
+    )
     assert bench.run(invocation) == Exit(3)
     assert (invocation.work / "done").exists()
     assert invocation.log.read_text() == "first\n"
 
 
-def test_images_are_ignored_with_one_warning(bench: ProcessBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_are_ignored_with_one_warning(
+    bench: ProcessBench, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, "gaia_local"), ThreadPoolExecutor(4) as pool:
         list(pool.map(bench.run, [bench.invocation("true") for _ in range(8)]))
     assert [record.getMessage() for record in caplog.records] == [
@@ -192,7 +220,9 @@ def test_images_are_ignored_with_one_warning(bench: ProcessBench, caplog: pytest
         ("kill -SEGV $$", Exit(139, "killed by SIGSEGV")),
     ],
 )
-def test_exit_codes(bench: ProcessBench, system: str, script: str, expected: Exit, stdout: str | None) -> None:
+def test_exit_codes(
+    bench: ProcessBench, system: str, script: str, expected: Exit, stdout: str | None
+) -> None:
     assert bench.run(bench.invocation("sh", "-c", script, stdout=stdout)) == expected
 
 
@@ -202,29 +232,49 @@ def test_a_path_that_was_left_as_it_is_is_told_where_the_program_fails(bench: Pr
     assert ended.code == 1
     assert ended.message is not None
     assert ended.message.startswith("'/in/*.txt' in its tokens")
-    assert bench.run(bench.invocation("sh", "-c", "ls /in/*.txt || true", inputs=["/in/a.txt"])) == Exit(0)
+    assert bench.run(
+        bench.invocation("sh", "-c", "ls /in/*.txt || true", inputs=["/in/a.txt"])
+    ) == Exit(0)
 
 
 def test_a_signal_without_a_name(bench: ProcessBench) -> None:
     number = signal.SIGRTMIN + 3
-    assert bench.run(bench.invocation("sh", "-c", f"kill -{number} $$")) == Exit(128 + number, f"killed by signal {number}")
+    assert bench.run(bench.invocation("sh", "-c", f"kill -{number} $$")) == Exit(
+        128 + number, f"killed by signal {number}"
+    )
 
 
-def events_of(bench: ProcessBench, invocation: Invocation) -> tuple[Exit, list[tuple[str, dict[str, Any]]]]:
+def events_of(
+    bench: ProcessBench, invocation: Invocation
+) -> tuple[Exit, list[tuple[str, dict[str, Any]]]]:
     events: list[tuple[str, dict[str, Any]]] = []
     ended = bench.run(invocation, report=lambda event, /, **facts: events.append((event, facts)))
     return ended, events
 
 
-@pytest.mark.parametrize(("command", "code"), [(("true",), 0), (("false",), 1), (("no-such-program",), 127), (("/",), 126)])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(("true",), 0), (("false",), 1), (("no-such-program",), 127), (("/",), 126)],
+)
 def test_events_in_their_order(bench: ProcessBench, command: tuple[str, ...], code: int) -> None:
     ended, events = events_of(bench, bench.invocation(*command))
     assert ended.code == code
-    assert events == [("execution-start", {}), ("execution-complete", {}), ("container-exit", {"code": code})]
+    assert events == [
+        ("execution-start", {}),
+        ("execution-complete", {}),
+        ("container-exit", {"code": code}),
+    ]
 
 
 def test_a_missing_program(bench: ProcessBench) -> None:
-    for program in ("no-such-program", "/no/such/program", "./none", "/etc/passwd/x", "x" * 300, ""):
+    for program in (
+        "no-such-program",
+        "/no/such/program",
+        "./none",
+        "/etc/passwd/x",
+        "x" * 300,
+        "",
+    ):
         ended = bench.run(bench.invocation(program))
         assert ended.code == 127
         assert ended.message is not None
@@ -232,10 +282,14 @@ def test_a_missing_program(bench: ProcessBench) -> None:
 
 
 def test_a_missing_program_is_named_as_the_command_names_it(bench: ProcessBench) -> None:
-    assert "program '/in/a' is missing" in str(bench.run(bench.invocation("/in/a", inputs=["/in/a"])).message)
+    assert "program '/in/a' is missing" in str(
+        bench.run(bench.invocation("/in/a", inputs=["/in/a"])).message
+    )
 
 
-def test_a_missing_program_where_path_is_closed_in_part(bench: ProcessBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_where_path_is_closed_in_part(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "no-such-program")
 
@@ -254,7 +308,9 @@ def test_a_missing_interpreter(bench: ProcessBench) -> None:
     assert "the interpreter or loader that it names is missing" in str(ended.message)
 
 
-@pytest.mark.parametrize(("content", "mode"), [("#!/bin/sh\n", 0o644), ("neither a script nor a binary\n", 0o755)])
+@pytest.mark.parametrize(
+    ("content", "mode"), [("#!/bin/sh\n", 0o644), ("neither a script nor a binary\n", 0o755)]
+)
 def test_a_program_that_cannot_be_executed(bench: ProcessBench, content: str, mode: int) -> None:
     invocation = bench.invocation("./program")
     (invocation.work / "program").write_text(content)
@@ -267,22 +323,32 @@ def test_a_program_that_cannot_be_executed(bench: ProcessBench, content: str, mo
 def test_a_missing_working_directory_is_no_missing_program(bench: ProcessBench) -> None:
     invocation = bench.invocation("true")
     invocation.work.rmdir()
-    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': its working directory .*work is missing"):
+    with pytest.raises(
+        RuntimeFailure,
+        match=r"workflow 'flow', Step 'step': its working directory .*work is missing",
+    ):
         bench.run(invocation)
 
 
 def test_tokens_that_are_too_long(bench: ProcessBench) -> None:
-    with pytest.raises(RuntimeFailure, match=r"its 2 tokens \(the longest has 10000000 bytes\).* more than this machine takes"):
+    with pytest.raises(
+        RuntimeFailure,
+        match=r"its 2 tokens \(the longest has 10000000 bytes\).* more than this machine takes",
+    ):
         bench.run(bench.invocation("true", "x" * 10_000_000))
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
-def test_a_machine_that_has_no_room(bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_machine_that_has_no_room(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(subprocess, "Popen", full)
-    with pytest.raises(RuntimeFailure, match=f"program 'true' cannot be started: {os.strerror(number)}"):
+    with pytest.raises(
+        RuntimeFailure, match=f"program 'true' cannot be started: {os.strerror(number)}"
+    ):
         bench.run(bench.invocation("true"))
 
 
@@ -306,13 +372,17 @@ def test_files_that_cannot_be_written(bench: ProcessBench) -> None:
 def test_a_full_disk_ends_the_run(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo x; exec sleep 60", stdout="/out/x")
     (invocation.tree / "out/x").symlink_to("/dev/full")
-    with pytest.raises(RuntimeFailure, match="what the program wrote cannot be stored: No space left on device"):
+    with pytest.raises(
+        RuntimeFailure, match="what the program wrote cannot be stored: No space left on device"
+    ):
         bench.run(invocation)
     assert living(invocation) == []
 
 
 @linux
-def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(bench: ProcessBench, unsupervised: None) -> None:
+def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(
+    bench: ProcessBench, unsupervised: None
+) -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
@@ -330,7 +400,10 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
     cancellation = bench.cancellation()
     cancellation.cancel(BY_REQUEST)
     events: list[str] = []
-    assert bench.run(invocation, cancellation, lambda event, /, **facts: events.append(event)).code == 143
+    assert (
+        bench.run(invocation, cancellation, lambda event, /, **facts: events.append(event)).code
+        == 143
+    )
     assert events == []
     assert not (invocation.work / "ran").exists()
 
@@ -356,7 +429,9 @@ def test_cancelled_while_it_starts(bench: ProcessBench, system: str) -> None:
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_sigterm_comes_first(bench: ProcessBench, fifo: Fifo, system: str, stdout: str | None) -> None:
+def test_sigterm_comes_first(
+    bench: ProcessBench, fifo: Fifo, system: str, stdout: str | None
+) -> None:
     script = f"trap 'echo bye; exit 5' TERM; echo ready > {fifo.path}; while :; do sleep 0.02; done"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     cancellation = bench.cancellation()
@@ -365,11 +440,15 @@ def test_sigterm_comes_first(bench: ProcessBench, fifo: Fifo, system: str, stdou
         assert fifo.read() == "ready\n"
         cancellation.cancel(BY_REQUEST)
         assert running.result() == Exit(5)
-    assert "bye" in invocation.log.read_text().splitlines()  # some shells also say which signal ended `sleep`
+    assert (
+        "bye" in invocation.log.read_text().splitlines()
+    )  # some shells also say which signal ended `sleep`
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_sigkill_where_sigterm_is_ignored(bench: ProcessBench, fifo: Fifo, system: str, stdout: str | None) -> None:
+def test_sigkill_where_sigterm_is_ignored(
+    bench: ProcessBench, fifo: Fifo, system: str, stdout: str | None
+) -> None:
     script = f"trap '' TERM; echo ready > {fifo.path}; while :; do sleep 0.02; done"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     cancellation = bench.cancellation(grace=0.2)
@@ -398,8 +477,12 @@ def family(ready: str = "") -> str:
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
 @pytest.mark.parametrize("how", [BY_REQUEST, BY_TIMEOUT])
-def test_a_stop_leaves_nothing_of_the_tree(bench: ProcessBench, how: str, stdout: str | None) -> None:
-    invocation = bench.invocation("sh", "-c", family(), stdout=stdout, timeout=0.3 if how == BY_TIMEOUT else 60)
+def test_a_stop_leaves_nothing_of_the_tree(
+    bench: ProcessBench, how: str, stdout: str | None
+) -> None:
+    invocation = bench.invocation(
+        "sh", "-c", family(), stdout=stdout, timeout=0.3 if how == BY_TIMEOUT else 60
+    )
     cancellation = bench.cancellation()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.run, invocation, cancellation)
@@ -413,10 +496,10 @@ def test_a_stop_leaves_nothing_of_the_tree(bench: ProcessBench, how: str, stdout
 
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
-def test_background_processes_end_with_the_main_process(bench: ProcessBench, fifo: Fifo, stdout: str | None) -> None:
-    script = (
-        f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & {family().rpartition(';')[0]}; cat {fifo.path}"
-    )
+def test_background_processes_end_with_the_main_process(
+    bench: ProcessBench, fifo: Fifo, stdout: str | None
+) -> None:
+    script = f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & {family().rpartition(';')[0]}; cat {fifo.path}"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     assert bench.run(invocation) == Exit(0)
     assert living(invocation) == []
@@ -439,7 +522,9 @@ def test_a_background_process_that_fills_the_pipe(bench: ProcessBench, system: s
 @linux
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid")
 def test_a_hidden_process_does_not_delay_the_run(bench: ProcessBench) -> None:
-    script = "env -i setsid sh -c 'echo $$; touch hidden; exec yes' & while ! [ -e hidden ]; do :; done"
+    script = (
+        "env -i setsid sh -c 'echo $$; touch hidden; exec yes' & while ! [ -e hidden ]; do :; done"
+    )
     invocation = bench.invocation("sh", "-c", script, stdout="/out/x")
     assert bench.run(invocation) == Exit(0)
     with invocation.log.open() as log:
@@ -460,12 +545,16 @@ def test_an_error_of_ours_leaves_nothing(bench: ProcessBench, error: type[BaseEx
     assert living(invocation) == []
 
 
-def test_no_signal_after_the_end(bench: ProcessBench, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_signal_after_the_end(
+    bench: ProcessBench, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     orders: list[Callable[[], None]] = []
 
     class Remembering(Cancellation):
         @contextlib.contextmanager
-        def stopping(self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float) -> Iterator[None]:
+        def stopping(
+            self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
+        ) -> Iterator[None]:
             orders.extend([terminate, kill])
             yield
 
@@ -479,7 +568,9 @@ def test_no_signal_after_the_end(bench: ProcessBench, system: str, monkeypatch: 
 
 
 @pytest.mark.usefixtures("unsupervised")
-def test_a_group_that_is_gone_is_borne(monkeypatch: pytest.MonkeyPatch, bench: ProcessBench) -> None:
+def test_a_group_that_is_gone_is_borne(
+    monkeypatch: pytest.MonkeyPatch, bench: ProcessBench
+) -> None:
     def gone(*_: object) -> None:
         raise ProcessLookupError
 
@@ -499,7 +590,10 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
         script = ("trap '' TERM; " if number % 5 == 0 else "") + family()
         invocation = bench.invocation("sh", "-c", script, stdout=chance.choice([None, "/out/x"]))
         cancellation = bench.cancellation(grace=0.01)
-        bench.timers.later(chance.random() * 0.012, lambda stop=cancellation: stop.cancel(BY_REQUEST))  # type: ignore[misc]
+        bench.timers.later(
+            chance.random() * 0.012,
+            lambda stop=cancellation: stop.cancel(BY_REQUEST),  # type: ignore[misc]
+        )
         ended = bench.run(invocation, cancellation)
         assert ended.code in (143, 137)
         assert living(invocation) == []
@@ -512,7 +606,9 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
 def test_eight_at_a_time(bench: ProcessBench) -> None:
     def one(number: int) -> None:
         stdout = "/out/x" if number % 2 else None
-        invocation = bench.invocation("sh", "-c", f"sleep 60 & seq {number} {number + 500}; exit {number}", stdout=stdout)
+        invocation = bench.invocation(
+            "sh", "-c", f"sleep 60 & seq {number} {number + 500}; exit {number}", stdout=stdout
+        )
         assert bench.run(invocation).code == number
         expected = "".join(f"{each}\n" for each in range(number, number + 501))
         assert invocation.log.read_text() == expected
@@ -524,7 +620,9 @@ def test_eight_at_a_time(bench: ProcessBench) -> None:
 
 
 @pytest.mark.parametrize("command", [("/in/program",), ("sh", "-c", "/in/program")])
-def test_programs_that_were_just_copied_are_never_busy(bench: ProcessBench, command: tuple[str, ...]) -> None:
+def test_programs_that_were_just_copied_are_never_busy(
+    bench: ProcessBench, command: tuple[str, ...]
+) -> None:
     def one(_: int) -> Exit:
         invocation = bench.invocation(*command, inputs=["/in/program"])
         shutil.copy("/bin/sh", invocation.tree / "in/program")
@@ -553,7 +651,9 @@ def test_a_leftover_is_found_and_ended(bench: ProcessBench, fifo: Fifo) -> None:
 
 @linux
 def test_a_leftover_whose_main_process_has_ended(bench: ProcessBench, fifo: Fifo) -> None:
-    with crashed(bench, fifo, "sh", "-c", f"sleep 60 & echo ready > {fifo.path}; sleep 60") as invocation:
+    with crashed(
+        bench, fifo, "sh", "-c", f"sleep 60 & echo ready > {fifo.path}; sleep 60"
+    ) as invocation:
         record = invocation.work.parent / RECORD
         main = leftover(record)
         assert main is not None
@@ -566,7 +666,9 @@ def test_a_leftover_whose_main_process_has_ended(bench: ProcessBench, fifo: Fifo
 
 @linux
 def test_a_leftover_without_a_record(bench: ProcessBench, fifo: Fifo) -> None:
-    with crashed(bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", with_record=False) as invocation:
+    with crashed(
+        bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", with_record=False
+    ) as invocation:
         record = invocation.work.parent / RECORD
         record.unlink(missing_ok=True)
         assert leftover(record) in living(invocation)
@@ -575,7 +677,9 @@ def test_a_leftover_without_a_record(bench: ProcessBench, fifo: Fifo) -> None:
 
 
 @linux
-def test_a_leftover_is_never_another_process_with_its_number(bench: ProcessBench, fifo: Fifo) -> None:
+def test_a_leftover_is_never_another_process_with_its_number(
+    bench: ProcessBench, fifo: Fifo
+) -> None:
     program = (
         *("env", "-i", f"PATH={os.environ['PATH']}"),  # without the mark, only the record knows it
         *("sh", "-c", f"echo ready > {fifo.path}; exec sleep 60"),
@@ -583,7 +687,13 @@ def test_a_leftover_is_never_another_process_with_its_number(bench: ProcessBench
     with crashed(bench, fifo, *program) as invocation:
         record = invocation.work.parent / RECORD
         true = json.loads(record.read_bytes())
-        for false in ({"start": true["start"] + 1}, {"start": None}, {"boot": "another"}, {"pid": 2**30}, {"pid": "x"}):
+        for false in (
+            {"start": true["start"] + 1},
+            {"start": None},
+            {"boot": "another"},
+            {"pid": 2**30},
+            {"pid": "x"},
+        ):
             record.write_text(json.dumps({**true, **false}))
             assert leftover(record) is None
             assert not end_leftover(record)
@@ -628,7 +738,9 @@ def test_a_long_run_leaves_a_record(bench: ProcessBench, fifo: Fifo, stdout: str
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/o"])
-def test_a_stream_that_is_opened_again_empties_nothing(bench: ProcessBench, system: str, stdout: str | None) -> None:
+def test_a_stream_that_is_opened_again_empties_nothing(
+    bench: ProcessBench, system: str, stdout: str | None
+) -> None:
     script = "echo a; echo b > /dev/stderr; echo c > /dev/stdout; echo d"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     assert bench.run(invocation).code == 0

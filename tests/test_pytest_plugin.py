@@ -43,7 +43,7 @@ def run(project: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
 
 def test_the_plugin_is_an_entry_point() -> None:
     (found,) = [each for each in entry_points(group="pytest11") if each.name == "gaia_local"]
-    assert found.value == "gaia_local.pytest_plugin"
+    assert found.value == "gaia_local.testing.plugin"
 
 
 def test_a_test_has_an_engine_of_its_own(project: pytest.Pytester) -> None:
@@ -82,10 +82,17 @@ def test_by_hand(gaia):
     )
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
-        ["E*AssertionError: workflow 'w': error, 0 of 1 Steps done, 1 failed", "E*Step 'fail' failed*3"]
+        [
+            "E*AssertionError: workflow 'w': error, 0 of 1 Steps done, 1 failed",
+            "E*Step 'fail' failed*3",
+        ]
     )
-    result.stdout.fnmatch_lines(["*- Captured gaia call -*", "workflow 'w': error, 1 of 2 Steps done, 1 failed", "*doomed"])
-    report, _ = result.stdout.str().split("short test summary info")  # which in CI repeats whole messages
+    result.stdout.fnmatch_lines(
+        ["*- Captured gaia call -*", "workflow 'w': error, 1 of 2 Steps done, 1 failed", "*doomed"]
+    )
+    report, _ = result.stdout.str().split(
+        "short test summary info"
+    )  # which in CI repeats whole messages
     assert report.count("doomed") == 2, "each failure is told once"
     result.stdout.no_fnmatch_line("*testing.py*")
 
@@ -144,7 +151,9 @@ def test_open(gaia):
 """,
     )
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["the engine left behind: itself, since another Gaia on its root is still open: *"])
+    result.stdout.fnmatch_lines(
+        ["the engine left behind: itself, since another Gaia on its root is still open: *"]
+    )
 
 
 # ------------------------------------------------------------------------------------------- code with its own Gaia
@@ -189,7 +198,9 @@ def test_afterwards():
 def hide_published_client(project: pytest.Pytester) -> None:
     """Make `gaia` what it is where the published package isn't installed."""
     project.mkpydir("hidden")
-    (project.path / "hidden" / "gaia.py").write_text("raise ModuleNotFoundError(\"No module named 'gaia'\")\n")
+    (project.path / "hidden" / "gaia.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'gaia'\")\n"
+    )
     project.makeini(f"[pytest]\npythonpath = {project.path / 'hidden'} .\n")
 
 
@@ -248,7 +259,10 @@ def test_a_bad_marker_is_one_message(project: pytest.Pytester) -> None:
         "workers=0": "config, workers: it is 0; *",
         "buckets=['']": "config, bucket *",
     }
-    tests = [f"@pytest.mark.gaia({marker})\ndef test_{number}(gaia):\n    pass\n" for number, marker in enumerate(markers)]
+    tests = [
+        f"@pytest.mark.gaia({marker})\ndef test_{number}(gaia):\n    pass\n"
+        for number, marker in enumerate(markers)
+    ]
     result = run(project, "\n".join(tests))
     result.assert_outcomes(errors=len(markers))
     result.stdout.fnmatch_lines(list(markers.values()))
@@ -259,7 +273,9 @@ def test_a_bad_marker_is_one_message(project: pytest.Pytester) -> None:
 def test_a_bad_setting_is_one_message(project: pytest.Pytester) -> None:
     result = run(project, "def test_it(gaia):\n    pass\n", "-o", "gaia_runtime=magic")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["config, runtime: it is 'magic'; give 'docker' or 'process' or 'auto'"])
+    result.stdout.fnmatch_lines(
+        ["config, runtime: it is 'magic'; give 'docker' or 'process' or 'auto'"]
+    )
 
 
 def test_the_plugins_fixtures_are_listed(project: pytest.Pytester) -> None:
@@ -318,14 +334,14 @@ def test_it(gaia, number):
 
 def test_a_run_that_does_not_need_it_does_not_import_the_engine(tmp_path: Path) -> None:
     """What it imports is its own two modules; what they cost is told by Python itself, in microseconds."""
-    code = "import json, sys, pytest\nbefore = set(sys.modules)\nimport gaia_local.pytest_plugin\n"
+    code = "import json, sys, pytest\nbefore = set(sys.modules)\nimport gaia_local.testing.plugin\n"
     code += "print(json.dumps(sorted(set(sys.modules) - before)))"
     line = [sys.executable, "-X", "importtime", "-c", code]
     ran = subprocess.run(line, capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert json.loads(ran.stdout) == ["gaia_local", "gaia_local.pytest_plugin"]
+    assert json.loads(ran.stdout) == ["gaia_local", "gaia_local.testing.plugin"]
     costs = {
         words[2].strip(): int(words[1])
         for line in ran.stderr.splitlines()
         if len(words := line.split("|")) == 3 and words[1].strip().isdigit()
     }
-    assert costs["gaia_local.pytest_plugin"] < 50_000
+    assert costs["gaia_local.testing.plugin"] < 50_000

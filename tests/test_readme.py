@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from gaia_local import Gaia
 from gaia_local.cli import app
 from gaia_local.config import _KEYS, DaskConfig, DockerConfig
-from gaia_local.model import WorkflowState
+from gaia_local.model.workflows import WorkflowState
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -57,13 +57,19 @@ def run_line(line: str) -> str:
     """Run one line of a console block (make apart, which would run this test); answers its program."""
     assert line.startswith("$ "), line
     program, *arguments = shlex.split(line[2:])
-    if program == "gaia-local" and arguments[0] == "exec":  # its engine is closed when its process ends
-        subprocess.run([sys.executable, "-m", "gaia_local", *arguments], check=True, stdout=subprocess.DEVNULL)
+    if (
+        program == "gaia-local" and arguments[0] == "exec"
+    ):  # its engine is closed when its process ends
+        subprocess.run(
+            [sys.executable, "-m", "gaia_local", *arguments], check=True, stdout=subprocess.DEVNULL
+        )
     elif program == "gaia-local":
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{line}\n{result.output}"
     elif program == "make":
-        assert re.search(rf"^{arguments[0]}:", (REPO / "Makefile").read_text(), flags=re.MULTILINE), line
+        assert re.search(
+            rf"^{arguments[0]}:", (REPO / "Makefile").read_text(), flags=re.MULTILINE
+        ), line
     else:
         assert program in TOOLS, f"{line}: nobody checks this"
         subprocess.run([program, *arguments], check=True, stdout=subprocess.DEVNULL)
@@ -79,11 +85,15 @@ def test_each_command_and_option_is_documented() -> None:
     for command in (group, *commands.values()):
         for parameter in command.params:
             if parameter.param_type_name == "option" and "--help" not in parameter.opts:
-                assert any(option in README for option in parameter.opts), f"{command.name} {parameter.opts}"
+                assert any(option in README for option in parameter.opts), (
+                    f"{command.name} {parameter.opts}"
+                )
 
 
 def test_each_method_is_documented_with_its_parameters() -> None:
-    methods = {name for name, _ in inspect.getmembers(Gaia, inspect.isfunction) if not name.startswith("_")}
+    methods = {
+        name for name, _ in inspect.getmembers(Gaia, inspect.isfunction) if not name.startswith("_")
+    }
     section = README.partition("\n## Python\n")[2].partition("\n## ")[0]
     documented = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", section, flags=re.MULTILINE))
     assert set(documented) == methods
@@ -93,7 +103,10 @@ def test_each_method_is_documented_with_its_parameters() -> None:
 
 
 def test_each_configuration_key_is_documented() -> None:
-    for keys in (_KEYS, *([each.name for each in fields(section)] for section in (DockerConfig, DaskConfig))):
+    for keys in (
+        _KEYS,
+        *([each.name for each in fields(section)] for section in (DockerConfig, DaskConfig)),
+    ):
         for key in keys:
             assert re.search(rf"^\| `{key}` \|", README, flags=re.MULTILINE), key
 

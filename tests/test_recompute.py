@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gaia_local import Gaia, GaiaError
-from gaia_local.model import Task
-from gaia_local.resources import Resources
+from gaia_local.model.resources import Resources
+from gaia_local.model.tasks import Task
 from support.fixtures import WaitUntil
 from support.hands import Hands
 
@@ -69,7 +69,13 @@ class History:
         return {1: "tree/", 3: "many/3", 4: "many/4"}.get(number, f"made:{number}")
 
     def inputs(self, number: int) -> list[str]:
-        keys = [*SOURCES, *("many/3" if (number, each) == (4, 3) else self.read_key(each) for each in range(number))]
+        keys = [
+            *SOURCES,
+            *(
+                "many/3" if (number, each) == (4, 3) else self.read_key(each)
+                for each in range(number)
+            ),
+        ]
         return [keys[each % len(keys)] for each in self.edges[number]]
 
     def read_key(self, number: int) -> str:
@@ -88,7 +94,11 @@ class History:
     def makers(self, key: str) -> set[int]:
         if key == "many/":
             return {number for number in (3, 4) if number < len(self.edges)}
-        return {number for number in range(len(self.edges)) if self.read_key(number) == key or self.output(number) == key}
+        return {
+            number
+            for number in range(len(self.edges))
+            if self.read_key(number) == key or self.output(number) == key
+        }
 
     def below(self, numbers: set[int]) -> set[int]:
         found: set[int] = set()
@@ -123,7 +133,11 @@ class History:
         return CONTENTS[hashlib.sha256(text.encode()).digest()[0] % 3]
 
     def state_of(self, number: int) -> tuple[Any, ...]:
-        return (self.command_version, self.versions[number], [self.content(key) for key in self.inputs(number)])
+        return (
+            self.command_version,
+            self.versions[number],
+            [self.content(key) for key in self.inputs(number)],
+        )
 
     def tell(self, key: str) -> None:
         self.hands.scheduler.files_changed({str(self.path(key))})
@@ -212,7 +226,9 @@ class History:
     def edit_source(self, number: int, content: int, told: bool) -> None:
         source = SOURCES[number % 3]
         self.cut_short()
-        if self.hands.runs and not told:  # it may take back an edit that the engine was told of, and acts upon
+        if (
+            self.hands.runs and not told
+        ):  # it may take back an edit that the engine was told of, and acts upon
             readers = {each for each in range(len(self.edges)) if source in self.inputs(each)}
             self.may |= readers | self.below(readers)
         self.write(source, CONTENTS[content % 3])
@@ -225,9 +241,13 @@ class History:
         key = self.output(number)
         if self.hands.runs or number in self.must | self.may or not self.path(key).exists():
             return  # whether the edit or the run wins is not the model's business
-        if not all(Path(self.hands.storage.path("w", each)).exists() for each in self.inputs(number)):
+        if not all(
+            Path(self.hands.storage.path("w", each)).exists() for each in self.inputs(number)
+        ):
             return
-        if self.hands.state != "complete" or self.last_run.get(f"s{number}") != self.state_of(number):
+        if self.hands.state != "complete" or self.last_run.get(f"s{number}") != self.state_of(
+            number
+        ):
             return
         self.write(key, CONTENTS[content % 3])
         self.overrides[key] = CONTENTS[content % 3]
@@ -236,7 +256,9 @@ class History:
             self.tell(key)
 
     def delete(self, number: int, told: bool) -> None:
-        key = [*SOURCES, *map(self.output, range(len(self.edges)))][number % (len(SOURCES) + len(self.edges))]
+        key = [*SOURCES, *map(self.output, range(len(self.edges)))][
+            number % (len(SOURCES) + len(self.edges))
+        ]
         if not self.path(key).exists():
             return
         self.cut_short()
@@ -251,7 +273,9 @@ class History:
             self.tell(key)
 
     def touch(self, number: int) -> None:
-        key = [*SOURCES, *map(self.output, range(len(self.edges)))][number % (len(SOURCES) + len(self.edges))]
+        key = [*SOURCES, *map(self.output, range(len(self.edges)))][
+            number % (len(SOURCES) + len(self.edges))
+        ]
         if self.path(key).exists():
             self.write(key, self.path(key).read_text())
             self.tell(key)
@@ -315,12 +339,18 @@ def test_random_histories(edges: list[tuple[int, int]], operations: list[tuple[A
 
 def diamond(root: Path, source: str = "source-a first\n", **config: Any) -> tuple[Gaia, set[str]]:
     """One source → 8 Steps over it and 8 over another → layers → one join: 50 Steps; returns those below the first source."""
-    shell = 'for each in /in/*; do cat "$each"; done | sort | uniq > /out/x; echo {{name}} >> /out/x'
+    shell = (
+        'for each in /in/*; do cat "$each"; done | sort | uniq > /out/x; echo {{name}} >> /out/x'
+    )
     commands = [
         {
             "name": f"c{size}",
             "image": IMAGE,
-            "command": ["sh", "-c", shell.replace("/in/*", " ".join(f"/in/{n}" for n in range(size)))],
+            "command": [
+                "sh",
+                "-c",
+                shell.replace("/in/*", " ".join(f"/in/{n}" for n in range(size))),
+            ],
             "inputs": {f"i{n}": f"/in/{n}" for n in range(size)},
             "outputs": {"x": "/out/x"},
         }
@@ -352,7 +382,9 @@ def diamond(root: Path, source: str = "source-a first\n", **config: Any) -> tupl
 
 
 def starts_since(gaia: Gaia, count: int) -> list[str]:
-    return sorted(event["task"] for event in gaia.events("w")[count:] if event["event"] == "step-start")
+    return sorted(
+        event["task"] for event in gaia.events("w")[count:] if event["event"] == "step-start"
+    )
 
 
 def files(gaia: Gaia) -> dict[str, str]:
@@ -377,7 +409,11 @@ def test_a_source_changes_while_idle(tmp_path: Path, wait_until: WaitUntil) -> N
         wait_until(lambda: "end" in starts_since(gaia, count), 30)
         gaia.wait("w", 60)
         assert starts_since(gaia, count) == sorted(below)
-        reasons = {each["task"]: each["reason"] for each in gaia.events("w")[count:] if each["event"] == "step-start"}
+        reasons = {
+            each["task"]: each["reason"]
+            for each in gaia.events("w")[count:]
+            if each["event"] == "step-start"
+        }
         assert reasons["a0"] == "input changed: d:source-a"
         assert reasons["c0"] == "upstream b0 ran again"
         assert files(gaia) == from_scratch(tmp_path / "two", "source-a second\n")
@@ -428,7 +464,11 @@ def test_a_source_changes_while_it_is_read(tmp_path: Path, wait_until: WaitUntil
         assert gaia.wait("w", 30)["state"] == "complete"
         assert starts_since(gaia, 0) == ["after", "other", "slow", "slow"]
         assert [gaia.path("w", f"d:{n}").read_text() for n in (1, 2, 3)] == ["new", "old", "new"]
-        ended = [(event["task"], event["reason"]) for event in gaia.events("w") if event["event"] == "step-terminated"]
+        ended = [
+            (event["task"], event["reason"])
+            for event in gaia.events("w")
+            if event["event"] == "step-terminated"
+        ]
         assert ended == [("slow", "terminated-by-request")]
 
 
@@ -470,7 +510,9 @@ def test_editors_habits(tmp_path: Path, wait_until: WaitUntil) -> None:
         "inputs": {"dir": "/in/dir/"},
         "outputs": {"x": "/out/x"},
     }
-    steps = [{"name": "list", "command": "list", "inputs": {"dir": "d:dir/"}, "outputs": {"x": "d:list"}}]
+    steps = [
+        {"name": "list", "command": "list", "inputs": {"dir": "d:dir/"}, "outputs": {"x": "d:list"}}
+    ]
     with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
         gaia.upload("w", {}, [listing], steps)
         assert gaia.wait("w", 30)["waiting-inputs"] == ["d:dir/"]
@@ -503,7 +545,13 @@ def test_editors_habits(tmp_path: Path, wait_until: WaitUntil) -> None:
 
 def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) -> None:
     hands = Hands(tmp_path)
-    one = {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}}
+    one = {
+        "name": "one",
+        "image": "i",
+        "command": ["x"],
+        "inputs": {"a": "/in/a"},
+        "outputs": {"x": "/out/x"},
+    }
     hands.command(one)
     hands.put("in", "first")
     hands.merge({"name": "s", "command": "one", "inputs": {"a": "in"}, "outputs": {"x": "out"}})
@@ -523,7 +571,13 @@ def test_an_edited_output_survives_doubt_that_comes_to_nothing(tmp_path: Path) -
     hands = Hands(tmp_path)
     hands.command(
         {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}},
-        {"name": "one", "image": "i", "command": ["x"], "inputs": {"a": "/in/a"}, "outputs": {"x": "/out/x"}},
+        {
+            "name": "one",
+            "image": "i",
+            "command": ["x"],
+            "inputs": {"a": "/in/a"},
+            "outputs": {"x": "/out/x"},
+        },
     )
     hands.merge(
         {"name": "s0", "command": "src", "outputs": {"x": "k0"}},
@@ -550,7 +604,12 @@ def test_explain_and_plans(tmp_path: Path) -> None:
         shell = {"image": IMAGE, "outputs": {"x": "/out/x"}}
         commands = [
             {**shell, "name": "src", "command": ["sh", "-c", "echo hi > /out/x"]},
-            {**shell, "name": "one", "command": ["cp", "/in/a", "/out/x"], "inputs": {"a": "/in/a"}},
+            {
+                **shell,
+                "name": "one",
+                "command": ["cp", "/in/a", "/out/x"],
+                "inputs": {"a": "/in/a"},
+            },
         ]
         steps = [
             {"name": "m", "command": "src", "outputs": {"x": "d:1"}},
@@ -560,31 +619,56 @@ def test_explain_and_plans(tmp_path: Path) -> None:
         gaia.upload("w", {}, commands, steps)
         gaia.wait("w", 30)
         told = gaia.explain("w", "r")
-        assert (told["would_run"], told["because"], told["waits_for"]) == (False, "all its outputs are complete", {})
+        assert (told["would_run"], told["because"], told["waits_for"]) == (
+            False,
+            "all its outputs are complete",
+            {},
+        )
         last = told["last"]
-        assert (last["reason"], last["exit_code"], last["command"]) == ("new", 0, ["cp", "/in/a", "/out/x"])
+        assert (last["reason"], last["exit_code"], last["command"]) == (
+            "new",
+            0,
+            ["cp", "/in/a", "/out/x"],
+        )
         assert last["inputs"] == {"d:1": gaia.explain("w", "d:1")["digest"]}
         waits = gaia.explain("w", "w")
         assert (waits["would_run"], waits["because"]) == (False, "it waits for d:outside")
         assert waits["waits_for"] == {"d:outside": []}
         key = gaia.explain("w", "d:2")
-        assert (key["made_by"], key["made"]["step"], key["state"], key["read_by"]) == ("r", "r", "complete", [])
+        assert (key["made_by"], key["made"]["step"], key["state"], key["read_by"]) == (
+            "r",
+            "r",
+            "complete",
+            [],
+        )
         assert key["made"]["inputs"] == last["inputs"]
-        assert gaia.explain("w", "d:outside")["because"] == "there is no such file, and no Step makes it"
+        assert (
+            gaia.explain("w", "d:outside")["because"]
+            == "there is no such file, and no Step makes it"
+        )
         before = (gaia.events("w"), gaia.status("w", debug=True))
         assert gaia.expire("w", ["m"], dry_run=True) == {
             "expire": ["m"],
-            "would": [{"step": "m", "reason": "expired"}, {"step": "r", "reason": "upstream m ran again"}],
+            "would": [
+                {"step": "m", "reason": "expired"},
+                {"step": "r", "reason": "upstream m ran again"},
+            ],
         }
         assert gaia.run("w", dry_run=True) == {"run": "w", "would": []}
         with pytest.raises(GaiaError, match=r"'d:outsid'.*'d:outside'"):
             gaia.explain("w", "d:outsid")
         assert (gaia.events("w"), gaia.status("w", debug=True)) == before
-        made = next(event for event in gaia.events("w") if event["event"] == "step-complete" and event["task"] == "r")
+        made = next(
+            event
+            for event in gaia.events("w")
+            if event["event"] == "step-complete" and event["task"] == "r"
+        )
         assert (made["inputs"], made["outputs"]) == (last["inputs"], {"d:2": key["digest"]})
 
 
-def test_the_triggers_in_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+def test_the_triggers_in_containers(
+    tmp_path: Path, docker_image: str, wait_until: WaitUntil
+) -> None:
     """Must show 4: expire, merge and command, a changed file, a change while no engine runs, another image."""
     import docker
 
@@ -600,7 +684,13 @@ def test_the_triggers_in_containers(tmp_path: Path, docker_image: str, wait_unti
         "vars": {"word": "1"},
     }
     steps: list[dict[str, Any]] = [
-        {"name": f"s{n}", "command": "copy", "inputs": {"a": f"d:{n}"}, "outputs": {"x": f"d:{n + 1}"}} for n in range(3)
+        {
+            "name": f"s{n}",
+            "command": "copy",
+            "inputs": {"a": f"d:{n}"},
+            "outputs": {"x": f"d:{n + 1}"},
+        }
+        for n in range(3)
     ]
     config = {"root": tmp_path / "root", "runtime": "docker"}
     gaia = Gaia(config)
@@ -608,7 +698,9 @@ def test_the_triggers_in_containers(tmp_path: Path, docker_image: str, wait_unti
     def ran(count: int) -> list[tuple[str, str]]:
         assert gaia.wait("w", 60)["state"] == "complete", gaia.failures("w")
         events = gaia.events("w")[count:]
-        return [(event["task"], event["reason"]) for event in events if event["event"] == "step-start"]
+        return [
+            (event["task"], event["reason"]) for event in events if event["event"] == "step-start"
+        ]
 
     try:
         source = gaia.path("w", "d:0")
@@ -627,7 +719,11 @@ def test_the_triggers_in_containers(tmp_path: Path, docker_image: str, wait_unti
 
         count = len(gaia.events("w"))
         gaia.command("w", [{**copy, "vars": {"word": "3"}}])
-        assert ran(count) == [("s0", "command changed"), ("s1", "command changed"), ("s2", "command changed")]
+        assert ran(count) == [
+            ("s0", "command changed"),
+            ("s1", "command changed"),
+            ("s2", "command changed"),
+        ]
 
         count = len(gaia.events("w"))
         gaia.path("w", "d:1").write_text("mine\n")
@@ -650,7 +746,11 @@ def test_the_triggers_in_containers(tmp_path: Path, docker_image: str, wait_unti
         finally:
             other.remove()
         gaia.run("w")
-        assert ran(count) == [("s0", "image changed"), ("s1", "image changed"), ("s2", "image changed")]
+        assert ran(count) == [
+            ("s0", "image changed"),
+            ("s1", "image changed"),
+            ("s2", "image changed"),
+        ]
         count = len(gaia.events("w"))
         gaia.run("w")
         assert ran(count) == []

@@ -85,15 +85,23 @@ def test_decides_as_recorded(name: str, tmp_path: Path) -> None:
     for number, row in _rows(name):
         perform(hands, *row["op"])
         expected = {**row, **OURS.get((name, number), {})}
-        assert ("ours" in row) == ((name, number) in OURS or row["op"][0] == "appear"), f"row {number}: {row.get('ours')}"
+        assert ("ours" in row) == ((name, number) in OURS or row["op"][0] == "appear"), (
+            f"row {number}: {row.get('ours')}"
+        )
         status: Any = hands.status()
-        flow_events = [each["event"] for each in hands.scheduler.events("w") if each["event"].startswith("flow-")]
+        flow_events = [
+            each["event"]
+            for each in hands.scheduler.events("w")
+            if each["event"].startswith("flow-")
+        ]
         answer = {
             "did": [list(each) for each in hands.did()],
             "events": flow_events[seen_events:],
             "state": status["state"],
             "waiting-inputs": status["waiting-inputs"],
-            "complete": sorted(key for key, datum in status["data"].items() if datum["state"] == "complete"),
+            "complete": sorted(
+                key for key, datum in status["data"].items() if datum["state"] == "complete"
+            ),
             "tasks": {step: task["state"] for step, task in status["tasks"].items()},
         }
         seen_events = len(flow_events)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gaia_local.database import Database
-from gaia_local.output import counts_line
-from gaia_local.recovery import recover
+from gaia_local.engine.recovery import recover
+from gaia_local.pictures.sentences import counts_line
+from gaia_local.state.database import Database
 from support.builders import step
 from support.fixtures import MakeGaia
 from support.hands import LOGS, ONE, SRC, TWO, Hands
@@ -41,7 +41,7 @@ def delete(hands: Hands, data: bool = False) -> None:
 
 
 def progress(hands: Hands) -> dict[str, Any]:
-    from gaia_local.answers import progress as told
+    from gaia_local.workflow.reports import progress as told
 
     found = hands.scheduler.view(hands.workflow, told)
     assert found is not None
@@ -78,7 +78,9 @@ def test_outputs_of_another_definition_are_made_again(hands: Hands) -> None:
         ({**ONE, "stdout": "/out/said"}, "command changed"),
     ],
 )
-def test_any_change_of_a_command_is_another_definition(hands: Hands, other: dict[str, Any], reason: str) -> None:
+def test_any_change_of_a_command_is_another_definition(
+    hands: Hands, other: dict[str, Any], reason: str
+) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s")
     again(hands, other)
@@ -281,19 +283,34 @@ def test_outputs_of_two_runs_that_read_different_things(hands: Hands) -> None:
     hands.put("y", "first")
     hands.scheduler.files_changed(None)
     delete(hands)
-    with contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection, connection:
-        values = (old.quick, old.digest, "w/y")  # both runs are remembered, each with one of the files
+    with (
+        contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection,
+        connection,
+    ):
+        values = (
+            old.quick,
+            old.digest,
+            "w/y",
+        )  # both runs are remembered, each with one of the files
         first = connection.execute("select id from made_tasks order by created").fetchone()[0]
-        connection.execute("update made set quick = ?, digest = ?, task = ? where place = ?", (*values[:2], first, values[2]))
+        connection.execute(
+            "update made set quick = ?, digest = ?, task = ? where place = ?",
+            (*values[:2], first, values[2]),
+        )
     hands.command(TWO)
     hands.merge(double("s", "x", "y"))
     assert hands.reasons() == {"s": "input changed: in"}
 
 
-def test_another_image_of_the_same_name_counts_at_run(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_image_of_the_same_name_counts_at_run(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.merge(step("s", "one", "k", "in"))
     hands.complete("s")
-    with contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection, connection:
+    with (
+        contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection,
+        connection,
+    ):
         connection.execute("update tasks set image_id = 'old'")
     again(hands)
     monkeypatch.setattr(hands.scheduler._runtime, "image_id", lambda image: "new")
@@ -327,7 +344,9 @@ def test_outputs_of_another_workflows_definition_are_made_again(two: tuple[Hands
 
 
 @pytest.mark.parametrize("text", ["1", "2, longer"])
-def test_outputs_of_another_workflow_count_when_definition_and_inputs_match(two: tuple[Hands, Hands], text: str) -> None:
+def test_outputs_of_another_workflow_count_when_definition_and_inputs_match(
+    two: tuple[Hands, Hands], text: str
+) -> None:
     one, other = two
     one.merge(step("s", "one", "g:k", "in"))
     one.complete("s")
@@ -370,7 +389,12 @@ def definitions(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         "outputs": ["x"],
         "steps": [
             {"name": "first", "command": "copy", "inputs": {"a": "a"}, "outputs": {"x": "between"}},
-            {"name": "second", "command": "copy", "inputs": {"a": "between"}, "outputs": {"x": "x"}},
+            {
+                "name": "second",
+                "command": "copy",
+                "inputs": {"a": "between"},
+                "outputs": {"x": "x"},
+            },
         ],
     }
     steps = [
@@ -444,7 +468,10 @@ class Chance:
             }
             for number, (key, inputs) in enumerate(CHAIN.items())
         ]
-        steps = [step(f"s{number}", f"c{number}", key, *inputs) for number, (key, inputs) in enumerate(CHAIN.items())]
+        steps = [
+            step(f"s{number}", f"c{number}", key, *inputs)
+            for number, (key, inputs) in enumerate(CHAIN.items())
+        ]
         self.dice.shuffle(steps)
         self.hands.command(*commands)
         self.hands.merge(*steps)
@@ -461,7 +488,9 @@ class Chance:
                 self.hands.complete(name, self.right(key))
 
     def act(self) -> None:
-        what = self.dice.choice(["run", "input", "some", "all", "expire", "halt", "delete", "delete", "data", "lose"])
+        what = self.dice.choice(
+            ["run", "input", "some", "all", "expire", "halt", "delete", "delete", "data", "lose"]
+        )
         if what == "input":
             self.hands.put("in", "x" * self.dice.randrange(1, 4))
         elif what == "lose":
@@ -499,7 +528,9 @@ class Chance:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_complete_outputs_are_right_after_random_deletions(hands: Hands, tmp_path: Path, seed: int) -> None:
+def test_complete_outputs_are_right_after_random_deletions(
+    hands: Hands, tmp_path: Path, seed: int
+) -> None:
     hands.storage.map({"g": tmp_path / "shared"})
     hands.storage.create()
     hands.scheduler.delete("w", data=False)

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from gaia_local.errors import InvalidInput
-from gaia_local.resources import NONE, Capacity, Resources
+from gaia_local.model.resources import NONE, Capacity, Resources
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,10 @@ def test_resources_are_parsed(given: object, meant: Resources) -> None:
         ({"cpus": 0}, "here, cpus: it is 0; give a number above 0"),
         ({"cpus": "2"}, "here, cpus"),
         ({"cpus": True}, "here, cpus"),
-        ({"memory": "much"}, "here, memory: it is 'much'; give a number of bytes, or text as '4GB'"),
+        (
+            {"memory": "much"},
+            "here, memory: it is 'much'; give a number of bytes, or text as '4GB'",
+        ),
         ({"memory": 0}, "here, memory"),
         ({"memory": "0GB"}, "here, memory"),
         ({"memory": 1.5}, "here, memory"),
@@ -76,7 +79,10 @@ def test_tenths_add_up() -> None:
 def test_more_than_the_machine_has() -> None:
     capacity = Capacity(Resources(2, 4 << 30, 0))
     assert capacity.lack(Resources(3)) == "its Command needs cpus: 3; this machine has 2"
-    assert capacity.lack(Resources(memory=8 << 30)) == "its Command needs memory: 8 GB; this machine has 4 GB"
+    assert (
+        capacity.lack(Resources(memory=8 << 30))
+        == "its Command needs memory: 8 GB; this machine has 4 GB"
+    )
     assert capacity.lack(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
 
 

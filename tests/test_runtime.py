@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from gaia_local.executor import Clock
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
+from gaia_local.executors.clock import Clock
+from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
+from gaia_local.runtimes.contract import Cancellation
 
 
 class Orders:
@@ -110,7 +111,10 @@ def test_the_timeout(bench: RunBench) -> None:
     assert (bench.calls, bench.orders.left) == (["terminate", "kill"], {})
 
 
-@pytest.mark.parametrize(("first", "second"), [(BY_REQUEST, BY_TIMEOUT), (BY_TIMEOUT, BY_REQUEST), (BY_REQUEST, BY_REQUEST)])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(BY_REQUEST, BY_TIMEOUT), (BY_TIMEOUT, BY_REQUEST), (BY_REQUEST, BY_REQUEST)],
+)
 def test_the_first_reason_wins(bench: RunBench, first: str, second: str) -> None:
     with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
         bench.cancellation.cancel(first)
@@ -120,18 +124,26 @@ def test_the_first_reason_wins(bench: RunBench, first: str, second: str) -> None
 
 
 def test_an_error_of_the_run_comes_out_and_leaves_nothing_ticking(bench: RunBench) -> None:
-    with pytest.raises(ZeroDivisionError), bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with (
+        pytest.raises(ZeroDivisionError),
+        bench.cancellation.stopping(bench.terminate, bench.kill, 60),
+    ):
         bench.cancellation.cancel(BY_REQUEST)
         raise ZeroDivisionError
     assert bench.orders.left == {}
 
 
-def test_a_run_that_cannot_be_stopped_does_not_stop_who_cancels(bench: RunBench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_cannot_be_stopped_does_not_stop_who_cancels(
+    bench: RunBench, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken() -> None:
         bench.calls.append("broken")
         raise ConnectionError("no engine")
 
-    with caplog.at_level(logging.ERROR, "gaia_local"), bench.cancellation.stopping(broken, broken, 60):
+    with (
+        caplog.at_level(logging.ERROR, "gaia_local"),
+        bench.cancellation.stopping(broken, broken, 60),
+    ):
         bench.cancellation.cancel(BY_REQUEST)
         bench.orders.ring(2)
     assert bench.calls == ["broken", "broken"]
@@ -146,11 +158,16 @@ def test_from_many_threads_a_run_is_told_exactly_once() -> None:
         cancellation = Cancellation(clock.later, grace=60)
         start = threading.Barrier(5)
 
-        def cancel(reason: str, cancellation: Cancellation = cancellation, start: threading.Barrier = start) -> None:
+        def cancel(
+            reason: str, cancellation: Cancellation = cancellation, start: threading.Barrier = start
+        ) -> None:
             start.wait()
             cancellation.cancel(reason)
 
-        threads = [threading.Thread(target=cancel, args=(reason,)) for reason in (BY_REQUEST, BY_TIMEOUT) * 2]
+        threads = [
+            threading.Thread(target=cancel, args=(reason,))
+            for reason in (BY_REQUEST, BY_TIMEOUT) * 2
+        ]
         for thread in threads:
             thread.start()
         start.wait()

@@ -11,19 +11,25 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, GaiaError, files
+from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
+from gaia_local.doctor.leftovers import clean
+from gaia_local.engine.local_socket import Listener
 from gaia_local.errors import RootInUse, StorageError
-from gaia_local.leftovers import clean
-from gaia_local.local_socket import Listener
-from gaia_local.ownership import Ownership, owner
-from gaia_local.storage import Storage
+from gaia_local.store import files
+from gaia_local.store.ownership import Ownership, owner
+from gaia_local.store.storage import Storage
 from support.fixtures import MakeGaia, WaitUntil
 from support.trees import as_nobody, other_disk, public
 
 __all__ = ["other_disk", "public"]
 
-COMMAND = {"name": "c", "image": "i", "command": ["sh", "-c", "echo made > /out/x"], "outputs": {"x": "/out/x"}}
+COMMAND = {
+    "name": "c",
+    "image": "i",
+    "command": ["sh", "-c", "echo made > /out/x"],
+    "outputs": {"x": "/out/x"},
+}
 STEP = {"name": "s", "command": "c", "outputs": {"x": "b:x"}}
 
 
@@ -39,11 +45,15 @@ def scratch(tmp_path: Path) -> Path:
 
 def untouched(scratch: Path) -> bool:
     found = {str(path.relative_to(scratch)) for path in scratch.rglob("*")}
-    return found == {"deep", "deep/thesis", "file"} and (scratch / "file").read_text() == "more of it"
+    return (
+        found == {"deep", "deep/thesis", "file"} and (scratch / "file").read_text() == "more of it"
+    )
 
 
 def use(root: Path, **config: Any) -> None:
-    with contextlib.closing(Gaia({"root": root, "runtime": "process", "watch": False, **config})) as gaia:
+    with contextlib.closing(
+        Gaia({"root": root, "runtime": "process", "watch": False, **config})
+    ) as gaia:
         gaia.upload("w", {}, [COMMAND], [STEP])
         gaia.wait("w", timeout=20)
 
@@ -52,14 +62,20 @@ def use(root: Path, **config: Any) -> None:
 
 
 @pytest.mark.parametrize("made_before", [True, False], ids=["known root", "new root"])
-@pytest.mark.parametrize("place", ["staging", "logs", "spare", "owner", "gaia.db", "gaia.db-wal", "gaia.db.new"])
-def test_a_link_in_one_of_its_places_is_refused_by_name(tmp_path: Path, scratch: Path, place: str, made_before: bool) -> None:
+@pytest.mark.parametrize(
+    "place", ["staging", "logs", "spare", "owner", "gaia.db", "gaia.db-wal", "gaia.db.new"]
+)
+def test_a_link_in_one_of_its_places_is_refused_by_name(
+    tmp_path: Path, scratch: Path, place: str, made_before: bool
+) -> None:
     root = tmp_path / "root"
     if made_before:
         use(root)
         subprocess.run(["rm", "-rf", str(root / place)], check=True)
     root.mkdir(exist_ok=True)
-    (root / place).symlink_to(scratch if place in ("staging", "logs", "spare") else scratch / "file")
+    (root / place).symlink_to(
+        scratch if place in ("staging", "logs", "spare") else scratch / "file"
+    )
     with pytest.raises(GaiaError, match=f"{place}.* link"):
         use(root)
     assert untouched(scratch)
@@ -72,7 +88,9 @@ def test_a_link_in_one_of_its_places_is_refused_by_name(tmp_path: Path, scratch:
         use(root)
 
 
-def test_a_link_that_somebody_put_into_a_bucket_is_refused_by_name(tmp_path: Path, scratch: Path, other_disk: Path) -> None:
+def test_a_link_that_somebody_put_into_a_bucket_is_refused_by_name(
+    tmp_path: Path, scratch: Path, other_disk: Path
+) -> None:
     root = tmp_path / "root"
     use(root)
     bucket = other_disk / "bucket"
@@ -134,11 +152,17 @@ def test_removal_follows_no_link_that_comes_while_it_goes_on(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
-@pytest.mark.parametrize("what", [["--bind", "{scratch}"], ["-t", "tmpfs", "tmpfs"]], ids=["bind", "tmpfs"])
-def test_removal_enters_no_disk_that_is_mounted_there(tmp_path: Path, scratch: Path, what: list[str]) -> None:
+@pytest.mark.parametrize(
+    "what", [["--bind", "{scratch}"], ["-t", "tmpfs", "tmpfs"]], ids=["bind", "tmpfs"]
+)
+def test_removal_enters_no_disk_that_is_mounted_there(
+    tmp_path: Path, scratch: Path, what: list[str]
+) -> None:
     place = tmp_path / "top/deep/mounted"
     place.mkdir(parents=True)
-    subprocess.run(["mount", *(each.format(scratch=scratch) for each in what), str(place)], check=True)
+    subprocess.run(
+        ["mount", *(each.format(scratch=scratch) for each in what), str(place)], check=True
+    )
     try:
         (place / "kept").touch()
         with pytest.raises(OSError, match=r"busy: .*top/deep/mounted"):
@@ -167,7 +191,9 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ two roots, one bucket
 
 
-def test_two_roots_with_one_bucket_leave_each_others_files_alone(tmp_path: Path, other_disk: Path) -> None:
+def test_two_roots_with_one_bucket_leave_each_others_files_alone(
+    tmp_path: Path, other_disk: Path
+) -> None:
     bucket = other_disk / "bucket"
     bucket.mkdir()
     for name in ("one", "two"):
@@ -176,10 +202,14 @@ def test_two_roots_with_one_bucket_leave_each_others_files_alone(tmp_path: Path,
     half = Path(first.area(str(bucket)), "task")
     half.mkdir()
     (half / "0").write_text("on its way")
-    second = Gaia({"root": tmp_path / "two", "runtime": "process", "watch": False, "buckets": {"far": bucket}})
+    second = Gaia(
+        {"root": tmp_path / "two", "runtime": "process", "watch": False, "buckets": {"far": bucket}}
+    )
     second.own()
     second.close()
-    clean(Config.parse({"root": tmp_path / "two", "runtime": "process", "buckets": {"far": bucket}}))
+    clean(
+        Config.parse({"root": tmp_path / "two", "runtime": "process", "buckets": {"far": bucket}})
+    )
     assert (half / "0").read_text() == "on its way"
     use(tmp_path / "three", buckets={"far": bucket})
     assert half.exists()
@@ -187,7 +217,9 @@ def test_two_roots_with_one_bucket_leave_each_others_files_alone(tmp_path: Path,
     assert not half.exists()
 
 
-def test_a_root_whose_identity_is_deleted_goes_on(make_gaia: MakeGaia, gaia_root: Path, other_disk: Path) -> None:
+def test_a_root_whose_identity_is_deleted_goes_on(
+    make_gaia: MakeGaia, gaia_root: Path, other_disk: Path
+) -> None:
     gaia = make_gaia(buckets={"far": other_disk}, watch=False)
     gaia.own()
     (gaia_root / "id").unlink()
@@ -201,7 +233,10 @@ def test_a_copy_of_a_root_has_an_area_of_its_own(tmp_path: Path, other_disk: Pat
     use_again = Gaia({"root": tmp_path / "two", "runtime": "process", "watch": False})
     use_again.own()
     use_again.close()
-    areas = [Storage(tmp_path / name, {"far": other_disk}).area(str(other_disk)) for name in ("one", "two")]
+    areas = [
+        Storage(tmp_path / name, {"far": other_disk}).area(str(other_disk))
+        for name in ("one", "two")
+    ]
     assert areas[0] != areas[1]
 
 
@@ -225,14 +260,20 @@ def test_no_second_owner_while_the_first_lives_whatever_is_deleted(gaia_root: Pa
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "with its root"])
 def test_a_state_file_that_is_taken_away_is_noticed(
-    make_gaia: MakeGaia, gaia_root: Path, how: str, caplog: pytest.LogCaptureFixture, wait_until: WaitUntil
+    make_gaia: MakeGaia,
+    gaia_root: Path,
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+    wait_until: WaitUntil,
 ) -> None:
     gaia = make_gaia(watch=False)
     gaia.upload("w", {}, [COMMAND], [STEP])
     gaia.wait("w", timeout=20)
     state = gaia_root / "gaia.db"
     if how == "with its root":
-        wait_until(lambda: not subprocess.call(["rm", "-rf", str(gaia_root)]))  # a Task's end may still make directories
+        wait_until(
+            lambda: not subprocess.call(["rm", "-rf", str(gaia_root)])
+        )  # a Task's end may still make directories
     else:
         state.unlink()
         if how == "replaced":
@@ -245,7 +286,10 @@ def test_a_state_file_that_is_taken_away_is_noticed(
 
 
 def test_closing_lets_go_of_everything_whatever_the_disk_says(
-    make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make_gaia: MakeGaia,
+    gaia_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     gaia = make_gaia()
     gaia.own()

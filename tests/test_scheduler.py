@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
-from gaia_local import scheduler as scheduler_module
-from gaia_local.assignment import Outcome, Output
-from gaia_local.database import Database
+from gaia_local import Gaia
+from gaia_local.engine import scheduler as scheduler_module
+from gaia_local.engine.recovery import recover
 from gaia_local.errors import DatabaseError, InvalidInput, StorageError
-from gaia_local.model import Event, EventKind, TaskState
-from gaia_local.recovery import recover
-from gaia_local.states import KeyKind
-from gaia_local.storage import Storage
+from gaia_local.model.assignment import Outcome, Output
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.tasks import TaskState
+from gaia_local.state.database import Database
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.states import KeyKind
 from support.builders import command, step
 from support.fixtures import WaitUntil
 from support.hands import LOGS, ONE, SRC, Hands
@@ -41,14 +43,22 @@ def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
     hands.scheduler.halt("w")
     source = hands.storage.root / "late"
     source.write_text("late")
-    from gaia_local import files
+    from gaia_local.store import files
 
     seen = files.fingerprint(str(source))
     assert seen is not None
-    observer.ended(task, Outcome(TaskState.COMPLETE, (Output("k", str(source), hands.storage.path("w", "k"), seen),), 0))
+    observer.ended(
+        task,
+        Outcome(
+            TaskState.COMPLETE, (Output("k", str(source), hands.storage.path("w", "k"), seen),), 0
+        ),
+    )
     assert not Path(hands.storage.path("w", "k")).exists()
     assert hands.state == "halted"
-    assert [event["event"] for event in hands.scheduler.events("w")] == ["step-terminated", "flow-halted"]
+    assert [event["event"] for event in hands.scheduler.events("w")] == [
+        "step-terminated",
+        "flow-halted",
+    ]
 
 
 def test_a_step_whose_only_output_is_its_log_is_failed_when_it_fails(hands: Hands) -> None:
@@ -67,7 +77,9 @@ def test_a_step_without_outputs_never_runs(hands: Hands) -> None:
 
 
 def test_directory_keys_wait_for_all_that_is_made_under_them(hands: Hands) -> None:
-    hands.merge(step("r", "one", "out", "kb/"), step("m1", "src", "kb/1"), step("m2", "src", "kb/2"))
+    hands.merge(
+        step("r", "one", "out", "kb/"), step("m1", "src", "kb/1"), step("m2", "src", "kb/2")
+    )
     assert hands.runs == ["m1", "m2"]
     hands.complete("m1")
     assert hands.runs == ["m2"]
@@ -76,7 +88,11 @@ def test_directory_keys_wait_for_all_that_is_made_under_them(hands: Hands) -> No
 
 
 def test_file_keys_wait_for_the_directory_they_lie_in(hands: Hands) -> None:
-    hands.merge(step("r", "one", "out", "kb/part"), step("other", "one", "out2", "kb/not-there"), step("m", "src", "kb/"))
+    hands.merge(
+        step("r", "one", "out", "kb/part"),
+        step("other", "one", "out2", "kb/not-there"),
+        step("m", "src", "kb/"),
+    )
     assert hands.runs == ["m"]
     hands.complete("m")
     assert hands.runs == ["r"]
@@ -199,7 +215,9 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
         }
         assert status["waiting-inputs"] == ["d:bad", "d:nobody"]
         store = {
-            str(path.relative_to(tmp_path / "storage/w")) for path in (tmp_path / "storage/w").rglob("*") if path.is_file()
+            str(path.relative_to(tmp_path / "storage/w"))
+            for path in (tmp_path / "storage/w").rglob("*")
+            if path.is_file()
         }
         made = {"d/good", "d/after-good", "d/good-2", "l/good", "l/after-good", "l/good-2"}
         assert store == made | {"l/bad", "l/slow", "l/lazy"}
@@ -207,8 +225,17 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
         assert messages["bad"] == "exit code 1"
         assert messages["slow"] == "the timeout of 1 s ended it"
         assert "'d:lazy' was not made" in messages["lazy"]
-        assert gaia.progress("w") == {"state": "error", "steps": 8, "done": 3, "running": 0, "failed": 3, "waiting": 2}
-        ended = [event["reason"] for event in gaia.events("w") if event["event"] == "step-terminated"]
+        assert gaia.progress("w") == {
+            "state": "error",
+            "steps": 8,
+            "done": 3,
+            "running": 0,
+            "failed": 3,
+            "waiting": 2,
+        }
+        ended = [
+            event["reason"] for event in gaia.events("w") if event["event"] == "step-terminated"
+        ]
         assert ended == ["terminated-by-timeout"]
 
 
@@ -233,7 +260,9 @@ def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
         for event in gaia.events("w"):
             if event["event"] == "step-start":
                 starts[event["task"]] += 1
-                assert reads_of[event["task"]] <= complete, f"{event['task']} started before its inputs were complete"
+                assert reads_of[event["task"]] <= complete, (
+                    f"{event['task']} started before its inputs were complete"
+                )
             elif event["event"] == "data-complete":
                 complete.add(event["key"])
         assert starts == collections.Counter(f"s{n}" for n in range(300))
@@ -281,7 +310,9 @@ def test_subscribers_are_told_after_each_change_and_without_the_lock(hands: Hand
         def look() -> None:
             told.extend(f"{name} {hands.state}" for name in names)
 
-        other = threading.Thread(target=look)  # the lock can be entered again by the thread that holds it
+        other = threading.Thread(
+            target=look
+        )  # the lock can be entered again by the thread that holds it
         other.start()
         other.join(10)
         assert not other.is_alive()
@@ -307,12 +338,16 @@ def test_subscribers_are_told_after_each_change_and_without_the_lock(hands: Hand
 def test_a_subscriber_is_told_of_a_workflow_that_is_deleted(hands: Hands) -> None:
     told: list[tuple[set[str], bool]] = []
     hands.merge(step("s", "src", "k"))
-    hands.scheduler.subscribe(lambda names: told.append((set(names), "w" in hands.scheduler.workflows())))
+    hands.scheduler.subscribe(
+        lambda names: told.append((set(names), "w" in hands.scheduler.workflows()))
+    )
     hands.scheduler.delete("w", data=False)
     assert told == [({"w"}, False)]
 
 
-def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[tuple[set[str], str]] = []
     hands.merge(step("s", "src", "k"))
     hands.scheduler.subscribe(lambda names: told.append((set(names), hands.state)))
@@ -326,7 +361,9 @@ def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(hands: Han
     assert told == [({"w"}, "halted")]
 
 
-def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(hands: Hands, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(
+    hands: Hands, caplog: pytest.LogCaptureFixture
+) -> None:
     def tell(names: Collection[str]) -> None:
         raise RuntimeError("not my day")
 
@@ -344,12 +381,18 @@ def test_an_orderly_end_says_why_it_halted(hands: Hands) -> None:
     hands.merge(step("s", "src", "k"))
     hands.scheduler.stop()
     last = hands.scheduler.events("w")[-1]
-    assert (last["event"], last["reason"], last["message"]) == ("flow-halted", "closed", "the engine was closed")
+    assert (last["event"], last["reason"], last["message"]) == (
+        "flow-halted",
+        "closed",
+        "the engine was closed",
+    )
 
 
 def test_a_directory_that_changed_meanwhile_is_noticed_by_run_not_by_opening(hands: Hands) -> None:
     """Else the workflow would seem to run, and `run` leave it alone for that."""
-    hands.merge(step("one", "src", "d/x"), step("two", "src", "d/y"), step("all", "one", "out", "d/"))
+    hands.merge(
+        step("one", "src", "d/x"), step("two", "src", "d/y"), step("all", "one", "out", "d/")
+    )
     for name in ("one", "two", "all"):
         hands.complete(name)
     assert hands.state == "complete"
@@ -367,18 +410,28 @@ def test_a_directory_that_changed_meanwhile_is_noticed_by_run_not_by_opening(han
         again.close()
 
 
-def test_halt_with_four_containers(tmp_path: Path, docker_image: str, wait_until: WaitUntil) -> None:
+def test_halt_with_four_containers(
+    tmp_path: Path, docker_image: str, wait_until: WaitUntil
+) -> None:
     """Must show 3: all gone within 5 s, `halted`; `run` finishes the workflow, and what was complete doesn't run again."""
     nap = command("nap", "sleep {{seconds}}; echo done > /out/x", image=docker_image)
     nap["vars"] = {"seconds": 3}
     steps: list[dict[str, Any]] = [
-        {"name": f"s{n}", "command": "nap", "outputs": {"x": f"d:{n}"}, "vars": {"seconds": 3 if n else 0}} for n in range(5)
+        {
+            "name": f"s{n}",
+            "command": "nap",
+            "outputs": {"x": f"d:{n}"},
+            "vars": {"seconds": 3 if n else 0},
+        }
+        for n in range(5)
     ]
     with Gaia({"root": tmp_path, "runtime": "docker", "workers": 4}) as gaia:
         gaia.upload("w", {}, [nap], steps)
 
         def begun() -> list[str]:
-            return sorted(event["task"] for event in gaia.events("w") if event["event"] == "execution-start")
+            return sorted(
+                event["task"] for event in gaia.events("w") if event["event"] == "execution-start"
+            )
 
         wait_until(lambda: len(begun()) == 5 and gaia.progress("w")["done"] == 1, 30)
         began = time.monotonic()
@@ -434,7 +487,9 @@ def test_a_dry_run_changes_nothing_of_what_runs(hands: Hands) -> None:
     assert hands.state == "complete"
 
 
-def test_the_end_of_a_block_waits_for_looks_too(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_block_waits_for_looks_too(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last part of a directory is made, and its reader has yet to start: nobody may close now."""
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"))
     look, quiet = Storage.look, []
@@ -459,7 +514,9 @@ def test_no_step_starts_after_close(hands: Hands) -> None:
 
 
 @pytest.mark.parametrize("call", ["expire", "merge"])
-def test_calls_after_a_look_that_failed_look_again(hands: Hands, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_after_a_look_that_failed_look_again(
+    hands: Hands, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"), step("o", "src", "other"))
     hands.complete("o")
     look = Storage.look
@@ -482,7 +539,9 @@ def test_calls_after_a_look_that_failed_look_again(hands: Hands, call: str, monk
     assert hands.runs == ["r"]
 
 
-def test_an_output_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_made_while_its_reader_is_merged_is_seen(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.merge(step("m", "src", "t/"))
     look = Storage.look
     ended: list[str] = []
@@ -499,7 +558,9 @@ def test_an_output_made_while_its_reader_is_merged_is_seen(hands: Hands, monkeyp
     assert hands.runs == ["r"]
 
 
-def test_a_file_that_comes_while_a_call_is_prepared_is_seen(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_comes_while_a_call_is_prepared_is_seen(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A watcher may have told of it before the key was known."""
     monkeypatch.setattr(scheduler_module, "LATE", -1)
     look = Storage.look
@@ -516,7 +577,9 @@ def test_a_file_that_comes_while_a_call_is_prepared_is_seen(hands: Hands, monkey
     assert hands.runs == ["r"]
 
 
-def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.put("d/")
     hands.merge(step("r", "one", "out", "d/"))
     hands.complete("r")
@@ -554,7 +617,9 @@ def test_a_workflow_being_deleted_takes_no_calls(hands: Hands) -> None:
         hands.scheduler.run("w")
 
 
-def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.put("outside", "1")
     hands.merge(step("r", "one", "out", "outside"), step("s", "src", "k"))
     save, wait = Database.save, hands.scheduler._wait_for
@@ -576,7 +641,9 @@ def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(hands: Hands, mon
     assert [event["event"] for event in hands.scheduler.events("w")] == []
 
 
-def test_files_are_looked_at_even_when_the_decision_cannot_be_written(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_looked_at_even_when_the_decision_cannot_be_written(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.merge(step("a", "src", "d/a"), step("c", "src", "other"), step("r", "one", "out", "d/"))
 
     def full(*_: object) -> None:
@@ -590,7 +657,9 @@ def test_files_are_looked_at_even_when_the_decision_cannot_be_written(hands: Han
     assert hands.runs == ["r"]
 
 
-def test_a_call_whose_look_failed_leaves_the_files_watched(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_whose_look_failed_leaves_the_files_watched(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hands.put("src", "1")
     hands.merge(step("r", "one", "out", "src"))
     hands.complete("r")

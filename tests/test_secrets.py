@@ -13,7 +13,7 @@ import pytest
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
-from gaia_local.ownership import root_id
+from gaia_local.store.ownership import root_id
 from support.fixtures import WaitUntil
 from support.links import READ
 
@@ -33,11 +33,23 @@ def test_a_container_is_confined_to_its_tasks_files(
             **READ,
             **image,
             "name": "wait",
-            "command": ["sh", "-c", 'test -n "$TOKEN"; cat /in/it > /out/it; until test -e /in/go; do sleep 0.05; done; false'],
+            "command": [
+                "sh",
+                "-c",
+                'test -n "$TOKEN"; cat /in/it > /out/it; until test -e /in/go; do sleep 0.05; done; false',
+            ],
         },
     ]
-    steps = [{"name": f"s{n}", "command": "wait", "inputs": {"it": "b:in"}, "outputs": {"it": f"out{n}"}} for n in range(2)]
-    config = {"root": gaia_root, "runtime": "docker", "workers": 2, "docker": {"inputs": inputs, "env": {"TOKEN": secret}}}
+    steps = [
+        {"name": f"s{n}", "command": "wait", "inputs": {"it": "b:in"}, "outputs": {"it": f"out{n}"}}
+        for n in range(2)
+    ]
+    config = {
+        "root": gaia_root,
+        "runtime": "docker",
+        "workers": 2,
+        "docker": {"inputs": inputs, "env": {"TOKEN": secret}},
+    }
     client = docker.APIClient(version="auto", **kwargs_from_env())
     with contextlib.closing(client), Gaia(config) as gaia:
         assert secret not in repr(gaia) + repr(Config.parse(config))
@@ -56,15 +68,27 @@ def test_a_container_is_confined_to_its_tasks_files(
                 about = client.inspect_container(each["Id"])
                 host = about["HostConfig"]
                 assert host["SecurityOpt"] == ["no-new-privileges"]
-                assert not host["CapAdd"] and not host["Privileged"] and not host["Devices"] and not host["Binds"]
-                assert not any(host[mode] == "host" for mode in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode"))
+                assert (
+                    not host["CapAdd"]
+                    and not host["Privileged"]
+                    and not host["Devices"]
+                    and not host["Binds"]
+                )
+                assert not any(
+                    host[mode] == "host"
+                    for mode in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode")
+                )
                 assert about["Config"]["User"] == f"{os.getuid()}:{os.getgid()}"
                 own = str(gaia_root / "staging" / task / "tree") + "/"
                 mounts = {mount["Destination"]: mount for mount in about["Mounts"]}
                 assert mounts
                 for mount in mounts.values():
                     if mount["Source"] == str(gaia.path("w", "b:in")):
-                        assert inputs == "mount" and not mount["RW"] and mount["Destination"] == "/in/it"
+                        assert (
+                            inputs == "mount"
+                            and not mount["RW"]
+                            and mount["Destination"] == "/in/it"
+                        )
                     else:
                         assert mount["Source"].startswith(own)
                 assert not any("docker.sock" in mount["Source"] for mount in mounts.values())

@@ -14,8 +14,22 @@ from typing import Any
 
 import pytest
 
-from gaia_local.output import attempt_line, log_text
-from support.command_line import CHECK, COPY, HOLD, SAY, WAITER, answer, call, end, here, on_a_terminal, start, upload, write
+from gaia_local.cli.output import attempt_line, log_text
+from support.command_line import (
+    CHECK,
+    COPY,
+    HOLD,
+    SAY,
+    WAITER,
+    answer,
+    call,
+    end,
+    here,
+    on_a_terminal,
+    start,
+    upload,
+    write,
+)
 from support.waiting import wait_until
 
 __all__ = ["here"]  # a fixture for all tests
@@ -56,26 +70,41 @@ def test_a_graph_is_svg_unless_told_otherwise(here: Path) -> None:
         (["-o", "x.png", "--format", "svg"], b"<svg "),
     ],
 )
-def test_the_format_is_what_was_said_or_what_the_name_says(arguments: list[str], begins: bytes) -> None:
+def test_the_format_is_what_was_said_or_what_the_name_says(
+    arguments: list[str], begins: bytes
+) -> None:
     upload("w", SAY, COPY)
     call("graph", "w", *arguments)
     assert Path(arguments[1]).read_bytes().startswith(begins)
 
 
 def test_a_graph_can_be_grouped() -> None:
-    upload("w", SAY, *({**COPY, "name": f"copy-{n}", "outputs": {"to": f"a:{n}"}} for n in range(20)))
+    upload(
+        "w", SAY, *({**COPY, "name": f"copy-{n}", "outputs": {"to": f"a:{n}"}} for n in range(20))
+    )
     assert "×20" in call("graph", "w").stdout
     assert "copy-3\nCommand copy\ncomplete" in call("graph", "w", "--no-group").stdout
     grouped = call("graph", "w", "--group").stdout
     assert "copy\n20 Steps: 20 complete" in grouped
     assert "20 edges" in call("graph", "w", "--group", "--format", "dot").stdout
-    assert call("graph", "w", "--format", "mermaid").stdout.count(" --&gt; ".replace("&gt;", ">")) == 20
-    assert answer("graph", "w", "--json")["steps"][0] == {"step": "say", "command": "say", "state": "complete"}
+    assert (
+        call("graph", "w", "--format", "mermaid").stdout.count(" --&gt; ".replace("&gt;", ">"))
+        == 20
+    )
+    assert answer("graph", "w", "--json")["steps"][0] == {
+        "step": "say",
+        "command": "say",
+        "state": "complete",
+    }
 
 
 def test_a_png_goes_into_a_pipe_but_not_to_a_terminal() -> None:
     upload("w", SAY)
-    ran = subprocess.run([sys.executable, "-m", "gaia_local", "graph", "w", "--format", "png"], capture_output=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "gaia_local", "graph", "w", "--format", "png"],
+        capture_output=True,
+        check=True,
+    )
     assert ran.stdout.startswith(b"\x89PNG")
     seen = on_a_terminal(["graph", "w", "--format", "png"], {}, status=2)
     assert "give -o FILE" in re.sub(r"[\s│]+", " ", plain(seen))
@@ -111,7 +140,10 @@ def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
     assert "check\nCommand check\nerror, exit code 3" in page
     call("timeline", "crick_w", "-o", "w.svg")
     assert (
-        ET.parse(here / "w.svg").getroot().attrib["aria-label"].startswith("What ran when in the workflow crick_w: 3 attempts")
+        ET.parse(here / "w.svg")
+        .getroot()
+        .attrib["aria-label"]
+        .startswith("What ran when in the workflow crick_w: 3 attempts")
     )
     call("timeline", "crick_w", "-o", "w.html")
     assert (here / "w.html").read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -170,9 +202,16 @@ def test_watch_can_be_left_and_what_runs_goes_on(here: Path) -> None:
 
 def test_a_terminal_sees_a_table_that_lives(here: Path) -> None:
     chatty = 'printf \'\\033[31mred\\033[0m 10%%\\r20%%\\n\'; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done'
-    command = {"name": "chat", "image": "busybox", "command": ["sh", "-c", chatty], "outputs": {"said": ">"}}
+    command = {
+        "name": "chat",
+        "image": "busybox",
+        "command": ["sh", "-c", chatty],
+        "outputs": {"said": ">"},
+    }
     Path("c.json").write_text(json.dumps([command]))
-    Path("s.json").write_text(json.dumps([{"name": "chat", "command": "chat", "outputs": {"said": "a:x"}}]))
+    Path("s.json").write_text(
+        json.dumps([{"name": "chat", "command": "chat", "outputs": {"said": "a:x"}}])
+    )
     owner = start("upload", "w", "--commands", "c.json", "--steps", "s.json")
     wait_until((here / "begun").exists, 60)
     seen = on_a_terminal(["watch", "w"], {}, "20%", signal.SIGINT, status=130)
@@ -204,7 +243,14 @@ def test_a_terminal_of_few_lines_shows_some_and_says_how_many_more(here: Path) -
 
 
 def attempt(**facts: Any) -> dict[str, Any]:
-    told = {"step": "s", "state": "complete", "reason": "new", "started": 10.0, "ended": 12.5, "exit_code": 0}
+    told = {
+        "step": "s",
+        "state": "complete",
+        "reason": "new",
+        "started": 10.0,
+        "ended": 12.5,
+        "exit_code": 0,
+    }
     return {**told, "message": None, **facts}
 
 
@@ -213,11 +259,20 @@ def attempt(**facts: Any) -> dict[str, Any]:
     [
         (attempt(), "s is complete after 2.5 s"),
         (attempt(state="running", ended=None), "s started: new"),
-        (attempt(state="error", exit_code=3, message="exit code 3"), "Step 's' failed with exit code 3 after 2.5 s"),
-        (attempt(state="exception", exit_code=None, message="no image"), "Step 's' could not be run: no image after 2.5 s"),
+        (
+            attempt(state="error", exit_code=3, message="exit code 3"),
+            "Step 's' failed with exit code 3 after 2.5 s",
+        ),
+        (
+            attempt(state="exception", exit_code=None, message="no image"),
+            "Step 's' could not be run: no image after 2.5 s",
+        ),
         (attempt(state="cancelled", message="halted"), "s was cancelled after 2.5 s: halted"),
         (attempt(state="cancelled", started=None, message="halted"), "s was cancelled: halted"),
-        (attempt(state="interrupted", message="the engine ended"), "s was interrupted after 2.5 s: the engine ended"),
+        (
+            attempt(state="interrupted", message="the engine ended"),
+            "s was interrupted after 2.5 s: the engine ended",
+        ),
     ],
 )
 def test_an_attempts_outcome_is_one_line(told: dict[str, Any], line: str) -> None:

@@ -29,7 +29,21 @@ from gaia_local.server import Server, create_app, resume, running, stream
 from gaia_local.server.guard import answers_to
 from support.builders import ECHO
 from support.fixtures import MakeGaia, WaitUntil
-from support.servers import COMMANDS, FAIL, HOLD, A, B, Events, F, Serving, events, gaia, held, let_go, server
+from support.servers import (
+    COMMANDS,
+    FAIL,
+    HOLD,
+    A,
+    B,
+    Events,
+    F,
+    Serving,
+    events,
+    gaia,
+    held,
+    let_go,
+    server,
+)
 
 __all__ = ["gaia", "server"]
 
@@ -59,16 +73,23 @@ def get(server: Server, path: str, status: int = 200, **headers: str) -> Any:
 
 def test_the_published_client_does_all_it_can(client: Any, gaia: Gaia) -> None:
     assert client.workflows() == {"workflows": {}}
-    assert client.upload("crick_w", {"program": "demo"}, COMMANDS, [A]) == {"workflow": {"crick_w": ["a"]}}
+    assert client.upload("crick_w", {"program": "demo"}, COMMANDS, [A]) == {
+        "workflow": {"crick_w": ["a"]}
+    }
     gaia.wait("crick_w", 30)
     assert client.workflows() == gaia.workflows()
-    assert client.workflows()["workflows"]["crick_w"]["properties"] == {"owner": "crick", "program": "demo"}
+    assert client.workflows()["workflows"]["crick_w"]["properties"] == {
+        "owner": "crick",
+        "program": "demo",
+    }
     assert client.merge("crick_w", [B]) == {"steps": ["b"]}
     gaia.wait("crick_w", 30)
     assert client.status("crick_w") == gaia.status("crick_w")
     assert client.status("crick_w", debug=True) == gaia.status("crick_w", debug=True)
     assert client.status("crick_w", debug=True)["status"]["tasks"]["b"]["state"] == "complete"
-    assert client.command("crick_w", [{**ECHO, "vars": {"text": "new"}}])["commands"]["echo"]["vars"] == {"text": "new"}
+    assert client.command("crick_w", [{**ECHO, "vars": {"text": "new"}}])["commands"]["echo"][
+        "vars"
+    ] == {"text": "new"}
     assert client.command("crick_w") == gaia.command("crick_w")
     gaia.wait("crick_w", 30)
     assert gaia.path("crick_w", "d:b").read_text() == "new\n"
@@ -92,7 +113,9 @@ def test_the_published_client_does_all_it_can(client: Any, gaia: Gaia) -> None:
         (lambda client: client.status("../w"), "'../w'"),
     ],
 )
-def test_refused_calls_raise_in_the_published_client(client: Any, gaia: Gaia, call: Callable[[Any], object], says: str) -> None:
+def test_refused_calls_raise_in_the_published_client(
+    client: Any, gaia: Gaia, call: Callable[[Any], object], says: str
+) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     with pytest.raises(requests.HTTPError) as refused:
@@ -132,7 +155,10 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
     gaia.wait("crick_demo", 60)
     assert "'state': 'complete'" in call("status", "crick_demo")
     assert "'step-count': 15" in call("workflows", "-")
-    assert call("expire", "crick_demo", "--path", "write,texts:mars.txt").strip() == "{'expire': ['write', 'texts:mars.txt']}"
+    assert (
+        call("expire", "crick_demo", "--path", "write,texts:mars.txt").strip()
+        == "{'expire': ['write', 'texts:mars.txt']}"
+    )
     assert gaia.wait("crick_demo", 60)["state"] == "complete"
 
 
@@ -145,19 +171,43 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
         ("run", {}, "the field 'workflow' is missing"),
         ("run", {"workflow": 7}, "the name of a workflow is 7; give a string"),
         ("run", {"workflow": None}, "the name of a workflow is None; give a string"),
-        ("run", {"workflow": "w", "workflows": 1}, "there is no field 'workflows'; did you mean 'workflow'?"),
+        (
+            "run",
+            {"workflow": "w", "workflows": 1},
+            "there is no field 'workflows'; did you mean 'workflow'?",
+        ),
         ("run", ["w"], "the body is ['w']; send a JSON object"),
         ("run", b"", "the body is no JSON"),
         ("run", b'{"workflow": "w"', "the body is no JSON"),
         ("run", b"\xff\xfe\xfd", "the body is no JSON"),
         ("run", b"[" * 200_000, "the body is no JSON"),
         ("run", b'{"workflow": ' + b"9" * 5000 + b"}", "the body is no JSON"),
-        ("upload", b'{"workflow": "w", "properties": {"x": NaN}, "commands": [], "steps": []}', "NaN is no number"),
-        ("upload", b'{"workflow": "w", "properties": {"x": 1e999}, "commands": [], "steps": []}', "1e999 is no number"),
-        ("upload", {"workflow": "w", "properties": {}, "commands": []}, "the field 'steps' is missing; give a list"),
-        ("upload", {"workflow": "w", "properties": [], "commands": [], "steps": []}, "properties is []; give a dictionary"),
+        (
+            "upload",
+            b'{"workflow": "w", "properties": {"x": NaN}, "commands": [], "steps": []}',
+            "NaN is no number",
+        ),
+        (
+            "upload",
+            b'{"workflow": "w", "properties": {"x": 1e999}, "commands": [], "steps": []}',
+            "1e999 is no number",
+        ),
+        (
+            "upload",
+            {"workflow": "w", "properties": {}, "commands": []},
+            "the field 'steps' is missing; give a list",
+        ),
+        (
+            "upload",
+            {"workflow": "w", "properties": [], "commands": [], "steps": []},
+            "properties is []; give a dictionary",
+        ),
         ("merge", {"workflow": "w", "steps": {}}, "steps is a dict; give a list"),
-        ("command", {"workflow": "w", "commands": "x"}, "commands is a str; give a list of commands"),
+        (
+            "command",
+            {"workflow": "w", "commands": "x"},
+            "commands is a str; give a list of commands",
+        ),
         ("status", {"workflow": "w", "debug": 1}, "the field 'debug' is 1; give true or false"),
         ("expire", {"workflow": "w", "keys": []}, "there is no field 'keys'"),
         ("expire", {"workflow": "w", "expire": [1]}, "expire was given 1"),
@@ -166,7 +216,9 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
         ("status", {"workflow": "\ud800"}, "\\ud800"),
     ],
 )
-def test_a_wrong_body_is_one_clear_refusal(server: Server, gaia: Gaia, name: str, body: object, says: str) -> None:
+def test_a_wrong_body_is_one_clear_refusal(
+    server: Server, gaia: Gaia, name: str, body: object, says: str
+) -> None:
     answer = post(server, name, body)
     assert answer.status_code == 400
     assert set(answer.json()) == {"error"}
@@ -191,7 +243,9 @@ def test_lists_may_be_left_out(server: Server, name: str) -> None:
         ("POST", "api/workflows", 405),
     ],
 )
-def test_other_methods_and_addresses_are_refused_as_json(server: Server, method: str, path: str, status: int) -> None:
+def test_other_methods_and_addresses_are_refused_as_json(
+    server: Server, method: str, path: str, status: int
+) -> None:
     answer = requests.request(method, server.url + path, json={}, timeout=30)
     assert answer.status_code == status
     assert f"{method} /{path}" in answer.json()["error"]
@@ -211,7 +265,10 @@ def test_a_defect_is_told_and_logged(
 
     monkeypatch.setattr(gaia, "workflows", broken)
     answer = post(server, "workflows", {})
-    assert (answer.status_code, answer.json()) == (500, {"error": "the server failed: ZeroDivisionError: a defect"})
+    assert (answer.status_code, answer.json()) == (
+        500,
+        {"error": "the server failed: ZeroDivisionError: a defect"},
+    )
     assert "POST /workflows failed" in caplog.text
     assert "Traceback" in caplog.text
 
@@ -220,10 +277,21 @@ def test_a_defect_is_told_and_logged(
 
 
 def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> None:
-    gaia.upload("w", {}, COMMANDS, [A, B, F, {**B, "name": "late", "inputs": {"from": "d:none"}, "outputs": {"to": "d:late"}}])
+    gaia.upload(
+        "w",
+        {},
+        COMMANDS,
+        [A, B, F, {**B, "name": "late", "inputs": {"from": "d:none"}, "outputs": {"to": "d:late"}}],
+    )
     gaia.wait("w", 30)
     counts = {"steps": 4, "done": 2, "running": 0, "failed": 1, "waiting": 1}
-    entry = {"name": "w", "state": "error", "properties": {"owner": "w"}, "step-count": 4, "progress": counts}
+    entry = {
+        "name": "w",
+        "state": "error",
+        "properties": {"owner": "w"},
+        "step-count": 4,
+        "progress": counts,
+    }
     assert get(server, "api/workflows") == {"workflows": {"w": entry}}
     assert get(server, "api/workflows/w") == {
         "workflow": "w",
@@ -245,7 +313,9 @@ def test_names_of_all_kinds_can_be_asked_for(server: Server, gaia: Gaia) -> None
     gaia.wait(name, 30)
     quoted = "a%20%3F%23%25%26%2B%C3%BC%27%3Cb%3E"
     assert get(server, f"api/workflows/{quoted}")["state"] == "complete"
-    told = requests.get(f"{server.url}api/workflows/{quoted}/explain", params={"name": step}, timeout=30).json()
+    told = requests.get(
+        f"{server.url}api/workflows/{quoted}/explain", params={"name": step}, timeout=30
+    ).json()
     assert told["step"] == step
 
 
@@ -264,7 +334,9 @@ def test_names_of_all_kinds_can_be_asked_for(server: Server, gaia: Gaia) -> None
         ("api/stream?workflow=nobody", 404, "'nobody'"),
     ],
 )
-def test_missing_workflows_and_steps_are_named(server: Server, gaia: Gaia, path: str, status: int, says: str) -> None:
+def test_missing_workflows_and_steps_are_named(
+    server: Server, gaia: Gaia, path: str, status: int, says: str
+) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     assert says in get(server, path, status)["error"]
 
@@ -273,7 +345,11 @@ def test_trouble_is_told(server: Server, gaia: Gaia, monkeypatch: pytest.MonkeyP
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     status = gaia.status("w")
-    monkeypatch.setattr(gaia, "status", lambda name: {**status, "status": {**status["status"], "error": "the disk is full"}})
+    monkeypatch.setattr(
+        gaia,
+        "status",
+        lambda name: {**status, "status": {**status["status"], "error": "the disk is full"}},
+    )
     assert get(server, "api/workflows/w")["error"] == "the disk is full"
 
 
@@ -288,7 +364,12 @@ def test_a_log_is_read_piece_by_piece_without_halves_of_characters(
     assert log("b") == {"text": "", "next": 0, "over": False, "task": None}
     wait_until(lambda: log("h")["text"] == "begun ä")
     first = log("h")
-    assert first == {"text": "begun ä", "next": 8, "over": False, "task": gaia.attempt("w", "h")["task"]}
+    assert first == {
+        "text": "begun ä",
+        "next": 8,
+        "over": False,
+        "task": gaia.attempt("w", "h")["task"],
+    }
     with open(gaia.attempt("w", "h")["log"], "ab") as file:
         file.write("→".encode()[:2])
     assert log("h") == first
@@ -329,7 +410,11 @@ def test_the_page_is_served_with_headers_that_guard_it(server: Server) -> None:
     page = requests.get(server.url, timeout=30)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for answer in (page, requests.get(server.url + "api/workflows", timeout=30), requests.get(server.url + "none", timeout=30)):
+    for answer in (
+        page,
+        requests.get(server.url + "api/workflows", timeout=30),
+        requests.get(server.url + "none", timeout=30),
+    ):
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "script-src 'self';" in policy
@@ -342,12 +427,23 @@ def test_the_page_is_served_with_headers_that_guard_it(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd", "%2fetc%2fpasswd", "a%00b", "a" * 5000]
+    "path",
+    [
+        "../app.py",
+        "..%2fapp.py",
+        "%2e%2e/app.py",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "a%00b",
+        "a" * 5000,
+    ],
 )
 def test_only_the_page_is_served(server: Server, path: str) -> None:
     host, _, port = urlsplit(server.url).netloc.partition(":")
     with socket.create_connection((host, int(port)), 10) as connection:
-        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        )
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
 
@@ -355,7 +451,9 @@ def test_only_the_page_is_served(server: Server, path: str) -> None:
 # -------------------------------------------------------------------------------------------------- event streams
 
 
-def test_a_stream_tells_the_whole_and_then_what_changed(server: Server, gaia: Gaia, tmp_path: Path) -> None:
+def test_a_stream_tells_the_whole_and_then_what_changed(
+    server: Server, gaia: Gaia, tmp_path: Path
+) -> None:
     gaia.upload("other", {}, COMMANDS, [A])
     gaia.wait("other", 30)
     gaia.upload("w", {}, COMMANDS, [A, B, held(tmp_path / "fifo")])
@@ -375,7 +473,9 @@ def test_a_stream_tells_the_whole_and_then_what_changed(server: Server, gaia: Ga
         assert told.next()["steps"] == {"h": "complete"}
 
 
-def test_a_stream_is_prompt(server: Server, gaia: Gaia, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_a_stream_is_prompt(
+    server: Server, gaia: Gaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     """The median of ten changes: a machine that is busy with others may be late once, but not most of the time."""
     fifo = tmp_path / "fifo"
     gaia.upload("w", {}, COMMANDS, [held(fifo)])
@@ -396,11 +496,17 @@ def test_a_stream_is_prompt(server: Server, gaia: Gaia, tmp_path: Path, wait_unt
 
 
 def test_many_changes_are_few_events(server: Server, gaia: Gaia) -> None:
-    many = {**A, "vars": {"text": [str(n) for n in range(100)]}, "outputs": {"result": "d:{{text}}"}}
+    many = {
+        **A,
+        "vars": {"text": [str(n) for n in range(100)]},
+        "outputs": {"result": "d:{{text}}"},
+    }
     with events(server) as told:
         began = time.monotonic()
         gaia.upload("w", {}, COMMANDS, [many])
-        number = told.until(lambda workflows, steps: workflows.get("w", {}).get("state") == "complete")
+        number = told.until(
+            lambda workflows, steps: workflows.get("w", {}).get("state") == "complete"
+        )
         assert number <= 3 + (time.monotonic() - began) / stream.PAUSE
 
 
@@ -427,7 +533,9 @@ def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> N
     assert last["steps"] == {"a": None}
 
 
-def test_a_stream_without_news_has_a_heartbeat(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_without_news_has_a_heartbeat(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT", 0.05)
     with events(server) as told:
         told.next()
@@ -469,7 +577,9 @@ def test_a_stream_ends_with_its_client_and_with_its_server(
     assert open_streams == 0
 
 
-def test_a_stream_ends_when_its_gaia_was_closed(server: Server, gaia: Gaia, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_ends_when_its_gaia_was_closed(
+    server: Server, gaia: Gaia, caplog: pytest.LogCaptureFixture
+) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
     with events(server) as told:
@@ -496,7 +606,10 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
     monkeypatch.setattr(gaia, "workflows", block)
     with Server(gaia, port=0) as server:
         host, _, port = urlsplit(server.url).netloc.partition(":")
-        with socket.create_connection((host, int(port)), 30) as half, socket.create_connection((host, int(port)), 30) as whole:
+        with (
+            socket.create_connection((host, int(port)), 30) as half,
+            socket.create_connection((host, int(port)), 30) as whole,
+        ):
             head = f"POST /workflows HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
             half.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
             whole.sendall(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
@@ -508,7 +621,9 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
             for connection in (half, whole):
                 told = connection.makefile("rb").read()
                 assert told.startswith(b"HTTP/1.1 503 ")
-                assert told.endswith(b'{"error": "the server ends; look with status whether this call was heeded"}')
+                assert told.endswith(
+                    b'{"error": "the server ends; look with status whether this call was heeded"}'
+                )
 
 
 # ----------------------------------------------------------------------------------------------------- in process
@@ -585,7 +700,10 @@ def test_a_request_has_one_host(server: Server, hosts: list[str]) -> None:
     assert b"workflows" not in answer
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "kind",
+    [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
+)
 def test_content_types_of_forms_are_refused(server: Server, gaia: Gaia, kind: str | None) -> None:
     body = json.dumps({"workflow": "w", "properties": {}, "commands": COMMANDS, "steps": [A]})
     headers = {} if kind is None else {"content-type": kind}
@@ -598,22 +716,39 @@ def test_content_types_of_forms_are_refused(server: Server, gaia: Gaia, kind: st
 def test_another_sites_page_is_refused(server: Server, gaia: Gaia) -> None:
     port = urlsplit(server.url).port
     body = {"workflow": "w", "properties": {}, "commands": COMMANDS, "steps": [A]}
-    others = ("null", "http://evil.org", f"http://evil.org:{port}", "http://127.0.0.1", f"https://127.0.0.1:{port}", "")
+    others = (
+        "null",
+        "http://evil.org",
+        f"http://evil.org:{port}",
+        "http://127.0.0.1",
+        f"https://127.0.0.1:{port}",
+        "",
+    )
     for origin in (*others, f"http://localhost:{port}"):
         answer = post(server, "upload", body, origin=origin)
         assert answer.status_code == 403, origin
         assert "Origin" in answer.json()["error"]
-    preflight = requests.options(server.url + "upload", headers={"origin": "http://evil.org"}, timeout=30)
+    preflight = requests.options(
+        server.url + "upload", headers={"origin": "http://evil.org"}, timeout=30
+    )
     assert preflight.status_code == 403
     assert "access-control-allow-origin" not in preflight.headers
     assert gaia.workflows() == {"workflows": {}}
     assert post(server, "upload", body, origin=f"http://127.0.0.1:{port}").status_code == 200
-    assert post(server, "workflows", {}, origin=f"http://localhost:{port}", host=f"localhost:{port}").status_code == 200
+    assert (
+        post(
+            server, "workflows", {}, origin=f"http://localhost:{port}", host=f"localhost:{port}"
+        ).status_code
+        == 200
+    )
 
 
 def test_json_may_be_said_with_a_charset(server: Server) -> None:
     answer = requests.post(
-        server.url + "workflows", data="{}", headers={"content-type": "Application/JSON; charset=utf-8"}, timeout=30
+        server.url + "workflows",
+        data="{}",
+        headers={"content-type": "Application/JSON; charset=utf-8"},
+        timeout=30,
     )
     assert answer.json() == {"workflows": {}}
 
@@ -623,12 +758,20 @@ def test_long_bodies_are_refused(gaia: Gaia) -> None:
         body = {"workflow": "w", "properties": {"x": "y" * 9_000}, "commands": [], "steps": []}
         assert post(server, "upload", body).status_code == 200
         body["properties"] = {"x": "y" * 12_000}
-        for data in (json.dumps(body).encode(), iter([json.dumps(body).encode()])):  # with its length told, and in chunks
+        for data in (
+            json.dumps(body).encode(),
+            iter([json.dumps(body).encode()]),
+        ):  # with its length told, and in chunks
             answer = requests.post(server.url + "upload", data=data, headers=JSON, timeout=30)
             assert answer.status_code == 413
             assert "10000 bytes" in answer.json()["error"]
             assert "--max-body" in answer.json()["error"]
-        waits = requests.post(server.url + "upload", data=b"x" * 20_000, headers={**JSON, "expect": "100-continue"}, timeout=30)
+        waits = requests.post(
+            server.url + "upload",
+            data=b"x" * 20_000,
+            headers={**JSON, "expect": "100-continue"},
+            timeout=30,
+        )
         assert waits.status_code == 413
         assert get(server, "api/workflows")["workflows"].keys() == {"w"}
 
@@ -657,7 +800,9 @@ def test_of_an_endless_body_little_is_read(gaia: Gaia) -> None:
         "root_path": "",
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
-    asyncio.run(asyncio.wait_for(create_app(gaia, no_token=True, max_body=limit)(scope, receive, send), 20))
+    asyncio.run(
+        asyncio.wait_for(create_app(gaia, no_token=True, max_body=limit)(scope, receive, send), 20)
+    )
     assert said[0]["status"] == 413
     assert taken <= 10 * limit
 
@@ -675,20 +820,29 @@ def locked(gaia: Gaia) -> Iterator[Server]:
 
 def test_with_a_token_every_call_needs_it(locked: Server) -> None:
     for path in ("api/workflows", "api/stream", "page.css", "none"):
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN}, {"cookie": f"gaia-local={TOKEN}"}):
+        for headers in (
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": TOKEN},
+            {"cookie": f"gaia-local={TOKEN}"},
+        ):
             answer = requests.get(locked.url + path, headers=headers, timeout=30)
             assert answer.status_code == 401
             assert "token" in answer.json()["error"]
             assert answer.headers["www-authenticate"] == "Bearer"
     assert requests.post(locked.url + "workflows", json={}, timeout=30).status_code == 401
     assert get(locked, "api/workflows", authorization=f"Bearer {TOKEN}") == {"workflows": {}}
-    assert post(locked, "workflows", {}, authorization=f"bearer {TOKEN}").json() == {"workflows": {}}
+    assert post(locked, "workflows", {}, authorization=f"bearer {TOKEN}").json() == {
+        "workflows": {}
+    }
     assert requests.get(f"{locked.url}api/workflows?token={TOKEN}", timeout=30).status_code == 401
 
 
 def test_the_published_client_can_bring_a_token(locked: Server) -> None:
     netloc = urlsplit(locked.url).netloc
-    assert Client({"gaia_host": f"me:{quote(TOKEN, safe='')}@{netloc}"}).workflows() == {"workflows": {}}
+    assert Client({"gaia_host": f"me:{quote(TOKEN, safe='')}@{netloc}"}).workflows() == {
+        "workflows": {}
+    }
     with pytest.raises(requests.HTTPError, match="token"):
         Client({"gaia_host": f"me:wrong@{netloc}"}).workflows()
     for wrong in (
@@ -707,7 +861,9 @@ def test_the_page_gets_the_token_once(locked: Server) -> None:
         assert "/?token=TOKEN" in refused.text
         assert browser.get(locked.url, params={"token": "wrong"}, timeout=30).status_code == 401
         assert not browser.cookies
-        entered = browser.get(locked.url, params={"token": TOKEN}, timeout=30, allow_redirects=False)
+        entered = browser.get(
+            locked.url, params={"token": TOKEN}, timeout=30, allow_redirects=False
+        )
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
         cookie = entered.headers["set-cookie"]
         assert "HttpOnly" in cookie
@@ -718,7 +874,9 @@ def test_the_page_gets_the_token_once(locked: Server) -> None:
         assert browser.get(locked.url + "api/workflows", timeout=30).json() == {"workflows": {}}
         assert browser.post(locked.url + "workflows", json={}, timeout=30).status_code == 200
         assert (
-            browser.post(locked.url + "workflows", json={}, headers={"origin": "http://evil.org"}, timeout=30).status_code
+            browser.post(
+                locked.url + "workflows", json={}, headers={"origin": "http://evil.org"}, timeout=30
+            ).status_code
             == 403
         )
 
@@ -735,7 +893,9 @@ def test_the_page_gets_the_token_once(locked: Server) -> None:
         ("nowhere.invalid", None, "'nowhere.invalid'"),
     ],
 )
-def test_beyond_the_loopback_a_token_is_required(gaia: Gaia, host: str, token: str | None, says: str) -> None:
+def test_beyond_the_loopback_a_token_is_required(
+    gaia: Gaia, host: str, token: str | None, says: str
+) -> None:
     with pytest.raises(GaiaError) as refused:
         Server(gaia, host, 0, token=token)
     assert says in str(refused.value)
@@ -746,7 +906,9 @@ def test_a_server_on_all_addresses_has_a_token(gaia: Gaia) -> None:
     with Server(gaia, "0.0.0.0", 0, token=TOKEN) as server:
         port = urlsplit(server.url).port
         answer = requests.get(
-            f"http://127.0.0.1:{port}/api/workflows", headers={"authorization": f"Bearer {TOKEN}"}, timeout=30
+            f"http://127.0.0.1:{port}/api/workflows",
+            headers={"authorization": f"Bearer {TOKEN}"},
+            timeout=30,
         )
         assert answer.json() == {"workflows": {}}
         assert requests.get(f"http://127.0.0.1:{port}/api/workflows", timeout=30).status_code == 401
@@ -776,7 +938,8 @@ def is_in_state(url: str, name: str, step: str, state: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+    ("number", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
 )
 def test_workflows_that_ran_are_resumed_by_the_next_server(
     number: signal.Signals, status: int, gaia_root: Path, tmp_path: Path, wait_until: WaitUntil
@@ -787,7 +950,11 @@ def test_workflows_that_ran_are_resumed_by_the_next_server(
         client = Client({"gaia_host": urlsplit(url).netloc})
         client.upload("w", {}, COMMANDS, [A, F, held(fifo)])
         client.upload("halted", {}, COMMANDS, [A, held(other)])
-        for name, step, state in (("w", "h", "running"), ("halted", "h", "running"), ("w", "f", "error")):
+        for name, step, state in (
+            ("w", "h", "running"),
+            ("halted", "h", "running"),
+            ("w", "f", "error"),
+        ):
             wait_until(partial(is_in_state, url, name, step, state), 30)
         client.halt("halted")
         with requests.get(f"{url}api/stream", stream=True, timeout=30) as watching:
@@ -807,26 +974,49 @@ def test_workflows_that_ran_are_resumed_by_the_next_server(
         url = second.url
         assert states(url) == {"w": "running", "halted": "halted"}
         client = Client({"gaia_host": urlsplit(url).netloc})
-        wait_until(lambda: requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["text"] == "begun ä", 30)
+        wait_until(
+            lambda: (
+                requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["text"]
+                == "begun ä"
+            ),
+            30,
+        )
         let_go(fifo)
         wait_until(lambda: states(url)["w"] == "error", 30)
         second.process.terminate()
         assert second.end()[0] == 143
     with Gaia({"root": gaia_root}) as gaia:
         starts = [event["task"] for event in gaia.events("w") if event["event"] == "step-start"]
-        assert sorted(starts) == ["a", "f", "h", "h"]  # what failed isn't tried again, what was complete doesn't run
+        assert sorted(starts) == [
+            "a",
+            "f",
+            "h",
+            "h",
+        ]  # what failed isn't tried again, what was complete doesn't run
         assert gaia.path("w", "d:h").exists()
         assert gaia.status("halted")["state"] == "halted"
 
 
-def test_a_container_that_outlived_its_server_is_taken_up(gaia_root: Path, docker_image: str, wait_until: WaitUntil) -> None:
-    nap = {**HOLD, "image": docker_image, "command": ["sh", "-c", "echo begun; sleep 5; echo over > /out/held"]}
+def test_a_container_that_outlived_its_server_is_taken_up(
+    gaia_root: Path, docker_image: str, wait_until: WaitUntil
+) -> None:
+    nap = {
+        **HOLD,
+        "image": docker_image,
+        "command": ["sh", "-c", "echo begun; sleep 5; echo over > /out/held"],
+    }
     step = {"name": "h", "command": "hold", "outputs": {"held": "d:h"}}
     serve = ["--runtime", "docker", "serve", "--port", "0"]
     with Serving(gaia_root, *serve) as first:
         client = Client({"gaia_host": urlsplit(url := first.url).netloc})
         client.upload("w", {}, [nap], [step])
-        wait_until(lambda: requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["text"] == "begun\n", 60)
+        wait_until(
+            lambda: (
+                requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["text"]
+                == "begun\n"
+            ),
+            60,
+        )
         task = requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["task"]
         first.process.kill()
         first.end()
@@ -842,7 +1032,10 @@ def test_a_container_that_outlived_its_server_is_taken_up(gaia_root: Path, docke
 
 
 def test_a_second_signal_hurries(gaia_root: Path, tmp_path: Path, wait_until: WaitUntil) -> None:
-    stubborn = {**HOLD, "command": ["sh", "-c", "trap '' TERM INT; echo begun; while :; do sleep 0.1; done"]}
+    stubborn = {
+        **HOLD,
+        "command": ["sh", "-c", "trap '' TERM INT; echo begun; while :; do sleep 0.1; done"],
+    }
     patient = """
         from gaia_local import Gaia
         from gaia_local.cli import serving
@@ -851,8 +1044,16 @@ def test_a_second_signal_hurries(gaia_root: Path, tmp_path: Path, wait_until: Wa
     with Serving(gaia_root, "serve", "--port", "0", code=patient) as serving:
         url = serving.url
         client = Client({"gaia_host": urlsplit(url).netloc})
-        client.upload("w", {}, [stubborn], [{"name": "h", "command": "hold", "outputs": {"held": "d:h"}}])
-        wait_until(lambda: requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["text"] == "begun\n", 30)
+        client.upload(
+            "w", {}, [stubborn], [{"name": "h", "command": "hold", "outputs": {"held": "d:h"}}]
+        )
+        wait_until(
+            lambda: (
+                requests.get(f"{url}api/workflows/w/log?step=h", timeout=30).json()["text"]
+                == "begun\n"
+            ),
+            30,
+        )
         serving.process.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
             serving.process.wait(1)
@@ -867,7 +1068,9 @@ def test_a_workflow_that_cannot_go_on_is_logged_and_the_server_goes_on(
         client = Client({"gaia_host": urlsplit(first.url).netloc})
         client.upload("w", {}, COMMANDS, [held(tmp_path / "fifo")])
         wait_until(lambda: client.status("w", True)["status"]["tasks"], 30)
-    with Serving(gaia_root, "--runtime", "docker", "serve", "--port", "0", DOCKER_HOST="tcp://127.0.0.1:1") as second:
+    with Serving(
+        gaia_root, "--runtime", "docker", "serve", "--port", "0", DOCKER_HOST="tcp://127.0.0.1:1"
+    ) as second:
         assert states(second.url) == {"w": "halted"}
         second.process.terminate()
         code, _, err = second.end()
@@ -875,7 +1078,9 @@ def test_a_workflow_that_cannot_go_on_is_logged_and_the_server_goes_on(
     assert "workflow 'w' was running when the last engine ended, and can't go on" in err
 
 
-def test_resume_of_an_orderly_end_in_process(make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_resume_of_an_orderly_end_in_process(
+    make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     first = make_gaia()
     first.upload("w", {}, COMMANDS, [held(tmp_path / "fifo")])
     wait_until(lambda: first.progress("w")["running"] == 1)
@@ -902,7 +1107,9 @@ def test_serve_prints_one_line(gaia_root: Path) -> None:
 
 
 def test_debug_logs_requests_without_the_token(gaia_root: Path) -> None:
-    with Serving(gaia_root, "--debug", "serve", "--port", "0", GAIA_LOCAL_TOKEN="secret-token") as serving:
+    with Serving(
+        gaia_root, "--debug", "serve", "--port", "0", GAIA_LOCAL_TOKEN="secret-token"
+    ) as serving:
         url = serving.url
         assert requests.get(f"{url}?token=secret-token", timeout=30).status_code == 200
         serving.process.terminate()
@@ -940,7 +1147,9 @@ def test_a_root_in_use_is_refused_with_its_owners_pid(gaia: Gaia, gaia_root: Pat
 
 @pytest.mark.parametrize("library", ["starlette", "uvicorn"])
 def test_without_the_extra_there_is_one_clear_error(gaia_root: Path, library: str) -> None:
-    with Serving(gaia_root, "serve", code=f"import sys; sys.modules[{library!r}] = None") as serving:
+    with Serving(
+        gaia_root, "serve", code=f"import sys; sys.modules[{library!r}] = None"
+    ) as serving:
         code, out, err = serving.end()
     assert (code, out) == (2, "")
     assert library in err

@@ -47,15 +47,33 @@ def as_another_user(url: str, *asked: tuple[str, str, Any], how: str = "") -> li
     if os.geteuid():
         pytest.skip("only root can be another user")
     parts = urlsplit(url)
-    told = json.dumps([(method, path, json.dumps(body) if body is not None else "") for method, path, body in asked])
-    program = [sys.executable, "-I", "-S", "-c", textwrap.dedent(TALK), str(parts.hostname), str(parts.port), how]
-    return subprocess.run(program, input=told, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    told = json.dumps(
+        [
+            (method, path, json.dumps(body) if body is not None else "")
+            for method, path, body in asked
+        ]
+    )
+    program = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        textwrap.dedent(TALK),
+        str(parts.hostname),
+        str(parts.port),
+        how,
+    ]
+    return subprocess.run(
+        program, input=told, capture_output=True, text=True, timeout=60, check=True
+    ).stdout.splitlines()
 
 
 # ----------------------------------------------------------------------------------------------------- another user
 
 
-def test_another_user_is_refused_and_changes_nothing(server: Server, gaia: Gaia, tmp_path: Path) -> None:
+def test_another_user_is_refused_and_changes_nothing(
+    server: Server, gaia: Gaia, tmp_path: Path
+) -> None:
     gaia.upload("mine", {}, COMMANDS, [A, held(tmp_path / "fifo")])
     before = gaia.status("mine", debug=True)
     theirs = {"workflow": "theirs", "properties": {}, "commands": COMMANDS, "steps": [A]}
@@ -74,7 +92,10 @@ def test_another_user_is_refused_and_changes_nothing(server: Server, gaia: Gaia,
     assert len(answers) == 9
     for answer in answers:
         assert answer.startswith("HTTP/1.1 401 "), answer
-        assert "the token is missing or wrong, and this connection isn't known to be of the user who runs this" in answer
+        assert (
+            "the token is missing or wrong, and this connection isn't known to be of the user who runs this"
+            in answer
+        )
         assert "mine" not in answer
     assert gaia.workflows()["workflows"].keys() == {"mine"}
     assert gaia.status("mine", debug=True)["status"]["tasks"]["h"] == before["status"]["tasks"]["h"]
@@ -112,13 +133,18 @@ def test_the_published_client_of_the_same_user_needs_nothing(gaia: Gaia, host: s
         assert client.upload("w", {}, COMMANDS, [A]) == {"workflow": {"w": ["a"]}}
 
 
-def test_connections_of_unknown_users_need_the_token(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_connections_of_unknown_users_need_the_token(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(peers, "_TABLES", tmp_path)
     refused = requests.post(server.url + "workflows", json={}, timeout=30)
     assert refused.status_code == 401
     assert "Authorization: Bearer TOKEN" in refused.json()["error"]
     headers = {"authorization": f"Bearer {server.token}"}
-    assert requests.post(server.url + "workflows", json={}, headers=headers, timeout=30).status_code == 200
+    assert (
+        requests.post(server.url + "workflows", json={}, headers=headers, timeout=30).status_code
+        == 200
+    )
     with requests.Session() as browser:
         assert browser.get(server.link, timeout=30).status_code == 200
         assert browser.cookies
@@ -136,8 +162,14 @@ def test_clients_that_need_no_token_get_no_cookie(server: Server) -> None:
 def test_the_same_users_browser_is_guarded_against_other_sites(server: Server) -> None:
     port = urlsplit(server.url).port
     url = server.url + "workflows"
-    assert requests.post(url, json={}, headers={"origin": "http://evil.org"}, timeout=30).status_code == 403
-    assert requests.post(url, json={}, headers={"host": f"evil.org:{port}"}, timeout=30).status_code == 421
+    assert (
+        requests.post(url, json={}, headers={"origin": "http://evil.org"}, timeout=30).status_code
+        == 403
+    )
+    assert (
+        requests.post(url, json={}, headers={"host": f"evil.org:{port}"}, timeout=30).status_code
+        == 421
+    )
     assert requests.post(url, data="{}", timeout=30).status_code == 415
 
 
@@ -153,11 +185,23 @@ def test_with_a_token_of_ones_own_it_must_be_brought(gaia: Gaia) -> None:
 LINE = "  {n}: {there} {here} {state} 00000000:00000000 00:00000000 00000000  {user}        0 {inode} 1 0000 20 4 30 10 -1\n"
 HERE, THERE = ("127.0.0.1", 0x5F8A), ("127.0.0.1", 0xC001)
 OLD, MAPPED = "0100007F", "0000000000000000FFFF00000100007F"
-little = pytest.mark.skipif(sys.byteorder != "little", reason="the table is written out as such a machine shows it")
+little = pytest.mark.skipif(
+    sys.byteorder != "little", reason="the table is written out as such a machine shows it"
+)
 
 
-def line(user: int, *, state: str = "01", inode: int = 7, local: str = OLD, remote: str = OLD, port: str = "C001") -> str:
-    return LINE.format(n=1, there=f"{local}:{port}", here=f"{remote}:5F8A", state=state, user=user, inode=inode)
+def line(
+    user: int,
+    *,
+    state: str = "01",
+    inode: int = 7,
+    local: str = OLD,
+    remote: str = OLD,
+    port: str = "C001",
+) -> str:
+    return LINE.format(
+        n=1, there=f"{local}:{port}", here=f"{remote}:5F8A", state=state, user=user, inode=inode
+    )
 
 
 @little
@@ -172,7 +216,13 @@ def line(user: int, *, state: str = "01", inode: int = 7, local: str = OLD, remo
         ("tcp", line(1000, state="02"), None),
         ("tcp", line(1000, port="C002"), None),
         ("tcp", line(1000, local="0200007F"), None),
-        ("tcp", LINE.format(n=1, there=f"{OLD}:5F8A", here=f"{OLD}:C001", state="01", user=1000, inode=7), None),
+        (
+            "tcp",
+            LINE.format(
+                n=1, there=f"{OLD}:5F8A", here=f"{OLD}:C001", state="01", user=1000, inode=7
+            ),
+            None,
+        ),
         ("tcp6", line(1000, local=MAPPED, remote=MAPPED), 1000),
         ("tcp6", line(1000), None),
         ("other", line(1000), None),
@@ -187,7 +237,9 @@ def test_the_user_of_a_connection_is_found(
     assert peers.user(("::ffff:127.0.0.1", HERE[1]), ("::ffff:127.0.0.1", THERE[1])) == found
 
 
-def test_whom_a_user_namespace_does_not_know_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whom_a_user_namespace_does_not_know_is_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All those have one number there, which may be ours as well."""
     monkeypatch.setattr(peers, "user", lambda *_: NOBODY)
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
@@ -216,7 +268,9 @@ def a_fifo(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda path: None, others_can_read, a_link, a_fifo])
-def test_a_secret_is_kept_for_its_owner_alone(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_secret_is_kept_for_its_owner_alone(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
     root = tmp_path / "root"
     root.mkdir()
     spoil(root / "token")
@@ -257,7 +311,9 @@ def test_serve_prints_a_link_with_its_token_and_keeps_that_for_its_owner(gaia_ro
             assert serving.end() == (143, "", "")
     first, second = (parse_qs(urlsplit(link).query)["token"] for link in links)
     assert second == [(gaia_root / "token").read_text().strip()]
-    assert first != second  # whoever listened on the port meanwhile may have got to see the first one
+    assert (
+        first != second
+    )  # whoever listened on the port meanwhile may have got to see the first one
     assert stat.S_IMODE((gaia_root / "token").stat().st_mode) == 0o600
 
 
@@ -269,12 +325,17 @@ def test_serve_without_a_token_warns(gaia_root: Path) -> None:
         serving.process.terminate()
         code, _, err = serving.end()
     assert code == 143
-    assert err == "warning: --no-token: every user of this machine can run programs as you, and read your files\n"
+    assert (
+        err
+        == "warning: --no-token: every user of this machine can run programs as you, and read your files\n"
+    )
     assert not (gaia_root / "token").exists()
 
 
 @pytest.mark.parametrize("arguments", [["--token", "x"], ["--host", "0.0.0.0"]])
-def test_no_token_fits_neither_a_token_nor_other_machines(gaia_root: Path, arguments: list[str]) -> None:
+def test_no_token_fits_neither_a_token_nor_other_machines(
+    gaia_root: Path, arguments: list[str]
+) -> None:
     with Serving(gaia_root, "serve", "--port", "0", "--no-token", *arguments) as serving:
         code, out, err = serving.end()
     assert (code, out) == (2, "")

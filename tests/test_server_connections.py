@@ -30,7 +30,9 @@ HEAD = b"POST /workflows HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 
 def dial(url: str, said: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
     parts = urlsplit(url)
-    connection = socket.create_connection((str(parts.hostname), int(parts.port or 0)), 20, (source, 0))
+    connection = socket.create_connection(
+        (str(parts.hostname), int(parts.port or 0)), 20, (source, 0)
+    )
     connection.sendall(said)
     return connection
 
@@ -52,7 +54,9 @@ def ask(url: str) -> Any:
 # ----------------------------------------------------------------------------------------------------------- silence
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHos", HEAD], ids=["nothing", "half a line", "half a head"])
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HTTP/1.1\r\nHos", HEAD], ids=["nothing", "half a line", "half a head"]
+)
 def test_silent_connections_are_closed(
     server: Server, monkeypatch: pytest.MonkeyPatch, said: bytes, wait_until: WaitUntil
 ) -> None:
@@ -62,7 +66,9 @@ def test_silent_connections_are_closed(
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["the first request", "the second request"])
-def test_a_head_that_trickles_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+def test_a_head_that_trickles_is_not_waited_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
     monkeypatch.setattr(connections, "SILENCE", 0.5)
     with contextlib.closing(dial(server.url)) as connection:
         if first:
@@ -77,7 +83,9 @@ def test_a_head_that_trickles_is_not_waited_for(server: Server, monkeypatch: pyt
         pytest.fail("it was waited for")
 
 
-def test_a_body_that_stops_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_stops_is_not_waited_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(wire, "PATIENCE", 0.3)
     with contextlib.closing(dial(server.url, HEAD + b"Content-Length: 20\r\n\r\n{")) as connection:
         answer = connection.makefile("rb").read()
@@ -86,7 +94,11 @@ def test_a_body_that_stops_is_not_waited_for(server: Server, monkeypatch: pytest
 
 
 def test_streaming_connections_may_be_silent(
-    server: Server, gaia: Gaia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+    server: Server,
+    gaia: Gaia,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: WaitUntil,
 ) -> None:
     monkeypatch.setattr(connections, "SILENCE", 0.2)
     gaia.upload("w", {}, COMMANDS, [held(tmp_path / "fifo")])
@@ -103,14 +115,20 @@ def test_streaming_connections_may_be_silent(
 
 @pytest.mark.parametrize(("bound", "source"), [("MOST", "127.0.0.2"), ("MOST_OF_ONE", "127.0.0.1")])
 def test_strangers_make_room_for_each_other_and_for_who_may_ask(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, bound: str, source: str
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    bound: str,
+    source: str,
 ) -> None:
     monkeypatch.setattr(connections, bound, 10)
     with contextlib.ExitStack() as opened, events(server) as told:
         told.next()
         strangers = []
         for _ in range(50):
-            strangers.append(opened.enter_context(contextlib.closing(dial(server.url, b"GET /", source))))
+            strangers.append(
+                opened.enter_context(contextlib.closing(dial(server.url, b"GET /", source)))
+            )
             if len(strangers) % 10 == 0:
                 assert ask(server.url) == {"workflows": {}}
         assert ask(server.url) == {"workflows": {}}
@@ -118,7 +136,9 @@ def test_strangers_make_room_for_each_other_and_for_who_may_ask(
         assert 40 <= sum(closed) < 50
         assert closed == sorted(closed, reverse=True)  # those that came first went first
         assert told.lines.empty()
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [
+        record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
+    ]
     (warning,) = (each for each in warnings if "too many" in each)
     assert warning.startswith("too many connections: there are 10")
 
@@ -126,8 +146,14 @@ def test_strangers_make_room_for_each_other_and_for_who_may_ask(
 def test_an_address_has_its_own_bound(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MOST_OF_ONE", 5)
     with contextlib.ExitStack() as opened:
-        others = [opened.enter_context(contextlib.closing(dial(server.url, b"G", "127.0.0.3"))) for _ in range(5)]
-        many = [opened.enter_context(contextlib.closing(dial(server.url, b"G", "127.0.0.2"))) for _ in range(20)]
+        others = [
+            opened.enter_context(contextlib.closing(dial(server.url, b"G", "127.0.0.3")))
+            for _ in range(5)
+        ]
+        many = [
+            opened.enter_context(contextlib.closing(dial(server.url, b"G", "127.0.0.2")))
+            for _ in range(20)
+        ]
         assert ask(server.url) == {"workflows": {}}
         assert not any(map(is_closed, others))
         assert sum(map(is_closed, many)) == 15
@@ -165,9 +191,14 @@ def cpu_seconds(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_hundreds_of_half_open_connections_leave_steps_their_descriptors(gaia_root: Path, wait_until: WaitUntil) -> None:
+def test_hundreds_of_half_open_connections_leave_steps_their_descriptors(
+    gaia_root: Path, wait_until: WaitUntil
+) -> None:
     many = {**A, "vars": {"text": [str(n) for n in range(30)]}, "outputs": {"result": "d:{{text}}"}}
-    with Serving(gaia_root, "serve", "--port", "0", code=few(256)) as serving, contextlib.ExitStack() as opened:
+    with (
+        Serving(gaia_root, "serve", "--port", "0", code=few(256)) as serving,
+        contextlib.ExitStack() as opened,
+    ):
         url = serving.url
         for _ in range(400):
             with contextlib.suppress(ConnectionError):
@@ -187,12 +218,18 @@ def test_hundreds_of_half_open_connections_leave_steps_their_descriptors(gaia_ro
     assert code == 143
     lines = [each for each in err.splitlines() if "images are ignored" not in each]
     assert len(lines) == 1, err[:5000]
-    assert lines[0].startswith("warning: too many connections: the descriptors that are left are for Steps;")
+    assert lines[0].startswith(
+        "warning: too many connections: the descriptors that are left are for Steps;"
+    )
 
 
 def run(program: str) -> str:
     ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

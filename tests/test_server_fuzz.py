@@ -31,45 +31,83 @@ fuzzed = settings(
 
 # ------------------------------------------------------------------------------------------------ what is sent
 
-names = st.sampled_from(["w", "v", "a", "b", "c", "d:a", "d:b", "d/", "echo", "x", "..", "a/b", "", "ä", "\ud800", "\0"])
+names = st.sampled_from(
+    ["w", "v", "a", "b", "c", "d:a", "d:b", "d/", "echo", "x", "..", "a/b", "", "ä", "\ud800", "\0"]
+)
 texts = names | st.text(max_size=20)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 anything = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=10
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=10,
 )
 maps = st.dictionaries(texts, texts | anything, max_size=3)
 
 
-def objects(required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+def objects(
+    required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]]
+) -> st.SearchStrategy[Any]:
     """Mostly right objects; some lack a field, have another or one of a wrong type, or are none."""
     right = st.fixed_dictionaries(required, optional=optional)
     fields = {**required, **optional}
-    lame = st.fixed_dictionaries({}, optional={name: each if name == "command" else anything for name, each in fields.items()})
-    more = st.tuples(right, st.dictionaries(texts, anything, min_size=1, max_size=1)).map(lambda two: {**two[0], **two[1]})
+    lame = st.fixed_dictionaries(
+        {},
+        optional={name: each if name == "command" else anything for name, each in fields.items()},
+    )
+    more = st.tuples(right, st.dictionaries(texts, anything, min_size=1, max_size=1)).map(
+        lambda two: {**two[0], **two[1]}
+    )
     kinds: list[st.SearchStrategy[Any]] = [right, right, right, right, right, lame, more, anything]
     return st.sampled_from(kinds).flatmap(lambda kind: kind)
 
 
 # Commands are run as they are: the programs are not for chance to choose.
 tokens: st.SearchStrategy[Any] = st.sampled_from(
-    [["true"], ["false"], ["sh", "-c", "echo {{text}} > /out/x"], ["sh", "-c", "sleep 0.2"], [], "true", [1], {}, None]
+    [
+        ["true"],
+        ["false"],
+        ["sh", "-c", "echo {{text}} > /out/x"],
+        ["sh", "-c", "sleep 0.2"],
+        [],
+        "true",
+        [1],
+        {},
+        None,
+    ]
 )
-MAKE = {"name": "make", "image": "i", "command": ["sh", "-c", "echo 1 > /out/x"], "outputs": {"x": "/out/x"}}
-good_commands = st.sampled_from([MAKE, {**MAKE, "command": ["false"]}, {**MAKE, "vars": {"v": 1}}, COPY])
-good_steps = st.fixed_dictionaries({"name": st.sampled_from(["a", "b"]), "command": st.just("make")}).map(
-    lambda step: {**step, "outputs": {"x": f"d:{step['name']}"}}
-) | st.just({"name": "c", "command": "copy", "inputs": {"a": "d:a"}, "outputs": {"x": "d:c"}})
+MAKE = {
+    "name": "make",
+    "image": "i",
+    "command": ["sh", "-c", "echo 1 > /out/x"],
+    "outputs": {"x": "/out/x"},
+}
+good_commands = st.sampled_from(
+    [MAKE, {**MAKE, "command": ["false"]}, {**MAKE, "vars": {"v": 1}}, COPY]
+)
+good_steps = st.fixed_dictionaries(
+    {"name": st.sampled_from(["a", "b"]), "command": st.just("make")}
+).map(lambda step: {**step, "outputs": {"x": f"d:{step['name']}"}}) | st.just(
+    {"name": "c", "command": "copy", "inputs": {"a": "d:a"}, "outputs": {"x": "d:c"}}
+)
 commands = objects(
     {"name": names, "image": texts, "command": tokens},
     {"inputs": maps, "outputs": st.just({"x": "/out/x"}) | maps, "vars": maps, "stdout": texts},
 )
 composites = objects(
-    {"name": names, "steps": st.lists(st.fixed_dictionaries({"name": names, "command": names}), max_size=3)},
+    {
+        "name": names,
+        "steps": st.lists(st.fixed_dictionaries({"name": names, "command": names}), max_size=3),
+    },
     {"inputs": st.lists(names, max_size=2), "outputs": st.lists(names, max_size=2)},
 )
 steps = objects(
     {"name": names, "command": names},
-    {"inputs": maps, "outputs": st.fixed_dictionaries({"x": names}) | maps, "vars": maps, "timeout": scalars},
+    {
+        "inputs": maps,
+        "outputs": st.fixed_dictionaries({"x": names}) | maps,
+        "vars": maps,
+        "timeout": scalars,
+    },
 )
 some_commands = st.lists(good_commands, unique_by=str) | st.lists(commands | composites, max_size=3)
 some_steps = st.lists(good_steps, unique_by=str) | st.lists(steps, max_size=4)
@@ -90,7 +128,13 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     "run": objects(workflow, {}),
     "halt": objects(workflow, {}),
     "status": objects(workflow, {"debug": st.booleans()}),
-    "expire": objects({**workflow, "expire": st.lists(st.sampled_from(["a", "d:a", "d:b", "c"]) | texts, max_size=2)}, {}),
+    "expire": objects(
+        {
+            **workflow,
+            "expire": st.lists(st.sampled_from(["a", "d:a", "d:b", "c"]) | texts, max_size=2),
+        },
+        {},
+    ),
 }
 endpoints = st.sampled_from(sorted(BODIES))
 calls = endpoints.flatmap(lambda name: st.tuples(st.just(name), BODIES[name]))
@@ -100,21 +144,39 @@ segments = names.map(lambda name: quote(name, safe="", errors="replace")) | st.t
 )
 below = st.sampled_from(["", "/graph", "/explain", "/log", "/timeline", "/nothing"])
 queries = st.dictionaries(
-    st.sampled_from(["name", "step", "from", "workflow", "token"]), segments | st.integers().map(str), max_size=3
+    st.sampled_from(["name", "step", "from", "workflow", "token"]),
+    segments | st.integers().map(str),
+    max_size=3,
 ).map(lambda query: "&".join(f"{name}={value}" for name, value in query.items()))
 paths = st.one_of(
-    st.tuples(segments, below, queries).map(lambda parts: f"/api/workflows/{parts[0]}{parts[1]}?{parts[2]}"),
+    st.tuples(segments, below, queries).map(
+        lambda parts: f"/api/workflows/{parts[0]}{parts[1]}?{parts[2]}"
+    ),
     st.lists(segments, max_size=4).map(lambda parts: "/" + "/".join(parts)),
 )
 values = st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=30)
 headers = st.dictionaries(
     st.sampled_from(
-        ["Origin", "Content-Type", "Authorization", "Cookie", "Range", "If-None-Match", "Accept", "Expect", "X-Forwarded-For"]
+        [
+            "Origin",
+            "Content-Type",
+            "Authorization",
+            "Cookie",
+            "Range",
+            "If-None-Match",
+            "Accept",
+            "Expect",
+            "X-Forwarded-For",
+        ]
     ),
     values,
     max_size=4,
 )
-hosts = st.none() | values | st.sampled_from(["localhost", "127.0.0.1", "[::1]:1", "[", "]:", "evil.org"])
+hosts = (
+    st.none()
+    | values
+    | st.sampled_from(["localhost", "127.0.0.1", "[::1]:1", "[", "]:", "evil.org"])
+)
 
 
 class Talker:
@@ -128,9 +190,17 @@ class Talker:
     def _connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(*self.address, timeout=30)
 
-    def ask(self, method: str, path: str, body: bytes | None = None, fields: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        fields: dict[str, str] | None = None,
+    ) -> tuple[int, bytes]:
         """The status and the body of an answer, which must be one of ours."""
-        self._connection.putrequest(method, path, skip_host="Host" in (fields or {}), skip_accept_encoding=True)
+        self._connection.putrequest(
+            method, path, skip_host="Host" in (fields or {}), skip_accept_encoding=True
+        )
         for name, value in (fields or {}).items():
             self._connection.putheader(name, value.encode("latin-1"))
         if body is not None:
@@ -141,7 +211,11 @@ class Talker:
         assert answer.status < 500, content
         if answer.headers["content-type"] != "text/plain; charset=utf-8":  # h11's own refusals
             assert {name: answer.headers[name] for name in HEADERS} == HEADERS
-        if answer.status >= 400 and answer.headers["content-type"] == "application/json" and method != "HEAD":
+        if (
+            answer.status >= 400
+            and answer.headers["content-type"] == "application/json"
+            and method != "HEAD"
+        ):
             assert json.loads(content)["error"]
         if answer.headers.get("connection") == "close":
             self._connection.close()
@@ -155,14 +229,25 @@ class Talker:
 def talker(make_gaia: MakeGaia, caplog: pytest.LogCaptureFixture) -> Iterator[Talker]:
     """To a live server; afterwards that must answer as always, and have logged no defect."""
     gaia = make_gaia()
-    with Server(gaia, port=0, max_body=100_000) as server, contextlib.closing(Talker(server)) as talking:
-        gaia.upload("w", {}, [MAKE, COPY], [{"name": "a", "command": "make", "outputs": {"x": "d:a"}}])
+    with (
+        Server(gaia, port=0, max_body=100_000) as server,
+        contextlib.closing(Talker(server)) as talking,
+    ):
+        gaia.upload(
+            "w", {}, [MAKE, COPY], [{"name": "a", "command": "make", "outputs": {"x": "d:a"}}]
+        )
         yield talking
         body = {"workflow": "afterwards", "properties": {}, "commands": [], "steps": []}
-        answer = talking.ask("POST", "/upload", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        answer = talking.ask(
+            "POST", "/upload", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         assert answer == (200, b'{"workflow": {"afterwards": []}}')
         assert "afterwards" in gaia.workflows()["workflows"]
-    assert not [record for record in caplog.records if record.exc_info or record.levelname in ("ERROR", "CRITICAL")]
+    assert not [
+        record
+        for record in caplog.records
+        if record.exc_info or record.levelname in ("ERROR", "CRITICAL")
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------- runs
@@ -172,13 +257,17 @@ def talker(make_gaia: MakeGaia, caplog: pytest.LogCaptureFixture) -> Iterator[Ta
 @fuzzed
 def test_any_body_is_taken_or_refused(talker: Talker, call: tuple[str, Any]) -> None:
     name, body = call
-    status, content = talker.ask("POST", f"/{name}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    status, content = talker.ask(
+        "POST", f"/{name}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     assert status in (200, 400)
     assert set(json.loads(content)) == {"error"} or status == 200
 
 
 @given(
-    name=endpoints, body=st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    name=endpoints,
+    body=st.binary(max_size=200)
+    | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")),
 )
 @fuzzed
 def test_bytes_instead_of_json(talker: Talker, name: str, body: bytes) -> None:
@@ -195,7 +284,9 @@ def test_any_address_is_answered(talker: Talker, path: str, method: str) -> None
 
 @given(name=endpoints, fields=headers, host=hosts)
 @fuzzed
-def test_any_headers_are_answered(talker: Talker, name: str, fields: dict[str, str], host: str | None) -> None:
+def test_any_headers_are_answered(
+    talker: Talker, name: str, fields: dict[str, str], host: str | None
+) -> None:
     given = fields if host is None else {**fields, "Host": host}
     status, _ = talker.ask("POST", f"/{name}", b'{"workflow": "w"}', given)
     assert status in (200, 400, 403, 415, 421)
@@ -203,7 +294,9 @@ def test_any_headers_are_answered(talker: Talker, name: str, fields: dict[str, s
 
 @given(
     pieces=st.lists(
-        st.binary(max_size=40) | st.sampled_from([b"POST /run HTTP/1.1\r\n", b"Host: localhost\r\n", b"\r\n"]), max_size=6
+        st.binary(max_size=40)
+        | st.sampled_from([b"POST /run HTTP/1.1\r\n", b"Host: localhost\r\n", b"\r\n"]),
+        max_size=6,
     )
 )
 @fuzzed

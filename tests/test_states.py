@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_local.model import TaskState
-from gaia_local.states import (
+from gaia_local.model.tasks import TaskState
+from gaia_local.workflow.states import (
     ABSENT,
     EXPIRED,
     INTERRUPTED,
@@ -58,7 +58,9 @@ def test_reasons_are_told_so_and_read_back(reason: Reason, words: str) -> None:
 
 
 def test_all_kinds_of_reasons_are_read_back() -> None:
-    assert [Reason.parse(str(Reason(kind))) for kind in ReasonKind] == [Reason(kind) for kind in ReasonKind]
+    assert [Reason.parse(str(Reason(kind))) for kind in ReasonKind] == [
+        Reason(kind) for kind in ReasonKind
+    ]
     assert len({str(Reason(kind, "x")) for kind in ReasonKind}) == len(ReasonKind)
 
 
@@ -68,7 +70,9 @@ def test_reasons_with_any_name_are_read_back(kind: ReasonKind, subject: str) -> 
     assert Reason.parse(str(Reason(kind, subject))) == Reason(kind, subject)
 
 
-words = st.text() | st.lists(st.sampled_from([*NASTY, *(kind.value for kind in ReasonKind)]), max_size=3).map("".join)
+words = st.text() | st.lists(
+    st.sampled_from([*NASTY, *(kind.value for kind in ReasonKind)]), max_size=3
+).map("".join)
 
 
 @given(st.sampled_from(ABOUT), words)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import files
-from gaia_local.assignment import Output
 from gaia_local.errors import StorageError
-from gaia_local.keys import Capture
-from gaia_local.model import Task
-from gaia_local.staging import Staging
-from gaia_local.storage import Storage
+from gaia_local.model.assignment import Output
+from gaia_local.model.keys import Capture
+from gaia_local.model.tasks import Task
+from gaia_local.store import files
+from gaia_local.store.staging import Staging
+from gaia_local.store.storage import Storage
 from support.stores import StoreBench
 from support.trees import ODD_NAMES, other_disk, special, tree
 
@@ -139,7 +139,9 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
 
     def watched(path: str) -> None:
         if os.path.lexists(path):
-            seen.append((os.path.exists(f"{bench.root}/storage/w"), os.path.exists(f"{bench.root}/logs/w")))
+            seen.append(
+                (os.path.exists(f"{bench.root}/storage/w"), os.path.exists(f"{bench.root}/logs/w"))
+            )
         remove(path)
 
     monkeypatch.setattr(files, "remove", watched)
@@ -149,7 +151,9 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
     assert (os.listdir(bench.root / "storage"), os.listdir(bench.root / "logs")) == ([], [])
 
 
-def test_files_left_by_an_interrupted_delete_are_removed_later(bench: StagingBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_left_by_an_interrupted_delete_are_removed_later(
+    bench: StagingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = bench.put("b:x", workflow="other")
     remove = files.remove
 
@@ -212,7 +216,14 @@ def test_odd_names_come_and_go(bench: StagingBench, name: str) -> None:
 
 def test_places_for_outputs_are_there_and_empty(bench: StagingBench) -> None:
     bench.put("b:in/x", "x")
-    outputs = {"/out/deep/file": "b:f", "/dir/": "b:d/", "/also": "b:e/", ">": "b:g", ">>": "b:log", "STDOUT": "b:h"}
+    outputs = {
+        "/out/deep/file": "b:f",
+        "/dir/": "b:d/",
+        "/also": "b:e/",
+        ">": "b:g",
+        ">>": "b:log",
+        "STDOUT": "b:h",
+    }
     staging = bench.stage(bench.task({"/in/": "b:in/"}, outputs, stdout="/elsewhere/stdout"))
     made = ["also", "dir", "elsewhere", "in", "out", "out/deep"]
     assert tree(staging.tree) == {**dict.fromkeys(made), "in/x": "x"}
@@ -225,12 +236,21 @@ def test_inputs_in_inputs_whatever_the_order(bench: StagingBench) -> None:
     bench.put("b:deep", "deep")
     inputs = {"/in/a/b/deep": "b:deep", "/in/x": "b:x", "/in/": "b:dir/"}
     staging = bench.stage(bench.task(inputs))
-    expected = {"in": None, "in/a": None, "in/a/b": None, "in/a/b/deep": "deep", "in/own": "own", "in/x": "separate"}
+    expected = {
+        "in": None,
+        "in/a": None,
+        "in/a/b": None,
+        "in/a/b/deep": "deep",
+        "in/own": "own",
+        "in/x": "separate",
+    }
     assert tree(staging.tree) == expected
 
 
 def test_outputs_in_outputs_whatever_the_order(bench: StagingBench) -> None:
-    staging = bench.stage(bench.task({}, {"/out/sub/deep/": "b:1/", "/out/sub/x/y": "b:2", "/out/": "b:3/"}))
+    staging = bench.stage(
+        bench.task({}, {"/out/sub/deep/": "b:1/", "/out/sub/x/y": "b:2", "/out/": "b:3/"})
+    )
     assert tree(staging.tree) == dict.fromkeys(["out", "out/sub", "out/sub/deep", "out/sub/x"])
 
 
@@ -282,18 +302,27 @@ def test_a_link_that_the_user_put_there_is_followed(bench: StagingBench, tmp_pat
     bench.put("b:in/", None).joinpath("link").symlink_to(tmp_path / "far")
     Path(bench.storage.path("w", "b:x")).symlink_to(tmp_path / "far/x")
     staging = bench.stage(bench.task({"/in/": "b:in/", "/x": "b:x"}))
-    assert tree(staging.tree) == {"in": None, "in/link": None, "in/link/x": "far away", "x": "far away"}
+    assert tree(staging.tree) == {
+        "in": None,
+        "in/link": None,
+        "in/link/x": "far away",
+        "x": "far away",
+    }
 
 
 @pytest.mark.parametrize("at", ["b:x", "b:dir/x"])
-def test_a_link_that_a_step_made_is_not_followed_out_of_the_store(bench: StagingBench, tmp_path: Path, at: str) -> None:
+def test_a_link_that_a_step_made_is_not_followed_out_of_the_store(
+    bench: StagingBench, tmp_path: Path, at: str
+) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret/x").write_text("secret")
     place = Path(bench.storage.path("w", "b:x" if at == "b:x" else "b:dir"))
     place.parent.mkdir(parents=True)
     place.symlink_to(tmp_path / ("secret/x" if at == "b:x" else "secret"))
     task = bench.task({"/in/x": at}, external=False)
-    with pytest.raises(StorageError, match=f"input '{at}' leads out of the store, to {tmp_path}/secret/x"):
+    with pytest.raises(
+        StorageError, match=f"input '{at}' leads out of the store, to {tmp_path}/secret/x"
+    ):
         bench.stage(task)
     with pytest.raises(StorageError, match="leads out of the store"):
         bench.storage.source(task, at)
@@ -305,7 +334,11 @@ def test_a_link_inside_a_made_directory_stays_a_link(bench: StagingBench, tmp_pa
     (directory / "out").symlink_to(tmp_path / "secret")
     (directory / "in").symlink_to("../other")
     staging = bench.stage(bench.task({"/in/": "b:dir/"}, external=False))
-    assert tree(staging.tree) == {"in": None, "in/out": f"-> {tmp_path}/secret", "in/in": "-> ../other"}
+    assert tree(staging.tree) == {
+        "in": None,
+        "in/out": f"-> {tmp_path}/secret",
+        "in/in": "-> ../other",
+    }
 
 
 def test_a_link_to_elsewhere_in_the_store_is_followed(tmp_path: Path) -> None:
@@ -335,7 +368,9 @@ def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["input", "output", "directory", "stdout"])
-def test_no_file_is_placed_through_a_link_in_an_input(bench: StagingBench, tmp_path: Path, place: str) -> None:
+def test_no_file_is_placed_through_a_link_in_an_input(
+    bench: StagingBench, tmp_path: Path, place: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -368,7 +403,14 @@ def test_outputs_are_published(bench: StagingBench) -> None:
     bench.captures[Capture.PRINTED].write_text("said")
     published = bench.publish(task, staging)
     assert {each.key for each in published} == set(outputs.values())
-    expected = {"x": "x", "dir": None, "dir/sub": None, "dir/sub/y": "y", "said": "said", "empty": None}
+    expected = {
+        "x": "x",
+        "dir": None,
+        "dir/sub": None,
+        "dir/sub/y": "y",
+        "said": "said",
+        "empty": None,
+    }
     assert tree(bench.root / "storage/w/b") == expected
     assert bench.captures[Capture.PRINTED].read_text() == "said"
 
@@ -386,7 +428,9 @@ def test_outputs_in_outputs_are_stored_whole(bench: StagingBench) -> None:
 
 def test_one_file_may_be_two_outputs(bench: StagingBench) -> None:
     task = bench.task({})
-    task = dataclasses.replace(task, outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT")))
+    task = dataclasses.replace(
+        task, outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT"))
+    )
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
     bench.captures[Capture.PRINTED].write_text("said")
@@ -405,20 +449,33 @@ def test_keys_in_keys_though_their_files_lie_apart(bench: StagingBench, order: i
     (staging.tree / "note").write_text("note")
     bench.captures[Capture.PRINTED].write_text("said")
     bench.publish(task, staging)
-    assert tree(bench.root / "storage/w/b/run") == {"logs": None, "logs/said": "said", "note": "note", "x": "x"}
+    assert tree(bench.root / "storage/w/b/run") == {
+        "logs": None,
+        "logs/said": "said",
+        "note": "note",
+        "x": "x",
+    }
 
 
 def test_a_directory_is_replaced_whole(bench: StagingBench) -> None:
     bench.put("b:dir/old", "old")
     bench.put("b:file", "old")
     bench.put("b:turned/old", "old")
-    task = bench.task({}, {"/out/dir/": "b:dir/", "/out/file/": "b:file/", "/out/turned": "b:turned"})
+    task = bench.task(
+        {}, {"/out/dir/": "b:dir/", "/out/file/": "b:file/", "/out/turned": "b:turned"}
+    )
     staging = bench.stage(task)
     (staging.tree / "out/dir/new").write_text("new")
     (staging.tree / "out/file/new").write_text("new")
     (staging.tree / "out/turned").write_text("now a file")
     bench.publish(task, staging)
-    expected = {"dir": None, "dir/new": "new", "file": None, "file/new": "new", "turned": "now a file"}
+    expected = {
+        "dir": None,
+        "dir/new": "new",
+        "file": None,
+        "file/new": "new",
+        "turned": "now a file",
+    }
     assert tree(bench.root / "storage/w/b") == expected
 
 
@@ -451,7 +508,9 @@ def test_a_failed_publish_restores_the_old_output(bench: StagingBench) -> None:
     staging = bench.stage(task)
     (output,) = bench.prepare(task, staging)
     files.remove(output.source)
-    with pytest.raises(StorageError, match=r"output 'b:dir/' can't be stored at .*b/dir: No such file"):
+    with pytest.raises(
+        StorageError, match=r"output 'b:dir/' can't be stored at .*b/dir: No such file"
+    ):
         bench.storage.publish([output])
     assert tree(bench.root / "storage/w/b/dir") == {"old": "old"}
 
@@ -470,13 +529,19 @@ def test_an_output_below_a_file_is_refused_by_name(bench: StagingBench) -> None:
     ("outputs", "made", "problem"),
     [
         ({"/out/x": "b:x"}, "", "output 'b:x' was not made: there is nothing at /out/x"),
-        ({"/out/x": "b:x"}, "/out/x/", "output 'b:x' was not made: /out/x is a directory; end key and path with '/'"),
+        (
+            {"/out/x": "b:x"},
+            "/out/x/",
+            "output 'b:x' was not made: /out/x is a directory; end key and path with '/'",
+        ),
         ({"/out/x": "b:x/"}, "/out/x", "output 'b:x/' was not made: /out/x is no directory"),
         ({"/out/x/": "b:x"}, "/out/x", "output 'b:x' was not made: /out/x/ is no directory"),
         ({"/out/x/": "b:x/"}, "removed", "output 'b:x/' was not made: there is nothing at /out/x/"),
     ],
 )
-def test_missing_outputs_are_named(bench: StagingBench, outputs: dict[str, str], made: str, problem: str) -> None:
+def test_missing_outputs_are_named(
+    bench: StagingBench, outputs: dict[str, str], made: str, problem: str
+) -> None:
     task = bench.task({}, {**outputs, "/out/fine": "b:fine", ">": "b:said", ">>": "b:log"})
     staging = bench.stage(task)
     (staging.tree / "out/fine").touch()
@@ -496,7 +561,9 @@ def test_every_missing_output_is_named(bench: StagingBench) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket"])
-def test_a_special_file_is_refused_by_name_with_all_left_in_place(bench: StagingBench, kind: str) -> None:
+def test_a_special_file_is_refused_by_name_with_all_left_in_place(
+    bench: StagingBench, kind: str
+) -> None:
     task = bench.task({}, {"/out/x": "b:x", "/out/dir/": "b:dir/"})
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
@@ -559,7 +626,10 @@ def test_links_inside_an_output_lead_there_in_the_store(
     (staging.tree / "same").symlink_to("out/d")
     (staging.tree / "out/d/t/u").mkdir(parents=True)
     (staging.tree / "out/d/t/x").write_text("x")
-    sow(staging.tree / "out/d", {each: target.replace("TREE", str(staging.tree)) for each, target in links.items()})
+    sow(
+        staging.tree / "out/d",
+        {each: target.replace("TREE", str(staging.tree)) for each, target in links.items()},
+    )
     bench.publish(task, staging)
     place = Path(bench.storage.path("w", "b:elsewhere"))
     assert os.readlink(place / name) == stored
@@ -592,12 +662,17 @@ def test_links_inside_an_output_lead_there_in_the_store(
         ({"p": "q", "q": "p", "l": "p/../../x"}, "l"),
     ],
 )
-def test_a_link_that_leads_out_of_its_output_is_refused(bench: StagingBench, links: dict[str, str], name: str) -> None:
+def test_a_link_that_leads_out_of_its_output_is_refused(
+    bench: StagingBench, links: dict[str, str], name: str
+) -> None:
     task = bench.task({}, {"/out/d/": "b:d/", "/out/x": "b:x"})
     staging = bench.stage(task)
     (staging.tree / "out/d/t").mkdir()
     (staging.tree / "out/x").write_text("x")
-    sow(staging.tree / "out/d", {each: target.replace("TREE", str(staging.tree)) for each, target in links.items()})
+    sow(
+        staging.tree / "out/d",
+        {each: target.replace("TREE", str(staging.tree)) for each, target in links.items()},
+    )
     with pytest.raises(StorageError) as refused:
         bench.prepare(task, staging)
     target = links[name].replace("TREE", str(staging.tree))
@@ -612,7 +687,9 @@ def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Stagi
         task = bench.task({}, outputs)
         staging = bench.stage(task)
         sow(staging.tree / "out", {"a/l": "../b/x"})
-        with pytest.raises(StorageError, match="output 'b:a/' can't be stored: its link 'l' leads out of it"):
+        with pytest.raises(
+            StorageError, match="output 'b:a/' can't be stored: its link 'l' leads out of it"
+        ):
             bench.prepare(task, staging)
         bench.storage.discard(task.id)
     task = bench.task({}, {"/out/": "b:all/", "/out/b/": "b:b/"})
@@ -639,7 +716,9 @@ def test_an_output_over_part_of_another_turns_no_link_outwards(bench: StagingBen
     assert bench.content("b:run/l") == "its own"
 
 
-@pytest.mark.parametrize("link", ["real", "/out/real", "../out/./real", "other link", "TREE/out/real"])
+@pytest.mark.parametrize(
+    "link", ["real", "/out/real", "../out/./real", "other link", "TREE/out/real"]
+)
 def test_an_output_that_is_a_link_to_what_the_task_made(bench: StagingBench, link: str) -> None:
     task = bench.task({}, {"/out/real": "b:real", "/out/link": "b:link"})
     staging = bench.stage(task)
@@ -663,8 +742,12 @@ def test_an_output_behind_a_link_to_a_directory_that_the_task_made(bench: Stagin
     assert tree(bench.root / "storage/w/b/out") == {"v2": None, "v2/x": "made", "current": "-> v2"}
 
 
-@pytest.mark.parametrize("link", ["/etc/passwd", "{outside}/x", "../../../../../../../../{outside}/x", "nothing", "link"])
-def test_an_output_that_is_a_link_out_of_the_tree_is_refused(bench: StagingBench, tmp_path: Path, link: str) -> None:
+@pytest.mark.parametrize(
+    "link", ["/etc/passwd", "{outside}/x", "../../../../../../../../{outside}/x", "nothing", "link"]
+)
+def test_an_output_that_is_a_link_out_of_the_tree_is_refused(
+    bench: StagingBench, tmp_path: Path, link: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -683,7 +766,9 @@ def test_an_output_that_is_a_link_out_of_the_tree_is_refused(bench: StagingBench
 
 
 @pytest.mark.parametrize("directory", [False, True])
-def test_an_output_below_a_link_out_of_the_tree_is_refused(bench: StagingBench, tmp_path: Path, directory: bool) -> None:
+def test_an_output_below_a_link_out_of_the_tree_is_refused(
+    bench: StagingBench, tmp_path: Path, directory: bool
+) -> None:
     """The program turns the directory around its output into a link: that must not take what lies there."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -701,7 +786,9 @@ def test_an_output_below_a_link_out_of_the_tree_is_refused(bench: StagingBench, 
     assert tree(outside) == before
 
 
-def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(bench: StagingBench, tmp_path: Path) -> None:
+def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(
+    bench: StagingBench, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     place = Path(bench.storage.path("w", "b:dir"))
@@ -710,12 +797,17 @@ def test_a_target_whose_parent_is_a_link_out_of_the_store_is_refused(bench: Stag
     task = bench.task({}, {"/out/x": "b:dir/x"})
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")
-    with pytest.raises(StorageError, match=r"output 'b:dir/x' can't be stored: .*b/dir is a link that leads out of the store"):
+    with pytest.raises(
+        StorageError,
+        match=r"output 'b:dir/x' can't be stored: .*b/dir is a link that leads out of the store",
+    ):
         bench.prepare(task, staging)
     assert os.listdir(outside) == []
 
 
-def test_a_target_that_is_a_link_is_replaced_not_followed(bench: StagingBench, tmp_path: Path) -> None:
+def test_a_target_that_is_a_link_is_replaced_not_followed(
+    bench: StagingBench, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").write_text("precious")
@@ -742,7 +834,10 @@ def test_a_key_in_a_directory_output_does_not_go_through_its_links(
     staging = bench.stage(task)
     (staging.tree / "out/sub").symlink_to(outside)
     bench.captures[Capture.PRINTED].write_text("said")
-    with pytest.raises(StorageError, match="output 'b:run/sub/log' can't be stored: output 'b:run/' has a link in its way"):
+    with pytest.raises(
+        StorageError,
+        match="output 'b:run/sub/log' can't be stored: output 'b:run/' has a link in its way",
+    ):
         bench.prepare(task, staging)
     assert os.listdir(outside) == []
 
@@ -750,11 +845,18 @@ def test_a_key_in_a_directory_output_does_not_go_through_its_links(
 # ------------------------------------------------------------------------------------------------------ mapped buckets
 
 
-def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_on_another_disk(
+    tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = StagingBench(tmp_path.resolve() / "root", far=other_disk / "bucket")
     bench.put("far:x", "far")
     bench.put("far:dir/old", "old")
-    outputs = {"/out/a": "far:deep/a", "/out/dir/": "far:dir/", ">": "far:said", "/out/near": "b:near"}
+    outputs = {
+        "/out/a": "far:deep/a",
+        "/out/dir/": "far:dir/",
+        ">": "far:said",
+        "/out/near": "b:near",
+    }
     task = bench.task({"/in/x": "far:x"}, outputs)
     staging = bench.stage(task)
     assert (staging.tree / "in/x").read_text() == "far"
@@ -768,7 +870,14 @@ def test_a_bucket_on_another_disk(tmp_path: Path, other_disk: Path, monkeypatch:
     assert all(source.startswith(f"{area}/") for source in far)
     published = bench.storage.publish(prepared)
     bench.storage.discard(task.id)
-    expected = {"x": "far", "dir": None, "dir/new": "new", "deep": None, "deep/a": "a", "said": "said"}
+    expected = {
+        "x": "far",
+        "dir": None,
+        "dir/new": "new",
+        "deep": None,
+        "deep/a": "a",
+        "said": "said",
+    }
     seen = tree(other_disk / "bucket")
     seen.pop(os.path.basename(area))
     assert seen == expected
@@ -870,7 +979,9 @@ def test_an_output_with_too_long_a_name_was_not_made(bench: StagingBench) -> Non
     """A name that the disk doesn't take is the Step's fault, not the engine's."""
     internal = "/out/" + 300 * "x"
     task = bench.task({}, {internal: "b:y"})
-    assert bench.storage.missing(task, bench.stage(task)) == [f"output 'b:y' was not made: there is nothing at {internal}"]
+    assert bench.storage.missing(task, bench.stage(task)) == [
+        f"output 'b:y' was not made: there is nothing at {internal}"
+    ]
 
 
 def test_few_private_directories_are_kept(bench: StagingBench) -> None:
@@ -878,7 +989,9 @@ def test_few_private_directories_are_kept(bench: StagingBench) -> None:
         task = bench.task({}, {f"/{number}/y": "b:y"})
         bench.stage(task)
         bench.storage.discard(task.id)
-    kept = {name for spare in (bench.root / "spare").iterdir() for name in os.listdir(spare / "tree")}
+    kept = {
+        name for spare in (bench.root / "spare").iterdir() for name in os.listdir(spare / "tree")
+    }
     assert kept == {str(number) for number in range(36, 100)}  # the last
 
 
@@ -901,7 +1014,9 @@ def test_a_folder_that_was_changed_is_not_used_again(bench: StagingBench, change
 
 
 @pytest.mark.parametrize("place", ["top", "tree", "work"])
-def test_a_private_directory_that_was_changed_is_not_used_again(bench: StagingBench, place: str) -> None:
+def test_a_private_directory_that_was_changed_is_not_used_again(
+    bench: StagingBench, place: str
+) -> None:
     task = bench.task()
     Path(getattr(bench.stage(task), place)).chmod(0o770)
     bench.storage.discard(task.id)

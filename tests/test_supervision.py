@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import strays, supervisor
 from gaia_local.errors import RuntimeFailure
-from gaia_local.runtime import Exit
-from gaia_local.supervision import Supervised, Supervisors
+from gaia_local.runtimes.contract import Exit
+from gaia_local.runtimes.process import marked_processes, supervisor
+from gaia_local.runtimes.process.supervision import Supervised, Supervisors
 from support.fixtures import WaitUntil
 from support.gates import Fifo
 from support.processes import ProcessBench, bench, crashed, fifo, living, python, running
@@ -99,13 +99,17 @@ def test_no_process_outlives_its_program(bench: ProcessBench, tmp_path: Path) ->
     assert is_silent(published)
 
 
-def test_ending_leftovers_spares_other_programs(bench: ProcessBench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil) -> None:
+def test_ending_leftovers_spares_other_programs(
+    bench: ProcessBench, tmp_path: Path, fifo: Fifo, wait_until: WaitUntil
+) -> None:
     hidden, others = tmp_path / "hidden", tmp_path / "other's"
     goes_on = bench.invocation(*python(HIDDEN, str(others), str(tmp_path / "b"), str(fifo.path)))
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(bench.run, goes_on)
         assert fifo.read() == "ready\n"
-        assert bench.run(bench.invocation(*python(HIDDEN, str(hidden), str(tmp_path / "a")))) == Exit(0)
+        assert bench.run(
+            bench.invocation(*python(HIDDEN, str(hidden), str(tmp_path / "a")))
+        ) == Exit(0)
         assert not running(number_in(hidden))
         assert running(number_in(others))
         fifo.path.write_text("go\n")
@@ -184,7 +188,9 @@ def test_a_process_that_keeps_forking_is_caught(bench: ProcessBench, tmp_path: P
     assert not running(int(hidden.read_text() or 1 << 22))
 
 
-def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(supervisors: Supervisors, tmp_path: Path) -> None:
+def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(
+    supervisors: Supervisors, tmp_path: Path
+) -> None:
     first = start(supervisors, tmp_path, "/bin/true")
     assert first.wait(10)
     assert first.end() == 0
@@ -236,14 +242,22 @@ def test_the_end_of_the_engine_is_the_end_of_all(
 ) -> None:
     hidden = tmp_path / "hidden"
     with crashed(
-        bench, fifo, *python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path)), with_record=False, end_supervisor=None
+        bench,
+        fifo,
+        *python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path)),
+        with_record=False,
+        end_supervisor=None,
     ) as invocation:
         wait_until(lambda: not running(number_in(hidden)))
         wait_until(lambda: living(invocation) == [])
-        wait_until((invocation.work.parent / supervisor.RECORD).exists)  # it was a process, as recovery must know
+        wait_until(
+            (invocation.work.parent / supervisor.RECORD).exists
+        )  # it was a process, as recovery must know
 
 
-def test_forks_of_the_engine_keep_no_supervisor_alive(supervisors: Supervisors, tmp_path: Path) -> None:
+def test_forks_of_the_engine_keep_no_supervisor_alive(
+    supervisors: Supervisors, tmp_path: Path
+) -> None:
     program = start(supervisors, tmp_path, "/bin/true")
     assert program.wait(10)
     assert program.end() == 0
@@ -309,12 +323,12 @@ def test_a_process_that_cannot_be_ended_fails_the_step(
     """As would a program that became another user's, or that hangs in the kernel."""
     changed = tmp_path / "supervisor.py"
     changed.write_text(
-        Path(os.fsdecode(strays.SUPERVISOR))
+        Path(os.fsdecode(marked_processes.SUPERVISOR))
         .read_text()
         .replace("os.kill(pid, signal.SIGKILL)", "raise PermissionError")
         .replace("_GONE_SECONDS = 5.0", "_GONE_SECONDS = 0.1")
     )
-    monkeypatch.setattr(strays, "SUPERVISOR", os.fsencode(changed))
+    monkeypatch.setattr(marked_processes, "SUPERVISOR", os.fsencode(changed))
     invocation = bench.invocation("sh", "-c", "setsid -f sleep 60; echo $!")
     with pytest.raises(RuntimeFailure, match=r"process \d+, which it started, can't be ended"):
         bench.run(invocation)
@@ -322,12 +336,19 @@ def test_a_process_that_cannot_be_ended_fails_the_step(
     os.kill(left, signal.SIGKILL)
 
 
-def test_recovery_waits_for_a_supervisor_that_is_still_at_work(bench: ProcessBench, tmp_path: Path, fifo: Fifo) -> None:
+def test_recovery_waits_for_a_supervisor_that_is_still_at_work(
+    bench: ProcessBench, tmp_path: Path, fifo: Fifo
+) -> None:
     hidden = tmp_path / "hidden"
     program = python(HIDDEN, str(hidden), str(tmp_path / "a"), str(fifo.path))
-    with crashed(bench, fifo, *program, end_supervisor=signal.SIGSTOP) as invocation, ThreadPoolExecutor(1) as pool:
+    with (
+        crashed(bench, fifo, *program, end_supervisor=signal.SIGSTOP) as invocation,
+        ThreadPoolExecutor(1) as pool,
+    ):
         (main,) = living(invocation)
-        ending = pool.submit(strays.end_leftover, invocation.work.parent / supervisor.RECORD)
+        ending = pool.submit(
+            marked_processes.end_leftover, invocation.work.parent / supervisor.RECORD
+        )
         select.select([], [], [], 0.2)
         assert not ending.done()
         assert running(number_in(hidden))
@@ -340,14 +361,18 @@ def test_recovery_waits_for_a_supervisor_that_is_still_at_work(bench: ProcessBen
 # ------------------------------------------------------------------------------------------- systems that are older
 
 
-def test_a_python_that_cannot_give_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_cannot_give_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def old(*_: object, **__: object) -> int:
         raise NotImplementedError
 
     monkeypatch.setattr(os, "posix_spawn", old)
     read_end, write_end = os.pipe()
     tokens = [b"sh", b"-c", b"ps -o sid= -p $$; echo $$"]
-    pid = supervisor._spawn([b"/no/sh", b"/bin/sh"], tokens, dict(os.environb), (write_end, write_end))
+    pid = supervisor._spawn(
+        [b"/no/sh", b"/bin/sh"], tokens, dict(os.environb), (write_end, write_end)
+    )
     os.close(write_end)
     with open(read_end) as reader:
         session, number = map(int, reader.read().split())

@@ -1,4 +1,4 @@
-"""`gaia_local.templates`: rendering, array vars, composite Commands, limits; the real server's recorded expansion."""
+"""`gaia_local.workflow.templates`: rendering, array vars, composite Commands, limits; the real server's recorded expansion."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaia_local import templates
 from gaia_local.errors import GaiaError, InvalidInput
-from gaia_local.model import AnyCommand, Command, Step
-from gaia_local.templates import Rendered, Verdicts, check, expand, render
+from gaia_local.model.commands import AnyCommand, Command
+from gaia_local.model.steps import Step
+from gaia_local.workflow import templates
+from gaia_local.workflow.templates import Rendered, Verdicts, check, expand, render
 from support.recordings import RECORDED
 
 Answer = tuple[Rendered | None, str]
@@ -50,7 +51,9 @@ def refused(action: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def render_and_check(given_step: Step, given_command: Command, known: Verdicts | None = None) -> Answer:
+def render_and_check(
+    given_step: Step, given_command: Command, known: Verdicts | None = None
+) -> Answer:
     """What `render` answers, or the text that it refuses with; `check` must agree, on its first call and on later ones."""
     verdicts: Verdicts = {} if known is None else known
     try:
@@ -86,8 +89,16 @@ def render_and_check(given_step: Step, given_command: Command, known: Verdicts |
         ("{{A}}{{A}}", {"A": "{{B}}{{B}}", "B": "b"}, "bbbb"),
         ('{{A}} & <b> "q"', {"A": "\"'<>&"}, '"\'<>& & <b> "q"'),
         ('{"a": {"b": {{N}}}}', {"N": 1}, '{"a": {"b": 1}}'),
-        ("awk '{print $1}' ${HOME} {A} { {A} }", {"A": "x"}, "awk '{print $1}' ${HOME} {A} { {A} }"),
-        ("{{ not plain }} {{}} {{ }} {{a.b}} {{#A}} {{{{", {"A": "x"}, "{{ not plain }} {{}} {{ }} {{a.b}} {{#A}} {{{{"),
+        (
+            "awk '{print $1}' ${HOME} {A} { {A} }",
+            {"A": "x"},
+            "awk '{print $1}' ${HOME} {A} { {A} }",
+        ),
+        (
+            "{{ not plain }} {{}} {{ }} {{a.b}} {{#A}} {{{{",
+            {"A": "x"},
+            "{{ not plain }} {{}} {{ }} {{a.b}} {{#A}} {{{{",
+        ),
         ("{{{A}}} {{{{A}}}}", {"A": "x"}, "{x} {{x}}"),
         ("{{\tA}} {{\nA}}", {"A": "x"}, "{{\tA}} {{\nA}}"),
         ("{{A", {"A": "x"}, "{{A"),
@@ -120,7 +131,9 @@ def test_the_keys_of_the_command_mean_internal_paths() -> None:
         outputs={"sim-out": "/out/{{A}}/", "log": ">>"},
         vars={"A": "a", "where": "at {{sim-in}}"},
     )
-    given_step = step(inputs={"sim-in": "b:i"}, outputs={"log": "b:l", "sim-out": "b:o/"}, timeout=5)
+    given_step = step(
+        inputs={"sim-in": "b:i"}, outputs={"log": "b:l", "sim-out": "b:o/"}, timeout=5
+    )
     assert render_and_check(given_step, given_command)[0] == Rendered(
         tokens=("/in/a /out/a/ >> at /in/a",),
         inputs=(("b:i", "/in/a"),),
@@ -156,17 +169,31 @@ def test_stdout_is_a_template() -> None:
 @pytest.mark.parametrize(
     ("fields", "vars", "words"),
     [
-        ({"command": ["{{LENGHT}}"]}, {"LENGTH": 1}, ["'w'", "'s'", "'C'", "token 1", "'LENGHT'", "did you mean 'LENGTH'"]),
-        ({"command": ["a", "{{A}}"], "vars": {"A": "{{B}}"}}, {}, ["'s'", "'C'", "token 2", "var 'A'", "'B' is undefined"]),
+        (
+            {"command": ["{{LENGHT}}"]},
+            {"LENGTH": 1},
+            ["'w'", "'s'", "'C'", "token 1", "'LENGHT'", "did you mean 'LENGTH'"],
+        ),
+        (
+            {"command": ["a", "{{A}}"], "vars": {"A": "{{B}}"}},
+            {},
+            ["'s'", "'C'", "token 2", "var 'A'", "'B' is undefined"],
+        ),
         ({"command": ["{{A}}"], "vars": ["A"]}, {}, ["'s'", "'C'", "'A' has no single value"]),
         ({"command": ["{{A}}"]}, {"A": "{{A}}"}, ["loop: A → A"]),
-        ({"command": ["{{X}}"]}, {"X": "{{A}}", "A": "{{B}}", "B": "{{C}}", "C": "{{A}}"}, ["loop: A → B → C → A"]),
+        (
+            {"command": ["{{X}}"]},
+            {"X": "{{A}}", "A": "{{B}}", "B": "{{C}}", "C": "{{A}}"},
+            ["loop: A → B → C → A"],
+        ),
         ({"command": ["{{A}}"]}, {"A": ["1", "2"]}, ["'A' has no single value"]),
         ({"stdout": "{{A}}"}, {"A": "out"}, ["stdout", "'out'", "not absolute"]),
         ({"stdout": "/{{ not plain }}/.."}, {}, ["stdout", "'..'"]),
     ],
 )
-def test_invalid_tokens_are_refused(fields: dict[str, Any], vars: dict[str, Any], words: list[str]) -> None:
+def test_invalid_tokens_are_refused(
+    fields: dict[str, Any], vars: dict[str, Any], words: list[str]
+) -> None:
     text = render_and_check(step(vars=vars), command(**fields))[1]
     assert [word for word in words if word not in text] == []
 
@@ -184,20 +211,34 @@ def test_invalid_tokens_are_refused(fields: dict[str, Any], vars: dict[str, Any]
         ({}, {"o": "/{{A}}"}, {"A": "proc/x"}, ["output 'o'", "directory of the system"]),
         ({"i": "/in/{{i}}"}, {}, {}, ["input 'i'", "loop: i → i"]),
         ({"i": "/in/{{o}}"}, {"o": "/out/{{i}}"}, {}, ["input 'i'", "loop: o → i → o"]),
-        ({"i": "/x/{{A}}", "j": "/x/1"}, {}, {"A": 1}, ["input 'i'", "input 'j'", "one internal path"]),
-        ({"i": "/x/{{A}}"}, {"o": "/x/1/"}, {"A": 1}, ["input 'i'", "output 'o'", "one internal path"]),
+        (
+            {"i": "/x/{{A}}", "j": "/x/1"},
+            {},
+            {"A": 1},
+            ["input 'i'", "input 'j'", "one internal path"],
+        ),
+        (
+            {"i": "/x/{{A}}"},
+            {"o": "/x/1/"},
+            {"A": 1},
+            ["input 'i'", "output 'o'", "one internal path"],
+        ),
     ],
 )
 def test_invalid_internal_paths_are_refused(
     inputs: dict[str, str], outputs: dict[str, str], vars: Any, words: list[str]
 ) -> None:
     given_command = command(inputs=inputs, outputs=outputs)
-    given_step = step(inputs=dict.fromkeys(inputs, "b:x"), outputs=dict.fromkeys(outputs, "b:y"), vars=vars)
+    given_step = step(
+        inputs=dict.fromkeys(inputs, "b:x"), outputs=dict.fromkeys(outputs, "b:y"), vars=vars
+    )
     text = render_and_check(given_step, given_command)[1]
     assert [word for word in ["'s'", "'C'", *words] if word not in text] == []
 
 
-@pytest.mark.parametrize("path", ["/out/{{A}}", ">", "STDOUT", ">>", "{{B}}", "/a/{{ not plain }}/b"])
+@pytest.mark.parametrize(
+    "path", ["/out/{{A}}", ">", "STDOUT", ">>", "{{B}}", "/a/{{ not plain }}/b"]
+)
 def test_two_outputs_may_have_one_internal_path(path: str) -> None:
     given_command = command(outputs={"o": path, "p": path})
     given_step = step(outputs={"o": "b:o", "p": "b:p"}, vars={"A": 1, "B": ">>"})
@@ -207,11 +248,24 @@ def test_two_outputs_may_have_one_internal_path(path: str) -> None:
     assert answer.outputs[0][1] == answer.outputs[1][1]
 
 
-@pytest.mark.parametrize("value", ["x", "{{ALL}}", "{{OTHER}}", "{{MISSING}}", "a/../b", "y" * 5000, "y" * 1_000_001, 7, True])
+@pytest.mark.parametrize(
+    "value",
+    ["x", "{{ALL}}", "{{OTHER}}", "{{MISSING}}", "a/../b", "y" * 5000, "y" * 1_000_001, 7, True],
+)
 def test_check_agrees_with_render_for_one_command_and_many_values(value: Any) -> None:
     verdicts: Verdicts = {}
-    shared = command(command=["{{ALL}}", "{{V}}"], outputs={"o": "/o/{{P}}"}, vars={"ALL": "<{{V}}>", "P": "p", "OTHER": "o"})
-    for vars in ({"V": "good"}, {"V": value}, {"V": "good", "P": value}, {"V": value, "P": "q"}, {"V": "good"}):
+    shared = command(
+        command=["{{ALL}}", "{{V}}"],
+        outputs={"o": "/o/{{P}}"},
+        vars={"ALL": "<{{V}}>", "P": "p", "OTHER": "o"},
+    )
+    for vars in (
+        {"V": "good"},
+        {"V": value},
+        {"V": "good", "P": value},
+        {"V": value, "P": "q"},
+        {"V": "good"},
+    ):
         render_and_check(step(outputs={"o": "b:o"}, vars=vars), shared, verdicts)
 
 
@@ -221,12 +275,21 @@ def test_check_agrees_with_render_for_one_command_and_many_values(value: Any) ->
 def test_the_recorded_expansion_of_the_real_server() -> None:
     recorded = json.loads((RECORDED / "expand.json").read_text())
     known = commands(*recorded["commands"])
-    expanded = [each for given_step in recorded["steps"] for each in expand("w", Step.parse("w", given_step), known)]
+    expanded = [
+        each
+        for given_step in recorded["steps"]
+        for each in expand("w", Step.parse("w", given_step), known)
+    ]
     verdicts: Verdicts = {}
     for each in expanded:
         check("w", each, cast(Command, known[each.command]), verdicts)
-    answers = [{name: getattr(each, name) for name in ("name", "command", "vars", "inputs", "outputs")} for each in expanded]
-    assert sorted(answers, key=lambda each: each["name"]) == sorted(recorded["expanded"], key=lambda each: each["name"])
+    answers = [
+        {name: getattr(each, name) for name in ("name", "command", "vars", "inputs", "outputs")}
+        for each in expanded
+    ]
+    assert sorted(answers, key=lambda each: each["name"]) == sorted(
+        recorded["expanded"], key=lambda each: each["name"]
+    )
 
 
 ONE_OUT = command(outputs={"o": "/out"}, vars={"DEFAULT": "d"})
@@ -288,7 +351,10 @@ def test_steps_are_counted_without_being_made(made: Step, number: int) -> None:
     known = commands(
         {"name": "C", "image": "i", "command": ["true"]},
         {"name": "twice", "steps": [inner, {**inner, "name": "j"}]},
-        {"name": "fourfold", "steps": [{**inner, "command": "twice", "vars": {"x": list(range(6))}}]},
+        {
+            "name": "fourfold",
+            "steps": [{**inner, "command": "twice", "vars": {"x": list(range(6))}}],
+        },
     )
     assert list(templates.count("w", [made, made], known)) == [(made, number)] * 2
     assert len(expand("w", made, known)) == number
@@ -312,13 +378,21 @@ def test_expanded_steps_keep_the_rest() -> None:
 @pytest.mark.parametrize(
     ("key", "vars", "words"),
     [
-        ("b:{{ANIMUL}}", {"ANIMAL": "cat"}, ["output 'o'", "b:{{ANIMUL}}", "'ANIMUL' is undefined", "did you mean 'ANIMAL'"]),
+        (
+            "b:{{ANIMUL}}",
+            {"ANIMAL": "cat"},
+            ["output 'o'", "b:{{ANIMUL}}", "'ANIMUL' is undefined", "did you mean 'ANIMAL'"],
+        ),
         ("b:{{DEFAULT}}", {}, ["output 'o'", "'DEFAULT' is undefined"]),
         ("b:{{A}}", {"A": "{{A}}"}, ["output 'o'", "loop: A → A"]),
         ("b:{{A}}", {"A": ["x", "../x"]}, ["output 'o'", "b:../x", "'..'"]),
         ("{{A}}", {"A": ""}, ["output 'o'", "empty"]),
         ("b:k", {"A": ["a.b", "ab"]}, ["'s-ab'", "{'A': 'a.b'}", "{'A': 'ab'}"]),
-        ("b:k", {"A": ["a", "a-b"], "B": ["b-c", "c"]}, ["'s-a-b-c'", "{'A': 'a', 'B': 'b-c'}", "{'A': 'a-b', 'B': 'c'}"]),
+        (
+            "b:k",
+            {"A": ["a", "a-b"], "B": ["b-c", "c"]},
+            ["'s-a-b-c'", "{'A': 'a', 'B': 'b-c'}", "{'A': 'a-b', 'B': 'c'}"],
+        ),
         ("b:k", {"A": ["a" * 300]}, ["255 bytes"]),
     ],
 )
@@ -333,7 +407,10 @@ def test_invalid_expansions_are_refused(key: str, vars: dict[str, Any], words: l
         ({"command": "D"}, ["there is no Command 'D'"]),
         ({"command": "Cc"}, ["did you mean 'C'?"]),
         ({"outputs": {}}, ["Command 'C'", "output 'o'"]),
-        ({"outputs": {"o": "k", "oo": "k"}}, ["Command 'C'", "no output 'oo'", "did you mean 'o'?"]),
+        (
+            {"outputs": {"o": "k", "oo": "k"}},
+            ["Command 'C'", "no output 'oo'", "did you mean 'o'?"],
+        ),
         ({"inputs": {"i": "k"}}, ["Command 'C'", "no input 'i'"]),
     ],
 )
@@ -358,14 +435,22 @@ COPY = {
 
 
 def inner(name: str, source: str, target: str, **fields: Any) -> dict[str, Any]:
-    return {"name": name, "command": "copy", "inputs": {"from": source}, "outputs": {"to": target}, **fields}
+    return {
+        "name": name,
+        "command": "copy",
+        "inputs": {"from": source},
+        "outputs": {"to": target},
+        **fields,
+    }
 
 
 def composite(*steps: dict[str, Any], name: str = "C", vars: Any = None) -> dict[str, Any]:
     return {"name": name, "inputs": ["A"], "outputs": ["Z"], "vars": vars, "steps": list(steps)}
 
 
-def flattened(*definitions: dict[str, Any], **vars: Any) -> dict[str, tuple[str, str, dict[str, Any]]]:
+def flattened(
+    *definitions: dict[str, Any], **vars: Any
+) -> dict[str, tuple[str, str, dict[str, Any]]]:
     """Name → storage key in, storage key out and vars, of what a Step of the composite Command `C` becomes."""
     given_step = step(inputs={"A": "k/a"}, outputs={"Z": "k/z"}, vars=vars)
     made = expand("w", given_step, commands(COPY, *definitions))
@@ -408,42 +493,84 @@ def test_arrays_inside_with_local_names_over_their_vars() -> None:
 
 def test_arrays_outside_nested_and_inside() -> None:
     deep = composite(inner("x", "A", "m", vars={"V": "{{N}}"}), inner("y", "m", "Z"), name="deep")
-    use = {"name": "in", "command": "deep", "inputs": {"A": "A"}, "outputs": {"Z": "Z{{N}}"}, "vars": {"N": [1, 2]}}
+    use = {
+        "name": "in",
+        "command": "deep",
+        "inputs": {"A": "A"},
+        "outputs": {"Z": "Z{{N}}"},
+        "vars": {"N": [1, 2]},
+    }
     made = flattened(deep, composite(use, inner("last", "Z1", "Z")), OUT=["a", "b"])
     assert sorted(made) == sorted(
-        f"s-{out}:{name}" for out in "ab" for name in ("in-1:x", "in-1:y", "in-2:x", "in-2:y", "last")
+        f"s-{out}:{name}"
+        for out in "ab"
+        for name in ("in-1:x", "in-1:y", "in-2:x", "in-2:y", "last")
     )
     assert made["s-b:in-2:y"][:2] == ("composite/s-b:in-2/x/to:m", "composite/s-b/in-2/Z:Z2")
     assert made["s-b:last"][:2] == ("composite/s-b/in-1/Z:Z1", "k/z")
 
 
 def test_braces_in_the_outer_names_are_not_rendered_again() -> None:
-    given_step = step(name="{{s}}", inputs={"A": "{{{{P}}}}"}, outputs={"Z": "k/z"}, vars={"P": "Q"})
-    made = expand("w", given_step, commands(COPY, composite(inner("one", "A", "m"), inner("two", "m", "Z"))))
-    assert [dict(each.inputs) for each in made] == [{"from": "{{Q}}"}, {"from": "composite/{{s}}/one/to:m"}]
+    given_step = step(
+        name="{{s}}", inputs={"A": "{{{{P}}}}"}, outputs={"Z": "k/z"}, vars={"P": "Q"}
+    )
+    made = expand(
+        "w", given_step, commands(COPY, composite(inner("one", "A", "m"), inner("two", "m", "Z")))
+    )
+    assert [dict(each.inputs) for each in made] == [
+        {"from": "{{Q}}"},
+        {"from": "composite/{{s}}/one/to:m"},
+    ]
 
 
 @pytest.mark.parametrize(
     ("definitions", "words"),
     [
-        ([composite(inner("one", "A", "Z"), inner("two", "Q", "x"))], ["inner Step 'two'", "input 'from' is 'Q'"]),
+        (
+            [composite(inner("one", "A", "Z"), inner("two", "Q", "x"))],
+            ["inner Step 'two'", "input 'from' is 'Q'"],
+        ),
         ([composite(inner("one", "A", "Y"))], ["no inner Step makes the output 'Z'", "'Y'"]),
         (
             [composite(inner("one", "A", "Z"), inner("two", "A", "Z"))],
             ["inner Step 'two'", "inner Step 'one' makes 'Z' already"],
         ),
-        ([composite(inner("one", "A", "Z"), inner("two", "Z", "A"))], ["inner Step 'two'", "'A' is an input"]),
+        (
+            [composite(inner("one", "A", "Z"), inner("two", "Z", "A"))],
+            ["inner Step 'two'", "'A' is an input"],
+        ),
         (
             [composite(inner("one", "A", "Z", vars={"V": [1, 2]}))],
             ["inner Step 'one-2'", "inner Step 'one-1' makes 'Z' already"],
         ),
-        ([composite(inner("one", "A", "Z", vars={"V": []}))], ["no inner Step makes the output 'Z'"]),
-        ([composite(inner("one", "A", "Z", vars={"V": "{{P}}"}))], ["inner Step 'one', var 'V'", "'P' is undefined"]),
-        ([composite(inner("one", "A", "Z", vars={"V": "{{P}}"}), vars=["P"])], ["inner Step 'one'", "'P' has no single value"]),
-        ([composite(inner("one", "A", "Z"), inner("two", "A", "{{P}}"), vars={"P": 1})], ["'two'", "'P' is undefined"]),
-        ([composite(inner("one", "A", "Z", command="cpoy"))], ["inner Step 'one'", "did you mean 'copy'"]),
-        ([composite(inner("one", "A", "Z", inputs={}))], ["inner Step 'one'", "'copy'", "input 'from'"]),
-        ([composite(inner("one", "A", "Z"), inner("two", "A", "{{P}}", vars={"P": "../x"}))], ["'two'", "'..'"]),
+        (
+            [composite(inner("one", "A", "Z", vars={"V": []}))],
+            ["no inner Step makes the output 'Z'"],
+        ),
+        (
+            [composite(inner("one", "A", "Z", vars={"V": "{{P}}"}))],
+            ["inner Step 'one', var 'V'", "'P' is undefined"],
+        ),
+        (
+            [composite(inner("one", "A", "Z", vars={"V": "{{P}}"}), vars=["P"])],
+            ["inner Step 'one'", "'P' has no single value"],
+        ),
+        (
+            [composite(inner("one", "A", "Z"), inner("two", "A", "{{P}}"), vars={"P": 1})],
+            ["'two'", "'P' is undefined"],
+        ),
+        (
+            [composite(inner("one", "A", "Z", command="cpoy"))],
+            ["inner Step 'one'", "did you mean 'copy'"],
+        ),
+        (
+            [composite(inner("one", "A", "Z", inputs={}))],
+            ["inner Step 'one'", "'copy'", "input 'from'"],
+        ),
+        (
+            [composite(inner("one", "A", "Z"), inner("two", "A", "{{P}}", vars={"P": "../x"}))],
+            ["'two'", "'..'"],
+        ),
         ([composite(inner("one", "A", "Z"), inner("n" * 254, "A", "x"))], ["255 bytes"]),
         (
             [composite(inner("a", "A", "Z", vars={"V": [1]}), inner("a-1", "A", "x"))],
@@ -452,21 +579,31 @@ def test_braces_in_the_outer_names_are_not_rendered_again() -> None:
         (
             [
                 composite(inner("b", "A", "Z", command="B", inputs={"A": "A"}, outputs={"Z": "Z"})),
-                composite(inner("c", "A", "Z", command="C", inputs={"A": "A"}, outputs={"Z": "Z"}), name="B"),
+                composite(
+                    inner("c", "A", "Z", command="C", inputs={"A": "A"}, outputs={"Z": "Z"}),
+                    name="B",
+                ),
             ],
             ["loop: C → B → C"],
         ),
-        ([composite(inner("c", "A", "Z", command="C", inputs={"A": "A"}, outputs={"Z": "Z"}))], ["loop: C → C"]),
+        (
+            [composite(inner("c", "A", "Z", command="C", inputs={"A": "A"}, outputs={"Z": "Z"}))],
+            ["loop: C → C"],
+        ),
     ],
 )
-def test_invalid_composite_commands_are_refused(definitions: list[dict[str, Any]], words: list[str]) -> None:
+def test_invalid_composite_commands_are_refused(
+    definitions: list[dict[str, Any]], words: list[str]
+) -> None:
     text = refused(lambda: flattened(*definitions))
     assert [word for word in ["'w'", "Step 's", "'C'", *words] if word not in text] == []
 
 
 def test_a_step_gives_what_a_composite_command_asks_for() -> None:
     known = commands(COPY, composite(inner("one", "A", "Z")))
-    assert "Command 'C': the Step does not give its input 'A'" in refused(lambda: expand("w", step(outputs={"Z": "k"}), known))
+    assert "Command 'C': the Step does not give its input 'A'" in refused(
+        lambda: expand("w", step(outputs={"Z": "k"}), known)
+    )
     given_step = step(inputs={"A": "k", "B": "k"}, outputs={"Z": "k"})
     assert "it has no input 'B'" in refused(lambda: expand("w", given_step, known))
 
@@ -483,7 +620,9 @@ def quickly(action: Callable[[], object]) -> str:
 
 
 def test_too_many_combinations() -> None:
-    assert "over 1,000,000 Steps" in quickly(lambda: expanded("k", A=list(range(1001)), B=list(range(1000))))
+    assert "over 1,000,000 Steps" in quickly(
+        lambda: expanded("k", A=list(range(1001)), B=list(range(1000)))
+    )
     vars: dict[str, Any] = {f"V{number}": list(range(1000)) for number in range(1000)}
     assert "over 1,000,000 Steps" in quickly(lambda: expanded("k", **vars))
 
@@ -493,7 +632,14 @@ def nested(depth: int, *names: str) -> list[dict[str, Any]]:
     definitions = [composite(inner("end", "A", "Z"), name=f"C{depth}")]
     for level in reversed(range(depth)):
         uses = [
-            inner(each, "A", "Z" if each == names[0] else each, command=f"C{level + 1}", inputs={"A": "A"}) for each in names
+            inner(
+                each,
+                "A",
+                "Z" if each == names[0] else each,
+                command=f"C{level + 1}",
+                inputs={"A": "A"},
+            )
+            for each in names
         ]
         for use, each in zip(uses, names, strict=True):
             use["outputs"] = {"Z": "Z" if each == names[0] else each}
@@ -508,7 +654,9 @@ def test_too_many_nested_steps() -> None:
 
 def test_empty_arrays_hide_no_work() -> None:
     empty = composite(inner("end", "A", "Z", vars={"V": []}))
-    assert "over 1,000,000 Steps" in quickly(lambda: flattened(empty, A=list(range(2000)), B=list(range(2000))))
+    assert "over 1,000,000 Steps" in quickly(
+        lambda: flattened(empty, A=list(range(2000)), B=list(range(2000)))
+    )
 
 
 def test_composite_commands_nest_only_so_deep() -> None:
@@ -521,13 +669,25 @@ def test_depth_is_seen_through_commands_that_were_measured_before() -> None:
     chain = nested(300, "a")
     uses = []
     for number in reversed(range(1, 300)):
-        use = inner(f"u{number}", "A", f"u{number}", command=f"C{number}", inputs={"A": "A"}, outputs={"Z": f"u{number}"})
+        use = inner(
+            f"u{number}",
+            "A",
+            f"u{number}",
+            command=f"C{number}",
+            inputs={"A": "A"},
+            outputs={"Z": f"u{number}"},
+        )
         uses.append(use)
-    assert "nest over 100 deep" in quickly(lambda: flattened(*chain[:-1], composite(*uses, inner("end", "A", "Z"))))
+    assert "nest over 100 deep" in quickly(
+        lambda: flattened(*chain[:-1], composite(*uses, inner("end", "A", "Z")))
+    )
 
 
 def test_billion_laughs() -> None:
-    vars = {"v0": "lol" * 10, **{f"v{number}": f"{{{{v{number - 1}}}}}" * 10 for number in range(1, 30)}}
+    vars = {
+        "v0": "lol" * 10,
+        **{f"v{number}": f"{{{{v{number - 1}}}}}" * 10 for number in range(1, 30)},
+    }
     shared = command(command=["{{v29}}"])
     assert "over 1,000,000 characters" in quickly(lambda: render("w", step(vars=vars), shared))
     assert "over 1,000,000 characters" in quickly(lambda: check("w", step(vars=vars), shared, {}))
@@ -541,7 +701,9 @@ def test_the_limit_of_one_text_and_of_all() -> None:
     assert tokens("-{{V}}", V=value) == ("-" + value,)
     assert "token 1" in refused(lambda: tokens("--{{V}}", V=value))
     many = command(command=["x{{V}}"] * 200)
-    assert "100,000,000 characters" in quickly(lambda: check("w", step(vars={"V": value}), many, {}))
+    assert "100,000,000 characters" in quickly(
+        lambda: check("w", step(vars={"V": value}), many, {})
+    )
 
 
 def test_vars_use_vars_only_so_deep() -> None:
@@ -595,12 +757,19 @@ def test_the_number_of_steps_is_the_product(sizes: list[int], inside: bool) -> N
 
 
 names = st.sampled_from(["A", "B", "x-y", "Z"])
-pieces = st.one_of(names.map(lambda name: f"{{{{{name}}}}}"), st.sampled_from(["/", "{{", "}}", "..", "a", ":", " "]))
+pieces = st.one_of(
+    names.map(lambda name: f"{{{{{name}}}}}"),
+    st.sampled_from(["/", "{{", "}}", "..", "a", ":", " "]),
+)
 path_like = st.lists(pieces, max_size=4).map("".join)
 templated = st.one_of(path_like, names, texts)
-values = st.one_of(templated, st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False))
+values = st.one_of(
+    templated, st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
+)
 paths = st.one_of(path_like.map(lambda text: "/o" + text), st.sampled_from([">", ">>"]))
-vars_maps = st.dictionaries(names, st.one_of(values, st.lists(values, min_size=1, max_size=3)), max_size=4)
+vars_maps = st.dictionaries(
+    names, st.one_of(values, st.lists(values, min_size=1, max_size=3)), max_size=4
+)
 plain_commands = st.fixed_dictionaries(
     {
         "image": st.just("i"),
@@ -616,7 +785,9 @@ plain_commands = st.fixed_dictionaries(
 def steps_of(known: list[str], keys: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
     """Steps, some of whose keys will be replaced by what their Command asks for."""
     given_keys = st.lists(keys, min_size=4, max_size=4)
-    return st.fixed_dictionaries({"name": names, "command": st.sampled_from(known), "keys": given_keys, "vars": vars_maps})
+    return st.fixed_dictionaries(
+        {"name": names, "command": st.sampled_from(known), "keys": given_keys, "vars": vars_maps}
+    )
 
 
 def composites_of(*known: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -638,21 +809,33 @@ def composites_of(*known: str) -> st.SearchStrategy[dict[str, Any]]:
 def with_keys(given_step: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """The Step with just the keys that its Command asks for, so that more than the first check is reached."""
     asked, keys = definitions[given_step["command"]], iter(given_step.pop("keys"))
-    return {**given_step, **{kind: {key: next(keys) for key in asked[kind]} for kind in ("inputs", "outputs")}}
+    return {
+        **given_step,
+        **{kind: {key: next(keys) for key in asked[kind]} for kind in ("inputs", "outputs")},
+    }
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.fixed_dictionaries(
-        {"C": plain_commands, "D": plain_commands, "K": composites_of("C", "D"), "L": composites_of("C", "K", "L")}
+        {
+            "C": plain_commands,
+            "D": plain_commands,
+            "K": composites_of("C", "D"),
+            "L": composites_of("C", "K", "L"),
+        }
     ),
     steps_of(["C", "D", "K", "L"], st.one_of(path_like, path_like.map(lambda text: "k" + text))),
 )
-def test_any_valid_model_is_rendered_or_refused(definitions: dict[str, Any], given_step: dict[str, Any]) -> None:
+def test_any_valid_model_is_rendered_or_refused(
+    definitions: dict[str, Any], given_step: dict[str, Any]
+) -> None:
     for definition in (definitions["K"], definitions["L"]):
         definition["steps"] = [with_keys(each, definitions) for each in definition["steps"]]
     try:
-        known = commands(*({"name": name, **definition} for name, definition in definitions.items()))
+        known = commands(
+            *({"name": name, **definition} for name, definition in definitions.items())
+        )
         made = expand("w", Step.parse("w", with_keys(given_step, definitions)), known)
     except GaiaError:
         return

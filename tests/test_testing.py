@@ -14,8 +14,9 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.errors import InvalidInput
-from gaia_local.ownership import root_id
-from gaia_local.testing import GaiaFixture, check_marker, fresh
+from gaia_local.store.ownership import root_id
+from gaia_local.testing import GaiaFixture
+from gaia_local.testing.fixture import check_marker, fresh
 
 COMMANDS: list[dict[str, Any]] = [
     {
@@ -35,7 +36,11 @@ COMMANDS: list[dict[str, Any]] = [
     {
         "name": "check",
         "image": "busybox",
-        "command": ["sh", "-c", "echo looking; test -e '{{flag}}' || { echo 'no flag' >&2; exit 3; }; echo found"],
+        "command": [
+            "sh",
+            "-c",
+            "echo looking; test -e '{{flag}}' || { echo 'no flag' >&2; exit 3; }; echo found",
+        ],
         "outputs": {"found": ">"},
     },
     {
@@ -46,7 +51,12 @@ COMMANDS: list[dict[str, Any]] = [
     },
 ]
 COPY = {"name": "copy", "command": "copy", "inputs": {"from": "a:from"}, "outputs": {"to": "a:to"}}
-LIST = {"name": "list", "command": "list", "inputs": {"tree": "a:tree/"}, "outputs": {"listing": "a:listing"}}
+LIST = {
+    "name": "list",
+    "command": "list",
+    "inputs": {"tree": "a:tree/"},
+    "outputs": {"listing": "a:listing"},
+}
 
 
 @pytest.fixture
@@ -61,11 +71,21 @@ def flag(tmp_path: Path) -> Path:
 
 
 def check(flag: Path) -> dict[str, Any]:
-    return {"name": "check", "command": "check", "vars": {"flag": str(flag)}, "outputs": {"found": "a:found"}}
+    return {
+        "name": "check",
+        "command": "check",
+        "vars": {"flag": str(flag)},
+        "outputs": {"found": "a:found"},
+    }
 
 
 def hold(flag: Path) -> dict[str, Any]:
-    return {"name": "hold", "command": "hold", "vars": {"flag": str(flag)}, "outputs": {"held": "a:held"}}
+    return {
+        "name": "hold",
+        "command": "hold",
+        "vars": {"flag": str(flag)},
+        "outputs": {"held": "a:held"},
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ put and get
@@ -99,7 +119,9 @@ def test_replaced_inputs_are_noticed(gaia: GaiaFixture) -> None:
 
 
 def test_the_workflow_may_be_left_out_where_there_is_one(gaia: GaiaFixture) -> None:
-    with pytest.raises(InvalidInput, match=r"'a:from': there is no workflow yet.*say workflow=NAME"):
+    with pytest.raises(
+        InvalidInput, match=r"'a:from': there is no workflow yet.*say workflow=NAME"
+    ):
         gaia.put("a:from", "x")
     gaia.upload("v", {}, COMMANDS, [COPY])
     gaia.put("a:from", "x")
@@ -122,13 +144,22 @@ def test_keys_of_shared_buckets_need_no_workflow(tmp_path: Path) -> None:
 
 def test_buckets_may_be_directories_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with fresh(tmp_path / "folder", {"runtime": "process", "buckets": {"a": tmp_path / "mine"}}) as gaia:
+    with fresh(
+        tmp_path / "folder", {"runtime": "process", "buckets": {"a": tmp_path / "mine"}}
+    ) as gaia:
         assert gaia.put("a:from", "x") == tmp_path / "mine" / "from"
 
 
 @pytest.mark.parametrize(
     ("key", "content"),
-    [("a:x", {"b": "c"}), ("a:x/", "text"), ("a:x/", {"../b": "c"}), ("a:x/", {"/b": "c"}), ("a:x/", {"": "c"}), ("", "x")],
+    [
+        ("a:x", {"b": "c"}),
+        ("a:x/", "text"),
+        ("a:x/", {"../b": "c"}),
+        ("a:x/", {"/b": "c"}),
+        ("a:x/", {"": "c"}),
+        ("", "x"),
+    ],
     ids=repr,
 )
 def test_invalid_inputs_are_refused(gaia: GaiaFixture, key: str, content: Any) -> None:
@@ -141,7 +172,10 @@ def test_a_missing_output_is_reported_with_the_reason(gaia: GaiaFixture, flag: P
     gaia.upload("w", {}, COMMANDS, [check(flag), COPY])
     with pytest.raises(AssertionError, match="no flag"):
         gaia.run()
-    with pytest.raises(AssertionError, match=r"(?s)'a:found' isn't there.*Step 'check' failed with exit code 3.*no flag"):
+    with pytest.raises(
+        AssertionError,
+        match=r"(?s)'a:found' isn't there.*Step 'check' failed with exit code 3.*no flag",
+    ):
         gaia.get("a:found")
     with pytest.raises(AssertionError, match=r"'a:from' isn't there.*no Step makes it"):
         gaia.get("a:from")
@@ -175,8 +209,17 @@ def test_a_failure_names_the_step_and_shows_its_log(gaia: GaiaFixture, flag: Pat
 
 
 def test_a_failure_does_not_steer_the_terminal_of_who_tests(gaia: GaiaFixture) -> None:
-    talk = {"name": "talk", "image": "i", "command": ["sh", "-c", "printf '\\033[31mred\\033]0;owned\\a\\n'; exit 3"]}
-    gaia.upload("w", {}, [{**talk, "outputs": {"x": "/x"}}], [{"name": "talk", "command": "talk", "outputs": {"x": "a:x"}}])
+    talk = {
+        "name": "talk",
+        "image": "i",
+        "command": ["sh", "-c", "printf '\\033[31mred\\033]0;owned\\a\\n'; exit 3"],
+    }
+    gaia.upload(
+        "w",
+        {},
+        [{**talk, "outputs": {"x": "/x"}}],
+        [{"name": "talk", "command": "talk", "outputs": {"x": "a:x"}}],
+    )
     with pytest.raises(AssertionError) as failed:
         gaia.run("w")
     assert str(failed.value).splitlines()[2] == "    \x1b[31mred\\x1b]0;owned\\x07"
@@ -194,19 +237,26 @@ def test_a_failed_step_ran_once_and_the_next_run_tries_again(gaia: GaiaFixture, 
 
 def test_missing_inputs_are_named(gaia: GaiaFixture) -> None:
     gaia.upload("w", {}, COMMANDS, [COPY])
-    with pytest.raises(AssertionError, match=r"(?s)'w': incomplete.*input 'a:from' is missing, and no Step makes it"):
+    with pytest.raises(
+        AssertionError,
+        match=r"(?s)'w': incomplete.*input 'a:from' is missing, and no Step makes it",
+    ):
         gaia.run()
 
 
 def test_a_timeout_names_the_running_step_and_its_log(gaia: GaiaFixture, flag: Path) -> None:
     gaia.upload("w", {}, COMMANDS, [hold(flag)])
-    with pytest.raises(AssertionError, match=r"(?s)still runs after 0.3 s.*Step 'hold' runs\n    begun"):
+    with pytest.raises(
+        AssertionError, match=r"(?s)still runs after 0.3 s.*Step 'hold' runs\n    begun"
+    ):
         gaia.run(timeout=0.3)
     flag.touch()
     gaia.run()
 
 
-def test_an_unknown_workflow_is_refused_and_a_dry_run_runs_nothing(gaia: GaiaFixture, flag: Path) -> None:
+def test_an_unknown_workflow_is_refused_and_a_dry_run_runs_nothing(
+    gaia: GaiaFixture, flag: Path
+) -> None:
     with pytest.raises(InvalidInput, match="there is none of this name"):
         gaia.run("nothing")
     gaia.upload("w", {}, COMMANDS, [check(flag)])
@@ -258,11 +308,15 @@ def test_threads_and_private_files_of_an_engine_are_told(tmp_path: Path) -> None
             (gaia.root / "staging" / "0123").mkdir()
     go.set()
     left.join()
-    assert str(failed.value) == "the engine left behind: the thread gaia-local-left, the staging 0123"
+    assert (
+        str(failed.value) == "the engine left behind: the thread gaia-local-left, the staging 0123"
+    )
     assert os.listdir(gaia.root / "staging") == []
 
 
-def test_the_fixture_runs_containers_and_leaves_none(tmp_path: Path, docker_image: str, flag: Path) -> None:
+def test_the_fixture_runs_containers_and_leaves_none(
+    tmp_path: Path, docker_image: str, flag: Path
+) -> None:
     commands = [{**each, "image": docker_image} for each in COMMANDS]
     with fresh(tmp_path, {"runtime": "docker", "workers": 2, "docker": {"stop_grace": 0}}) as gaia:
         gaia.put("a:from", "text", workflow="w")
@@ -281,7 +335,9 @@ def test_a_container_that_is_left_is_removed_and_told(tmp_path: Path, docker_ima
 
     labels = {"gaia-local.workflow": "w", "gaia-local.step": "s", "gaia-local.task": "t"}
     with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as client:
-        with pytest.raises(AssertionError, match="the engine left behind: the container ") as failed:  # noqa: SIM117
+        with pytest.raises(  # noqa: SIM117
+            AssertionError, match="the engine left behind: the container "
+        ) as failed:
             with fresh(tmp_path, {"runtime": "docker"}) as gaia:
                 gaia.upload("w", {}, [], [])
                 labels["gaia-local.root"] = root_id(gaia.root)
@@ -291,7 +347,16 @@ def test_a_container_that_is_left_is_removed_and_told(tmp_path: Path, docker_ima
 
 
 def test_a_marker_is_checked() -> None:
-    check_marker({"runtime": "docker", "workers": 1, "buckets": ["a"], "watch": False, "docker": {}, "leave_running": True})
+    check_marker(
+        {
+            "runtime": "docker",
+            "workers": 1,
+            "buckets": ["a"],
+            "watch": False,
+            "docker": {},
+            "leave_running": True,
+        }
+    )
     with pytest.raises(InvalidInput, match="did you mean 'runtime'"):
         check_marker({"runtme": "docker"})
     with pytest.raises(InvalidInput, match="no key 'root'"):

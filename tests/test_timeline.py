@@ -14,18 +14,22 @@ from typing import Any
 
 import pytest
 
-from gaia_local.durations import duration
 from gaia_local.errors import InvalidInput
+from gaia_local.model.durations import duration
+from gaia_local.pictures.timeline import arrange, html, svg
+from gaia_local.pictures.timeline.lanes import moment
 from gaia_local.pictures.words import clean
-from gaia_local.timeline import arrange, html, svg
-from gaia_local.timeline.lanes import moment
 from support.builders import step
 from support.fixtures import MakeGaia, WaitUntil
 
 SLEEP: dict[str, Any] = {
     "name": "hold",
     "image": "busybox",
-    "command": ["sh", "-c", "while [ ! -e '{{gate}}' ]; do sleep 0.02; done; test '{{end}}' = well && : > /out/held"],
+    "command": [
+        "sh",
+        "-c",
+        "while [ ! -e '{{gate}}' ]; do sleep 0.02; done; test '{{end}}' = well && : > /out/held",
+    ],
     "vars": {"end": "well"},
     "outputs": {"held": "/out/held"},
 }
@@ -39,7 +43,9 @@ def held(name: str, gate: Path, end: str = "well") -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- the record
 
 
-def test_attempts_tell_what_ran_when_and_where(make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_attempts_tell_what_ran_when_and_where(
+    make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     gaia = make_gaia()
     gate = tmp_path / "gate"
     gaia.upload("w", {}, [SLEEP], [held("a", gate), held("b", gate, end="badly"), held("c", gate)])
@@ -57,12 +63,16 @@ def test_attempts_tell_what_ran_when_and_where(make_gaia: MakeGaia, tmp_path: Pa
     first, second, third = gaia.timeline("w")["attempts"]
     assert [each["state"] for each in (first, second, third)] == ["complete", "error", "complete"]
     assert (second["exit_code"], second["message"], second["reason"]) == (1, "exit code 1", "new")
-    assert all(each["queued"] <= each["started"] <= each["ended"] for each in (first, second, third))
+    assert all(
+        each["queued"] <= each["started"] <= each["ended"] for each in (first, second, third)
+    )
     assert third["worker"] in (1, 2)
     assert {each["command"] for each in (first, second, third)} == {"hold"}
 
 
-def test_attempts_that_were_stopped_and_tried_again(make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_attempts_that_were_stopped_and_tried_again(
+    make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     gaia = make_gaia(workers=1)
     gate = tmp_path / "gate"
     gaia.upload("w", {}, [SLEEP], [held("a", gate), held("b", gate)])
@@ -88,7 +98,15 @@ def test_attempts_that_were_stopped_and_tried_again(make_gaia: MakeGaia, tmp_pat
 
 def attempt(step: str, started: float | None, ended: float | None, **facts: Any) -> dict[str, Any]:
     """One attempt as `Gaia.timeline` tells it."""
-    told = {"step": step, "command": "c", "task": step, "state": "complete", "reason": "new", "worker": 1, "exit_code": 0}
+    told = {
+        "step": step,
+        "command": "c",
+        "task": step,
+        "state": "complete",
+        "reason": "new",
+        "worker": 1,
+        "exit_code": 0,
+    }
     return {**told, "queued": T0, "started": started, "ended": ended, "message": None, **facts}
 
 
@@ -100,7 +118,15 @@ T0 = 1_790_000_000.0
 MIXED = told(
     attempt("a", T0, T0 + 60),
     attempt("b", T0 + 1, T0 + 20, worker=2, state="error", exit_code=3, message="exit code 3"),
-    attempt("c", T0 + 60, None, state="running", exit_code=None, command=None, reason="input changed: b:x"),
+    attempt(
+        "c",
+        T0 + 60,
+        None,
+        state="running",
+        exit_code=None,
+        command=None,
+        reason="input changed: b:x",
+    ),
     attempt("d", T0 + 20, T0 + 21, worker=2, state="cancelled", exit_code=None, message="halted"),
     attempt("e", None, None, state="queued", worker=None, exit_code=None),
 )
@@ -120,7 +146,9 @@ def test_lanes_are_workers_and_bars_lie_in_proportion() -> None:
 
 
 def test_a_bar_tells_its_facts() -> None:
-    (first, running), (failed, cancelled) = (lane.bars for lane in arrange(MIXED, now=T0 + 120).lanes)
+    (first, running), (failed, cancelled) = (
+        lane.bars for lane in arrange(MIXED, now=T0 + 120).lanes
+    )
     assert first.facts[:3] == ("a", "Command c", "complete, exit code 0")
     assert first.facts[3] == "took 1 min, on worker 1"
     assert "error, exit code 3" in failed.facts
@@ -138,7 +166,10 @@ def test_a_bar_tells_its_facts() -> None:
 
 def test_attempts_that_overlap_on_one_worker_have_rows() -> None:
     arranged = arrange(
-        told(attempt("a", T0, T0 + 10), attempt("b", T0 + 5, T0 + 15), attempt("c", T0 + 10, T0 + 12)), now=T0 + 20
+        told(
+            attempt("a", T0, T0 + 10), attempt("b", T0 + 5, T0 + 15), attempt("c", T0 + 10, T0 + 12)
+        ),
+        now=T0 + 20,
     )
     (lane,) = arranged.lanes
     assert [(bar.step, bar.row) for bar in lane.bars] == [("a", 0), ("b", 1), ("c", 0)]
@@ -147,7 +178,9 @@ def test_attempts_that_overlap_on_one_worker_have_rows() -> None:
 
 def test_long_idle_times_are_cut() -> None:
     days = 3 * 86400.0
-    arranged = arrange(told(attempt("a", T0, T0 + 10), attempt("b", T0 + days, T0 + days + 10)), now=T0)
+    arranged = arrange(
+        told(attempt("a", T0, T0 + 10), attempt("b", T0 + days, T0 + days + 10)), now=T0
+    )
     (lane,) = arranged.lanes
     first, second = lane.bars
     assert first.width == pytest.approx(second.width)
@@ -191,13 +224,21 @@ def test_an_attempt_without_a_length_and_none_at_all() -> None:
 
 
 def test_an_old_record_without_workers() -> None:
-    arranged = arrange(told(attempt("a", T0, T0 + 1, worker=None), attempt("b", T0, T0 + 1)), now=T0)
+    arranged = arrange(
+        told(attempt("a", T0, T0 + 1, worker=None), attempt("b", T0, T0 + 1)), now=T0
+    )
     assert [lane.name for lane in arranged.lanes] == ["worker 1", "no worker known"]
 
 
 @pytest.mark.parametrize(
     "given",
-    [{}, None, {"workflow": "w", "attempts": [{}]}, told(attempt("a", "soon", None)), told(attempt("a", 1e300, None))],  # type: ignore[arg-type]
+    [
+        {},
+        None,
+        {"workflow": "w", "attempts": [{}]},
+        told(attempt("a", "soon", None)),  # type: ignore[arg-type]
+        told(attempt("a", 1e300, None)),
+    ],
 )
 def test_an_invalid_timeline_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInput, match=r"Gaia\.timeline"):
@@ -231,7 +272,10 @@ HOSTILE = ['"><script>alert(1)</script>', "a&lt;b", "</style><b>", "'x' \\ \u202
 
 
 def test_a_file_needs_no_other_and_is_no_place_for_code() -> None:
-    attempts = [attempt(name, T0 + n, T0 + n + 1, reason=name, command=name) for n, name in enumerate(HOSTILE)]
+    attempts = [
+        attempt(name, T0 + n, T0 + n + 1, reason=name, command=name)
+        for n, name in enumerate(HOSTILE)
+    ]
     page = html(arrange(told(*attempts, workflow=HOSTILE[0]), now=T0))
     assert page.count("<script>") == 1
     assert "<b>" not in page
@@ -256,7 +300,13 @@ def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
         for each in drawn.iter()
         if each.find("{http://www.w3.org/2000/svg}circle[@class='disc']") is not None
     ]
-    assert sorted(discs) == ["cancelled", "cancelled", "complete", "error", "error"]  # once each in the legend
+    assert sorted(discs) == [
+        "cancelled",
+        "cancelled",
+        "complete",
+        "error",
+        "error",
+    ]  # once each in the legend
     page = html(arranged)
     assert re.search(r'class="bar error mark"', page)
     assert re.search(r'class="bar cancelled mark"', page)

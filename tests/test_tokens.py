@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local.tokens import localize, undeclared
+from gaia_local.runtimes.process.path_mapping import localize, undeclared
 
 PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++(1)")
 
@@ -112,7 +112,9 @@ def test_localize_prefers_the_longest_path_whatever_the_order() -> None:
 
 @pytest.mark.parametrize("tree", ["/tmp/out/x/in/a", "/out/x", r"/t/\1\g<path>"])
 def test_localize_never_looks_at_what_it_put_in(tree: str) -> None:
-    assert localize(["cat /in/a > /out/x"], ("/in/a", "/out/x"), tree) == (f"cat {tree}/in/a > {tree}/out/x",)
+    assert localize(["cat /in/a > /out/x"], ("/in/a", "/out/x"), tree) == (
+        f"cat {tree}/in/a > {tree}/out/x",
+    )
 
 
 def test_localize_without_paths_changes_nothing() -> None:
@@ -148,4 +150,7 @@ def test_a_path_beside_the_declared_ones_is_found(token: str, path: str | None) 
 
 def test_existing_host_paths_are_allowed(tmp_path: Path) -> None:
     assert undeclared([f"cat {tmp_path}/other"], [f"{tmp_path}/file"]) is None
-    assert undeclared([f"cat {tmp_path}/none/other"], [f"{tmp_path}/none/file"]) == f"{tmp_path}/none/other"
+    assert (
+        undeclared([f"cat {tmp_path}/none/other"], [f"{tmp_path}/none/file"])
+        == f"{tmp_path}/none/other"
+    )

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
+from gaia_local import Gaia
+from gaia_local.store import files
 from support.fixtures import MakeGaia, WaitUntil
 
 WAYS = [
@@ -40,11 +41,28 @@ class Workflow:
         self.commands: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
 
-    def step(self, name: str, command: str, inputs: dict[str, str], outputs: dict[str, str]) -> None:
+    def step(
+        self, name: str, command: str, inputs: dict[str, str], outputs: dict[str, str]
+    ) -> None:
         """`inputs` and `outputs`: storage key → internal path."""
         tokens = ["sh", "-c", command]
-        self.commands.append({"name": name, "image": self.image, "command": tokens, "inputs": inputs, "outputs": outputs})
-        self.steps.append({"name": name, "command": name, "inputs": {k: k for k in inputs}, "outputs": {k: k for k in outputs}})
+        self.commands.append(
+            {
+                "name": name,
+                "image": self.image,
+                "command": tokens,
+                "inputs": inputs,
+                "outputs": outputs,
+            }
+        )
+        self.steps.append(
+            {
+                "name": name,
+                "command": name,
+                "inputs": {k: k for k in inputs},
+                "outputs": {k: k for k in outputs},
+            }
+        )
 
     def put(self, name: str, text: str) -> Path:
         place = self.store / name
@@ -72,7 +90,9 @@ class Workflow:
         return (self.store / name).read_text()
 
     def runs(self, step: str) -> int:
-        return sum(each["event"] == "step-start" and each["task"] == step for each in self.gaia.events("w"))
+        return sum(
+            each["event"] == "step-start" and each["task"] == step for each in self.gaia.events("w")
+        )
 
 
 # ---------------------------------------------------------------------------------- read while somebody writes
@@ -102,7 +122,7 @@ def test_a_file_saved_during_a_read_is_read_again(
         return while_it_is_half
 
     if way.get("docker", {}).get("inputs") == "mount":
-        from gaia_local.docker_runtime import DockerRuntime
+        from gaia_local.runtimes.docker.runtime import DockerRuntime
 
         monkeypatch.setattr(DockerRuntime, "run", halved(DockerRuntime.run))
     else:
@@ -137,7 +157,11 @@ def by_rename(place: Path, text: str) -> None:
 @pytest.mark.parametrize("name", ["in/a", "in/d/deep/b"])
 @pytest.mark.parametrize("edit", [in_place, by_rename])
 def test_other_contents_of_the_same_size_and_time_are_seen(
-    make_gaia: MakeGaia, edit: Callable[[Path, str], None], name: str, watch: bool, wait_until: WaitUntil
+    make_gaia: MakeGaia,
+    edit: Callable[[Path, str], None],
+    name: str,
+    watch: bool,
+    wait_until: WaitUntil,
 ) -> None:
     workflow = Workflow(make_gaia(watch=watch), "i")
     for each in ("in/a", "in/d/deep/b"):
@@ -171,10 +195,17 @@ def test_an_output_that_the_user_replaced_with_the_same_size_and_time_is_seen(
     assert (workflow.runs("p"), workflow.runs("r")) == (1, 2)
 
 
-def test_a_file_that_becomes_executable_is_another(make_gaia: MakeGaia, wait_until: WaitUntil) -> None:
+def test_a_file_that_becomes_executable_is_another(
+    make_gaia: MakeGaia, wait_until: WaitUntil
+) -> None:
     workflow = Workflow(make_gaia(), "i")
     script = workflow.put("in/tool", "#!/bin/sh\necho ran\n")
-    workflow.step("s", "/in/tool > /out/x || echo refused > /out/x", {"in:tool": "/in/tool"}, {"b:x": "/out/x"})
+    workflow.step(
+        "s",
+        "/in/tool > /out/x || echo refused > /out/x",
+        {"in:tool": "/in/tool"},
+        {"b:x": "/out/x"},
+    )
     workflow.upload()
     assert workflow.made("b/x") == "refused\n"
     script.chmod(0o755)
@@ -239,7 +270,9 @@ def test_outputs_that_are_one_file_with_two_names_are_stored_as_two(
     assert [place.read_text() for place in places[1:]] == ["one\n"] * 3
 
 
-def test_a_second_name_that_a_program_keeps_does_not_change_what_is_stored(make_gaia: MakeGaia, tmp_path: Path) -> None:
+def test_a_second_name_that_a_program_keeps_does_not_change_what_is_stored(
+    make_gaia: MakeGaia, tmp_path: Path
+) -> None:
     workflow = Workflow(make_gaia(watch=False), "i")
     kept = tmp_path / "kept"
     workflow.step("s", f"echo one > /out/x && ln /out/x {kept}", {}, {"b:x": "/out/x"})
@@ -253,14 +286,26 @@ def test_a_second_name_that_a_program_keeps_does_not_change_what_is_stored(make_
 
 
 @pytest.mark.parametrize("watch", [True, False], ids=["watched", "unwatched"])
-def test_a_file_removed_from_a_directory_output_is_made_again(make_gaia: MakeGaia, watch: bool, wait_until: WaitUntil) -> None:
+def test_a_file_removed_from_a_directory_output_is_made_again(
+    make_gaia: MakeGaia, watch: bool, wait_until: WaitUntil
+) -> None:
     workflow = Workflow(make_gaia(watch=watch), "i")
-    workflow.step("p", "mkdir -p /out/d/deep && echo 1 > /out/d/one && echo 2 > /out/d/deep/two", {}, {"b:d/": "/out/d/"})
-    workflow.step("r", "cat /in/d/one /in/d/deep/two > /out/y", {"b:d/": "/in/d/"}, {"b:y": "/out/y"})
+    workflow.step(
+        "p",
+        "mkdir -p /out/d/deep && echo 1 > /out/d/one && echo 2 > /out/d/deep/two",
+        {},
+        {"b:d/": "/out/d/"},
+    )
+    workflow.step(
+        "r", "cat /in/d/one /in/d/deep/two > /out/y", {"b:d/": "/in/d/"}, {"b:y": "/out/y"}
+    )
     workflow.upload()
     (workflow.store / "b/d/deep/two").unlink()
     if not watch:
-        assert workflow.gaia.run("w", dry_run=True)["would"][0] == {"step": "p", "reason": "output missing: b:d/deep/two"}
+        assert workflow.gaia.run("w", dry_run=True)["would"][0] == {
+            "step": "p",
+            "reason": "output missing: b:d/deep/two",
+        }
         workflow.run()
     wait_until(lambda: workflow.runs("p") == 2)
     workflow.finish()
@@ -270,7 +315,12 @@ def test_a_file_removed_from_a_directory_output_is_made_again(make_gaia: MakeGai
 
 def test_a_directory_output_with_other_files_is_the_users(make_gaia: MakeGaia) -> None:
     workflow = Workflow(make_gaia(watch=False), "i")
-    workflow.step("p", "mkdir -p /out/d && echo 1 > /out/d/one && echo 2 > /out/d/two", {}, {"b:d/": "/out/d/"})
+    workflow.step(
+        "p",
+        "mkdir -p /out/d && echo 1 > /out/d/one && echo 2 > /out/d/two",
+        {},
+        {"b:d/": "/out/d/"},
+    )
     workflow.step("r", "cat /in/d/* > /out/y", {"b:d/": "/in/d/"}, {"b:y": "/out/y"})
     workflow.upload()
     workflow.put("b/d/three", "3\n")
@@ -307,12 +357,14 @@ def test_explain_names_the_files_of_a_directory_that_changed(make_gaia: MakeGaia
 
 
 def test_listings_are_forgotten_with_their_directories(make_gaia: MakeGaia) -> None:
-    from gaia_local.database import Database
+    from gaia_local.state.database import Database
 
     gaia = make_gaia(watch=False)
     workflow = Workflow(gaia, "i")
     workflow.put("in/d/one", OLD)
-    workflow.step("s", "mkdir -p /out/e && cp /in/d/* /out/e", {"in:d/": "/in/d/"}, {"b:e/": "/out/e/"})
+    workflow.step(
+        "s", "mkdir -p /out/e && cp /in/d/* /out/e", {"in:d/": "/in/d/"}, {"b:e/": "/out/e/"}
+    )
     workflow.upload()
     workflow.put("in/d/one", NEW)
     workflow.run()

@@ -15,13 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import watched_trees
-from gaia_local.model import OWN
-from gaia_local.watched_trees import InotifyTrees, ObservedTrees, Trees
+from gaia_local.model.names import OWN
+from gaia_local.store import watched_trees
+from gaia_local.store.watched_trees import InotifyTrees, ObservedTrees, Trees
 
 WaitUntil = Callable[..., None]
 # On Linux watchdog's own upper layer warns of a new directory that it sees twice; as an error that ends its thread.
-KINDS = ("inotify", pytest.param("observer", marks=pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")))
+KINDS = (
+    "inotify",
+    pytest.param(
+        "observer", marks=pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
+    ),
+)
 
 
 class Ears:
@@ -58,10 +63,16 @@ def top(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def watched(*tops: Path, kind: str = "inotify", recursive: bool = True) -> Iterator[tuple[Ears, Trees]]:
+def watched(
+    *tops: Path, kind: str = "inotify", recursive: bool = True
+) -> Iterator[tuple[Ears, Trees]]:
     ears = Ears()
     inotify = kind == "inotify"
-    trees: Trees = InotifyTrees(ears.hear, ears.unsure.append, recursive) if inotify else ObservedTrees(ears.hear, recursive)
+    trees: Trees = (
+        InotifyTrees(ears.hear, ears.unsure.append, recursive)
+        if inotify
+        else ObservedTrees(ears.hear, recursive)
+    )
     with contextlib.closing(trees):
         for each in tops:
             trees.watch(str(each))
@@ -125,7 +136,9 @@ def test_one_level_only(top: Path, wait_until: WaitUntil, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tree_in_a_tree_and_one_that_is_let_go(top: Path, wait_until: WaitUntil, kind: str) -> None:
+def test_a_tree_in_a_tree_and_one_that_is_let_go(
+    top: Path, wait_until: WaitUntil, kind: str
+) -> None:
     inner = top / "inner"
     (inner / "deep").mkdir(parents=True)
     with watched(top, inner, kind=kind) as (ears, trees):
@@ -150,7 +163,9 @@ def test_warnings_as_errors_end_nothing(top: Path, wait_until: WaitUntil) -> Non
             wait_until(lambda path=path: ears.heard_of(path / "file"))
 
 
-def test_a_link_is_not_followed_but_the_top_may_be_one(top: Path, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_a_link_is_not_followed_but_the_top_may_be_one(
+    top: Path, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(top)
     with watched(tmp_path / "link") as (ears, _):
@@ -176,7 +191,7 @@ import threading
 import watchdog.observers.inotify_c as lower
 from watchdog.observers import Observer, polling
 {missing}
-from gaia_local import watched_trees
+from gaia_local.store import watched_trees
 watched_trees.Observer = polling.PollingObserver  # the system's own needs what was taken away
 heard = threading.Event()
 with contextlib.closing(watched_trees.watched_trees(lambda path: heard.set(), print, True)) as trees:
@@ -201,7 +216,9 @@ def test_a_deep_tree(top: Path, wait_until: WaitUntil) -> None:
         wait_until(lambda: ears.heard_of(top / "d" / "d"), 30)
         (top / "d" / "d" / "file").write_text("1")
         wait_until(lambda: ears.heard_of(top / "d" / "d" / "file"), 30)
-        subprocess.run(["rm", "-rf", str(top / "d" / "d")], check=True)  # Python's own removal is a recursion
+        subprocess.run(
+            ["rm", "-rf", str(top / "d" / "d")], check=True
+        )  # Python's own removal is a recursion
         (top / "last").write_text("1")
         wait_until(lambda: ears.heard_of(top / "last"), 30)
 
@@ -280,7 +297,9 @@ def test_random_histories(top: Path, tmp_path: Path, wait_until: WaitUntil, seed
         for _ in range(60):
             happen()
         after = seen(top)
-        changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        changed = {
+            path for path in before.keys() | after.keys() if before.get(path) != after.get(path)
+        }
         wait_until(lambda: all(ears.heard_around(path) for path in changed))
         probes = [place / "probe" for place in places()]
         for probe in probes:

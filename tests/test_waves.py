@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from gaia_local import GaiaError
+from gaia_local.cli.watching import Definitions, Waves, wave_line
 from gaia_local.errors import InvalidInput
-from gaia_local.waves import Definitions, Waves, wave_line
 from support.builders import COPY, step
 from support.command_line import answer, call, end, here, start
 from support.fixtures import MakeGaia
@@ -24,7 +24,11 @@ __all__ = ["here"]  # a fixture for all tests
 NEEDY = {**COPY, "command": ["sh", "-c", "test '{{mood}}' = good && cp /in/a /out/x"]}
 
 
-ONE, TWO, THREE = step("one", "copy", "b:b", "b:a"), step("two", "copy", "b:c", "b:b"), step("three", "copy", "b:d", "b:c")
+ONE, TWO, THREE = (
+    step("one", "copy", "b:b", "b:a"),
+    step("two", "copy", "b:c", "b:b"),
+    step("three", "copy", "b:d", "b:c"),
+)
 
 
 def put(path: str, content: object) -> None:
@@ -46,7 +50,9 @@ class Kept:
         """The next line, without its time."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert re.match(r"\d\d:\d\d:\d\d  ", line), line + (self.process.stderr.read() if self.process.stderr else "")
+        assert re.match(r"\d\d:\d\d:\d\d  ", line), line + (
+            self.process.stderr.read() if self.process.stderr else ""
+        )
         return re.sub(r" in [\d.]+ m?s", " in a moment", line[10:].rstrip())
 
     def stop(self, number: signal.Signals = signal.SIGINT, status: int = 0) -> str:
@@ -74,12 +80,18 @@ def kept() -> Iterator[Kept]:
 
 def test_a_changed_file_makes_a_wave(kept: Kept, here: Path) -> None:
     put("gaia-data/storage/w/b/a", "22")
-    assert kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert (
+        kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    )
     assert (here / "gaia-data/storage/w/b/c").read_text() == "22"
     (here / "gaia-data/storage/w/b/a").unlink()
-    assert kept.line() == "incomplete, 1 of 2 Steps done, 1 waiting (for b:a)"  # b:b is used as it is
+    assert (
+        kept.line() == "incomplete, 1 of 2 Steps done, 1 waiting (for b:a)"
+    )  # b:b is used as it is
     put("gaia-data/storage/w/b/a", "333")
-    assert kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert (
+        kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    )
     assert "Stopped" not in kept.stop()
 
 
@@ -87,11 +99,17 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
     put("steps.json", [ONE, TWO, THREE])
     assert kept.line() == "new → three ran in a moment → complete, 3 of 3 Steps done"
     put("commands.json", [{**COPY, "command": ["cp", "-f", "/in/a", "/out/x"]}])
-    assert kept.line() == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
+    assert (
+        kept.line()
+        == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
+    )
     put("steps.json", "[{")
     assert re.match(r"not merged: steps\.json, line 1, column 3: this is no JSON", kept.line())
     put("steps.json", [{**ONE, "command": "cpy"}, TWO, THREE])
-    assert kept.line() == "not merged: workflow 'w', Step 'one': there is no Command 'cpy'; did you mean 'copy'?"
+    assert (
+        kept.line()
+        == "not merged: workflow 'w', Step 'one': there is no Command 'cpy'; did you mean 'copy'?"
+    )
     Path("steps.json").unlink()
     assert re.match(r"not merged: steps\.json: it can't be read", kept.line())
     put("steps.json", [ONE, TWO])
@@ -130,7 +148,10 @@ def test_outputs_in_the_store_are_reported_as_not_run(kept: Kept) -> None:
     again = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
     assert again.line() == "complete, 2 of 2 Steps were in the store already, nothing ran"
     put("gaia-data/storage/w/b/a", "22")
-    assert again.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert (
+        again.line()
+        == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    )
     again.stop()
 
 
@@ -138,9 +159,15 @@ def test_run_keeps_what_is_there(kept: Kept) -> None:
     kept.stop()
     put("gaia-data/storage/w/b/a", "22")
     again = Kept("run", "w", "--watch")
-    assert again.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert (
+        again.line()
+        == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    )
     put("gaia-data/storage/w/b/a", "333")
-    assert again.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    assert (
+        again.line()
+        == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"
+    )
     put("steps.json", [ONE, TWO, THREE])  # nobody said that these are its files
     again.stop()
     once_more = Kept("run", "w", "--watch")
@@ -171,7 +198,12 @@ def test_only_the_owner_can_watch(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "w", "--watch", "--dry-run"], ["run", "w", "--watch", "--json"], ["upload", "w", "--watch"]]
+    "arguments",
+    [
+        ["run", "w", "--watch", "--dry-run"],
+        ["run", "w", "--watch", "--json"],
+        ["upload", "w", "--watch"],
+    ],
 )
 def test_conflicting_options_are_refused(arguments: list[str]) -> None:
     assert "Traceback" not in call(*arguments, status=2).output
@@ -189,12 +221,22 @@ def test_the_first_files_must_be_good() -> None:
 
 
 def attempt(name: str, reason: str = "new", state: str = "complete") -> dict[str, Any]:
-    return {"step": name, "reason": reason, "state": state, "queued": 10.0, "started": 10.5, "ended": 11.0}
+    return {
+        "step": name,
+        "reason": reason,
+        "state": state,
+        "queued": 10.0,
+        "started": 10.5,
+        "ended": 11.0,
+    }
 
 
 def test_a_line_names_a_few_of_many() -> None:
     counts = {"steps": 30, "done": 24, "running": 0, "failed": 6, "waiting": 0}
-    attempts = [attempt(f"s{n}", "input changed: b:a" if n < 3 else "upstream s1 ran again") for n in range(24)]
+    attempts = [
+        attempt(f"s{n}", "input changed: b:a" if n < 3 else "upstream s1 ran again")
+        for n in range(24)
+    ]
     attempts += [attempt(f"s{n}", "retry after error", "error") for n in range(24, 30)]
     assert wave_line(attempts, counts, {"state": "error", "waiting-inputs": []}) == (
         "input changed: b:a, retry after error → s0, s1, s2, s3 and 26 more ran in 1.0 s "

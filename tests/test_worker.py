@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from gaia_local import files
-from gaia_local.assignment import Assignment, Outcome
 from gaia_local.errors import RuntimeFailure
-from gaia_local.given import NOTHING
-from gaia_local.model import Event, Fingerprint, Task, TaskState
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation, Exit, Invocation
-from gaia_local.worker import TAIL_LINES, Worker, read_tail
+from gaia_local.executors.worker import Worker
+from gaia_local.model.assignment import Assignment, Outcome
+from gaia_local.model.events import Event
+from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT, Fingerprint, Task, TaskState
+from gaia_local.model.validation import NOTHING
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
+from gaia_local.store import files
+from gaia_local.store.logs import TAIL_LINES, read_tail
 from support.fakes import Program, ScriptedRuntime
 from support.stores import StoreBench
 
@@ -33,7 +35,13 @@ class WorkerBench(StoreBench):
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
 
     def task(self, *described: Any, **facts: Any) -> Task:
-        facts = {"id": "t1", "name": "the step", "image": "image:1", "command": ("do", "it"), **facts}
+        facts = {
+            "id": "t1",
+            "name": "the step",
+            "image": "image:1",
+            "command": ("do", "it"),
+            **facts,
+        }
         return super().task(*described, **facts)
 
     def started(self, task: Task, event: Event) -> None:
@@ -75,7 +83,11 @@ class WorkerBench(StoreBench):
     def stored(self) -> dict[str, str]:
         """What lies in the store, by path."""
         top = self.root / "storage/w"
-        return {str(path.relative_to(top)): path.read_text() for path in sorted(top.rglob("*")) if path.is_file()}
+        return {
+            str(path.relative_to(top)): path.read_text()
+            for path in sorted(top.rglob("*"))
+            if path.is_file()
+        }
 
 
 @pytest.fixture
@@ -110,8 +122,16 @@ def make(**contents: str) -> Program:
 
 def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None:
     seen = bench.put("b:x")
-    outcome = bench.perform(make(y="made"), inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, reason="new")
-    order = ["step-start", "container-create", "execution-start", "execution-complete", "container-exit"]
+    outcome = bench.perform(
+        make(y="made"), inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, reason="new"
+    )
+    order = [
+        "step-start",
+        "container-create",
+        "execution-start",
+        "execution-complete",
+        "container-exit",
+    ]
     assert bench.events == order
     assert outcome.state is TaskState.COMPLETE
     for what in bench.heard[:-1]:
@@ -146,7 +166,13 @@ def test_all_outputs_are_stored(bench: WorkerBench) -> None:
         "",
     )
     assert outcome.image_id == "sha256:1"
-    assert bench.stored() == {"b/x": "input", "b/y": "made", "b/dir/z": "deep", "b/all": "said\n", "b/both": "said\n"}
+    assert bench.stored() == {
+        "b/x": "input",
+        "b/y": "made",
+        "b/dir/z": "deep",
+        "b/all": "said\n",
+        "b/both": "said\n",
+    }
     for output in outcome.outputs:
         assert files.digest(output.target) == output.fingerprint.digest
     assert bench.storage.log("w", "t1").read_text() == "said\n"
@@ -165,7 +191,9 @@ def test_stdout_has_a_path_of_its_own(bench: WorkerBench) -> None:
         invocation.stdout.write_text("out")
         return say("out and err")(invocation, cancellation)  # type: ignore[return-value]
 
-    bench.perform(program, outputs={"/elsewhere/stdout": "b:out", ">": "b:all"}, stdout="/elsewhere/stdout")
+    bench.perform(
+        program, outputs={"/elsewhere/stdout": "b:out", ">": "b:all"}, stdout="/elsewhere/stdout"
+    )
     assert bench.stored() == {"b/out": "out", "b/all": "out and err"}
 
 
@@ -177,7 +205,9 @@ def test_stdout_is_kept_only_when_asked_for(bench: WorkerBench) -> None:
 @pytest.mark.parametrize("said", ["", "x", "one\ntwo\n", "no end", "é\n" * 50_000])
 def test_the_log_has_a_header_the_lines_and_a_footer(bench: WorkerBench, said: str) -> None:
     bench.put("b:x")
-    bench.perform(say(said), inputs={"/in/x": "b:x"}, outputs={">>": "b:log", ">": "b:said"}, timeout=90.0)
+    bench.perform(
+        say(said), inputs={"/in/x": "b:x"}, outputs={">>": "b:log", ">": "b:said"}, timeout=90.0
+    )
     head, _, rest = bench.stored()["b/log"].partition("\n\n")
     assert head.splitlines() == [
         "# task: the step",
@@ -219,7 +249,9 @@ def test_a_known_input_is_not_read_again_unless_it_changed(bench: WorkerBench) -
     assert (told.looked_like, told.digest) == (files.look(str(path)), files.digest(str(path)))
 
 
-def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(bench: WorkerBench) -> None:
+def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(
+    bench: WorkerBench,
+) -> None:
     for key in ("b:apart", "b:dir/a", "b:in-output"):
         bench.put(key)
     bench.runtime.mounts_inputs = True
@@ -251,7 +283,11 @@ def test_a_command_that_fails_stores_its_log_alone(bench: WorkerBench) -> None:
         return say("it broke", 3)(invocation, cancellation)  # type: ignore[return-value]
 
     outcome = bench.perform(program, outputs={"/out/y": "b:y", ">": "b:said", ">>": "b:log"})
-    assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 3, "exit code 3")
+    assert (outcome.state, outcome.exit_code, outcome.message) == (
+        TaskState.ERROR,
+        3,
+        "exit code 3",
+    )
     assert outcome.tail == "it broke"
     assert [output.key for output in outcome.outputs] == ["b:log"]
     assert list(bench.stored()) == ["b/log"]
@@ -261,12 +297,18 @@ def test_a_command_that_fails_stores_its_log_alone(bench: WorkerBench) -> None:
 
 def test_a_runtimes_failure_message_is_reported(bench: WorkerBench) -> None:
     outcome = bench.perform(lambda *_: Exit(137, "it ran out of memory"), outputs={">>": "b:log"})
-    assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 137, "it ran out of memory")
+    assert (outcome.state, outcome.exit_code, outcome.message) == (
+        TaskState.ERROR,
+        137,
+        "it ran out of memory",
+    )
     assert "# failed: it ran out of memory\n# exit code: 137\n" in bench.stored()["b/log"]
 
 
 def test_outputs_that_were_not_made_are_named(bench: WorkerBench) -> None:
-    outcome = bench.perform(make(y="y"), outputs={"/out/x": "b:x", "/out/y": "b:y", "/out/z": "b:z", ">>": "b:log"})
+    outcome = bench.perform(
+        make(y="y"), outputs={"/out/x": "b:x", "/out/y": "b:y", "/out/z": "b:z", ">>": "b:log"}
+    )
     assert (outcome.state, outcome.exit_code) == (TaskState.ERROR, 0)
     assert outcome.message is not None
     assert "output 'b:x' was not made: there is nothing at /out/x" in outcome.message
@@ -277,13 +319,17 @@ def test_outputs_that_were_not_made_are_named(bench: WorkerBench) -> None:
 
 
 @pytest.mark.parametrize("name", ["odd", "odd\udcff"])
-def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(bench: WorkerBench, name: str) -> None:
+def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(
+    bench: WorkerBench, name: str
+) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         os.mkfifo(invocation.tree / "out/dir" / name)
         (invocation.tree / "out/y").write_text("y")
         return 0
 
-    outcome = bench.perform(program, outputs={"/out/y": "b:y", "/out/dir/": "b:dir/", ">>": "b:log"})
+    outcome = bench.perform(
+        program, outputs={"/out/y": "b:y", "/out/dir/": "b:dir/", ">>": "b:log"}
+    )
     assert outcome.state is TaskState.ERROR
     assert outcome.message is not None
     assert "/odd" in outcome.message and "is a FIFO" in outcome.message
@@ -292,7 +338,9 @@ def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(bench: Work
     assert f"# failed: {outcome.message}\n" in bench.stored()["b/log"]
 
 
-def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(bench: WorkerBench, tmp_path: Path) -> None:
+def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(
+    bench: WorkerBench, tmp_path: Path
+) -> None:
     (tmp_path / "secret").write_text("secret")
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
@@ -316,7 +364,9 @@ def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: WorkerBench)
         (invocation.tree / "out/y").write_text("y")
         return 0
 
-    outcome = bench.perform(program, outputs={"/out/y": "b:y", "/out/dir/": "b:dir/", ">>": "b:log"})
+    outcome = bench.perform(
+        program, outputs={"/out/y": "b:y", "/out/dir/": "b:dir/", ">>": "b:log"}
+    )
     assert (outcome.state, outcome.exit_code) == (TaskState.ERROR, 0)
     assert outcome.message == (
         "output 'b:dir/' can't be stored: its link 'odd' leads out of it, to '/etc/passwd';"
@@ -325,13 +375,19 @@ def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: WorkerBench)
     assert list(bench.stored()) == ["b/log"]
 
 
-def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(bench: WorkerBench) -> None:
+def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(
+    bench: WorkerBench,
+) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
         (invocation.tree / "out/y").write_text("half")
         return Exit(0, "out of memory")
 
     outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"})
-    assert (outcome.state, outcome.exit_code, outcome.message) == (TaskState.ERROR, 0, "out of memory")
+    assert (outcome.state, outcome.exit_code, outcome.message) == (
+        TaskState.ERROR,
+        0,
+        "out of memory",
+    )
     assert list(bench.stored()) == ["b/log"]
     assert "# failed: out of memory\n# exit code: 0\n" in bench.stored()["b/log"]
 
@@ -343,7 +399,11 @@ def test_the_timeout_is_the_reason(bench: WorkerBench) -> None:
         return 143
 
     outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"}, timeout=0.5)
-    assert (outcome.state, outcome.reason, outcome.message) == (TaskState.ERROR, BY_TIMEOUT, "the timeout of 0.5 s ended it")
+    assert (outcome.state, outcome.reason, outcome.message) == (
+        TaskState.ERROR,
+        BY_TIMEOUT,
+        "the timeout of 0.5 s ended it",
+    )
     assert list(bench.stored()) == ["b/log"]
     assert "# failed: the timeout of 0.5 s ended it\n" in bench.stored()["b/log"]
 
@@ -360,7 +420,9 @@ def test_cancelled_while_it_runs(bench: WorkerBench, code: int) -> None:
     assert bench.stored() == {}
 
 
-def test_cancelled_while_its_outputs_are_prepared(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_while_its_outputs_are_prepared(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare = bench.storage.prepare
 
     def cancel(*given: Any) -> Any:
@@ -437,7 +499,9 @@ def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
     task = bench.task(inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
     staging = bench.storage.stage(task, {"b:x"})
     (staging.tree / "out/y").write_text("made before")
-    outcome = bench.perform(lambda *_: 0, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, adopted=True)
+    outcome = bench.perform(
+        lambda *_: 0, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, adopted=True
+    )
     assert bench.events == ["step-adopted", "execution-complete", "container-exit"]
     assert outcome.state is TaskState.COMPLETE
     assert bench.stored()["b/y"] == "made before"
@@ -460,7 +524,10 @@ def test_an_adopted_task_whose_directory_is_gone_fails(bench: WorkerBench) -> No
         (b"one\ntwo", "one\ntwo"),
         (b"one\ntwo\n", "one\ntwo"),
         (b"\n" * 500, "\n" * (TAIL_LINES - 1)),
-        (b"".join(b"%d\n" % number for number in range(500)), "\n".join(str(number) for number in range(400, 500))),
+        (
+            b"".join(b"%d\n" % number for number in range(500)),
+            "\n".join(str(number) for number in range(400, 500)),
+        ),
         (b"bad \xff\n", "bad \ufffd"),
         (b"x" * 300_000, "x" * 100_000),
     ],

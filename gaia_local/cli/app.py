@@ -15,9 +15,9 @@ import typer
 import typer.core
 
 from gaia_local.cli import completing
-from gaia_local.controls import LINES, escaped
+from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
 from gaia_local.errors import GaiaError
-from gaia_local.output import Messages, open_console, print_refusal, print_trace
+from gaia_local.model.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -48,7 +48,9 @@ class Escaped(Exception):
         super().__init__(error)
         self.error, self._trace, self._hook = error, trace, hook
 
-    def show(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def show(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
         """A `sys.excepthook`."""
         self._hook(kind, error.with_traceback(self._trace), self._trace)
 
@@ -89,15 +91,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The workflow's name.", autocompletion=completing.workflows)]
-StepName = Annotated[str, typer.Argument(metavar="STEP", help="The Step's name.", autocompletion=completing.steps)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="The workflow's name.", autocompletion=completing.workflows
+    ),
+]
+StepName = Annotated[
+    str, typer.Argument(metavar="STEP", help="The Step's name.", autocompletion=completing.steps)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def main() -> NoReturn:
     """The console script ``gaia-local``."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that knows few characters shows '?' for the others
+        if hasattr(
+            stream, "reconfigure"
+        ):  # a terminal that knows few characters shows '?' for the others
             stream.reconfigure(errors="replace")
     end: BaseException = SystemExit(COMPLETE)
     try:
@@ -124,7 +135,8 @@ def _options(
     ctx: typer.Context,
     *,
     root: Annotated[
-        Path | None, typer.Option(help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or ./gaia-data.")
+        Path | None,
+        typer.Option(help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or ./gaia-data."),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -134,18 +146,29 @@ def _options(
             autocompletion=lambda: ["docker", "process", "auto"],
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="How many Steps run at a time; one for each CPU.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="How many Steps one call may make; 200000.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="How many Steps run at a time; one for each CPU.")
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="How many Steps one call may make; 200000.")
+    ] = None,
     bucket: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=DIR", help="Serve a bucket from a directory. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="Serve a bucket from a directory. May be repeated."),
     ] = None,
     dask: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS|N", help="Run Steps on the Dask cluster of this scheduler, or on N local workers."),
+        typer.Option(
+            metavar="ADDRESS|N",
+            help="Run Steps on the Dask cluster of this scheduler, or on N local workers.",
+        ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Gaia without the server: run Gaia workflows on this machine, in containers or processes."""
@@ -199,14 +222,14 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
 
 
 def _hurry() -> None:
-    hurry = getattr(sys.modules.get("gaia_local.engine"), "hurry", None)
+    hurry = getattr(sys.modules.get("gaia_local.engine.engine"), "hurry", None)
     if hurry is not None:  # else it is being imported, and nothing runs yet
         hurry()
 
 
 def _how_it_goes_on(ctx: typer.Context, name: str) -> str:
     from gaia_local.config import Config
-    from gaia_local.ownership import owner
+    from gaia_local.store.ownership import owner
 
     pid = owner(Config.parse(ctx.obj.config).root)
     if pid is None:  # this process ran it
@@ -218,7 +241,9 @@ def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
     for each in given or ():
         key, equals, value = each.partition("=")
         if not key or not equals:
-            raise typer.BadParameter(f"it is {each!r}; give a name, '=' and a value", param_hint=option)
+            raise typer.BadParameter(
+                f"it is {each!r}; give a name, '=' and a value", param_hint=option
+            )
         yield key, value
 
 

@@ -9,7 +9,7 @@ import typer
 
 from gaia_local.cli import completing
 from gaia_local.cli.app import Json, Name, StepName, app, open_gaia, resumable, whole
-from gaia_local.output import (
+from gaia_local.cli.output import (
     log_printer,
     open_console,
     print_events,
@@ -32,12 +32,16 @@ PIECE = 65_536
 def status(
     ctx: typer.Context,
     name: Name,
-    debug: Annotated[bool, typer.Option("--debug", help="Also tasks, data and flow (as JSON).")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Also tasks, data and flow (as JSON).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say how far a workflow is, what failed, and which inputs it waits for."""
     with open_gaia(ctx) as gaia:
-        gaia.progress(name)  # refuses a name that nobody uploaded, which status answers as the server does
+        gaia.progress(
+            name
+        )  # refuses a name that nobody uploaded, which status answers as the server does
         answer = gaia.status(name, debug=debug)
         if as_json or debug:
             print_json(whole(gaia, answer))
@@ -70,7 +74,9 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="STEP|KEY", help="The name of a Step, or a storage key.", autocompletion=completing.steps_and_keys
+            metavar="STEP|KEY",
+            help="The name of a Step, or a storage key.",
+            autocompletion=completing.steps_and_keys,
         ),
     ],
     as_json: Json = False,
@@ -89,9 +95,15 @@ def logs(
     ctx: typer.Context,
     name: Name,
     step: StepName,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on showing it until the Step ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on showing it until the Step ends.")
+    ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Print its bytes as they are, to a terminal too: what controls it is obeyed.")
+        bool,
+        typer.Option(
+            "--raw",
+            help="Print its bytes as they are, to a terminal too: what controls it is obeyed.",
+        ),
     ] = False,
 ) -> None:
     """Print the log of a Step's latest attempt; on a terminal, control characters in it are shown, and not obeyed."""

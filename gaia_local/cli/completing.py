@@ -13,12 +13,12 @@ from pathlib import Path
 
 import typer
 
-from gaia_local.controls import holds_controls
+from gaia_local.model.terminal_text import holds_controls
 
 
 def workflows(ctx: typer.Context, incomplete: str) -> list[str]:
     """Workflows of the root that the options before the command name."""
-    from gaia_local.names import workflow_names
+    from gaia_local.state.names import workflow_names
 
     return _fitting(workflow_names(_root(ctx)), incomplete)
 
@@ -48,7 +48,7 @@ def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:
     workflow = ctx.params.get("name")
     if not workflow:
         return [], []
-    from gaia_local.names import step_and_key_names
+    from gaia_local.state.names import step_and_key_names
 
     root = _root(ctx)
     return step_and_key_names(root, workflow) or _expanded(root, workflow)
@@ -57,13 +57,15 @@ def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:
 def _expanded(root: Path, workflow: str) -> tuple[list[str], list[str]]:
     """The same, with what array vars and composite Commands become: that takes half a second."""
     with _silence():
+        from gaia_local.engine.snapshot import Snapshot
         from gaia_local.errors import GaiaError
-        from gaia_local.snapshot import Snapshot
-        from gaia_local.storage import Storage
+        from gaia_local.store.storage import Storage
 
         try:
             snapshot = Snapshot(root / "gaia.db", Storage(root.absolute(), {}))
-            found = snapshot.view(workflow, lambda seen: (list(seen.graph.steps), list(seen.graph.keys)))
+            found = snapshot.view(
+                workflow, lambda seen: (list(seen.graph.steps), list(seen.graph.keys))
+            )
         except GaiaError:
             found = None
     return found or ([], [])

@@ -19,7 +19,7 @@ import typer
 import typer.core
 
 from gaia_local.cli.app import Escaped, app
-from gaia_local.output import Messages
+from gaia_local.cli.output import Messages
 
 
 class _OptionsFirst(typer.core.TyperCommand):
@@ -33,7 +33,9 @@ class _OptionsFirst(typer.core.TyperCommand):
                 end += args[end - 1] == "-m"
                 break
         ours, theirs = args[:end], args[end:]
-        return super().parse_args(ctx, [*ours, "--", *theirs] if theirs and theirs[0] != "--" else args)
+        return super().parse_args(
+            ctx, [*ours, "--", *theirs] if theirs and theirs[0] != "--" else args
+        )
 
 
 @app.command("exec", cls=_OptionsFirst, rich_help_panel="Run")
@@ -41,10 +43,17 @@ def execute(
     ctx: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SCRIPT [ARGUMENT]", show_default=False, help="The script, and its own arguments."),
+        typer.Argument(
+            metavar="SCRIPT [ARGUMENT]",
+            show_default=False,
+            help="The script, and its own arguments.",
+        ),
     ] = None,
     module: Annotated[
-        str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as `python -m` does, instead of a script.")
+        str | None,
+        typer.Option(
+            "-m", metavar="MODULE", help="Run a module, as `python -m` does, instead of a script."
+        ),
     ] = None,
 ) -> None:
     """Run a script of yours that was written for a Gaia server, unchanged: `import gaia` means the local engine.
@@ -56,7 +65,9 @@ def execute(
     if module is None and not arguments:
         raise typer.BadParameter("give a script, or -m and a module")
     if module is None and not os.access(arguments[0], os.R_OK):
-        raise typer.BadParameter(f"{arguments[0]!r} isn't there, or can't be read", param_hint="SCRIPT")
+        raise typer.BadParameter(
+            f"{arguments[0]!r} isn't there, or can't be read", param_hint="SCRIPT"
+        )
     from gaia_local.compat import install
 
     alias, restore, threads = install(ctx.obj.config), _remember(), _threads()
@@ -72,7 +83,9 @@ def execute(
             raise SystemExit(f"gaia-local: {missing}") from None
         raise Escaped(error, _of_script(error.__traceback__), sys.excepthook) from None
     finally:
-        if not _threads() - threads:  # those may go on for long, and then this process does nothing else
+        if (
+            not _threads() - threads
+        ):  # those may go on for long, and then this process does nothing else
             alias.undo()
             restore()
 
@@ -82,7 +95,9 @@ def execute(
 
 def _run_script(path: str, argv: list[str]) -> None:
     sys.argv = argv
-    if path.endswith(".pyc") or pkgutil.get_importer(path) is not None:  # a directory or an archive with a __main__.py
+    if (
+        path.endswith(".pyc") or pkgutil.get_importer(path) is not None
+    ):  # a directory or an archive with a __main__.py
         _set_first_on_path(None)
         runpy.run_path(os.path.abspath(path), run_name="__main__")
         return
@@ -130,7 +145,11 @@ def _remember() -> Callable[[], None]:
 
 def _threads() -> set[threading.Thread]:
     """The threads that Python waits for, without the engine's."""
-    return {each for each in threading.enumerate() if not each.daemon and not each.name.startswith("gaia-local")}
+    return {
+        each
+        for each in threading.enumerate()
+        if not each.daemon and not each.name.startswith("gaia-local")
+    }
 
 
 def _of_script(trace: TracebackType | None) -> TracebackType | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, app, open_gaia
-from gaia_local.output import print_answer, print_json, print_report
+from gaia_local.cli.output import print_answer, print_json, print_report
 
 
 @app.command(rich_help_panel="Keep in order")
@@ -22,13 +22,17 @@ def halt(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
 def delete(
     ctx: typer.Context,
     name: Name,
-    data: Annotated[bool, typer.Option("--data", help="Remove its files from the store, too.")] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Remove its files from the store, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Remove a workflow: what is known of it, and its logs."""
     with open_gaia(ctx) as gaia:
         answer = gaia.delete(name, data=data)
-    print_answer(answer, f"{name} is deleted" + (" with its files" if data else "; its files stay"), as_json)
+    print_answer(
+        answer, f"{name} is deleted" + (" with its files" if data else "; its files stay"), as_json
+    )
 
 
 @app.command(rich_help_panel="Keep in order")
@@ -37,11 +41,15 @@ def clean(ctx: typer.Context, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from gaia_local.config import Config
-    from gaia_local.leftovers import clean as remove
+    from gaia_local.doctor.leftovers import clean as remove
 
     removed = remove(Config.parse(ctx.obj.config))
     answer = {"removed": [asdict(each) for each in removed]}
-    print_answer(answer, "\n".join(f"removed {each.kind} {each.name}" for each in removed) or "nothing was left", as_json)
+    print_answer(
+        answer,
+        "\n".join(f"removed {each.kind} {each.name}" for each in removed) or "nothing was left",
+        as_json,
+    )
 
 
 @app.command(rich_help_panel="Keep in order")
@@ -50,7 +58,7 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     from dataclasses import asdict
 
     from gaia_local.config import Config
-    from gaia_local.doctor import examine
+    from gaia_local.doctor.checks import examine
 
     report = examine(Config.parse(ctx.obj.config))
     if as_json:

@@ -11,15 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, Stopped, app, open_gaia, pairs, resumable, whole
-from gaia_local.output import open_console, print_demo, print_json, print_plan, print_result
+from gaia_local.cli.app import (
+    COMPLETE,
+    FAILED,
+    Json,
+    Name,
+    Stopped,
+    app,
+    open_gaia,
+    pairs,
+    resumable,
+    whole,
+)
+from gaia_local.cli.output import open_console, print_demo, print_json, print_plan, print_result
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
-    from gaia_local.waves import Definitions
+    from gaia_local.cli.watching import Definitions
 
 Watch = Annotated[
-    bool, typer.Option("--watch", help="Then go on: run again what a changed file asks for, until Ctrl-C, and tell of it.")
+    bool,
+    typer.Option(
+        "--watch",
+        help="Then go on: run again what a changed file asks for, until Ctrl-C, and tell of it.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would run, and why.")]
 
@@ -39,7 +54,9 @@ def demo(ctx: typer.Context, as_json: Json = False) -> None:
         given.setdefault("runtime", "auto")
     with resumable(ctx) as about, open_gaia(ctx) as gaia:
         name = example.name(gaia.workflows()["workflows"])
-        gaia.upload(name, {"description": "words of three short texts"}, example.commands(), example.steps())
+        gaia.upload(
+            name, {"description": "words of three short texts"}, example.commands(), example.steps()
+        )
         about.append(name)
         example.place_inputs(lambda key: gaia.path(name, key))
         gaia.run(name)
@@ -52,16 +69,31 @@ def demo(ctx: typer.Context, as_json: Json = False) -> None:
 @app.command(rich_help_panel="Run")
 def upload(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The new workflow's name, as owner_program_datetime.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The new workflow's name, as owner_program_datetime."),
+    ],
     *,
-    commands: Annotated[Path | None, typer.Option(metavar="FILE", help="The Commands: a JSON or YAML file.")] = None,
-    steps: Annotated[Path | None, typer.Option(metavar="FILE", help="The Steps: a JSON or YAML file.")] = None,
-    path: Annotated[
-        str | None, typer.Option(metavar="PREFIX", help="Instead of both: take PREFIXcommands.json and PREFIXsteps.json.")
+    commands: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The Commands: a JSON or YAML file.")
     ] = None,
-    extension: Annotated[str, typer.Option(metavar="json|yaml", help="What the files of --path end in.")] = "json",
+    steps: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The Steps: a JSON or YAML file.")
+    ] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="Instead of both: take PREFIXcommands.json and PREFIXsteps.json."
+        ),
+    ] = None,
+    extension: Annotated[
+        str, typer.Option(metavar="json|yaml", help="What the files of --path end in.")
+    ] = "json",
     properties: Annotated[
-        list[str] | None, typer.Option("--property", metavar="KEY=VALUE", help="A property of the workflow. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--property", metavar="KEY=VALUE", help="A property of the workflow. May be repeated."
+        ),
     ] = None,
     watch: Watch = False,
     as_json: Json = False,
@@ -71,7 +103,9 @@ def upload(
         raise typer.BadParameter("give either --path, or --commands and --steps")
     if path is not None:
         if extension not in ("json", "yaml"):
-            raise typer.BadParameter(f"it is {extension!r}; give 'json' or 'yaml'", param_hint="--extension")
+            raise typer.BadParameter(
+                f"it is {extension!r}; give 'json' or 'yaml'", param_hint="--extension"
+            )
         commands, steps = Path(f"{path}commands.{extension}"), Path(f"{path}steps.{extension}")
     if commands is None or steps is None:
         raise typer.BadParameter("give --commands FILE and --steps FILE, or --path PREFIX")
@@ -86,7 +120,14 @@ def upload(
 
 
 @app.command(rich_help_panel="Run")
-def run(ctx: typer.Context, name: Name, *, dry_run: DryRun = False, watch: Watch = False, as_json: Json = False) -> None:
+def run(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    dry_run: DryRun = False,
+    watch: Watch = False,
+    as_json: Json = False,
+) -> None:
     """Run what is left of a workflow: after a stop, a halt or a failure."""
     if dry_run and watch:
         raise typer.BadParameter("give either --dry-run or --watch")
@@ -104,7 +145,11 @@ def expire(
     name: Name,
     keys: Annotated[
         list[str],
-        typer.Argument(metavar="KEY...", help="Step names and storage keys.", autocompletion=completing.steps_and_keys),
+        typer.Argument(
+            metavar="KEY...",
+            help="Step names and storage keys.",
+            autocompletion=completing.steps_and_keys,
+        ),
     ],
     *,
     dry_run: DryRun = False,
@@ -129,17 +174,25 @@ def _run(ctx: typer.Context, name: str, start: Callable[[Gaia], object], as_json
 
 
 def _keep_running(
-    ctx: typer.Context, name: str, start: Callable[[Gaia], object], as_json: bool, files: Definitions | None = None
+    ctx: typer.Context,
+    name: str,
+    start: Callable[[Gaia], object],
+    as_json: bool,
+    files: Definitions | None = None,
 ) -> NoReturn:
     """Run a workflow again and again as files change, until a signal comes; after Ctrl-C its state says how it ended."""
-    from gaia_local.progress import follow
-    from gaia_local.waves import Waves
+    from gaia_local.cli.progress import follow
+    from gaia_local.cli.watching import Waves
 
     if as_json:
         raise typer.BadParameter("with --watch it tells in lines what happens; leave out --json")
     state = FAILED
     try:
-        with resumable(ctx) as about, open_gaia(ctx) as gaia, Waves(gaia, name, lambda: follow(gaia, name), files) as waves:
+        with (
+            resumable(ctx) as about,
+            open_gaia(ctx) as gaia,
+            Waves(gaia, name, lambda: follow(gaia, name), files) as waves,
+        ):
             start(gaia)
             about.append(name)
             try:
@@ -167,7 +220,7 @@ def _plan(ctx: typer.Context, ask: Callable[[Gaia], Mapping[str, Any]], as_json:
 
 def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
     """Wait for a workflow's end and show how it ended; answers the exit status."""
-    from gaia_local.progress import follow
+    from gaia_local.cli.progress import follow
 
     answer = follow(gaia, name)
     if as_json:
@@ -179,8 +232,8 @@ def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
 
 def _read(commands: Path, steps: Path) -> Definitions:
     """The files of Commands and Steps; what is wrong with them is bad usage."""
+    from gaia_local.cli.watching import Definitions
     from gaia_local.errors import InvalidInput
-    from gaia_local.waves import Definitions
 
     try:
         return Definitions(commands, steps)
@@ -204,8 +257,17 @@ def _options_again(config: Mapping[str, Any]) -> str:
     """The options that lead to the same configuration, each with a blank before it."""
     import shlex
 
-    words = [word for key in ("root", "runtime", "workers") if key in config for word in (f"--{key}", str(config[key]))]
+    words = [
+        word
+        for key in ("root", "runtime", "workers")
+        if key in config
+        for word in (f"--{key}", str(config[key]))
+    ]
     words += ["--max-steps", str(config["max_steps"])] if "max_steps" in config else []
-    words += [word for name, path in config.get("buckets", {}).items() for word in ("--bucket", f"{name}={path}")]
+    words += [
+        word
+        for name, path in config.get("buckets", {}).items()
+        for word in ("--bucket", f"{name}={path}")
+    ]
     words += [word for value in config.get("dask", {}).values() for word in ("--dask", str(value))]
     return "".join(f" {shlex.quote(word)}" for word in words)

@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
-from gaia_local.output import open_console, print_json, print_result
+from gaia_local.cli.output import open_console, print_json, print_result
 
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it there instead of to standard output.")
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="Write it there instead of to standard output."
+    ),
 ]
 
 
@@ -33,7 +36,11 @@ class TimelineFormat(enum.StrEnum):
     SVG = "svg"
 
 
-_GRAPH_ENDS = {".png": GraphFormat.PNG, ".mmd": GraphFormat.MERMAID, ".mermaid": GraphFormat.MERMAID}
+_GRAPH_ENDS = {
+    ".png": GraphFormat.PNG,
+    ".mmd": GraphFormat.MERMAID,
+    ".mermaid": GraphFormat.MERMAID,
+}
 _GRAPH_ENDS |= {".dot": GraphFormat.DOT, ".gv": GraphFormat.DOT}
 _TIMELINE_ENDS = {".svg": TimelineFormat.SVG}
 
@@ -44,10 +51,14 @@ def graph(
     name: Name,
     *,
     form: Annotated[
-        GraphFormat | None, typer.Option("--format", help="What to write; by default what FILE's name says, else svg.")
+        GraphFormat | None,
+        typer.Option("--format", help="What to write; by default what FILE's name says, else svg."),
     ] = None,
     group: Annotated[
-        bool | None, typer.Option("--group/--no-group", help="One box for each Command; by default for very large graphs.")
+        bool | None,
+        typer.Option(
+            "--group/--no-group", help="One box for each Command; by default for very large graphs."
+        ),
     ] = None,
     output: Output = None,
     as_json: Json = False,
@@ -68,7 +79,9 @@ def graph(
     elif form is GraphFormat.SVG:
         _write(pictures.draw(answer, group).svg, output)
     elif output is None and sys.stdout.isatty():
-        raise typer.BadParameter("a terminal can't show a PNG; give -o FILE, or lead standard output elsewhere")
+        raise typer.BadParameter(
+            "a terminal can't show a PNG; give -o FILE, or lead standard output elsewhere"
+        )
     else:
         _write(pictures.draw(answer, group).png(), output)
 
@@ -79,7 +92,10 @@ def timeline(
     name: Name,
     *,
     form: Annotated[
-        TimelineFormat | None, typer.Option("--format", help="What to write; by default what FILE's name says, else html.")
+        TimelineFormat | None,
+        typer.Option(
+            "--format", help="What to write; by default what FILE's name says, else html."
+        ),
     ] = None,
     output: Output = None,
     as_json: Json = False,
@@ -92,7 +108,7 @@ def timeline(
     if as_json:
         print_json(answer)
         return
-    from gaia_local.timeline import arrange, html, svg
+    from gaia_local.pictures.timeline import arrange, html, svg
 
     form = form or _TIMELINE_ENDS.get(output.suffix.lower() if output else "", TimelineFormat.HTML)
     arranged = arrange(answer, time.time())
@@ -102,7 +118,7 @@ def timeline(
 @app.command(rich_help_panel="See")
 def watch(ctx: typer.Context, name: Name) -> None:
     """Show what runs, as it runs, until nothing does any more. It starts and stops nothing."""
-    from gaia_local.progress import watch as look_on
+    from gaia_local.cli.progress import watch as look_on
 
     with resumable(ctx), open_gaia(ctx) as gaia:
         answer = look_on(gaia, name)
@@ -119,5 +135,7 @@ def _write(content: str | bytes, output: Path | None) -> None:
     try:
         output.write_bytes(data)
     except OSError as error:
-        raise typer.BadParameter(f"{output} can't be written: {error.strerror}", param_hint="--output") from None
+        raise typer.BadParameter(
+            f"{output} can't be written: {error.strerror}", param_hint="--output"
+        ) from None
     open_console(error=True).print(f"wrote {output}", markup=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaia_local.cli.app import app, open_gaia, resumable
-from gaia_local.output import FitFormatter, open_console
+from gaia_local.cli.output import FitFormatter, open_console
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,7 +20,9 @@ def serve(
     ctx: typer.Context,
     *,
     host: Annotated[str, typer.Option(help="The address or name to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes any that is free.")] = 24442,
+    port: Annotated[
+        int, typer.Option(help="The port to listen on; 0 takes any that is free.")
+    ] = 24442,
     token: Annotated[
         str | None,
         typer.Option(
@@ -31,9 +33,15 @@ def serve(
         ),
     ] = None,
     no_token: Annotated[
-        bool, typer.Option("--no-token", help="Answer every user of this machine, who can run programs as you then.")
+        bool,
+        typer.Option(
+            "--no-token",
+            help="Answer every user of this machine, who can run programs as you then.",
+        ),
     ] = False,
-    max_body: Annotated[int, typer.Option(metavar="MB", help="The most that a request may bring, in megabytes.")] = 64,
+    max_body: Annotated[
+        int, typer.Option(metavar="MB", help="The most that a request may bring, in megabytes.")
+    ] = 64,
 ) -> None:
     """Serve this root to clients of a Gaia server, and its status page to browsers.
 
@@ -44,7 +52,9 @@ def serve(
     from gaia_local.config import Config
 
     if max_body < 1:
-        raise typer.BadParameter(f"it is {max_body}; give a number of megabytes from 1 up", param_hint="--max-body")
+        raise typer.BadParameter(
+            f"it is {max_body}; give a number of megabytes from 1 up", param_hint="--max-body"
+        )
     module = _server()
     if ctx.obj.debug:
         _log_requests()
@@ -68,9 +78,13 @@ def serve(
             if no_token:
                 _warn_of_others()
             module.resume(gaia)
-            link = server.link if token is None else server.url  # a token of yours is nobody's to see
+            link = (
+                server.link if token is None else server.url
+            )  # a token of yours is nobody's to see
             try:
-                server.run(lambda: open_console().print(f"gaia-local listens at {link}", markup=False))
+                server.run(
+                    lambda: open_console().print(f"gaia-local listens at {link}", markup=False)
+                )
             except KeyboardInterrupt:
                 _say_what_goes_on(gaia)
                 raise
@@ -82,7 +96,9 @@ def _warn_of_others() -> None:
 
 
 def _say_what_goes_on(gaia: Gaia) -> None:
-    running = [name for name, row in gaia.workflows()["workflows"].items() if row["state"] == "running"]
+    running = [
+        name for name, row in gaia.workflows()["workflows"].items() if row["state"] == "running"
+    ]
     if running:
         text = f"\nStopped. The next `gaia-local serve` goes on with {', '.join(running)}."
         open_console(error=True).print(text, markup=False)

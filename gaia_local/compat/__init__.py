@@ -20,8 +20,8 @@ from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from gaia_local.face import at_face
 from gaia_local.forks import call_in_child, forget_in_child
+from gaia_local.http_errors import at_face
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -57,8 +57,13 @@ class Alias:
         known = {each.name for each in fields(Config)} - {"given"}
         for key in (given or {}).keys() - known - {"gaia_host"} - self._ignored:
             self._ignored.add(key)
-            logger.warning("config, %r: it means nothing to the local engine and is ignored, as the published client does", key)
-        made = Gaia({**self.config, **{key: value for key, value in (given or {}).items() if key in known}})
+            logger.warning(
+                "config, %r: it means nothing to the local engine and is ignored, as the published client does",
+                key,
+            )
+        made = Gaia(
+            {**self.config, **{key: value for key, value in (given or {}).items() if key in known}}
+        )
         self._made.append(made)
         return made
 
@@ -86,7 +91,12 @@ class Alias:
     def __enter__(self) -> Alias:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close(wait=kind is None)
 
 
@@ -182,7 +192,9 @@ class _Finder(MetaPathFinder, InspectLoader):
     ) -> ModuleSpec | None:
         if fullname not in (PACKAGE, CLIENT):
             return None
-        source = find_spec("gaia_local.compat.client" if fullname == CLIENT else "gaia_local.compat")
+        source = find_spec(
+            "gaia_local.compat.client" if fullname == CLIENT else "gaia_local.compat"
+        )
         assert source is not None
         return ModuleSpec(fullname, self, origin=source.origin, is_package=fullname == PACKAGE)
 
@@ -195,7 +207,9 @@ class _Finder(MetaPathFinder, InspectLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """What ``python -m gaia.client`` runs."""
-        return compile("from gaia_local.compat.client import main\n\nmain()\n", f"<{fullname}>", "exec")
+        return compile(
+            "from gaia_local.compat.client import main\n\nmain()\n", f"<{fullname}>", "exec"
+        )
 
     def get_source(self, fullname: str) -> None:
         return None
@@ -228,7 +242,10 @@ def _shadow() -> Callable[[], None]:
     def restore() -> None:
         sys.meta_path.remove(finder)
         for name in (PACKAGE, CLIENT):
-            if name in sys.modules and getattr(sys.modules[name].__spec__, "loader", None) is finder:
+            if (
+                name in sys.modules
+                and getattr(sys.modules[name].__spec__, "loader", None) is finder
+            ):
                 del sys.modules[name]
 
     return restore
@@ -240,11 +257,15 @@ def _redirect() -> Callable[[], None]:
     from gaia_local.compat import client
 
     package, kind = sys.modules[PACKAGE], published.Gaia
-    changes: list[tuple[Any, str, Any]] = [(kind, name, function) for name, function in _methods(client.Gaia)]
+    changes: list[tuple[Any, str, Any]] = [
+        (kind, name, function) for name, function in _methods(client.Gaia)
+    ]
     changes.append((published, "launch_sisyphus", client.launch_sisyphus))
     if not hasattr(package, "Gaia"):
         changes.append((package, "Gaia", kind))
-    before = [(place, name, name in vars(place), vars(place).get(name)) for place, name, _ in changes]
+    before = [
+        (place, name, name in vars(place), vars(place).get(name)) for place, name, _ in changes
+    ]
     for place, name, function in changes:
         setattr(place, name, function)
 
@@ -267,7 +288,9 @@ def _published() -> Any:
     except ImportError:
         found = None
     kind = getattr(found, "Gaia", None)
-    if not isinstance(kind, type) or not all(hasattr(kind, name) for name in ("upload", "merge", "status")):
+    if not isinstance(kind, type) or not all(
+        hasattr(kind, name) for name in ("upload", "merge", "status")
+    ):
         place = getattr(sys.modules[PACKAGE], "__file__", None) or "a place without a file"
         raise InvalidInput(
             "gaia_local.compat",

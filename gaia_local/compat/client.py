@@ -18,7 +18,7 @@ import yaml
 from gaia_local import Gaia as Local
 from gaia_local import GaiaError
 from gaia_local.compat import engine_of, installed
-from gaia_local.definitions import read
+from gaia_local.model.definition_files import read
 
 __all__ = ["Gaia", "launch_sisyphus", "load_yaml", "main", "pop_path", "step", "to_gs"]
 
@@ -41,7 +41,9 @@ class Gaia(_Methods):
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         self.protocol = "http://"
-        self.host = config.get("gaia_host", DEFAULT_HOST) if isinstance(config, Mapping) else DEFAULT_HOST
+        self.host = (
+            config.get("gaia_host", DEFAULT_HOST) if isinstance(config, Mapping) else DEFAULT_HOST
+        )
         self._gaia_local_config = config
         if installed():
             engine_of(self)  # so that a bad configuration is refused here
@@ -49,7 +51,12 @@ class Gaia(_Methods):
     def __enter__(self) -> Gaia:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         engine_of(self).close(wait=kind is None)
 
 
@@ -76,7 +83,11 @@ def load_yaml(path: str) -> Any:
 
 
 def step(
-    name: str, command: str, inputs: Mapping[str, str], outputs: Mapping[str, str], var: Mapping[str, Any] | Sequence[Any] = ()
+    name: str,
+    command: str,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    var: Mapping[str, Any] | Sequence[Any] = (),
 ) -> dict[str, Any]:
     """A Step's definition, without `inputs` or `vars` where there are none.
 
@@ -116,14 +127,24 @@ def launch_sisyphus(options: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """The published client's command line, with its arguments and what it prints; `--host` means nothing here."""
-    parser = argparse.ArgumentParser(description="The published Gaia client's commands, run by the local engine.")
-    parser.add_argument("command", choices=["status", "upload", "workflows", "expire", "launch"], help="what to do")
-    parser.add_argument("workflow", help="the workflow's name")
-    parser.add_argument("--host", default=DEFAULT_HOST, help="accepted and ignored: there is no server")
-    parser.add_argument(
-        "--path", default="", help="upload: what the files' paths begin with; expire: Steps and keys, with commas between them"
+    parser = argparse.ArgumentParser(
+        description="The published Gaia client's commands, run by the local engine."
     )
-    parser.add_argument("--extension", choices=["json", "yaml"], default="json", help="what the files' names end in")
+    parser.add_argument(
+        "command", choices=["status", "upload", "workflows", "expire", "launch"], help="what to do"
+    )
+    parser.add_argument("workflow", help="the workflow's name")
+    parser.add_argument(
+        "--host", default=DEFAULT_HOST, help="accepted and ignored: there is no server"
+    )
+    parser.add_argument(
+        "--path",
+        default="",
+        help="upload: what the files' paths begin with; expire: Steps and keys, with commas between them",
+    )
+    parser.add_argument(
+        "--extension", choices=["json", "yaml"], default="json", help="what the files' names end in"
+    )
     parser.add_argument("--workers", type=int, default=0, help="launch: how many workers to name")
     given = parser.parse_args()
     if given.command in ("upload", "expire") and not given.path:
@@ -143,9 +164,14 @@ def _perform(flow: Gaia, given: argparse.Namespace) -> None:
     elif given.command == "expire":
         show(flow.expire(given.workflow, given.path.split(",")))
     elif given.command == "launch":
-        flow.launch([f"{given.workflow}-{number}" for number in range(given.workers)], {"workflow": given.workflow})
+        flow.launch(
+            [f"{given.workflow}-{number}" for number in range(given.workers)],
+            {"workflow": given.workflow},
+        )
     else:
-        commands, steps = (read(Path(f"{given.path}{kind}.{given.extension}")) for kind in ("commands", "steps"))
+        commands, steps = (
+            read(Path(f"{given.path}{kind}.{given.extension}")) for kind in ("commands", "steps")
+        )
         for title, told in (("Commands to upload", commands), ("Steps to upload", steps)):
             print(f"\n{title}:")  # noqa: T201 the published command line's output
             show(told)

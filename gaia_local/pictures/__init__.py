@@ -50,7 +50,9 @@ class Picture:
         elif target.suffix.lower() == ".png":
             target.write_bytes(self.png())
         else:
-            raise InvalidInput(f"save, {str(path)!r}", "it is no picture's name", "let it end in .svg or .png")
+            raise InvalidInput(
+                f"save, {str(path)!r}", "it is no picture's name", "let it end in .svg or .png"
+            )
         return target
 
     def _repr_svg_(self) -> str:

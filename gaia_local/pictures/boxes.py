@@ -85,17 +85,29 @@ def count(states: Iterable[str]) -> dict[str, int]:
 def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tuple[str, ...]]]]:
     """The Steps and edges of what `Gaia.graph` answers; raises `InvalidInput` for anything else."""
     try:
-        nodes = [Node(clean(each["step"]), clean(each["command"]), clean(each["state"])) for each in graph["steps"]]
-        edges = [(clean(each["from"]), clean(each["to"]), tuple(clean(key) for key in each["keys"])) for each in graph["edges"]]
+        nodes = [
+            Node(clean(each["step"]), clean(each["command"]), clean(each["state"]))
+            for each in graph["steps"]
+        ]
+        edges = [
+            (clean(each["from"]), clean(each["to"]), tuple(clean(key) for key in each["keys"]))
+            for each in graph["edges"]
+        ]
     except (TypeError, KeyError) as error:
-        raise InvalidInput("draw", f"{shown(graph)} is no graph ({error!r})", "give what Gaia.graph answers") from None
+        raise InvalidInput(
+            "draw", f"{shown(graph)} is no graph ({error!r})", "give what Gaia.graph answers"
+        ) from None
     known = {node.name for node in nodes}
     if len(known) < len(nodes):
         raise InvalidInput("draw", "two Steps have one name", "give what Gaia.graph answers")
     for edge in edges:
         for name in edge[:2]:
             if name not in known:
-                raise InvalidInput("draw", f"an edge names {name!r}, which is no Step", "give what Gaia.graph answers")
+                raise InvalidInput(
+                    "draw",
+                    f"an edge names {name!r}, which is no Step",
+                    "give what Gaia.graph answers",
+                )
     return nodes, edges
 
 
@@ -127,16 +139,23 @@ def by_command(graph: Mapping[str, Any]) -> tuple[list[Box], list[Link]]:
     )
 
 
-def _links(edges: Iterable[tuple[str, str, tuple[str, ...]]], home: Mapping[str, int]) -> list[Link]:
+def _links(
+    edges: Iterable[tuple[str, str, tuple[str, ...]]], home: Mapping[str, int]
+) -> list[Link]:
     joined: dict[tuple[int, int], tuple[list[tuple[str, str]], dict[str, None]]] = {}
     for source, target, keys in edges:
         pairs, seen = joined.setdefault((home[source], home[target]), ([], {}))
         pairs.append((source, target))
         seen.update(dict.fromkeys(keys))
-    return [Link(source, target, tuple(pairs), tuple(keys)) for (source, target), (pairs, keys) in joined.items()]
+    return [
+        Link(source, target, tuple(pairs), tuple(keys))
+        for (source, target), (pairs, keys) in joined.items()
+    ]
 
 
-def _depths(nodes: Sequence[Node], edges: Iterable[tuple[str, str, tuple[str, ...]]]) -> dict[str, int]:
+def _depths(
+    nodes: Sequence[Node], edges: Iterable[tuple[str, str, tuple[str, ...]]]
+) -> dict[str, int]:
     """How many Steps the longest way to a Step has before it; Steps in a cycle get what is known of them."""
     readers: dict[str, list[str]] = {node.name: [] for node in nodes}
     missing = dict.fromkeys(readers, 0)
@@ -159,7 +178,9 @@ def _step(node: Node) -> Box:
     below = "" if node.command == node.name else shorten(node.command, ROOM, SMALL)
     text = max(*(width(line, bold(NAME)) for line in lines), width(below, SMALL), 60.0)
     height = 16.0 + 16.0 * len(lines) + (15.0 if below else 0.0)
-    return Box("step", (node,), tuple(lines), below, LEFT + min(text, ROOM) + RIGHT, max(height, 36.0))
+    return Box(
+        "step", (node,), tuple(lines), below, LEFT + min(text, ROOM) + RIGHT, max(height, 36.0)
+    )
 
 
 def _panel(nodes: Sequence[Node]) -> Box:

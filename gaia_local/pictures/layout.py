@@ -51,7 +51,9 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
     try:
         import graphlay
     except ImportError:
-        raise GaiaError(f"a picture needs the library graphlay, which is not installed: {INSTALL}") from None
+        raise GaiaError(
+            f"a picture needs the library graphlay, which is not installed: {INSTALL}"
+        ) from None
     if not boxes:
         return Layout(0.0, 0.0, (), ())
     graph = graphlay.Graph()
@@ -64,17 +66,31 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
         graphlay.layout(graph, preset="process_map", options={**_OPTIONS, **variant})
         for variant in _VARIANTS[: len(_VARIANTS) if len(boxes) <= _FEW else 1]
     ]
-    drawing = min(drawings, key=lambda each: _cost(each, boxes, between)) if len(drawings) > 1 else drawings[0]
+    drawing = (
+        min(drawings, key=lambda each: _cost(each, boxes, between))
+        if len(drawings) > 1
+        else drawings[0]
+    )
     low, high = drawing.bounds["min"], drawing.bounds["max"]
     corners = tuple(
-        (node["center"]["x"] - box.width / 2 - low["x"], node["center"]["y"] - box.height / 2 - low["y"])
+        (
+            node["center"]["x"] - box.width / 2 - low["x"],
+            node["center"]["y"] - box.height / 2 - low["y"],
+        )
         for node, box in zip(drawing.nodes, boxes, strict=True)
     )
-    lines = [[(point["x"] - low["x"], point["y"] - low["y"]) for point in edge["points"]] for edge in drawing.edges]
+    lines = [
+        [(point["x"] - low["x"], point["y"] - low["y"]) for point in edge["points"]]
+        for edge in drawing.edges
+    ]
     _spread(boxes, corners, between, lines)
-    ways = {(link.source, link.target): tuple(line) for link, line in zip(between, lines, strict=True)}
+    ways = {
+        (link.source, link.target): tuple(line) for link, line in zip(between, lines, strict=True)
+    }
     width, height = high["x"] - low["x"], high["y"] - low["y"]
-    return Layout(width, height, corners, tuple(ways.get((link.source, link.target), ()) for link in links))
+    return Layout(
+        width, height, corners, tuple(ways.get((link.source, link.target), ()) for link in links)
+    )
 
 
 def _cost(drawing: Any, boxes: Sequence[Box], links: Sequence[Link]) -> tuple[float, float]:
@@ -84,11 +100,15 @@ def _cost(drawing: Any, boxes: Sequence[Box], links: Sequence[Link]) -> tuple[fl
     rows: dict[tuple[str, int], list[float]] = {}
     for box, (x, y) in zip(boxes, centers, strict=True):
         rows.setdefault((box.nodes[0].command, y), []).append(x)
-    swapped = sum(one > other for row in rows.values() for one, other in itertools.combinations(row, 2))
+    swapped = sum(
+        one > other for row in rows.values() for one, other in itertools.combinations(row, 2)
+    )
     return drawing.metrics()["crossings"], aside + _DISORDER * swapped
 
 
-def _spread(boxes: Sequence[Box], corners: Sequence[Point], links: Sequence[Link], lines: list[list[Point]]) -> None:
+def _spread(
+    boxes: Sequence[Box], corners: Sequence[Point], links: Sequence[Link], lines: list[list[Point]]
+) -> None:
     """Keep the ends of lines off the corners of boxes, and off each other, in the order in which they are."""
     ends: dict[tuple[int, float], list[tuple[float, int, int]]] = {}
     for number, (link, line) in enumerate(zip(links, lines, strict=True)):
@@ -100,7 +120,10 @@ def _spread(boxes: Sequence[Box], corners: Sequence[Point], links: Sequence[Link
         places = [min(max(x, left), right) for x, _, _ in side]
         if any(there - here < _CLOSE for here, there in itertools.pairwise(places)):
             gap = min(_APART, (right - left) / (len(places) - 1))
-            first = min(max(sum(places) / len(places) - gap * (len(places) - 1) / 2, left), right - gap * (len(places) - 1))
+            first = min(
+                max(sum(places) / len(places) - gap * (len(places) - 1) / 2, left),
+                right - gap * (len(places) - 1),
+            )
             places = [first + gap * number for number in range(len(places))]
         for x, (_, number, end) in zip(places, side, strict=True):
             lines[number][end] = (x, y)

@@ -23,9 +23,14 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
         '  edge [color="#9aa5b4", arrowsize=0.7, fontname="sans-serif", fontsize=10, fontcolor="#5b6675"];',
     ]
     for number, nodes in enumerate(groups):
-        shown, label = look(_state(nodes)), "\\n".join(_dot_text(line) for line in _label(nodes, group))
+        shown, label = (
+            look(_state(nodes)),
+            "\\n".join(_dot_text(line) for line in _label(nodes, group)),
+        )
         tooltip = _dot("; ".join(_tooltip(nodes, group)))
-        lines.append(f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}", color="{shown.ink}"];')
+        lines.append(
+            f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}", color="{shown.ink}"];'
+        )
     for (source, target), (number, keys) in edges.items():
         label = f', label="{number} edges"' if number > 1 else ""
         lines.append(f"  n{source} -> n{target} [tooltip={_dot('; '.join(keys))}{label}];")
@@ -44,7 +49,11 @@ def mermaid(graph: Mapping[str, Any], group: bool | None = None) -> str:
         label = "<br>".join([name, *(f"<small>{line}</small>" for line in rest)])
         lines.append(f'  n{number}["{label}"]:::{_state(nodes)}')
     for (source, target), (number, _) in edges.items():
-        lines.append(f'  n{source} -->|"{number} edges"| n{target}' if number > 1 else f"  n{source} --> n{target}")
+        lines.append(
+            f'  n{source} -->|"{number} edges"| n{target}'
+            if number > 1
+            else f"  n{source} --> n{target}"
+        )
     for state in sorted({_state(nodes) for nodes in groups}):
         shown = LOOKS[state]
         lines.append(f"  classDef {state} fill:{shown.wash},stroke:{shown.ink},color:#1b2430")
@@ -79,13 +88,23 @@ def _state(nodes: Sequence[Node]) -> str:
 def _label(nodes: Sequence[Node], group: bool) -> list[str]:
     node = nodes[0]
     if not group:
-        return [f"{look(node.state).sign} {node.name}", *([] if node.command == node.name else [node.command])]
+        return [
+            f"{look(node.state).sign} {node.name}",
+            *([] if node.command == node.name else [node.command]),
+        ]
     counts = count(node.state for node in nodes)
-    return [node.command, "  ".join(f"{look(state).sign} {number} {state}" for state, number in counts.items())]
+    return [
+        node.command,
+        "  ".join(f"{look(state).sign} {number} {state}" for state, number in counts.items()),
+    ]
 
 
 def _tooltip(nodes: Sequence[Node], group: bool) -> list[str]:
-    return [f"{len(nodes)} Steps"] if group else [nodes[0].name, f"Command {nodes[0].command}", nodes[0].state]
+    return (
+        [f"{len(nodes)} Steps"]
+        if group
+        else [nodes[0].name, f"Command {nodes[0].command}", nodes[0].state]
+    )
 
 
 def _dot(text: str) -> str:
@@ -99,7 +118,12 @@ def _dot_text(text: str) -> str:
 
 def _mermaid(text: str) -> str:
     """Text inside quotes: whatever may mean something to Mermaid or to HTML becomes an entity of Mermaid's."""
-    text = text.replace("\\n", "\\\u2060n")  # else a new line, even from entities; what comes between has no width
+    text = text.replace(
+        "\\n", "\\\u2060n"
+    )  # else a new line, even from entities; what comes between has no width
     return "".join(
-        each if each.isalnum() or each in " _-.,/…▷◷▶✓✗■‖!" or ord(each) > 0x2FF else f"#{ord(each)};" for each in text
+        each
+        if each.isalnum() or each in " _-.,/…▷◷▶✓✗■‖!" or ord(each) > 0x2FF
+        else f"#{ord(each)};"
+        for each in text
     )

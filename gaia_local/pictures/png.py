@@ -13,7 +13,9 @@ LARGEST = 24e6
 """Pixels in a picture, at most: programs that show pictures balk at more."""
 
 
-def png(svg: str, size: tuple[float, float], scale: float = 2.0, system_fonts: bool = True) -> bytes:
+def png(
+    svg: str, size: tuple[float, float], scale: float = 2.0, system_fonts: bool = True
+) -> bytes:
     """Render an SVG of this size, `scale` pixels to each of its own, or fewer where there would be too many.
 
     Characters that the library's font lacks are taken from the machine's fonts, where there are any; not so without
@@ -24,7 +26,9 @@ def png(svg: str, size: tuple[float, float], scale: float = 2.0, system_fonts: b
 
         font = importlib.resources.files("font_roboto")
     except ImportError as error:
-        raise GaiaError(f"a PNG needs the library {error.name}, which is not installed: {INSTALL}") from None
+        raise GaiaError(
+            f"a PNG needs the library {error.name}, which is not installed: {INSTALL}"
+        ) from None
     fonts = [str(font / "files" / name) for name in ("Roboto-Regular.ttf", "Roboto-Bold.ttf")]
     zoom = min(scale, math.sqrt(LARGEST / (size[0] * size[1])))
     made = resvg_py.svg_to_bytes(

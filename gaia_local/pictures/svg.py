@@ -47,8 +47,22 @@ SIGNS = {
 }
 """State → its sign, drawn around (0, 0) in a disc: shapes, since not every font has the characters."""
 
-_LIGHT = {"ground": "#ffffff", "text": "#1b2430", "muted": "#5b6675", "line": "#9aa5b4", "panel": "#fafbfc", "on": "#ffffff"}
-_DARK = {"ground": "#14181e", "text": "#e8ecf2", "muted": "#a1acbb", "line": "#667284", "panel": "#1a1f27", "on": "#14181e"}
+_LIGHT = {
+    "ground": "#ffffff",
+    "text": "#1b2430",
+    "muted": "#5b6675",
+    "line": "#9aa5b4",
+    "panel": "#fafbfc",
+    "on": "#ffffff",
+}
+_DARK = {
+    "ground": "#14181e",
+    "text": "#e8ecf2",
+    "muted": "#a1acbb",
+    "line": "#667284",
+    "panel": "#1a1f27",
+    "on": "#14181e",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,9 @@ def style(scope: str) -> str:
         f".{scope} .s{{fill:none;stroke-width:1.9;stroke-linecap:round;stroke-linejoin:round}}"
     )
     night = _rules(scope, _DARK, night=True)
-    return f"{fixed}{_rules(scope, _LIGHT, night=False)}@media (prefers-color-scheme:dark){{{night}}}"
+    return (
+        f"{fixed}{_rules(scope, _LIGHT, night=False)}@media (prefers-color-scheme:dark){{{night}}}"
+    )
 
 
 def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
@@ -88,21 +104,27 @@ def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
         ink, wash = (shown.night_ink, shown.night_wash) if night else (shown.ink, shown.wash)
         rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state} .disc": f"fill:{ink}"}
     return "".join(
-        ",".join(f".{scope} {each.strip()}" for each in selector.split(",")) + f"{{{rule}}}" for selector, rule in rules.items()
+        ",".join(f".{scope} {each.strip()}" for each in selector.split(",")) + f"{{{rule}}}"
+        for selector, rule in rules.items()
     )
 
 
-def graph_svg(workflow: str, state: str, boxes: Sequence[Box], links: Sequence[Link], layout: Layout) -> Drawing:
+def graph_svg(
+    workflow: str, state: str, boxes: Sequence[Box], links: Sequence[Link], layout: Layout
+) -> Drawing:
     """The whole picture: title, legend, links, boxes."""
     counts = count(node.state for box in boxes for node in box.nodes)
     signs, signs_width = legend(counts)
     steps = sum(counts.values())
     about = f"{steps} Step{'' if steps == 1 else 's'}, {state}"
     title = shorten(workflow, 640.0, bold(TITLE))
-    wide = 2 * MARGIN + max(layout.width, signs_width, width(title, bold(TITLE)) + 16 + width(about, NAME))
+    wide = 2 * MARGIN + max(
+        layout.width, signs_width, width(title, bold(TITLE)) + 16 + width(about, NAME)
+    )
     high = HEAD + layout.height + MARGIN
     ways = (
-        _way(link, way, boxes[link.source], layout.corners[link.source]) for link, way in zip(links, layout.ways, strict=True)
+        _way(link, way, boxes[link.source], layout.corners[link.source])
+        for link, way in zip(links, layout.ways, strict=True)
     )
     parts = [
         f'<rect class="ground" width="{length(wide)}" height="{length(high)}"/>',
@@ -147,7 +169,9 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
     parts, x = [], 0.0
     for state, number in counts.items():
         text = f"{state} {number}"
-        parts.append(f'{sign(state, x + 9, 0)}<text class="label" x="{length(x + 23)}" y="4">{escape(text)}</text>')
+        parts.append(
+            f'{sign(state, x + 9, 0)}<text class="label" x="{length(x + 23)}" y="4">{escape(text)}</text>'
+        )
         x += 23 + width(text, SMALL) + 20
     return "".join(parts), x
 
@@ -185,14 +209,20 @@ def _number(number: int, x: float, y: float) -> str:
     """How many edges a link stands for."""
     if number == 1:
         return ""
-    return "".join(f'<text class="{kind}" x="{length(x)}" y="{length(y + 4)}">×{number}</text>' for kind in ("halo", "muted"))
+    return "".join(
+        f'<text class="{kind}" x="{length(x)}" y="{length(y + 4)}">×{number}</text>'
+        for kind in ("halo", "muted")
+    )
 
 
 def _of_link(link: Link) -> list[str]:
     if len(link.edges) == 1:
         ((source, target),) = link.edges
         return [f"{source} → {target}", *_some(link.keys)]
-    return [f"{len(link.edges)} edges", *_some([f"{source} → {target}" for source, target in link.edges])]
+    return [
+        f"{len(link.edges)} edges",
+        *_some([f"{source} → {target}" for source, target in link.edges]),
+    ]
 
 
 def _some(lines: Sequence[str]) -> list[str]:
@@ -251,12 +281,20 @@ def _draw_group(box: Box) -> str:
             f'{sign(state, at + 7, y + 24, 7)}<text class="label" x="{length(at + 18)}" y="{length(y + 28)}">{number}</text>'
         )
         x, at = x + share, at + 26.0 + width(str(number), SMALL)
-    about = tooltip([box.nodes[0].command, f"{steps} Steps: {words(box.counts)}", *_some([node.name for node in box.nodes])])
+    about = tooltip(
+        [
+            box.nodes[0].command,
+            f"{steps} Steps: {words(box.counts)}",
+            *_some([node.name for node in box.nodes]),
+        ]
+    )
     return f"{_frame(box, 'panel')}{_lines(box, PADDING, 24.0)}{''.join(parts)}{about}"
 
 
 def _frame(box: Box, kind: str) -> str:
-    return f'<rect class="{kind}" rx="8" width="{length(box.width)}" height="{length(box.height)}"/>'
+    return (
+        f'<rect class="{kind}" rx="8" width="{length(box.width)}" height="{length(box.height)}"/>'
+    )
 
 
 def _lines(box: Box, x: float, y: float) -> str:
@@ -266,7 +304,9 @@ def _lines(box: Box, x: float, y: float) -> str:
     ]
     if box.below:
         below = y + 16.0 * len(box.lines) - 1.0
-        parts.append(f'<text class="muted" x="{length(x)}" y="{length(below)}">{escape(box.below)}</text>')
+        parts.append(
+            f'<text class="muted" x="{length(x)}" y="{length(below)}">{escape(box.below)}</text>'
+        )
     return "".join(parts)
 
 

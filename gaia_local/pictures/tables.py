@@ -18,7 +18,9 @@ def workflows_table(title: str, workflows: Mapping[str, Mapping[str, Any]]) -> s
     caption = f'<div style="font-family:monospace;margin:.3em 0">{escape(clean(title))}</div>'
     if not workflows:
         return f"<div>{caption}<div>no workflows yet</div></div>"
-    headings = "".join(f'<th style="{_CELL};font-weight:600">{heading}</th>' for heading in _HEADINGS)
+    headings = "".join(
+        f'<th style="{_CELL};font-weight:600">{heading}</th>' for heading in _HEADINGS
+    )
     rows = "".join(_row(name, counts) for name, counts in workflows.items())
     return (
         f'<div>{caption}<table style="border-collapse:collapse;font-variant-numeric:tabular-nums">'
@@ -46,7 +48,9 @@ def _bar(counts: Mapping[str, Any]) -> str:
         for kind, state in shares
         if counts[kind]
     )
-    style = "display:flex;width:12em;height:.6em;border-radius:.3em;overflow:hidden;background:#8883"
+    style = (
+        "display:flex;width:12em;height:.6em;border-radius:.3em;overflow:hidden;background:#8883"
+    )
     return f'<span style="{style}" title="{escape(_numbers(counts))}">{parts}</span>'
 
 

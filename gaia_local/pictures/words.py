@@ -9,9 +9,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from gaia_local.controls import holds_controls
+from gaia_local.model.terminal_text import holds_controls
 
-_WIDTHS = (("iljI.,:;'|!` ", 0.34), ('ftr()[]{}-/\\"*^', 0.43), ("mwMW@%&", 0.95), ("ABCDEFGHJKLNOPQRSTUVXYZ+=<>~#$", 0.71))
+_WIDTHS = (
+    ("iljI.,:;'|!` ", 0.34),
+    ('ftr()[]{}-/\\"*^', 0.43),
+    ("mwMW@%&", 0.95),
+    ("ABCDEFGHJKLNOPQRSTUVXYZ+=<>~#$", 0.71),
+)
 _EM = {character: width for characters, width in _WIDTHS for character in characters}
 _OTHER = 0.62
 _BREAKS = re.compile(r"(?<=[-_/.:;,+ ])")
@@ -87,6 +92,10 @@ def common_prefix(names: Sequence[str]) -> str:
     if len(names) < 2:
         return ""
     low, high = min(names), max(names)
-    end = next((index for index, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    end = next(
+        (index for index, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low)
+    )
     end = min(end, len(low) - 1)
-    return low[: max((match.end() for match in _BREAKS.finditer(low) if match.end() <= end), default=0)]
+    return low[
+        : max((match.end() for match in _BREAKS.finditer(low) if match.end() <= end), default=0)
+    ]

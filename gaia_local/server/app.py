@@ -55,14 +55,25 @@ def create_app(
     routes: list[BaseRoute] = []
     for name in calls.CALLS:
         routes.append(Route(f"/{name}", _call(gaia, name, max_body), methods=["POST"]))
-        routes.append(Route(f"/{name}", _post_only, methods=["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]))
+        routes.append(
+            Route(f"/{name}", _post_only, methods=["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+        )
     routes += [
         Route("/api/workflows", _reading(lambda request: reading.workflows(gaia))),
-        Route("/api/workflows/{name}", _reading(lambda request: reading.workflow(gaia, _name(request)))),
+        Route(
+            "/api/workflows/{name}",
+            _reading(lambda request: reading.workflow(gaia, _name(request))),
+        ),
         Route("/api/workflows/{name}/graph", _reading(lambda request: gaia.graph(_name(request)))),
-        Route("/api/workflows/{name}/explain", _reading(lambda request: gaia.explain(_name(request), _asked(request, "name")))),
+        Route(
+            "/api/workflows/{name}/explain",
+            _reading(lambda request: gaia.explain(_name(request), _asked(request, "name"))),
+        ),
         Route("/api/workflows/{name}/log", _reading(lambda request: _log(gaia, request))),
-        Route("/api/workflows/{name}/timeline", _reading(lambda request: gaia.timeline(_name(request)))),
+        Route(
+            "/api/workflows/{name}/timeline",
+            _reading(lambda request: gaia.timeline(_name(request))),
+        ),
         Route("/api/stream", _stream(gaia, closing)),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
@@ -119,7 +130,9 @@ def _asked(request: Request, name: str) -> str:
     """A parameter of the query string."""
     given = request.query_params.get(name)
     if given is None:
-        raise Refused(400, f"GET {request.url.path}: the parameter {name!r} is missing; write ?{name}=…")
+        raise Refused(
+            400, f"GET {request.url.path}: the parameter {name!r} is missing; write ?{name}=…"
+        )
     return given
 
 
@@ -129,15 +142,25 @@ async def _in_thread(call: Callable[[], T]) -> T:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    status = error.status if isinstance(error, Refused) else 503 if isinstance(error, Closed) else 400
-    return Answer({"error": str(error)}, status, {"connection": "close"} if status in (408, 413) else None)
+    status = (
+        error.status if isinstance(error, Refused) else 503 if isinstance(error, Closed) else 400
+    )
+    return Answer(
+        {"error": str(error)}, status, {"connection": "close"} if status in (408, 413) else None
+    )
 
 
 async def _no_such(request: Request, error: Exception) -> Response:
     """An address, or a method, that there isn't."""
     assert isinstance(error, HTTPException)
-    return Answer({"error": f"{request.method} {request.url.path}: {error.detail}"}, error.status_code, error.headers)
+    return Answer(
+        {"error": f"{request.method} {request.url.path}: {error.detail}"},
+        error.status_code,
+        error.headers,
+    )
 
 
 async def _post_only(request: Request) -> Response:
-    return Answer({"error": f"{request.method} {request.url.path}: send it with POST"}, 405, {"allow": "POST"})
+    return Answer(
+        {"error": f"{request.method} {request.url.path}: send it with POST"}, 405, {"allow": "POST"}
+    )

@@ -26,7 +26,9 @@ CALLS: dict[str, Call] = {
     "workflows": Call({}, lambda gaia, body: gaia.workflows()),
     "upload": Call(
         {**_WORKFLOW, "properties": Field(dict), "commands": Field(list), "steps": Field(list)},
-        lambda gaia, body: gaia.upload(body["workflow"], body["properties"], body["commands"], body["steps"]),
+        lambda gaia, body: gaia.upload(
+            body["workflow"], body["properties"], body["commands"], body["steps"]
+        ),
     ),
     "command": Call(
         {**_WORKFLOW, "commands": Field(list, required=False)},

@@ -111,7 +111,11 @@ class Door(socket.socket):
 
     def _make_room(self, new: _Caller) -> bool:
         """Whether there is room for one more; a stranger that is there already may have to go."""
-        self._callers = {number: each for number, each in self._callers.items() if each.connection.fileno() == number}
+        self._callers = {
+            number: each
+            for number, each in self._callers.items()
+            if each.connection.fileno() == number
+        }
         neighbours = [each for each in self._callers.values() if each.host == new.host]
         if len(neighbours) >= MOST_OF_ONE:
             self._tell(f"there are {MOST_OF_ONE} from {new.host}")
@@ -134,7 +138,10 @@ class Door(socket.socket):
         now = time.monotonic()
         if now - self._told_at >= TELL_AGAIN:
             self._told_at = now
-            logger.warning("too many connections: %s; those that ask nothing are closed, and then new ones", what)
+            logger.warning(
+                "too many connections: %s; those that ask nothing are closed, and then new ones",
+                what,
+            )
 
     def _drop_spare(self) -> None:
         if self._spare >= 0:
@@ -144,7 +151,9 @@ class Door(socket.socket):
 
 def _descriptors_are_scarce() -> bool:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limit != resource.RLIM_INFINITY and limit - len(os.listdir("/dev/fd")) < min(RESERVE, limit // 4)
+    return limit != resource.RLIM_INFINITY and limit - len(os.listdir("/dev/fd")) < min(
+        RESERVE, limit // 4
+    )
 
 
 class Connection(H11Protocol):

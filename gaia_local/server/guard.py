@@ -51,7 +51,11 @@ class Guard:
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
         """Without a `token` everybody may ask who reaches it; with `same_user` our own user may, token or not."""
         self._app, self._host, self._token, self._same_user = app, host, token, same_user
-        self._cookie_value = None if token is None else hmac.new(token.encode(), b"cookie", hashlib.sha256).hexdigest()
+        self._cookie_value = (
+            None
+            if token is None
+            else hmac.new(token.encode(), b"cookie", hashlib.sha256).hexdigest()
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -62,7 +66,9 @@ class Guard:
         with contextlib.nullcontext() if connection is None else connection.asking():
             await self._answer(scope, receive, send, connection)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, connection: Connection | None) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, connection: Connection | None
+    ) -> None:
         began = time.monotonic()
 
         answering = False
@@ -76,7 +82,13 @@ class Guard:
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
                 elapsed = (time.monotonic() - began) * 1000
-                logger.info("%s %s: %d after %.0f ms", scope["method"], _path(scope), message["status"], elapsed)
+                logger.info(
+                    "%s %s: %d after %.0f ms",
+                    scope["method"],
+                    _path(scope),
+                    message["status"],
+                    elapsed,
+                )
             await send(message)
 
         try:
@@ -86,7 +98,9 @@ class Guard:
             await app(scope, receive, send_guarded)
         except asyncio.CancelledError:
             if not answering:
-                ending = _refused(503, "the server ends; look with status whether this call was heeded")
+                ending = _refused(
+                    503, "the server ends; look with status whether this call was heeded"
+                )
                 await ending(scope, receive, send_guarded)
             raise
         except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
@@ -102,20 +116,36 @@ class Guard:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not answers_to(hosts[0], self._host):
             given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
-            return _refused(421, f"the Host header is {given!r}, no name of this server: use the address that `serve` printed")
+            return _refused(
+                421,
+                f"the Host header is {given!r}, no name of this server: use the address that `serve` printed",
+            )
         if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
-            if not (self._same_user and connection and await to_thread.run_sync(lambda: connection.is_own)):
+            if not (
+                self._same_user
+                and connection
+                and await to_thread.run_sync(lambda: connection.is_own)
+            ):
                 return refusal
-            if refusal.status_code == 303:  # a cookie would be sent to whatever listens on other ports, for nothing
+            if (
+                refusal.status_code == 303
+            ):  # a cookie would be sent to whatever listens on other ports, for nothing
                 return RedirectResponse("/", 303)
         if scope["method"] not in _READING:
             origin = headers.get("origin")
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
                 return _refused(
-                    403, f"the Origin {origin[:80]!r} is another site's: only pages of this server may ask for that"
+                    403,
+                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may ask for that",
                 )
-            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                return _refused(415, "the body isn't said to be JSON: send it with the header Content-Type: application/json")
+            if (
+                headers.get("content-type", "").partition(";")[0].strip().lower()
+                != "application/json"
+            ):
+                return _refused(
+                    415,
+                    "the body isn't said to be JSON: send it with the header Content-Type: application/json",
+                )
         return None
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
@@ -131,7 +161,9 @@ class Guard:
         if page and _same(_query(scope, "token"), self._token):
             entered = RedirectResponse("/", 303)
             secure = scope["scheme"] == "https"
-            entered.set_cookie(name, self._cookie_value, path="/", httponly=True, samesite="strict", secure=secure)
+            entered.set_cookie(
+                name, self._cookie_value, path="/", httponly=True, samesite="strict", secure=secure
+            )
             return entered
         text = "the token is missing or wrong"
         if self._same_user:
@@ -141,7 +173,10 @@ class Guard:
                 f"{text}: open this page as /?token=TOKEN once, with the token of `serve`.\n", 401
             )
         else:
-            refusal = _refused(401, f"{text}: send the header Authorization: Bearer TOKEN, with the token of `serve`")
+            refusal = _refused(
+                401,
+                f"{text}: send the header Authorization: Bearer TOKEN, with the token of `serve`",
+            )
         refusal.headers["www-authenticate"] = "Bearer"
         return refusal
 
@@ -150,10 +185,16 @@ def check_access(host: str, token: str | None, no_token: bool = False) -> None:
     """Raise `InvalidInput` for a token that can't be sent, or one that is missing where others than this machine can ask."""
     if token is not None and no_token:
         raise InvalidInput(
-            "serve, --no-token", "there is a token as well", "give --token (or $GAIA_LOCAL_TOKEN), or --no-token"
+            "serve, --no-token",
+            "there is a token as well",
+            "give --token (or $GAIA_LOCAL_TOKEN), or --no-token",
         )
-    if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
-        raise InvalidInput("serve, --token", "it can't be sent in a header", "give ASCII text without blanks")
+    if token is not None and not (
+        token and token.isascii() and token.isprintable() and " " not in token
+    ):
+        raise InvalidInput(
+            "serve, --token", "it can't be sent in a header", "give ASCII text without blanks"
+        )
     if token is None and not is_loopback(host):
         raise InvalidInput(
             f"serve, --host {host}",
@@ -168,10 +209,14 @@ def is_loopback(host: str) -> bool:
     if address is not None:
         return address.is_loopback
     try:
-        found = {str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        found = {
+            str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        }
     except (OSError, UnicodeError):
         right = "give an address or a name of this machine"
-        raise InvalidInput("serve, --host", f"nothing is known of the host {host!r}", right) from None
+        raise InvalidInput(
+            "serve, --host", f"nothing is known of the host {host!r}", right
+        ) from None
     return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
 
 
@@ -236,4 +281,6 @@ def _same(given: str, right: str) -> bool:
 
 
 def _refused(status: int, message: str) -> Response:
-    return Answer({"error": message}, status, {"connection": "close"})  # whatever of a body is still to come isn't read
+    return Answer(
+        {"error": message}, status, {"connection": "close"}
+    )  # whatever of a body is still to come isn't read

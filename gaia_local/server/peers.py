@@ -59,9 +59,15 @@ def _entries(ours: Address, theirs: Address) -> list[tuple[str, bytes, bytes]]:
     one, other = _short(here), _short(there)
     if one.version == other.version == 4:
         entries.append(("tcp", one, other))
-        here, there = ipaddress.IPv6Address(f"::ffff:{one}"), ipaddress.IPv6Address(f"::ffff:{other}")  # a socket for both
+        here, there = (
+            ipaddress.IPv6Address(f"::ffff:{one}"),
+            ipaddress.IPv6Address(f"::ffff:{other}"),
+        )  # a socket for both
     entries.append(("tcp6", here, there))
-    return [(table, _written(ip.packed, ours[1]), _written(peer.packed, theirs[1])) for table, ip, peer in entries]
+    return [
+        (table, _written(ip.packed, ours[1]), _written(peer.packed, theirs[1]))
+        for table, ip, peer in entries
+    ]
 
 
 def _short(address: Ip) -> Ip:
@@ -70,7 +76,9 @@ def _short(address: Ip) -> Ip:
 
 def _written(address: bytes, port: int) -> bytes:
     words = (address[start : start + 4] for start in range(0, len(address), 4))
-    return ("".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}").encode()
+    return (
+        "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{port:04X}"
+    ).encode()
 
 
 def _nobody() -> int | None:

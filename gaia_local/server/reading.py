@@ -35,7 +35,9 @@ def entry(gaia: Gaia, row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def workflow(gaia: Gaia, name: str) -> dict[str, Any]:
     """``{"workflow", "state", "progress", "failures", "waiting-inputs"}``, and "error" where there is trouble."""
-    counts = gaia.progress(name)  # refuses a name that nobody uploaded, which status answers as the server does
+    counts = gaia.progress(
+        name
+    )  # refuses a name that nobody uploaded, which status answers as the server does
     inner = gaia.status(name)["status"]
     answer = {
         "workflow": name,
@@ -55,8 +57,15 @@ def log(gaia: Gaia, name: str, step: str, start: int) -> dict[str, Any]:
     """
     attempt = gaia.attempt(name, step)
     if attempt["task"] is None:
-        return {"text": "", "next": 0, "over": gaia.progress(name)["state"] != "running", "task": None}
-    ended = attempt["state"] not in _ALIVE  # asked before the file is read: what it then holds is all
+        return {
+            "text": "",
+            "next": 0,
+            "over": gaia.progress(name)["state"] != "running",
+            "task": None,
+        }
+    ended = (
+        attempt["state"] not in _ALIVE
+    )  # asked before the file is read: what it then holds is all
     try:
         with open(attempt["log"], "rb") as file:
             size = file.seek(0, 2)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from gaia_local.errors import GaiaError
-from gaia_local.model import EventKind
+from gaia_local.model.events import EventKind
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -27,10 +27,16 @@ def resume(gaia: Gaia) -> list[str]:
         if row["state"] != "halted":
             continue
         try:
-            halts = [event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED]
+            halts = [
+                event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED
+            ]
             if halts and halts[-1].get("reason") in ENDED:
                 gaia.expire(name, [])  # which, unlike run, doesn't start failed Steps again
                 resumed.append(name)
         except GaiaError as error:
-            logger.error("workflow %r was running when the last engine ended, and can't go on: %s", name, error)
+            logger.error(
+                "workflow %r was running when the last engine ended, and can't go on: %s",
+                name,
+                error,
+            )
     return resumed

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from gaia_local.engine import hurry
+from gaia_local.engine.engine import hurry
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
 from gaia_local.server.connections import Connection, Door
@@ -58,13 +58,17 @@ class Server:
         Without a `token` one is made, and this user's own connections may do without it, as `same_user` says otherwise.
         """
         same_user = token is None if same_user is None else same_user
-        app = create_app(gaia, host=host, token=token, no_token=no_token, same_user=same_user, max_body=max_body)
+        app = create_app(
+            gaia, host=host, token=token, no_token=no_token, same_user=same_user, max_body=max_body
+        )
         self._socket = _bind(host, port)
         self.token: str | None = app.state.token
         """What requests must bring; None with `no_token`."""
         self.url = _url(host, self._socket.getsockname()[1])
         """The address of the status page, with a ``/`` at its end."""
-        self.link = self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
+        self.link = (
+            self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
+        )
         """The same with the token: opened once in a browser, that knows it from there on."""
         config = uvicorn.Config(
             app,
@@ -97,7 +101,9 @@ class Server:
     def start(self) -> None:
         """Serve in a thread; returns when connections are taken."""
         up = threading.Event()
-        self._thread = threading.Thread(target=self.run, args=(up.set,), name="gaia-local-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self.run, args=(up.set,), name="gaia-local-server", daemon=True
+        )
         self._thread.start()
         while not up.wait(0.1):
             if not self._thread.is_alive():
@@ -114,7 +120,12 @@ class Server:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 
@@ -161,12 +172,18 @@ class _Uvicorn(uvicorn.Server):
 def _bind(host: str, port: int) -> Door:
     where = f"serve, {host} port {port}"
     if not 0 <= port <= 65535:
-        raise InvalidInput(where, "there is no such port", "give a --port from 0 (any that is free) to 65535")
+        raise InvalidInput(
+            where, "there is no such port", "give a --port from 0 (any that is free) to 65535"
+        )
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         bound = Door(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise InvalidInput(where, f"it is no address ({error})", "give an address or a name of this machine") from error
+        raise InvalidInput(
+            where, f"it is no address ({error})", "give an address or a name of this machine"
+        ) from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
@@ -176,7 +193,10 @@ def _bind(host: str, port: int) -> Door:
             problem = "another program listens there, perhaps another `gaia-local serve`"
             right = "end that one, or give another --port (0: any that is free)"
         else:
-            problem, right = f"nothing can listen there ({os.strerror(error.errno or 0)})", "give another --host or --port"
+            problem, right = (
+                f"nothing can listen there ({os.strerror(error.errno or 0)})",
+                "give another --host or --port",
+            )
         raise InvalidInput(where, problem, right) from None
     return bound
 

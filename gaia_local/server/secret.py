@@ -21,7 +21,9 @@ def new() -> str:
 def write(root: Path, token: str) -> None:
     """Keep a token in a root that is there, in place of the last one."""
     try:
-        descriptor, made = tempfile.mkstemp(prefix=f".{NAME}-", dir=root)  # which only this user can read
+        descriptor, made = tempfile.mkstemp(
+            prefix=f".{NAME}-", dir=root
+        )  # which only this user can read
         try:
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(f"{token}\n")
@@ -33,4 +35,6 @@ def write(root: Path, token: str) -> None:
                 os.unlink(made)
             raise
     except OSError as error:
-        raise StorageError(f"{root / NAME}: the token can't be kept there ({error.strerror})") from error
+        raise StorageError(
+            f"{root / NAME}: the token can't be kept there ({error.strerror})"
+        ) from error

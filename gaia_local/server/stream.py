@@ -104,7 +104,9 @@ class News:
             first = not self._names
             self._names.update(names)
         if first:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and whoever waited there with it
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop has ended, and whoever waited there with it
                 self._loop.call_soon_threadsafe(self._some.set)
 
     async def take(self) -> set[str]:
@@ -127,7 +129,11 @@ class View:
     def whole(self) -> dict[str, Any]:
         """All workflows, and all Steps of the one."""
         change = self.update(self._gaia.workflows()["workflows"])
-        return {**change, "steps": self._changed_steps()} if self._workflow not in change["workflows"] else change
+        return (
+            {**change, "steps": self._changed_steps()}
+            if self._workflow not in change["workflows"]
+            else change
+        )
 
     def update(self, names: Collection[str]) -> dict[str, Any]:
         """What became of some workflows: ``{"workflows": {name: entry}, "steps": {step: state}}``.
@@ -147,7 +153,10 @@ class View:
                 self._workflows.pop(name, None)
             else:
                 self._workflows[name] = now
-        return {"workflows": workflows, "steps": self._changed_steps() if self._workflow in names else {}}
+        return {
+            "workflows": workflows,
+            "steps": self._changed_steps() if self._workflow in names else {},
+        }
 
     def _changed_steps(self) -> dict[str, str | None]:
         if self._workflow is None:
@@ -157,7 +166,9 @@ class View:
         except InvalidInput:  # it was deleted
             now = {}
         before, self._steps = self._steps, now
-        changed: dict[str, str | None] = {step: each["state"] for step, each in now.items() if each != before.get(step)}
+        changed: dict[str, str | None] = {
+            step: each["state"] for step, each in now.items() if each != before.get(step)
+        }
         return changed | {step: None for step in before if step not in now}
 
 

@@ -55,7 +55,10 @@ _WORDS = {str: "text", list: "a list", dict: "an object", bool: "true or false"}
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The body of a request; one of more than `limit` bytes is refused without being stored."""
-    refusal = Refused(413, f"the body has more than {limit} bytes, the most that is taken: serve with a larger --max-body")
+    refusal = Refused(
+        413,
+        f"the body has more than {limit} bytes, the most that is taken: serve with a larger --max-body",
+    )
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() else 0
     if declared > limit and "expect" in request.headers:  # its sender waits for leave to send
@@ -79,7 +82,9 @@ async def read_body(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise Refused(400, "the body ended before its end") from None
     except TimeoutError:
-        raise Refused(408, f"nothing more of the body came for {PATIENCE:g} s: send it without pauses") from None
+        raise Refused(
+            408, f"nothing more of the body came for {PATIENCE:g} s: send it without pauses"
+        ) from None
     if max(size, declared) > limit:
         raise refusal
     return b"".join(parts)
@@ -91,18 +96,28 @@ def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any
         given = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         problem = "it is nested too deep" if isinstance(error, RecursionError) else told(error)
-        raise InvalidInput(where, f"the body is no JSON ({problem})", "send a JSON object") from None
+        raise InvalidInput(
+            where, f"the body is no JSON ({problem})", "send a JSON object"
+        ) from None
     if not isinstance(given, dict):
         raise InvalidInput(where, f"the body is {shown(given)}", "send a JSON object")
     for name, value in given.items():
         if name not in fields:
-            raise InvalidInput(where, f"there is no field {shown(name)}", nearest(name, fields, "the fields are"))
+            raise InvalidInput(
+                where, f"there is no field {shown(name)}", nearest(name, fields, "the fields are")
+            )
         field = fields[name]
-        if field.kind is bool and not isinstance(value, bool | None):  # other kinds are refused by `Gaia` itself
-            raise InvalidInput(where, f"the field {name!r} is {shown(value)}", f"give {_WORDS[field.kind]}")
+        if field.kind is bool and not isinstance(
+            value, bool | None
+        ):  # other kinds are refused by `Gaia` itself
+            raise InvalidInput(
+                where, f"the field {name!r} is {shown(value)}", f"give {_WORDS[field.kind]}"
+            )
     for name, field in fields.items():
         if field.required and name not in given:
-            raise InvalidInput(where, f"the field {name!r} is missing", f"give {_WORDS[field.kind]}")
+            raise InvalidInput(
+                where, f"the field {name!r} is missing", f"give {_WORDS[field.kind]}"
+            )
     return given
 
 

@@ -42,9 +42,13 @@ def cluster(folder: str, count: int, address: str) -> None:
         return subprocess.run(["sh", "-c", SCRIPT.format(path)], check=True).returncode
 
     with Client(address) as client:
-        client.gather([client.submit(one, f"{folder}/warm-{number}", pure=False) for number in range(10)])
+        client.gather(
+            [client.submit(one, f"{folder}/warm-{number}", pure=False) for number in range(10)]
+        )
         began = time.perf_counter()
-        client.gather([client.submit(one, f"{folder}/{number}", pure=False) for number in range(count)])
+        client.gather(
+            [client.submit(one, f"{folder}/{number}", pure=False) for number in range(count)]
+        )
         seconds = time.perf_counter() - began
     print(json.dumps({"run_s": seconds}))
 

@@ -27,5 +27,12 @@ def dask(setting: Setting) -> Iterator[Finding]:
         turns = in_turns(setting.rounds, {"ours": by_us, "bare": by_dask})
     what = f"{count:,} trivial Steps on a Dask cluster of 2 workers"
     bare_s = turns.of("bare", "run_s")
-    yield Row(what, "s", turns.of("ours", "run_s"), "`client.submit` of bare programs", bare_s, ratio_most=1.5)
+    yield Row(
+        what,
+        "s",
+        turns.of("ours", "run_s"),
+        "`client.submit` of bare programs",
+        bare_s,
+        ratio_most=1.5,
+    )
     yield Row("… of that to the end of the upload", "s", turns.of("ours", "upload_s"))

@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 
-from benchmarks.measuring import Contestant, Finding, Missing, Row, Setting, Turns, bare, docker_engine, in_turns, ours
+from benchmarks.measuring import (
+    Contestant,
+    Finding,
+    Missing,
+    Row,
+    Setting,
+    Turns,
+    bare,
+    docker_engine,
+    in_turns,
+    ours,
+)
 
 GIGABYTE = 1 << 30
 PART = 1 << 20
@@ -58,12 +69,20 @@ def containers(setting: Setting) -> Iterator[Finding]:
     def by_us() -> dict[str, float]:
         with setting.place() as root:
             return ours(
-                "run", root=root, shape="independent", count=count, runtime="docker", workers=workers, image=setting.image
+                "run",
+                root=root,
+                shape="independent",
+                count=count,
+                runtime="docker",
+                workers=workers,
+                image=setting.image,
             )
 
     def by_sdk() -> dict[str, float]:
         with setting.place() as folder:
-            return bare("containers", folder=folder, count=count, image=setting.image, workers=workers)
+            return bare(
+                "containers", folder=folder, count=count, image=setting.image, workers=workers
+            )
 
     turns = in_turns(setting.rounds, {"ours": by_us, "bare": by_sdk})
     what = f"{count} containers, {workers} workers"
@@ -107,8 +126,19 @@ def input_file(setting: Setting) -> Iterator[Finding]:
         )
     name = f"{size / GIGABYTE:g} GB input file"
     for how, copies in (("copied", 1), ("mounted", 0)):
-        yield Row(f"{name}, {how}: time beyond a small file's", "s", turns.beyond(how, "small"), "cp", turns.of("cp"))
-        yield Row(f"{name}, {how}: bytes written", "MB", turns.of(how, "written_bytes"), most=copies * size + OWN_BYTES)
+        yield Row(
+            f"{name}, {how}: time beyond a small file's",
+            "s",
+            turns.beyond(how, "small"),
+            "cp",
+            turns.of("cp"),
+        )
+        yield Row(
+            f"{name}, {how}: bytes written",
+            "MB",
+            turns.of(how, "written_bytes"),
+            most=copies * size + OWN_BYTES,
+        )
         yield _memory(f"{name}, {how}", turns, how)
 
 
@@ -126,8 +156,19 @@ def output_directory(setting: Setting) -> Iterator[Finding]:
         },
     )
     name = f"{4 * size / GIGABYTE:g} GB output directory"
-    yield Row(name, "s", turns.of("ours", "seconds_s"), "a bare container, then fsync", turns.of("bare", "seconds"))
-    yield Row(f"{name}: bytes written by the engine", "MB", turns.of("ours", "written_bytes"), most=OWN_BYTES)
+    yield Row(
+        name,
+        "s",
+        turns.of("ours", "seconds_s"),
+        "a bare container, then fsync",
+        turns.of("bare", "seconds"),
+    )
+    yield Row(
+        f"{name}: bytes written by the engine",
+        "MB",
+        turns.of("ours", "written_bytes"),
+        most=OWN_BYTES,
+    )
     yield _memory(name, turns, "ours")
 
 
@@ -135,7 +176,9 @@ def output_directory(setting: Setting) -> Iterator[Finding]:
 def printing(setting: Setting) -> Iterator[Finding]:
     """A container that prints 1 GB, beside `docker logs`."""
     if shutil.which("docker") is None:
-        yield Missing("A container that prints 1 GB, beside `docker logs`:", "there is no docker on PATH")
+        yield Missing(
+            "A container that prints 1 GB, beside `docker logs`:", "there is no docker on PATH"
+        )
         return
     size = setting.count(GIGABYTE, least=PART)
     script = f"yes 'a line of a program that says much, eighty characters or so, as they often are' | head -c {size}"
@@ -149,18 +192,36 @@ def printing(setting: Setting) -> Iterator[Finding]:
     )
     name = f"a Step that prints {size / GIGABYTE:g} GB"
     reference = "a bare container, then `docker logs`"
-    yield Row(name, "s", turns.of("ours", "seconds_s"), reference, turns.of("bare", "seconds"), ratio_most=1.0)
+    yield Row(
+        name,
+        "s",
+        turns.of("ours", "seconds_s"),
+        reference,
+        turns.of("bare", "seconds"),
+        ratio_most=1.0,
+    )
     yield Row("… of the reference `docker logs` alone", "s", turns.of("bare", "logs_s"))
     yield _memory(name, turns, "ours")
 
 
 def _data(
-    setting: Setting, script: str, *, source: str | None = None, inputs: str = "copy", directory: bool = False
+    setting: Setting,
+    script: str,
+    *,
+    source: str | None = None,
+    inputs: str = "copy",
+    directory: bool = False,
 ) -> Contestant:
     def once() -> dict[str, float]:
         with setting.place(large=True) as root:
             return ours(
-                "data", root=root, image=setting.image, script=script, source=source, inputs=inputs, directory=directory
+                "data",
+                root=root,
+                image=setting.image,
+                script=script,
+                source=source,
+                inputs=inputs,
+                directory=directory,
             )
 
     return once
@@ -169,7 +230,9 @@ def _data(
 def _one_container(setting: Setting, script: str, prints: bool) -> Contestant:
     def once() -> dict[str, float]:
         with setting.place(large=True) as folder:
-            return bare("one_container", folder=folder, image=setting.image, script=script, prints=prints)
+            return bare(
+                "one_container", folder=folder, image=setting.image, script=script, prints=prints
+            )
 
     return once
 

@@ -72,7 +72,9 @@ class Counting:
 
         def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
             connection: sqlite3.Connection = connect(*args, **kwargs)
-            connection.set_trace_callback(lambda sql: self.done.append(f"sql {sql.split(None, 1)[0].lower()}"))
+            connection.set_trace_callback(
+                lambda sql: self.done.append(f"sql {sql.split(None, 1)[0].lower()}")
+            )
             return connection
 
         sqlite3.connect = traced  # type: ignore[assignment]
@@ -103,12 +105,13 @@ class Counting:
 
 def main(root: str, shape: str, sizes: list[int]) -> None:
     """Count, and print a line of JSON: for each size, word → how often."""
-    from gaia_local import process_runtime, scheduler
+    from gaia_local.engine import scheduler
+    from gaia_local.runtimes.process import runtime
 
     # Slow machines write in between what fast ones write with a Task's end.
     setattr(scheduler, "WRITE_ROUND", LONG)  # noqa: B010 mypy knows them as constants
     setattr(scheduler, "FLUSH_ROUND", LONG)  # noqa: B010
-    setattr(process_runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
+    setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()
     counts = []

@@ -55,7 +55,9 @@ class Setting:
         up to ten times as slowly: it passes over all numbers that were in use lately. What comes next would pay for that.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(prefix="b", dir=self.folder)  # short, since the path of a socket may be 100 bytes long
+        made = tempfile.mkdtemp(
+            prefix="b", dir=self.folder
+        )  # short, since the path of a socket may be 100 bytes long
         try:
             yield made
         finally:
@@ -95,7 +97,9 @@ class Row:
         if self.most is None and self.ratio_most is None:
             return None
         value = self.most is None or self.median <= self.most
-        return value and (self.ratio_most is None or (self.ratio is not None and self.ratio <= self.ratio_most))
+        return value and (
+            self.ratio_most is None or (self.ratio is not None and self.ratio <= self.ratio_most)
+        )
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,10 @@ class Turns:
 
     def beyond(self, contestant: str, other: str, figure: str = "seconds_s") -> list[float]:
         """How much more than another's its values of a figure are, round by round."""
-        return [one - two for one, two in zip(self.of(contestant, figure), self.of(other, figure), strict=True)]
+        return [
+            one - two
+            for one, two in zip(self.of(contestant, figure), self.of(other, figure), strict=True)
+        ]
 
 
 def in_turns(rounds: int, contestants: Mapping[str, Contestant]) -> Turns:
@@ -152,7 +159,9 @@ def in_turns(rounds: int, contestants: Mapping[str, Contestant]) -> Turns:
     return turns
 
 
-def program(*command: str | Path, cwd: str | Path | None = None, **environment: str) -> dict[str, float]:
+def program(
+    *command: str | Path, cwd: str | Path | None = None, **environment: str
+) -> dict[str, float]:
     """Run a program to its end. `seconds_s` is how long the whole process took; what it prints as JSON is added."""
     began = time.perf_counter()
     ended = subprocess.run(
@@ -166,9 +175,15 @@ def program(*command: str | Path, cwd: str | Path | None = None, **environment: 
     )
     seconds = time.perf_counter() - began
     if ended.returncode != 0:
-        raise Failed(f"{command[0]} ended with exit code {ended.returncode}: {(ended.stderr or ended.stdout)[-2000:]}")
+        raise Failed(
+            f"{command[0]} ended with exit code {ended.returncode}: {(ended.stderr or ended.stdout)[-2000:]}"
+        )
     last = ended.stdout.strip().rpartition("\n")[2]
-    return {"process_s": seconds, "seconds_s": seconds, **(json.loads(last) if last.startswith("{") else {})}
+    return {
+        "process_s": seconds,
+        "seconds_s": seconds,
+        **(json.loads(last) if last.startswith("{") else {}),
+    }
 
 
 def ours(name: str, **arguments: Any) -> dict[str, float]:
@@ -195,8 +210,14 @@ def _environment() -> dict[str, str]:
 
 def machine(setting: Setting) -> dict[str, str]:
     """What it is measured on."""
-    cpu = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ":").partition(":")[2].strip()
-    memory = next((line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "MemTotal: 0 kB").split()[1]
+    cpu = (
+        next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ":")
+        .partition(":")[2]
+        .strip()
+    )
+    memory = next(
+        (line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "MemTotal: 0 kB"
+    ).split()[1]
     return {
         "CPUs": f"{os.cpu_count()} × {cpu or platform.machine()}",
         "memory": f"{int(memory) / 1e6:.0f} GB",
@@ -229,8 +250,8 @@ def flush_seconds(setting: Setting) -> float:
 
 def docker_engine() -> str | None:
     """The version of the Engine that answers; None where none does."""
-    from gaia_local.docker_engine import Engine
     from gaia_local.errors import EngineUnavailable
+    from gaia_local.runtimes.docker.engine import Engine
 
     engine = Engine()
     try:

@@ -32,7 +32,7 @@ def opened(root: str, runtime: str, workers: int | None = 2, **config: Any) -> I
     """A `Gaia`; quiet, since a warning printed a thousand times would be measured, too."""
     logging.getLogger("gaia_local").setLevel(logging.ERROR)
     if runtime == INSTANT:
-        from gaia_local import engine
+        from gaia_local.engine import engine
 
         setattr(engine, "_make_runtime", lambda config: InstantRuntime())  # noqa: B010 mypy knows it as a function
         runtime = "process"
@@ -124,9 +124,16 @@ def look(root: str) -> None:
         tell(status_first_s=time.perf_counter() - began, peak_bytes=peak())
 
 
-def data(root: str, image: str, script: str, *, source: str | None, inputs: str, directory: bool) -> None:
+def data(
+    root: str, image: str, script: str, *, source: str | None, inputs: str, directory: bool
+) -> None:
     """One container that reads or writes much."""
-    command: dict[str, Any] = {"name": "data", "image": image, "command": ["sh", "-c", script], "outputs": {"x": "/out/x"}}
+    command: dict[str, Any] = {
+        "name": "data",
+        "image": image,
+        "command": ["sh", "-c", script],
+        "outputs": {"x": "/out/x"},
+    }
     step: dict[str, Any] = {"name": "data", "command": "data", "outputs": {"x": "d:x"}}
     if directory:
         command["outputs"], step["outputs"] = {"x": "/out/"}, {"x": "d:x/"}
@@ -173,13 +180,17 @@ def peak() -> int:
     NOTE: not `getrusage`, whose figure a process inherits from the one that started it.
     """
     status = Path("/proc/self/status").read_text()
-    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    return 1024 * int(
+        next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]
+    )
 
 
 def written() -> int:
     """How many bytes this process wrote to files so far."""
     counters = Path("/proc/self/io").read_text()
-    return int(next(line for line in counters.splitlines() if line.startswith("write_bytes")).split()[1])
+    return int(
+        next(line for line in counters.splitlines() if line.startswith("write_bytes")).split()[1]
+    )
 
 
 def tell(**figures: float) -> None:
@@ -187,7 +198,13 @@ def tell(**figures: float) -> None:
     print(json.dumps(figures), flush=True)
 
 
-PROGRAMS: dict[str, Callable[..., None]] = {"run": run, "again": again, "ask": ask, "look": look, "data": data}
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "again": again,
+    "ask": ask,
+    "look": look,
+    "data": data,
+}
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]](**json.loads(sys.argv[2]))

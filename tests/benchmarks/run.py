@@ -46,7 +46,14 @@ def main() -> int:
 
 def _measure(arguments: argparse.Namespace, folder: Path) -> int:
     image = os.environ.get("GAIA_LOCAL_TEST_IMAGE", "busybox")
-    setting = Setting(arguments.rounds, arguments.scale, folder, arguments.keep.resolve(), image, arguments.patience)
+    setting = Setting(
+        arguments.rounds,
+        arguments.scale,
+        folder,
+        arguments.keep.resolve(),
+        image,
+        arguments.patience,
+    )
     about = {
         **measuring.machine(setting),
         "measured": time.strftime("%Y-%m-%d %H:%M"),
@@ -100,7 +107,9 @@ def _arguments() -> argparse.Namespace:
         chosen = given.split(",")
         unknown = [name for name in chosen if name not in BENCHMARKS]
         if unknown:
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+            raise argparse.ArgumentTypeError(
+                f"there is no {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}"
+            )
         return chosen
 
     def positive(given: str) -> float:
@@ -115,12 +124,24 @@ def _arguments() -> argparse.Namespace:
         return int(given)
 
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=rounds, default=5, help="how often each thing is measured (default 5)")
     parser.add_argument(
-        "--scale", type=positive, default=1.0, help="factor of all sizes; targets are judged at 1 only (default 1)"
+        "--rounds", type=rounds, default=5, help="how often each thing is measured (default 5)"
     )
-    parser.add_argument("--only", type=names, metavar="NAME,…", help=f"a part: {', '.join(BENCHMARKS)}")
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write table.md, figures.json and cost-per-step.png there")
+    parser.add_argument(
+        "--scale",
+        type=positive,
+        default=1.0,
+        help="factor of all sizes; targets are judged at 1 only (default 1)",
+    )
+    parser.add_argument(
+        "--only", type=names, metavar="NAME,…", help=f"a part: {', '.join(BENCHMARKS)}"
+    )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="write table.md, figures.json and cost-per-step.png there",
+    )
     parser.add_argument(
         "--patience",
         type=positive,
@@ -128,9 +149,17 @@ def _arguments() -> argparse.Namespace:
         metavar="SECONDS",
         help="leave out what takes longer at one time (default 600)",
     )
-    parser.add_argument("--folder", type=Path, default=BUILD / "work", help="where to run (default build/bench/work)")
     parser.add_argument(
-        "--keep", type=Path, default=BUILD, help="where the other programs' environments are kept (default build/bench)"
+        "--folder",
+        type=Path,
+        default=BUILD / "work",
+        help="where to run (default build/bench/work)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=BUILD,
+        help="where the other programs' environments are kept (default build/bench)",
     )
     return parser.parse_args()
 

@@ -24,7 +24,14 @@ def steps(setting: Setting) -> Iterator[Finding]:
     turns = in_turns(setting.rounds, {"ours": by_us, "bare": by_pool})
     what = f"{count:,} trivial Steps and a join, 2 workers"
     whole = turns.of("ours", "process_s")
-    yield Row(what, "s", whole, "a thread pool of bare processes", turns.of("bare", "process_s"), ratio_most=1.5)
+    yield Row(
+        what,
+        "s",
+        whole,
+        "a thread pool of bare processes",
+        turns.of("bare", "process_s"),
+        ratio_most=1.5,
+    )
     yield Row("… of that to the end of the upload", "s", turns.of("ours", "upload_s"))
     yield Row("… of that to the end of the workflow", "s", turns.of("ours", "run_s"))
 
@@ -61,11 +68,16 @@ def nothing(setting: Setting) -> Iterator[Finding]:
         ours("run", root=root, shape="joined", count=count)
         turns = in_turns(
             setting.rounds,
-            {"in process": lambda: ours("again", root=root), "program": lambda: gaia_local("--root", root, "run", "bench")},
+            {
+                "in process": lambda: ours("again", root=root),
+                "program": lambda: gaia_local("--root", root, "run", "bench"),
+            },
         )
     what = f"`run` with nothing to do on {count:,} Steps"
     yield Row(f"{what}, in process", "ms", turns.of("in process", "again_s"), most=0.030)
-    yield Row("… the first time in a process, which reads it", "ms", turns.of("in process", "first_s"))
+    yield Row(
+        "… the first time in a process, which reads it", "ms", turns.of("in process", "first_s")
+    )
     yield Row(f"{what}, `gaia-local run` as a whole", "s", turns.of("program"), most=0.4)
 
 
@@ -84,8 +96,17 @@ def starting(setting: Setting) -> Iterator[Finding]:
         },
     )
     empty = turns.of("python")
-    yield Row("`import gaia_local`, whole process", "s", turns.of("import"), "Python alone", empty, most=0.25)
-    yield Row("`gaia-local --help`, whole process", "s", turns.of("help"), "Python alone", empty, most=0.4)
+    yield Row(
+        "`import gaia_local`, whole process",
+        "s",
+        turns.of("import"),
+        "Python alone",
+        empty,
+        most=0.25,
+    )
+    yield Row(
+        "`gaia-local --help`, whole process", "s", turns.of("help"), "Python alone", empty, most=0.4
+    )
 
 
 def watch(setting: Setting) -> Iterator[Finding]:
@@ -93,4 +114,6 @@ def watch(setting: Setting) -> Iterator[Finding]:
     from benchmarks.watch_latency import measure
 
     latencies = measure(setting.count(50, least=3))
-    yield Row(f"a file's write to the Step's start, median of {len(latencies)}", "ms", latencies, most=0.2)
+    yield Row(
+        f"a file's write to the Step's start, median of {len(latencies)}", "ms", latencies, most=0.2
+    )

@@ -34,7 +34,10 @@ def _sizes(setting: Setting, line: str, runtime: str, shape: str) -> Iterator[Fi
         what = f"cost of a Step of {count:,} ({line})"
         expected = statistics.median(first) * count if first else 0.0
         if expected > setting.patience:
-            yield Missing(what, f"would take about {expected:.0f} s, more than --patience {setting.patience:g}")
+            yield Missing(
+                what,
+                f"would take about {expected:.0f} s, more than --patience {setting.patience:g}",
+            )
             continue
 
         def once(count: int = count) -> dict[str, float]:
@@ -48,10 +51,19 @@ def _sizes(setting: Setting, line: str, runtime: str, shape: str) -> Iterator[Fi
         if first is costs:
             yield Row(what, "µs", costs)
         else:
-            yield Row(what, "µs", costs, f"of {setting.count(SIZES[0]):,}", first, ratio_most=GROWTH)
+            yield Row(
+                what, "µs", costs, f"of {setting.count(SIZES[0]):,}", first, ratio_most=GROWTH
+            )
         if size == SIZES[-1]:
-            yield Row(f"`upload` of {count:,} Steps ({line})", "s", turns.of("ours", "upload_s"), most=6.0)
-            yield Row(f"most memory with {count:,} Steps ({line})", "MB", turns.of("ours", "peak_bytes"), most=MEMORY)
+            yield Row(
+                f"`upload` of {count:,} Steps ({line})", "s", turns.of("ours", "upload_s"), most=6.0
+            )
+            yield Row(
+                f"most memory with {count:,} Steps ({line})",
+                "MB",
+                turns.of("ours", "peak_bytes"),
+                most=MEMORY,
+            )
 
 
 def _bare_sizes(setting: Setting) -> Iterator[Finding]:

@@ -24,7 +24,11 @@ def shown(value: float, unit: str) -> str:
 
 def cells(row: Row, judged: bool) -> tuple[str, ...]:
     """A row's text, a cell a column; `judged` is False where the sizes are not those that the targets are for."""
-    reference = f"{shown(statistics.median(row.reference), row.unit)} ({row.against})" if row.reference else ""
+    reference = (
+        f"{shown(statistics.median(row.reference), row.unit)} ({row.against})"
+        if row.reference
+        else ""
+    )
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     targets = [] if row.most is None else [f"≤ {shown(row.most, row.unit)}"]
     targets += [] if row.ratio_most is None else [f"≤ {row.ratio_most:g} times"]
@@ -81,13 +85,22 @@ def plot(points: Sequence[Point], about: Mapping[str, str], path: Path) -> None:
         ours = [(point.steps, 1e3 * point.seconds) for point in points if point.line == line]
         style = "--" if line.startswith("bare") else "-"
         (drawn,) = axes.plot(*zip(*ours, strict=True), marker="o", label=line, linestyle=style)
-        axes.annotate(f"{ours[-1][1]:.2f}", ours[-1], (6, 4), textcoords="offset points", color=drawn.get_color())
+        axes.annotate(
+            f"{ours[-1][1]:.2f}",
+            ours[-1],
+            (6, 4),
+            textcoords="offset points",
+            color=drawn.get_color(),
+        )
     axes.margins(x=0.1, y=0.1)
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.set_xlabel("Steps in the workflow")
     axes.set_ylabel("milliseconds per Step")
-    axes.set_title(f"What a Step costs as a workflow grows\n{about['CPUs']}, Python {about['Python']}", fontsize=11)
+    axes.set_title(
+        f"What a Step costs as a workflow grows\n{about['CPUs']}, Python {about['Python']}",
+        fontsize=11,
+    )
     axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
     figure.savefig(path, dpi=120)

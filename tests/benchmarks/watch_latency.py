@@ -13,7 +13,7 @@ import threading
 import time
 
 from gaia_local import Gaia
-from gaia_local.watcher import DEBOUNCE
+from gaia_local.store.watcher import DEBOUNCE
 
 COMMAND = {
     "name": "copy",
@@ -39,7 +39,11 @@ def measure(changes: int) -> list[float]:
             count = len(gaia.events("w"))
             written = time.time()
             source.write_text(f"change {number}")
-            while not (started := [each for each in gaia.events("w")[count:] if each["event"] == "step-start"]):
+            while not (
+                started := [
+                    each for each in gaia.events("w")[count:] if each["event"] == "step-start"
+                ]
+            ):
                 tick.wait(0.005)
             latencies.append(started[0]["time"] - written)
             gaia.wait("w")
@@ -55,8 +59,12 @@ def main() -> None:
     logging.getLogger("gaia_local").setLevel(logging.ERROR)
     latencies = sorted(measure(arguments.changes))
     median, tail = statistics.median(latencies), latencies[int(0.95 * (len(latencies) - 1))]
-    print(f"{len(latencies)} changes, debounce {1000 * DEBOUNCE:.0f} ms: write to step-start", end=" ")
-    print(f"median {1000 * median:.0f} ms, 95th percentile {1000 * tail:.0f} ms (goal: median under 200 ms)")
+    print(
+        f"{len(latencies)} changes, debounce {1000 * DEBOUNCE:.0f} ms: write to step-start", end=" "
+    )
+    print(
+        f"median {1000 * median:.0f} ms, 95th percentile {1000 * tail:.0f} ms (goal: median under 200 ms)"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,12 @@ Shape = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
 def _echo(image: str) -> dict[str, Any]:
-    return {"name": "echo", "image": image, "command": ["sh", "-c", SCRIPT.format("/out/x")], "outputs": {"x": "/out/x"}}
+    return {
+        "name": "echo",
+        "image": image,
+        "command": ["sh", "-c", SCRIPT.format("/out/x")],
+        "outputs": {"x": "/out/x"},
+    }
 
 
 def _after(image: str) -> dict[str, Any]:
@@ -27,7 +32,9 @@ def _key(number: int) -> str:
 
 def independent(count: int, image: str) -> Shape:
     """`count` trivial Steps that have nothing to do with each other."""
-    return [_echo(image)], [{"name": f"s{n}", "command": "echo", "outputs": {"x": _key(n)}} for n in range(count)]
+    return [_echo(image)], [
+        {"name": f"s{n}", "command": "echo", "outputs": {"x": _key(n)}} for n in range(count)
+    ]
 
 
 def joined(count: int, image: str) -> Shape:
@@ -41,7 +48,12 @@ def joined(count: int, image: str) -> Shape:
         "inputs": places,
         "outputs": {"x": "/out/x"},
     }
-    step = {"name": "join", "command": "join", "inputs": {f"i{n}": _key(n) for n in range(count)}, "outputs": {"x": "d:joined"}}
+    step = {
+        "name": "join",
+        "command": "join",
+        "inputs": {f"i{n}": _key(n) for n in range(count)},
+        "outputs": {"x": "d:joined"},
+    }
     return [*commands, join], [*steps, step]
 
 
@@ -55,7 +67,11 @@ def chains(count: int, image: str, length: int = CHAIN_LENGTH) -> Shape:
     steps: list[dict[str, Any]] = []
     for number in range(count):
         first = number % length == 0
-        step = {"name": f"s{number}", "command": "echo" if first else "after", "outputs": {"x": _key(number)}}
+        step = {
+            "name": f"s{number}",
+            "command": "echo" if first else "after",
+            "outputs": {"x": _key(number)},
+        }
         steps.append(step if first else {**step, "inputs": {"a": _key(number - 1)}})
     return [_echo(image), _after(image)], steps
 

@@ -6,11 +6,13 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from gaia_local.given import NOTHING
-from gaia_local.model import Task
+from gaia_local.model.tasks import Task
+from gaia_local.model.validation import NOTHING
 
 
-def command(name: str, script: str, *inputs: str, image: str = "busybox", **outputs: str) -> dict[str, Any]:
+def command(
+    name: str, script: str, *inputs: str, image: str = "busybox", **outputs: str
+) -> dict[str, Any]:
     """A Command that runs shell code.
 
     `inputs` are names, each found below ``/in``; of no `outputs`, it makes ``x``, which is ``/out/x``.
@@ -31,7 +33,9 @@ ECHO = {
 }
 
 
-def step(name: str, command: str, output: str | None = None, *inputs: str, **fields: Any) -> dict[str, Any]:
+def step(
+    name: str, command: str, output: str | None = None, *inputs: str, **fields: Any
+) -> dict[str, Any]:
     """A Step. Its `output` is the key of ``x``, its `inputs` are those of ``a``, ``b``, ``c`` and so on.
 
     What is among `fields` stands instead of that, or beside it.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local import Gaia
-from gaia_local.strays import TASK_VARIABLE, WORK_VARIABLE
+from gaia_local.runtimes.process.marked_processes import TASK_VARIABLE, WORK_VARIABLE
 from support.fixtures import IMAGE
 
 PATIENCE = 30.0
@@ -30,7 +30,12 @@ class Process:
     """A program of Dask's, with all that it says in a file."""
 
     def __init__(
-        self, module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str], prefix: Sequence[str] = ()
+        self,
+        module: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        prefix: Sequence[str] = (),
     ) -> None:
         self.log = log
         self._writer = log.open("ab")
@@ -86,7 +91,9 @@ class DaskCluster:
         arguments = ["--host", self._host, "--port", port, "--no-dashboard", *self._options]
         log = self.folder / "scheduler.log"
         log.unlink(missing_ok=True)
-        return Process("distributed.cli.dask_scheduler", arguments, log, self.environment, self._prefix)
+        return Process(
+            "distributed.cli.dask_scheduler", arguments, log, self.environment, self._prefix
+        )
 
     def _await_address(self) -> str:
         end = time.monotonic() + PATIENCE
@@ -131,7 +138,9 @@ class DaskCluster:
 
     def address_of(self, name: str) -> str:
         """The address of a worker that was started."""
-        found = re.search(r"Start worker at: +(\S+)", (self.folder / f"{name}.log").read_text(errors="replace"))
+        found = re.search(
+            r"Start worker at: +(\S+)", (self.folder / f"{name}.log").read_text(errors="replace")
+        )
         assert found is not None
         return found[1]
 
@@ -159,7 +168,9 @@ class DaskCluster:
 
     def places(self) -> list[str]:
         """The private directories of the workers."""
-        return glob.glob(f"{self.folder}/**/gaia-local-*/worker-*", recursive=True)  # as they may vanish meanwhile
+        return glob.glob(
+            f"{self.folder}/**/gaia-local-*/worker-*", recursive=True
+        )  # as they may vanish meanwhile
 
     def left(self) -> list[str]:
         """What is left of Steps on the workers' disks."""
@@ -196,7 +207,9 @@ def final_files(gaia: Gaia, name: str) -> dict[str, str]:
     """The store of a workflow: path → text, logs without what differs from run to run."""
     top = gaia.path(name, "x").parent
     return {
-        str(path.relative_to(top)): re.sub(r"^# (id|elapsed): .*\n", "", path.read_text(), flags=re.MULTILINE)
+        str(path.relative_to(top)): re.sub(
+            r"^# (id|elapsed): .*\n", "", path.read_text(), flags=re.MULTILINE
+        )
         for path in sorted(top.rglob("*"))
         if path.is_file()
     }
@@ -204,11 +217,17 @@ def final_files(gaia: Gaia, name: str) -> dict[str, str]:
 
 def host_of(gaia: Gaia, name: str, step: str) -> str | None:
     """The address of the worker that took the Step up last; None as long as none did."""
-    hosts = [each["host"] for each in gaia.events(name) if each["event"] == "step-start" and each["task"] == step]
+    hosts = [
+        each["host"]
+        for each in gaia.events(name)
+        if each["event"] == "step-start" and each["task"] == step
+    ]
     return str(hosts[-1]) if hosts else None
 
 
-def compared(tmp_path: Path, commands: list[Any], steps: list[Any], put: dict[str, str]) -> dict[str, str]:
+def compared(
+    tmp_path: Path, commands: list[Any], steps: list[Any], put: dict[str, str]
+) -> dict[str, str]:
     """The final files of a local run."""
     with Gaia({"root": tmp_path / "local", "runtime": "process"}) as gaia:
         return ran(gaia, commands, steps, put)
@@ -230,7 +249,11 @@ def study(count: int) -> tuple[list[Any], list[Any]]:
     make = {
         "name": "make",
         "image": IMAGE,
-        "command": ["sh", "-c", "cat /in/seed > /out/made/a; echo {{n}} >> /out/made/a; echo made {{n}}"],
+        "command": [
+            "sh",
+            "-c",
+            "cat /in/seed > /out/made/a; echo {{n}} >> /out/made/a; echo made {{n}}",
+        ],
         "inputs": {"seed": "/in/seed"},
         "outputs": {"made": "/out/made/", "log": ">>", "said": ">"},
         "vars": {"n": 0},
@@ -255,12 +278,24 @@ def study(count: int) -> tuple[list[Any], list[Any]]:
         for number in range(10 * tens, 10 * tens + 10):
             outputs = {"made": f"d:{number}/", "log": f"l:{number}", "said": f"said-{number}"}
             steps.append(
-                {"name": f"make-{number}", "command": "make", "inputs": {"seed": "d:seed"}, "outputs": outputs}
+                {
+                    "name": f"make-{number}",
+                    "command": "make",
+                    "inputs": {"seed": "d:seed"},
+                    "outputs": outputs,
+                }
                 | {"vars": {"n": number}}
             )
             for turn, above in (("again", f"d:{number}/"), ("more", f"d:again-{number}/")):
                 keys = {"inputs": {"made": above}, "outputs": {"made": f"d:{turn}-{number}/"}}
                 steps.append({"name": f"{turn}-{number}", "command": "again", **keys})
         inputs = {f"i{number}": f"d:more-{10 * tens + number}/" for number in range(10)}
-        steps.append({"name": f"join-{tens}", "command": "join", "inputs": inputs, "outputs": {"joined": f"joined-{tens}"}})
+        steps.append(
+            {
+                "name": f"join-{tens}",
+                "command": "join",
+                "inputs": inputs,
+                "outputs": {"joined": f"joined-{tens}"},
+            }
+        )
     return [make, again, join], steps[:count] if count < len(steps) else steps

@@ -12,7 +12,9 @@ def luminance(colour: str) -> float:
     else:
         numbers = [int(part) for part in re.findall(r"\d+", colour)[:3]]
     parts = [number / 255 for number in numbers]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

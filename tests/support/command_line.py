@@ -19,7 +19,13 @@ from typer.testing import CliRunner, Result
 from gaia_local.cli import app
 
 COMMANDS: list[dict[str, Any]] = [
-    {"name": "say", "image": "busybox", "command": ["echo", "{{text}}"], "outputs": {"said": ">"}, "vars": {"text": "hello"}},
+    {
+        "name": "say",
+        "image": "busybox",
+        "command": ["echo", "{{text}}"],
+        "outputs": {"said": ">"},
+        "vars": {"text": "hello"},
+    },
     {
         "name": "copy",
         "image": "busybox",
@@ -30,7 +36,11 @@ COMMANDS: list[dict[str, Any]] = [
     {
         "name": "check",
         "image": "busybox",
-        "command": ["sh", "-c", 'echo looking; test -n "$READY" || { echo "not ready" >&2; exit 3; }; echo found > /out/found'],
+        "command": [
+            "sh",
+            "-c",
+            'echo looking; test -n "$READY" || { echo "not ready" >&2; exit 3; }; echo found > /out/found',
+        ],
         "outputs": {"found": "/out/found"},
     },
     {
@@ -45,7 +55,12 @@ COMMANDS: list[dict[str, Any]] = [
     },
 ]
 SAY = {"name": "say", "command": "say", "outputs": {"said": "a:said.txt"}}
-COPY = {"name": "copy", "command": "copy", "inputs": {"from": "a:said.txt"}, "outputs": {"to": "a:copied.txt"}}
+COPY = {
+    "name": "copy",
+    "command": "copy",
+    "inputs": {"from": "a:said.txt"},
+    "outputs": {"to": "a:copied.txt"},
+}
 CHECK = {"name": "check", "command": "check", "outputs": {"found": "a:found.txt"}}
 HOLD = {"name": "hold", "command": "hold", "outputs": {"held": "a:held"}}
 WAITER: dict[str, Any] = {
@@ -97,7 +112,11 @@ def answer(*arguments: str, status: int = 0) -> Any:
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start it as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gaia_local", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-m", "gaia_local", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
     )
 
 

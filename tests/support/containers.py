@@ -14,10 +14,10 @@ import pytest
 from docker.utils import kwargs_from_env
 
 from gaia_local.config import DockerConfig
-from gaia_local.docker_runtime import DockerRuntime
-from gaia_local.keys import Capture
-from gaia_local.model import Task
-from gaia_local.runtime import Cancellation, Exit, Invocation
+from gaia_local.model.keys import Capture
+from gaia_local.model.tasks import Task
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
+from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.timers import Timers
 from support.waiting import wait_until
 
@@ -52,7 +52,9 @@ def derived(image: str, script: str, changes: str | None = None) -> Iterator[str
 @pytest.fixture(scope="module")
 def full_image(docker_image: str) -> Iterator[str]:
     """An image where anybody may write into `/full`, where a file lies already; `/linked` leads there."""
-    with derived(docker_image, "mkdir /full; touch /full/own; chmod 777 /full; ln -s full /linked") as image:
+    with derived(
+        docker_image, "mkdir /full; touch /full/own; chmod 777 /full; ln -s full /linked"
+    ) as image:
         yield image
 
 
@@ -169,7 +171,9 @@ class ContainerBench:
         return image["Id"]
 
     def containers(self, client: docker.APIClient) -> list[dict[str, Any]]:
-        return list(client.containers(all=True, filters={"label": f"gaia-local.root={self.root_id}"}))
+        return list(
+            client.containers(all=True, filters={"label": f"gaia-local.root={self.root_id}"})
+        )
 
 
 @pytest.fixture

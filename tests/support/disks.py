@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from gaia_local import files
-from gaia_local.database import Database
-from gaia_local.storage import Storage
+from gaia_local.state.database import Database
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
 
 LOG_HEADER = 32
 """Bytes of SQLite's log that are others after each beginning of it."""
@@ -110,7 +110,8 @@ class Disk:
             known.pop(status.st_ino, None)
         if stat.S_ISDIR(status.st_mode):
             self._names[status.st_ino] = {
-                name: os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_ino for name in os.listdir(descriptor)
+                name: os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_ino
+                for name in os.listdir(descriptor)
             }
             return
         if status.st_ino == self._inode("gaia.db-wal"):
@@ -155,7 +156,9 @@ class Disk:
             elif changed and then is not None:
                 self._restore(then, f"{target}/{name}")
 
-    def _copy(self, source: str, status: os.stat_result, target: str, same: set[str], torn: bool) -> None:
+    def _copy(
+        self, source: str, status: os.stat_result, target: str, same: set[str], torn: bool
+    ) -> None:
         if stat.S_ISDIR(status.st_mode):
             self._copy_directory(source, target, same)
         elif stat.S_ISREG(status.st_mode):
@@ -163,7 +166,15 @@ class Disk:
             known = self._contents.get(status.st_ino, (-1, -1))
             if torn and known[:2] != (status.st_size, status.st_mtime_ns):
                 half = len(content) // 2
-                content = self._dice.choice([content, b"", bytes(len(content)), content[:half], content[:half] + bytes(half)])
+                content = self._dice.choice(
+                    [
+                        content,
+                        b"",
+                        bytes(len(content)),
+                        content[:half],
+                        content[:half] + bytes(half),
+                    ]
+                )
             Path(target).write_bytes(content)
 
     def _restore(self, inode: int, target: str, around: tuple[int, ...] = ()) -> None:
@@ -182,14 +193,19 @@ class Disk:
         here, there = Storage(self.root, {}), Storage(target, {})
         with contextlib.closing(sqlite3.connect(target / "gaia.db")) as database, database:
             try:
-                rows = database.execute("select workflow, key, quick from data where quick is not null").fetchall()
+                rows = database.execute(
+                    "select workflow, key, quick from data where quick is not null"
+                ).fetchall()
             except sqlite3.OperationalError:  # nothing of the database came to the disk
                 return
             for workflow, key, quick in rows:
                 path = here.path(workflow, key)
                 if os.path.relpath(path, self.root) in same and files.look(path) == quick:
                     now = files.look(there.path(workflow, key))
-                    database.execute("update data set quick = ? where workflow = ? and key = ?", (now, workflow, key))
+                    database.execute(
+                        "update data set quick = ? where workflow = ? and key = ?",
+                        (now, workflow, key),
+                    )
 
 
 class _Connection:

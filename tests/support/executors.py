@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gaia_local.assignment import Assignment, Outcome
 from gaia_local.errors import Closed
-from gaia_local.executor import Executor, Perform
-from gaia_local.model import Event, EventKind, Task, TaskState
-from gaia_local.resources import NONE, Resources
-from gaia_local.runtime import BY_REQUEST, BY_TIMEOUT, Cancellation
-from gaia_local.worker import Observer
+from gaia_local.executors.contract import Executor, Observer
+from gaia_local.executors.threads import Perform
+from gaia_local.model.assignment import Assignment, Outcome
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.resources import NONE, Resources
+from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT, Task, TaskState
+from gaia_local.runtimes.contract import Cancellation
 from support.builders import task
 
 REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "10"))
@@ -123,7 +124,7 @@ class HeldAct:
 
 
 class ExecutorContract:
-    """The promises of `gaia_local.executor`. A subclass for each executor says how one is made."""
+    """The promises of `gaia_local.executors.contract`. A subclass for each executor says how one is made."""
 
     repeat = REPEAT
     many = 1000
@@ -149,7 +150,9 @@ class ExecutorContract:
         yield bench
         bench.executor.close()
 
-    def test_each_submit_leads_to_its_events_in_order_and_one_outcome(self, bench: ExecutorBench) -> None:
+    def test_each_submit_leads_to_its_events_in_order_and_one_outcome(
+        self, bench: ExecutorBench
+    ) -> None:
         def speak(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             for number in range(20):
                 observer.happened(of.task, event(of.task, EventKind.EXECUTION_START, number=number))
@@ -161,7 +164,10 @@ class ExecutorContract:
         bench.ended(*names)
         bench.executor.close()
         for name in names:
-            said = [what.facts["number"] if isinstance(what, Event) else what for what in bench.heard[name]]
+            said = [
+                what.facts["number"] if isinstance(what, Event) else what
+                for what in bench.heard[name]
+            ]
             assert said == [*range(20), DONE]
         assert threading.current_thread().name not in bench.threads
 
@@ -247,7 +253,12 @@ class ExecutorContract:
         bench.submit("a", together)
         bench.submit("b", together)
         bench.ended("a", "b")
-        workers = [what.facts["worker"] for name in "ab" for what in bench.heard[name] if isinstance(what, Event)]
+        workers = [
+            what.facts["worker"]
+            for name in "ab"
+            for what in bench.heard[name]
+            if isinstance(what, Event)
+        ]
         assert sorted(workers) == [1, 2]
 
     def test_only_start_and_adoption_events_name_their_worker(self, single: ExecutorBench) -> None:
@@ -259,15 +270,24 @@ class ExecutorContract:
         single.submit("a", adopt)
         single.ended("a")
         adopted, complete = (what for what in single.heard["a"] if isinstance(what, Event))
-        assert (adopted.event, adopted.facts["worker"], adopted.facts["reason"]) == ("step-adopted", 1, "new")
-        assert (complete.event, dict(complete.facts)) == ("execution-complete", {"id": "id-a", "task": "a"})
+        assert (adopted.event, adopted.facts["worker"], adopted.facts["reason"]) == (
+            "step-adopted",
+            1,
+            "new",
+        )
+        assert (complete.event, dict(complete.facts)) == (
+            "execution-complete",
+            {"id": "id-a", "task": "a"},
+        )
 
     def test_the_smallest_rank_goes_first(self, single: ExecutorBench) -> None:
         gate = HeldAct()
         single.submit("first", gate)
         single.until(lambda: single.performed)
         for name, rank in (("a", (1, 0)), ("b", (0, 2)), ("c", (0, 1)), ("d", (0, 2))):
-            single.executor.submit(Assignment(task_named(name), rank), ReportingObserver(single.report))
+            single.executor.submit(
+                Assignment(task_named(name), rank), ReportingObserver(single.report)
+            )
         gate.open.set()
         single.ended(*"abcd")
         assert single.performed == ["first", "c", "b", "d", "a"]
@@ -317,7 +337,9 @@ class ExecutorContract:
         assert single.ended("a") == [TaskState.CANCELLED]
 
     @pytest.mark.parametrize("cancelled", [True, False])
-    def test_a_receiver_that_fails_costs_no_worker(self, single: ExecutorBench, cancelled: bool) -> None:
+    def test_a_receiver_that_fails_costs_no_worker(
+        self, single: ExecutorBench, cancelled: bool
+    ) -> None:
         def fail(of: Task, what: Event | Outcome) -> None:
             single.report(of, what)
             raise ZeroDivisionError
@@ -335,7 +357,9 @@ class ExecutorContract:
             number = int(of.name)
             if isinstance(what, Outcome) and number < 200:
                 bench.executor.cancel(f"id-{number + 2}" if number % 3 == 0 else of.id)
-                bench.executor.submit(Assignment(task_named(str(number + 1))), ReportingObserver(and_on))
+                bench.executor.submit(
+                    Assignment(task_named(str(number + 1))), ReportingObserver(and_on)
+                )
             bench.report(of, what)
 
         bench.executor.submit(Assignment(task_named("0")), ReportingObserver(and_on))
@@ -399,7 +423,9 @@ class ExecutorContract:
             for victim in mine:
                 bench.executor.cancel(victim)
 
-        threads = [threading.Thread(target=cancel, args=(victims[number::3],)) for number in range(3)]
+        threads = [
+            threading.Thread(target=cancel, args=(victims[number::3],)) for number in range(3)
+        ]
         for thread in threads:
             thread.start()
         for name in names:
@@ -435,7 +461,12 @@ class ExecutorContract:
         for thread in threads:
             thread.start()
         enough = chance.randrange(200)
-        bench.until(lambda: len(bench.performed) >= min(enough, 200) or not any(thread.is_alive() for thread in threads))
+        bench.until(
+            lambda: (
+                len(bench.performed) >= min(enough, 200)
+                or not any(thread.is_alive() for thread in threads)
+            )
+        )
         bench.executor.close()
         for thread in threads:
             thread.join()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from gaia_local.model import EventKind
-from gaia_local.runtime import Cancellation, Exit, Invocation, Report
+from gaia_local.model.events import EventKind
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
 
 Program = Callable[[Invocation, Cancellation], "Exit | int"]
 

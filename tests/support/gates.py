@@ -53,12 +53,26 @@ class WaitingSteps(FileGate):
         command = {
             "name": "wait",
             "image": "busybox",
-            "command": ["flock", "-n", "-E", "99", f"{self.folder}/lock-{{{{n}}}}", "sh", "-c", script],
+            "command": [
+                "flock",
+                "-n",
+                "-E",
+                "99",
+                f"{self.folder}/lock-{{{{n}}}}",
+                "sh",
+                "-c",
+                script,
+            ],
             "outputs": {"x": "/out/x"},
             "vars": {"n": 0},
         }
         steps = [
-            {"name": f"wait-{number}", "command": "wait", "outputs": {"x": f"d:{number}"}, "vars": {"n": number}}
+            {
+                "name": f"wait-{number}",
+                "command": "wait",
+                "outputs": {"x": f"d:{number}"},
+                "vars": {"n": number},
+            }
             for number in range(count)
         ]
         return [command], steps

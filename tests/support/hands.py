@@ -7,14 +7,18 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gaia_local import answers, files
-from gaia_local.assignment import Assignment, Outcome, Output
-from gaia_local.database import Database
-from gaia_local.keys import Capture, names_directory, output_place
-from gaia_local.model import Command, Event, EventKind, Step, Task, TaskState
-from gaia_local.scheduler import Scheduler
-from gaia_local.storage import Storage
-from gaia_local.worker import Observer
+from gaia_local.engine.scheduler import Scheduler
+from gaia_local.executors.contract import Observer
+from gaia_local.model.assignment import Assignment, Outcome, Output
+from gaia_local.model.commands import Command
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.keys import Capture, names_directory, output_place
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import Task, TaskState
+from gaia_local.state.database import Database
+from gaia_local.store import files
+from gaia_local.store.storage import Storage
+from gaia_local.workflow import reports
 from support.builders import command
 from support.fakes import NoRuntime
 
@@ -124,7 +128,9 @@ class Hands:
         inputs = {}
         for key, _ in task.inputs:
             seen = files.fingerprint(self.storage.path(self.workflow, key))
-            assert seen is not None or state is TaskState.ERROR, f"{step} ran without its input {key}"
+            assert seen is not None or state is TaskState.ERROR, (
+                f"{step} ran without its input {key}"
+            )
             if seen is not None:
                 inputs[key] = seen
         outputs = []
@@ -144,16 +150,27 @@ class Hands:
             assert seen is not None
             outputs.append(Output(key, str(made), self.storage.path(self.workflow, key), seen))
         code = 0 if state is TaskState.COMPLETE else 1
-        observer.ended(task, Outcome(state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs))
+        observer.ended(
+            task,
+            Outcome(
+                state, tuple(outputs), code, None if code == 0 else "exit code 1", inputs=inputs
+            ),
+        )
 
     def command(self, *definitions: Mapping[str, object]) -> None:
-        self.scheduler.command(self.workflow, [Command.parse(self.workflow, each) for each in definitions], {})
+        self.scheduler.command(
+            self.workflow, [Command.parse(self.workflow, each) for each in definitions], {}
+        )
 
     def merge(self, *definitions: Mapping[str, object]) -> None:
-        self.scheduler.merge(self.workflow, [Step.parse(self.workflow, each) for each in definitions], {})
+        self.scheduler.merge(
+            self.workflow, [Step.parse(self.workflow, each) for each in definitions], {}
+        )
 
     def status(self) -> dict[str, object]:
-        found = self.scheduler.view(self.workflow, lambda workflow: answers.status(workflow, debug=True))
+        found = self.scheduler.view(
+            self.workflow, lambda workflow: reports.status(workflow, debug=True)
+        )
         assert found is not None
         return found
 

@@ -17,22 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gaia_local.assignment import Assignment, Outcome, Output
-from gaia_local.decision import Changes, Decision, Look, Observation, Saved
 from gaia_local.errors import GaiaError
-from gaia_local.graph import StepNode
-from gaia_local.model import (
-    AnyCommand,
-    Command,
-    Event,
-    EventKind,
-    Fingerprint,
-    Step,
-    TaskState,
-    WorkflowState,
-)
-from gaia_local.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
-from gaia_local.workflow import Workflow
+from gaia_local.model.assignment import Assignment, Outcome, Output
+from gaia_local.model.commands import AnyCommand, Command
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.steps import Step
+from gaia_local.model.tasks import Fingerprint, TaskState
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.workflow.decision import Changes, Decision, Look, Observation, Saved
+from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
+from gaia_local.workflow.workflow import Workflow
 from support.reloading import told
 
 VALUES = ("red", "green", "blue")
@@ -59,7 +54,9 @@ class World:
             content, number, _ = self.files[key]
             return str(number), content
         if key.endswith("/"):
-            inside = [(each, self.files[each]) for each in sorted(self.files) if each.startswith(key)]
+            inside = [
+                (each, self.files[each]) for each in sorted(self.files) if each.startswith(key)
+            ]
             if inside:
                 return (
                     "d" + ",".join(f"{each}={number}" for each, (_, number, _) in inside),
@@ -90,14 +87,18 @@ class Rows:
         self.commands |= {each.name: each for each in changes.commands}
         self.given |= {each.name: each for each in changes.steps}
         self.attempts |= {each.task.id: replace(each) for each in changes.attempts()}
-        self.keys = {key: state for key, state in {**self.keys, **changes.keys}.items() if state != ABSENT}
+        self.keys = {
+            key: state for key, state in {**self.keys, **changes.keys}.items() if state != ABSENT
+        }
         if changes.state is not None:
             self.state, self.steps = changes.state
 
     def saved(self) -> Saved:
         latest = {each.task.name: replace(each) for each in self.attempts.values()}
         given, commands = list(self.given.values()), list(self.commands.values())
-        return Saved("w", {}, self.state, self.steps, commands, given, list(latest.values()), dict(self.keys))
+        return Saved(
+            "w", {}, self.state, self.steps, commands, given, list(latest.values()), dict(self.keys)
+        )
 
 
 @dataclass
@@ -178,8 +179,12 @@ class History:
         for node in above:
             for key in node.inputs:
                 for maker in key.makers:
-                    assert maker.step.name not in running, f"{name} starts beside {maker.step.name}, further up"
-                    found = maker.reads is None and all(each.state.made_by is None for each in maker.outputs)
+                    assert maker.step.name not in running, (
+                        f"{name} starts beside {maker.step.name}, further up"
+                    )
+                    found = maker.reads is None and all(
+                        each.state.made_by is None for each in maker.outputs
+                    )
                     if self.can_come(maker) and not found:
                         above.append(maker)
 
@@ -188,7 +193,10 @@ class History:
         if node.state is StepState.FAILED:
             return False
         parts = [part for key in node.inputs for part in (key, *key.above)]
-        return all(part.state.usable or (part.maker is not None and self.can_come(part.maker)) for part in parts)
+        return all(
+            part.state.usable or (part.maker is not None and self.can_come(part.maker))
+            for part in parts
+        )
 
     def check_fresh(self) -> None:
         if self.untold:
@@ -201,7 +209,9 @@ class History:
         for key in node.outputs:
             if key.key in self.world.files:
                 made_from = self.world.files[key.key][2]
-                assert made_from in (None, self.basis(node)), f"{key.key} is out of date, and counts as complete"
+                assert made_from in (None, self.basis(node)), (
+                    f"{key.key} is out of date, and counts as complete"
+                )
 
     def basis(self, node: StepNode) -> tuple[Any, ...]:
         """What a Step would make its outputs from now."""
@@ -215,7 +225,8 @@ class History:
             lacks = [
                 key
                 for key in node.inputs
-                if self.world.read(key.key) is None or any(not each.state.usable for each in (key, *key.above))
+                if self.world.read(key.key) is None
+                or any(not each.state.usable for each in (key, *key.above))
             ]
             if node.verdict is VerdictKind.FRESH:
                 continue
@@ -224,7 +235,9 @@ class History:
             assert lacks or failed, f"{node.step.name} could run, and doesn't: {node.verdict}"
             for key in lacks:
                 makers = {maker.step.name for maker in key.makers}
-                assert not makers or makers & stuck, f"{key.key} isn't there, though {makers} are complete"
+                assert not makers or makers & stuck, (
+                    f"{key.key} isn't there, though {makers} are complete"
+                )
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -235,17 +248,23 @@ class History:
         for key in self.workflow.unknown(change):
             looked = self.world.look(key)
             seen[key] = None if looked is None else looked[0]
-        before = self.below({node.step.name for node in self.nodes()} & {*change.removed, *change.replaced})
+        before = self.below(
+            {node.step.name for node in self.nodes()} & {*change.removed, *change.replaced}
+        )
         decision = self.workflow.define(change, seen)
         self.may |= before | self.below({*change.replaced})
         self.act(decision)
 
     def below(self, names: set[str]) -> set[str]:
-        nodes = [self.workflow.graph.steps[name] for name in names if name in self.workflow.graph.steps]
+        nodes = [
+            self.workflow.graph.steps[name] for name in names if name in self.workflow.graph.steps
+        ]
         return names | {node.step.name for node in self.workflow.graph.descendants(nodes)}
 
     def merge(self) -> None:
-        steps = [self.step(number) for number in self.dice.sample(range(7), self.dice.randint(1, 4))]
+        steps = [
+            self.step(number) for number in self.dice.sample(range(7), self.dice.randint(1, 4))
+        ]
         self.try_to_define([], steps)
 
     def recommand(self) -> None:
@@ -265,7 +284,9 @@ class History:
     def step(self, number: int) -> dict[str, Any]:  # noqa: PLR0911 one for each kind
         """A Step of some kind that reads of those before it."""
         dice = self.dice
-        kind = dice.choice(("mk", "one", "two", "both", "tree", "part", "array", "composite", "log"))
+        kind = dice.choice(
+            ("mk", "one", "two", "both", "tree", "part", "array", "composite", "log")
+        )
         read = [*READ[: 3 + 2 * number], "d/", "t/part"]
         first, second = dice.choice(read), dice.choice(read)
         name, out = f"s{number}", [f"b:{number}", f"b:{number}x"]
@@ -275,10 +296,20 @@ class History:
         if kind == "tree":
             return {**step, "command": "one", "inputs": {"a": first}, "outputs": {"x": "t/"}}
         if kind == "part":
-            return {**step, "command": "one", "inputs": {"a": first}, "outputs": {"x": f"d/{number}"}}
+            return {
+                **step,
+                "command": "one",
+                "inputs": {"a": first},
+                "outputs": {"x": f"d/{number}"},
+            }
         if kind == "array":
             step["vars"]["n"] = dice.sample([1, 2, 3], dice.randint(1, 3))
-            return {**step, "command": "one", "inputs": {"a": first}, "outputs": {"x": f"b:{number}-{{{{n}}}}"}}
+            return {
+                **step,
+                "command": "one",
+                "inputs": {"a": first},
+                "outputs": {"x": f"b:{number}-{{{{n}}}}"},
+            }
         outputs = {"x": out[0], "y": out[1]}
         if kind in ("one", "composite"):
             return {**step, "command": kind, "inputs": {"a": first}, "outputs": {"x": out[0]}}
@@ -314,7 +345,9 @@ class History:
     def edit(self) -> None:
         """The user writes a file: a source, or a Step's output."""
         keys = [*SOURCES, *self.workflow.graph.keys]
-        key = self.dice.choice([each for each in keys if each != "d/" and not each.endswith("/part")])
+        key = self.dice.choice(
+            [each for each in keys if each != "d/" and not each.endswith("/part")]
+        )
         self.world.write(key, self.dice.choice(VALUES))
         self.touched(key)
 
@@ -332,14 +365,22 @@ class History:
             self.touched(key)
 
     def touched(self, key: str) -> None:
-        nodes = [each for each in self.workflow.graph.overlapping(locate(key)) if each.maker is not None]
+        nodes = [
+            each for each in self.workflow.graph.overlapping(locate(key)) if each.maker is not None
+        ]
         self.may |= {maker.step.name for each in nodes for maker in each.makers}
         if self.dice.random() < 0.8:
             self.tell([key])
         else:
             self.untold = True
-            readers = {node.step.name for each in self.workflow.graph.overlapping(locate(key)) for node in each.readers}
-            self.may |= self.below(readers | {run.assignment.task.name for run in self.alive.values()})
+            readers = {
+                node.step.name
+                for each in self.workflow.graph.overlapping(locate(key))
+                for node in each.readers
+            }
+            self.may |= self.below(
+                readers | {run.assignment.task.name for run in self.alive.values()}
+            )
 
     def start(self) -> None:
         """A worker takes a Task up and reads its inputs; one that isn't there fails it."""
@@ -367,21 +408,32 @@ class History:
             return
         run = self.dice.choice(running)
         kind = self.dice.random()
-        self.end(run, TaskState.COMPLETE if kind < 0.85 else TaskState.ERROR, unstored=0.8 < kind < 0.85)
+        self.end(
+            run, TaskState.COMPLETE if kind < 0.85 else TaskState.ERROR, unstored=0.8 < kind < 0.85
+        )
 
     def end(self, run: Run, state: TaskState, unstored: bool = False) -> None:
         task = run.assignment.task
         del self.alive[task.id]
         assert run.read is not None
         read = {key: Fingerprint(*seen) for key, seen in run.read.items()}
-        basis = (task.command, *((key, run.read[key][1]) for key, _ in task.inputs if key in run.read))
+        basis = (
+            task.command,
+            *((key, run.read[key][1]) for key, _ in task.inputs if key in run.read),
+        )
         if state is TaskState.COMPLETE and not self.untold:
             same = self.last.get(task.name) == basis
-            assert not same or task.name in self.may, f"{task.name} ran again, though nothing changed: {task.reason}"
+            assert not same or task.name in self.may, (
+                f"{task.name} ran again, though nothing changed: {task.reason}"
+            )
         outputs: list[Output] = []
         for key, internal in task.outputs:
             if state is TaskState.COMPLETE or internal == ">>":
-                made = f"log of run {self.world.writes}" if internal == ">>" else compute(basis, internal)
+                made = (
+                    f"log of run {self.world.writes}"
+                    if internal == ">>"
+                    else compute(basis, internal)
+                )
                 if unstored and outputs and self.dice.random() < 0.5:
                     break
                 self.world.write(key, made, TORN if unstored else basis)
@@ -462,7 +514,12 @@ def commands(version: int = 0) -> list[dict[str, Any]]:
     one, two = {"a": "/in/a"}, {"a": "/in/a", "b": "/in/b"}
     inner = [
         {"name": "i", "command": "mk", "outputs": {"x": "Z"}},
-        {"name": "j", "command": "two", "inputs": {"a": "a", "b": "Z"}, "outputs": {"x": "x", "y": "Y"}},
+        {
+            "name": "j",
+            "command": "two",
+            "inputs": {"a": "a", "b": "Z"},
+            "outputs": {"x": "x", "y": "Y"},
+        },
     ]
     return [
         {**base, "name": "mk", "outputs": {"x": "/out/x"}},

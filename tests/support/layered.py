@@ -41,7 +41,11 @@ def forty_steps(image: str, seconds: float) -> tuple[list[dict[str, Any]], list[
     steps = []
     for layer in range(4):
         for number in range(10):
-            above = [f"d:{layer - 1}-{(number + shift) % 10}" for shift in (0, 1)] if layer else ["d:source", "d:other"]
+            above = (
+                [f"d:{layer - 1}-{(number + shift) % 10}" for shift in (0, 1)]
+                if layer
+                else ["d:source", "d:other"]
+            )
             name = f"{layer}-{number}"
             steps.append(
                 {
@@ -60,7 +64,11 @@ def expected(image: str) -> dict[str, str]:
     _, steps = forty_steps(image, 0)
     made = {"source": "source\n", "other": "other\n"}
     for step in steps:
-        lines = {line for key in step["inputs"].values() for line in made[key.removeprefix("d:")].splitlines()}
+        lines = {
+            line
+            for key in step["inputs"].values()
+            for line in made[key.removeprefix("d:")].splitlines()
+        }
         # NOTE: sort's order depends on the locale; these names are plain ASCII digits, '-' and letters.
         made[step["name"]] = "".join(f"{line}\n" for line in [*sorted(lines), step["name"]])
     return made

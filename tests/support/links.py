@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gaia_local import Gaia, files
+from gaia_local import Gaia
+from gaia_local.store import files
 
 PLANT = {
     "name": "plant",
@@ -53,7 +54,9 @@ class Surroundings:
                 continue
             for name in names:
                 status = os.lstat(f"{directory}/{name}")
-                found.append((f"{directory}/{name}", status.st_mode, status.st_size, status.st_mtime_ns))
+                found.append(
+                    (f"{directory}/{name}", status.st_mode, status.st_size, status.st_mtime_ns)
+                )
         return sorted(found)
 
 
@@ -81,10 +84,20 @@ def planted(outside: Path) -> str:
 
 
 def plant(gaia: Gaia, code: str, **more: Any) -> None:
-    step = {"name": "plant", "command": "plant", "outputs": {"tree": "tree/"}, "vars": {"code": code}}
+    step = {
+        "name": "plant",
+        "command": "plant",
+        "outputs": {"tree": "tree/"},
+        "vars": {"code": code},
+    }
     gaia.upload("w", {}, [PLANT, READ, *more.get("commands", [])], [step, *more.get("steps", [])])
     gaia.wait("w", 60)
 
 
 def reader(name: str) -> dict[str, Any]:
-    return {"name": name, "command": "read", "inputs": {"it": f"tree/{name}"}, "outputs": {"it": f"read/{name}"}}
+    return {
+        "name": name,
+        "command": "read",
+        "inputs": {"it": f"tree/{name}"},
+        "outputs": {"it": f"read/{name}"},
+    }

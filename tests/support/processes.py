@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from gaia_local.model import Task
-from gaia_local.process_runtime import ProcessRuntime
-from gaia_local.runtime import Cancellation, Exit, Invocation, Report
-from gaia_local.supervisor import RECORD
+from gaia_local.model.tasks import Task
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.process.runtime import ProcessRuntime
+from gaia_local.runtimes.process.supervisor import RECORD
 from support.gates import Fifo
 from support.timers import Timers
 from support.waiting import wait_until
@@ -70,12 +70,19 @@ class ProcessBench:
             stdout=stdout,
             timeout=timeout,
         )
-        return Invocation(task, tree, work, top / "log", Path(f"{tree}{stdout}") if stdout else None)
+        return Invocation(
+            task, tree, work, top / "log", Path(f"{tree}{stdout}") if stdout else None
+        )
 
     def cancellation(self, grace: float = 10.0) -> Cancellation:
         return Cancellation(self.timers.later, grace)
 
-    def run(self, invocation: Invocation, cancellation: Cancellation | None = None, report: Report | None = None) -> Exit:
+    def run(
+        self,
+        invocation: Invocation,
+        cancellation: Cancellation | None = None,
+        report: Report | None = None,
+    ) -> Exit:
         return self.runtime.run(invocation, cancellation or self.cancellation(), report or silent)
 
 
@@ -97,7 +104,10 @@ def living(invocation: Invocation) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0") and b") Z " not in (entry / "stat").read_bytes():
+                if (
+                    mark in (entry / "environ").read_bytes().split(b"\0")
+                    and b") Z " not in (entry / "stat").read_bytes()
+                ):
                     found.append(int(entry.name))
     return found
 
@@ -142,9 +152,9 @@ def crashed(
     program = """
         import sys
         from pathlib import Path
-        from gaia_local.model import Task
-        from gaia_local.process_runtime import ProcessRuntime
-        from gaia_local.runtime import Cancellation, Invocation
+        from gaia_local.model.tasks import Task
+        from gaia_local.runtimes.process.runtime import ProcessRuntime
+        from gaia_local.runtimes.contract import Cancellation, Invocation
         top, command = Path(sys.argv[1]), tuple(sys.argv[3:])
         task = Task(sys.argv[2], "step", "flow", "image:1", command, (), (), None, 60.0)
         cancellation = Cancellation(lambda seconds, function: lambda: None)
@@ -152,7 +162,9 @@ def crashed(
         ProcessRuntime().run(invocation, cancellation, lambda event, **facts: None)
     """
     top = invocation.work.parent
-    engine = subprocess.Popen(python(program, str(top), invocation.task.id, *command), cwd=Path(__file__).parents[2])
+    engine = subprocess.Popen(
+        python(program, str(top), invocation.task.id, *command), cwd=Path(__file__).parents[2]
+    )
     try:
         assert fifo.read() == "ready\n"
         if with_record:
@@ -172,5 +184,9 @@ def crashed(
 
 
 def child_of(pid: int) -> int:
-    (child,) = {int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()}
+    (child,) = {
+        int(each)
+        for file in Path(f"/proc/{pid}/task").glob("*/children")
+        for each in file.read_text().split()
+    }
     return child

@@ -76,7 +76,9 @@ class Proxy:
             self._spawn(self._pump, near, far, losing, True)
             self._spawn(self._pump, far, near, losing, False)
 
-    def _pump(self, source: socket.socket, target: socket.socket, losing: threading.Event, asks: bool) -> None:
+    def _pump(
+        self, source: socket.socket, target: socket.socket, losing: threading.Event, asks: bool
+    ) -> None:
         try:
             while data := source.recv(1 << 16):
                 if asks:

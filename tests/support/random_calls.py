@@ -32,7 +32,24 @@ BAD_WORKFLOWS = [
     ".gaia-local",
     "./w",
 ]
-NAMES = ["a", "b", "c", "A", "a-b", "a b", "ä", "a:b", "d/e", "a-1", "{{a}}", "storage", "*", "-rf", "$HOME", "~"]
+NAMES = [
+    "a",
+    "b",
+    "c",
+    "A",
+    "a-b",
+    "a b",
+    "ä",
+    "a:b",
+    "d/e",
+    "a-1",
+    "{{a}}",
+    "storage",
+    "*",
+    "-rf",
+    "$HOME",
+    "~",
+]
 KEYS = [
     "k:a",
     "k:b",
@@ -72,8 +89,31 @@ TEXTS = [
         "\u202e",
         "\ud800",
     ),
-    *("x" * 256, "é" * 200, "x/" * 3000, "/x" * 3000, "x" * 100_000, ".gaia-local", ".gaia-local-x/y", "b:.gaia-local/t"),
-    *("a:..", "a:../b", "a:/etc/passwd", ":a", "a:", "..:a", "a/../..:b", "~root", "{{", "}}", "{{a}}", "{{b}}", "{{nothing}}"),
+    *(
+        "x" * 256,
+        "é" * 200,
+        "x/" * 3000,
+        "/x" * 3000,
+        "x" * 100_000,
+        ".gaia-local",
+        ".gaia-local-x/y",
+        "b:.gaia-local/t",
+    ),
+    *(
+        "a:..",
+        "a:../b",
+        "a:/etc/passwd",
+        ":a",
+        "a:",
+        "..:a",
+        "a/../..:b",
+        "~root",
+        "{{",
+        "}}",
+        "{{a}}",
+        "{{b}}",
+        "{{nothing}}",
+    ),
     *(
         "{{a}}" * 50,
         "{{ {{a}} }}",
@@ -105,7 +145,24 @@ def laughs(levels: int) -> Any:
 
 
 JUNK: list[Any] = [
-    *(None, True, False, 0, -1, 1.5, math.nan, math.inf, -math.inf, 2**63, 2**64, -(2**200), 10**5000, b"bytes", object(), int),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1.5,
+        math.nan,
+        math.inf,
+        -math.inf,
+        2**63,
+        2**64,
+        -(2**200),
+        10**5000,
+        b"bytes",
+        object(),
+        int,
+    ),
     *(
         [],
         {},
@@ -131,7 +188,14 @@ JUNK: list[Any] = [
         deep(5000, list),
         deep(5000, dict),
     ),
-    *(laughs(3), laughs(12), list(range(3000)), ["a"] * 3000, {str(n): n for n in range(3000)}, "y" * 200_000),
+    *(
+        laughs(3),
+        laughs(12),
+        list(range(3000)),
+        ["a"] * 3000,
+        {str(n): n for n in range(3000)},
+        "y" * 200_000,
+    ),
 ]
 
 
@@ -157,9 +221,25 @@ def _command(rng: random.Random) -> dict[str, Any]:  # noqa: PLR0911 one for eac
             "outputs": {"out": "/out/", "log": ">>"},
         }
     if kind == 2:
-        first = {"name": "x", "command": "main", "inputs": {"one": "one"}, "outputs": {"out": "between"}}
-        last = {"name": "y", "command": rng.choice(["main", "a"]), "inputs": {"one": "between"}, "outputs": {"out": "out"}}
-        return {"name": "outer", "inputs": ["one"], "outputs": ["out"], "vars": {"a": 1}, "steps": [first, last]}
+        first = {
+            "name": "x",
+            "command": "main",
+            "inputs": {"one": "one"},
+            "outputs": {"out": "between"},
+        }
+        last = {
+            "name": "y",
+            "command": rng.choice(["main", "a"]),
+            "inputs": {"one": "between"},
+            "outputs": {"out": "out"},
+        }
+        return {
+            "name": "outer",
+            "inputs": ["one"],
+            "outputs": ["out"],
+            "vars": {"a": 1},
+            "steps": [first, last],
+        }
     if kind == 3:  # composite Commands that invoke themselves, or each other
         inner = {
             "name": "x",
@@ -167,7 +247,12 @@ def _command(rng: random.Random) -> dict[str, Any]:  # noqa: PLR0911 one for eac
             "inputs": {"one": "one"},
             "outputs": {"out": "out"},
         }
-        return {"name": rng.choice(["loop", "outer"]), "inputs": ["one"], "outputs": ["out"], "steps": [inner]}
+        return {
+            "name": rng.choice(["loop", "outer"]),
+            "inputs": ["one"],
+            "outputs": ["out"],
+            "steps": [inner],
+        }
     if kind == 4:  # each level is ten of the one below
         level = rng.randrange(1, 9)
         tenfold = [
@@ -190,7 +275,18 @@ def _command(rng: random.Random) -> dict[str, Any]:  # noqa: PLR0911 one for eac
 
 def _step(rng: random.Random) -> dict[str, Any]:
     command = rng.choice(
-        ["main"] * 6 + ["join", "outer", "loop", "a", "b", "laugh", "ring", "nobody", f"level{rng.randrange(1, 9)}"]
+        ["main"] * 6
+        + [
+            "join",
+            "outer",
+            "loop",
+            "a",
+            "b",
+            "laugh",
+            "ring",
+            "nobody",
+            f"level{rng.randrange(1, 9)}",
+        ]
     )
     step: dict[str, Any] = {"name": rng.choice(NAMES), "command": command}
     step["inputs"] = {"one": rng.choice(["k:source", rng.choice(KEYS), f"in/{rng.randrange(4)}"])}
@@ -198,10 +294,15 @@ def _step(rng: random.Random) -> dict[str, Any]:
     if command == "join":
         step["inputs"]["two"], step["outputs"]["log"] = rng.choice(KEYS), f"logs/{rng.randrange(9)}"
     if rng.random() < 0.15:
-        step["vars"] = {"a": [rng.choice(["1", 2, "x", "y z", "1 "]) for _ in range(rng.randrange(4))]}
+        step["vars"] = {
+            "a": [rng.choice(["1", 2, "x", "y z", "1 "]) for _ in range(rng.randrange(4))]
+        }
         step["outputs"] = {key: f"{value}/{{{{a}}}}" for key, value in step["outputs"].items()}
     elif rng.random() < 0.1:
-        step["vars"] = {var: list(range(rng.choice([2, 300, 3000]))) for var in rng.choice(["ab", "abc", "abcd"])}
+        step["vars"] = {
+            var: list(range(rng.choice([2, 300, 3000])))
+            for var in rng.choice(["ab", "abc", "abcd"])
+        }
     elif rng.random() < 0.2:
         step["vars"] = {"a": rng.choice(["1", "{{b}}", "{{a}}", 7])}
     if rng.random() < 0.1:
@@ -225,7 +326,9 @@ class Call:
         if self.method in ("upload", "merge"):
             self.arguments["steps"] = [_step(rng) for _ in range(rng.randrange(1, 4))]
         if self.method == "expire":
-            self.arguments["keys"] = rng.sample(known, min(len(known), rng.randrange(3))) + rng.sample(KEYS, rng.randrange(2))
+            self.arguments["keys"] = rng.sample(
+                known, min(len(known), rng.randrange(3))
+            ) + rng.sample(KEYS, rng.randrange(2))
         if rng.random() < 0.05:
             self.arguments["workflow"] = bad = rng.choice([*BAD_WORKFLOWS, *JUNK, *pool])
             self.put_in.append(bad)
@@ -234,7 +337,9 @@ class Call:
 
     def _bad(self) -> Any:
         rng = self.rng
-        bad = rng.choice([rng.choice(TEXTS), rng.choice(TEXTS), rng.choice(JUNK), rng.choice(self.pool)])
+        bad = rng.choice(
+            [rng.choice(TEXTS), rng.choice(TEXTS), rng.choice(JUNK), rng.choice(self.pool)]
+        )
         self.put_in.append(bad)
         return bad
 
@@ -247,7 +352,10 @@ class Call:
             inner = place[key]
             if not isinstance(inner, dict | list) or not inner or len(inner) > 20:
                 break
-            place, key = inner, rng.choice(list(inner) if isinstance(inner, dict) else range(len(inner)))
+            place, key = (
+                inner,
+                rng.choice(list(inner) if isinstance(inner, dict) else range(len(inner))),
+            )
         what = rng.randrange(10)
         if what == 0 and place is not self.arguments:
             del place[key]
@@ -278,7 +386,11 @@ class Call:
             yield shown(bad)
         yield from map(repr, _strings({**self.arguments, "workflow": None}))
         if " → " in text:  # a loop is told with bare names
-            yield from (f" {each['name']}" for each in _parts(self.arguments) if isinstance(each, dict) and "name" in each)
+            yield from (
+                f" {each['name']}"
+                for each in _parts(self.arguments)
+                if isinstance(each, dict) and "name" in each
+            )
         if text.startswith("workflow already exists: "):
             yield str(self.arguments["workflow"])
         if self.method == "expire" and "there is none of this name" in text:
@@ -302,5 +414,7 @@ def _parts(value: Any) -> list[Any]:
         if len(parts) > 200:
             break
         if isinstance(part, dict | list | tuple):
-            parts += itertools.islice((*part, *part.values()) if isinstance(part, dict) else part, 40)
+            parts += itertools.islice(
+                (*part, *part.values()) if isinstance(part, dict) else part, 40
+            )
     return parts

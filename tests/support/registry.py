@@ -73,7 +73,9 @@ class Registry(http.server.ThreadingHTTPServer):
                         registry.hold.wait()
                         return  # without an answer: the engine could keep an image that nobody would remove
                 self.send_response(200)
-                self.send_header("Content-Type", kind if blob is listed else "application/octet-stream")
+                self.send_header(
+                    "Content-Type", kind if blob is listed else "application/octet-stream"
+                )
                 self.send_header("Content-Length", str(len(blob)))
                 self.send_header("Docker-Content-Digest", digest_of(blob))
                 self.end_headers()

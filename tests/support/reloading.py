@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gaia_local.database import Database
-from gaia_local.looking import load
-from gaia_local.scheduler import Scheduler
-from gaia_local.storage import Storage
-from gaia_local.workflow import Workflow
+from gaia_local.engine.observing import load
+from gaia_local.engine.scheduler import Scheduler
+from gaia_local.state.database import Database
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.workflow import Workflow
 
 MOST_STEPS = 60
 """A workflow is read back after each of its decisions: that would be quadratic for large ones."""
@@ -18,16 +18,22 @@ MOST_STEPS = 60
 def told(workflow: Workflow) -> dict[str, Any]:
     """All that is known of a workflow, fit to be compared."""
     graph = workflow.graph
-    told: dict[str, Any] = {f"key {key.key}": (key.state, key.status) for key in graph.keys.values()}
+    told: dict[str, Any] = {
+        f"key {key.key}": (key.state, key.status) for key in graph.keys.values()
+    }
     for name, node in graph.steps.items():
         attempt = node.attempt
         told[f"step {name}"] = (
             node.state,
             graph.verdict(node),
-            None if attempt is None else (attempt.task.id, attempt.state, attempt.superseded, attempt.inputs),
+            None
+            if attempt is None
+            else (attempt.task.id, attempt.state, attempt.superseded, attempt.inputs),
         )
     intent = workflow.intent if graph.steps else None
-    definitions = {name: dict(command.definition) for name, command in workflow.submitted.commands.items()}
+    definitions = {
+        name: dict(command.definition) for name, command in workflow.submitted.commands.items()
+    }
     return told | {
         "intent": intent,
         "state": workflow.state,
@@ -45,7 +51,11 @@ def differences(live: Workflow, database: Database, storage: Storage) -> dict[st
     reloaded = load(saved, storage, database.listing)
     _know_as_much(live, reloaded)
     one, other = told(live), told(reloaded)
-    return {what: (one.get(what), other.get(what)) for what in {**one, **other} if one.get(what) != other.get(what)}
+    return {
+        what: (one.get(what), other.get(what))
+        for what in {**one, **other}
+        if one.get(what) != other.get(what)
+    }
 
 
 def _know_as_much(live: Workflow, reloaded: Workflow) -> None:

@@ -31,13 +31,21 @@ JOIN = {
 
 def step(name: str, a: str, b: str, text: str) -> dict[str, Any]:
     outputs = {"x": f"x:{name}", "d": f"d:{name}/"}
-    return {"name": name, "command": "join", "inputs": {"a": a, "b": b}, "outputs": outputs, "vars": {"text": text}}
+    return {
+        "name": name,
+        "command": "join",
+        "inputs": {"a": a, "b": b},
+        "outputs": outputs,
+        "vars": {"text": text},
+    }
 
 
 def layer(number: int, text: str = "first") -> list[dict[str, Any]]:
     """Steps that join two of the layer above."""
     above = "x:0-" if number else "s:"
-    return [step(f"{number}-{n}", f"{above}{n}", f"{above}{(n + 1) % WIDE}", text) for n in range(WIDE)]
+    return [
+        step(f"{number}-{n}", f"{above}{n}", f"{above}{(n + 1) % WIDE}", text) for n in range(WIDE)
+    ]
 
 
 @dataclass
@@ -89,7 +97,9 @@ class User:
     def upload(self, workflow: str) -> None:
         for number in range(WIDE):
             self.put(workflow, number)
-        self.call("upload", workflow, lambda: self.gaia.upload(workflow, {}, [JOIN], layer(0) + layer(1)))
+        self.call(
+            "upload", workflow, lambda: self.gaia.upload(workflow, {}, [JOIN], layer(0) + layer(1))
+        )
 
     def call(self, what: str, which: str, make: Callable[[], object]) -> None:
         self.say(f"{what}?", which)
@@ -105,7 +115,9 @@ def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
     """What is wrong of what is complete, and what was answered and is not so."""
     found, last = [], dict[str, str]()
     for what, which in said:
-        last[which if what.strip("?") in ("upload", "delete", "purge") else what.strip("?")] = f"{what} {which}"
+        last[which if what.strip("?") in ("upload", "delete", "purge") else what.strip("?")] = (
+            f"{what} {which}"
+        )
     there = gaia.workflows()["workflows"]
     for workflow in ("w", "v"):
         call = last.get(workflow, "?").split()[0]
@@ -115,10 +127,15 @@ def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
         if call == "purge" and files:
             found.append(f"lost: {call} {workflow}, there is {files[0]}")
         if call == "delete":  # who uploads it again finds these
-            found += [f"{each} is torn" for each in files if not each.read_bytes().endswith(b"first\n")]
+            found += [
+                f"{each} is torn" for each in files if not each.read_bytes().endswith(b"first\n")
+            ]
     for workflow in there:
         gaia.run(workflow)
-        assert gaia.wait(workflow, timeout=60)["state"] in ("complete", "incomplete")  # an input may be gone
+        assert gaia.wait(workflow, timeout=60)["state"] in (
+            "complete",
+            "incomplete",
+        )  # an input may be gone
         if gaia.status(workflow)["state"] == "complete":
             found += wrong(gaia, workflow)
     if "w" in there:
@@ -132,7 +149,9 @@ def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
 def texts_of(gaia: Gaia) -> dict[str, str]:
     """The texts of the Steps of ``w``, as they are now."""
     tasks = gaia.status("w", debug=True)["status"]["tasks"]
-    return {name: task["command"][2].partition("echo ")[2].split()[0] for name, task in tasks.items()}
+    return {
+        name: task["command"][2].partition("echo ")[2].split()[0] for name, task in tasks.items()
+    }
 
 
 def wrong(gaia: Gaia, workflow: str) -> list[str]:
@@ -149,7 +168,9 @@ def wrong(gaia: Gaia, workflow: str) -> list[str]:
         for place in (gaia.path(workflow, f"x:{name}"), gaia.path(workflow, f"d:{name}/sub/x")):
             made = place.read_bytes() if place.is_file() else None
             if made != expected:
-                found.append(f"{workflow}: {place.parent.name}/{place.name} is {made!r} instead of {expected!r}")
+                found.append(
+                    f"{workflow}: {place.parent.name}/{place.name} is {made!r} instead of {expected!r}"
+                )
     return found
 
 

@@ -29,7 +29,12 @@ HOLD = {
     "command": ["sh", "-c", "printf 'begun ä'; cat '{{fifo}}'; echo over; : > /out/held"],
     "outputs": {"held": "/out/held"},
 }
-FAIL = {"name": "fail", "image": "busybox", "command": ["sh", "-c", "echo no >&2; exit 3"], "outputs": {"x": "/out/x"}}
+FAIL = {
+    "name": "fail",
+    "image": "busybox",
+    "command": ["sh", "-c", "echo no >&2; exit 3"],
+    "outputs": {"x": "/out/x"},
+}
 COPY = {
     "name": "copy",
     "image": "busybox",
@@ -47,7 +52,12 @@ def held(fifo: Path, name: str = "h") -> dict[str, Any]:
     """A Step that runs until somebody opens the FIFO to write."""
     if not fifo.exists():
         os.mkfifo(fifo)
-    return {"name": name, "command": "hold", "outputs": {"held": f"d:{name}"}, "vars": {"fifo": str(fifo)}}
+    return {
+        "name": name,
+        "command": "hold",
+        "outputs": {"held": f"d:{name}"},
+        "vars": {"fifo": str(fifo)},
+    }
 
 
 def let_go(fifo: Path) -> None:
@@ -128,7 +138,11 @@ class Serving:
     """`gaia-local serve` as a process of its own; killed at the end of the block if it still runs."""
 
     def __init__(self, root: Path, *arguments: str, code: str = "", **environment: str) -> None:
-        program = [sys.executable, "-c", f"{textwrap.dedent(code)}\nimport gaia_local.cli as c; c.main()"]
+        program = [
+            sys.executable,
+            "-c",
+            f"{textwrap.dedent(code)}\nimport gaia_local.cli as c; c.main()",
+        ]
         options = ["--root", str(root), "--runtime", "process", "--workers", "3"]
         self.process = subprocess.Popen(
             [*program, *options, *arguments],

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaia_local.given import NOTHING
-from gaia_local.model import Task
-from gaia_local.storage import Storage
+from gaia_local.model.tasks import Task
+from gaia_local.model.validation import NOTHING
+from gaia_local.store.storage import Storage
 from support.builders import task
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local import files, storage
+from gaia_local.store import files, storage
 
 ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "x" * 255, "é" * 127]
 
@@ -86,6 +86,8 @@ def other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     directory.mkdir()
     there = f"{directory}/"
     monkeypatch.setattr(
-        storage, "_one_file_system", lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there)
+        storage,
+        "_one_file_system",
+        lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there),
     )
     yield directory

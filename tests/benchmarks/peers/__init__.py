@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measuring import Contestant, Failed, Finding, Missing, Row, Setting, in_turns, ours, program
+from benchmarks.measuring import (
+    Contestant,
+    Failed,
+    Finding,
+    Missing,
+    Row,
+    Setting,
+    in_turns,
+    ours,
+    program,
+)
 from benchmarks.peers.files import makefile, ninja_file
 
 HERE = Path(__file__).parent
@@ -44,7 +54,14 @@ def _python(script: str) -> Callable[[Path], list[str | Path]]:
 
 PEERS = (
     Peer("make", True, False, lambda _: ["make", "-s", "-j2"], write=makefile, file="Makefile"),
-    Peer("ninja", True, False, lambda _: ["ninja", "--quiet", "-j2"], write=ninja_file, file="build.ninja"),
+    Peer(
+        "ninja",
+        True,
+        False,
+        lambda _: ["ninja", "--quiet", "-j2"],
+        write=ninja_file,
+        file="build.ninja",
+    ),
     Peer(
         "doit",
         True,
@@ -64,7 +81,9 @@ PEERS = (
     ),
     Peer("luigi", True, True, _python("workflow_luigi.py"), "luigi"),
     Peer("dask (threads)", False, True, _python("workflow_dask.py"), "dask"),
-    Peer("dask (distributed)", False, True, _python("workflow_distributed.py"), "dask[distributed]"),
+    Peer(
+        "dask (distributed)", False, True, _python("workflow_distributed.py"), "dask[distributed]"
+    ),
 )
 
 
@@ -76,10 +95,15 @@ def peers(setting: Setting) -> Iterator[Finding]:
             ready[peer] = _prepare(peer, setting.keep)
         except Failed as error:
             yield Missing(f"{peer.name}, beside it", str(error))
-    for shape, full, what in ((JOINED, 1000, "trivial Steps and a join"), (CHAIN, 200, "trivial Steps in a chain")):
+    for shape, full, what in (
+        (JOINED, 1000, "trivial Steps and a join"),
+        (CHAIN, 200, "trivial Steps in a chain"),
+    ):
         count = setting.count(full)
         contestants = {"ours": _ours(setting, shape, count)}
-        contestants |= {peer.name: _theirs(setting, peer, place, shape, count) for peer, place in ready.items()}
+        contestants |= {
+            peer.name: _theirs(setting, peer, place, shape, count) for peer, place in ready.items()
+        }
         turns = in_turns(setting.few(3), contestants)
         for peer in ready:
             most = 1.0 if peer.beaten else None
@@ -95,7 +119,13 @@ def peers(setting: Setting) -> Iterator[Finding]:
         for peer in ready:
             if peer.keeps and shape == JOINED:
                 title = f"{count:,} {what}, with nothing to do, whole process"
-                yield Row(title, "s", turns.of("ours", "again_s"), peer.name, turns.of(peer.name, "again_s"))
+                yield Row(
+                    title,
+                    "s",
+                    turns.of("ours", "again_s"),
+                    peer.name,
+                    turns.of(peer.name, "again_s"),
+                )
 
 
 def _ours(setting: Setting, shape: str, count: int) -> Contestant:
@@ -114,7 +144,9 @@ def _theirs(setting: Setting, peer: Peer, environment: Path, shape: str, count: 
                 Path(folder, peer.file).write_text(peer.write(shape, count))
 
             def run() -> float:
-                return program(*peer.command(environment), cwd=folder, COUNT=str(count), SHAPE=shape)["process_s"]
+                return program(
+                    *peer.command(environment), cwd=folder, COUNT=str(count), SHAPE=shape
+                )["process_s"]
 
             first = run()
             made = Path(folder, "joined" if shape == JOINED else str(count - 1))
@@ -134,7 +166,15 @@ def _prepare(peer: Peer, keep: Path) -> Path:
     place = keep / "venvs" / peer.package.replace("[", "-").rstrip("]")
     if not (place / ".complete").exists():
         venv.create(place, with_pip=True, clear=True)
-        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", peer.package]
+        pip = [
+            str(place / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            peer.package,
+        ]
         ended = subprocess.run(pip, capture_output=True, text=True, check=False)
         if ended.returncode != 0:
             raise Failed(f"pip could not install {peer.package}: {ended.stderr.strip()[-300:]}")

@@ -23,4 +23,9 @@ def task_join() -> Iterator[dict[str, Any]]:
     """The one that reads what all of them made."""
     if not CHAIN:
         names = [str(number) for number in range(COUNT)]
-        yield {"name": "join", "actions": [f"cat {' '.join(names)} > joined"], "file_dep": names, "targets": ["joined"]}
+        yield {
+            "name": "join",
+            "actions": [f"cat {' '.join(names)} > joined"],
+            "file_dep": names,
+            "targets": ["joined"],
+        }

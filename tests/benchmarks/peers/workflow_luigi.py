@@ -37,7 +37,10 @@ class Join(luigi.Task):  # type: ignore[misc]
         return luigi.LocalTarget("joined")
 
     def run(self) -> None:
-        subprocess.run(["sh", "-c", 'cat "$@" > joined', "join", *(each.path for each in self.input())], check=True)
+        subprocess.run(
+            ["sh", "-c", 'cat "$@" > joined', "join", *(each.path for each in self.input())],
+            check=True,
+        )
 
 
 last = Echo(number=COUNT - 1) if CHAIN else Join()

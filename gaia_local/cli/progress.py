@@ -1,0 +1,251 @@
+"""How far a workflow is, shown while it runs. Starts no thread: it draws between two waits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaia_local.cli.output import attempt_line, log_text, open_console
+from gaia_local.model.durations import duration
+from gaia_local.pictures.sentences import counts_line, failure_line
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from gaia_local import Gaia
+
+LIVE_ROUND = 0.1
+"""Seconds between two drawings on a terminal."""
+WATCH_ROUND = 0.25
+"""The same where what runs is shown, with its logs."""
+PLAIN_ROUND = 1.0
+PLAIN_PAUSE = 10.0
+"""Seconds between two lines where the output is no terminal, so that logs stay short."""
+REFRESH = 2.0
+"""Seconds after which all attempts are looked at, even though no number changed."""
+SHARE = 5
+"""To look at all attempts may take one such part of the time."""
+LOG_LINES = 4
+"""The most lines that are shown of a running Step's log."""
+LOG_BYTES = 8192
+FAILURES = 3
+"""How many failures are shown while others run, the latest ones."""
+
+Show = Callable[[Mapping[str, Any]], None]
+
+
+def follow(gaia: Gaia, workflow: str) -> dict[str, Any]:
+    """Wait until the workflow is quiet, showing on stderr how far it is; answers its status."""
+    console = open_console(error=True)
+    live = console.is_terminal and not console.is_dumb_terminal
+    with _bar(console) if live else _lines(console, workflow) as show:
+        while True:
+            show(gaia.progress(workflow))
+            try:
+                return gaia.wait(workflow, timeout=LIVE_ROUND if live else PLAIN_ROUND)
+            except TimeoutError:
+                continue
+
+
+def watch(gaia: Gaia, workflow: str) -> dict[str, Any]:
+    """Show on stdout what runs until the workflow is quiet, whoever runs it; answers its status."""
+    console = open_console()
+    live = console.is_terminal and not console.is_dumb_terminal
+    sight = Sight(gaia, workflow)
+    with _table(console) if live else _news(console) as show:
+        while True:
+            sight.look()
+            show(sight)
+            answer = _quiet(gaia, workflow)
+            if answer is not None:
+                sight.look(whole=True)
+                show(sight)
+                return answer
+
+
+class Sight:
+    """What `watch` shows of a workflow."""
+
+    def __init__(self, gaia: Gaia, workflow: str) -> None:
+        self.workflow = workflow
+        self.counts: Mapping[str, Any] = {}
+        """See `Gaia.progress`."""
+        self.attempts: list[dict[str, Any]] = []
+        """See `Gaia.timeline`."""
+        self.failures: list[dict[str, Any]] = []
+        """See `Gaia.failures`."""
+        self._gaia = gaia
+        self._seen: Mapping[str, Any] = {}
+        self._looked = self._took = 0.0
+        self._logs: dict[str, Path | None] = {}
+
+    def look(self, whole: bool = False) -> None:
+        """Look again; at the attempts only where a number changed or some time passed, unless `whole`."""
+        self.counts = self._gaia.progress(self.workflow)
+        began = time.monotonic()
+        due = self.counts != self._seen or began - self._looked > REFRESH
+        if whole or not self._looked or (due and began - self._looked > SHARE * self._took):
+            self._seen = self.counts
+            self.attempts = self._gaia.timeline(self.workflow)["attempts"]
+            self.failures = self._gaia.failures(self.workflow)
+            self._looked = time.monotonic()
+            self._took = self._looked - began
+
+    @property
+    def running(self) -> list[dict[str, Any]]:
+        """The attempts that run, the first to start first."""
+        return sorted(
+            (each for each in self.attempts if each["state"] == "running"),
+            key=lambda each: each["started"],
+        )
+
+    def tail(self, attempt: Mapping[str, Any], lines: int) -> list[str]:
+        """The last lines of what a running attempt has written."""
+        task = attempt["task"]
+        if task not in self._logs:
+            found = self._gaia.attempt(self.workflow, attempt["step"])
+            self._logs[task] = (
+                Path(found["log"]) if found["task"] == task and found["log"] else None
+            )
+        log = self._logs[task]
+        return [] if log is None else _tail(log, lines)
+
+
+def _tail(log: Path, lines: int) -> list[str]:
+    """The last lines, as far as there is room for them on a terminal; one that was written over in part is one."""
+    try:
+        with log.open("rb") as reader:
+            reader.seek(max(0, reader.seek(0, os.SEEK_END) - LOG_BYTES))
+            text = reader.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return text.rstrip("\n").split("\n")[-lines:] if text else []
+
+
+def _quiet(gaia: Gaia, workflow: str) -> dict[str, Any] | None:
+    """The status of a workflow that is quiet now or within a round."""
+    began = time.monotonic()
+    try:
+        answer = gaia.wait(workflow, timeout=WATCH_ROUND)
+    except TimeoutError:
+        return None
+    if answer["state"] != "running":
+        return answer
+    # Whoever runs it can't be asked to tell when it is quiet.
+    time.sleep(max(0.0, WATCH_ROUND - (time.monotonic() - began)))
+    return None
+
+
+@contextlib.contextmanager
+def _bar(console: Console) -> Iterator[Show]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(bar_width=24), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
+        task = progress.add_task("", total=1)
+
+        def show(counts: Mapping[str, Any]) -> None:
+            progress.update(
+                task,
+                total=counts["steps"],
+                completed=counts["done"],
+                description=counts_line(counts),
+                refresh=True,
+            )
+
+        yield show
+
+
+@contextlib.contextmanager
+def _lines(console: Console, workflow: str) -> Iterator[Show]:
+    shown, at = "", time.monotonic()
+
+    def show(counts: Mapping[str, Any]) -> None:
+        nonlocal shown, at
+        line, now = counts_line(counts), time.monotonic()
+        if line != shown and now - at >= PLAIN_PAUSE:
+            console.print(f"{workflow}: {line}", markup=False)
+            shown, at = line, now
+
+    yield show
+
+
+@contextlib.contextmanager
+def _table(console: Console) -> Iterator[Callable[[Sight], None]]:
+    from rich.live import Live
+
+    with Live(
+        console=console, auto_refresh=False, transient=True, vertical_overflow="crop"
+    ) as live:
+
+        def show(sight: Sight) -> None:
+            live.update(_screen(sight, console.height), refresh=True)
+
+        yield show
+
+
+def _screen(sight: Sight, height: int) -> RenderableType:
+    """Numbers, what runs with the ends of the logs, what failed last: as much as `height` lines can hold."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    counts, running, now = sight.counts, sight.running, time.time()
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(sight.workflow, "bold"),
+        ProgressBar(total=max(1, counts["steps"]), completed=counts["done"], width=24),
+        counts_line(counts),
+    )
+    failed = _latest_failures(sight)
+    room = max(1, height - 5 - len(failed))
+    shown = running[: room if len(running) <= room else room - 1]
+    lines = min(LOG_LINES, max(1, room // max(1, len(shown))))
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column(no_wrap=True, justify="right", min_width=9)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=5)
+    for attempt in shown:
+        tail = sight.tail(attempt, lines)
+        log = Text("\n", "dim", no_wrap=True, overflow="ellipsis").join(map(log_text, tail))
+        table.add_row(Text(f"▶ {attempt['step']}", "blue"), duration(now - attempt["started"]), log)
+    parts: list[RenderableType] = [head, Text(), table]
+    if len(running) > len(shown):
+        parts.append(Text(f"… and {len(running) - len(shown)} more run", "dim"))
+    for failure in failed:
+        parts.append(Text(f"✗ {failure_line(failure)}", "red", no_wrap=True, overflow="ellipsis"))
+    if counts["failed"] > len(failed):
+        parts.append(Text(f"… and {counts['failed'] - len(failed)} more failed", "dim"))
+    return Group(*parts)
+
+
+def _latest_failures(sight: Sight) -> list[dict[str, Any]]:
+    ended = {each["step"]: each["ended"] or 0.0 for each in sight.attempts}
+    return sorted(sight.failures, key=lambda failure: ended.get(failure["step"], 0.0))[-FAILURES:]
+
+
+@contextlib.contextmanager
+def _news(console: Console) -> Iterator[Callable[[Sight], None]]:
+    known: dict[str, str] | None = None
+
+    def show(sight: Sight) -> None:
+        nonlocal known
+        if known is None:  # what is over already is no news
+            known = {
+                each["task"]: each["state"] for each in sight.attempts if each["state"] != "running"
+            }
+            console.print(
+                f"{sight.workflow}: {sight.counts['state']}, {counts_line(sight.counts)}",
+                markup=False,
+            )
+        for each in sight.attempts:
+            if each["state"] not in (known.get(each["task"]), "queued"):
+                known[each["task"]] = each["state"]
+                console.print(attempt_line(each), markup=False)
+
+    yield show

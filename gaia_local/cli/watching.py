@@ -1,0 +1,216 @@
+"""A workflow that is kept up to date while its files change: what a change set off, told in a line each time.
+
+The engine notices changes in the store by itself, and starts what they ask for; here somebody waits for that, and
+watches the files that hold the workflow's Commands and Steps, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaia_local.errors import GaiaError, InvalidInput
+from gaia_local.executors.contract import SIGNAL_ROUND
+from gaia_local.model.definition_files import read
+from gaia_local.model.durations import duration
+from gaia_local.pictures.sentences import counts_line
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
+    from gaia_local.store.watcher import Watcher
+
+NAMED = 4
+"""How many Steps, reasons and missing inputs a line names."""
+
+Follow = Callable[[], Mapping[str, Any]]
+"""Waits until the workflow is quiet, and answers its status."""
+
+
+class Definitions:
+    """The files that hold a workflow's Commands and Steps, as they were read last."""
+
+    def __init__(self, commands: Path, steps: Path) -> None:
+        """Read them; raises `InvalidInput` for one that can't be."""
+        self._files = commands, steps
+        self._paths = {str(path.absolute()) for path in self._files}
+        self._bytes: tuple[bytes, ...] = ()
+        self._names: set[str] = set()
+        self.directories = sorted({path.absolute().parent for path in self._files})
+        self.commands: Any = None
+        self.steps: Any = None
+        self._read()
+
+    def concerned(self, paths: Collection[str] | None) -> bool:
+        """Whether one of the files is among these; None stands for nobody knows what changed."""
+        return paths is None or not self._paths.isdisjoint(paths)
+
+    def merge(self, gaia: Gaia, workflow: str) -> Iterator[str]:
+        """Merge what changed since the last time, if anything did; lines that tell what is wrong with it."""
+        try:
+            if not self._read():
+                return
+            self._merge(gaia, workflow)
+        except GaiaError as error:
+            yield f"not merged: {_line(error)}"
+            return
+        names = _names(self.steps)
+        if gone := sorted(self._names - names):
+            yield f"{_some(gone)} left {self._files[1]}, and stay in the workflow"
+        self._names = names
+
+    def _read(self) -> bool:
+        """Read the files, if they have other contents than the last time."""
+        now = tuple(
+            map(_bytes, self._files)
+        )  # first: what is written after that is read at the next change
+        if now == self._bytes:
+            return False
+        self._bytes = now
+        self.commands, self.steps = map(read, self._files)
+        self._names = self._names or _names(self.steps)
+        return True
+
+    def _merge(self, gaia: Gaia, workflow: str) -> None:
+        """Commands first; but new Commands may need Steps that are new as well."""
+        try:
+            gaia.command(workflow, self.commands)
+        except InvalidInput as first:
+            try:
+                gaia.merge(workflow, self.steps)
+                gaia.command(workflow, self.commands)
+            except InvalidInput:
+                raise first from None
+            return
+        gaia.merge(workflow, self.steps)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # `read` says what is wrong
+        return b""
+
+
+def _names(steps: object) -> set[str]:
+    return (
+        {str(each.get("name")) for each in steps if isinstance(each, Mapping)}
+        if isinstance(steps, list)
+        else set()
+    )
+
+
+class Waves:
+    """Waits for changes of one workflow, and tells of each what it set off. A context manager: it listens inside."""
+
+    def __init__(
+        self, gaia: Gaia, workflow: str, follow: Follow, definitions: Definitions | None = None
+    ) -> None:
+        self._gaia, self._workflow, self._follow, self._definitions = (
+            gaia,
+            workflow,
+            follow,
+            definitions,
+        )
+        self._news, self._files = threading.Event(), threading.Event()
+        self._told = 0
+        """How many attempts were told of."""
+        self._state: str | None = None
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> Waves:
+        """Listen from now on; what ran before is no news. This process becomes the root's owner."""
+        with contextlib.suppress(InvalidInput):  # it is still to be uploaded
+            self._told = len(self._gaia.timeline(self._workflow)["attempts"])
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._gaia.subscribe(self._changed))
+            if self._definitions is not None:
+                undo.callback(self._watch(self._definitions).close)
+            self._exit = undo.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exit.close()
+
+    def lines(self) -> Iterator[str]:
+        """Lines without an end: the first tells what ran up to now, each further one what a change set off."""
+        while True:
+            if self._definitions is not None and self._files.is_set():
+                self._files.clear()
+                yield from map(_stamped, self._definitions.merge(self._gaia, self._workflow))
+            self._news.clear()
+            yield from map(_stamped, self._wave())
+            while not self._news.wait(SIGNAL_ROUND):
+                pass
+
+    def _wave(self) -> Iterator[str]:
+        try:
+            status = self._follow()
+            counts = self._gaia.progress(self._workflow)
+        except InvalidInput:  # it was deleted
+            raise
+        except GaiaError as error:
+            yield _line(error)
+            return
+        attempts = self._gaia.timeline(self._workflow)["attempts"]
+        new, self._told = attempts[self._told :], len(attempts)
+        before, self._state = self._state, status["state"]
+        if new or before != self._state:
+            yield wave_line(new, counts, status)
+
+    def _watch(self, definitions: Definitions) -> Watcher:
+        from gaia_local.store.watcher import Watcher
+
+        def changed(paths: Collection[str] | None) -> None:
+            if definitions.concerned(paths):
+                self._files.set()
+                self._news.set()
+
+        return Watcher(definitions.directories, changed, recursive=False)
+
+    def _changed(self, workflows: Collection[str]) -> None:
+        if self._workflow in workflows:
+            self._news.set()
+
+
+def wave_line(
+    attempts: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], status: Mapping[str, Any]
+) -> str:
+    """What changed → what ran, in which time → how the workflow stands now."""
+    parts = []
+    if attempts:
+        reasons = dict.fromkeys(
+            each["reason"] for each in attempts if not each["reason"].startswith("upstream ")
+        )
+        steps = dict.fromkeys(each["step"] for each in attempts)
+        times = [
+            each[kind]
+            for each in attempts
+            for kind in ("queued", "ended")
+            if each[kind] is not None
+        ]
+        ran = f"{_some(list(steps))} ran in {duration(max(times) - min(times))}"
+        parts = [_some(list(reasons) or ["upstream"]), ran]
+    parts.append(f"{status['state']}, {counts_line(counts)}")
+    failed = [each["step"] for each in attempts if each["state"] in ("error", "exception")]
+    if failed:
+        parts[-1] += f" ({_some(failed)})"
+    elif status["state"] == "incomplete":
+        parts[-1] += f" (for {_some(status['waiting-inputs'])})"
+    return " → ".join(parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _stamped(line: str) -> str:
+    return f"{time.strftime('%H:%M:%S')}  {line}"
+
+
+def _line(error: GaiaError) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,362 @@
+"""What works on this machine: one `Check` for each thing that Steps need, with advice where something is amiss."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gaia_local.config import Config
+from gaia_local.doctor import leftovers
+from gaia_local.errors import EngineUnavailable, GaiaError
+from gaia_local.model.names import OWN
+from gaia_local.runtimes.docker.engine import Engine, Refusal, Silence
+from gaia_local.store.ownership import owner
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+LITTLE_DISK = 2 << 30
+NO_DISK = 64 << 20
+FEW_WATCHES = 8192
+_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs")
+_FICLONE = 0x40049409
+"""Linux's ioctl that makes one file share another's blocks."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: str
+    """`ok`; `note`: worth knowing, Steps run all the same; `problem`: nothing can run."""
+    text: str
+    advice: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether something can run here."""
+        return all(check.verdict != PROBLEM for check in self.checks)
+
+
+def examine(config: Config) -> Report:
+    """Look at everything. Changes nothing and starts nothing."""
+    return Report(
+        (
+            _python(),
+            _package(),
+            _engine(config),
+            *_cluster(config),
+            _root(config),
+            _file_system(config),
+            _disk(config),
+            _watches(config),
+            _leftovers(config),
+        )
+    )
+
+
+def _python() -> Check:
+    text = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Check(
+        "python",
+        OK,
+        text,
+        facts={"version": platform.python_version(), "executable": sys.executable},
+    )
+
+
+def _package() -> Check:
+    try:
+        found = version("gaia-local")
+    except PackageNotFoundError:
+        return Check(
+            "gaia-local",
+            NOTE,
+            "runs from its source, without having been installed",
+            "pip install gaia-local",
+        )
+    return Check(
+        "gaia-local", OK, found, facts={"version": found, "path": str(Path(__file__).parents[1])}
+    )
+
+
+def _engine(config: Config) -> Check:
+    address = os.environ.get("DOCKER_HOST") or "the usual socket (DOCKER_HOST is not set)"
+    facts: dict[str, Any] = {"address": address, "reachable": False, "runtime": config.runtime}
+    with contextlib.closing(Engine()) as engine:
+        try:
+            answer = engine.ask(lambda client: client.version(), patient=False)
+        except (EngineUnavailable, Refusal, Silence) as error:
+            advice = "start Docker, set DOCKER_HOST"
+            advice += (
+                ", or use processes: --runtime process"
+                if config.runtime == "docker"
+                else "; Steps run as local processes"
+            )
+            # What stands after the semicolon is advice, too, for those who don't come from here.
+            return Check(
+                "docker", NOTE, str(error).partition(";")[0], advice, {**facts, "error": str(error)}
+            )
+    facts |= {"reachable": True, "version": answer.get("Version"), "api": answer.get("ApiVersion")}
+    return Check(
+        "docker", OK, f"engine {facts['version']} (API {facts['api']}) at {address}", facts=facts
+    )
+
+
+def _cluster(config: Config) -> list[Check]:
+    """The Dask cluster, where Steps are to run on one: each worker, its version, and whether it sees the root."""
+    if config.executor != "dask":
+        return []
+    facts: dict[str, Any] = {"address": config.dask.address, "reachable": False}
+    try:
+        if config.dask.local is not None:
+            from gaia_local.executors.dask.cluster import Cluster  # noqa: F401  what they need is there
+            from gaia_local.executors.dask.keys import make_keys  # noqa: F401
+
+            return [
+                Check(
+                    "dask",
+                    OK,
+                    f"{config.dask.local} worker processes on this machine, started with the first Step",
+                )
+            ]
+        from gaia_local.executors.dask.survey import survey
+        from gaia_local.executors.dask.worker import own_version
+
+        with _probe(config.root) as probe:
+            found = survey(config, probe)
+    except ImportError as error:
+        return [
+            Check(
+                "dask",
+                PROBLEM,
+                f"a package is missing: {error}",
+                "pip install 'gaia-local[dask]'",
+                facts,
+            )
+        ]
+    except GaiaError as error:
+        text, _, advice = str(error).partition("; ")
+        return [Check("dask", PROBLEM, text, advice, facts)]
+    facts |= {
+        "reachable": True,
+        "threads": sum(each.threads for each in found),
+        "workers": [asdict(each) for each in found],
+    }
+    text = f"{config.dask.address}: {len(found)} workers, {facts['threads']} threads"
+    checks = [
+        Check(
+            "dask",
+            OK if found else NOTE,
+            text,
+            "" if found else "start some: dask worker ADDRESS",
+            facts,
+        )
+    ]
+    for each in found:
+        sees = {
+            True: "sees the root",
+            False: "doesn't see the root",
+            None: "the root doesn't exist yet",
+        }[each.sees_root]
+        advice = (
+            ""
+            if each.version == own_version()
+            else "install the same version of gaia_local on both"
+        )
+        if each.sees_root is False:
+            advice = "share the root with it, or say with dask.path_map where it sees it"
+        threads = f"{each.threads} thread{'s' if each.threads > 1 else ''}"
+        text = f"{each.name} at {each.address}: {threads}, gaia_local {each.version}, {sees}"
+        checks.append(Check("dask worker", PROBLEM if advice else OK, text, advice))
+    return checks
+
+
+@contextlib.contextmanager
+def _probe(root: Path) -> Iterator[Path | None]:
+    """A file in the root that nobody else can know; None where there is no root, or it can't be written."""
+    try:
+        file = tempfile.NamedTemporaryFile(prefix=OWN, dir=root)  # noqa: SIM115 an error of whoever uses it is none of this
+    except OSError:
+        yield None
+        return
+    with file:
+        file.write(os.urandom(16))
+        file.flush()
+        yield Path(file.name)
+
+
+def _root(config: Config) -> Check:
+    root = config.root
+    facts: dict[str, Any] = {
+        "path": str(root),
+        "exists": _exists(root),
+        "writable": False,
+        "owner": None,
+    }
+    there = _nearest(root)
+    if _exists(root) and not root.is_dir():
+        return Check(
+            "root", PROBLEM, f"{root} is no directory", "choose another: --root DIR", facts
+        )
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            facts["writable"] = True
+    except OSError as error:
+        return Check(
+            "root",
+            PROBLEM,
+            f"{there} can't be written: {error.strerror}",
+            "choose another: --root DIR",
+            facts,
+        )
+    if not _exists(root):
+        return Check(
+            "root", OK, f"{root} (doesn't exist yet; it is made when it is needed)", facts=facts
+        )
+    facts["owner"] = owner(root)
+    if facts["owner"] is not None:
+        return Check(
+            "root",
+            NOTE,
+            f"{root} (process {facts['owner']} runs workflows in it)",
+            "only one at a time can",
+            facts,
+        )
+    return Check("root", OK, str(root), facts=facts)
+
+
+def _leftovers(config: Config) -> Check:
+    try:
+        found = leftovers.find(config)
+    except GaiaError as error:
+        return Check("leftovers", NOTE, f"unknown: {error}")
+    facts = {"found": [asdict(each) for each in found]}
+    if not found:
+        return Check("leftovers", OK, "none", facts=facts)
+    told = [
+        " ".join(filter(None, (each.kind, each.name, each.workflow, each.step, f"of {each.root}")))
+        for each in found
+    ]
+    advice = "gaia-local run takes containers of its root up again; gaia-local clean removes what is left of a root"
+    return Check("leftovers", NOTE, "; ".join(told), advice, facts)
+
+
+def _file_system(config: Config) -> Check:
+    there = _nearest(config.root)
+    kind, reflink = _kind(there), _reflink(there)
+    facts = {"type": kind, "reflink": reflink}
+    copies = {
+        True: "copies of inputs share their blocks (reflink)",
+        False: "inputs are copied in full (no reflink)",
+        None: "whether copies can share blocks is unknown",
+    }
+    text = f"{kind or 'unknown'}: {copies[reflink]}"
+    if kind is not None and kind.startswith(_NETWORK_FILE_SYSTEMS):
+        return Check(
+            "file system",
+            NOTE,
+            text,
+            "SQLite's locks are unsafe on network file systems: use a local --root",
+            facts,
+        )
+    advice = (
+        ""
+        if reflink or config.docker.inputs == "mount"
+        else 'for big inputs: {"docker": {"inputs": "mount"}}'
+    )
+    return Check("file system", OK, text, advice, facts)
+
+
+def _disk(config: Config) -> Check:
+    usage = shutil.disk_usage(_nearest(config.root))
+    facts = {"free": usage.free, "total": usage.total}
+    text = f"{_size(usage.free)} of {_size(usage.total)} free"
+    if usage.free < NO_DISK:
+        return Check("disk", PROBLEM, text, "make room, or use another --root", facts)
+    return Check("disk", NOTE if usage.free < LITTLE_DISK else OK, text, facts=facts)
+
+
+def _watches(config: Config) -> Check:
+    try:
+        limit = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
+    except (OSError, ValueError):
+        return Check("file watches", OK, "this system has no limit to look at")
+    # One watch for each directory of the store; all programs of a user share the limit.
+    needed = 0
+    for top in (config.root / "storage", *config.buckets.values()):
+        for _ in os.walk(top):
+            needed += 1
+            if needed > limit:
+                break
+    facts = {"limit": limit, "directories": needed}
+    text = f"{limit} allowed, {'over ' if needed > limit else ''}{min(needed, limit)} needed"
+    if needed > limit // 2 or limit < FEW_WATCHES:
+        advice = f"sudo sysctl fs.inotify.max_user_watches={max(524288, 4 * needed)}"
+        return Check("file watches", NOTE, text, advice, facts)
+    return Check("file watches", OK, text, facts=facts)
+
+
+def _nearest(path: Path) -> Path:
+    """The path itself, or the nearest of its parents that exists."""
+    return next((each for each in (path, *path.parents) if _exists(each)), Path("/"))
+
+
+def _exists(path: Path) -> bool:
+    """Like `Path.exists`, and False below a directory that is closed to us."""
+    return os.access(path, os.F_OK)
+
+
+def _kind(path: Path) -> str | None:
+    """The type of the file system that `path` lies on, where the system tells."""
+    try:
+        rows = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    kinds = [row.partition(" - ")[2].split()[0] for row in rows if row.split()[2] == wanted]
+    return kinds[-1] if kinds else None
+
+
+def _reflink(directory: Path) -> bool | None:
+    """Whether files in `directory` can share blocks; None where that can't be tried."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    try:
+        with (
+            tempfile.TemporaryFile(dir=directory) as one,
+            tempfile.TemporaryFile(dir=directory) as other,
+        ):
+            one.write(b"\0" * 4096)
+            one.flush()
+            try:
+                fcntl.ioctl(other.fileno(), _FICLONE, one.fileno())
+            except OSError:
+                return False
+            return True
+    except OSError:
+        return None
+
+
+def _size(number: int) -> str:
+    return f"{number / (1 << 30):.1f} GiB" if number >= 1 << 30 else f"{number / (1 << 20):.0f} MiB"

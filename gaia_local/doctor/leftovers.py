@@ -1,0 +1,83 @@
+"""What engines that died left running: listed for any root, and removed. Changes nothing unless told to `clean`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaia_local.config import Config
+from gaia_local.errors import EngineUnavailable, RuntimeFailure
+from gaia_local.runtimes.docker.runtime import DockerRuntime, all_leftovers
+from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
+from gaia_local.runtimes.process.supervisor import RECORD
+from gaia_local.state.buckets import recall
+from gaia_local.store.ownership import Ownership, owner, root_id
+from gaia_local.store.storage import Storage
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A container or process that nobody watches."""
+
+    kind: str
+    """`container`, `process` or `staging` (files alone)."""
+    root: str
+    name: str
+    """The container's id, the process's pid, or the Task's id."""
+    workflow: str = ""
+    step: str = ""
+    running: bool = True
+
+
+def find(config: Config) -> list[Leftover]:
+    """The containers of all roots that nobody owns, and the processes and private directories of this root."""
+    found = []
+    with contextlib.suppress(EngineUnavailable, RuntimeFailure):
+        found += [
+            Leftover("container", root, each.container[:12], each.workflow, each.step, each.running)
+            for root, each in all_leftovers()
+            if owner(Path(root)) is None
+        ]
+    if owner(config.root) is None:
+        found += _of_root(config)
+    return found
+
+
+def clean(config: Config) -> list[Leftover]:
+    """Remove what is left of this root, and return what that was. Raises `RootInUse` where an engine runs."""
+    if not config.root.is_dir():
+        return []
+    owned = Ownership(config.root)
+    try:
+        config = recall(config)
+        storage = Storage(config.root, config.buckets)
+        removed = _of_root(config)
+        runtime = DockerRuntime(config.docker, root_id(config.root))
+        with contextlib.closing(runtime), contextlib.suppress(EngineUnavailable, RuntimeFailure):
+            for each in runtime.leftovers():
+                runtime.remove_leftover(each.container)
+                left = Leftover(
+                    "container",
+                    str(config.root),
+                    each.container[:12],
+                    each.workflow,
+                    each.step,
+                    each.running,
+                )
+                removed.append(left)
+        for directory in storage.left_staging():
+            end_leftover(directory / RECORD)
+        storage.sweep()
+    finally:
+        owned.release()
+    return removed
+
+
+def _of_root(config: Config) -> list[Leftover]:
+    found = []
+    for directory in Storage(config.root, config.buckets).left_staging():
+        pid = leftover(directory / RECORD)
+        kind, name = ("staging", directory.name) if pid is None else ("process", str(pid))
+        found.append(Leftover(kind, str(config.root), name, running=pid is not None))
+    return found

@@ -1,0 +1,253 @@
+"""The way into a root that another process owns: a Unix socket under the root, where its owner answers calls.
+
+One call a connection: a line of JSON ``{"version", "call", "arguments", "config"}``, and a line back, ``{"answer"}`` or
+``{"error": {"kind", "arguments"}}``. Only the user whose root it is may connect.
+
+Invariants:
+- Who answers owns the root: the socket is made after the lock was taken, and is gone before the lock is.
+- `Listener.refuse` comes before the scheduler's end, `Listener.close` after it: a call that was taken is answered.
+- As long as the owner ends, its socket is there and refuses: so others know that it is worth while to try again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gaia_local import errors
+from gaia_local.errors import EngineUnavailable, GaiaError, told
+from gaia_local.forks import forget_in_child
+
+logger = logging.getLogger("gaia_local")
+
+NAME = "engine.sock"
+VERSION = 1
+"""Of what is said; not of the package, so that most versions of that get along."""
+PATIENCE = 10.0
+"""Seconds for a connection to be taken, a call to be told, and an answer to be heard; to find it may take any time."""
+MOST = 100
+"""How many calls are answered at a time; others wait."""
+_LONGEST = 100
+"""Bytes that the path of a socket may have, everywhere."""
+
+Answer = Callable[[str, Mapping[str, Any], Mapping[str, str]], Any]
+"""From the name of a call, its arguments and the caller's configuration to its answer."""
+
+
+class Unreachable(EngineUnavailable):
+    """Nobody answers: there is no socket, nobody listens any more, or the owner ended in the midst of a call."""
+
+    def __init__(self, message: str, absent: bool = False, told_all: bool = False) -> None:
+        """`absent`: there is no socket at all; `told_all`: the call was told, and may have been heeded."""
+        super().__init__(message)
+        self.absent, self.told_all = absent, told_all
+
+    def __reduce__(self) -> tuple[type, tuple[str, bool, bool]]:
+        return type(self), (str(self), self.absent, self.told_all)
+
+
+class Listener:
+    """Answers calls, each in a thread of its own, from its making to `close`."""
+
+    def __init__(self, root: Path, answer: Answer) -> None:
+        """Take the place of what a dead owner left. Raises `OSError` where the file system has no sockets."""
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._refusing = threading.Event()
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._room = threading.Semaphore(MOST)
+        self._path = root / NAME
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            with _address(root) as address:
+                self._socket.bind(address)
+            self._path.chmod(0o600)  # before anybody can connect
+            self._socket.listen(128)
+        except BaseException:
+            self._socket.close()
+            raise
+        forget_in_child(self)
+        self._thread = threading.Thread(
+            target=self._accept, name="gaia-local-listener", daemon=True
+        )
+        self._thread.start()
+
+    def refuse(self) -> None:
+        """Take no more calls. Idempotent."""
+        if self._refusing.is_set():
+            return
+        self._refusing.set()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # what wakes the thread
+        self._room.release()  # or this, where it waits for room
+        self._thread.join()
+        self._socket.close()
+
+    def finish(self) -> None:
+        """Take no more calls, and return when those that were taken are answered. Idempotent."""
+        self.refuse()
+        with self._lock:
+            connections = dict(self._connections)
+        for thread, connection in connections.items():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)  # who has not told a call yet is not waited for
+            thread.join()
+
+    def close(self) -> None:
+        """Finish, and take the socket away. Idempotent."""
+        self.finish()
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:  # the next owner takes its place all the same
+            logger.warning("%s can't be removed: %s", self._path, error.strerror)
+
+    def forget(self) -> None:
+        """As `Inherited.forget`: the socket is the parent's."""
+        self._socket.close()
+        for connection in self._connections.values():
+            connection.close()
+
+    def _accept(self) -> None:
+        told = False
+        while True:
+            self._room.acquire()
+            try:
+                connection, _ = self._socket.accept()
+            except OSError as error:
+                self._room.release()
+                if self._refusing.wait(0.1):  # too many open files, say, may pass
+                    return
+                if not told:
+                    logger.warning(
+                        "calls from other processes can't be taken for now: %s", error.strerror
+                    )
+                told = True
+                continue
+            told = False
+            thread = threading.Thread(
+                target=self._serve, args=(connection,), name="gaia-local-caller", daemon=True
+            )
+            with self._lock:
+                self._connections[thread] = connection
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection, contextlib.suppress(OSError):  # the caller has gone
+                if not _is_own(connection):  # a file system without modes lets others connect
+                    return
+                connection.settimeout(PATIENCE)
+                with connection.makefile("rb") as reader:
+                    line = reader.readline()
+                if line.endswith(b"\n"):
+                    connection.sendall(json.dumps(self._say(line)).encode() + b"\n")
+        finally:
+            with self._lock:
+                del self._connections[threading.current_thread()]
+            self._room.release()
+
+    def _say(self, line: bytes) -> dict[str, Any]:
+        try:
+            told_us = json.loads(line)
+            if told_us["version"] != VERSION:
+                raise GaiaError(
+                    f"the process {os.getpid()}, which owns this root, runs another version of gaia_local; end it, or use that"
+                )
+            return {
+                "answer": self._answer(told_us["call"], told_us["arguments"], told_us["config"])
+            }
+        except GaiaError as error:
+            return {
+                "error": {"kind": type(error).__name__, "arguments": list(error.__reduce__()[1])}
+            }
+        except (
+            Exception
+        ) as error:  # a defect of ours, or of the caller's: the caller must hear of it
+            logger.exception("a call from another process failed")
+            return {
+                "error": {
+                    "kind": "GaiaError",
+                    "arguments": [f"the engine failed: {type(error).__name__}: {told(error)}"],
+                }
+            }
+
+
+def call(
+    root: Path,
+    name: str,
+    arguments: Mapping[str, Any],
+    config: Mapping[str, str],
+    encode: Callable[[object], Any],
+) -> Any:
+    """What the owner of a root answers; `encode` turns what JSON can't take into what it can.
+
+    Raises `Unreachable` where nobody answers, and whatever error the call met with there.
+    """
+    line = json.dumps(
+        {"version": VERSION, "call": name, "arguments": arguments, "config": config}, default=encode
+    )
+    told_all = False
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.settimeout(PATIENCE)
+            with _address(root) as address:
+                connection.connect(address)
+            connection.sendall(line.encode() + b"\n")
+            told_all = True
+            connection.settimeout(None)
+            with connection.makefile("rb") as reader:
+                reply = reader.readline()
+        except OSError as error:
+            absent = isinstance(error, FileNotFoundError)
+            raise Unreachable(
+                f"the owner of root {root} doesn't answer: {told(error)}", absent, told_all
+            ) from error
+    if not reply.endswith(b"\n"):
+        raise Unreachable(
+            f"the owner of root {root} ended in the midst of the call {name!r}", told_all=True
+        )
+    answer = json.loads(reply)
+    if "error" in answer:
+        kind, facts = answer["error"]["kind"], answer["error"]["arguments"]
+        raise _KINDS.get(kind, GaiaError)(*facts)
+    return answer["answer"]
+
+
+_KINDS = {
+    kind.__name__: kind
+    for kind in (*vars(errors).values(), Unreachable)
+    if isinstance(kind, type) and issubclass(kind, GaiaError)
+}
+
+
+def _is_own(connection: socket.socket) -> bool:
+    """Whether this user, or root, is at the other end; where the system doesn't say, the socket's mode must do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, user, _ = struct.unpack(
+        "iii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    )
+    return user in (os.geteuid(), 0)
+
+
+@contextlib.contextmanager
+def _address(root: Path) -> Iterator[str]:
+    """The socket's address: its path, or a short way to it where that is too long."""
+    path = root / NAME
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield str(path)
+        return
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{NAME}"
+    finally:
+        os.close(directory)

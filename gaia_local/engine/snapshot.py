@@ -1,0 +1,106 @@
+"""Reads a root that nobody owns, or whose owner can't be asked: the questions of `Scheduler`, answered from the rows."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gaia_local.engine.observing import load, looked_at
+from gaia_local.errors import InvalidInput, nearest
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.state.buckets import Use, read_uses
+from gaia_local.state.database import Database
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.decision import Saved
+from gaia_local.workflow.states import Attempt
+from gaia_local.workflow.workflow import Workflow
+
+T = TypeVar("T")
+
+PAUSE = 0.05
+"""Seconds between two looks at rows that another process changes."""
+
+
+def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
+    """For whoever doesn't ask what would run: images are what they were."""
+    return {}
+
+
+class Snapshot:
+    """The rows of one root, read anew at each question; where there are none, there are no workflows."""
+
+    def __init__(
+        self,
+        path: Path,
+        storage: Storage,
+        images: Callable[[Iterable[str]], Mapping[str, str | None]] = unknown_images,
+    ) -> None:
+        """`images` says which ids the names of images have now (None: nobody knows)."""
+        self._path, self._storage, self._images = path, storage, images
+
+    def workflows(self) -> dict[str, dict[str, Any]]:
+        """As `Scheduler.workflows`."""
+        return self._read(lambda database: database.workflows(), {})
+
+    def boot(self) -> str:
+        """As `Database.boot`."""
+        return self._read(lambda database: database.boot(), "")
+
+    def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
+        """As `Scheduler.view`."""
+        saved = self._saved(name)
+        return None if saved is None else look(load(saved, self._storage, self.listing))
+
+    def scratch(self, name: str) -> Workflow:
+        """As `Scheduler.scratch`."""
+        saved = self._saved(name)
+        if saved is None:
+            raise InvalidInput(
+                f"workflow {name!r}",
+                "there is none of this name",
+                nearest(name, self.workflows(), "workflows"),
+            )
+        return looked_at(saved, self._storage, self.listing)
+
+    def images(self, names: Iterable[str]) -> Mapping[str, str | None]:
+        """As `Scheduler.images`."""
+        return self._images(names)
+
+    def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
+        """As `Scheduler.attempts`."""
+        return self._read(lambda database: database.attempts(name, step), [])
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """As `Scheduler.events`."""
+        return self._read(lambda database: database.events(name), [])
+
+    def listing(self, digest: str) -> bytes | None:
+        """As `Scheduler.listing`."""
+        return self._read(lambda database: database.listing(digest), None)
+
+    def buckets(self) -> list[Use]:
+        """Which workflow uses which bucket."""
+        return self._read(read_uses, [])
+
+    def wait(self, name: str, timeout: float) -> bool:
+        """As `Scheduler.wait`, except that it may give up earlier: nobody tells when rows change."""
+        row = self._read(lambda database: database.workflow(name), None)
+        if row is None or row["state"] != WorkflowState.RUNNING.value:
+            return True
+        time.sleep(min(timeout, PAUSE))
+        return False
+
+    def _saved(self, name: str) -> Saved | None:
+        return self._read(lambda database: database.saved(name), None)
+
+    def _read(self, ask: Callable[[Database], T], nothing: T) -> T:
+        if not self._path.exists():
+            return nothing
+        with (
+            contextlib.closing(Database(self._path, readonly=True)) as database,
+            database.transaction(),
+        ):
+            return nothing if database.blank else ask(database)

@@ -1,0 +1,50 @@
+"""A Dask cluster as an engine would find it: which workers there are, and what each sees."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaia_local.config import Config
+from gaia_local.executors.dask import worker as dask_worker
+from gaia_local.executors.dask.cluster import Cluster, Member, equipment_of, on_workers
+
+
+@dataclass(frozen=True)
+class Surveyed(Member):
+    """A worker of the cluster, and what it answered."""
+
+    version: str
+    """Of gaia_local, or a few words where there is none."""
+    sees_root: bool | None
+    """None where there is nothing to be seen yet."""
+
+
+def survey(config: Config, probe: Path | None) -> list[Surveyed]:
+    """Ask each worker; `probe` is a file in the root. Raises `EngineUnavailable`. Starts nothing, ends nothing."""
+    cluster = Cluster(config.dask, equipment_of(config, ""))
+    try:
+        connection = cluster.connect()
+        versions = connection.ask(importlib.metadata.version, "gaia-local")
+        seen = (
+            {}
+            if probe is None
+            else connection.ask(dask_worker.look, on_workers(probe, config.dask.path_map))
+        )
+        wanted = None if probe is None else probe.read_bytes()
+        return [
+            Surveyed(
+                member.address,
+                member.name,
+                member.threads,
+                dict(member.resources),
+                version
+                if isinstance(version := versions[member.address], str)
+                else "none that is installed",
+                None if wanted is None else seen[member.address] == wanted,
+            )
+            for member in connection.members
+        ]
+    finally:
+        cluster.close()

@@ -1,0 +1,223 @@
+"""The executor `threads`: Tasks run in a pool of threads of this process."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from gaia_local.errors import Closed, told
+from gaia_local.executors.clock import Clock
+from gaia_local.executors.contract import SIGNAL_ROUND, Observer
+from gaia_local.model.assignment import Assignment, Outcome
+from gaia_local.model.events import Event
+from gaia_local.model.resources import Capacity
+from gaia_local.model.tasks import BY_REQUEST, Task, TaskState
+from gaia_local.runtimes.contract import Cancellation
+
+logger = logging.getLogger("gaia_local")
+
+Perform = Callable[[Assignment, Cancellation, Observer], None]
+
+
+_Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Observer]"
+
+
+class _Relay:
+    """Passes on what happens to one Task, until it ended. Implements `Observer`."""
+
+    def __init__(self, observer: Observer, worker: int) -> None:
+        self._observer, self._worker = observer, worker
+        self._over = False
+
+    def started(self, task: Task, event: Event) -> None:
+        if not self._over:
+            facts = {**event.facts, "worker": self._worker}
+            self._observer.started(task, replace(event, facts=facts))
+
+    def happened(self, task: Task, event: Event) -> None:
+        if not self._over:
+            self._observer.happened(task, event)
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        if not self._over:
+            self._over = True
+            self._observer.ended(task, outcome)
+
+
+class ThreadExecutor:
+    """Runs Tasks in at most `workers` threads of this process, by their rank, then in the order of their submission.
+
+    A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it would never start
+    otherwise. The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
+    """
+
+    def __init__(
+        self, workers: int, perform: Perform, grace: float, capacity: Capacity | None = None
+    ) -> None:
+        """`perform` runs one Task; `grace` is the time in seconds between SIGTERM and SIGKILL.
+
+        `capacity` is what Tasks may take together, by default what this machine has.
+        """
+        self._workers, self._perform, self._grace = workers, perform, grace
+        self._capacity = Capacity.of_this_machine() if capacity is None else capacity
+        self._clock, self._slow_clock = Clock(), Clock("behind")
+        self._condition = threading.Condition()
+        self._queue: list[_Waiting] = []
+        self._numbers = itertools.count()
+        self._cancellations: dict[str, Cancellation] = {}
+        self._cancelled_early: set[str] = set()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+        self._hurried = False
+
+    def submit(self, assignment: Assignment, observer: Observer) -> None:
+        """Queue the Task. Raises `Closed` on a closed executor."""
+        task = assignment.task
+        with self._condition:
+            if self._closed:
+                raise Closed("the executor is closed")
+            cancellation = Cancellation(self._clock.later, self._grace)
+            if task.id in self._cancelled_early:
+                self._cancelled_early.remove(task.id)
+                cancellation.cancel(BY_REQUEST)
+            self._cancellations[task.id] = cancellation
+            heapq.heappush(
+                self._queue,
+                (assignment.rank, next(self._numbers), assignment, cancellation, observer),
+            )
+            if len(self._queue) > self._idle and len(self._threads) < self._workers:
+                number = len(self._threads) + 1
+                name = f"gaia-local-worker-{number}"
+                thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+            else:
+                self._condition.notify()
+
+    def cancel(self, task_id: str) -> None:
+        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from starting."""
+        with self._condition:
+            cancellation = self._cancellations.get(task_id)
+            if cancellation is None:
+                self._cancelled_early.add(task_id)
+                return
+        self._stop(cancellation)
+        with self._condition:
+            self._condition.notify()  # it may wait for resources, and needs none any more
+
+    def hurry(self) -> None:
+        """Kill what is cancelled already, and what will be, at once.
+
+        NOTE: a signal handler runs in the midst of the main thread, which may hold any lock: so the work is a thread's.
+        """
+        self._hurried = True
+        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-hurry", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def later(self, seconds: float, function: Callable[[], None]) -> object:
+        """Have `function` called in that many seconds."""
+        return self._clock.later(seconds, function)
+
+    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `later`, in a thread of its own."""
+        self._slow_clock.later(seconds, function)
+
+    def close(self) -> None:
+        """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
+        with self._condition:
+            self._closed = True
+            left = list(self._cancellations.values())
+            self._condition.notify_all()
+        for cancellation in left:
+            self._stop(cancellation)
+        for thread in self._threads:
+            while thread.is_alive() and thread is not threading.current_thread():
+                thread.join(SIGNAL_ROUND)
+        self._clock.close()
+        self._slow_clock.close()
+
+    def _stop(self, cancellation: Cancellation) -> None:
+        cancellation.cancel(BY_REQUEST)
+        if self._hurried:
+            cancellation.hurry()
+
+    def _kill_cancelled(self) -> None:
+        with self._condition:
+            cancellations = list(self._cancellations.values())
+        for cancellation in cancellations:
+            cancellation.hurry()
+
+    def _work(self, number: int) -> None:
+        while True:
+            with self._condition:
+                self._idle += 1
+                while (waiting := self._next()) is None and not (self._closed and not self._queue):
+                    self._condition.wait()
+                self._idle -= 1
+                if waiting is None:
+                    return
+                _, _, assignment, cancellation, observer = waiting
+                task = assignment.task
+                if self._closed:  # it has not come to this one yet
+                    cancellation.cancel(BY_REQUEST)
+                self._capacity.take(task.resources)
+            try:
+                self._perform_one(assignment, cancellation, _Relay(observer, number))
+            except Exception:  # a defect of the observer's must not cost a worker
+                logger.exception(
+                    "workflow %r, Step %r: its end could not be reported", task.workflow, task.name
+                )
+            finally:
+                with self._condition:
+                    del self._cancellations[task.id]
+                    if task.resources:
+                        self._capacity.give_back(task.resources)
+                        self._condition.notify_all()
+
+    def _next(self) -> _Waiting | None:
+        """Take the first of the queue, where there is one and it can start, or has no need to."""
+        if not self._queue:
+            return None
+        _, _, assignment, cancellation, _ = self._queue[0]
+        wanted = assignment.task.resources
+        if (
+            not wanted
+            or cancellation.reason is not None
+            or self._capacity.fits(wanted)
+            or self._capacity.lack(wanted)
+        ):
+            return heapq.heappop(self._queue)
+        for waiting in self._queue:
+            if waiting[3].reason is not None:
+                self._queue.remove(waiting)
+                heapq.heapify(self._queue)
+                return waiting
+        return None
+
+    def _perform_one(
+        self, assignment: Assignment, cancellation: Cancellation, relay: _Relay
+    ) -> None:
+        task = assignment.task
+        try:
+            if (lack := self._capacity.lack(task.resources)) is not None:
+                relay.ended(
+                    task, Outcome(TaskState.EXCEPTION, message=lack, exception="RuntimeFailure")
+                )
+            elif cancellation.reason is None:
+                self._perform(assignment, cancellation, relay)
+        except (
+            Exception
+        ) as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
+            logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
+            message = f"the engine failed: {told(error)}"
+            relay.ended(
+                task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__)
+            )
+        relay.ended(task, Outcome(TaskState.CANCELLED))

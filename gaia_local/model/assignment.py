@@ -1,0 +1,56 @@
+"""What is handed to whoever runs a Task, with what only this run of it needs, and what comes back: how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gaia_local.model.tasks import Fingerprint, Task, TaskState
+from gaia_local.model.validation import NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One run of a Task. The Task is kept as a record, and the rest forgotten when it ended."""
+
+    task: Task
+    rank: tuple[int, int] = (0, 0)
+    """Its place among those that wait for a worker: the smallest goes first."""
+    known: Mapping[str, Fingerprint] = field(
+        default_factory=lambda: NOTHING,
+        compare=False,
+        repr=False,
+    )
+    """Input key → what is recorded of its file."""
+    adopted: bool = False
+    """An earlier engine began it: what it left is taken up instead of starting anew."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output that is ready to be published: on the target's file system, fingerprinted."""
+
+    key: str
+    source: str
+    target: str
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a Task ended, with what it made."""
+
+    state: TaskState
+    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear how it ended."""
+    outputs: tuple[Output, ...] = ()
+    """Ready to be published: all of them on success, the ``>>`` logs on failure."""
+    exit_code: int | None = None
+    message: str | None = None
+    exception: str | None = None
+    reason: str | None = None
+    """`terminated-by-timeout`, where that is what ended it."""
+    image_id: str | None = None
+    tail: str = ""
+    """The last lines of its log."""
+    inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """Key → what was read."""

@@ -1,0 +1,137 @@
+"""What a Command asks of the machine it runs on, and how much of that a machine has left."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gaia_local.errors import InvalidInput, nearest, shown
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?)i?b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """How much of each; None: whatever there is, and nothing is counted."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    """Bytes."""
+    gpus: int | None = None
+
+    @staticmethod
+    def parse(where: str, given: object) -> Resources:
+        """Read `resources` of a Command. ``4GB`` has 1024³ bytes each, as Docker counts them."""
+        if given is None:
+            return NONE
+        if not isinstance(given, Mapping):
+            raise InvalidInput(
+                where,
+                f"it is {shown(given)}",
+                'give a dictionary, as {"cpus": 2, "memory": "4GB", "gpus": 1}',
+            )
+        known = [each.name for each in fields(Resources)]
+        for name in given:
+            if name not in known:
+                raise InvalidInput(
+                    where, f"there is no resource {shown(name)}", nearest(name, known, "there are")
+                )
+        return Resources(
+            _cpus(f"{where}, cpus", given.get("cpus")),
+            _memory(f"{where}, memory", given.get("memory")),
+            _gpus(f"{where}, gpus", given.get("gpus")),
+        )
+
+    def __bool__(self) -> bool:
+        return (self.cpus, self.memory, self.gpus) != (None, None, None)
+
+    def items(self) -> list[tuple[str, float]]:
+        """Those that are asked for."""
+        every = (("cpus", self.cpus), ("memory", self.memory), ("gpus", self.gpus))
+        return [(name, amount) for name, amount in every if amount is not None]
+
+
+NONE = Resources()
+
+
+class Capacity:
+    """What a machine has, less what was taken. Not thread-safe."""
+
+    def __init__(self, total: Resources) -> None:
+        """`total` has an amount of each."""
+        self._total = dict(total.items())
+        self._left = dict(self._total)
+
+    @staticmethod
+    def of_this_machine() -> Capacity:
+        """What this process may use: CPUs, the machine's memory, NVIDIA's devices."""
+        cpus = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        gpus = sum(1 for device in Path("/dev").glob("nvidia*") if device.name[6:].isdigit())
+        return Capacity(Resources(cpus, memory, gpus))
+
+    def lack(self, wanted: Resources) -> str | None:
+        """A sentence where the whole machine has less than what is wanted."""
+        for name, amount in wanted.items():
+            if amount > self._total[name]:
+                return f"its Command needs {name}: {_told(name, amount)}; this machine has {_told(name, self._total[name])}"
+        return None
+
+    def fits(self, wanted: Resources) -> bool:
+        """Whether that much is left."""
+        return all(amount <= self._left[name] + 1e-9 for name, amount in wanted.items())
+
+    def take(self, wanted: Resources) -> None:
+        """Take that much."""
+        for name, amount in wanted.items():
+            self._left[name] -= amount
+
+    def give_back(self, wanted: Resources) -> None:
+        """Give back what was taken."""
+        for name, amount in wanted.items():
+            self._left[name] += amount
+
+
+def _told(name: str, amount: float) -> str:
+    return f"{amount / (1 << 30):.3g} GB" if name == "memory" else f"{amount:g}"
+
+
+def _cpus(where: str, given: Any) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e6:
+        raise InvalidInput(where, f"it is {shown(given)}", "give a number above 0")
+    return float(given)
+
+
+def _memory(where: str, given: Any) -> int | None:
+    if given is None:
+        return None
+    bytes_ = math.nan
+    if isinstance(given, int) and not isinstance(given, bool):
+        bytes_ = given
+    elif isinstance(given, str) and (found := _SIZE.fullmatch(given)) is not None:
+        bytes_ = float(found[1]) * 1024 ** _POWERS[found[2].lower()]
+    if not 1 <= bytes_ < 1e18:
+        raise InvalidInput(
+            where, f"it is {shown(given)}", "give a number of bytes, or text as '4GB'"
+        )
+    return int(bytes_)
+
+
+def _gpus(where: str, given: Any) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 1e6:
+        raise InvalidInput(where, f"it is {shown(given)}", "give a whole number above 0")
+    return given

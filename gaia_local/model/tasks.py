@@ -1,0 +1,86 @@
+"""A Task, which is one attempt at a Step: its state, why it was ended, and what its files were like."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from gaia_local.model.resources import NONE, Resources
+
+NO_KEYS: frozenset[str] = frozenset()
+"""One for all Tasks that read no outside file: Python makes each a new one."""
+
+
+class TaskState(enum.StrEnum):
+    """The state of a Task: one attempt at a Step."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    ERROR = "error"
+    """The command failed."""
+    EXCEPTION = "exception"
+    """The command could not be run."""
+    CANCELLED = "cancelled"
+    """Stopped by `halt`, `expire`, `merge`, `command`, `delete` or a changed input."""
+    INTERRUPTED = "interrupted"
+    """The engine ended while it ran, or lost the cluster that ran it."""
+
+
+DOUBTFUL = "?"
+"""What a quick fingerprint ends with that no look is to find again, since a change could go unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a file or tree was like: `quick` from names, sizes, times and inodes; `digest` from names and contents."""
+
+    quick: str
+    digest: str
+    listing: bytes | None = field(default=None, compare=False, repr=False)
+    """The entries of a directory, each with what tells its content; see `files.entries`."""
+
+    @property
+    def looked_like(self) -> str:
+        """`quick`, as a look would find it."""
+        return self.quick.removesuffix(DOUBTFUL)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One Step made concrete: all that says what is run. `Assignment` adds what one run needs."""
+
+    id: str
+    name: str
+    """The Step's name."""
+    workflow: str
+    image: str
+    command: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    """Pairs of storage key and internal path."""
+    outputs: tuple[tuple[str, str], ...]
+    stdout: str | None
+    timeout: float
+    reason: str = "new"
+    """Why it runs."""
+    external: frozenset[str] = NO_KEYS
+    """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
+    resources: Resources = NONE
+
+    def wire(self, state: str) -> dict[str, Any]:
+        """The Task as `status` with debug answers it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "workflow": self.workflow,
+            "image": self.image,
+            "command": list(self.command),
+            "inputs": [list(pair) for pair in self.inputs],
+            "outputs": [list(pair) for pair in self.outputs],
+            "timeout": self.timeout,
+            "state": state,
+        }
+
+
+BY_REQUEST = "terminated-by-request"
+BY_TIMEOUT = "terminated-by-timeout"

@@ -1,0 +1,39 @@
+"""Characters that steer a terminal, or turn the direction of text, and so make it show what isn't there."""
+
+from __future__ import annotations
+
+import re
+
+BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""What turns the direction of text, as a class of characters in a regular expression."""
+LINES = "\n\t"
+"""What text of many lines holds."""
+_CONTROL = rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{BIDI}]"
+_COLOUR = r"\x1b\[[0-9;:]{0,60}m"
+_find = re.compile(_CONTROL).search
+_plain = re.compile(_CONTROL).sub
+_coloured = re.compile(rf"{_COLOUR}|{_CONTROL}").sub
+
+
+def holds_controls(text: str) -> bool:
+    """Whether there is one in it."""
+    return not text.isprintable() and _find(text) is not None
+
+
+def escaped(text: str, keep: str = "", colours: bool = False) -> str:
+    """Text fit for a terminal: controls are written as Python writes them, ``\\x1b``, unless they are in `keep`.
+
+    With `colours`, what sets a terminal's colours stays, too.
+    """
+    if text.isprintable():
+        return text
+
+    def write(found: re.Match[str]) -> str:
+        control = found[0]
+        return (
+            control
+            if control in keep or len(control) > 1
+            else control.encode("unicode_escape").decode()
+        )
+
+    return (_coloured if colours else _plain)(write, text)

@@ -1,0 +1,56 @@
+"""What `Gaia` answers, in a sentence or a few lines: the command line and test reports say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Answers(Protocol):
+    """A `Gaia`, as it is asked here."""
+
+    def graph(self, workflow: str) -> Mapping[str, Any]:
+        """See `Gaia.graph`."""
+
+    def attempt(self, workflow: str, step: str) -> Mapping[str, Any]:
+        """See `Gaia.attempt`."""
+
+
+def counts_line(counts: Mapping[str, Any]) -> str:
+    """``12 of 15 Steps done, 2 running, 1 waiting``: what is 0 is left out."""
+    found = counts.get("found", 0)
+    if found and found == counts["steps"]:
+        return f"{found} of {found} Steps were in the store already, nothing ran"
+    parts = [f"{counts['done']} of {counts['steps']} Steps done"]
+    parts += [f"{counts[kind]} {kind}" for kind in ("running", "failed", "waiting") if counts[kind]]
+    parts += [f"{found} of them in the store already"] if found else []
+    return ", ".join(parts)
+
+
+def failure_line(failure: Mapping[str, Any]) -> str:
+    """One sentence on a failed Step."""
+    code, message = failure["exit_code"], failure["message"]
+    how = "could not be run" if failure["state"] == "exception" else "failed"
+    plain = f"exit code {code}"
+    with_code = f" with {plain}" if code else ""
+    return f"Step {failure['step']!r} {how}{with_code}" + (
+        f": {message}" if message and message != plain else ""
+    )
+
+
+def missing_inputs(gaia: Answers, status: Mapping[str, Any]) -> list[str]:
+    """The keys that Steps wait for and that no Step makes: files that the user is to bring."""
+    waiting: list[str] = status["waiting-inputs"] if status["state"] != "complete" else []
+    if not waiting:
+        return []
+    made = {key for edge in gaia.graph(status["workflow"])["edges"] for key in edge["keys"]}
+    return [key for key in waiting if key not in made]
+
+
+def log_end(gaia: Answers, workflow: str, step: str, lines: int) -> list[str]:
+    """The last lines of the log of a Step's latest attempt, of a long one without reading the whole."""
+    from gaia_local.store.logs import read_tail
+
+    log = gaia.attempt(workflow, step)["log"]
+    return [] if log is None else read_tail(Path(log), lines).splitlines()

@@ -1,0 +1,12 @@
+"""What ran when, as a picture: a lane for each worker, a bar for each attempt at a Step.
+
+Made of what `Gaia.timeline` answers; knows nothing else.
+"""
+
+from __future__ import annotations
+
+from gaia_local.pictures.timeline.lanes import Bar, Lane, Timeline, arrange
+from gaia_local.pictures.timeline.page import html
+from gaia_local.pictures.timeline.sheet import svg
+
+__all__ = ["Bar", "Lane", "Timeline", "arrange", "html", "svg"]

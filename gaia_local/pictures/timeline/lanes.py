@@ -1,0 +1,312 @@
+"""Where attempts lie on a timeline: lanes by worker, and an axis of time from which long idle times are cut."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gaia_local.errors import InvalidInput, shown
+from gaia_local.model.durations import duration
+from gaia_local.pictures.words import clean
+
+IDLE = 0.2
+"""An idle time longer than this share of the busy time is cut out,"""
+CUT = 0.03
+"""and shown as a gap of this share."""
+TICKS = 8
+"""About how many marks the whole axis has; there are finer ones for who looks closer."""
+LEVELS = (1, 5, 20)
+"""How many times as many marks each level has."""
+_STEPS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
+_STEPS += [
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+    172800,
+    604800,
+    2592000,
+    7776000,
+]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One attempt that started; `left` and `width` are shares of the axis."""
+
+    step: str
+    command: str
+    state: str
+    facts: tuple[str, ...]
+    """What is told of it, a line each."""
+    left: float
+    width: float
+    row: int
+    """Within its lane: attempts that overlap have rows of their own."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One worker's bars, by time."""
+
+    name: str
+    bars: tuple[Bar, ...]
+    rows: int
+    busy: float
+    """The share of the time shown in which it worked."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark of the axis, at a share of it; marks of level 1 and 2 are for who looks closer."""
+
+    at: float
+    text: str
+    level: int
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which nothing ran and that is cut out, around a place on the axis."""
+
+    at: float
+    width: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All that a picture needs."""
+
+    workflow: str
+    lanes: tuple[Lane, ...]
+    ticks: tuple[Tick, ...]
+    gaps: tuple[Gap, ...]
+    counts: Mapping[str, int]
+    """State → number of attempts, those that never started included."""
+    idle: tuple[tuple[str, str, str], ...]
+    """Step, state and reason of the attempts that never started."""
+    summary: str
+
+
+def arrange(told: Mapping[str, Any], now: float) -> Timeline:
+    """Arrange what `Gaia.timeline` answers; what still runs ends at `now`, in seconds since the epoch.
+
+    Raises `InvalidInput` for anything else.
+    """
+    try:
+        attempts = [_checked(each) for each in told["attempts"]]
+        workflow = clean(told["workflow"])
+    except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
+        raise InvalidInput(
+            "timeline",
+            f"{shown(told)} is no timeline ({error!r})",
+            "give what Gaia.timeline answers",
+        ) from None
+    started = sorted(
+        (each for each in attempts if each["started"] is not None),
+        key=lambda each: float(each["started"]),
+    )
+    spans = [(each["started"], _end(each, now)) for each in started]
+    axis = _Axis(spans)
+    by_worker: dict[tuple[bool, int], list[tuple[dict[str, Any], float]]] = {}
+    for each, (_, end) in zip(started, spans, strict=True):
+        worker = each["worker"]
+        by_worker.setdefault((worker is None, worker or 0), []).append((each, end))
+    lanes = tuple(
+        _lane("no worker known" if unknown else f"worker {worker}", members, axis)
+        for (unknown, worker), members in sorted(by_worker.items())
+    )
+    counts: dict[str, int] = {}
+    for each in attempts:
+        counts[each["state"]] = counts.get(each["state"], 0) + 1
+    idle = tuple(
+        (clean(each["step"]), clean(each["state"]), clean(each["reason"]))
+        for each in attempts
+        if each["started"] is None
+    )
+    return Timeline(
+        workflow,
+        lanes,
+        tuple(axis.ticks()),
+        tuple(axis.gaps()),
+        counts,
+        idle,
+        _summary(lanes, axis, len(started)),
+    )
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since the epoch as the local clock shows it."""
+    return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _checked(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    read = {
+        key: attempt[key]
+        for key in ("step", "command", "state", "reason", "worker", "queued", "started", "ended")
+    }
+    for key in ("queued", "started", "ended"):
+        if read[key] is not None:
+            read[key] = float(read[key])
+            datetime.datetime.fromtimestamp(read[key])
+    return {**read, "exit_code": attempt.get("exit_code"), "message": attempt.get("message")}
+
+
+def _end(attempt: Mapping[str, Any], now: float) -> float:
+    end = now if attempt["ended"] is None else attempt["ended"]
+    return max(float(end), float(attempt["started"]))
+
+
+def _lane(name: str, members: Sequence[tuple[dict[str, Any], float]], axis: _Axis) -> Lane:
+    free: list[float] = []
+    """When each row is free again."""
+    bars = []
+    for attempt, end in members:
+        start = attempt["started"]
+        row = next((number for number, until in enumerate(free) if until <= start), len(free))
+        free[row : row + 1] = [end]
+        left, right = axis.place(start), axis.place(end)
+        facts = tuple(_facts(attempt, end, name))
+        bars.append(
+            Bar(
+                clean(attempt["step"]),
+                clean(attempt["command"] or ""),
+                attempt["state"],
+                facts,
+                left,
+                right - left,
+                row,
+            )
+        )
+    return Lane(
+        name,
+        tuple(bars),
+        len(free),
+        axis.share((attempt["started"], end) for attempt, end in members),
+    )
+
+
+def _facts(attempt: Mapping[str, Any], end: float, lane: str) -> Iterator[str]:
+    start, queued, code = attempt["started"], attempt["queued"], attempt["exit_code"]
+    yield clean(attempt["step"])
+    if attempt["command"]:
+        yield f"Command {clean(attempt['command'])}"
+    yield f"{clean(attempt['state'])}{'' if code is None else f', exit code {code}'}"
+    if attempt["message"] and attempt["message"] != f"exit code {code}":
+        yield clean(attempt["message"])
+    yield f"took {duration(end - start)}{' so far' if attempt['ended'] is None else ''}, on {lane}"
+    yield f"started {moment(start)}" + (
+        f", after {duration(start - queued)} in the queue" if queued is not None else ""
+    )
+    yield f"because: {clean(attempt['reason'])}"
+
+
+def _summary(lanes: Sequence[Lane], axis: _Axis, number: int) -> str:
+    if not lanes:
+        return "nothing has started yet"
+    attempts = f"{number} attempt{'' if number == 1 else 's'}"
+    workers = f"{len(lanes)} worker{'' if len(lanes) == 1 else 's'}"
+    return f"{attempts} by {workers} in {duration(axis.busy)}, from {moment(axis.start)} to {moment(axis.end)}"
+
+
+class _Axis:
+    """From times to shares of the axis, between 0 and 1."""
+
+    def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
+        runs: list[list[float]] = []
+        for start, end in sorted(spans):
+            if runs and start <= runs[-1][1]:
+                runs[-1][1] = max(runs[-1][1], end)
+            else:
+                runs.append([start, end])
+        worked = sum(end - start for start, end in runs)
+        self.segments: list[tuple[float, float]] = []
+        """The times shown, without what is cut."""
+        for start, end in runs:
+            if self.segments and start - self.segments[-1][1] <= max(IDLE * worked, 1e-3):
+                self.segments[-1] = (self.segments[-1][0], end)
+            else:
+                self.segments.append((start, end))
+        self.busy = sum(end - start for start, end in self.segments)
+        self._gap = CUT * (self.busy or 1.0)
+        self._whole = (self.busy or 1.0) + self._gap * max(0, len(self.segments) - 1)
+
+    @property
+    def start(self) -> float:
+        return self.segments[0][0]
+
+    @property
+    def end(self) -> float:
+        return self.segments[-1][1]
+
+    def place(self, time: float) -> float:
+        """The share of the axis that is before a time."""
+        before = 0.0
+        for number, (start, end) in enumerate(self.segments):
+            if time <= end or number == len(self.segments) - 1:
+                return (before + min(max(time, start), end) - start) / self._whole
+            before += end - start + self._gap
+        return 0.0
+
+    def share(self, spans: Iterable[tuple[float, float]]) -> float:
+        """Which share of the time shown these cover, at most all of it."""
+        return min(1.0, sum(end - start for start, end in spans) / self.busy) if self.busy else 0.0
+
+    def gaps(self) -> Iterator[Gap]:
+        for (_, end), (start, _) in itertools.pairwise(self.segments):
+            yield Gap(
+                self.place(end) + self._gap / self._whole / 2,
+                self._gap / self._whole,
+                f"{duration(start - end)} idle",
+            )
+
+    def ticks(self) -> Iterator[Tick]:
+        """Marks at round times of the local clock, the coarse ones first."""
+        if not self.busy:
+            return
+        seen: set[float] = set()
+        for level, times in enumerate(LEVELS):
+            step = next(
+                (each for each in _STEPS if each >= self.busy / (TICKS * times)), _STEPS[-1]
+            )
+            for start, end in self.segments:
+                offset = (
+                    datetime.datetime.fromtimestamp(start).astimezone().utcoffset()
+                    or datetime.timedelta()
+                )
+                zone = offset.total_seconds()
+                for number in range(
+                    math.ceil((start + zone) / step), math.floor((end + zone) / step) + 1
+                ):
+                    time = number * step - zone
+                    if (key := round(time, 5)) not in seen:
+                        seen.add(key)
+                        yield Tick(self.place(time), _clock(time, step), level)
+
+
+def _clock(time: float, step: float) -> str:
+    shown = datetime.datetime.fromtimestamp(time)
+    if step >= 86400:
+        return shown.strftime("%Y-%m-%d")
+    if step >= 21600:
+        return shown.strftime("%m-%d %H:%M")
+    if step >= 60:
+        return shown.strftime("%H:%M")
+    digits = max(0, math.ceil(-math.log10(step) - 1e-9))
+    text = shown.strftime("%H:%M:%S")
+    return text if not digits else f"{text}.{f'{time % 1:.{digits}f}'[2:]}"

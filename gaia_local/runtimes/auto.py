@@ -1,0 +1,123 @@
+"""Choose, image by image, between containers and local processes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection
+from typing import Protocol
+
+from gaia_local.errors import EngineUnavailable
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report, Runtime
+
+logger = logging.getLogger("gaia_local")
+
+
+class ImageRuntime(Runtime, Protocol):
+    """A runtime that can tell whether it has an image: the Docker runtime, as `AutoRuntime` sees it."""
+
+    def available(self, image: str) -> bool:
+        """Whether `image` is there or could be pulled just now. May take as long as a pull."""
+        ...
+
+
+class AutoRuntime:
+    """Runs a Task in a container where an engine answers and has or gets the image, else as a process.
+
+    Invariant: what was chosen for an image stays chosen, so that two Tasks of one Command never run differently; each
+    choice of processes is logged with its reason, once for the engine and once for an image.
+    """
+
+    name = "auto"
+    survives = True
+    mounts_inputs = False  # one answer for both: processes need copies
+
+    def __init__(self, docker_runtime: ImageRuntime, process_runtime: Runtime) -> None:
+        self._docker, self._process = docker_runtime, process_runtime
+        self._lock = threading.Lock()
+        self._chosen: dict[str, Runtime] = {}
+        self._choosing: dict[str, threading.Lock] = {}
+        self._engine: bool | None = None
+        self._engine_lock = threading.Lock()
+
+    def check(self, images: Collection[str]) -> None:
+        """Raise `EngineUnavailable` only for images that were chosen for containers: all others have a way to run."""
+        chosen = [image for image in images if self._chosen.get(image) is self._docker]
+        if chosen:
+            self._docker.check(chosen)
+
+    def image_id(self, image: str) -> str | None:
+        """Which image the name means, where it is or may yet be chosen for containers."""
+        if self._engine is False or self._chosen.get(image) is self._process:
+            return None
+        return self._docker.image_id(image)
+
+    def left(self) -> Collection[str]:
+        """The Tasks that have a container, where an engine answers."""
+        return self._docker.left() if self._engine_answers() else ()
+
+    def end(self, task_id: str) -> None:
+        """End the container of a Task, where an engine answers."""
+        if self._engine_answers():
+            self._docker.end(task_id)
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Run the command with the runtime chosen for its image."""
+        return self._runtime(invocation.task.image).run(invocation, cancellation, report)
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Take up a container: only these are `left`, whatever is chosen for the image now."""
+        return self._docker.rejoin(invocation, cancellation, report)
+
+    def close(self) -> None:
+        """Close both runtimes."""
+        try:
+            self._docker.close()
+        finally:
+            self._process.close()
+
+    def _runtime(self, image: str) -> Runtime:
+        chosen = self._chosen.get(image)
+        if chosen is None:
+            with self._lock:
+                choosing = self._choosing.setdefault(image, threading.Lock())
+            with (
+                choosing
+            ):  # a lock for each image: one that is being pulled for minutes holds up no other
+                chosen = self._chosen.get(image)
+                if chosen is None:
+                    chosen = self._chosen[image] = self._choose(image)
+        return chosen
+
+    def _choose(self, image: str) -> Runtime:
+        if not self._engine_answers():
+            return self._process
+        try:
+            if self._docker.available(image):
+                return self._docker
+        except EngineUnavailable as error:  # it answered a moment ago
+            self._give_up(error)
+            return self._process
+        logger.warning(
+            "image %r is not there and can't be pulled: its Steps run as local processes", image
+        )
+        return self._process
+
+    def _engine_answers(self) -> bool:
+        with self._engine_lock:
+            if self._engine is None:
+                try:
+                    self._docker.check(())
+                    self._engine = True
+                except EngineUnavailable as error:
+                    self._without_engine(error)
+            return self._engine is True
+
+    def _give_up(self, error: EngineUnavailable) -> None:
+        with self._engine_lock:
+            if self._engine:
+                self._without_engine(error)
+
+    def _without_engine(self, error: EngineUnavailable) -> None:
+        self._engine = False
+        logger.warning("%s: Steps run as local processes", str(error).rstrip("."))

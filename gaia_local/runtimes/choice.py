@@ -1,0 +1,25 @@
+"""Makes the runtime that the configuration names. What one needs is imported when it is wanted."""
+
+from __future__ import annotations
+
+from gaia_local.config import DockerConfig
+from gaia_local.runtimes.contract import Runtime
+
+
+def make_runtime(name: str, docker: DockerConfig, root_id: str) -> Runtime:
+    """One of `config.RUNTIMES`; `root_id` marks all containers as belonging to one root."""
+    if name == "process":
+        from gaia_local.runtimes.process.runtime import ProcessRuntime
+
+        return ProcessRuntime()
+    from gaia_local.runtimes.docker.runtime import (
+        DockerRuntime,  # takes its time: not for those that run no containers
+    )
+
+    docker_runtime = DockerRuntime(docker, root_id)
+    if name == "docker":
+        return docker_runtime
+    from gaia_local.runtimes.auto import AutoRuntime
+    from gaia_local.runtimes.process.runtime import ProcessRuntime
+
+    return AutoRuntime(docker_runtime, ProcessRuntime())

@@ -1,0 +1,199 @@
+"""What a runtime is: the interface between a `Worker` and the thing that runs one command.
+
+A runtime runs in the thread that calls it and starts none itself. Whoever wants a run to end says so through the run's
+`Cancellation`, from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from gaia_local.model.events import EventKind
+from gaia_local.model.tasks import BY_TIMEOUT, Task
+
+logger = logging.getLogger("gaia_local")
+
+
+class Cancellation:
+    """One Task's stop switch: `cancel` from any thread, once; the first reason wins and stays.
+
+    `later(seconds, function)` has the function called after that time in some other thread, and returns a function that
+    takes the order back. It serves the timeout and the step from SIGTERM to SIGKILL after `grace` seconds.
+
+    Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to terminate; outside, never.
+    """
+
+    def __init__(
+        self, later: Callable[[float, Callable[[], None]], Callable[[], None]], grace: float = 2.0
+    ) -> None:
+        self._later, self._grace = later, grace
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._stop: Callable[[], None] | None = None
+        self._kill: Callable[[], None] | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the Task was cancelled (`BY_REQUEST` or `BY_TIMEOUT`), or None."""
+        return self._reason
+
+    def cancel(self, reason: str) -> None:
+        """Stop the run that is under way, or keep one from starting."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            stop = self._stop
+        if stop is not None:
+            stop()
+
+    def hurry(self) -> None:
+        """Kill what was told to terminate, without waiting for the grace."""
+        with self._lock:
+            kill = self._kill if self._reason is not None else None
+        if kill is not None:
+            kill()
+
+    @contextlib.contextmanager
+    def stopping(
+        self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
+    ) -> Iterator[None]:
+        """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace is over.
+
+        Both may be called when the run has just ended by itself and must bear that. An error of theirs is logged: it
+        must not keep whoever cancels from going on.
+        """
+        orders: list[Callable[[], None]] = []
+        inside = True
+
+        def stop() -> None:
+            with self._lock:
+                if not inside:
+                    return
+                orders.append(self._later(self._grace, kill_if_inside))
+            attempt(terminate)
+
+        def kill_if_inside() -> None:
+            if inside:
+                attempt(kill)
+
+        def attempt(function: Callable[[], None]) -> None:
+            try:
+                function()
+            except Exception:
+                logger.exception("a run could not be stopped")
+
+        with self._lock:
+            self._stop, self._kill = stop, kill_if_inside
+            cancelled = self._reason is not None
+            orders.append(self._later(timeout, lambda: self.cancel(BY_TIMEOUT)))
+        if cancelled:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                inside = False
+                self._stop = self._kill = None
+            for take_back in orders:
+                take_back()
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One command, ready to run.
+
+    `tree` is the Task's private directory that mirrors the container's file system: the internal path ``/in/a`` is
+    ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`; output directories and the parents of
+    output files exist. When the run has ended, each output lies in the tree too, or was not made; and so does what it
+    leads to, if it is a link, except for inputs that the runtime mounts.
+
+    `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`, where not None,
+    receives stdout alone. `inputs` pairs each internal path with the file or directory in the store it is a copy of.
+    """
+
+    task: Task
+    tree: Path
+    work: Path
+    log: Path
+    stdout: Path | None
+    inputs: tuple[tuple[str, Path], ...] = ()
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a sentence on why it failed.
+
+    It failed where there is such a sentence, whatever its exit code.
+    """
+
+    code: int
+    message: str | None = None
+    image_id: str | None = None
+
+
+class Report(Protocol):
+    """Receives the events of one run: ``report(EventKind.CONTAINER_EXIT, code=0)``."""
+
+    def __call__(self, event: EventKind, /, **facts: Any) -> None: ...
+
+
+class Runtime(Protocol):
+    """Runs one command at a time for each thread that calls it.
+
+    What holds for every run, begun here (`run`) or taken up (`rejoin`):
+
+    1. It reports ``execution-complete`` and ``container-exit`` (with ``code``), in this order, when
+       the program has ended.
+    2. It obeys its `Cancellation`, which also ends it at the Task's timeout. A cancelled run
+       returns too: the caller looks at ``cancellation.reason``.
+    3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure`
+       means that the command could not be run.
+    4. It leaves no process and no container behind, whichever way it ends.
+    """
+
+    name: str
+    survives: bool
+    """True where a run outlives an engine that dies, and can be taken up by the next one."""
+    mounts_inputs: bool
+    """True where inputs are mounted from the store, so that the worker copies none (but see `Invocation`)."""
+
+    def check(self, images: Collection[str]) -> None:
+        """Raise `EngineUnavailable` when nothing can be run now. Called before Steps of these `images` start."""
+
+    def image_id(self, image: str) -> str | None:
+        """Which image this name means now; None where that is unknown or means nothing."""
+        ...
+
+    def left(self) -> Collection[str]:
+        """The ids of Tasks that an earlier process began and that `rejoin` can take up."""
+        ...
+
+    def end(self, task_id: str) -> None:
+        """End and remove what an earlier process left of a Task. One that is gone is fine."""
+        ...
+
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Run the command to its end and return how it ended.
+
+        Reports ``container-create`` (containers only) and ``execution-start`` first, in this order.
+        """
+        ...
+
+    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+        """Take up the run of a Task that is `left`, where it is, and return how it ended.
+
+        Its log comes from the beginning, with its exit code and its outputs; it has what is left of
+        its timeout. A run that was prepared and never started is started, with ``execution-start``.
+        Raises `RuntimeFailure` where there is nothing to take up.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent."""

@@ -1,0 +1,278 @@
+"""The processes of a run, beyond its main one: how they are recognised, ended, and found again after a crash.
+
+Every process of a run has the run's mark in its environment. Numbers of processes come to mean others; so whatever is
+done to one is done while a descriptor of it is held, or while its number can't be given to another.
+
+NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and pidfds, and nothing of
+a process in the midst of an exec; and its import takes longer than that of this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gaia_local.errors import RuntimeFailure
+from gaia_local.runtimes.process import supervisor
+from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.supervisor import RECORD
+
+TASK_VARIABLE = "GAIA_LOCAL_TASK"
+"""Holds the Task's id in the environment of every process of a Task."""
+WORK_VARIABLE = "GAIA_LOCAL_WORK"
+"""Holds the run's own working directory, which no other run has: what a stray process is recognised by."""
+SUPERVISOR = os.fsencode(supervisor.__file__)
+"""What a supervisor runs; it is at work where its program is."""
+
+LOOK_SECONDS = 0.02
+"""Between two looks at a process, where the system has no way to wait for what is waited for."""
+_GONE_SECONDS = 5.0
+"""How long a killed process may take to be gone; more than that is a hanging disk, and no reason to hang too."""
+
+_STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(47, 49)
+"""Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
+
+_TASK_BYTES, _WORK_BYTES = TASK_VARIABLE.encode(), WORK_VARIABLE.encode()
+
+
+def marked(environment: Mapping[bytes, bytes], task: str, work: Path) -> dict[bytes, bytes]:
+    """The environment, but for the engine's secrets, with the mark of the run of a Task in `work`."""
+    return {
+        **for_programs(environment),
+        _TASK_BYTES: os.fsencode(task),
+        _WORK_BYTES: os.fsencode(work),
+    }
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group; one that is gone is fine."""
+    # PermissionError: macOS answers so where the group holds zombies only; Linux, where all of it became another user's
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def end_strays(session: int | None, mark: bytes) -> bool:
+    """Kill the processes of one run that left its group, wait until they are gone, and say whether there were any.
+
+    Linux only. `session` is given while its number is sure to be the run's; beyond it the environment tells.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return False
+    found: set[int] = set()
+    while new := [pid for pid in all_pids() if pid not in found and _belongs(pid, session, mark)]:
+        found.update(
+            new
+        )  # a killed process makes no more of them: when a round finds no new one, there is none
+        for pid in new:
+            with held(pid) as handle:
+                if handle is not None and _belongs(pid, session, mark):
+                    _kill_held(handle)
+    deadline = time.monotonic() + _GONE_SECONDS
+    for pid in found:
+        with held(pid) as handle:
+            if handle is not None and _belongs(pid, session, mark):
+                await_held(handle, deadline - time.monotonic())
+    return bool(found)
+
+
+def _environment(pid: int) -> bytes:
+    # NOTE: in the midst of an exec a process seems to have none. To take that for a stranger's let 1 stray in 500 go, of
+    # those that were stopped while they started. The kernel notes first where the environment lies, then the code.
+    deadline = time.monotonic() + _GONE_SECONDS
+    while not (environment := _read(f"/proc/{pid}/environ")):
+        facts = _facts(pid)
+        start, end = facts[_ENVIRONMENT]
+        if (
+            facts[_MEMORY] == b"0"
+            or (start == end and facts[_CODE] != b"0")
+            or time.monotonic() > deadline
+        ):
+            break  # a zombie, or one that has none indeed
+        select.select([], [], [], LOOK_SECONDS / 32)
+    return environment
+
+
+def mark_of(directory: Path | str, end: str) -> bytes:
+    """What the environment of a process holds that works in `directory` (``end="\\0"``) or below it (``end="/"``)."""
+    return b"\0%b=%b%b" % (_WORK_BYTES, os.fsencode(directory), end.encode())
+
+
+def _belongs(pid: int, session: int | None, mark: bytes) -> bool:
+    try:
+        if pid in (session, os.getpid()):
+            return False
+        return os.getsid(pid) == session or mark in b"\0" + _environment(pid)
+    except (OSError, ValueError):  # gone, or another user's
+        return False
+
+
+@contextlib.contextmanager
+def held(pid: int) -> Iterator[int | None]:
+    """A descriptor of the process `pid`, or None where there is none: it never comes to mean another process."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux; gone, a mere thread, or an old kernel
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _kill_held(handle: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+
+
+def await_held(handle: int, seconds: float) -> bool:
+    """Wait until the process of a descriptor has ended; False where it hasn't in time."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc, in half the time that `open` takes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = os.read(descriptor, 1 << 16)
+        while part := os.read(descriptor, 1 << 16):
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def _facts(pid: int) -> list[bytes]:
+    return (
+        _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    )  # the name before it may hold anything
+
+
+def all_pids() -> list[int]:
+    """The numbers of all processes, where the system says them."""
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+
+
+def leftover(path: Path) -> int | None:
+    """A process that still runs of the run whose record is, or would be, at `path`; else None.
+
+    Recorded numbers alone would not tell: the process must also have begun at the same instant since the same boot.
+    Where there is no record or its process ended, one with the run's mark in its environment is looked for. Only Linux
+    tells these things; elsewhere the answer is None.
+    """
+    pid, mark = _recorded(path), mark_of(path.parent, "/")
+    return (
+        pid
+        if pid is not None
+        else next((each for each in all_pids() if _belongs(each, None, mark)), None)
+    )
+
+
+def end_leftover(path: Path) -> bool:
+    """Kill all that still runs of the run whose record is, or would be, at `path`, and wait until it is gone.
+
+    That is the recorded process's whole group, and whatever else bears the run's mark in its environment. True if there
+    was something to kill. A supervisor, which kills all of it and then ends, is waited for.
+    """
+    _await_supervisors()
+    pid = _recorded(path)
+    if pid is not None:
+        with held(pid) as handle:
+            if _recorded(path) == pid:
+                signal_group(pid, signal.SIGKILL)
+            if handle is not None:
+                await_held(handle, _GONE_SECONDS)
+    # NOTE: numbers are given in turn, so that the session's means nobody else right after its end.
+    strays = end_strays(pid, mark_of(path.parent, "/"))
+    return pid is not None or strays
+
+
+def _await_supervisors() -> None:
+    """Wait until the supervisors whose engine is dead have ended: one may hear of a last program only now."""
+    deadline = time.monotonic() + _GONE_SECONDS
+    for pid in all_pids():
+        with held(pid) as handle:
+            if handle is not None and _is_orphaned_supervisor(pid):
+                await_held(handle, deadline - time.monotonic())
+
+
+def _is_orphaned_supervisor(pid: int) -> bool:
+    try:
+        command = _command(pid)
+        if SUPERVISOR not in command:
+            return False
+        engine = command[command.index(SUPERVISOR) + 2 :][:1]
+        return engine != [_facts(pid)[_PARENT]]
+    except (OSError, IndexError):  # gone, or another user's
+        return False
+
+
+def _command(pid: int) -> list[bytes]:
+    return _read(f"/proc/{pid}/cmdline").split(b"\0")
+
+
+def _recorded(path: Path) -> int | None:
+    try:
+        record = json.loads(path.read_bytes())
+        pid, start, boot = record["pid"], record["start"], record["boot"]
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ):  # none, or one that a crash of the machine cut short
+        return None
+    same = start is not None and boot == _boot() and _start_time(pid) == start
+    return int(pid) if same else None
+
+
+def record(pid: int, work: Path, parent: int) -> None:
+    """Write down which child of `parent` runs in `work`, for the engine that comes after a crash."""
+    path = work.parent / RECORD
+    record = {"pid": pid, "start": _start_time(pid, parent), "boot": _boot()}
+    try:
+        try:
+            _write_new(path, json.dumps(record))
+        except FileExistsError:
+            path.unlink()  # emptying a file makes ext4 flush it, which takes longer than all the rest
+            _write_new(path, json.dumps(record))
+    except OSError as error:
+        raise RuntimeFailure(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _start_time(pid: int, parent: int | None = None) -> int | None:
+    """When `pid` began, in clock ticks since boot; None where nobody says it, for a zombie, or for no child of `parent`."""
+    try:
+        facts = _facts(pid)
+        strange = facts[_STATE] in (b"Z", b"X") or parent not in (None, int(facts[_PARENT]))
+        return None if strange else int(facts[_START])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+@functools.cache
+def _boot() -> str | None:
+    try:
+        return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    except OSError:
+        return None

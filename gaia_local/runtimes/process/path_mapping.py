@@ -1,0 +1,75 @@
+"""Internal paths in a Command's tokens, replaced by what they stand for on this machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from gaia_local.model.paths import folders
+
+# What may stand in a file's name right before or after a path and so makes it part of a longer one. Before it also what
+# ends a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since `@/in/a` is how many programs read arguments.
+_BEFORE = r"\w\-.+%~*?)\]}/\u0300-\u036f"
+_AFTER = r"\w\-+%~@\u0300-\u036f"
+_PLACE = re.compile(
+    rf"(?:(?<![{_BEFORE}])(?:-[A-Za-z]+)?"  # at a beginning, or at a flag that stands at one
+    r"|(?<=\\[nrt])|(?<=://))(?=/)"  # after "\n" in a program's text; after file://
+)
+_PATH = re.compile(r"/[^\s'\"`;|&<>(){}$\\,:]*")
+_GOES_ON = re.compile(rf"\.*[{_AFTER}]")  # a dot may end a sentence
+
+
+def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> tuple[str, ...]:
+    """The `tokens` with each of the internal `paths` in them replaced by what it stands for: `tree` + path.
+
+    Whole path components only, anywhere in a token: in ``--out=/out/x``, at a flag (``-I/in/a``), in JSON, in shell
+    code. The longest path wins, and what was put in is not looked at again.
+    """
+    bare, lengths = _by_length(tuple(paths))
+    root = str(tree)
+    return (
+        tuple([_localized(token, bare, lengths, root) for token in tokens])
+        if bare
+        else tuple(tokens)
+    )
+
+
+@functools.lru_cache(maxsize=256)  # the Steps of one Command have the same internal paths
+def _by_length(paths: tuple[str, ...]) -> tuple[frozenset[str], list[int]]:
+    bare = frozenset(path.rstrip("/") for path in paths) - {""}
+    return bare, sorted({len(path) for path in bare}, reverse=True)
+
+
+def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: str) -> str:
+    # One pattern of all paths would try each of them at each place: a join has thousands of both.
+    done = after = 0
+    parts = []
+    while found := _PLACE.search(token, after):
+        place = found.end()
+        ends = (place + length for length in lengths if token[place : place + length] in bare)
+        end = next((end for end in ends if not _GOES_ON.match(token, end)), None)
+        after = place + 1 if end is None else end
+        if end is not None:
+            parts += [token[done:place], root, token[place:end]]
+            done = end
+    return "".join([*parts, token[done:]])
+
+
+def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
+    """The first path in the tokens that lies where the internal `paths` do, is none of them, and can't be this machine's.
+
+    It was meant to be one inside the container; `localize` leaves it as it is.
+    """
+    bare, _ = _by_length(tuple(paths))
+    absent = {folder for path in bare for folder in folders(path) if not os.path.lexists(folder)}
+    for token in tokens if absent else ():
+        for place in _PLACE.finditer(token):
+            found = _PATH.match(token, place.end())
+            path = found.group().rstrip("/.") if found else ""
+            ways = {path, *folders(path)}
+            if not ways.isdisjoint(absent) and ways.isdisjoint(bare):
+                return path
+    return None

@@ -1,0 +1,100 @@
+"""What a program prints on its way into files: pipes, and files that are made late."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from pathlib import Path
+from types import TracebackType
+
+from gaia_local.errors import RuntimeFailure
+
+_PIPE_BYTES = 1 << 16
+"""What a pipe holds."""
+
+
+class LazyFile:
+    """A file that is made when something is written into it: most programs say nothing."""
+
+    def __init__(self, path: Path, flags: int, mode: int = 0o666) -> None:
+        self._path, self._flags, self._mode = path, flags, mode
+        self._descriptor = -1
+
+    def __enter__(self) -> LazyFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def open(self) -> None:
+        """Make it now."""
+        try:
+            self._descriptor = os.open(
+                self._path, os.O_WRONLY | os.O_CREAT | self._flags, self._mode
+            )
+        except OSError as error:
+            raise RuntimeFailure(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        if self._descriptor < 0:
+            self.open()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+class Pipe:
+    """A pipe for a program to write into at its `write_end`; what comes out of it goes to each of `files`."""
+
+    def __init__(self, files: tuple[LazyFile, ...]) -> None:
+        self._files = files
+        try:
+            self.read_end, self.write_end = os.pipe()
+        except OSError as error:
+            raise RuntimeFailure(
+                f"there is no pipe for what the program writes: {error.strerror}"
+            ) from error
+
+    def __enter__(self) -> Pipe:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self.read_end)
+        self.close_write_end()
+
+    def close_write_end(self) -> None:
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    def drain(self) -> None:
+        """Copy what the pipe still holds: no more than that, so that nobody can keep it flowing."""
+        rest = struct.unpack("i", fcntl.ioctl(self.read_end, termios.FIONREAD, b"\0" * 4))[0]
+        while rest > 0 and (copied := self.copy(rest)):
+            rest -= copied
+
+    def copy(self, most: int = _PIPE_BYTES) -> int:
+        """Copy what comes next, at most so many bytes; 0 at the end."""
+        data = os.read(self.read_end, min(most, _PIPE_BYTES))
+        try:
+            for file in self._files if data else ():
+                file.write(data)
+        except OSError as error:
+            raise RuntimeFailure(
+                f"what the program wrote cannot be stored: {error.strerror}"
+            ) from error
+        return len(data)

@@ -1,0 +1,279 @@
+"""Supervisors, as the engine sees them: each watches over one program at a time, of which it leaves nothing.
+
+They are processes (`supervisor` is what they run), since only a process that did nothing else can tell what belongs to one
+Step: in the engine's own there are also the children of the program that the engine is part of. They are reused, since
+each takes as long to start as several short programs.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import forget_in_child, forking
+from gaia_local.runtimes.process import marked_processes
+from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.supervisor import (
+    FAILED,
+    LENGTH,
+    REPLY,
+    STARTED,
+    STUCK,
+    Frame,
+    Start,
+)
+
+_PATIENCE = struct.pack("@ll", 1, 0)
+"""How long to be without a reply after which a supervisor may have been stopped: seconds and microseconds."""
+
+
+def available() -> bool:
+    """Whether there can be supervisors here: on Linux, and where this program is Python, and not one that has it in it."""
+    name = os.path.basename(sys.executable or "")
+    return (
+        hasattr(os, "pidfd_open")
+        and ("python" in name or "pypy" in name)
+        and not getattr(sys, "frozen", False)
+    )
+
+
+class Supervisor:
+    """A process that starts programs, one after the other, and answers how they ended."""
+
+    def __init__(self) -> None:
+        """Start it. Raises `OSError`."""
+        self._socket, theirs = socket.socketpair()
+        forget_in_child(self)
+        try:
+            with forking():
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        marked_processes.SUPERVISOR,
+                        str(theirs.fileno()),
+                        str(os.getpid()),
+                    ],
+                    env=for_programs(os.environb),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is for the engine
+                )
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def fileno(self) -> int:
+        """A descriptor that can be read when there is a reply."""
+        return self._socket.fileno()
+
+    def speaks(self, seconds: float | None) -> bool:
+        """Whether there is a reply in so many seconds; one that has nothing to do says only that it has ended."""
+        return bool(self._poll.poll(None if seconds is None else seconds * 1000))
+
+    def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
+        """Say what to do. Raises `OSError` where it has ended."""
+        body = marshal.dumps(frame)
+        message = LENGTH.pack(len(body)) + body
+        if streams:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+            message = message[self._socket.sendmsg([message], rights) :]
+        self._socket.sendall(message)
+
+    def reply(self) -> tuple[int, int] | None:
+        """The next reply, waited for; None where it has ended."""
+        reply = None
+        while reply is None:
+            try:
+                reply = self._socket.recv(REPLY.size, socket.MSG_WAITALL)
+            except ConnectionResetError:
+                return None
+            except BlockingIOError:  # no patience any more
+                self.wake()
+        return REPLY.unpack(reply) if len(reply) == REPLY.size else None
+
+    def wake(self) -> None:
+        """Let it go on, where somebody stopped it: its program can do so."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Have it end, with all that it started, and wait for that."""
+        self.forget()
+        self.wake()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Close the connection; as `Inherited.forget`: it must see the engine's end, whoever else lives on."""
+        self._socket.close()
+
+
+class Supervisors:
+    """As many supervisors as programs ran at a time. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Supervisor] = []
+        self._closed = False
+
+    def take(self) -> Supervisor:
+        """One that has nothing to do. Raises `OSError` where none can be started."""
+        while True:
+            with self._lock:
+                supervisor = self._idle.pop() if self._idle else None
+            if supervisor is None:
+                return Supervisor()
+            if not supervisor.speaks(0):
+                return supervisor
+            supervisor.close()
+
+    def give_back(self, supervisor: Supervisor) -> None:
+        """It has nothing to do any more."""
+        with self._lock:
+            if not self._closed:
+                self._idle.append(supervisor)
+                return
+        supervisor.close()
+
+    def close(self) -> None:
+        """End those that have nothing to do, at once, and the others when they are given back. Idempotent."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for supervisor in idle:
+            supervisor.close()
+
+
+class Supervised:
+    """A program that a supervisor watches over, from its start to its end.
+
+    Invariant: a signal is sent only under the lock and before the supervisor was given back. After that it may be at work
+    for another program, which is not to be hit by a late one; before, it ignores what comes after its program's end.
+    """
+
+    def __init__(self, supervisors: Supervisors, what: Start, streams: tuple[int, int]) -> None:
+        """Start a program (see `supervisor.Start`) that writes into these streams.
+
+        Raises `ValueError` for what no program can be given, and `OSError` where there is no supervisor to be had.
+        """
+        places, tokens, _, self._work = what
+        if any(b"\0" in each for each in (*places, *tokens)):
+            raise ValueError("embedded null byte")
+        if not tokens[0]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        self._supervisors, self._supervisor = supervisors, supervisors.take()
+        self._lock = threading.Lock()
+        self._over = False
+        self._end: tuple[int, int] | None = None
+        self._lost = False
+        self._pid = 0
+        self.error: OSError | None = None
+        """Why it couldn't be started, known after its `end`."""
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
+                self._supervisor.send(what, streams)
+        except BaseException:
+            self._supervisor.close()
+            raise
+
+    @property
+    def parent(self) -> int:
+        """The supervisor's pid."""
+        return self._supervisor.pid
+
+    @property
+    def pid(self) -> int:
+        """The main process's; 0 where that has ended."""
+        if self._pid == 0 and self._end is None and not self._lost:
+            self._signal(0)
+            reply = self._supervisor.reply()
+            if reply is not None and reply[0] == STARTED:
+                self._pid = reply[1]
+            else:
+                self._end, self._lost = reply, reply is None
+        return self._pid
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[int | None]:
+        """A descriptor that can be read when it may have `ended`."""
+        yield self._supervisor.fileno()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to its process group."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to its process group."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with self._lock, contextlib.suppress(OSError):  # it is gone, as `end` tells
+            if not self._over:
+                self._supervisor.wake()
+                self._supervisor.send(int(number))
+
+    def wait(self, seconds: float | None) -> bool:
+        """Until nothing of it lives; False where something does after so many seconds."""
+        return self._supervisor.speaks(seconds) and self.ended()
+
+    def ended(self) -> bool:
+        """Whether nothing of it lives; to be asked when the supervisor speaks."""
+        if self._end is None and not self._lost:
+            self._end = self._supervisor.reply()
+            self._lost = self._end is None
+        return True
+
+    def end(self) -> int:
+        """Kill what there is of it, and return its return code, which means nothing where there is an `error`.
+
+        Raises `RuntimeFailure` where nobody knows it.
+        """
+        if self._end is None:
+            self.kill()
+            self.ended()
+        with self._lock:
+            self._over = True
+        if self._end is None:
+            raise self._unsupervised()
+        kind, number = self._end
+        if kind == STUCK:
+            self._supervisor.close()
+            raise RuntimeFailure(f"process {number}, which it started, can't be ended")
+        self._supervisors.give_back(self._supervisor)
+        if kind == FAILED:
+            self.error = OSError(number, os.strerror(number))
+            return -1
+        return os.waitstatus_to_exitcode(number)
+
+    def _unsupervised(self) -> RuntimeFailure:
+        """Without its supervisor: end what can be found of the program."""
+        self._supervisor.close()
+        mark = marked_processes.mark_of(os.fsdecode(self._work), "\0")
+        marked_processes.end_strays(None, mark)
+        if (
+            self._pid
+        ):  # then what is in its session without the mark; its own number is no part of that
+            marked_processes.end_strays(self._pid, mark)
+        return RuntimeFailure(
+            "its supervisor was ended, so that nobody knows how its program ended, or what is left of it"
+        )

@@ -1,0 +1,270 @@
+"""What a supervisor runs: it starts one program at a time, and after a program's end nothing of it lives.
+
+It runs alone (``python supervisor.py DESCRIPTOR``), on Linux. As a *subreaper* it becomes the parent of each process below
+it whose own parent died, whatever that process did to its session and environment: once it has no child left, nothing of
+the program is left. When the engine dies, all of it is killed.
+
+From the engine's socket come frames: `LENGTH`, then what `marshal` makes of a tuple (what to start, with two
+descriptors), or of the number of a signal for the program's group. Back go pairs of numbers: `REPLY`.
+"""
+
+# NOTE: `_signal` and `_socket` are the halves that are in C: the others bring `enum`, which takes longer than all else here.
+import _signal as signal  # type: ignore[import-not-found]
+import _socket as socket
+import ctypes
+import errno
+import gc
+import marshal
+import os
+import select
+import struct
+import sys
+import time
+
+STARTED, FAILED, ENDED, STUCK = range(4)
+"""What a reply tells; beside it the pid, an errno, the wait status, or the pid of one that can't be ended."""
+REPLY = struct.Struct("=ii")
+LENGTH = struct.Struct("=I")
+RECORD = "process.json"
+"""The file beside the working directory that says which process runs there, or, empty, that one did."""
+_STREAMS = struct.Struct("=ii")
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+_CLOSE_ON_EXEC = 0x40000000  # MSG_CMSG_CLOEXEC
+_GONE_SECONDS = 5.0
+"""How long killed processes may take to be gone."""
+_LOOK_SECONDS = 0.02
+"""Between two looks at the children: the kernel's list may lack one while others end."""
+
+Start = tuple[list[bytes], list[bytes], dict[bytes, bytes], bytes]
+"""Where the program may be, its tokens, environment and working directory."""
+Frame = Start | int
+"""What to start, or a signal for it; 0 asks for its pid, which is told as long as it runs."""
+
+
+class Supervisor:
+    """The only one to read how children end: until it has, their numbers can mean nobody else."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._woken = _woken_by_signals()
+        self._program = 0
+        """Whose end was not read yet."""
+        self._status = 0
+
+    def serve(self) -> None:
+        """Do what the engine says, until it is gone or a process can't be ended."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        poll.register(self._socket.fileno(), select.POLLIN)
+        going = True
+        while going:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self._woken in ready:
+                program, left = self._program, self._reap()
+                going = self._program == program or self._finish(left)
+            if going and self._socket.fileno() in ready:
+                going = self._obey()
+
+    def close(self) -> None:
+        """Kill what there is of the program, and leave word that there was one."""
+        at_work = self._program != 0
+        self.end()
+        if at_work:
+            try:
+                open(f"../{RECORD}", "a").close()
+            except OSError:  # no room, or no directory any more
+                pass
+
+    def end(self) -> int:
+        """Kill what there is of the program; returns a process that can't be ended, or 0."""
+        deadline = time.monotonic() + _GONE_SECONDS
+        while self._reap():
+            left = _children()
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except PermissionError:  # it became another user's, and may still end by itself
+                    continue
+            if left and time.monotonic() > deadline:
+                return left[0]
+            select.select([self._woken], [], [], _LOOK_SECONDS)
+        return 0
+
+    def _obey(self) -> bool:
+        frame, streams = self._frame()
+        if isinstance(frame, tuple):
+            self._start(streams, *frame)
+        elif frame == 0 and self._program:  # else it has ended, as the engine will hear
+            self._reply(STARTED, self._program)
+        elif frame is not None and self._program:
+            try:
+                os.killpg(self._program, frame)
+            except PermissionError:  # all of it became another user's
+                pass
+        return frame is not None
+
+    def _frame(self) -> tuple[Frame | None, tuple[int, ...]]:
+        """What the engine says, with the streams that come along; None at its end."""
+        size, flags = socket.CMSG_SPACE(_STREAMS.size), _CLOSE_ON_EXEC | socket.MSG_WAITALL
+        head, ancillary, *_ = self._socket.recvmsg(LENGTH.size, size, flags)
+        streams = _STREAMS.unpack(ancillary[0][2]) if ancillary else ()
+        left = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else 0
+        body = bytearray()
+        while left and (part := self._socket.recv(left)):
+            body += part
+            left -= len(part)
+        return (marshal.loads(body) if body and not left else None), streams
+
+    def _start(
+        self,
+        streams: tuple[int, ...],
+        places: list[bytes],
+        tokens: list[bytes],
+        environment: dict[bytes, bytes],
+        work: bytes,
+    ) -> None:
+        try:
+            os.chdir(work)
+            self._program = _spawn(places, tokens, environment, streams)
+        except (OSError, ValueError) as error:
+            os.chdir("/")
+            self._reply(FAILED, getattr(error, "errno", None) or errno.EINVAL)
+        finally:
+            for each in streams:
+                os.close(each)
+
+    def _reap(self) -> bool:
+        """Read the ends of all children that ended; False where there is none left."""
+        try:
+            os.read(self._woken, 1 << 12)
+        except BlockingIOError:
+            pass
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._program:
+                    self._program, self._status = 0, ended[1]
+            return True
+        except ChildProcessError:
+            return False
+
+    def _finish(self, left: bool) -> bool:
+        """After the program's end: end what it left, and say how it ended; False where that can't be done."""
+        stuck = self.end() if left else 0
+        os.chdir("/")
+        if stuck:
+            self._reply(STUCK, stuck)
+        else:
+            self._reply(ENDED, self._status)
+        return not stuck
+
+    def _reply(self, kind: int, number: int) -> None:
+        try:
+            self._socket.send(REPLY.pack(kind, number), socket.MSG_NOSIGNAL)
+        except OSError:  # the engine is gone, as the next look at the socket tells
+            pass
+
+
+def _woken_by_signals() -> int:
+    """A descriptor that can be read after a child's end; signals that would end us do no more than that."""
+    woken, wake = os.pipe()
+    for each in (woken, wake):
+        os.set_blocking(each, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, _ignore)
+    for number in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # meant for the engine: it says what is to be done
+        if signal.getsignal(number) != signal.SIG_IGN:  # programs inherit that, but no handler
+            signal.signal(number, _ignore)
+    return woken
+
+
+def _ignore(number: int, frame: object) -> None:
+    """What a handler of ours does."""
+
+
+def _spawn(
+    places: list[bytes],
+    tokens: list[bytes],
+    environment: dict[bytes, bytes],
+    streams: tuple[int, ...],
+) -> int:
+    """Start the program that lies at the first of `places` where one can be started; as `execvp` chooses its error."""
+    told = None
+    for place in places:
+        try:
+            return _spawn_at(place, tokens, environment, streams)
+        except OSError as error:
+            if told is None or (told.errno in _ABSENT and error.errno not in _ABSENT):
+                told = error
+    raise told or FileNotFoundError(errno.ENOENT, "")
+
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+
+
+def _spawn_at(
+    place: bytes, tokens: list[bytes], environment: dict[bytes, bytes], streams: tuple[int, ...]
+) -> int:
+    stdout, stderr = streams
+    actions = ((os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2))
+    defaults = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores
+    try:
+        return os.posix_spawn(
+            place, tokens, environment, file_actions=actions, setsid=True, setsigdef=defaults
+        )
+    except (
+        NotImplementedError
+    ):  # a Python built for a C library from before 2018 has no such `setsid`
+        import subprocess
+
+        process = subprocess.Popen(
+            tokens,
+            executable=place,
+            env=environment,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        process.returncode = 0  # the wait for it is ours
+        return process.pid
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:  # a kernel without that list
+        return [
+            pid
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if _parent(pid) == os.getpid()
+        ]
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except OSError:  # it has ended meanwhile
+        return 0
+
+
+def main(descriptor: int) -> None:
+    """Serve the engine at the other end of the socket."""
+    gc.disable()  # nothing here is in a circle
+    os.chdir("/")  # no directory of the engine's is held
+    os.set_inheritable(descriptor, False)
+    if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    supervisor = Supervisor(descriptor)
+    try:
+        supervisor.serve()
+    finally:
+        supervisor.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

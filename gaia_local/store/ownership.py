@@ -1,0 +1,164 @@
+"""Who may write a root: one engine process at a time, by locks that the system takes back when the process ends.
+
+There are two: on the root's directory itself, which is there as long as anything in it is, and on the file `owner` in it,
+which has the owner's pid, and must do alone where the file system can't lock directories (as NFS). Whoever has both owns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from pathlib import Path
+
+from gaia_local.errors import RootInUse, StorageError
+from gaia_local.forks import forget_in_child
+from gaia_local.store import files
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+UNKNOWN_BOOT = "unknown"
+
+
+def root_id(root: Path) -> str:
+    """The label that containers of this root carry: its path, so that whoever finds one knows where it belongs."""
+    return str(root)
+
+
+def boot_id() -> str:
+    """Which boot of the machine this is; `UNKNOWN_BOOT` where the system doesn't tell."""
+    try:
+        return BOOT.read_text().strip() or UNKNOWN_BOOT
+    except OSError:
+        return UNKNOWN_BOOT
+
+
+def another_boot(boot: str) -> bool:
+    """Whether that (empty: none) may be another boot than this one: what was not flushed then may be lost."""
+    return boot != "" and (boot == UNKNOWN_BOOT or boot != boot_id())
+
+
+def owner(root: Path) -> int | None:
+    """The pid of the process that owns the root (0: it can't be told), or None where nobody does. Changes nothing."""
+    for path in (_path(root), str(root)):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StorageError(
+                f"root {root}: can't be read ({error.strerror}); give another with the config's root"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid(root) or 0
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        finally:
+            os.close(descriptor)
+    return None
+
+
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What file systems say that can't lock a directory."""
+_TRIES, _PAUSE = 10, 0.01
+"""An `owner` that asks at the same moment holds the lock for an instant: that isn't a refusal."""
+
+
+class Ownership:
+    """The locks on a root, from its making to `release`."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the locks, making the root where it isn't there. Raises `RootInUse` with the owner's pid."""
+        self._descriptors: list[int] = []
+        try:
+            real = os.path.realpath(root)
+            try:
+                files.own_directory(real)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
+                files.own_directory(real)
+            self._descriptors.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptors.append(os.open(_path(root), flags, 0o600))
+            if not stat.S_ISREG(os.fstat(self._descriptors[-1]).st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file", _path(root))
+            self._lock(root)
+        except OSError as error:
+            self._close()
+            why = (
+                f"{_path(root)} is a link: remove it"
+                if error.errno == errno.ELOOP
+                else error.strerror
+            )
+            raise StorageError(
+                f"root {root}: can't be written ({why}); give another with the config's root"
+            ) from error
+        except BaseException:
+            self._close()
+            raise
+        forget_in_child(self)
+
+    def _lock(self, root: Path) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                for descriptor in self._descriptors:
+                    _lock(descriptor)
+                break
+            except BlockingIOError:
+                if not left:
+                    who = f"process {pid}" if (pid := _pid(root)) else "another process"
+                    raise RootInUse(
+                        f"root {root} is in use by {who}; end that, or give another root"
+                    ) from None
+            time.sleep(_PAUSE)
+        # The end of the line says where the pid ends while a longer one of before is still behind it.
+        length, descriptor = 0, self._descriptors[-1]
+        with contextlib.suppress(OSError):  # a full disk: the lock is what counts
+            length = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(descriptor, length)
+
+    def release(self) -> None:
+        """Let go of the root. Idempotent."""
+        self._close()
+
+    def forget(self) -> None:
+        """As `Inherited.forget`: a child would hold the locks when its parent is gone."""
+        self._close()
+
+    def _close(self) -> None:
+        descriptors, self._descriptors = self._descriptors, []
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LOCKS or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
+
+
+def _path(root: Path) -> str:
+    return f"{root}/owner"
+
+
+def _pid(root: Path) -> int | None:
+    """The owner's pid: as it wrote it down or, where that is gone, as Linux tells it; None where nobody knows."""
+    with contextlib.suppress(OSError):
+        text = Path(_path(root)).read_text(errors="replace").partition("\n")[0]
+        if text.isdigit():
+            return int(text)
+    with contextlib.suppress(OSError):
+        place = f":{os.stat(root).st_ino} "
+        for line in Path("/proc/locks").read_text().splitlines():
+            if place in line and "FLOCK" in line and "WRITE" in line:
+                return int(line.split()[4])
+    return None

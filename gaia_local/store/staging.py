@@ -1,0 +1,226 @@
+"""Private directories of Tasks: what lies where in one, how the paths that its program saw are found in it, and where
+they come from and go to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from gaia_local.errors import StorageError
+from gaia_local.model.keys import internal_path
+from gaia_local.model.paths import is_inside
+from gaia_local.model.tasks import Fingerprint
+from gaia_local.store import files
+
+Folders: TypeAlias = tuple[str, ...]
+
+_MAX_LINKS = 40
+_MOST_SPARES = 64
+
+
+@dataclass(frozen=True)
+class Staging:
+    """One Task's private directory; its `root` mirrors the file system that its program sees."""
+
+    top: str
+    log_path: str
+    read: dict[str, Fingerprint] = field(default_factory=dict)
+    """Input key → what was copied of it into the tree."""
+
+    @property
+    def root(self) -> str:
+        """The directory that is the program's ``/``."""
+        return f"{self.top}/tree"
+
+    @functools.cached_property
+    def tree(self) -> Path:
+        """`root`."""
+        return Path(self.root)
+
+    @functools.cached_property
+    def work(self) -> Path:
+        """An empty directory to start the program in."""
+        return Path(f"{self.top}/work")
+
+    @functools.cached_property
+    def log(self) -> Path:
+        """The file that receives its stdout and stderr."""
+        return Path(self.log_path)
+
+    def local(self, internal: str) -> str:
+        """Where an internal path lies in the tree, as long as no link is on the way."""
+        return f"{self.root}{internal_path(internal).path}"
+
+    def find(
+        self, internal: str, reach: Callable[[str], None] | None = None
+    ) -> tuple[str, str | None]:
+        """`find` in this tree."""
+        return find(self.root, internal, reach)
+
+    def follow(self, directory: str, text: str) -> Iterator[str]:
+        """Where a link in a directory of the tree leads, as the program saw it: to what may be a link again, and at last."""
+        tree = self.root
+        internal = (
+            text.removeprefix(tree + "/")
+            if text.startswith("/")
+            else f"{directory.removeprefix(tree)}/{text}"
+        )
+        parent, _, name = internal.rstrip("/").rpartition("/")
+        with contextlib.suppress(StorageError):  # a loop of links leads nowhere
+            if name not in ("", ".", ".."):
+                yield f"{self.find(parent)[0]}/{name}"
+            yield str(self.find(internal)[0])
+
+    def make_parent(self, place: str, what: str) -> None:
+        """Make the directory that `place` in the tree is in; refuses to follow a link in a copied input out of the tree."""
+        parent, tree = os.path.dirname(place), self.root
+        if parent == tree:
+            return
+        real, real_tree = os.path.realpath(parent), os.path.realpath(tree)
+        if not is_inside(real, real_tree):
+            raise StorageError(
+                f"{what} can't be put in its place: an input around it has a link there, to {real}"
+            )
+        os.makedirs(parent, exist_ok=True)
+
+
+def find(
+    tree: str, internal: str, reach: Callable[[str], None] | None = None
+) -> tuple[str, str | None]:
+    """Where an internal path lies in a tree, links followed; and the last link on the way, if any.
+
+    Links are followed as the program saw them, with the tree as their root. So none leads out of the tree, whatever the
+    program made. `reach` is told each place on the way before it is looked at, so that it can bring what isn't there yet.
+    """
+    at, link, links = tree, None, 0
+    parts = deque(internal.split("/"))
+    while parts:
+        part = parts.popleft()
+        if part == "..":
+            at = os.path.dirname(at) if at != tree else tree
+        elif part not in ("", "."):
+            at = f"{at}/{part}"
+            if reach is not None:
+                reach(at)
+            if os.path.islink(at):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise StorageError(f"{internal} can't be stored: it is a loop of links")
+                link = os.readlink(at)
+                at = tree if link.startswith("/") else os.path.dirname(at)
+                # The runtime `process` shows its programs the tree where it is.
+                parts.extendleft(reversed(link.removeprefix(tree + "/").split("/")))
+    return at, link
+
+
+class StagingArea:
+    """Makes and removes the private directories under `top`. Thread-safe.
+
+    What was emptied is kept under `spare` for Tasks with the same `folders` in their trees: to remove directories and to
+    make others costs a short Step more than all else here. Only what is as it was made is kept: same owner, same mode,
+    nothing in it.
+    """
+
+    def __init__(self, top: Path, spare: Path) -> None:
+        self.top, self._spare = top, spare
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._spares: dict[Folders, list[str]] = {}
+        """Those used last are the last."""
+        self._made: dict[str, Folders] = {}
+        """Private directory → the folders in its tree."""
+        self._mode = 0
+        """Of a folder, as the last one was made."""
+
+    def make(self, staging: Staging, folders: Folders = ()) -> None:
+        """Make the directories of one Task; `folders` are relative to the tree, parents before what they hold."""
+        with self._lock:
+            self._made[staging.top] = folders
+            spares = self._spares.get(folders)
+            spare = spares.pop() if spares else None
+        if spare is not None:
+            with contextlib.suppress(OSError):  # somebody took it away
+                os.rename(spare, staging.top)
+                return
+        for directory in (staging.top, staging.root, f"{staging.top}/work"):
+            os.mkdir(directory, 0o700)
+        for folder in folders:
+            os.mkdir(f"{staging.root}/{folder}")
+        if folders:
+            self._mode = os.lstat(f"{staging.root}/{folders[0]}").st_mode
+
+    def remove(self, task_id: str) -> None:
+        """Remove what is left of one Task. Nothing there is fine."""
+        top = f"{self.top}/{task_id}"
+        with self._lock:
+            folders = self._made.pop(top, None)
+        if os.path.lexists(top) and not (
+            folders is not None and self._is_emptied(top, folders) and self._keep(top, folders)
+        ):
+            files.remove(top)
+
+    def close(self) -> None:
+        """Remove what was kept, also by an engine that died."""
+        with self._lock:
+            self._spares.clear()
+        files.remove(str(self._spare))
+
+    def _is_emptied(self, top: str, folders: Folders) -> bool:
+        """Empty a Task's private directory; False where it is not as it was made, or can't be emptied."""
+        tree, missing = f"{top}/tree", set(folders)
+
+        def empty(directory: str, mode: int) -> bool:
+            status = os.lstat(directory)
+            if status.st_mode != mode or status.st_uid != os.geteuid():
+                return False
+            for name in os.listdir(directory):
+                inner = f"{directory}/{name}"
+                folder = inner[len(tree) + 1 :]
+                if directory != top and folder in missing:
+                    missing.remove(folder)
+                    if not empty(inner, self._mode):
+                        return False
+                elif directory != top or name not in ("tree", "work"):
+                    files.remove(inner)
+            return True
+
+        private = stat.S_IFDIR | 0o700
+        try:
+            return all(empty(each, private) for each in (top, tree, f"{top}/work")) and not missing
+        except OSError:
+            return False
+
+    def _keep(self, top: str, folders: Folders) -> bool:
+        with self._lock:
+            spare = f"{self._spare}/{next(self._numbers)}"
+        try:
+            try:
+                os.rename(top, spare)
+            except FileNotFoundError:
+                self._spare.mkdir(mode=0o700, exist_ok=True)
+                os.rename(top, spare)
+        except OSError:
+            return False
+        oldest = None
+        with self._lock:
+            spares = self._spares.pop(folders, [])
+            spares.append(spare)
+            self._spares[folders] = spares
+            if sum(map(len, self._spares.values())) > _MOST_SPARES:
+                first = next(iter(self._spares))
+                oldest = self._spares[first].pop(0)
+                if not self._spares[first]:
+                    del self._spares[first]
+        if oldest is not None:
+            files.remove(oldest)
+        return True

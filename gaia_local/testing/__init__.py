@@ -1,0 +1,24 @@
+"""For tests of code that uses Gaia: the pytest plugin, and the `GaiaFixture` that its fixtures give.
+
+Promises that a test's engine leaves nothing behind, and that pytest loads no engine before a test asks for one.
+Never in it: what programs need that aren't tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gaia_local.testing.fixture import GaiaFixture
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Imported when it is used: each run of pytest imports this package for its plugin.
+        if name == "GaiaFixture":
+            from gaia_local.testing.fixture import GaiaFixture
+
+            return GaiaFixture
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["GaiaFixture"]

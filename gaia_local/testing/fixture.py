@@ -1,0 +1,270 @@
+"""What the pytest fixtures give: a `Gaia` for one test, with helpers, in a temporary root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gaia_local import Gaia
+from gaia_local.config import Config
+from gaia_local.doctor.leftovers import clean
+from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
+from gaia_local.http_errors import face
+from gaia_local.model.keys import StorageKey, names_directory
+from gaia_local.model.terminal_text import escaped
+from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
+from gaia_local.store.ownership import owner
+from gaia_local.store.storage import Storage
+
+TIMEOUT = 60.0
+"""Seconds that `run` waits for a workflow's end, unless it is told otherwise."""
+LOG_LINES = 20
+"""How much of a failed Step's log is told."""
+
+Content = str | bytes | Mapping[str, str | bytes]
+
+
+@face
+class GaiaFixture(Gaia):
+    """A `Gaia` in a root of its own, with `put`, `get` and `run` for tests.
+
+    Where a helper takes `workflow`, it may be left out as long as there is exactly one, and for keys of a shared bucket.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """`folder` gets the root and the directories of those `buckets` that are named without one: ``["genomes"]``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.root = folder / "root"
+        """The root's path."""
+        buckets = config.get("buckets")
+        if isinstance(buckets, list | tuple | set | frozenset):
+            buckets = {name: folder / "buckets" / str(name) for name in buckets}
+        self.config: dict[str, Any] = {**config, "buckets": buckets, "root": self.root}
+        """The whole configuration: another `Gaia` made with it shares this one's engine."""
+        super().__init__(self.config)
+        self._folder = folder
+        self._told: dict[str, set[str]] = {}
+        """Workflow → the ids of failed Tasks that `run` has told of."""
+
+    def put(self, key: str, content: Content, workflow: str | None = None) -> Path:
+        """Place what a storage key names, and answer where: text or bytes, or for a directory a mapping of names to them."""
+        if isinstance(content, Mapping) != names_directory(key):
+            right = "a mapping of names to contents for a directory, whose key ends in '/'; text or bytes for a file"
+            raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
+        path = self.path(self._workflow(key, workflow), key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Aside first: nothing may ever see, or take for an input, a half of it.
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            aside = Path(folder, "new")
+            if isinstance(content, Mapping):
+                aside.mkdir()
+                for name, each in content.items():
+                    _check_inside(key, name)
+                    (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                    (aside / name).write_bytes(_bytes(each))
+            else:
+                aside.write_bytes(_bytes(content))
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            shutil.move(aside, path)
+        return path
+
+    def get(self, key: str, workflow: str | None = None) -> str:
+        """The text that lies under a storage key. Raises `AssertionError` that says why, where there is none."""
+        __tracebackhide__ = True
+        try:
+            return self.get_bytes(key, workflow).decode()
+        except UnicodeDecodeError:
+            raise InvalidInput(f"get {key!r}", "it isn't UTF-8 text", "take get_bytes") from None
+
+    def get_bytes(self, key: str, workflow: str | None = None) -> bytes:
+        """As `get`, in bytes."""
+        __tracebackhide__ = True
+        name = self._workflow(key, workflow)
+        path = self.path(name, key)
+        try:
+            return path.read_bytes()
+        except IsADirectoryError:
+            raise InvalidInput(
+                f"get {key!r}", "it is a directory", "name a file in it, or take path"
+            ) from None
+        except FileNotFoundError:
+            raise AssertionError(
+                f"{key!r} isn't there, it would lie at {path}: {self._why_missing(name, key)}"
+            ) from None
+
+    def run(
+        self, workflow: str | None = None, dry_run: bool = False, timeout: float = TIMEOUT
+    ) -> dict[str, Any]:
+        """Run a workflow to its end: ``{"run": workflow}``.
+
+        Raises `AssertionError` that names the failed Steps, with the ends of their logs, or the inputs that are missing;
+        also after `timeout` seconds. What failed since an upload or a change isn't tried a second time by the first `run`
+        that tells of it; the next one tries it again.
+        """
+        __tracebackhide__ = True
+        name = workflow if workflow is not None else self._only("run")
+        if dry_run:
+            return super().run(name, dry_run=True)
+        self.progress(name)  # refuses a name that nobody uploaded
+        self._settle(name, timeout)
+        if not self._failed(name) - self._told.get(name, set()):
+            super().run(name)
+            self._settle(name, timeout)
+        self._told[name] = self._failed(name)
+        if self.progress(name)["state"] not in ("complete", "initialized"):
+            raise AssertionError(self.describe(name))
+        return {"run": name}
+
+    def describe(self, workflow: str) -> str:
+        """How a workflow stands, in lines: counts, why Steps failed with the ends of their logs, missing inputs."""
+        progress, status = self.progress(workflow), self.status(workflow)
+        lines = [f"workflow {workflow!r}: {progress['state']}, {counts_line(progress)}"]
+        if "error" in status["status"]:
+            lines.append(status["status"]["error"])
+        for failure in self.failures(workflow):
+            lines.append(failure_line(failure))
+            lines += self._log_end(workflow, failure["step"])
+        return "\n".join(
+            [
+                *lines,
+                *(
+                    f"input {key!r} is missing, and no Step makes it"
+                    for key in missing_inputs(self, status)
+                ),
+            ]
+        )
+
+    def unfinished(self) -> list[str]:
+        """A line for each Step that runs or is about to."""
+        try:
+            running = [
+                name
+                for name, each in self.workflows()["workflows"].items()
+                if each["state"] == "running"
+            ]
+        except Closed:
+            return []
+        return [
+            f"Step {each['step']!r} of workflow {name!r} ({each['state']})"
+            for name in running
+            for each in self.graph(name)["steps"]
+            if each["state"] in ("queued", "running", "ready")
+        ]
+
+    def report(self) -> str:
+        """`describe` of all workflows that aren't complete; empty where all are, or this was closed."""
+        try:
+            workflows = self.workflows()["workflows"]
+        except Closed:
+            return ""
+        return "\n\n".join(
+            self.describe(name) for name, each in workflows.items() if each["state"] != "complete"
+        )
+
+    def _settle(self, name: str, timeout: float) -> None:
+        __tracebackhide__ = True
+        try:
+            self.wait(name, timeout)
+        except TimeoutError:
+            lines = [
+                f"workflow {name!r} still runs after {timeout:g} s: {counts_line(self.progress(name))}"
+            ]
+            for each in self.graph(name)["steps"]:
+                if each["state"] == "running":
+                    lines += [f"Step {each['step']!r} runs", *self._log_end(name, each["step"])]
+            raise AssertionError("\n".join(lines)) from None
+
+    def _failed(self, name: str) -> set[str]:
+        tasks = self.status(name, debug=True)["status"]["tasks"]
+        return {tasks[failure["step"]]["id"] for failure in self.failures(name)}
+
+    def _log_end(self, workflow: str, step: str) -> list[str]:
+        lines = log_end(self, workflow, step, LOG_LINES)
+        return [" " * 4 + escaped(line, "\t", colours=True) for line in lines]
+
+    def _workflow(self, key: str, given: str | None) -> str:
+        if given is not None:
+            return given
+        bucket = StorageKey.parse(key).bucket
+        # The file of a shared bucket's key is the same in each workflow.
+        return "shared" if bucket in (self.config["buckets"] or {}) else self._only(repr(key))
+
+    def _only(self, what: str) -> str:
+        names: list[str] = sorted(self.workflows()["workflows"])
+        if len(names) != 1:
+            problem = "there are several workflows" if names else "there is no workflow yet"
+            raise InvalidInput(what, f"{problem}, and none is named", "say workflow=NAME")
+        return names[0]
+
+    def _why_missing(self, workflow: str, key: str) -> str:
+        try:
+            told = self.explain(workflow, key)
+        except GaiaError as error:
+            return str(error)
+        because: str = told["because"] or told["state"]
+        return f"{because}\n{self.describe(workflow)}"
+
+
+@contextlib.contextmanager
+def fresh(folder: Path, config: Mapping[str, Any]) -> Iterator[GaiaFixture]:
+    """A `GaiaFixture` that is closed at the end, stopping what runs.
+
+    Raises `AssertionError` if threads, processes, containers or private files of its engine are left after that; they are
+    removed where possible.
+    """
+    threads = set(threading.enumerate())
+    gaia = GaiaFixture(folder, config)
+    try:
+        yield gaia
+    finally:
+        gaia.close(wait=False)
+    if left := _left(Config.parse(gaia.config), threads):
+        raise AssertionError("the engine left behind: " + ", ".join(left))
+
+
+def check_marker(asked: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput` for what a test may not ask for; the root, which is the fixture's, among it."""
+    known = [
+        *(each.name for each in fields(Config) if each.name not in ("given", "root")),
+        "leave_running",
+    ]
+    for key in asked:
+        if key not in known:
+            raise InvalidInput(
+                "pytest.mark.gaia", f"there is no key {key!r}", nearest(key, known, "the keys are")
+            )
+
+
+def _left(config: Config, before: set[threading.Thread]) -> list[str]:
+    if owner(config.root) == os.getpid():
+        return [
+            "itself, since another Gaia on its root is still open: close that one, or make it under gaia_client"
+        ]
+    left = [
+        f"the thread {each.name}"
+        for each in threading.enumerate()
+        if each.name.startswith("gaia-local") and each not in before
+    ]
+    if config.runtime != "process" or Storage(config.root, config.buckets).left_staging():
+        left += [f"the {each.kind} {each.name}" for each in clean(config)]
+    return left
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _check_inside(key: str, name: str) -> None:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts:
+        raise InvalidInput(
+            f"put {key!r}", f"{shown(name)} names nothing in it", "give relative paths of files"
+        )

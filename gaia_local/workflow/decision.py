@@ -1,0 +1,136 @@
+"""What was decided of one workflow: the value that every call, every end of a Task and every look at files comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from gaia_local.model.assignment import Assignment
+from gaia_local.model.commands import AnyCommand
+from gaia_local.model.events import Event
+from gaia_local.model.steps import Step
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.workflow.states import Attempt, KeyState
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is new in the rows of a workflow. Attempts are the live ones: they are written as they are then."""
+
+    state: tuple[WorkflowState, int] | None = None
+    """The state of the workflow and its number of Steps, where these changed."""
+    commands: list[AnyCommand] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    """Steps as they were given."""
+    begun: list[Attempt] = field(default_factory=list)
+    ended: dict[str, Attempt] = field(default_factory=dict)
+    """Task id → attempts that were known before, and changed."""
+    keys: dict[str, KeyState] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    listings: dict[str, bytes] = field(default_factory=dict)
+    """Digest of a directory → `Fingerprint.listing`. Nothing to be written by itself."""
+    buckets: dict[str, str | None] = field(default_factory=dict)
+    """Bucket that the workflow uses → the directory that serves it; None where it lies under the root."""
+
+    def __bool__(self) -> bool:
+        rows = (
+            self.commands,
+            self.steps,
+            self.begun,
+            self.ended,
+            self.keys,
+            self.events,
+            self.buckets,
+        )
+        return self.state is not None or any(rows)
+
+    def then(self, later: Changes) -> Changes:
+        """Both, in this order."""
+        return Changes(
+            later.state or self.state,
+            self.commands + later.commands,
+            self.steps + later.steps,
+            self.begun + later.begun,
+            {**self.ended, **later.ended},
+            {**self.keys, **later.keys},
+            self.events + later.events,
+            {**self.listings, **later.listings},
+            {**self.buckets, **later.buckets},
+        )
+
+    def attempts(self) -> Iterable[Attempt]:
+        """All that are new or changed."""
+        return (*self.begun, *self.ended.values())
+
+
+@dataclass(
+    slots=True
+)  # not frozen: there are as many as keys, and that would cost each three times as much
+class Look:
+    """A key that must be looked at, as it was known when that was asked for."""
+
+    key: str
+    path: str
+    state: KeyState
+    version: int
+    read: bool
+    """Something was made from it, and its digest isn't known."""
+    external: bool
+    """No Step makes it, nor a part of it."""
+    must: bool
+    """An answer is waited for, also one that everything is as known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What lay at a key when it was looked at."""
+
+    look: Look
+    quick: str | None
+    """Its quick fingerprint; None where there is nothing."""
+    digest: str | None = None
+    """Needed where one is known and `quick` isn't as known, and where `look.read`."""
+    listing: bytes | None = None
+    """Along with the digest of a directory: `Fingerprint.listing`."""
+    lost: str | None = None
+    """An entry that was there of a directory as a Step made it, where such is all that changed."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be written down, and what is to be done after that."""
+
+    changes: Changes = field(default_factory=Changes)
+    start: list[Assignment] = field(default_factory=list)
+    cancel: list[str] = field(default_factory=list)
+    """Ids of Tasks that were submitted."""
+    discard: list[str] = field(default_factory=list)
+    """Ids of Tasks that an earlier process began, of which nothing is to be left."""
+    look: list[Look] = field(default_factory=list)
+    """What must be looked at, without the lock, before more can be decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The rows of one workflow."""
+
+    name: str
+    properties: Mapping[str, object]
+    state: WorkflowState
+    steps: int
+    commands: list[AnyCommand]
+    given: list[Step]
+    attempts: list[Attempt]
+    """The last Task of each Step."""
+    keys: dict[str, KeyState]
+
+    def then(self, changes: Changes) -> Saved:
+        """The rows as they will be when changes are written; their attempts are copied, since the live ones change."""
+        state, steps = changes.state or (self.state, self.steps)
+        commands = {each.name: each for each in (*self.commands, *changes.commands)}
+        given = {each.name: each for each in (*self.given, *changes.steps)}
+        newer = (replace(each) for each in (*changes.ended.values(), *changes.begun))
+        attempts = {each.task.name: each for each in (*self.attempts, *newer)}
+        keys = {**self.keys, **changes.keys}
+        rows = (list(commands.values()), list(given.values()), list(attempts.values()), keys)
+        return Saved(self.name, self.properties, state, steps, *rows)

@@ -1,0 +1,308 @@
+"""What is said of a workflow: the dictionaries that the API answers, made from a `Workflow` and changing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gaia_local.model.tasks import TaskState
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.workflow.graph import READY, KeyNode, StepNode
+from gaia_local.workflow.origins import FOUND
+from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
+from gaia_local.workflow.workflow import Workflow
+
+
+def progress(workflow: Workflow) -> dict[str, Any]:
+    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`, `waiting`.
+
+    Of a complete workflow also, unless that is 0, how many were `found` in the store and never ran.
+    """
+    verdicts, steps = workflow.graph.verdicts, len(workflow.graph.steps)
+    found = (
+        sum(map(_was_found, workflow.graph.steps.values()))
+        if workflow.state is WorkflowState.COMPLETE
+        else 0
+    )
+    done, failed = verdicts[VerdictKind.FRESH], verdicts[VerdictKind.FAILED]
+    running = sum(attempt.started is not None for attempt in workflow.running.values())
+    return {
+        "state": workflow.state.value,
+        "steps": steps,
+        "done": done,
+        "running": running,
+        "failed": failed,
+        "waiting": steps - done - running - failed,
+        **({"found": found} if found else {}),
+    }
+
+
+def _was_found(node: StepNode) -> bool:
+    """Whether a Step that is complete has never run: its outputs were in the store already."""
+    return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
+
+
+def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
+    """The inner dictionary of `Gaia.status`."""
+    answer: dict[str, Any] = {
+        "state": workflow.state.value,
+        "commands": {
+            name: dict(command.definition) for name, command in workflow.submitted.commands.items()
+        },
+        "waiting-inputs": workflow.graph.waiting_inputs(),
+    }
+    if workflow.trouble is not None:
+        answer["error"] = str(workflow.trouble)
+    if debug:
+        nodes = workflow.graph.steps.values()
+        shown = (
+            node.attempt
+            for node in nodes
+            if node.attempt is not None and not node.attempt.superseded
+        )
+        answer["tasks"] = {
+            attempt.task.name: attempt.task.wire(attempt.state.value) for attempt in shown
+        }
+        answer["data"] = {
+            key.key: _data(workflow, key) for key in workflow.graph.keys.values() if not key.idle
+        }
+        answer["flow"] = workflow.graph.describe()
+    return answer
+
+
+def graph(workflow: Workflow) -> dict[str, Any]:
+    """`state`, the `steps` in the order of upload, and the `edges` between them: see `Gaia.graph`."""
+    nodes = sorted(workflow.graph.steps.values(), key=lambda node: node.order)
+    edges: dict[tuple[str, str], list[str]] = {}
+    for node in workflow.graph.steps.values():
+        for key in node.inputs:
+            for maker in dict.fromkeys(key.makers):
+                edges.setdefault((maker.step.name, node.step.name), []).append(key.key)
+    return {
+        "workflow": workflow.name,
+        "state": workflow.state.value,
+        "steps": [
+            {"step": node.step.name, "command": node.step.command, "state": step_state(node)}
+            for node in nodes
+        ],
+        "edges": [
+            {"from": maker, "to": reader, "keys": keys} for (maker, reader), keys in edges.items()
+        ],
+    }
+
+
+def step_states(workflow: Workflow) -> dict[str, dict[str, Any]]:
+    """Step → `state` as in `graph`, and `task`, the id of its latest Task."""
+    return {
+        name: {
+            "state": step_state(node),
+            "task": None if node.attempt is None else node.attempt.task.id,
+        }
+        for name, node in workflow.graph.steps.items()
+    }
+
+
+def attempt(workflow: Workflow, step: str) -> dict[str, Any]:
+    """`task` and `state` of the latest attempt at a Step; None where it never ran."""
+    latest = workflow.graph.steps[step].attempt
+    if latest is None:
+        return {"task": None, "state": None}
+    return {"task": latest.task.id, "state": _attempt_state(latest)}
+
+
+def step_state(node: StepNode) -> str:
+    """The state of a Step as people are told it."""
+    if node.verdict in (VerdictKind.RUNNING, VerdictKind.FAILED):
+        assert node.attempt is not None
+        return _attempt_state(node.attempt)
+    return _STATES[node.verdict]
+
+
+_STATES = {
+    VerdictKind.RUN: "ready",
+    VerdictKind.WAIT: "waiting",
+    VerdictKind.BLOCKED: "waiting",
+    VerdictKind.FRESH: "complete",
+}
+
+
+def failures(workflow: Workflow) -> list[dict[str, Any]]:
+    """The Steps that failed: `step`, `state`, `exit_code`, `message`, `reason` (why it ran)."""
+    nodes = workflow.graph.steps.values()
+    failed = (
+        node.attempt
+        for node in nodes
+        if node.verdict is VerdictKind.FAILED and node.attempt is not None
+    )
+    return [
+        {
+            "step": attempt.task.name,
+            "state": attempt.state.value,
+            "exit_code": attempt.exit_code,
+            "message": attempt.message,
+            "reason": attempt.task.reason,
+        }
+        for attempt in sorted(failed, key=lambda attempt: attempt.task.name)
+    ]
+
+
+def explain(workflow: Workflow, name: str) -> dict[str, Any]:
+    """Why a Step ran last, would or wouldn't run now, and what it waits for; or where a key comes from.
+
+    A Step's: `step`, `last` (see `made`), `would_run`, `because`, `waits_for` (key → the Steps that make it), `reads`,
+    `makes`. A key's: `key`, `path`, `state`, `because`, `digest`, `made_by` (Step or None), `task` (the id of the one
+    that made this version; None for the user's own), `read_by`.
+    """
+    node = workflow.graph.steps.get(name)
+    key = workflow.graph.keys.get(name)
+    if node is not None:
+        return _explain_step(workflow, node)
+    if key is not None:
+        return _explain_key(workflow, key)
+    raise workflow.no_such(name)
+
+
+def made(attempt: Attempt) -> dict[str, Any]:
+    """The record of one Task: why, when, how long, from what, with what, and how it ended."""
+    return {
+        "task": attempt.task.id,
+        "step": attempt.task.name,
+        "reason": attempt.task.reason,
+        "state": attempt.state.value,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "elapsed": None
+        if attempt.started is None or attempt.ended is None
+        else attempt.ended - attempt.started,
+        "exit_code": attempt.exit_code,
+        "message": attempt.message,
+        "image": attempt.task.image,
+        "image_id": attempt.image_id,
+        "command": list(attempt.task.command),
+        "inputs": {key: (attempt.inputs or {}).get(key) for key, _ in attempt.task.inputs},
+        "outputs": [key for key, _ in attempt.task.outputs],
+    }
+
+
+def timeline(
+    workflow: str,
+    commands: Mapping[str, str],
+    attempts: Iterable[Attempt],
+    events: Iterable[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What ran when: see `Gaia.timeline`. `commands` maps each Step of today to its Command."""
+    workers = {event["id"]: event["worker"] for event in events if "worker" in event}
+    return {
+        "workflow": workflow,
+        "attempts": [
+            {
+                "step": attempt.task.name,
+                "command": commands.get(attempt.task.name),
+                "task": attempt.task.id,
+                "state": _attempt_state(attempt),
+                "reason": attempt.task.reason,
+                "worker": workers.get(attempt.task.id),
+                "queued": attempt.created,
+                "started": attempt.started,
+                "ended": attempt.ended,
+                "exit_code": attempt.exit_code,
+                "message": attempt.message,
+            }
+            for attempt in attempts
+            if attempt.message != FOUND
+        ],
+    }
+
+
+def _attempt_state(attempt: Attempt) -> str:
+    queued = attempt.state is TaskState.RUNNING and attempt.started is None
+    return "queued" if queued else attempt.state.value
+
+
+def _explain_step(workflow: Workflow, node: StepNode) -> dict[str, Any]:
+    waits_for = {
+        key.key: sorted({maker.step.name for maker in key.makers})
+        for key in node.inputs
+        if key.status != READY
+    }
+    verdict = workflow.graph.verdict(node)
+    return {
+        "workflow": workflow.name,
+        "step": node.step.name,
+        "last": None if node.attempt is None else made(node.attempt),
+        "would_run": verdict.kind.active,
+        "because": _because(node, verdict, waits_for),
+        "waits_for": waits_for,
+        "reads": [key.key for key in node.inputs],
+        "makes": [key.key for key in node.outputs],
+    }
+
+
+def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]]) -> str:
+    if verdict.kind is VerdictKind.FRESH:
+        return (
+            "all its outputs are complete"
+            if node.outputs
+            else "it has no outputs, and so nothing to run for"
+        )
+    if verdict.kind is VerdictKind.RUNNING:
+        return f"it runs: {verdict.reason}"
+    if verdict.kind is VerdictKind.FAILED:
+        return "it failed; run starts it again"
+    if waits_for:
+        waits = "it waits for " + ", ".join(waits_for)
+        return waits if verdict.kind is VerdictKind.BLOCKED else f"{waits}: {verdict.reason}"
+    return str(verdict.reason)
+
+
+def _explain_key(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
+    makers = sorted({maker.step.name for maker in key.makers})
+    because = None
+    if _state(key) != KeyKind.THERE.value:
+        because = _why(workflow, key) or (
+            f"{' and '.join(makers)} must make it first"
+            if makers
+            else "there is no such file, and no Step makes it"
+        )
+    return {
+        "workflow": workflow.name,
+        "key": key.key,
+        "path": key.path,
+        "state": _state(key),
+        "because": because,
+        "digest": key.state.digest,
+        "made_by": makers[0] if makers else None,
+        "task": key.state.made_by,
+        "read_by": [reader.step.name for reader in key.readers],
+    }
+
+
+def _why(workflow: Workflow, key: KeyNode) -> str | None:
+    """Why a key isn't complete, where that is known."""
+    reason = key.state.why
+    if reason is None and key.state.usable and key.maker is not None:
+        reason = workflow.graph.verdict(key.maker).reason
+    return None if reason is None else str(reason)
+
+
+def _data(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
+    return {
+        "state": _state(key),
+        "key": key.key,
+        "path": key.path,
+        "url": Path(key.path).as_uri(),
+        "workflow": workflow.name,
+    }
+
+
+def _state(key: KeyNode) -> str:
+    """The state of a key as people are told it."""
+    if not key.state.usable:
+        return "expired" if key.state.kind is KeyKind.EXPIRED else "incomplete"
+    if key.status == READY:
+        return "complete"
+    if key.maker is None:
+        return "incomplete"
+    # Made anew along with another output: as the server tells it. Else what it was made from may have changed.
+    return "complete" if any(not each.state.usable for each in key.maker.outputs) else "unsure"

@@ -1,0 +1,188 @@
+"""The state of a storage key and of a Step, and the verdict on a Step: all that decisions are made of."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gaia_local.model.tasks import Task, TaskState
+
+
+class Intent(enum.Enum):
+    """What the user wants of a workflow."""
+
+    NEW = "new"
+    """It is stored, and nobody asked for a run yet."""
+    RUN = "run"
+    HALT = "halt"
+
+
+class ReasonKind(enum.Enum):
+    """Why a Step must run; the value is how it is told, with ``{}`` for the subject."""
+
+    NEW = "new"
+    EXPIRED = "expired"
+    STEP_CHANGED = "step changed"
+    COMMAND_CHANGED = "command changed"
+    IMAGE_CHANGED = "image changed"
+    INPUT_CHANGED = "input changed: {}"
+    UPSTREAM = "upstream {} ran again"
+    MISSING = "output missing: {}"
+    RETRY = "retry after error"
+    INTERRUPTED = "interrupted"
+    UNMADE = "no Step makes it any more"
+
+
+_TOLD = [(kind, *kind.value.partition("{}")) for kind in ReasonKind]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a Step must run, or a key must be made: `str` of it is for people, and is what rows hold."""
+
+    kind: ReasonKind
+    subject: str = ""
+    """The key, or the Step, that it is about."""
+
+    def __str__(self) -> str:
+        return self.kind.value.replace("{}", self.subject)
+
+    @staticmethod
+    def parse(text: str) -> Reason:
+        """Read one back. Raises `ValueError` for what `str` of no reason says."""
+        for kind, before, hole, after in _TOLD:
+            if text.startswith(before):
+                reason = Reason(kind, text[len(before) : len(text) - len(after)] if hole else "")
+                if str(reason) == text:
+                    return reason
+        raise ValueError(f"{text!r} is no reason to run")
+
+
+NEW = Reason(ReasonKind.NEW)
+EXPIRED = Reason(ReasonKind.EXPIRED)
+RETRY = Reason(ReasonKind.RETRY)
+INTERRUPTED = Reason(ReasonKind.INTERRUPTED)
+UNMADE = Reason(ReasonKind.UNMADE)
+
+
+class KeyKind(enum.StrEnum):
+    """What is known of what lies at a storage key."""
+
+    ABSENT = "absent"
+    """Nothing lies there; what the user puts there counts."""
+    THERE = "complete"
+    """It counts."""
+    UNSURE = "unsure"
+    """It is used as long as nothing better is to be had, but the Step that makes it must run."""
+    EXPIRED = "expired"
+    """What lies there doesn't count: its Step must make it again, or nobody makes it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """All that is known of a storage key: its row, where it isn't just absent."""
+
+    kind: KeyKind
+    quick: str | None = None
+    """The quick fingerprint of what lies there."""
+    digest: str | None = None
+    """The digest of its content; None where nobody had to know it yet."""
+    made_by: str | None = None
+    """The Task that made it; None for the user's own file."""
+    why: Reason | None = None
+    """Why it must be made."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether a Step may read it, once whoever makes it isn't going to run."""
+        return self.kind is KeyKind.THERE or self.kind is KeyKind.UNSURE
+
+
+ABSENT = KeyState(KeyKind.ABSENT)
+
+
+class StepState(enum.StrEnum):
+    """What became of the last Task of a Step that still counts."""
+
+    NEW = "new"
+    """It never ran, or nothing of its last Task counts any more."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def alive(self) -> bool:
+        """A Task of it runs, or is about to."""
+        return self is StepState.QUEUED or self is StepState.RUNNING
+
+
+class VerdictKind(enum.StrEnum):
+    """What is to become of a Step; see `Verdict`."""
+
+    RUN = "run"
+    """It can start, and must."""
+    WAIT = "wait"
+    """It runs, unless nothing changes for it, once Steps that are going to run have run."""
+    RUNNING = "running"
+    BLOCKED = "blocked"
+    """It must run, and can't: an input isn't there that nobody is going to make."""
+    FAILED = "failed"
+    """It failed, and nothing changed since."""
+    FRESH = "fresh"
+    """All that it makes is there, from what its inputs are now."""
+
+    @property
+    def active(self) -> bool:
+        """The Step is going to run, or may have to: nothing that it makes is certain before that."""
+        return self in _ACTIVE
+
+
+_ACTIVE = frozenset({VerdictKind.RUN, VerdictKind.WAIT, VerdictKind.RUNNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a Step runs, and why; None where there is no reason to."""
+
+    kind: VerdictKind
+    reason: Reason | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A Task and what became of it: its row."""
+
+    task: Task
+    state: TaskState
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    message: str | None = None
+    image_id: str | None = None
+    inputs: Mapping[str, str] | None = None
+    """Key → content digest of what it read."""
+    superseded: bool = False
+    """Something changed since: its outputs don't count any more."""
+
+    @property
+    def step_state(self) -> StepState:
+        """The state of a Step whose last Task this is."""
+        if self.superseded:
+            return StepState.NEW
+        if self.state is TaskState.RUNNING:
+            return StepState.QUEUED if self.started is None else StepState.RUNNING
+        return _STEP_STATES[self.state]
+
+
+_STEP_STATES = {
+    TaskState.COMPLETE: StepState.DONE,
+    TaskState.ERROR: StepState.FAILED,
+    TaskState.EXCEPTION: StepState.FAILED,
+    TaskState.CANCELLED: StepState.CANCELLED,
+    TaskState.INTERRUPTED: StepState.INTERRUPTED,
+}
