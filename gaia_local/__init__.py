@@ -1,6 +1,7 @@
 """Gaia without the server: workflows of containers on one machine.
 
-`Gaia` has the methods and the answers of the client of a Gaia server; whatever goes wrong is a `GaiaError`.
+`Gaia` has the methods and the answers of the client of a Gaia server; whatever goes wrong is a
+`GaiaError`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        # Imported when they are used: the pytest plugin is loaded in each run of pytest, and `--help` needs neither.
+        # Imported when they are used: the pytest plugin is loaded in each run of pytest, and
+        # `--help` needs neither.
         if name == "Gaia":
             from gaia_local.api import Gaia
 

@@ -33,7 +33,8 @@ WAIT_ROUND = 1.0
 
 @face
 class Gaia:
-    """Keeps and runs workflows under one local root, with the methods and the answers of the client of a Gaia server.
+    """Keeps and runs workflows under one local root, with the methods and the answers of the client
+    of a Gaia server.
 
     Thread-safe. All errors are `GaiaError` and `requests.HTTPError`. As a context manager it closes
     at the end of the block: waiting for what runs, or at once if an exception leaves the block.
@@ -44,7 +45,7 @@ class Gaia:
         self._config = Config.parse(config)
         self._engine: engine.Engine | None = engine.share(self._config)
 
-    # -- the client's methods -------------------------------------------------------------------------------------
+    # -- the client's methods ----------------------------------------------------------------------
 
     def workflows(self) -> dict[str, Any]:
         """``{"workflows": {name: {"name", "state", "properties", "step-count"}}}``."""
@@ -57,7 +58,9 @@ class Gaia:
         commands: list[dict[str, Any]],
         steps: list[dict[str, Any]],
     ) -> dict[str, Any]:
-        """Store a new workflow and start it: ``{"workflow": {workflow: [names of the Steps as given]}}``."""
+        """Store a new workflow and start it:
+        ``{"workflow": {workflow: [names of the Steps as given]}}``.
+        """
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
         parsed = _steps(name, steps)
@@ -73,7 +76,9 @@ class Gaia:
     def command(
         self, workflow: str, commands: list[dict[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all of the workflow's."""
+        """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all
+        of the workflow's.
+        """
         name = check_workflow_name(workflow)
         parsed = _commands(name, [] if commands is None else commands)
         if parsed:
@@ -81,7 +86,9 @@ class Gaia:
         return {"commands": self._call("commands", workflow=name)}
 
     def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """Add or replace Steps and start what can start: ``{"steps": [names of the Steps as given]}``."""
+        """Add or replace Steps and start what can start:
+        ``{"steps": [names of the Steps as given]}``.
+        """
         name = check_workflow_name(workflow)
         parsed = _steps(name, [] if steps is None else steps)
         if parsed:
@@ -91,7 +98,8 @@ class Gaia:
     def run(self, workflow: str, dry_run: bool = False) -> dict[str, Any]:
         """Start whatever can run, failed Steps included: ``{"run": workflow}``.
 
-        With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
+        With `dry_run` nothing is changed or started, and the answer also has
+        ``"would": [{"step", "reason"}]``.
         """
         name = check_workflow_name(workflow)
         if dry_run:
@@ -105,11 +113,12 @@ class Gaia:
         return {"halt": workflow}
 
     def status(self, workflow: str, debug: bool = False) -> dict[str, Any]:
-        """The server's answer, and beside it the flat one that the client's documentation describes.
+        """The server's answer, and beside it the flat one that the client's documentation
+        describes.
 
-        ``{"workflow", "status": {"state", "commands", "waiting-inputs"}, "state", "commands": [...], "waiting-inputs"}``;
-        with `debug` the inner dictionary also has ``tasks``, ``data`` and ``flow``. A name that nobody uploaded is
-        `initialized`, with nothing in it.
+        ``{"workflow", "status": {"state", "commands", "waiting-inputs"}, "state", "commands":
+        [...], "waiting-inputs"}``; with `debug` the inner dictionary also has ``tasks``, ``data``
+        and ``flow``. A name that nobody uploaded is `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
         inner = self._call("status", workflow=name, debug=bool(debug))
@@ -127,9 +136,11 @@ class Gaia:
         }
 
     def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> dict[str, Any]:
-        """Make Steps, or the producers of storage keys, and all that depends on them run again: ``{"expire": keys}``.
+        """Make Steps, or the producers of storage keys, and all that depends on them run again:
+        ``{"expire": keys}``.
 
-        With `dry_run` nothing is changed or started, and the answer also has ``"would": [{"step", "reason"}]``.
+        With `dry_run` nothing is changed or started, and the answer also has
+        ``"would": [{"step", "reason"}]``.
         """
         name = check_workflow_name(workflow)
         names = check_list(name, "keys", keys)
@@ -162,9 +173,11 @@ class Gaia:
         root: str | None = None,
         path_fn: Callable[[str], str] = pop_path,
     ) -> None:
-        """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its command.
+        """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its
+        command.
 
-        `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or a missing input.
+        `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or
+        a missing input.
         """
         name = check_workflow_name(workflow)
         _check_text(name, task_name)
@@ -185,9 +198,10 @@ class Gaia:
                     f"input {key!r} can't be copied to {target}: {error.strerror}"
                 ) from error
         text = " ".join(read["command"])
-        print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201 the client's documented behaviour
+        # The client's documented behaviour.
+        print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201
 
-    # -- what a server has no need of -----------------------------------------------------------------------------
+    # -- what a server has no need of --------------------------------------------------------------
 
     def wait(self, workflow: str, timeout: float | None = None) -> dict[str, Any]:
         """Block until nothing of a workflow runs, and return its `status`.
@@ -210,11 +224,15 @@ class Gaia:
         return self.status(name)
 
     def events(self, workflow: str) -> list[dict[str, Any]]:
-        """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and what the kind carries."""
+        """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and
+        what the kind carries.
+        """
         return list(self._call("events", workflow=check_workflow_name(workflow)))
 
     def logs(self, workflow: str, step: str) -> str:
-        """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it never started."""
+        """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it
+        never started.
+        """
         name = check_workflow_name(workflow)
         _check_text(name, step)
         log = self._call("log", workflow=name, step=step)
@@ -224,9 +242,11 @@ class Gaia:
             return ""
 
     def progress(self, workflow: str) -> dict[str, Any]:
-        """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of Steps.
+        """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of
+        Steps.
 
-        When the workflow is complete and some Steps never ran, also ``found``: how many, whose outputs were in the store.
+        When the workflow is complete and some Steps never ran, also ``found``: how many, whose
+        outputs were in the store.
         """
         return dict(self._call("progress", workflow=check_workflow_name(workflow)))
 
@@ -237,49 +257,58 @@ class Gaia:
     def graph(self, workflow: str) -> dict[str, Any]:
         """The Steps and what leads from one to another.
 
-        ``{"workflow", "state", "steps": [{"step", "command", "state"}], "edges": [{"from", "to", "keys"}]}``, the Steps
-        in the order of upload. A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
-        running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
+        ``{"workflow", "state", "steps": [{"step", "command", "state"}], "edges": [{"from", "to",
+        "keys"}]}``, the Steps in the order of upload. A Step's state is ``waiting`` (for inputs),
+        ``ready`` (it would start, were the workflow running), ``queued``, ``running``,
+        ``complete``, ``error`` or ``exception``.
         """
         return dict(self._call("graph", workflow=check_workflow_name(workflow)))
 
     def timeline(self, workflow: str) -> dict[str, Any]:
         """What ran when, oldest first, with all attempts at all Steps.
 
-        ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker", "queued", "started", "ended",
-        "exit_code", "message"}]}``: times in seconds since the epoch (None: not yet), `worker` its number from 1.
+        ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker",
+        "queued", "started", "ended", "exit_code", "message"}]}``: times in seconds since the epoch
+        (None: not yet), `worker` its number from 1.
         """
         return dict(self._call("timeline", workflow=check_workflow_name(workflow)))
 
     def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
-        """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
+        """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's
+        id (None: it never ran).
+        """
         return dict(self._call("step_states", workflow=check_workflow_name(workflow)))
 
     def attempt(self, workflow: str, step: str) -> dict[str, Any]:
         """The latest attempt at a Step: ``{"task", "state", "log"}``, all None where it never ran.
 
-        The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled`` or ``interrupted``;
-        `log` is the path of the file that holds what it wrote, which isn't there before it began.
+        The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled``
+        or ``interrupted``; `log` is the path of the file that holds what it wrote, which isn't
+        there before it began.
         """
         name = check_workflow_name(workflow)
         _check_text(name, step)
         return dict(self._call("attempt", workflow=name, step=step))
 
     def explain(self, workflow: str, name: str) -> dict[str, Any]:
-        """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage key came about.
+        """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage
+        key came about.
 
-        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads", "makes", "changed"}``; for a
-        key: ``{"workflow", "key", "path", "state", "because", "digest", "made_by", "made", "read_by"}``. `changed` says of
-        each input directory that isn't what the Step read which of its files were `added`, `changed` and `removed`. `last`
-        and `made` are the record of a Task: its reason, times (seconds since the epoch), exit code, image id, tokens,
-        inputs with their content digests, outputs.
+        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads",
+        "makes", "changed"}``; for a key: ``{"workflow", "key", "path", "state", "because",
+        "digest", "made_by", "made", "read_by"}``. `changed` says of each input directory that isn't
+        what the Step read which of its files were `added`, `changed` and `removed`. `last` and
+        `made` are the record of a Task: its reason, times (seconds since the epoch), exit code,
+        image id, tokens, inputs with their content digests, outputs.
         """
         checked = check_workflow_name(workflow)
         _check_text(checked, name)
         return dict(self._call("explain", workflow=checked, name=name))
 
     def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
-        """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped buckets stay)."""
+        """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped
+        buckets stay).
+        """
         with as_stored():
             name = check_workflow_name(workflow)
         self._call("delete", workflow=name, data=bool(data))
@@ -300,17 +329,20 @@ class Gaia:
         return Path(self._call("path", workflow=name, key=key))
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `tell` with the names of workflows, after each change of theirs; answers what ends that.
+        """Call `tell` with the names of workflows, after each change of theirs; answers what ends
+        that.
 
-        This process becomes the root's owner, as with `own`. `tell` is called in the engine's threads: it must not block.
+        This process becomes the root's owner, as with `own`. `tell` is called in the engine's
+        threads: it must not block.
         """
         return self._opened.scheduler.subscribe(tell)
 
     def close(self, wait: bool = True) -> None:
-        """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs, leaving it resumable.
+        """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs,
+        leaving it resumable.
 
-        `wait=False` stops what runs under the root, whoever of this process started it; the root itself is kept as long
-        as another `Gaia` of this process uses it. Idempotent.
+        `wait=False` stops what runs under the root, whoever of this process started it; the root
+        itself is kept as long as another `Gaia` of this process uses it. Idempotent.
         """
         ours, self._engine = self._engine, None
         if ours is not None:

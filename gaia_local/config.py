@@ -21,7 +21,9 @@ class DockerConfig:
     """The key `docker` of the configuration: how containers are made."""
 
     inputs: str = "copy"
-    """`copy`: each Task gets private, writable copies; `mount`: read-only mounts of the store, for big data."""
+    """`copy`: each Task gets private, writable copies; `mount`: read-only mounts of the store, for
+    big data.
+    """
     pull: str = "missing"
     """When to pull an image: `missing`, `always`, `never`."""
     network: str | None = None
@@ -47,17 +49,24 @@ class DaskConfig:
     address: str | None = None
     """The scheduler's, as ``tcp://host:8786``."""
     local: int | None = None
-    """Instead of `address`: start so many worker processes on this machine, for as long as the engine lives."""
+    """Instead of `address`: start so many worker processes on this machine, for as long as the
+    engine lives.
+    """
     timeout: float = 10.0
     """Seconds in which the scheduler must answer."""
     retries: int = 2
     """How often a Task is given to another worker when the one that ran it died."""
     path_map: Mapping[str, str] = field(default_factory=dict)
-    """Directory on this machine → the same directory on the workers, where they see it elsewhere."""
+    """Directory on this machine → the same directory on the workers, where they see it elsewhere.
+    """
     scratch: str | None = None
-    """A directory on each worker's own disk for private files; by default beside the worker's own local directory."""
+    """A directory on each worker's own disk for private files; by default beside the worker's own
+    local directory.
+    """
     security: Any = field(default=None, repr=False)
-    """Arguments of `distributed.Security`, or such an object. May hold secrets: never logged or stored."""
+    """Arguments of `distributed.Security`, or such an object. May hold secrets: never logged or
+    stored.
+    """
 
 
 @dataclass(frozen=True)

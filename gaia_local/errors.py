@@ -1,7 +1,8 @@
 """What can go wrong, as one tree of exceptions under `GaiaError`.
 
 None of them is an `OSError`: that means an error of the operating system, and nothing else. What
-leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia_local.http_errors` makes.
+leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia_local.http_errors`
+makes.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ _SHOWN = 80
 _COMPARED = 100
 """How long names may be that are compared."""
 _LOOKED_AT, _CLOSELY = 5000, 30
-"""How many names are looked at for the closest, and how many of those are compared letter by letter."""
+"""How many names are looked at for the closest, and how many of those are compared letter by
+letter.
+"""
 _BRIEF = 200
 """How many values may be in one that is shown."""
 
 
 class GaiaError(Exception):
-    """Something that gaia_local refuses or cannot do; the text says what, where and what would be right."""
+    """Something that gaia_local refuses or cannot do; the text says what, where and what would be
+    right.
+    """
 
 
 class InvalidInput(GaiaError):
     """A call with bad input. Nothing of it was stored or started.
 
-    `where` names the workflow, Step, Command, key or var; `problem` what is wrong with it; `right` what would be right.
+    `where` names the workflow, Step, Command, key or var; `problem` what is wrong with it; `right`
+    what would be right.
     """
 
     def __init__(self, where: str, problem: str, right: str) -> None:
@@ -81,7 +87,9 @@ def shown(value: object) -> str:
 
 
 def _is_brief(value: object) -> bool:
-    """Whether there are few values in it: one that is used in many places at many levels has a text without end."""
+    """Whether there are few values in it: one that is used in many places at many levels has a text
+    without end.
+    """
     left = [value]
     for each in left:
         if isinstance(each, dict | list | tuple | set | frozenset):
@@ -94,7 +102,9 @@ def _is_brief(value: object) -> bool:
 
 
 def told(error: BaseException) -> str:
-    """The text of an error, fit to be stored and printed: what isn't UTF-8 in a file's name is escaped."""
+    """The text of an error, fit to be stored and printed: what isn't UTF-8 in a file's name is
+    escaped.
+    """
     return str(error).encode("utf-8", "backslashreplace").decode()
 
 
@@ -115,7 +125,9 @@ def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
 
 
 def _close(given: str, names: list[str]) -> list[str]:
-    """The names most like `given`; of many, those are compared that begin and end as it does, for that takes little time."""
+    """The names most like `given`; of many, those are compared that begin and end as it does, for
+    that takes little time.
+    """
     short = [each for each in names if len(each) <= _COMPARED]
 
     def likeness(each: str) -> float:

@@ -1,6 +1,8 @@
-"""What a forked child of this process lets go of: it has all the objects of its parent, and none of the threads.
+"""What a forked child of this process lets go of: it has all the objects of its parent, and none of
+the threads.
 
-The package's one hook: in the child, each object that asked for it is told once to forget what is its parent's.
+The package's one hook: in the child, each object that asked for it is told once to forget what is
+its parent's.
 """
 
 from __future__ import annotations
@@ -40,9 +42,10 @@ _fork = threading.Lock()
 def forking() -> threading.Lock:
     """What to hold from the fork of a program to its exec.
 
-    NOTE: until then the child has copies of all our descriptors, so also of an executable input that another thread is
-    still writing, and nobody can execute a file that somebody holds for writing: "Text file busy". Who has such an input
-    waits with `await_fork`. With supervisors there are no forks but theirs.
+    NOTE: until then the child has copies of all our descriptors, so also of an executable input
+    that another thread is still writing, and nobody can execute a file that somebody holds for
+    writing: "Text file busy". Who has such an input waits with `await_fork`. With supervisors there
+    are no forks but theirs.
     """
     return _fork
 

@@ -1,4 +1,6 @@
-"""What all tests share: guards that nothing outlives a test, fixtures, and what becomes of skipped tests."""
+"""What all tests share: guards that nothing outlives a test, fixtures, and what becomes of skipped
+tests.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,11 @@ from support.gates import WaitingSteps  # noqa: E402
 from support.waiting import wait_until  # noqa: E402
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
-"""Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect."""
+"""Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect.
+"""
 
 
-# ------------------------------------------------------------------------------------------------------------ guards
+# ------------------------------------------------------------------------------------------- guards
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +68,9 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """After every decision of an engine in this process, its workflow read back from the rows equals the live one."""
+    """After every decision of an engine in this process, its workflow read back from the rows
+    equals the live one.
+    """
     note, found = Scheduler._note, []
 
     def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
@@ -82,7 +87,9 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def signals_as_in_a_terminal() -> Iterator[None]:
-    """A shell that starts the tests in the background, and nohup, have signals ignored by all that runs below them."""
+    """A shell that starts the tests in the background, and nohup, have signals ignored by all that
+    runs below them.
+    """
     ignored = [
         number
         for number in (signal.SIGINT, signal.SIGHUP)
@@ -102,7 +109,9 @@ def _threads() -> list[threading.Thread]:
 
 
 def _children() -> dict[int, str]:
-    """The child processes of this one, dead ones that nobody waited for included, and what they run (Linux only)."""
+    """The child processes of this one, dead ones that nobody waited for included, and what they run
+    (Linux only).
+    """
     found = {}
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -139,7 +148,7 @@ def _containers(top: Path) -> list[str]:
         return [each["Names"][0] for each in found if each["Labels"]["gaia-local.root"] in roots]
 
 
-# ---------------------------------------------------------------------------------------------------------- fixtures
+# ----------------------------------------------------------------------------------------- fixtures
 
 
 @pytest.fixture
@@ -150,7 +159,9 @@ def gaia_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_gaia(gaia_root: Path) -> Iterator[MakeGaia]:
-    """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping what runs."""
+    """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping
+    what runs.
+    """
     with contextlib.ExitStack() as made:
 
         def make(**config: Any) -> Gaia:
@@ -175,7 +186,9 @@ def waiting(tmp_path: Path) -> WaitingSteps:
 
 @pytest.fixture(scope="session")
 def docker_image() -> str:
-    """The image for tests with containers; skips the test where there is no engine, or the engine doesn't have it."""
+    """The image for tests with containers; skips the test where there is no engine, or the engine
+    doesn't have it.
+    """
     import docker
     from docker.utils import kwargs_from_env
 
@@ -189,7 +202,7 @@ def docker_image() -> str:
     return IMAGE
 
 
-# ------------------------------------------------------------------------------------------------------ skipped tests
+# ------------------------------------------------------------------------------------ skipped tests
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

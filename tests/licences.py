@@ -53,7 +53,9 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """All that is installed with gaia-local and its extras. Raises `PackageNotFoundError` where one of these is missing."""
+    """All that is installed with gaia-local and its extras. Raises `PackageNotFoundError` where one
+    of these is missing.
+    """
     found: dict[str, Row] = {}
     for extra in EXTRAS:
         queue = [

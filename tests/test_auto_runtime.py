@@ -1,4 +1,6 @@
-"""The runtime `auto`: which of two runtimes it takes for an image, how often it asks, and what it says."""
+"""The runtime `auto`: which of two runtimes it takes for an image, how often it asks, and what it
+says.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The benchmarks themselves: that each measures what it says, at sizes of seconds. No time is asserted."""
+"""The benchmarks themselves: that each measures what it says, at sizes of seconds. No time is
+asserted.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +190,7 @@ def test_bad_options_are_refused(tmp_path: Path, arguments: tuple[str, ...], wor
     assert words in ended.stderr
 
 
-# ------------------------------------------------------------------------------------------------------- the peers
+# ---------------------------------------------------------------------------------------- the peers
 
 
 @pytest.mark.parametrize("shape", ["joined", "chain"])
@@ -224,7 +226,7 @@ def test_each_peer_that_pip_installs_has_its_description() -> None:
             assert script.is_file()
 
 
-# ------------------------------------------------------------------------------------------------ rows and the table
+# ------------------------------------------------------------------------------- rows and the table
 
 
 def test_turns_go_there_and_back() -> None:

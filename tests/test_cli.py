@@ -1,4 +1,6 @@
-"""The command line: in process where what it prints matters, as a process of its own where signals and pipes do."""
+"""The command line: in process where what it prints matters, as a process of its own where signals
+and pipes do.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ from support.waiting import wait_until
 __all__ = ["here"]
 
 
-# --------------------------------------------------------------------------------------------------------- basics
+# ------------------------------------------------------------------------------------------- basics
 
 
 def test_help_names_all_commands() -> None:
@@ -100,7 +102,7 @@ def test_bad_usage_ends_with_2_and_leaves_nothing(arguments: list[str], here: Pa
     assert list(here.iterdir()) == []
 
 
-# --------------------------------------------------------------------------------------------------------- upload
+# ------------------------------------------------------------------------------------------- upload
 
 
 def test_upload_runs_to_the_end(here: Path) -> None:
@@ -209,7 +211,7 @@ def test_buckets_and_root(here: Path) -> None:
     assert not (here / "gaia-data").exists()
 
 
-# ---------------------------------------------------------------------------------------------- the other commands
+# ------------------------------------------------------------------------------- the other commands
 
 
 def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +356,7 @@ def test_an_unknown_step_is_refused() -> None:
     assert "sya" in call("logs", "w", "sya", status=2).stderr
 
 
-# -------------------------------------------------------------------------------------------- demo and doctor
+# ---------------------------------------------------------------------------------- demo and doctor
 
 
 def test_demo_shows_its_results_and_what_to_try() -> None:
@@ -405,7 +407,7 @@ def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
     assert answer("--root", "file", "doctor", "--json", status=1)["ok"] is False
 
 
-# ------------------------------------------------------------------------------------------ as a process of its own
+# -------------------------------------------------------------------------- as a process of its own
 
 
 @pytest.mark.parametrize(
@@ -501,7 +503,7 @@ def test_no_color() -> None:
     assert not re.search(r"\x1b\[[\d;]*[34]\dm", seen)
 
 
-# -------------------------------------------------------------------------------------------------------------- bounds
+# ------------------------------------------------------------------------------------------- bounds
 
 MEASURED = """
 import atexit, re, sys

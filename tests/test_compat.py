@@ -1,4 +1,6 @@
-"""The name `gaia` for the local engine: with and without the published client, nested, undone, in place of an imported one."""
+"""The name `gaia` for the local engine: with and without the published client, nested, undone, in
+place of an imported one.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def local() -> Any:
     return importlib.import_module("gaia.client")
 
 
-# ------------------------------------------------------------------------------------------------------- importing
+# ---------------------------------------------------------------------------------------- importing
 
 
 def test_each_way_to_import_it_gives_the_same_class(config: dict[str, Any]) -> None:
@@ -138,7 +140,7 @@ def test_installing_imports_neither_gaia_nor_the_engine(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# ------------------------------------------------------------------------------------------------ what objects do
+# ---------------------------------------------------------------------------------- what objects do
 
 
 def test_a_script_has_the_engines_methods_and_answers(config: dict[str, Any]) -> None:
@@ -224,7 +226,7 @@ def test_a_bad_default_is_refused_and_installs_nothing() -> None:
     assert not compat.installed()
 
 
-# ----------------------------------------------------------------------------------------------- nested and undone
+# -------------------------------------------------------------------------------- nested and undone
 
 
 def test_the_innermost_counts_and_adds_to_the_outer(config: dict[str, Any], tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_an_object_made_outside_is_bound_at_its_first_call(config: dict[str, Any
     assert published().Gaia is not client.Gaia
 
 
-# ------------------------------------------------------------------------------ where the published one is imported
+# -------------------------------------------------------------- where the published one is imported
 
 
 def test_the_published_class_is_redirected_while_it_lasts(config: dict[str, Any]) -> None:
@@ -343,7 +345,7 @@ def test_another_package_of_that_name_is_refused(
     assert not hasattr(other, "Gaia")
 
 
-# --------------------------------------------------------------------------------- the module's helpers, compared
+# ------------------------------------------------------------------- the module's helpers, compared
 
 TEXT = st.text("ab:/.", max_size=12)
 
@@ -410,7 +412,7 @@ def test_launch_sisyphus_starts_nothing_and_says_so_once(
     ]
 
 
-# ------------------------------------------------------------------------------------------------- its command line
+# --------------------------------------------------------------------------------- its command line
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def complete(line: str, kind: str = "bash") -> list[str]:
     return shell([sys.executable, "-c", RUN], **asked).split()
 
 
-# ------------------------------------------------------------------------------------------------------- completion
+# --------------------------------------------------------------------------------------- completion
 
 
 def test_names_are_offered_for_each_command() -> None:
@@ -131,7 +131,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     assert shell(["bash", "--norc", "-c", script], PATH=f"{here}:{os.environ['PATH']}") == "copy\n"
 
 
-# --------------------------------------------------------------------------------------------------------- examples
+# ----------------------------------------------------------------------------------------- examples
 
 
 def commands() -> dict[str, Any]:
@@ -165,7 +165,9 @@ def test_an_example_is_understood(name: str) -> None:
 
 
 def test_the_examples_work(here: Path) -> None:
-    """Those that end by themselves, in the order of a workflow's life, on the README's first workflow."""
+    """Those that end by themselves, in the order of a workflow's life, on the README's first
+    workflow.
+    """
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"`(\w+\.json)`:\n\n```json\n(.*?)```", readme, flags=re.DOTALL)
     assert {name for name, _ in blocks} == {"commands.json", "steps.json"}

@@ -202,7 +202,7 @@ def test_parsing_answers_or_refuses(given: dict[str, Any]) -> None:
         assert config.root.is_absolute()
 
 
-# ------------------------------------------------------------------------------------------------------------- dask
+# --------------------------------------------------------------------------------------------- dask
 
 
 def test_the_options_of_a_cluster_are_parsed(tmp_path: Path) -> None:

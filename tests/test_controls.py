@@ -67,13 +67,15 @@ def make(code: int, log: str = f"{RED}red{OFF}\tand {EVIL}\nlast\n") -> list[str
 
 
 def seen(*arguments: str, status: int = 0, **environment: str) -> str:
-    """What a terminal gets, without our own colours and movements, which must be all that controls it."""
+    """What a terminal gets, without our own colours and movements, which must be all that controls
+    it.
+    """
     text = OWN.sub("\n", on_a_terminal(list(arguments), environment, status=status))
     assert not holds_controls(text.replace("\n", "").replace("\t", "")), repr(text)
     return text
 
 
-# ---------------------------------------------------------------------------------------------------------- the text
+# ----------------------------------------------------------------------------------------- the text
 
 
 def test_controls_are_written_as_python_writes_them() -> None:
@@ -95,7 +97,7 @@ def test_escaped_text_holds_no_control_characters(text: str, colours: bool) -> N
     assert escaped(escaped(text)) == escaped(text)
 
 
-# ------------------------------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------------- names
 
 
 @pytest.mark.parametrize("control", [*BIDI, "\x1b", "\x9b", "\x7f"])
@@ -164,7 +166,7 @@ def test_a_shell_is_offered_no_controls() -> None:
     assert completing._fitting(["ab", "a\x1b[2Jb", "a\u202eb"], "a") == ["ab"]
 
 
-# -------------------------------------------------------------------------------------------------------- a terminal
+# --------------------------------------------------------------------------------------- a terminal
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -245,7 +247,7 @@ def test_names_are_not_read_as_emoji() -> None:
     assert "a:bug:x, to be put at" in call("status", "w").stdout
 
 
-# ---------------------------------------------------------------------------------------------------------- pictures
+# ----------------------------------------------------------------------------------------- pictures
 
 
 def test_pictures_and_timelines_turn_no_text() -> None:

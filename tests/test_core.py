@@ -1,4 +1,5 @@
-"""The core alone, without files, threads and a database: random histories, each moment compared with an oracle.
+"""The core alone, without files, threads and a database: random histories, each moment compared
+with an oracle.
 
 `GAIA_LOCAL_HISTORIES=100000` plays so many; a failure names the seed, and what happened.
 """
@@ -34,7 +35,7 @@ def test_random_histories() -> None:
         play(seed)
 
 
-# -- that the oracle sees something: the rules of the core, broken one by one ---------------------------------------------
+# -- that the oracle sees something: the rules of the core, broken one by one ----------------------
 
 
 def let_readers_start(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""The engine's process dies at any moment; the next one goes on: nothing is lost, nothing runs twice, nothing is left."""
+"""The engine's process dies at any moment; the next one goes on: nothing is lost, nothing runs
+twice, nothing is left.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,11 @@ class Victim:
         )
 
     def kill(self, programs: int, seconds: float, wait_until: WaitUntil) -> bool:
-        """Start, kill so many seconds after so many more programs began; False when it had come to its end before.
+        """Start, kill so many seconds after so many more programs began; False when it had come to
+        its end before.
 
-        Counted and not timed, so that a kill hits work under way however fast the machine and the engine are.
+        Counted and not timed, so that a kill hits work under way however fast the machine and the
+        engine are.
         """
         enough = self._programs() + programs
         with self.start() as process:
@@ -63,7 +67,9 @@ class Victim:
             return False
 
     def _programs(self) -> int:
-        """How many programs began in all engines' lives; read beside the API, to be no engine on that root oneself."""
+        """How many programs began in all engines' lives; read beside the API, to be no engine on
+        that root oneself.
+        """
         path = Path(self.config["root"]) / "gaia.db"
         if not path.exists():
             return 0
@@ -107,7 +113,9 @@ def begun(gaia: Gaia) -> int:
 def test_kill_at_random_moments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
-    """Must show 1: after each kill the state is whole; at the end the files are right and no completed Step ran twice."""
+    """Must show 1: after each kill the state is whole; at the end the files are right and no
+    completed Step ran twice.
+    """
     monkeypatch.setenv("LC_ALL", "C")
     dice = random.Random(2026)
     kills = rounds = 0
@@ -253,7 +261,7 @@ def test_a_delete_that_is_killed_leaves_nothing_that_counts(
         assert (files(), os.listdir(store)) == (8000, ["w"])
 
 
-# -- in containers ------------------------------------------------------------------------------------------------
+# -- in containers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.timeout(200)
@@ -277,7 +285,9 @@ def test_kill_with_containers(tmp_path: Path, docker_image: str, wait_until: Wai
 
 
 def test_a_container_outlives_its_engine(tmp_path: Path, docker_image: str) -> None:
-    """Must show 2: a Step of 20 s whose engine is killed after 5 s ends at about 20 s, started once."""
+    """Must show 2: a Step of 20 s whose engine is killed after 5 s ends at about 20 s, started
+    once.
+    """
     seconds = int(os.environ.get("GAIA_LOCAL_LONG_STEP", "20"))
     config = {"root": str(tmp_path / "root"), "runtime": "docker", "watch": False}
     command = {

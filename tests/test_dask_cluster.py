@@ -1,4 +1,6 @@
-"""Workflows on a real Dask cluster: a scheduler and three workers, each a process of its own, on loopback."""
+"""Workflows on a real Dask cluster: a scheduler and three workers, each a process of its own, on
+loopback.
+"""
 
 from __future__ import annotations
 
@@ -281,7 +283,7 @@ def test_resources_that_workers_declare(
         cluster.end("able")
 
 
-# ------------------------------------------------------------------------------------------ doctor, and a local cluster
+# ---------------------------------------------------------------------- doctor, and a local cluster
 
 
 def test_the_doctor_shows_the_cluster(
@@ -377,7 +379,9 @@ def test_a_local_cluster_from_the_command_line(gaia_root: Path, tmp_path: Path) 
 def test_ctrl_c_ends_a_local_cluster(
     gaia_root: Path, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """A terminal sends it to all processes at once: the workers die before they can be asked to stop anything."""
+    """A terminal sends it to all processes at once: the workers die before they can be asked to
+    stop anything.
+    """
     for name, definitions in zip(("commands", "steps"), waiting.steps(3), strict=True):
         (tmp_path / f"{name}.json").write_text(json.dumps(definitions))
     options = [

@@ -1,4 +1,6 @@
-"""Containers on a real Dask cluster: each worker runs its Tasks in containers of the machine's engine."""
+"""Containers on a real Dask cluster: each worker runs its Tasks in containers of the machine's
+engine.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The state database: what goes in comes out, whole or not at all, from many threads, whatever happened to its file."""
+"""The state database: what goes in comes out, whole or not at all, from many threads, whatever
+happened to its file.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ def fill(database: Database, workflow: str = "w") -> None:
     database.add_events([Event(EventKind.STEP_START, workflow, 7.0, {"id": "t1", "task": "s"})])
 
 
-# ----------------------------------------------------------------------------------------------------------- round trips
+# -------------------------------------------------------------------------------------- round trips
 
 
 def test_a_new_database_is_empty(database: Database) -> None:
@@ -228,7 +230,7 @@ def test_a_key_of_each_kind_keeps_each_reason(
         assert database.keys("w") == ({} if state == ABSENT else {"b:x": state})
 
 
-# ----------------------------------------------------------------------------------------------------- one workflow whole
+# ------------------------------------------------------------------------------- one workflow whole
 
 
 def changes(edition: int = 1) -> Changes:
@@ -438,7 +440,7 @@ def test_any_values_are_read_back_unchanged(
     assert database.keys(name) == {}
 
 
-# ---------------------------------------------------------------------------------------------------------- transactions
+# ------------------------------------------------------------------------------------- transactions
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -530,7 +532,7 @@ def test_eight_threads_lose_nothing(database: Database) -> None:
         ] == list(range(100))
 
 
-# -------------------------------------------------------------------------------------------------------------- the file
+# ----------------------------------------------------------------------------------------- the file
 
 
 def test_reopening_finds_everything(database: Database, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Decisions that were wrong once, each with its minimal sequence: what was complete and must not be, or the reverse.
+"""Decisions that were wrong once, each with its minimal sequence: what was complete and must not
+be, or the reverse.
 
 In most of them P makes k1 and k2, and R reads one of these and makes r.
 """
@@ -65,7 +66,7 @@ def put(hands: Hands, key: str, content: str = "outside") -> None:
     hands.scheduler.files_changed({str(hands.put(key, content))})
 
 
-# -- 1: an input that is made anew while it is read ------------------------------------------------------------------
+# -- 1: an input that is made anew while it is read ------------------------------------------------
 
 
 def test_a_reader_is_cancelled_and_rerun_when_its_input_changes(hands: Hands) -> None:
@@ -106,7 +107,7 @@ def test_a_finished_reader_is_rerun_when_its_input_comes_out_differently(hands: 
     assert hands.runs == ["slow"]
 
 
-# -- 2 and 3: a Step that must run holds whoever reads any of its outputs ----------------------------------------------
+# -- 2 and 3: a Step that must run holds whoever reads any of its outputs --------------------------
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -193,7 +194,7 @@ def test_a_step_that_failed_holds_nobody(hands: Hands) -> None:
     assert hands.state == "error"
 
 
-# -- 4: what could be stored in part ----------------------------------------------------------------------------------
+# -- 4: what could be stored in part ---------------------------------------------------------------
 
 
 def test_outputs_that_are_stored_in_part_count_for_nobody(
@@ -218,7 +219,7 @@ def test_outputs_that_are_stored_in_part_count_for_nobody(
     again.close()
 
 
-# -- 5: values that Python takes for the same -------------------------------------------------------------------------
+# -- 5: values that Python takes for the same ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_a_value_that_becomes_the_same_token_changes_nothing(
     assert (hands.runs, hands.state) == ([], "complete")
 
 
-# -- 6 to 9: files that the user puts --------------------------------------------------------------------------------
+# -- 6 to 9: files that the user puts --------------------------------------------------------------
 
 
 def test_a_file_that_no_step_makes_any_more_is_the_users(hands: Hands) -> None:
@@ -331,7 +332,7 @@ def test_found_outputs_must_be_made_when_what_they_stand_for_changes(hands: Hand
     assert hands.reasons() == {"R": "input changed: e"}
 
 
-# -- 10 to 13: what is said is what happens --------------------------------------------------------------------------
+# -- 10 to 13: what is said is what happens --------------------------------------------------------
 
 
 def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_image: str) -> None:
@@ -456,7 +457,7 @@ def test_steps_that_cannot_run_are_refused_before_they_are_stored(
         assert list(gaia.workflows()["workflows"]) == (["w"] if call == "merge" else [])
 
 
-# -- 14: files are looked at without the lock -------------------------------------------------------------------------
+# -- 14: files are looked at without the lock ------------------------------------------------------
 
 
 def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,12 +485,14 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
     assert {"k1", "k2", "e"} <= set(read)
 
 
-# -- the minimal sequences that a comparison with the server came to ---------------------------------------------------
+# -- the minimal sequences that a comparison with the server came to -------------------------------
 
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: str(finding["name"]))
 def test_decisions_that_were_wrong_once_are_right(finding: dict[str, Any], tmp_path: Path) -> None:
-    """Where a Step is said to end that doesn't run with us, it ends when it runs; in the end all must be complete."""
+    """Where a Step is said to end that doesn't run with us, it ends when it runs; in the end all
+    must be complete.
+    """
     hands = Hands(tmp_path)
     late: list[str] = []
     for operation in finding["operations"]:

@@ -82,7 +82,7 @@ def test_declared_dependencies_are_used() -> None:
     assert set().union(*(declared(extra) for extra in (None, *BY_EXTRA))) - used == FILES
 
 
-# ------------------------------------------------------------------------------------------------------------ licences
+# ----------------------------------------------------------------------------------------- licences
 
 
 def listed() -> dict[str, tuple[str, str]]:
@@ -93,7 +93,9 @@ def listed() -> dict[str, tuple[str, str]]:
 
 
 def test_the_page_of_licences_has_what_is_declared() -> None:
-    """What others bring along may change with any version of theirs: that is written down by `make licences` alone."""
+    """What others bring along may change with any version of theirs: that is written down by `make
+    licences` alone.
+    """
     page = listed()
     for extra in (None, *PROJECT["optional-dependencies"]):
         for name in declared(extra) - {licences.PACKAGE}:

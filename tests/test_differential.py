@@ -1,4 +1,5 @@
-"""Replays sequences on which the real server's own decision code and ours agree, and the ones where ours was wrong.
+"""Replays sequences on which the real server's own decision code and ours agree, and the ones where
+ours was wrong.
 
 `differential/README.md` says how they were made, and how to read them.
 """

@@ -1,4 +1,6 @@
-"""How a container ends, and what is said of it: missing programs, memory that ran out, cancellation."""
+"""How a container ends, and what is said of it: missing programs, memory that ran out,
+cancellation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The Docker runtime's way with files: what comes into a container, what is brought out of it, and what is mounted."""
+"""The Docker runtime's way with files: what comes into a container, what is brought out of it, and
+what is mounted.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from support.containers import ContainerBench, bench, client, full_image
 __all__ = ["bench", "client", "full_image"]
 
 
-# ---------------------------------------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------------------- files
 
 
 def test_renaming_over_outputs_and_inputs_works(bench: ContainerBench) -> None:
@@ -204,7 +206,7 @@ def test_the_image_is_looked_into_once(
     assert len(made) == len(tasks) + 1  # one to look into the image, that never starts
 
 
-# ------------------------------------------------------------------------------------------------------- mounted inputs
+# ----------------------------------------------------------------------------------- mounted inputs
 
 
 def test_mounted_inputs_are_read_only_and_lie_beside_outputs(

@@ -1,6 +1,8 @@
-"""The Docker runtime against a real engine: `GAIA_LOCAL_TEST_IMAGE` names a local image with busybox's programs.
+"""The Docker runtime against a real engine: `GAIA_LOCAL_TEST_IMAGE` names a local image with
+busybox's programs.
 
-Without an engine or the image these tests are skipped; with GAIA_LOCAL_REQUIRE_DOCKER=1 they fail instead.
+Without an engine or the image these tests are skipped; with GAIA_LOCAL_REQUIRE_DOCKER=1 they fail
+instead.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from support.containers import EVENTS, ContainerBench, bench, client, derived, f
 __all__ = ["bench", "client", "full_image"]
 
 
-# ---------------------------------------------------------------------------------------------------------------- a run
+# -------------------------------------------------------------------------------------------- a run
 
 
 def test_a_run_reports_its_events_and_leaves_nothing(bench: ContainerBench) -> None:
@@ -145,7 +147,7 @@ def test_output_belongs_to_the_caller(
     assert (made.st_uid, made.st_gid) == (4321, 8765)
 
 
-# --------------------------------------------------------------------------------------------------------------- output
+# ------------------------------------------------------------------------------------------- output
 
 
 def test_stdout_comes_apart_from_the_log(bench: ContainerBench) -> None:

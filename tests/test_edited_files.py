@@ -1,8 +1,10 @@
-"""Random edits of real files, at rest and while Steps run: whatever is complete in the end is what a run from scratch makes.
+"""Random edits of real files, at rest and while Steps run: whatever is complete in the end is what
+a run from scratch makes.
 
-The edits are those that are hard to see: in place or by rename, with size and time of modification kept, the same content
-written anew, through links that lead out of the store, entries of directories that come and go. The programs are real
-ones, too, and what each was to make is computed here from the files as they are at the end.
+The edits are those that are hard to see: in place or by rename, with size and time of modification
+kept, the same content written anew, through links that lead out of the store, entries of
+directories that come and go. The programs are real ones, too, and what each was to make is computed
+here from the files as they are at the end.
 """
 
 from __future__ import annotations

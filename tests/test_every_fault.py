@@ -1,7 +1,8 @@
-"""Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n of a small workflow.
+"""Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n of a
+small workflow.
 
-Whatever it is: what is read back is what the live engine believes, nothing wrong is complete, and `run` leads to what
-comes of the workflow without any fault.
+Whatever it is: what is read back is what the live engine believes, nothing wrong is complete, and
+`run` leads to what comes of the workflow without any fault.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from support.builders import step
 from support.fakes import NoRuntime
 from support.hands import HandExecutor, Hands
 
-# ------------------------------------------------------------------------------------------------------------ faults
+# ------------------------------------------------------------------------------------------- faults
 
 
 class Died(BaseException):
@@ -217,7 +218,7 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
     patch.setattr(Database, "__init__", connected)
 
 
-# ---------------------------------------------------------------------------------------------------------- programs
+# ----------------------------------------------------------------------------------------- programs
 
 
 def content_of(path: Path) -> str:
@@ -233,7 +234,9 @@ def content_of(path: Path) -> str:
 
 
 def made(task: Task, internal: str, inputs: Mapping[str, str], world: str) -> str:
-    """What a program makes at an internal path: nothing else than its words and its inputs go into it."""
+    """What a program makes at an internal path: nothing else than its words and its inputs go into
+    it.
+    """
     seen = [*task.command, internal, *(f"{path} {inputs[path]}" for path in sorted(inputs))]
     if "clock" in task.command:
         seen.append(world)
@@ -248,7 +251,9 @@ def fails(task: Task, inputs: Mapping[str, str]) -> bool:
 
 
 class Programs(NoRuntime):
-    """Runs the programs in this thread; `during` says what else happens while the program of a Step runs."""
+    """Runs the programs in this thread; `during` says what else happens while the program of a Step
+    runs.
+    """
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -334,7 +339,7 @@ class FaultyEngine(Hands):
         self._closed = False
 
 
-# ---------------------------------------------------------------------------------------------------------- scenario
+# ----------------------------------------------------------------------------------------- scenario
 
 
 def tool(
@@ -394,7 +399,7 @@ class Scenario:
         with faults.pause():
             self.bench = FaultyEngine(root, self.programs)
 
-    # -- the engine ---------------------------------------------------------------------------------------------
+    # -- the engine --------------------------------------------------------------------------------
 
     def attempt(self, call: Callable[[], None]) -> None:
         """Make a call, and once more where a fault kept it from being made."""
@@ -489,7 +494,7 @@ class Scenario:
                 return
         raise AssertionError(f"it doesn't come to rest: {self._last}")
 
-    # -- what must hold -------------------------------------------------------------------------------------------
+    # -- what must hold ----------------------------------------------------------------------------
 
     def check(self) -> None:
         """What is complete is right."""
@@ -533,7 +538,7 @@ class Scenario:
             told[f"key {key.key}"] = f"{key.state.kind.value}: {content}"
         return {**told, "state": self.workflow.state.value}
 
-    # -- the user -------------------------------------------------------------------------------------------------
+    # -- the user ----------------------------------------------------------------------------------
 
     def put(self, key: str, content: str) -> str:
         with self.faults.pause():
@@ -583,7 +588,8 @@ class Scenario:
         self.perform(2)
         self.edit(a="a good a", b="b, too")  # while some are through, and others not
         self.perform()
-        # A Step makes less, another makes more, while both run; a third is new and reads what others make.
+        # A Step makes less, another makes more, while both run; a third is new and reads what
+        # others make.
         self.programs.during["under"] = lambda: self.merge(
             step("rd", "tree", "r/d2", inputs={"d": "m/d/"}),
             step("under", "one", "kb/one", "user/a"),
@@ -632,13 +638,15 @@ class Scenario:
         assert not left, f"staging is left: {[os.listdir(each) for each in left]}"
 
 
-# ----------------------------------------------------------------------------------- what was found, in its shortest form
+# ------------------------------------------------------------- what was found, in its shortest form
 
 
 def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed Step publishes its log only: what an earlier run of it made is used on, whatever becomes of the log."""
+    """A failed Step publishes its log only: what an earlier run of it made is used on, whatever
+    becomes of the log.
+    """
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("a")
         hands.command(tool("logged", inputs="a", outputs={"x": "/out/x", "log": ">>"}))
@@ -696,7 +704,7 @@ def fails_always(*_: object) -> None:
     raise OSError(errno.EIO, "the test's fault")
 
 
-# -------------------------------------------------------------------------------------------------------- all of them
+# -------------------------------------------------------------------------------------- all of them
 
 
 @pytest.fixture(autouse=True)
@@ -784,7 +792,7 @@ def test_nth_operation_fails(kind: str, times: int, gap: int, share: int) -> Non
     assert nth > 40, "the scenario doesn't do what it is to be tried with"
 
 
-# ------------------------------------------------------------------------------------------------ with real processes
+# ------------------------------------------------------------------------------ with real processes
 
 
 def shell(name: str, script: str, *inputs: str, **outputs: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def call(*words: str, status: int = 0) -> Result:
     return result
 
 
-# --------------------------------------------------------------------------------------------------- as by python
+# ------------------------------------------------------------------------------------- as by python
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_help_is_ours_before_the_script(here: Path) -> None:
     assert "SCRIPT" in call("exec", "-h", "show.py").stdout
 
 
-# -------------------------------------------------------------------------------------------------- with the engine
+# ---------------------------------------------------------------------------------- with the engine
 
 
 @contextlib.contextmanager
@@ -319,7 +319,7 @@ def test_forked_workers_of_a_script_reach_its_engine(here: Path) -> None:
     assert (ran.stdout, ran.returncode) == (told, 0), ran.stderr
 
 
-# ------------------------------------------------------------------------------------------------ in this process
+# ---------------------------------------------------------------------------------- in this process
 
 
 @pytest.mark.parametrize(

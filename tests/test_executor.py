@@ -55,7 +55,9 @@ class TestThreadExecutor(ExecutorContract):
         assert ours() == []
 
     def test_queued_tasks_do_not_start_during_close(self, single: ExecutorBench) -> None:
-        """The thread that is free as soon as the first Task is stopped takes up the next one before `close` is there."""
+        """The thread that is free as soon as the first Task is stopped takes up the next one before
+        `close` is there.
+        """
         told = threading.Event()
 
         def stop() -> None:
@@ -152,7 +154,7 @@ def ours() -> list[str]:
     )
 
 
-# ----------------------------------------------------------------------------------------------------------------- clock
+# -------------------------------------------------------------------------------------------- clock
 
 
 class Bell:

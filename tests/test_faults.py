@@ -1,6 +1,8 @@
-"""Faults and limits: whatever fails around a workflow, the error is told, nothing is lost, and `run` goes on afterwards.
+"""Faults and limits: whatever fails around a workflow, the error is told, nothing is lost, and
+`run` goes on afterwards.
 
-What a container runtime does with lost answers and cut connections is in `test_docker_runtime` (its `Proxy`).
+What a container runtime does with lost answers and cut connections is in `test_docker_runtime` (its
+`Proxy`).
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ def gate(tmp_path: Path) -> Fifo:
     return Fifo(tmp_path / "gate")
 
 
-# ------------------------------------------------------------------------------------------------------------- disks
+# -------------------------------------------------------------------------------------------- disks
 
 
 class Disk:
@@ -271,7 +273,7 @@ def test_calls_on_a_full_disk_are_refused_and_change_nothing(
     assert intact(disk.top / "root")
 
 
-# ---------------------------------------------------------------------------------------------------------- deleting
+# ----------------------------------------------------------------------------------------- deleting
 
 
 TREE = command(
@@ -376,7 +378,9 @@ def test_a_disk_that_refuses_while_files_are_removed_keeps_the_workflow(
 def test_half_of_a_directory_that_was_being_deleted_is_no_output(
     make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the delete is broken off, or refused midway: what is left of the directory counts for nobody."""
+    """Whether the delete is broken off, or refused midway: what is left of the directory counts for
+    nobody.
+    """
     gaia, definitions = make_gaia(), ([TREE], [step("t", "tree", "d:tree/")])
     gaia.upload("w", {}, *definitions)
     gaia.wait("w", 20)
@@ -464,7 +468,7 @@ def test_a_bucket_becomes_read_only_while_a_step_runs(
     assert started(gaia) == ["a", "a", "b"]
 
 
-# ---------------------------------------------------------------------------------------------------------- watching
+# ----------------------------------------------------------------------------------------- watching
 
 
 @pytest.mark.parametrize("how", ["moved away and back", "removed and made anew"])
@@ -541,7 +545,7 @@ def test_too_few_watches(tmp_path: Path) -> None:
     assert lines[1:] == ["complete", "complete two"]
 
 
-# ------------------------------------------------------------------------------------------------------ the database
+# ------------------------------------------------------------------------------------- the database
 
 
 @pytest.fixture
@@ -689,7 +693,9 @@ def use(root: Path) -> None:
 
 
 def test_a_damaged_database(tmp_path: Path) -> None:
-    """Whatever became of its bytes: it works, or a `GaiaError` says what is wrong; the files in the store stay."""
+    """Whatever became of its bytes: it works, or a `GaiaError` says what is wrong; the files in the
+    store stay.
+    """
     make_root(tmp_path)
     path, whole = tmp_path / "gaia.db", (tmp_path / "gaia.db").read_bytes()
     path.write_bytes(b"not a database at all" * 100)
@@ -741,7 +747,9 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
 
 
 def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
-    """From before the root exists, through two openings and closings, to the end: nobody gets an error."""
+    """From before the root exists, through two openings and closings, to the end: nobody gets an
+    error.
+    """
     root, stop = tmp_path / "root", tmp_path / "stop"
     script = f"""
         import os
@@ -792,7 +800,7 @@ def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
     assert intact(root)
 
 
-# ------------------------------------------------------------------------------------------------------------ limits
+# ------------------------------------------------------------------------------------------- limits
 
 
 def growth(
@@ -802,7 +810,9 @@ def growth(
     steps: list[dict[str, Any]],
     state: str,
 ) -> int:
-    """How many bytes more of memory it takes to run this workflow than to run a small one, in a process of its own."""
+    """How many bytes more of memory it takes to run this workflow than to run a small one, in a
+    process of its own.
+    """
     script = f"""
         import json, resource, sys
         from gaia_local import Gaia
@@ -964,7 +974,9 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_files_among_outputs(make_gaia: MakeGaia, kind: str) -> None:
-    """Refused by name; the other Steps are stored, and so is this one when it makes no such file any more."""
+    """Refused by name; the other Steps are stored, and so is this one when it makes no such file
+    any more.
+    """
     if kind == "a device" and os.geteuid() != 0:
         pytest.skip("only root can make a device")
     gaia = make_gaia()
@@ -1006,7 +1018,7 @@ def test_links_inside_an_output_stay_links(make_gaia: MakeGaia) -> None:
     assert gaia.path("w", "d:r").read_text() == "1\n"
 
 
-# -------------------------------------------------------------------------------------------------------- containers
+# --------------------------------------------------------------------------------------- containers
 
 
 class Engine:
@@ -1043,8 +1055,9 @@ class Engine:
             "--ip-masq=false",
             "--ip-forward=false",
         ]
-        # NOTE: a network of its own: with --bridge=none an engine removes the bridge docker0, which another one may need.
-        # No child of this process's: a test that starts it anew isn't to be blamed for leaving a process behind.
+        # NOTE: a network of its own: with --bridge=none an engine removes the bridge docker0, which
+        # another one may need. No child of this process's: a test that starts it anew isn't to be
+        # blamed for leaving a process behind.
         script = 'log=$1; shift; setsid "$@" > "$log" 2>&1 < /dev/null & echo $!'
         words = [
             "sh",
@@ -1121,7 +1134,9 @@ def engine(own_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
 def test_the_engine_goes_away_and_comes_back(
     engine: Engine, docker_image: str, tmp_path: Path, wait_until: WaitUntil, survives: bool
 ) -> None:
-    """A container that outlived its engine is followed to its end; one that died is a failure, and `run` goes on."""
+    """A container that outlived its engine is followed to its end; one that died is a failure, and
+    `run` goes on.
+    """
     if survives:
         engine.stop()
         engine.start("--live-restore")

@@ -18,7 +18,7 @@ __all__ = ["other_disk", "public"]
 OLD = 1_000_000_000_123_456_789
 
 
-# -------------------------------------------------------------------------------------------------------- fingerprints
+# ------------------------------------------------------------------------------------- fingerprints
 
 
 def test_touch_changes_the_quick_fingerprint_only(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_device_is_refused_by_name() -> None:
         files.settle("/dev/null")
 
 
-# --------------------------------------------------------------------------------------------------------------- copies
+# ------------------------------------------------------------------------------------------- copies
 
 
 def test_a_copy_keeps_content_time_and_what_is_executable(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_file_that_ends_in_a_hole_keeps_its_size(tmp_path: Path) -> None:
     assert (tmp_path / "b").read_bytes() == b"data" + bytes(10_000_000 - 4)
 
 
-# ------------------------------------------------------------------------------------------------------ settle, remove
+# ----------------------------------------------------------------------------------- settle, remove
 
 
 def test_unreadable_outputs_become_readable(public: Path) -> None:

@@ -1,6 +1,7 @@
 """Any call is taken or refused by name, whatever its values are.
 
-`GAIA_LOCAL_FUZZ_CALLS` is the number of calls that the fuzzer makes (at least 10,000, which takes some seconds).
+`GAIA_LOCAL_FUZZ_CALLS` is the number of calls that the fuzzer makes (at least 10,000, which takes
+some seconds).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from support.random_calls import JUNK, WORKFLOWS, Call, deep, laughs
 CALLS = max(10_000, int(os.environ.get("GAIA_LOCAL_FUZZ_CALLS", "0")))
 CALLS_AT_ONCE = 250
 MANY_STEPS = 60
-"""A workflow that grew to this is deleted: what is looked for doesn't need it, and each look costs."""
+"""A workflow that grew to this is deleted: what is looked for doesn't need it, and each look costs.
+"""
 
 
 class Fuzzed:
@@ -235,7 +237,9 @@ def test_a_call_makes_only_so_many_steps(
 def test_any_call_is_taken_or_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any call is taken or refused by name; refused ones change nothing, and no call reaches outside the root."""
+    """Any call is taken or refused by name; refused ones change nothing, and no call reaches
+    outside the root.
+    """
     made = refused = 0
     monkeypatch.setattr(templates, "MAX_STEPS", 300)  # the same limit, reached at less expense
 
@@ -303,7 +307,9 @@ def test_any_call_is_taken_or_refused_by_name(
 
 
 def test_limits_are_named() -> None:
-    """What could grow without end is refused before it does, and the message says how much is allowed."""
+    """What could grow without end is refused before it does, and the message says how much is
+    allowed.
+    """
     base = {"name": "s", "command": "c"}
     for extra, words in (
         (deep(200, list), f"nested over {MAX_NESTING} levels"),

@@ -1,4 +1,6 @@
-"""The graph: who waits for what, what is refused, and that counting along is the same as counting from the start."""
+"""The graph: who waits for what, what is refused, and that counting along is the same as counting
+from the start.
+"""
 
 from __future__ import annotations
 
@@ -189,7 +191,7 @@ def change(
 ALL_KEYS = ["a", "b", "d/", "d/x", "d/e/", "d/e/y", "d0", "k:z", "k/z", "k/", "k:z/q"]
 
 
-# ---------------------------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 
 def test_a_chain_starts_step_by_step() -> None:
@@ -529,7 +531,7 @@ def test_thousands_of_steps_are_quick() -> None:
     assert (graph.verdicts[VerdictKind.FRESH], graph.waiting_inputs()) == (count, [])
 
 
-# ---------------------------------------------------------------------------------------------------- what becomes of Steps
+# ---------------------------------------------------------------------------- what becomes of Steps
 
 
 def test_a_step_that_failed_holds_nobody() -> None:
@@ -624,7 +626,7 @@ def test_a_look_waits_for_whoever_makes_a_part_of_it() -> None:
     assert list(graph.looks) == ["d/"]
 
 
-# ------------------------------------------------------------------------------------------------------------ the order
+# ---------------------------------------------------------------------------------------- the order
 
 
 def test_the_longest_way_on_goes_first_then_the_order_of_upload() -> None:
@@ -640,7 +642,9 @@ def test_the_longest_way_on_goes_first_then_the_order_of_upload() -> None:
 
 
 def study() -> list[Step]:
-    """A whole-cell study of 277 Steps: 16 chains of 8 simulations, each with an analysis, and what joins them."""
+    """A whole-cell study of 277 Steps: 16 chains of 8 simulations, each with an analysis, and what
+    joins them.
+    """
     steps = [step("parca", [], ["kb"]), step("variant", ["kb"], ["variant"])]
     for chain in range(16):
         before = "variant"
@@ -660,7 +664,9 @@ def study() -> list[Step]:
 
 
 def takes(workers: int, seconds: Mapping[str, float], by_rank: bool) -> float:
-    """How long the study takes, when those that can start are taken by rank, or first come, first served."""
+    """How long the study takes, when those that can start are taken by rank, or first come, first
+    served.
+    """
     graph, arrivals = graph_of(*study()), itertools.count()
     queued: list[tuple[tuple[int, int], int, StepNode]] = []
     running: list[tuple[float, int, StepNode]] = []
@@ -696,7 +702,9 @@ def durations(analysis: float) -> dict[str, float]:
 @pytest.mark.parametrize("analysis", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 8, 12, 16, 24])
 def test_a_study_takes_no_longer_than_first_come(workers: int, analysis: float) -> None:
-    """By half a percent at most: no rule that knows no durations wins every time, when Steps don't come out even."""
+    """By half a percent at most: no rule that knows no durations wins every time, when Steps don't
+    come out even.
+    """
     assert len(study()) == 277
     seconds = durations(analysis)
     assert takes(workers, seconds, by_rank=True) <= 1.005 * takes(workers, seconds, by_rank=False)
@@ -708,7 +716,7 @@ def test_a_study_can_take_less_than_first_come(workers: int, analysis: float) ->
     assert takes(workers, seconds, by_rank=True) < 0.96 * takes(workers, seconds, by_rank=False)
 
 
-# ---------------------------------------------------------------------------------------------------------- what it costs
+# ------------------------------------------------------------------------------------ what it costs
 
 
 def test_networkx_is_imported_for_a_cycle_only() -> None:
@@ -735,7 +743,7 @@ def test_networkx_is_imported_for_a_cycle_only() -> None:
     assert "last → s0 → s1 → s2 → last" in told
 
 
-# --------------------------------------------------------------------------------------------------- against a recount
+# -------------------------------------------------------------------------------- against a recount
 
 
 def overlap(one: str, other: str) -> bool:
@@ -774,7 +782,9 @@ def acceptable(steps: Iterable[Step]) -> bool:
 
 
 class Plain:
-    """A graph as plain values: what was told of it, and all that follows from that, worked out from the start."""
+    """A graph as plain values: what was told of it, and all that follows from that, worked out from
+    the start.
+    """
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
@@ -902,7 +912,9 @@ class Plain:
             }
 
     def adopt(self, graph: Graph) -> None:
-        """A key with unknown content has to be looked at where a Step read it: which of them depends on the order."""
+        """A key with unknown content has to be looked at where a Step read it: which of them
+        depends on the order.
+        """
         assert {key for key in self.unseen if not graph.keys[key].unseen} == set()
         for key, node in graph.keys.items():
             if node.unseen and key not in self.unseen:
@@ -980,7 +992,9 @@ tidy_step = st.integers(0, 4).flatmap(
         step, st.just(NAMES[n]), some_of(READS[n]), some_of(MAKES[n], least=1), st.just("c")
     )
 )
-"""One of a chain, so that there is something behind most Steps; now and then the end of it comes before its beginning."""
+"""One of a chain, so that there is something behind most Steps; now and then the end of it comes
+before its beginning.
+"""
 turned_step = st.integers(0, 3).flatmap(
     lambda n: st.builds(
         step, st.just(NAMES[n]), some_of(["e/", *READS[n + 1]]), some_of(MAKES[n]), st.just("c")

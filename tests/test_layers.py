@@ -1,4 +1,6 @@
-"""The layers of the house, read from the imports: who may know whom, and which library is behind which module."""
+"""The layers of the house, read from the imports: who may know whom, and which library is behind
+which module.
+"""
 
 from __future__ import annotations
 

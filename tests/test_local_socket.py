@@ -1,4 +1,6 @@
-"""The way into a root that another process owns: what is answered, and what becomes of calls when the owner ends."""
+"""The way into a root that another process owns: what is answered, and what becomes of calls when
+the owner ends.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,7 @@ def owner(tmp_path: Path) -> Iterator[Owner]:
     owner.close()
 
 
-# ------------------------------------------------------------------------------------------------------- the listener
+# ------------------------------------------------------------------------------------- the listener
 
 
 def test_a_call_and_its_answer(tmp_path: Path, listen: Callable[..., Listener]) -> None:
@@ -357,7 +359,7 @@ def test_too_few_descriptors_are_told_once(
     )
 
 
-# -------------------------------------------------------------------------------------------------------- two processes
+# ------------------------------------------------------------------------------------ two processes
 
 
 def test_refusals_of_an_owner_read_as_in_process(tmp_path: Path, owner: Owner) -> None:
@@ -406,7 +408,9 @@ def test_a_waiting_call_ends_when_the_owner_closes(tmp_path: Path, owner: Owner)
 
 
 def test_many_processes_change_one_root(tmp_path: Path) -> None:
-    """Owners come and go while others call them: what was uploaded runs to its end, whoever runs it."""
+    """Owners come and go while others call them: what was uploaded runs to its end, whoever runs
+    it.
+    """
     code = """
         import json, sys
         from gaia_local import Gaia

@@ -1,7 +1,9 @@
-"""Random histories of Steps with several outputs, on the scheduler with real files: in the end nothing is out of date.
+"""Random histories of Steps with several outputs, on the scheduler with real files: in the end
+nothing is out of date.
 
-The Tasks read when they are given away, and end whenever the history says so. A program computes its outputs from what it
-read; so each file in the store can be compared with what it would be, were everything computed anew.
+The Tasks read when they are given away, and end whenever the history says so. A program computes
+its outputs from what it read; so each file in the store can be compared with what it would be, were
+everything computed anew.
 """
 
 from __future__ import annotations

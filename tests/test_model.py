@@ -1,4 +1,6 @@
-"""The words: what is taken, what is refused and with which words, and that parsing never fails in another way."""
+"""The words: what is taken, what is refused and with which words, and that parsing never fails in
+another way.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ def refusal(call: Callable[[], object]) -> InvalidInput:
     return error
 
 
-# ------------------------------------------------------------------------------------------------------------ commands
+# ----------------------------------------------------------------------------------------- commands
 
 
 def test_a_command_is_read_whole() -> None:
@@ -232,7 +234,7 @@ def test_a_bad_composite_command_is_refused(change: dict[str, Any], words: list[
         assert word in str(error)
 
 
-# --------------------------------------------------------------------------------------------------------------- steps
+# -------------------------------------------------------------------------------------------- steps
 
 
 def test_a_step_is_read_whole() -> None:
@@ -349,7 +351,7 @@ def test_the_definition_is_the_values_own() -> None:
     assert checked["tags"] == ["a"]
 
 
-# --------------------------------------------------------------------------------------------------------- other checks
+# ------------------------------------------------------------------------------------- other checks
 
 
 @pytest.mark.parametrize("name", ["w", "w_1", "with space", "é", "a:b", "x" * 255, "it's"])
@@ -401,7 +403,7 @@ def test_values_as_text(value: str | float | bool, text: str) -> None:
     assert render_value(value) == text
 
 
-# ----------------------------------------------------------------------------------------------------------- wire forms
+# --------------------------------------------------------------------------------------- wire forms
 
 
 def test_a_task_on_the_wire() -> None:
@@ -439,7 +441,7 @@ def test_events_that_begin_a_task() -> None:
     assert {kind for kind in EventKind if kind.begins} == {"step-start", "step-adopted"}
 
 
-# ------------------------------------------------------------------------------------------------------------- anything
+# ----------------------------------------------------------------------------------------- anything
 
 texts = st.text(st.characters(), max_size=8) | st.sampled_from(
     ["a", "/in/a", "b:x", "..", ">", ">>", "{{x}}", "b:", "/", "a/b/"]

@@ -1,5 +1,6 @@
-"""One script, one answer: whether it runs as a process or in a container, its inputs are copied or mounted, and its
-output directory is mounted or, since the image has files there, its outputs are copied out.
+"""One script, one answer: whether it runs as a process or in a container, its inputs are copied or
+mounted, and its output directory is mounted or, since the image has files there, its outputs are
+copied out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from gaia_local import Gaia
 from support.containers import derived
 
 Answer = tuple[str, str]
-"""The state; and the text of the output, or what is said of the Step that failed, with the tree's own path left out."""
+"""The state; and the text of the output, or what is said of the Step that failed, with the tree's
+own path left out.
+"""
 
 
 class Way(NamedTuple):
@@ -65,7 +68,9 @@ class Trial:
     def run(
         self, script: str, inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None
     ) -> Answer:
-        """OUT in the script is the directory of its outputs; `outputs` are name → internal path, `inputs` name → key."""
+        """OUT in the script is the directory of its outputs; `outputs` are name → internal path,
+        `inputs` name → key.
+        """
         made = outputs or {"x": "OUT/x"}
         command = {
             "name": "c",
@@ -108,7 +113,7 @@ def trial(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trial]:
     trial.gaia.close(wait=False)
 
 
-# ------------------------------------------------------------------------------------------------------- links in inputs
+# ---------------------------------------------------------------------------------- links in inputs
 
 LINK = "-> "
 LINKS = {
@@ -195,7 +200,7 @@ def test_an_input_in_another(trial: Trial, there: str) -> None:
     assert trial.run(script, {"d": "b:d/", "inner": "b:inner"}) == ("complete", f"inner z {real}")
 
 
-# --------------------------------------------------------------------------------------------- what is left as an output
+# ------------------------------------------------------------------------ what is left as an output
 
 NOT_MADE = "output 'o:x' was not made: there is "
 OUTPUTS: dict[str, tuple[str, Answer]] = {

@@ -98,7 +98,7 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(
     assert "complete" in listed.stdout, listed.stderr
 
 
-# ------------------------------------------------------------------------------------------------------- Makefile
+# ----------------------------------------------------------------------------------------- Makefile
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_make_does_not_call_a_half_made_environment_made(make: Path) -> None:
     assert not (make / ".venv" / ".installed").exists()
 
 
-# ------------------------------------------------------------------------------------------------------------- CI
+# ----------------------------------------------------------------------------------------------- CI
 
 
 def test_ci_is_runnable_and_knows_no_other_engine() -> None:

@@ -1,4 +1,6 @@
-"""The status page in a real browser, over a real server and Steps that run: what it shows, and what it lets its reader do."""
+"""The status page in a real browser, over a real server and Steps that run: what it shows, and what
+it lets its reader do.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
 expect.set_options(timeout=20_000)
 
 
-# ---------------------------------------------------------------------------------------------------------- fixtures
+# ----------------------------------------------------------------------------------------- fixtures
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,9 @@ class Site:
 
 @pytest.fixture
 def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
-    """Fails the test when the page asks another server for anything, or logs an error that nobody expects."""
+    """Fails the test when the page asks another server for anything, or logs an error that nobody
+    expects.
+    """
     gaia = make_gaia(watch=False)
     with Server(gaia, port=0) as server:
         context = browser.new_context(
@@ -172,7 +176,7 @@ def gate(tmp_path: Path) -> Fifo:
     return Fifo(tmp_path / "gate")
 
 
-# ------------------------------------------------------------------------------------------------------ what it shows
+# ------------------------------------------------------------------------------------ what it shows
 
 
 def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Fifo) -> None:
@@ -284,7 +288,7 @@ def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUn
     wait_until(lambda: site.gaia.logs("me_again", "only") == log.inner_text())
 
 
-# ----------------------------------------------------------------------------------------------- what can be done in it
+# --------------------------------------------------------------------------- what can be done in it
 
 
 def test_run_starts_what_can_run(site: Site) -> None:
@@ -374,7 +378,7 @@ def test_a_workflow_that_nobody_has_or_that_goes_is_said_so(site: Site) -> None:
     expect(page.locator(".workflow > .empty")).to_have_text("This workflow was deleted.")
 
 
-# --------------------------------------------------------------------------------------------------------- many Steps
+# --------------------------------------------------------------------------------------- many Steps
 
 
 def test_many_steps_are_grouped_by_command_and_a_group_opens_and_closes(site: Site) -> None:
@@ -437,7 +441,7 @@ def test_a_step_is_found_by_a_part_of_its_name(site: Site) -> None:
     expect(page.locator(".panel h2")).to_have_text("analyse-112")
 
 
-# ----------------------------------------------------------------------------------------------- keyboard and addresses
+# --------------------------------------------------------------------------- keyboard and addresses
 
 
 def focused(page: Page) -> str:
@@ -556,7 +560,7 @@ def box(locator: Locator) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
-# ------------------------------------------------------------------------------------------- light, dark, narrow, hostile
+# --------------------------------------------------------------------- light, dark, narrow, hostile
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -698,7 +702,7 @@ def test_bidirectional_controls_are_replaced_in_the_page(site: Site) -> None:
     assert "a \ufffdb" in content
 
 
-# --------------------------------------------------------------------------------------------------- server and library
+# ------------------------------------------------------------------------------- server and library
 
 
 def test_a_lost_connection_is_shown_and_mends_by_itself(site: Site) -> None:

@@ -85,7 +85,9 @@ def small() -> dict[str, Any]:
 
 
 def wide(number: int) -> dict[str, Any]:
-    """One Step, `number` Steps that read it, each with a reader of its own, and one that reads all of those."""
+    """One Step, `number` Steps that read it, each with a reader of its own, and one that reads all
+    of those.
+    """
     steps = [("start", "start", "complete")]
     steps += [(f"sim-{n:03d}", "simulate", STEP_STATES[n % 7]) for n in range(number)]
     steps += [(f"ana-{n:03d}", "analyze", "waiting") for n in range(number)]
@@ -114,7 +116,7 @@ def run_demo(gaia: Gaia, name: str) -> None:
     assert gaia.wait(name)["state"] == "complete"
 
 
-# --------------------------------------------------------------------------------------------------------- the graph
+# ---------------------------------------------------------------------------------------- the graph
 
 
 def test_a_picture_of_the_demo_names_each_step_and_its_state(make_gaia: MakeGaia) -> None:
@@ -371,7 +373,7 @@ def test_any_graph_is_drawn_inside_its_bounds(
         parsed(draw(told, group=make is by_command).svg)
 
 
-# -------------------------------------------------------------------------------------------------------- as a file
+# ---------------------------------------------------------------------------------------- as a file
 
 
 def test_a_picture_is_saved_as_what_its_name_says(tmp_path: Path) -> None:
@@ -426,7 +428,7 @@ def test_importing_pictures_imports_no_library() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-# -------------------------------------------------------------------------------------------------- dot and Mermaid
+# ---------------------------------------------------------------------------------- dot and Mermaid
 
 
 def run_dot(text: str) -> dict[str, Any]:
@@ -479,7 +481,9 @@ CLASS = re.compile(r"  classDef (\w+) fill:#[0-9a-f]{6},stroke:#[0-9a-f]{6},colo
 
 
 def read_mermaid(text: str) -> tuple[list[str], list[tuple[int, int]]]:
-    """The labels and edges of a flowchart, by Mermaid's rules: quoted text has no quote in it, and entities are decoded."""
+    """The labels and edges of a flowchart, by Mermaid's rules: quoted text has no quote in it, and
+    entities are decoded.
+    """
     head, *lines = text.splitlines()
     assert head == "flowchart TB"
     labels: list[str] = []
@@ -540,7 +544,7 @@ def test_a_group_has_the_colour_of_what_needs_looking_at() -> None:
         assert f":::{shown}\n" in mermaid(told, group=True)
 
 
-# ------------------------------------------------------------------------------------------------------------- words
+# -------------------------------------------------------------------------------------------- words
 
 
 @settings(max_examples=300)
@@ -581,7 +585,7 @@ def test_clean_text_can_be_in_xml(text: str) -> None:
     assert len(cleaned) == len(text)
 
 
-# --------------------------------------------------------------------------------------------------------- notebooks
+# ---------------------------------------------------------------------------------------- notebooks
 
 
 def test_a_notebook_shows_a_picture() -> None:

@@ -1,4 +1,6 @@
-"""The power goes at any moment of an engine's life; after `run`, nothing that is complete is wrong, and no answer was a lie."""
+"""The power goes at any moment of an engine's life; after `run`, nothing that is complete is wrong,
+and no answer was a lie.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,7 @@ def after(root: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return problems(gaia, said)
 
 
-# -- on a file system in earnest ----------------------------------------------------------------------------------------
+# -- on a file system in earnest -------------------------------------------------------------------
 
 
 @contextlib.contextmanager

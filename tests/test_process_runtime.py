@@ -69,7 +69,7 @@ def holds(path: Path, content: bytes) -> bool:
     return path.exists() and path.read_bytes() == content
 
 
-# ------------------------------------------------------------------------------------------------- what a program gets
+# ------------------------------------------------------------------------------ what a program gets
 
 
 def test_the_process_runtime_keeps_the_contract() -> None:
@@ -205,7 +205,7 @@ def test_images_are_ignored_with_one_warning(
     ]
 
 
-# --------------------------------------------------------------------------------------------------------- how it ends
+# -------------------------------------------------------------------------------------- how it ends
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
@@ -392,7 +392,7 @@ def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(
         signal.signal(signal.SIGCHLD, before)
 
 
-# ------------------------------------------------------------------------------------------------------------ stopping
+# ----------------------------------------------------------------------------------------- stopping
 
 
 def test_cancelled_before_it_began(bench: ProcessBench) -> None:
@@ -465,7 +465,9 @@ TREE = "sh -c 'sleep 60 & sleep 60 & echo x{ready}; wait' & {groups} sleep 60 & 
 
 
 def family(ready: str = "") -> str:
-    """A script that makes a tree of processes; on Linux also some that leave the group and the session."""
+    """A script that makes a tree of processes; on Linux also some that leave the group and the
+    session.
+    """
     groups = ""
     if shutil.which("timeout"):
         groups += "timeout 60 sleep 60 & "
@@ -599,7 +601,7 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
         assert living(invocation) == []
 
 
-# ---------------------------------------------------------------------------------------------------------- concurrency
+# -------------------------------------------------------------------------------------- concurrency
 
 
 @linux
@@ -632,7 +634,7 @@ def test_programs_that_were_just_copied_are_never_busy(
         assert set(pool.map(one, range(240))) == {Exit(0)}
 
 
-# ------------------------------------------------------------------------------------------------- after a crash of ours
+# ---------------------------------------------------------------------------- after a crash of ours
 
 
 @linux

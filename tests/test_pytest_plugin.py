@@ -1,4 +1,6 @@
-"""The pytest plugin, in projects of its users: fixtures, settings, markers, what it fails, what it costs."""
+"""The pytest plugin, in projects of its users: fixtures, settings, markers, what it fails, what it
+costs.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,7 @@ def test_by_hand(gaia):
     result.stdout.no_fnmatch_line("*testing.py*")
 
 
-# ------------------------------------------------------------------------------------------------------- leftovers
+# ---------------------------------------------------------------------------------------- leftovers
 
 
 def test_a_test_that_leaves_steps_running_fails(project: pytest.Pytester) -> None:
@@ -156,7 +158,7 @@ def test_open(gaia):
     )
 
 
-# ------------------------------------------------------------------------------------------- code with its own Gaia
+# --------------------------------------------------------------------------- code with its own Gaia
 
 PROGRAM = """
 from gaia.client import Gaia, pop_path
@@ -221,7 +223,7 @@ def test_without_the_fixture():
     with_alias.assert_outcomes(passed=3)
 
 
-# ------------------------------------------------------------------------------------------- settings and markers
+# ----------------------------------------------------------------------------- settings and markers
 
 
 def test_settings_and_markers_configure_it(project: pytest.Pytester) -> None:
@@ -283,7 +285,7 @@ def test_the_plugins_fixtures_are_listed(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["gaia -- *", "gaia_client -- *"])
 
 
-# ------------------------------------------------------------------------------------------------ with other plugins
+# ------------------------------------------------------------------------------- with other plugins
 
 
 def test_tests_run_beside_each_other(project: pytest.Pytester) -> None:
@@ -329,11 +331,13 @@ def test_it(gaia, number):
     result.assert_outcomes(passed=3)
 
 
-# --------------------------------------------------------------------------------------------------------- its cost
+# ----------------------------------------------------------------------------------------- its cost
 
 
 def test_a_run_that_does_not_need_it_does_not_import_the_engine(tmp_path: Path) -> None:
-    """What it imports is its own two modules; what they cost is told by Python itself, in microseconds."""
+    """What it imports is its own two modules; what they cost is told by Python itself, in
+    microseconds.
+    """
     code = "import json, sys, pytest\nbefore = set(sys.modules)\nimport gaia_local.testing.plugin\n"
     code += "print(json.dumps(sorted(set(sys.modules) - before)))"
     line = [sys.executable, "-X", "importtime", "-c", code]

@@ -1,4 +1,6 @@
-"""The README is true: its blocks run, and it names each command, option, method and configuration key there is."""
+"""The README is true: its blocks run, and it names each command, option, method and configuration
+key there is.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Replays the recorded decisions of the real server, row by row, on our scheduler with hand-driven Tasks.
+"""Replays the recorded decisions of the real server, row by row, on our scheduler with hand-driven
+Tasks.
 
-Where a row says `ours`, the expectation that follows from it stands in `OURS`; every other field of that row, and all
-fields of all other rows, are expected as recorded.
+Where a row says `ours`, the expectation that follows from it stands in `OURS`; every other field of
+that row, and all fields of all other rows, are expected as recorded.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ OURS: dict[tuple[str, int], dict[str, Any]] = {
     },
 }
 
-# `tasks`, where ours differ for a reason that holds in every row:
-# - a cancelled Step's Task stays on record, and so does at `halt` what completed before, which the server forgets;
-# - a Step restarted through one of its keys is shown with the Task that runs, not with the one before.
+# `tasks`, where ours differ for a reason that holds in every row: - a cancelled Step's Task stays
+# on record, and so does at `halt` what completed before, which the server forgets; - a Step
+# restarted through one of its keys is shown with the Task that runs, not with the one before.
 TASKS: dict[tuple[str, int], dict[str, str]] = {
     ("grow", 14): {"s1": "running"},
     ("halt", 2): {"s1": "cancelled"},

@@ -1,4 +1,6 @@
-"""What a root remembers of the files of workflows that it forgot, and of those that workflows share."""
+"""What a root remembers of the files of workflows that it forgot, and of those that workflows
+share.
+"""
 
 from __future__ import annotations
 
@@ -320,7 +322,7 @@ def test_another_image_of_the_same_name_counts_at_run(
     assert hands.reasons() == {"s": "image changed"}
 
 
-# -- buckets that workflows share ---------------------------------------------------------------------------------
+# -- buckets that workflows share ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -365,7 +367,7 @@ def test_files_in_a_bucket_stay_and_so_does_what_is_known_of_them(two: tuple[Han
     assert other.reasons() == {"s": "command changed", "t": "step changed"}
 
 
-# -- as a whole ---------------------------------------------------------------------------------------------------
+# -- as a whole ------------------------------------------------------------------------------------
 
 
 def definitions(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -432,14 +434,16 @@ def test_a_workflow_of_another_name_has_files_of_its_own(make_gaia: MakeGaia) ->
     assert gaia.path("w", "d:end").read_text() == "a 1\n"
 
 
-# -- whatever happens ---------------------------------------------------------------------------------------------
+# -- whatever happens ------------------------------------------------------------------------------
 
 CHAIN = {"k0": ("in",), "k1": ("k0",), "g:k2": ("k1", "in"), "tree/": ("k0",)}
 """Output → inputs, of one Step each."""
 
 
 class Chance:
-    """Makes, runs, halts and deletes a workflow as the dice say; the content of a file tells how it was made."""
+    """Makes, runs, halts and deletes a workflow as the dice say; the content of a file tells how it
+    was made.
+    """
 
     def __init__(self, hands: Hands, seed: int) -> None:
         self.hands, self.dice = hands, random.Random(seed)

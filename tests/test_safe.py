@@ -1,4 +1,6 @@
-"""What a tool on a laptop must never do: touch files that aren't its own, or let two engines into one root."""
+"""What a tool on a laptop must never do: touch files that aren't its own, or let two engines into
+one root.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ def use(root: Path, **config: Any) -> None:
         gaia.wait("w", timeout=20)
 
 
-# ---------------------------------------------------------------------------------------------- places of its own
+# -------------------------------------------------------------------------------- places of its own
 
 
 @pytest.mark.parametrize("made_before", [True, False], ids=["known root", "new root"])
@@ -126,13 +128,15 @@ def test_a_directory_of_another_user_is_no_root_and_no_area(public: Path, tmp_pa
         Storage(mine, {"shared": public}).area(str(public))
 
 
-# --------------------------------------------------------------------------------------------------------- removal
+# ------------------------------------------------------------------------------------------ removal
 
 
 def test_removal_follows_no_link_that_comes_while_it_goes_on(
     tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program of the tree's owner swaps a directory for a link, between the look at it and the way into it."""
+    """A program of the tree's owner swaps a directory for a link, between the look at it and the
+    way into it.
+    """
     top = tmp_path / "top"
     (top / "inner").mkdir(parents=True)
     (top / "inner/file").touch()
@@ -188,7 +192,7 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-# ------------------------------------------------------------------------------------------------ two roots, one bucket
+# ---------------------------------------------------------------------------- two roots, one bucket
 
 
 def test_two_roots_with_one_bucket_leave_each_others_files_alone(
@@ -240,7 +244,7 @@ def test_a_copy_of_a_root_has_an_area_of_its_own(tmp_path: Path, other_disk: Pat
     assert areas[0] != areas[1]
 
 
-# ------------------------------------------------------------------------------------- what is taken from under it
+# ---------------------------------------------------------------------- what is taken from under it
 
 
 def test_no_second_owner_while_the_first_lives_whatever_is_deleted(gaia_root: Path) -> None:

@@ -40,7 +40,7 @@ def plain(seen: str) -> str:
     return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", seen)
 
 
-# ------------------------------------------------------------------------------------------------------------- graph
+# -------------------------------------------------------------------------------------------- graph
 
 
 def test_a_graph_is_svg_unless_told_otherwise(here: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_library_that_is_missing_is_one_clear_error(monkeypatch: pytest.Monkey
     assert call("graph", "w", "--format", "dot").stdout.startswith("digraph")
 
 
-# ---------------------------------------------------------------------------------------------------------- timeline
+# ----------------------------------------------------------------------------------------- timeline
 
 
 def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
     assert {each["worker"] for each in told["attempts"]} <= set(range(1, (os.cpu_count() or 1) + 1))
 
 
-# ------------------------------------------------------------------------------------------------------------- watch
+# -------------------------------------------------------------------------------------------- watch
 
 
 def test_watch_tells_in_lines_what_another_process_runs(here: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_terminal_of_few_lines_shows_some_and_says_how_many_more(here: Path) -
     end(owner, 1)
 
 
-# ---------------------------------------------------------------------------------------------------------- in lines
+# ----------------------------------------------------------------------------------------- in lines
 
 
 def attempt(**facts: Any) -> dict[str, Any]:

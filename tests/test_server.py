@@ -1,4 +1,6 @@
-"""The HTTP server: the published client against it, what the status page reads, event streams, and who may ask at all."""
+"""The HTTP server: the published client against it, what the status page reads, event streams, and
+who may ask at all.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def get(server: Server, path: str, status: int = 200, **headers: str) -> Any:
     return answer.json()
 
 
-# ------------------------------------------------------------------------------------------- the published client
+# ----------------------------------------------------------------------------- the published client
 
 
 def test_the_published_client_does_all_it_can(client: Any, gaia: Gaia) -> None:
@@ -162,7 +164,7 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
     assert gaia.wait("crick_demo", 60)["state"] == "complete"
 
 
-# ------------------------------------------------------------------------------------------------ bodies of calls
+# ---------------------------------------------------------------------------------- bodies of calls
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_a_defect_is_told_and_logged(
     assert "Traceback" in caplog.text
 
 
-# ----------------------------------------------------------------------------------------- what the status page reads
+# ----------------------------------------------------------------------- what the status page reads
 
 
 def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> None:
@@ -448,7 +450,7 @@ def test_only_the_page_is_served(server: Server, path: str) -> None:
     assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
 
 
-# -------------------------------------------------------------------------------------------------- event streams
+# ------------------------------------------------------------------------------------ event streams
 
 
 def test_a_stream_tells_the_whole_and_then_what_changed(
@@ -476,7 +478,9 @@ def test_a_stream_tells_the_whole_and_then_what_changed(
 def test_a_stream_is_prompt(
     server: Server, gaia: Gaia, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    """The median of ten changes: a machine that is busy with others may be late once, but not most of the time."""
+    """The median of ten changes: a machine that is busy with others may be late once, but not most
+    of the time.
+    """
     fifo = tmp_path / "fifo"
     gaia.upload("w", {}, COMMANDS, [held(fifo)])
     waits = []
@@ -626,7 +630,7 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
                 )
 
 
-# ----------------------------------------------------------------------------------------------------- in process
+# --------------------------------------------------------------------------------------- in process
 
 
 def test_the_application_can_be_called_in_process(gaia: Gaia) -> None:
@@ -646,7 +650,7 @@ def test_the_application_can_be_called_in_process(gaia: Gaia) -> None:
     assert refused.status_code == 421
 
 
-# --------------------------------------------------------------------------------------------------- who may ask
+# -------------------------------------------------------------------------------------- who may ask
 
 
 @pytest.mark.parametrize(
@@ -807,7 +811,7 @@ def test_of_an_endless_body_little_is_read(gaia: Gaia) -> None:
     assert taken <= 10 * limit
 
 
-# ----------------------------------------------------------------------------------------------------------- token
+# -------------------------------------------------------------------------------------------- token
 
 TOKEN = "a-token+with/signs="
 
@@ -924,7 +928,7 @@ def test_a_port_that_is_taken_is_told(gaia: Gaia, server: Server) -> None:
             Server(gaia, port=wrong)
 
 
-# ------------------------------------------------------------------------------------------------ gaia-local serve
+# --------------------------------------------------------------------------------- gaia-local serve
 
 
 def states(url: str) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""The server among other users of the machine: who may do without the token, and where that is kept."""
+"""The server among other users of the machine: who may do without the token, and where that is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def as_another_user(url: str, *asked: tuple[str, str, Any], how: str = "") -> li
     ).stdout.splitlines()
 
 
-# ----------------------------------------------------------------------------------------------------- another user
+# ------------------------------------------------------------------------------------- another user
 
 
 def test_another_user_is_refused_and_changes_nothing(
@@ -123,7 +125,7 @@ def test_without_a_token_everybody_may_ask(gaia: Gaia) -> None:
         assert answer.startswith("HTTP/1.1 200 ")
 
 
-# ---------------------------------------------------------------------------------------------------- the same user
+# ------------------------------------------------------------------------------------ the same user
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
@@ -180,7 +182,7 @@ def test_with_a_token_of_ones_own_it_must_be_brought(gaia: Gaia) -> None:
         assert requests.post(server.url + "workflows", json={}, timeout=30).status_code == 200
 
 
-# ------------------------------------------------------------------------------------------------------------ peers
+# -------------------------------------------------------------------------------------------- peers
 
 LINE = "  {n}: {there} {here} {state} 00000000:00000000 00:00000000 00000000  {user}        0 {inode} 1 0000 20 4 30 10 -1\n"
 HERE, THERE = ("127.0.0.1", 0x5F8A), ("127.0.0.1", 0xC001)
@@ -251,7 +253,7 @@ def test_whom_a_user_namespace_does_not_know_is_nobody(
     assert not peers.is_own(HERE, THERE)
 
 
-# ------------------------------------------------------------------------------------------------------- the secret
+# --------------------------------------------------------------------------------------- the secret
 
 
 def others_can_read(path: Path) -> None:
@@ -290,7 +292,7 @@ def test_a_secret_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["token"]
 
 
-# -------------------------------------------------------------------------------------------------- gaia-local serve
+# --------------------------------------------------------------------------------- gaia-local serve
 
 
 def link_of(serving: Serving) -> str:

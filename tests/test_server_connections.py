@@ -51,7 +51,7 @@ def ask(url: str) -> Any:
     return requests.post(f"{url}workflows", json={}, timeout=30).json()
 
 
-# ----------------------------------------------------------------------------------------------------------- silence
+# ------------------------------------------------------------------------------------------ silence
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_streaming_connections_may_be_silent(
         told.until(lambda workflows, steps: steps.get("h") == "complete")
 
 
-# ------------------------------------------------------------------------------------------------------------ number
+# ------------------------------------------------------------------------------------------- number
 
 
 @pytest.mark.parametrize(("bound", "source"), [("MOST", "127.0.0.2"), ("MOST_OF_ONE", "127.0.0.1")])
@@ -179,7 +179,7 @@ def test_authorized_clients_do_not_displace_each_other(
     wait_until(answered)
 
 
-# ------------------------------------------------------------------------------------------------------- descriptors
+# -------------------------------------------------------------------------------------- descriptors
 
 
 def few(number: int) -> str:

@@ -1,6 +1,8 @@
-"""Whatever is sent to a live server, it answers with what it means or with one clear refusal, and goes on answering.
+"""Whatever is sent to a live server, it answers with what it means or with one clear refusal, and
+goes on answering.
 
-`GAIA_LOCAL_FUZZ_REQUESTS` is the number of requests of each kind (at least 250, which takes some seconds).
+`GAIA_LOCAL_FUZZ_REQUESTS` is the number of requests of each kind (at least 250, which takes some
+seconds).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ fuzzed = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-# ------------------------------------------------------------------------------------------------ what is sent
+# ------------------------------------------------------------------------------------- what is sent
 
 names = st.sampled_from(
     ["w", "v", "a", "b", "c", "d:a", "d:b", "d/", "echo", "x", "..", "a/b", "", "ä", "\ud800", "\0"]
@@ -250,7 +252,7 @@ def talker(make_gaia: MakeGaia, caplog: pytest.LogCaptureFixture) -> Iterator[Ta
     ]
 
 
-# ---------------------------------------------------------------------------------------------------------- runs
+# --------------------------------------------------------------------------------------------- runs
 
 
 @given(call=calls)

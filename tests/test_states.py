@@ -1,4 +1,6 @@
-"""The words that decisions are made of: reasons come back from text as they were, and states follow from attempts."""
+"""The words that decisions are made of: reasons come back from text as they were, and states follow
+from attempts.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ NASTY = [
 ]  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------------------- reasons
+# ------------------------------------------------------------------------------------------ reasons
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_invalid_reasons_are_refused(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------- states
+# ------------------------------------------------------------------------------------------- states
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The store: where keys lie, what a Task finds, what becomes of its outputs, and that no link leads anybody astray."""
+"""The store: where keys lie, what a Task finds, what becomes of its outputs, and that no link leads
+anybody astray.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ def bench(tmp_path: Path) -> StagingBench:
     return StagingBench(tmp_path.resolve() / "root")
 
 
-# ---------------------------------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_files_left_by_an_interrupted_delete_are_removed_later(
     assert kept.exists()
 
 
-# ------------------------------------------------------------------------------------------------------------- staging
+# ------------------------------------------------------------------------------------------ staging
 
 
 def test_inputs_are_private_writable_copies(bench: StagingBench) -> None:
@@ -293,7 +295,7 @@ def test_a_special_file_as_input_is_refused_by_name(bench: StagingBench, kind: s
         bench.stage(bench.task({"/in/": "b:in/"}))
 
 
-# ---------------------------------------------------------------------------------------------------- links and inputs
+# --------------------------------------------------------------------------------- links and inputs
 
 
 def test_a_link_that_the_user_put_there_is_followed(bench: StagingBench, tmp_path: Path) -> None:
@@ -390,7 +392,7 @@ def test_no_file_is_placed_through_a_link_in_an_input(
     assert tree(outside) == {"x": "precious"}
 
 
-# ------------------------------------------------------------------------------------------------------------- outputs
+# ------------------------------------------------------------------------------------------ outputs
 
 
 def test_outputs_are_published(bench: StagingBench) -> None:
@@ -574,7 +576,7 @@ def test_a_special_file_is_refused_by_name_with_all_left_in_place(
     assert not (bench.root / "storage/w").exists()
 
 
-# --------------------------------------------------------------------------------------------------- links and outputs
+# -------------------------------------------------------------------------------- links and outputs
 
 
 def test_links_in_an_output_stay_links(bench: StagingBench) -> None:
@@ -702,7 +704,9 @@ def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Stagi
 
 
 def test_an_output_over_part_of_another_turns_no_link_outwards(bench: StagingBench) -> None:
-    """A link through another one, and up from there, would lead elsewhere once that one is a directory."""
+    """A link through another one, and up from there, would lead elsewhere once that one is a
+    directory.
+    """
     task = bench.task({}, {"/out/": "b:run/"})
     staging = bench.stage(task)
     (staging.tree / "out/a/b/c").mkdir(parents=True)
@@ -769,7 +773,9 @@ def test_an_output_that_is_a_link_out_of_the_tree_is_refused(
 def test_an_output_below_a_link_out_of_the_tree_is_refused(
     bench: StagingBench, tmp_path: Path, directory: bool
 ) -> None:
-    """The program turns the directory around its output into a link: that must not take what lies there."""
+    """The program turns the directory around its output into a link: that must not take what lies
+    there.
+    """
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").mkdir() if directory else (outside / "x").write_text("precious")
@@ -842,7 +848,7 @@ def test_a_key_in_a_directory_output_does_not_go_through_its_links(
     assert os.listdir(outside) == []
 
 
-# ------------------------------------------------------------------------------------------------------ mapped buckets
+# ----------------------------------------------------------------------------------- mapped buckets
 
 
 def test_a_bucket_on_another_disk(
@@ -911,7 +917,7 @@ def test_a_bucket_may_be_shared_with_a_link_to_it(tmp_path: Path) -> None:
     assert tree(top / "two") == {"x": "x", "y": "y"}
 
 
-# ---------------------------------------------------------------------------------------------------- what is left over
+# -------------------------------------------------------------------------------- what is left over
 
 
 def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Supervisors: nothing of a program outlives it, and whatever else this process has for children is left alone."""
+"""Supervisors: nothing of a program outlives it, and whatever else this process has for children is
+left alone.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ for fifo in sys.argv[3:]:
         with open(fifo, mode) as file:
             file.write(what) if what else file.read()
 """
-"""Starts a process that is in no session, no group, no environment and no family of its program's, and writes for ever."""
+"""Starts a process that is in no session, no group, no environment and no family of its program's,
+and writes for ever.
+"""
 
 
 @pytest.fixture
@@ -89,7 +93,7 @@ def is_silent(path: Path) -> bool:
     return path.stat().st_size == before
 
 
-# ----------------------------------------------------------------------------------------------- what belongs to a program
+# ------------------------------------------------------------------------ what belongs to a program
 
 
 def test_no_process_outlives_its_program(bench: ProcessBench, tmp_path: Path) -> None:
@@ -234,7 +238,7 @@ def test_programs_get_what_they_got_without_a_supervisor(bench: ProcessBench) ->
     assert found[0] == found[1]
 
 
-# ------------------------------------------------------------------------------------------------ when something dies
+# ------------------------------------------------------------------------------ when something dies
 
 
 def test_the_end_of_the_engine_is_the_end_of_all(
@@ -358,7 +362,7 @@ def test_recovery_waits_for_a_supervisor_that_is_still_at_work(
         assert living(invocation) == []
 
 
-# ------------------------------------------------------------------------------------------- systems that are older
+# --------------------------------------------------------------------------- systems that are older
 
 
 def test_a_python_that_cannot_give_a_session(

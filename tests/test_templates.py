@@ -1,4 +1,6 @@
-"""`gaia_local.workflow.templates`: rendering, array vars, composite Commands, limits; the real server's recorded expansion."""
+"""`gaia_local.workflow.templates`: rendering, array vars, composite Commands, limits; the real
+server's recorded expansion.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def refused(action: Callable[[], object]) -> str:
 def render_and_check(
     given_step: Step, given_command: Command, known: Verdicts | None = None
 ) -> Answer:
-    """What `render` answers, or the text that it refuses with; `check` must agree, on its first call and on later ones."""
+    """What `render` answers, or the text that it refuses with; `check` must agree, on its first
+    call and on later ones.
+    """
     verdicts: Verdicts = {} if known is None else known
     try:
         answer, text = render("w", given_step, given_command), ""
@@ -69,7 +73,7 @@ def render_and_check(
     return answer, text
 
 
-# --------------------------------------------------------------------------------------------------------- rendering
+# ---------------------------------------------------------------------------------------- rendering
 
 
 @pytest.mark.parametrize(
@@ -269,7 +273,7 @@ def test_check_agrees_with_render_for_one_command_and_many_values(value: Any) ->
         render_and_check(step(outputs={"o": "b:o"}, vars=vars), shared, verdicts)
 
 
-# ------------------------------------------------------------------------------------------------------------ arrays
+# ------------------------------------------------------------------------------------------- arrays
 
 
 def test_the_recorded_expansion_of_the_real_server() -> None:
@@ -422,7 +426,7 @@ def test_a_step_fits_its_command(fields: dict[str, Any], words: list[str]) -> No
         assert render_and_check(given_step, ONE_OUT)[1] == text
 
 
-# ----------------------------------------------------------------------------------------------- composite Commands
+# ------------------------------------------------------------------------------- composite Commands
 
 COPY = {
     "name": "copy",
@@ -451,7 +455,9 @@ def composite(*steps: dict[str, Any], name: str = "C", vars: Any = None) -> dict
 def flattened(
     *definitions: dict[str, Any], **vars: Any
 ) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """Name → storage key in, storage key out and vars, of what a Step of the composite Command `C` becomes."""
+    """Name → storage key in, storage key out and vars, of what a Step of the composite Command `C`
+    becomes.
+    """
     given_step = step(inputs={"A": "k/a"}, outputs={"Z": "k/z"}, vars=vars)
     made = expand("w", given_step, commands(COPY, *definitions))
     return {each.name: (each.inputs["from"], each.outputs["to"], dict(each.vars)) for each in made}
@@ -608,7 +614,7 @@ def test_a_step_gives_what_a_composite_command_asks_for() -> None:
     assert "it has no input 'B'" in refused(lambda: expand("w", given_step, known))
 
 
-# ------------------------------------------------------------------------------------------------------------ limits
+# ------------------------------------------------------------------------------------------- limits
 
 
 def quickly(action: Callable[[], object]) -> str:
@@ -731,7 +737,7 @@ def test_one_rendering_vouches_for_many_steps(monkeypatch: pytest.MonkeyPatch) -
     assert rendered == ["s0", "other"]
 
 
-# -------------------------------------------------------------------------------------------------------- properties
+# --------------------------------------------------------------------------------------- properties
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
@@ -807,7 +813,9 @@ def composites_of(*known: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def with_keys(given_step: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The Step with just the keys that its Command asks for, so that more than the first check is reached."""
+    """The Step with just the keys that its Command asks for, so that more than the first check is
+    reached.
+    """
     asked, keys = definitions[given_step["command"]], iter(given_step.pop("keys"))
     return {
         **given_step,

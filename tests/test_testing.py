@@ -88,7 +88,7 @@ def hold(flag: Path) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------------------ put and get
+# -------------------------------------------------------------------------------------- put and get
 
 
 def test_the_fixture_places_runs_and_reads(gaia: GaiaFixture) -> None:
@@ -192,7 +192,7 @@ def test_binary_content_is_not_read_as_text(gaia: GaiaFixture) -> None:
         gaia.get("a:tree/", "w")
 
 
-# ------------------------------------------------------------------------------------------------------------- run
+# ---------------------------------------------------------------------------------------------- run
 
 
 def test_a_failure_names_the_step_and_shows_its_log(gaia: GaiaFixture, flag: Path) -> None:
@@ -266,7 +266,7 @@ def test_an_unknown_workflow_is_refused_and_a_dry_run_runs_nothing(
     assert gaia.run("empty") == {"run": "empty"}
 
 
-# ------------------------------------------------------------------------------------------------------- leftovers
+# ---------------------------------------------------------------------------------------- leftovers
 
 
 def test_unfinished_steps_are_named(gaia: GaiaFixture, flag: Path) -> None:

@@ -40,7 +40,7 @@ def held(name: str, gate: Path, end: str = "well") -> dict[str, Any]:
     return step(name, "hold", outputs={"held": f"b:{name}"}, vars=variables)
 
 
-# ------------------------------------------------------------------------------------------------------- the record
+# --------------------------------------------------------------------------------------- the record
 
 
 def test_attempts_tell_what_ran_when_and_where(
@@ -93,7 +93,7 @@ def test_attempts_that_were_stopped_and_tried_again(
     assert len({each["task"] for each in attempts}) == 4
 
 
-# ------------------------------------------------------------------------------------------------------ arranged
+# ----------------------------------------------------------------------------------------- arranged
 
 
 def attempt(step: str, started: float | None, ended: float | None, **facts: Any) -> dict[str, Any]:
@@ -265,7 +265,7 @@ def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-# ---------------------------------------------------------------------------------------------------- as pictures
+# -------------------------------------------------------------------------------------- as pictures
 
 
 HOSTILE = ['"><script>alert(1)</script>', "a&lt;b", "</style><b>", "'x' \\ \u2028", "日本" * 40]

@@ -1,4 +1,5 @@
-"""Never a stale, truncated or foreign result that is called complete: what can be hard to see of files.
+"""Never a stale, truncated or foreign result that is called complete: what can be hard to see of
+files.
 
 Each test is of one kind of change, in the runtimes and modes of inputs where these differ.
 """
@@ -95,7 +96,7 @@ class Workflow:
         )
 
 
-# ---------------------------------------------------------------------------------- read while somebody writes
+# ----------------------------------------------------------------------- read while somebody writes
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -136,7 +137,7 @@ def test_a_file_saved_during_a_read_is_read_again(
     assert workflow.runs("s") == 2
 
 
-# ------------------------------------------------------------------------------------------ same size, same time
+# ----------------------------------------------------------------------------- same size, same time
 
 
 def in_place(place: Path, text: str) -> None:
@@ -214,7 +215,7 @@ def test_a_file_that_becomes_executable_is_another(
     assert workflow.made("b/x") == "ran\n"
 
 
-# ----------------------------------------------------------------------------------------------------------- links
+# -------------------------------------------------------------------------------------------- links
 
 
 def turn(link: Path, target: Path) -> None:
@@ -253,7 +254,7 @@ def test_the_target_of_a_link_counts(  # noqa: PLR0917
     assert workflow.runs("s") == 2
 
 
-# ---------------------------------------------------------------------------------------------- files with two names
+# ----------------------------------------------------------------------------- files with two names
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -282,7 +283,7 @@ def test_a_second_name_that_a_program_keeps_does_not_change_what_is_stored(
     assert (workflow.made("b/x"), workflow.runs("s")) == ("one\n", 1)
 
 
-# ------------------------------------------------------------------------------------------- entries of directories
+# --------------------------------------------------------------------------- entries of directories
 
 
 @pytest.mark.parametrize("watch", [True, False], ids=["watched", "unwatched"])

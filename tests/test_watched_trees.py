@@ -1,4 +1,6 @@
-"""Watched directory trees: whatever happened in them, each change is told, and the next one will be."""
+"""Watched directory trees: whatever happened in them, each change is told, and the next one will
+be.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from gaia_local.store import watched_trees
 from gaia_local.store.watched_trees import InotifyTrees, ObservedTrees, Trees
 
 WaitUntil = Callable[..., None]
-# On Linux watchdog's own upper layer warns of a new directory that it sees twice; as an error that ends its thread.
+# On Linux watchdog's own upper layer warns of a new directory that it sees twice; as an error that
+# ends its thread.
 KINDS = (
     "inotify",
     pytest.param(
@@ -261,7 +264,9 @@ def test_a_top_that_cannot_be_watched(top: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_histories(top: Path, tmp_path: Path, wait_until: WaitUntil, seed: int) -> None:
-    """Of what differs at the end each path is told, or a directory around it; and nowhere has watching ended."""
+    """Of what differs at the end each path is told, or a directory around it; and nowhere has
+    watching ended.
+    """
     chance = random.Random(seed)
     away = tmp_path / "away"
     away.mkdir()

@@ -217,7 +217,7 @@ def test_the_first_files_must_be_good() -> None:
     assert not Path("gaia-data").exists()
 
 
-# -------------------------------------------------------------------------------------------------------- its parts
+# ---------------------------------------------------------------------------------------- its parts
 
 
 def attempt(name: str, reason: str = "new", state: str = "complete") -> dict[str, Any]:

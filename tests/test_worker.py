@@ -1,4 +1,6 @@
-"""One Task from beginning to end, with a runtime that does what the test says: events, outputs, logs, failures."""
+"""One Task from beginning to end, with a runtime that does what the test says: events, outputs,
+logs, failures.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,7 @@ def make(**contents: str) -> Program:
     return program
 
 
-# ------------------------------------------------------------------------------------------------------------- all well
+# ----------------------------------------------------------------------------------------- all well
 
 
 def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None:
@@ -274,7 +276,7 @@ def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_neste
     assert bench.stored()["o/made"] == "made"
 
 
-# -------------------------------------------------------------------------------------------------------------- failures
+# ----------------------------------------------------------------------------------------- failures
 
 
 def test_a_command_that_fails_stores_its_log_alone(bench: WorkerBench) -> None:
@@ -491,7 +493,7 @@ def test_the_staging_is_there_until_the_outcome_was_taken(bench: WorkerBench) ->
     assert bench.stored() == {"b/y": "y"}
 
 
-# ------------------------------------------------------------------------------------------------------------- adoption
+# ----------------------------------------------------------------------------------------- adoption
 
 
 def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
@@ -514,7 +516,7 @@ def test_an_adopted_task_whose_directory_is_gone_fails(bench: WorkerBench) -> No
     assert bench.stored() == {}
 
 
-# ------------------------------------------------------------------------------------------------------------------ tail
+# --------------------------------------------------------------------------------------------- tail
 
 
 @pytest.mark.parametrize(

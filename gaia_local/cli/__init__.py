@@ -1,8 +1,8 @@
 """The command line: reads arguments and files, calls the API, shows its answers.
 
-Exit status: 0 the workflow is complete (or the call did what it says), 1 Steps failed or still wait, 2 the call was
-refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Whatever takes long to import is imported where it is used, so that
-``--help`` answers at once.
+Exit status: 0 the workflow is complete (or the call did what it says), 1 Steps failed or still
+wait, 2 the call was refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Whatever takes long to
+import is imported where it is used, so that ``--help`` answers at once.
 """
 
 # Each module adds its commands; in this order `--help` lists them.

@@ -1,4 +1,6 @@
-"""The program itself: its options, what becomes of errors and signals, and what several commands need."""
+"""The program itself: its options, what becomes of errors and signals, and what several commands
+need.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class Escaped(Exception):
-    """What a user's script raised, on its way to `main`: nothing before that may take it for an error of this program."""
+    """What a user's script raised, on its way to `main`: nothing before that may take it for an
+    error of this program.
+    """
 
     def __init__(self, error: BaseException, trace: TracebackType | None, hook: Hook) -> None:
         """`trace` is the part of its traceback that belongs to the script; `hook` prints it."""
@@ -187,7 +191,7 @@ def _options(
         logger.addHandler(Messages(logging.WARNING))
 
 
-# ------------------------------------------------------------------------------------------ for several commands
+# ----------------------------------------------------------------------------- for several commands
 
 
 def open_gaia(ctx: typer.Context) -> Gaia:
@@ -198,7 +202,9 @@ def open_gaia(ctx: typer.Context) -> Gaia:
 
 @contextlib.contextmanager
 def resumable(ctx: typer.Context) -> Iterator[list[str]]:
-    """While inside, a signal that asks for the end raises `Stopped`; then says how the workflows in the list go on."""
+    """While inside, a signal that asks for the end raises `Stopped`; then says how the workflows in
+    the list go on.
+    """
     about: list[str] = []
     before: dict[int, Any] = {}
 

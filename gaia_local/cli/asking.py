@@ -106,7 +106,9 @@ def logs(
         ),
     ] = False,
 ) -> None:
-    """Print the log of a Step's latest attempt; on a terminal, control characters in it are shown, and not obeyed."""
+    """Print the log of a Step's latest attempt; on a terminal, control characters in it are shown,
+    and not obeyed.
+    """
     import threading
 
     never = threading.Event()

@@ -1,4 +1,5 @@
-"""What the shell offers for a word that is half typed: names of workflows, Steps and storage keys, out of the root.
+"""What the shell offers for a word that is half typed: names of workflows, Steps and storage keys,
+out of the root.
 
 It only reads, and offers nothing where that fails.
 """
@@ -29,7 +30,9 @@ def steps(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def steps_and_keys(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Steps and storage keys of the workflow that was typed before; not those that are there already."""
+    """Steps and storage keys of the workflow that was typed before; not those that are there
+    already.
+    """
     known, keys = _names(ctx)
     typed = ctx.params.get("keys") or ()
     return _fitting((name for name in (*known, *keys) if name not in typed), incomplete)

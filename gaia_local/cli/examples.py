@@ -1,4 +1,6 @@
-"""An example for each command, which its --help ends with: the one place for them. Tests run what can be run."""
+"""An example for each command, which its --help ends with: the one place for them. Tests run what
+can be run.
+"""
 
 from __future__ import annotations
 

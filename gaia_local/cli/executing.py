@@ -23,7 +23,9 @@ from gaia_local.cli.output import Messages
 
 
 class _OptionsFirst(typer.core.TyperCommand):
-    """Leaves what follows the script, or `-m` and its module, to that: options too, `--help` among them."""
+    """Leaves what follows the script, or `-m` and its module, to that: options too, `--help` among
+    them.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = 0
@@ -56,10 +58,11 @@ def execute(
         ),
     ] = None,
 ) -> None:
-    """Run a script of yours that was written for a Gaia server, unchanged: `import gaia` means the local engine.
+    """Run a script of yours that was written for a Gaia server, unchanged: `import gaia` means the
+    local engine.
 
-    It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every `Gaia()` in it. Steps that
-    still run at its end are waited for.
+    It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every
+    `Gaia()` in it. Steps that still run at its end are waited for.
     """
     arguments = words or []
     if module is None and not arguments:
@@ -90,7 +93,7 @@ def execute(
             restore()
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# ------------------------------------------------------------------------------------------- inside
 
 
 def _run_script(path: str, argv: list[str]) -> None:
@@ -101,7 +104,8 @@ def _run_script(path: str, argv: list[str]) -> None:
         _set_first_on_path(None)
         runpy.run_path(os.path.abspath(path), run_name="__main__")
         return
-    # NOTE: runpy gives a script's path to both `__file__`, where it is absolute, and `sys.argv[0]`, where it is as given.
+    # NOTE: runpy gives a script's path to both `__file__`, where it is absolute, and `sys.argv[0]`,
+    # where it is as given.
     _set_first_on_path(os.path.dirname(os.path.realpath(path)))
     absolute = os.path.join(os.getcwd(), path)
     main = ModuleType("__main__")
@@ -121,13 +125,17 @@ def _run_module(name: str, arguments: list[str]) -> None:
 
 
 def _set_first_on_path(directory: str | None) -> None:
-    """Replace the entry that stands for this program by the script's, where Python has such entries at all."""
+    """Replace the entry that stands for this program by the script's, where Python has such entries
+    at all.
+    """
     if not getattr(sys.flags, "safe_path", False):
         sys.path[:1] = [] if directory is None else [directory]
 
 
 def _remember() -> Callable[[], None]:
-    """Take away what only this program has, and answer what puts that back, and undoes what a script does to the same."""
+    """Take away what only this program has, and answer what puts that back, and undoes what a
+    script does to the same.
+    """
     argv, path, main, hook = sys.argv, list(sys.path), sys.modules["__main__"], sys.excepthook
     sys.excepthook = sys.__excepthook__
     logger = logging.getLogger("gaia_local")
@@ -160,6 +168,8 @@ def _of_script(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _not_found(error: BaseException) -> str | None:
-    """What runpy says of a module, directory or archive that can't be run; None for what the script raised itself."""
+    """What runpy says of a module, directory or archive that can't be run; None for what the script
+    raised itself.
+    """
     own = isinstance(error, ImportError) and _of_script(error.__traceback__) is None
     return str(error) if own else None

@@ -1,7 +1,7 @@
 """What the command line prints: results to stdout, messages to stderr, for a person or as JSON.
 
-Where no terminal shows it, lines stay unbroken and nothing but text is written. A terminal gets no control characters
-from whatever names, tokens and logs hold: they are shown, and not obeyed.
+Where no terminal shows it, lines stay unbroken and nothing but text is written. A terminal gets no
+control characters from whatever names, tokens and logs hold: they are shown, and not obeyed.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def print_trace(
 
 @contextlib.contextmanager
 def log_printer(raw: bool) -> Iterator[Callable[[bytes], None]]:
-    """What prints the bytes of a log, piece by piece, on stdout: to a terminal as text that is shown and not obeyed."""
+    """What prints the bytes of a log, piece by piece, on stdout: to a terminal as text that is
+    shown and not obeyed.
+    """
     if raw or not sys.stdout.isatty():
 
         def pass_on(piece: bytes) -> None:
@@ -178,7 +180,9 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
 
 
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
-    """How a workflow stands: for each failed Step why, with the end of its log; then the inputs that are missing."""
+    """How a workflow stands: for each failed Step why, with the end of its log; then the inputs
+    that are missing.
+    """
     from rich.markup import escape
 
     console = open_console()
@@ -336,14 +340,18 @@ def _quoted(line: str) -> Text:
 
 
 def log_text(line: str) -> Text:
-    """A line of a program's in one line of a table: what it wrote last, where it went back to the line's beginning."""
+    """A line of a program's in one line of a table: what it wrote last, where it went back to the
+    line's beginning.
+    """
     from rich.text import Text
 
     return Text(escaped(Text.from_ansi(_last_written(line)).plain))
 
 
 def _last_written(line: str) -> str:
-    """What a program wrote last where it went back to the line's beginning; of its controls the colours alone are kept."""
+    """What a program wrote last where it went back to the line's beginning; of its controls the
+    colours alone are kept.
+    """
     return escaped(line.rstrip().rpartition("\r")[2], "\t", colours=True)
 
 

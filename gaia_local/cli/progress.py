@@ -84,7 +84,9 @@ class Sight:
         self._logs: dict[str, Path | None] = {}
 
     def look(self, whole: bool = False) -> None:
-        """Look again; at the attempts only where a number changed or some time passed, unless `whole`."""
+        """Look again; at the attempts only where a number changed or some time passed, unless
+        `whole`.
+        """
         self.counts = self._gaia.progress(self.workflow)
         began = time.monotonic()
         due = self.counts != self._seen or began - self._looked > REFRESH
@@ -116,7 +118,9 @@ class Sight:
 
 
 def _tail(log: Path, lines: int) -> list[str]:
-    """The last lines, as far as there is room for them on a terminal; one that was written over in part is one."""
+    """The last lines, as far as there is room for them on a terminal; one that was written over in
+    part is one.
+    """
     try:
         with log.open("rb") as reader:
             reader.seek(max(0, reader.seek(0, os.SEEK_END) - LOG_BYTES))
@@ -189,7 +193,9 @@ def _table(console: Console) -> Iterator[Callable[[Sight], None]]:
 
 
 def _screen(sight: Sight, height: int) -> RenderableType:
-    """Numbers, what runs with the ends of the logs, what failed last: as much as `height` lines can hold."""
+    """Numbers, what runs with the ends of the logs, what failed last: as much as `height` lines can
+    hold.
+    """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table

@@ -43,7 +43,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would ru
 def demo(ctx: typer.Context, as_json: Json = False) -> None:
     """Run a small workflow that comes with the package, and show its results.
 
-    It counts the words of three short texts, in containers where a Docker Engine answers and as processes elsewhere.
+    It counts the words of three short texts, in containers where a Docker Engine answers and as
+    processes elsewhere.
     """
     import os
 
@@ -98,7 +99,9 @@ def upload(
     watch: Watch = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a new workflow and run it to its end; with --watch, what changes in its own two files is merged as well."""
+    """Upload a new workflow and run it to its end; with --watch, what changes in its own two files
+    is merged as well.
+    """
     if path is not None and (commands or steps):
         raise typer.BadParameter("give either --path, or --commands and --steps")
     if path is not None:
@@ -162,7 +165,7 @@ def expire(
         _run(ctx, name, lambda gaia: gaia.expire(name, keys), as_json)
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# ------------------------------------------------------------------------------------------- inside
 
 
 def _run(ctx: typer.Context, name: str, start: Callable[[Gaia], object], as_json: bool) -> NoReturn:
@@ -180,7 +183,9 @@ def _keep_running(
     as_json: bool,
     files: Definitions | None = None,
 ) -> NoReturn:
-    """Run a workflow again and again as files change, until a signal comes; after Ctrl-C its state says how it ended."""
+    """Run a workflow again and again as files change, until a signal comes; after Ctrl-C its state
+    says how it ended.
+    """
     from gaia_local.cli.progress import follow
     from gaia_local.cli.watching import Waves
 

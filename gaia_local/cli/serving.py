@@ -45,7 +45,8 @@ def serve(
 ) -> None:
     """Serve this root to clients of a Gaia server, and its status page to browsers.
 
-    Workflows that ran when the last engine ended go on. Ctrl-C stops what runs; the next `serve` resumes it.
+    Workflows that ran when the last engine ended go on. Ctrl-C stops what runs; the next `serve`
+    resumes it.
     """
     import contextlib
 

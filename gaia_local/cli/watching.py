@@ -1,7 +1,8 @@
-"""A workflow that is kept up to date while its files change: what a change set off, told in a line each time.
+"""A workflow that is kept up to date while its files change: what a change set off, told in a line
+each time.
 
-The engine notices changes in the store by itself, and starts what they ask for; here somebody waits for that, and
-watches the files that hold the workflow's Commands and Steps, too.
+The engine notices changes in the store by itself, and starts what they ask for; here somebody waits
+for that, and watches the files that hold the workflow's Commands and Steps, too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Definitions:
         return paths is None or not self._paths.isdisjoint(paths)
 
     def merge(self, gaia: Gaia, workflow: str) -> Iterator[str]:
-        """Merge what changed since the last time, if anything did; lines that tell what is wrong with it."""
+        """Merge what changed since the last time, if anything did; lines that tell what is wrong
+        with it.
+        """
         try:
             if not self._read():
                 return
@@ -104,7 +107,9 @@ def _names(steps: object) -> set[str]:
 
 
 class Waves:
-    """Waits for changes of one workflow, and tells of each what it set off. A context manager: it listens inside."""
+    """Waits for changes of one workflow, and tells of each what it set off. A context manager: it
+    listens inside.
+    """
 
     def __init__(
         self, gaia: Gaia, workflow: str, follow: Follow, definitions: Definitions | None = None
@@ -136,7 +141,9 @@ class Waves:
         self._exit.close()
 
     def lines(self) -> Iterator[str]:
-        """Lines without an end: the first tells what ran up to now, each further one what a change set off."""
+        """Lines without an end: the first tells what ran up to now, each further one what a change
+        set off.
+        """
         while True:
             if self._definitions is not None and self._files.is_set():
                 self._files.clear()

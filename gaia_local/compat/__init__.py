@@ -1,7 +1,9 @@
-"""The name `gaia` for the local engine: scripts written for the published client import that, and run unchanged.
+"""The name `gaia` for the local engine: scripts written for the published client import that, and
+run unchanged.
 
-`install` makes `import gaia`, `gaia.Gaia`, `from gaia import Gaia` and `from gaia.client import Gaia` mean this engine,
-whether or not the published package is installed; see there for what happens when it is imported already.
+`install` makes `import gaia`, `gaia.Gaia`, `from gaia import Gaia` and `from gaia.client import
+Gaia` mean this engine, whether or not the published package is installed; see there for what
+happens when it is imported already.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ logger = logging.getLogger("gaia_local")
 class Alias:
     """One installation of the name `gaia`, from `install` to `undo` or `close`.
 
-    As a context manager it closes at the end of the block: waiting for what runs, or at once if an exception leaves the
-    block, as `gaia_local.Gaia` does.
+    As a context manager it closes at the end of the block: waiting for what runs, or at once if an
+    exception leaves the block, as `gaia_local.Gaia` does.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -48,7 +50,9 @@ class Alias:
         forget_in_child(self)
 
     def make(self, given: Any) -> Gaia:
-        """An object of the engine, for what a script gave as its configuration. Closed together with this."""
+        """An object of the engine, for what a script gave as its configuration. Closed together
+        with this.
+        """
         from gaia_local import Gaia
         from gaia_local.config import Config
 
@@ -68,11 +72,14 @@ class Alias:
         return made
 
     def forget(self) -> None:
-        """As `Inherited.forget`: what was made is the parent's, which a child reaches by objects of its own."""
+        """As `Inherited.forget`: what was made is the parent's, which a child reaches by objects of
+        its own.
+        """
         self._made.clear()
 
     def undo(self) -> None:
-        """Let `gaia` mean again what it meant before, or what an outer installation says. Idempotent.
+        """Let `gaia` mean again what it meant before, or what an outer installation says.
+        Idempotent.
 
         The objects made meanwhile stay open, and a program that ends waits for their Steps.
         """
@@ -82,7 +89,9 @@ class Alias:
                 _release()
 
     def close(self, wait: bool = True) -> None:
-        """Undo, and close all objects made through this installation as `Gaia.close` does. Idempotent."""
+        """Undo, and close all objects made through this installation as `Gaia.close` does.
+        Idempotent.
+        """
         self.undo()
         self.closed = True
         while self._made:
@@ -104,17 +113,19 @@ class Alias:
 def install(config: Mapping[str, Any] | None = None) -> Alias:
     """Let `gaia` mean the local engine, and answer what undoes that.
 
-    `config`, as `gaia_local.Gaia` takes it, holds the defaults of every `Gaia()` made from here on; what a script gives
-    itself comes first, `gaia_host` is accepted, and keys that mean nothing here are ignored with a warning. Installations
-    nest: the innermost counts, its configuration added to the outer one's; they may be undone in any order. What an
-    object was made with it keeps until that installation is closed.
+    `config`, as `gaia_local.Gaia` takes it, holds the defaults of every `Gaia()` made from here on;
+    what a script gives itself comes first, `gaia_host` is accepted, and keys that mean nothing here
+    are ignored with a warning. Installations nest: the innermost counts, its configuration added to
+    the outer one's; they may be undone in any order. What an object was made with it keeps until
+    that installation is closed.
 
-    Where the published client is imported already, its class is redirected to the local engine instead, since names bound
-    by ``from gaia.client import Gaia``, subclasses and objects made before would reach for a server: all of them are
-    local until this is undone. Other functions that were imported by name stay the published ones.
+    Where the published client is imported already, its class is redirected to the local engine
+    instead, since names bound by ``from gaia.client import Gaia``, subclasses and objects made
+    before would reach for a server: all of them are local until this is undone. Other functions
+    that were imported by name stay the published ones.
 
-    Raises `GaiaError` for a configuration that `Gaia` would refuse, and where another package of the name `gaia` is
-    imported already; nothing is changed then.
+    Raises `GaiaError` for a configuration that `Gaia` would refuse, and where another package of
+    the name `gaia` is imported already; nothing is changed then.
     """
     from gaia_local.config import Config
 
@@ -128,7 +139,8 @@ def install(config: Mapping[str, Any] | None = None) -> Alias:
 
 @contextlib.contextmanager
 def reserve() -> Iterator[None]:
-    """While inside, `gaia` can be imported, and means the local engine where something is installed.
+    """While inside, `gaia` can be imported, and means the local engine where something is
+    installed.
 
     Elsewhere a `Gaia` can be made, and has no engine: what it is asked for raises `GaiaError`.
     """
@@ -143,7 +155,9 @@ def reserve() -> Iterator[None]:
 
 @at_face
 def engine_of(front: object) -> Gaia:
-    """What does the work for an object of a script's `Gaia`. Raises `GaiaError` where nothing is installed."""
+    """What does the work for an object of a script's `Gaia`. Raises `GaiaError` where nothing is
+    installed.
+    """
     from gaia_local.errors import Closed
 
     with _lock:
@@ -167,7 +181,7 @@ def installed() -> bool:
     return bool(_installed)
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# ------------------------------------------------------------------------------------------- inside
 
 _lock = threading.RLock()
 _installed: list[Alias] = []

@@ -1,4 +1,6 @@
-"""Gaia's client, as scripts know it, over the local engine: the modules `gaia` and `gaia.client` hold these names."""
+"""Gaia's client, as scripts know it, over the local engine: the modules `gaia` and `gaia.client`
+hold these names.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,11 @@ else:
 
 
 class Gaia(_Methods):
-    """The published client's class: all methods of `gaia_local.Gaia`, done by the engine that is installed.
+    """The published client's class: all methods of `gaia_local.Gaia`, done by the engine that is
+    installed.
 
-    It isn't bound to that when it is made outside of an installation (at the import of a module, say), but at its first
-    call inside one; when that installation was closed, to the next.
+    It isn't bound to that when it is made outside of an installation (at the import of a module,
+    say), but at its first call inside one; when that installation was closed, to the next.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -73,7 +76,7 @@ for _name, _ in inspect.getmembers(Local, inspect.isfunction):
         setattr(Gaia, _name, _passed_on(_name))
 
 
-# ------------------------------------------------------------------------------------------- what scripts import
+# ------------------------------------------------------------------------------ what scripts import
 
 
 def load_yaml(path: str) -> Any:
@@ -118,15 +121,19 @@ def say_that_steps_run_here() -> None:
 
 
 def launch_sisyphus(options: Mapping[str, Any]) -> None:
-    """Accepted: Steps run here, and there is no cloud worker to start. The first call says so in the log."""
+    """Accepted: Steps run here, and there is no cloud worker to start. The first call says so in
+    the log.
+    """
     say_that_steps_run_here()
 
 
-# ------------------------------------------------------------------------------------------ python -m gaia.client
+# ---------------------------------------------------------------------------- python -m gaia.client
 
 
 def main() -> None:
-    """The published client's command line, with its arguments and what it prints; `--host` means nothing here."""
+    """The published client's command line, with its arguments and what it prints; `--host` means
+    nothing here.
+    """
     parser = argparse.ArgumentParser(
         description="The published Gaia client's commands, run by the local engine."
     )

@@ -1,6 +1,7 @@
 """The demo workflow: a small, complete example in Gaia's own format, with the input files it needs.
 
-A checkout keeps it in ``resources/demo``; the built package carries the same files in ``gaia_local/demo/files``.
+A checkout keeps it in ``resources/demo``; the built package carries the same files in
+``gaia_local/demo/files``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What works on this machine: one `Check` for each thing that Steps need, with advice where something is amiss."""
+"""What works on this machine: one `Check` for each thing that Steps need, with advice where
+something is amiss.
+"""
 
 from __future__ import annotations
 
@@ -121,13 +123,16 @@ def _engine(config: Config) -> Check:
 
 
 def _cluster(config: Config) -> list[Check]:
-    """The Dask cluster, where Steps are to run on one: each worker, its version, and whether it sees the root."""
+    """The Dask cluster, where Steps are to run on one: each worker, its version, and whether it
+    sees the root.
+    """
     if config.executor != "dask":
         return []
     facts: dict[str, Any] = {"address": config.dask.address, "reachable": False}
     try:
         if config.dask.local is not None:
-            from gaia_local.executors.dask.cluster import Cluster  # noqa: F401  what they need is there
+            # What they need is there.
+            from gaia_local.executors.dask.cluster import Cluster  # noqa: F401
             from gaia_local.executors.dask.keys import make_keys  # noqa: F401
 
             return [
@@ -191,9 +196,12 @@ def _cluster(config: Config) -> list[Check]:
 
 @contextlib.contextmanager
 def _probe(root: Path) -> Iterator[Path | None]:
-    """A file in the root that nobody else can know; None where there is no root, or it can't be written."""
+    """A file in the root that nobody else can know; None where there is no root, or it can't be
+    written.
+    """
     try:
-        file = tempfile.NamedTemporaryFile(prefix=OWN, dir=root)  # noqa: SIM115 an error of whoever uses it is none of this
+        # An error of whoever uses it is none of this.
+        file = tempfile.NamedTemporaryFile(prefix=OWN, dir=root)  # noqa: SIM115
     except OSError:
         yield None
         return

@@ -1,4 +1,6 @@
-"""What engines that died left running: listed for any root, and removed. Changes nothing unless told to `clean`."""
+"""What engines that died left running: listed for any root, and removed. Changes nothing unless
+told to `clean`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Leftover:
 
 
 def find(config: Config) -> list[Leftover]:
-    """The containers of all roots that nobody owns, and the processes and private directories of this root."""
+    """The containers of all roots that nobody owns, and the processes and private directories of
+    this root.
+    """
     found = []
     with contextlib.suppress(EngineUnavailable, RuntimeFailure):
         found += [
@@ -45,7 +49,9 @@ def find(config: Config) -> list[Leftover]:
 
 
 def clean(config: Config) -> list[Leftover]:
-    """Remove what is left of this root, and return what that was. Raises `RootInUse` where an engine runs."""
+    """Remove what is left of this root, and return what that was. Raises `RootInUse` where an
+    engine runs.
+    """
     if not config.root.is_dir():
         return []
     owned = Ownership(config.root)

@@ -1,8 +1,10 @@
-"""What can be asked of a root: the one list of calls, whoever makes them, from this process or another one.
+"""What can be asked of a root: the one list of calls, whoever makes them, from this process or
+another one.
 
-`Questions` change nothing, and can be answered by whoever can read the rows; `Calls` are for the root's owner. The
-caller (`Gaia`) has checked names and types. Answers are what JSON can carry; of the arguments, Commands and Steps travel
-as the definitions that they were parsed from (see `sent` and `received`).
+`Questions` change nothing, and can be answered by whoever can read the rows; `Calls` are for the
+root's owner. The caller (`Gaia`) has checked names and types. Answers are what JSON can carry; of
+the arguments, Commands and Steps travel as the definitions that they were parsed from (see `sent`
+and `received`).
 """
 
 from __future__ import annotations
@@ -143,7 +145,9 @@ class Questions:
         return told
 
     def inputs(self, workflow: str, step: str) -> dict[str, Any]:
-        """What a Step reads: its `command` tokens, and `inputs`: key, internal path, path here, whether a user's own."""
+        """What a Step reads: its `command` tokens, and `inputs`: key, internal path, path here,
+        whether a user's own.
+        """
 
         def look(found: Workflow) -> dict[str, Any]:
             _check_step(found, step)
@@ -162,7 +166,9 @@ class Questions:
         return str(self._storage.path(workflow, key))
 
     def _read_and_there(self, trial: Workflow, step: str) -> dict[str, tuple[bytes, bytes]]:
-        """Input directory of a Step that isn't what it read → the listings of what it read, and of what is there now."""
+        """Input directory of a Step that isn't what it read → the listings of what it read, and of
+        what is there now.
+        """
         attempt, found = trial.graph.steps[step].attempt, {}
         for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
             node = trial.graph.keys.get(key)
@@ -241,7 +247,9 @@ def _names(kind: type) -> frozenset[str]:
 QUESTIONS = _names(Questions)
 CHANGES = _names(Calls)
 ONCE = frozenset({"upload", "delete"})
-"""Changes that can't be made a second time: where nobody knows whether one was made, it isn't repeated."""
+"""Changes that can't be made a second time: where nobody knows whether one was made, it isn't
+repeated.
+"""
 
 
 def sent(value: object) -> Any:

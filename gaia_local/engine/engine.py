@@ -1,6 +1,8 @@
-"""The parts of one root, built when they are needed and closed in order; shared by all `Gaia` objects of this process.
+"""The parts of one root, built when they are needed and closed in order; shared by all `Gaia`
+objects of this process.
 
-The real client is stateless, so programs make several; here they reach one engine, as they would reach one server.
+The real client is stateless, so programs make several; here they reach one engine, as they would
+reach one server.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gaia_local")
 
 ABSENT_PATIENCE, PATIENCE, PAUSE = 0.5, 15.0, 0.02
-"""How many seconds to try again where the owner has no socket, or has one and doesn't listen: it begins, or it ends."""
+"""How many seconds to try again where the owner has no socket, or has one and doesn't listen: it
+begins, or it ends.
+"""
 
 
 class Engine:
@@ -80,7 +84,9 @@ class Engine:
         forget_in_child(self)
 
     def call(self, name: str, /, **arguments: Any) -> Any:
-        """Make one of the calls of `Calls`, here or in the process that owns the root. Raises what that raises."""
+        """Make one of the calls of `Calls`, here or in the process that owns the root. Raises what
+        that raises.
+        """
         return self._change(name, arguments) if name in CHANGES else self._ask(name, arguments)
 
     def own(self) -> None:
@@ -146,7 +152,9 @@ class Engine:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The head; this process owns the root from here on. Raises `RootInUse` when another one does."""
+        """The head; this process owns the root from here on. Raises `RootInUse` when another one
+        does.
+        """
         with self._lock:
             if self._closing:
                 raise Closed("this Gaia was closed")
@@ -157,7 +165,9 @@ class Engine:
 
     @property
     def reader(self) -> Scheduler | Snapshot:
-        """Whoever can answer questions: the scheduler, where this process owns the root or must clean up after a dead owner."""
+        """Whoever can answer questions: the scheduler, where this process owns the root or must
+        clean up after a dead owner.
+        """
         with self._lock:
             if self._closing:
                 raise Closed("this Gaia was closed")
@@ -190,7 +200,9 @@ class Engine:
             scheduler.stop()
 
     def drain(self) -> None:
-        """Block until every workflow is quiet and no other process can start anything here any more."""
+        """Block until every workflow is quiet and no other process can start anything here any
+        more.
+        """
         self.wait()
         if self._listener is not None:
             self._listener.finish()
@@ -241,7 +253,9 @@ class Engine:
             scheduler.hurry()
 
     def forget(self) -> None:
-        """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's threads work with them."""
+        """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's
+        threads work with them.
+        """
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closing = True
         self._scheduler = self._watcher = self._runtime = self._database = self._ownership = (
@@ -275,7 +289,8 @@ class Engine:
                     database.set_buckets(
                         use.workflow, {use.bucket: str(self.config.buckets[use.bucket])}
                     )
-            # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
+            # A disk with a bucket that nobody asked for now may be away: who needs that will miss
+            # it.
             self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
             recover(database, self.storage)
             runtime, executor = _make_hands(self.config, self.storage)
@@ -296,7 +311,9 @@ class Engine:
         )
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
-        """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput` for a contradiction."""
+        """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput`
+        for a contradiction.
+        """
         mapped = with_remembered(self.config.root, self._asked.buckets, uses)
         for name in sorted(mapped.keys() - self.config.buckets.keys()):
             logger.warning("bucket %r is %s, as its workflows were made with", name, mapped[name])
@@ -304,7 +321,9 @@ class Engine:
         self.storage.map(mapped)
 
     def _listen(self) -> Listener | None:
-        """Let other processes make calls. The first may come before there is a scheduler: it waits for that."""
+        """Let other processes make calls. The first may come before there is a scheduler: it waits
+        for that.
+        """
         try:
             return Listener(self.config.root, self._answer)
         except OSError as error:
@@ -338,7 +357,7 @@ def _make_runtime(config: Config) -> Runtime:
     return make_runtime(config.runtime, config.docker, ownership.root_id(config.root))
 
 
-# -- sharing ------------------------------------------------------------------------------------------------------
+# -- sharing ---------------------------------------------------------------------------------------
 
 _engines: dict[Path, Engine] = {}
 _engines_lock = threading.Lock()
@@ -347,7 +366,9 @@ _ending: set[Engine] = set()
 
 
 def share(config: Config) -> Engine:
-    """The engine of a root, made for its first user; a later user may not ask for another configuration."""
+    """The engine of a root, made for its first user; a later user may not ask for another
+    configuration.
+    """
     with _engines_lock:
         engine = _engines.get(config.root)
         if engine is None:
@@ -369,7 +390,9 @@ def _refuse_other(root: Path, where: str, key: str, first: str) -> NoReturn:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """A configuration as it is compared with another's, each bucket by itself. The `repr` of a value tells nothing secret."""
+    """A configuration as it is compared with another's, each bucket by itself. The `repr` of a
+    value tells nothing secret.
+    """
     buckets = {f"bucket {name!r}": path for name, path in config.buckets.items()}
     return {
         each.name: getattr(config, each.name) for each in fields(config) if each.name != "buckets"
@@ -387,7 +410,9 @@ def _given_settings(config: Config) -> dict[str, Any]:
 
 
 def leave(engine: Engine, wait: bool) -> None:
-    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what runs."""
+    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what
+    runs.
+    """
     with _engines_lock:
         engine.users -= 1
         others = engine.users
@@ -417,9 +442,11 @@ def hurry() -> None:
 
 @contextlib.contextmanager
 def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception here hurries the end instead of breaking into it.
+    """While inside, a signal that would raise an exception here hurries the end instead of breaking
+    into it.
 
-    An exception between any two instructions would leave a Task that nobody cancels, or a lock that nobody releases.
+    An exception between any two instructions would leave a Task that nobody cancels, or a lock that
+    nobody releases.
     """
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -435,7 +462,9 @@ def _unbroken(engine: Engine) -> Iterator[None]:
 
 
 def _at_exit() -> None:
-    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at one, stop them."""
+    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at
+    one, stop them.
+    """
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for engine in (*_engines.values(), *_ending):
         try:
@@ -456,6 +485,6 @@ def _in_child() -> None:
 
 call_in_child(_in_child)
 
-# NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from there. This hook is
-# the one that `concurrent.futures` uses; it runs when the main thread ends.
+# NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from
+# there. This hook is the one that `concurrent.futures` uses; it runs when the main thread ends.
 getattr(threading, "_register_atexit", atexit.register)(_at_exit)

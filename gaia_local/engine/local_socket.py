@@ -1,12 +1,17 @@
-"""The way into a root that another process owns: a Unix socket under the root, where its owner answers calls.
+"""The way into a root that another process owns: a Unix socket under the root, where its owner
+answers calls.
 
-One call a connection: a line of JSON ``{"version", "call", "arguments", "config"}``, and a line back, ``{"answer"}`` or
-``{"error": {"kind", "arguments"}}``. Only the user whose root it is may connect.
+One call a connection: a line of JSON ``{"version", "call", "arguments", "config"}``, and a line
+back, ``{"answer"}`` or ``{"error": {"kind", "arguments"}}``. Only the user whose root it is may
+connect.
 
 Invariants:
-- Who answers owns the root: the socket is made after the lock was taken, and is gone before the lock is.
-- `Listener.refuse` comes before the scheduler's end, `Listener.close` after it: a call that was taken is answered.
-- As long as the owner ends, its socket is there and refuses: so others know that it is worth while to try again.
+- Who answers owns the root: the socket is made after the lock was taken, and is gone before the
+  lock is.
+- `Listener.refuse` comes before the scheduler's end, `Listener.close` after it: a call that was
+  taken is answered.
+- As long as the owner ends, its socket is there and refuses: so others know that it is worth while
+  to try again.
 """
 
 from __future__ import annotations
@@ -32,7 +37,9 @@ NAME = "engine.sock"
 VERSION = 1
 """Of what is said; not of the package, so that most versions of that get along."""
 PATIENCE = 10.0
-"""Seconds for a connection to be taken, a call to be told, and an answer to be heard; to find it may take any time."""
+"""Seconds for a connection to be taken, a call to be told, and an answer to be heard; to find it
+may take any time.
+"""
 MOST = 100
 """How many calls are answered at a time; others wait."""
 _LONGEST = 100
@@ -43,10 +50,14 @@ Answer = Callable[[str, Mapping[str, Any], Mapping[str, str]], Any]
 
 
 class Unreachable(EngineUnavailable):
-    """Nobody answers: there is no socket, nobody listens any more, or the owner ended in the midst of a call."""
+    """Nobody answers: there is no socket, nobody listens any more, or the owner ended in the midst
+    of a call.
+    """
 
     def __init__(self, message: str, absent: bool = False, told_all: bool = False) -> None:
-        """`absent`: there is no socket at all; `told_all`: the call was told, and may have been heeded."""
+        """`absent`: there is no socket at all; `told_all`: the call was told, and may have been
+        heeded.
+        """
         super().__init__(message)
         self.absent, self.told_all = absent, told_all
 
@@ -58,7 +69,9 @@ class Listener:
     """Answers calls, each in a thread of its own, from its making to `close`."""
 
     def __init__(self, root: Path, answer: Answer) -> None:
-        """Take the place of what a dead owner left. Raises `OSError` where the file system has no sockets."""
+        """Take the place of what a dead owner left. Raises `OSError` where the file system has no
+        sockets.
+        """
         self._answer = answer
         self._lock = threading.Lock()
         self._refusing = threading.Event()
@@ -230,7 +243,9 @@ _KINDS = {
 
 
 def _is_own(connection: socket.socket) -> bool:
-    """Whether this user, or root, is at the other end; where the system doesn't say, the socket's mode must do."""
+    """Whether this user, or root, is at the other end; where the system doesn't say, the socket's
+    mode must do.
+    """
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     _, user, _ = struct.unpack(

@@ -1,4 +1,6 @@
-"""Looks at files for a workflow: what a decision needs to know, seen without a lock, and in no decision itself."""
+"""Looks at files for a workflow: what a decision needs to know, seen without a lock, and in no
+decision itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ Listings: TypeAlias = Callable[[str], bytes | None]
 
 
 def see(storage: Storage, looks: Iterable[Look], listings: Listings) -> list[Observation]:
-    """Look at files, a stat first, contents where they are needed; what is as known is left out, unless it must be told."""
+    """Look at files, a stat first, contents where they are needed; what is as known is left out,
+    unless it must be told.
+    """
     seen = []
     for look in looks:
         quick, state = storage.look(look.key, look.path, look.external), look.state
@@ -51,7 +55,9 @@ def _lost(before: KeyState, now: Fingerprint, listings: Listings) -> str | None:
 
 
 def _read(storage: Storage, look: Look) -> Fingerprint | None:
-    """The fingerprint of what lies there; what vanishes inside a directory that stays doesn't make that one vanish."""
+    """The fingerprint of what lies there; what vanishes inside a directory that stays doesn't make
+    that one vanish.
+    """
     for _ in range(TRIES):
         now = storage.fingerprint(look.key, look.path, look.external)
         if now is not None or not storage.exists(look.key, look.path):
@@ -69,7 +75,9 @@ def load(saved: Saved, storage: Storage, listings: Listings) -> Workflow:
 
 
 def looked_at(saved: Saved, storage: Storage, listings: Listings) -> Workflow:
-    """A workflow for a trial: from its rows, with all its files as they are now. Nothing starts in it."""
+    """A workflow for a trial: from its rows, with all its files as they are now. Nothing starts in
+    it.
+    """
     workflow = load(saved, storage, listings)
     workflow.intent = Intent.HALT
     looks = workflow.looks(workflow.graph.keys.values())

@@ -1,4 +1,6 @@
-"""What an engine does first when it takes over a root: set right what a dead one left. Starts nothing."""
+"""What an engine does first when it takes over a root: set right what a dead one left. Starts
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,11 @@ NAMED = 10
 
 
 def recover(database: Database, storage: Storage) -> None:
-    """Tasks that were running become `interrupted`, their workflows `halted`; their processes and their staging go.
+    """Tasks that were running become `interrupted`, their workflows `halted`; their processes and
+    their staging go.
 
-    Their outputs may be stored in part, without a record of it: they are marked as not counting. After a power cut, so is
-    whatever isn't on the disk as it was recorded; see `flushing`.
+    Their outputs may be stored in part, without a record of it: they are marked as not counting.
+    After a power cut, so is whatever isn't on the disk as it was recorded; see `flushing`.
     """
     now = time.time()
     cut_off = another_boot(database.boot())
@@ -46,7 +49,8 @@ def recover(database: Database, storage: Storage) -> None:
             )
             for key, _ in attempt.task.outputs:
                 state, quick = keys.get(key, ABSENT), _look(storage, name, key)
-                # The user put it there while the Task ran, unless the Task did and nobody could write that down.
+                # The user put it there while the Task ran, unless the Task did and nobody could
+                # write that down.
                 if quick is not None and (state.kind is not KeyKind.THERE or quick != state.quick):
                     suspects[key] = replace(
                         state, kind=KeyKind.EXPIRED, quick=None, why=state.why or INTERRUPTED
@@ -108,7 +112,9 @@ def _after_power_cut(database: Database, storage: Storage, workflow: str) -> Non
 
 
 def _look(storage: Storage, workflow: str, key: str) -> str | None:
-    """The quick fingerprint of a key, empty for what can't be looked at: that must not keep anybody from the root."""
+    """The quick fingerprint of a key, empty for what can't be looked at: that must not keep anybody
+    from the root.
+    """
     try:
         return storage.look(key, storage.path(workflow, key))
     except (OSError, StorageError):
@@ -116,7 +122,9 @@ def _look(storage: Storage, workflow: str, key: str) -> str | None:
 
 
 def _unwritten_start(attempt: Attempt, storage: Storage) -> list[Event]:
-    """The start of a Task that the engine died too soon after to write down: its private directory tells of it."""
+    """The start of a Task that the engine died too soon after to write down: its private directory
+    tells of it.
+    """
     if attempt.started is not None:
         return []
     try:

@@ -1,4 +1,6 @@
-"""Looks up who made the files that lie at the outputs of new Steps: without a lock, before these are decided about."""
+"""Looks up who made the files that lie at the outputs of new Steps: without a lock, before these
+are decided about.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ def recall(
     outputs: Mapping[str, str],
     seen: Mapping[str, str | None],
 ) -> dict[str, list[Origin]]:
-    """Key → what the root knows of the file that lies there, of those `outputs` (key → path) of which it knows anything.
+    """Key → what the root knows of the file that lies there, of those `outputs` (key → path) of
+    which it knows anything.
 
-    `seen` has the quick fingerprints that are known. A file that changed since it was made is the user's, of no origin.
+    `seen` has the quick fingerprints that are known. A file that changed since it was made is the
+    user's, of no origin.
     """
     remembers, found = database.remembers(), {}
     for key, path in outputs.items():
@@ -79,7 +83,9 @@ def _of_others(database: Database, workflow: str, key: str) -> list[Made]:
 
 
 def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -> Origin | None:
-    """What is known, if it is still what lies there; `quick` is its quick fingerprint, where that is known."""
+    """What is known, if it is still what lies there; `quick` is its quick fingerprint, where that
+    is known.
+    """
     state = made.state
     try:
         quick = quick or storage.look("", path)

@@ -1,18 +1,21 @@
-"""The one road: every call, every end of a Task and every changed file is decided here, written down, and acted upon.
+"""The one road: every call, every end of a Task and every changed file is decided here, written
+down, and acted upon.
 
-Each time in this order: look at files (without the lock), then under the lock decide and commit, then act without it:
-tell, cancel, discard, start, and look at what the decision asks for, which leads to the next one. A call is one decision
-and one transaction: what can be refused is asked before.
+Each time in this order: look at files (without the lock), then under the lock decide and commit,
+then act without it: tell, cancel, discard, start, and look at what the decision asks for, which
+leads to the next one. A call is one decision and one transaction: what can be refused is asked
+before.
 
 Invariants:
-- The store is written only under the lock, and only for a Task that counts at that moment (`Workflow.running`). So the
-  outputs of a cancelled Task are never stored, however late they come.
-- A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means: none alive, and the
-  state isn't `running`.
-- Nothing starts that isn't written down. A call whose change can't be written changes nothing. What can't be written of
-  what happened by itself (a Task ended, a file changed), or not be taken back since nothing can be read either, is kept in
-  memory and written with the next change; until then the workflow is in *trouble* (`Workflow.trouble`): what runs goes on,
-  nothing starts, and `run` tries again.
+- The store is written only under the lock, and only for a Task that counts at that moment
+  (`Workflow.running`). So the outputs of a cancelled Task are never stored, however late they come.
+- A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means:
+  none alive, and the state isn't `running`.
+- Nothing starts that isn't written down. A call whose change can't be written changes nothing. What
+  can't be written of what happened by itself (a Task ended, a file changed), or not be taken back
+  since nothing can be read either, is kept in memory and written with the next change; until then
+  the workflow is in *trouble* (`Workflow.trouble`): what runs goes on, nothing starts, and `run`
+  tries again.
 """
 
 from __future__ import annotations
@@ -61,9 +64,13 @@ T = TypeVar("T")
 
 CLOSED = "the engine was closed"
 LATE = 0.05
-"""Seconds after a look at files after which one that came since may have been told of already: less than a watcher waits."""
+"""Seconds after a look at files after which one that came since may have been told of already: less
+than a watcher waits.
+"""
 WRITE_ROUND = 0.1
-"""Seconds after which the start of a Task is written, for whoever reads the rows. A short one's is written with its end."""
+"""Seconds after which the start of a Task is written, for whoever reads the rows. A short one's is
+written with its end.
+"""
 FLUSH_ROUND = 0.5
 """Seconds after which what was recorded is flushed."""
 
@@ -103,9 +110,12 @@ class Scheduler:
         self._changed = threading.Condition(self._lock)
         self._workflows: dict[str, Workflow] = {}
         self._looked_at: set[str] = set()
-        """Workflows whose files were compared with what is recorded, in this process: what is told of them is heeded."""
+        """Workflows whose files were compared with what is recorded, in this process: what is told
+        of them is heeded.
+        """
         self._missed: set[str] = set()
-        """Those of which a file could not be looked at: the next call looks at all of them again."""
+        """Those of which a file could not be looked at: the next call looks at all of them again.
+        """
         self._alive: collections.Counter[str] = collections.Counter()
         """Workflow → how many of its Tasks are alive."""
         self._unwritten: dict[str, Changes] = {}
@@ -117,14 +127,16 @@ class Scheduler:
         self._subscribers: dict[object, Callable[[Collection[str]], None]] = {}
         self._closed = False
 
-    # -- asking -------------------------------------------------------------------------------------------------
+    # -- asking ------------------------------------------------------------------------------------
 
     def workflows(self) -> dict[str, dict[str, Any]]:
         """Name → `state`, `properties`, `steps`."""
         return self._database.workflows()
 
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
-        """What `look` says of a workflow, under the lock; None where there is no such workflow, or it is being deleted."""
+        """What `look` says of a workflow, under the lock; None where there is no such workflow, or
+        it is being deleted.
+        """
         self._open(name)
         with self._lock:
             workflow = None if name in self._deleting else self._workflows.get(name)
@@ -165,7 +177,8 @@ class Scheduler:
         return self._database.listing(digest)
 
     def wait(self, name: str | None, timeout: float | None = None) -> bool:
-        """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out first.
+        """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out
+        first.
 
         Raises the `GaiaError` of a workflow that is quiet because of trouble.
         """
@@ -181,9 +194,11 @@ class Scheduler:
             return quiet
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `tell` with the names of workflows after something happened in them; answers what ends that.
+        """Call `tell` with the names of workflows after something happened in them; answers what
+        ends that.
 
-        It is called in whatever thread made the change, without the lock, and must not block. What it raises is logged.
+        It is called in whatever thread made the change, without the lock, and must not block. What
+        it raises is logged.
         """
         subscription = object()
         self._subscribers[subscription] = tell
@@ -193,7 +208,7 @@ class Scheduler:
 
         return unsubscribe
 
-    # -- the calls of the client ----------------------------------------------------------------------------------
+    # -- the calls of the client -------------------------------------------------------------------
 
     def upload(
         self,
@@ -238,7 +253,9 @@ class Scheduler:
         self._insist(name, lambda workflow: workflow.expire(names), call)
 
     def delete(self, name: str, data: bool) -> None:
-        """Forget a workflow, its logs and, with `data`, its files in the store; what runs is stopped first."""
+        """Forget a workflow, its logs and, with `data`, its files in the store; what runs is
+        stopped first.
+        """
         self._get(name)
         with self._lock:
             self._deleting.add(name)
@@ -246,7 +263,8 @@ class Scheduler:
             self._insist(name, lambda workflow: workflow.halt("deleted"))
             with self._changed:
                 self._wait_for(lambda: self._quiet(name))
-            self.flush()  # what stays in the store must be whole: who uploads this name again finds it there
+            # What stays in the store must be whole: who uploads this name again finds it there.
+            self.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
             self._storage.delete(
                 name, data
@@ -301,17 +319,21 @@ class Scheduler:
                 logger.error("%s", error)
                 return False
         for name, (keys, why) in failed.items():
-            self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023 it is called at once
+            # It is called at once.
+            self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023
         return not failed and not unwritten
 
     def hurry(self) -> None:
-        """Whatever is halted from now on, and was already, is killed without a grace. A signal handler may call it."""
+        """Whatever is halted from now on, and was already, is killed without a grace. A signal
+        handler may call it.
+        """
         self._executor.hurry()
 
-    # -- what comes back, in the executor's threads and in the watcher's ------------------------------------------
+    # -- what comes back, in the executor's threads and in the watcher's ---------------------------
 
     def happened(self, task: Task, event: Event) -> None:
-        """Note an event: it is written with what is written next, or a little later; where it must be, at once.
+        """Note an event: it is written with what is written next, or a little later; where it must
+        be, at once.
 
         A late one changes nothing.
         """
@@ -363,16 +385,17 @@ class Scheduler:
         for name, looks in touched:
             self._look_at(name, looks)
 
-    # -- the road -------------------------------------------------------------------------------------------------
+    # -- the road ----------------------------------------------------------------------------------
 
     def _decide(
         self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None
     ) -> Decision | None:
-        """Lock, decide, commit, unlock, act. Answers the decision; to look at what it asks for is the caller's part.
+        """Lock, decide, commit, unlock, act. Answers the decision; to look at what it asks for is
+        the caller's part.
 
-        A call that is refused, or can't be written down, is as if nobody had called. Whatever else happened counts, also where
-        it can't be written down. None where nothing was decided: there is no such workflow (any more), or the ground that a
-        call was prepared on has changed.
+        A call that is refused, or can't be written down, is as if nobody had called. Whatever else
+        happened counts, also where it can't be written down. None where nothing was decided: there
+        is no such workflow (any more), or the ground that a call was prepared on has changed.
         """
         failure: GaiaError | None = None
         with self._lock:
@@ -403,7 +426,9 @@ class Scheduler:
         return decision
 
     def _ready(self, name: str, call: Call | None) -> Workflow | None:
-        """The workflow to decide about, with nothing that happened before unwritten, if that can be helped."""
+        """The workflow to decide about, with nothing that happened before unwritten, if that can be
+        helped.
+        """
         workflow = self._workflows.get(name)
         if call is None:
             if workflow is not None and name in self._unwritten:
@@ -470,7 +495,9 @@ class Scheduler:
         return self._trouble(workflow, error, Decision())
 
     def _note(self, name: str, decision: Decision) -> None:
-        """Count what starts; whoever waits is told where that may be over. Every decision comes here, under the lock."""
+        """Count what starts; whoever waits is told where that may be over. Every decision comes
+        here, under the lock.
+        """
         self._alive[name] += len(decision.start)
         workflow = self._workflows.get(name)
         if workflow is None or workflow.state is not WorkflowState.RUNNING or not self._alive[name]:
@@ -487,14 +514,19 @@ class Scheduler:
             self._executor.submit(assignment, self)
 
     def _look_at(self, name: str, looks: list[Look], raises: bool = False) -> None:
-        """Look at files, without the lock, and decide about what is seen, until there is nothing more to be looked at."""
+        """Look at files, without the lock, and decide about what is seen, until there is nothing
+        more to be looked at.
+        """
         while looks:
             seen = self._see(name, looks, raises)
-            decision = self._decide(name, lambda workflow: workflow.observe(seen)) if seen else None  # noqa: B023 called at once
+            # Called at once.
+            decision = self._decide(name, lambda workflow: workflow.observe(seen)) if seen else None  # noqa: B023
             looks = [] if decision is None else decision.look
 
     def _see(self, name: str, looks: list[Look], raises: bool) -> list[Observation]:
-        """Look at files; where that fails, the workflow is in trouble, unless the call is refused that it `raises` in."""
+        """Look at files; where that fails, the workflow is in trouble, unless the call is refused
+        that it `raises` in.
+        """
         try:
             return see(self._storage, looks, self.listing)
         except (OSError, StorageError) as error:
@@ -507,7 +539,7 @@ class Scheduler:
         self._handle(name, lambda workflow: self._trouble(workflow, trouble, Decision()))
         return []
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _define(
         self,
@@ -615,7 +647,9 @@ class Scheduler:
     def _insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
     ) -> None:
-        """Decide, or raise what keeps a caller from it: the workflow has gone, or nothing can be written down."""
+        """Decide, or raise what keeps a caller from it: the workflow has gone, or nothing can be
+        written down.
+        """
         if not self._handle(name, decide, call):
             raise self._no_such(name)
         self._database.sync()
@@ -647,7 +681,9 @@ class Scheduler:
         self._look_at(name, looks, raises=keys is None)  # else the call that it belongs to was made
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait, holding the lock, until `true` says so; False when the time in seconds ran out first."""
+        """Wait, holding the lock, until `true` says so; False when the time in seconds ran out
+        first.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or (left := end - time.monotonic()) > 0:
             if self._changed.wait_for(
@@ -703,9 +739,11 @@ class Scheduler:
     def _taken_back(
         self, workflow: Workflow, decision: Decision, trouble: GaiaError | None
     ) -> bool:
-        """A call's change doesn't count: read back what there was before, when there was this trouble.
+        """A call's change doesn't count: read back what there was before, when there was this
+        trouble.
 
-        False where that can't be read either: the change stays, unwritten. What is in memory must be what the rows will say.
+        False where that can't be read either: the change stays, unwritten. What is in memory must
+        be what the rows will say.
         """
         name = workflow.name
         unwritten = self._unwritten.pop(name, decision.changes)
@@ -722,7 +760,9 @@ class Scheduler:
         return True
 
     def _trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
-        """What was decided can't be written down, or a decision not be made: nothing starts until it can."""
+        """What was decided can't be written down, or a decision not be made: nothing starts until
+        it can.
+        """
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
         text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
         if workflow.trouble is None:

@@ -1,4 +1,6 @@
-"""Reads a root that nobody owns, or whose owner can't be asked: the questions of `Scheduler`, answered from the rows."""
+"""Reads a root that nobody owns, or whose owner can't be asked: the questions of `Scheduler`,
+answered from the rows.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
 
 
 class Snapshot:
-    """The rows of one root, read anew at each question; where there are none, there are no workflows."""
+    """The rows of one root, read anew at each question; where there are none, there are no
+    workflows.
+    """
 
     def __init__(
         self,

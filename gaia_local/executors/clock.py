@@ -13,7 +13,9 @@ logger = logging.getLogger("gaia_local")
 
 
 class Clock:
-    """Calls functions later, from one thread, which is born with the first order and lives until `close`."""
+    """Calls functions later, from one thread, which is born with the first order and lives until
+    `close`.
+    """
 
     def __init__(self, name: str = "clock") -> None:
         self._name = f"gaia-local-{name}"
@@ -25,7 +27,9 @@ class Clock:
         self._closed = False
 
     def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        """Have `function` called in that many seconds; returns what takes the order back (a second time is fine)."""
+        """Have `function` called in that many seconds; returns what takes the order back (a second
+        time is fine).
+        """
         box = [function]
         with self._condition:
             order = (

@@ -16,8 +16,10 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 
 SIGNAL_ROUND = 0.5
-"""How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just before a wait begins
-only when that wait is over: one without an end would swallow a Ctrl-C now and then."""
+"""How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just
+before a wait begins only when that wait is over: one without an end would swallow a Ctrl-C now and
+then.
+"""
 
 
 class Executor(Protocol):
@@ -30,7 +32,9 @@ class Executor(Protocol):
         """Stop a Task, or keep it from starting."""
 
     def later(self, seconds: float, function: Callable[[], None]) -> object:
-        """Have `function` called in that many seconds, in some thread; after `close` it may not be called."""
+        """Have `function` called in that many seconds, in some thread; after `close` it may not be
+        called.
+        """
 
     def behind(self, seconds: float, function: Callable[[], None]) -> None:
         """As `later`, for what takes its time: nothing else than others of its kind waits for it."""
@@ -39,7 +43,9 @@ class Executor(Protocol):
         """End everything."""
 
     def hurry(self) -> None:
-        """From now on, whatever is cancelled is killed without a grace. A signal handler may call it."""
+        """From now on, whatever is cancelled is killed without a grace. A signal handler may call
+        it.
+        """
 
 
 class Observer(Protocol):

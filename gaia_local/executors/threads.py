@@ -50,10 +50,12 @@ class _Relay:
 
 
 class ThreadExecutor:
-    """Runs Tasks in at most `workers` threads of this process, by their rank, then in the order of their submission.
+    """Runs Tasks in at most `workers` threads of this process, by their rank, then in the order of
+    their submission.
 
-    A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it would never start
-    otherwise. The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
+    A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it
+    would never start otherwise. The threads are daemons: a script's end is handled by `Gaia.close`,
+    which waits or halts.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ class ThreadExecutor:
                 self._condition.notify()
 
     def cancel(self, task_id: str) -> None:
-        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from starting."""
+        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from
+        starting.
+        """
         with self._condition:
             cancellation = self._cancellations.get(task_id)
             if cancellation is None:
@@ -114,7 +118,8 @@ class ThreadExecutor:
     def hurry(self) -> None:
         """Kill what is cancelled already, and what will be, at once.
 
-        NOTE: a signal handler runs in the midst of the main thread, which may hold any lock: so the work is a thread's.
+        NOTE: a signal handler runs in the midst of the main thread, which may hold any lock: so the
+        work is a thread's.
         """
         self._hurried = True
         thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-hurry", daemon=True)

@@ -1,4 +1,5 @@
-"""Performs one Task: stage its inputs, run its command, prepare its outputs. Decides nothing, publishes nothing.
+"""Performs one Task: stage its inputs, run its command, prepare its outputs. Decides nothing,
+publishes nothing.
 
 What happens is told to an `Observer` as it happens: `Event`s in the order of the real worker, and
 at last, exactly once, an `Outcome`. The observer publishes the outcome's outputs, or lets them be;
@@ -100,7 +101,9 @@ class Worker:
         return replace(outcome, inputs=read)
 
     def _begin(self, assignment: Assignment, observer: Observer) -> tuple[Staging, set[str]]:
-        """Put all in its place, and say that the Step starts, and from which contents. Answers which inputs were copied."""
+        """Put all in its place, and say that the Step starts, and from which contents. Answers
+        which inputs were copied.
+        """
         task = assignment.task
         try:
             copied = self._copied(task)
@@ -116,10 +119,12 @@ class Worker:
         return staging, copied
 
     def _copied(self, task: Task) -> set[str]:
-        """The inputs that get private copies: all, or with mounts, those that a program would not find there as in a copy.
+        """The inputs that get private copies: all, or with mounts, those that a program would not
+        find there as in a copy.
 
-        These are: what an output is nested with; a directory with links that a copy follows, out of it or perhaps to where
-        another input is to be; one that has nothing of its kind there. What is nested with any of these is copied, too.
+        These are: what an output is nested with; a directory with links that a copy follows, out of
+        it or perhaps to where another input is to be; one that has nothing of its kind there. What
+        is nested with any of these is copied, too.
         """
         if not self._runtime.mounts_inputs:
             return {key for key, _ in task.inputs}
@@ -150,7 +155,9 @@ class Worker:
         return {key for path, (key, _) in inputs.items() if top(path) in tops}
 
     def _read(self, assignment: Assignment, key: str) -> Fingerprint:
-        """The fingerprint of a mounted input: the recorded one where the file is still that, else a new one."""
+        """The fingerprint of a mounted input: the recorded one where the file is still that, else a
+        new one.
+        """
         task, known = assignment.task, assignment.known.get(key)
         path, follow = self._storage.source(task, key), key in task.external
         if known is not None and self._storage.look(key, path, follow) == known.quick:
@@ -215,7 +222,9 @@ class Worker:
 
 
 def _bears(outer: str, relative: str, source: str) -> bool:
-    """Whether an input directory has something of the same kind as `source` at a place in it, with no link on the way."""
+    """Whether an input directory has something of the same kind as `source` at a place in it, with
+    no link on the way.
+    """
     place = f"{outer}{relative}"
     if any(map(os.path.islink, (place, *folders(place, outer)))):
         return False

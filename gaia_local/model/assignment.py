@@ -1,4 +1,6 @@
-"""What is handed to whoever runs a Task, with what only this run of it needs, and what comes back: how it ended."""
+"""What is handed to whoever runs a Task, with what only this run of it needs, and what comes back:
+how it ended.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Outcome:
     """How a Task ended, with what it made."""
 
     state: TaskState
-    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear how it ended."""
+    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear
+    how it ended.
+    """
     outputs: tuple[Output, ...] = ()
     """Ready to be published: all of them on success, the ``>>`` logs on failure."""
     exit_code: int | None = None

@@ -35,7 +35,9 @@ _WARNED = 5
 
 @dataclass(frozen=True)
 class Command:
-    """A reusable program: an image, the tokens to run in it, and which internal paths go in and out."""
+    """A reusable program: an image, the tokens to run in it, and which internal paths go in and
+    out.
+    """
 
     name: str
     image: str
@@ -48,7 +50,9 @@ class Command:
     definition: Mapping[str, Any] = field(compare=False, repr=False)
     """The JSON as submitted, which is what `Gaia.command` answers."""
     resources: Resources = field(default=NONE, compare=False)
-    """What it asks of a machine: results don't depend on it, so that a change of it makes nothing run again."""
+    """What it asks of a machine: results don't depend on it, so that a change of it makes nothing
+    run again.
+    """
 
     @staticmethod
     def parse(workflow: str, given: object) -> Command | CompositeCommand:
@@ -127,7 +131,9 @@ AnyCommand: TypeAlias = "Command | CompositeCommand"
 
 
 def warn_of_unknown_fields(workflow: str, kind: str, given: Iterable[Mapping[str, Any]]) -> None:
-    """Tell of fields that mean nothing in definitions that were parsed: of the first few, and how many more there are."""
+    """Tell of fields that mean nothing in definitions that were parsed: of the first few, and how
+    many more there are.
+    """
     found = _unknown_fields(f"workflow {workflow!r}", kind, given)
     for where, name, known in itertools.islice(found, _WARNED):
         logger.warning(

@@ -17,7 +17,9 @@ _RIGHT_YAML = "give valid YAML"
 
 
 def read(path: Path) -> Any:
-    """The contents of a JSON or YAML file. Raises `InvalidInput` that names the file and the line of what is wrong."""
+    """The contents of a JSON or YAML file. Raises `InvalidInput` that names the file and the line
+    of what is wrong.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -64,7 +66,9 @@ def _read_yaml(path: Path, text: str) -> Any:
 
 
 def _safe_yaml(text: str) -> Any:
-    """Plain values only; what aliases make of it is counted before it is made, since each level may be ten of the last."""
+    """Plain values only; what aliases make of it is counted before it is made, since each level may
+    be ten of the last.
+    """
     import yaml
 
     sizes: dict[yaml.Node, int] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it, to two or three digits: ``0.35 s``, ``12.4 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    """A time as people say it, to two or three digits: ``0.35 s``, ``12.4 s``, ``3 min 20 s``,
+    ``2 h 5 min``, ``3 d 4 h``.
+    """
     if seconds < 0.0995:
         return f"{1000 * max(0.0, seconds):.0f} ms"
     if seconds < 59.95:

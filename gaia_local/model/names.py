@@ -14,7 +14,9 @@ from gaia_local.model.terminal_text import holds_controls
 from gaia_local.model.validation import check_text
 
 OWN = ".gaia-local"
-"""How the names of the engine's own files begin: they are no part of any tree, and no key may name one."""
+"""How the names of the engine's own files begin: they are no part of any tree, and no key may name
+one.
+"""
 
 _SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
 _NAME_BYTES = 255
@@ -29,7 +31,9 @@ _as_stored: ContextVar[bool] = ContextVar("as_stored", default=False)
 
 @contextlib.contextmanager
 def as_stored() -> Iterator[None]:
-    """While inside, names may hold what was refused later than they were stored: a root stays readable."""
+    """While inside, names may hold what was refused later than they were stored: a root stays
+    readable.
+    """
     token = _as_stored.set(True)
     try:
         yield
@@ -38,7 +42,9 @@ def as_stored() -> Iterator[None]:
 
 
 def check_name(where: str, name: object, kind: str) -> str:
-    """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't print."""
+    """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't
+    print.
+    """
     if not isinstance(name, str):
         raise InvalidInput(where, f"the name of a {kind} is {shown(name)}", "give a string")
     if not is_plain(name):
@@ -47,7 +53,9 @@ def check_name(where: str, name: object, kind: str) -> str:
 
 
 def is_plain(key: str) -> bool:
-    """Whether a storage key, a name or a path is of the usual kind, in which no check finds anything wrong."""
+    """Whether a storage key, a name or a path is of the usual kind, in which no check finds
+    anything wrong.
+    """
     return _PLAIN_KEY.fullmatch(key) is not None and len(key) <= MAX_PATH_BYTES
 
 
@@ -136,7 +144,9 @@ def check_internal_path(where: str, path: str) -> None:
 def check_places(
     where: str, inputs: Mapping[str, str], outputs: Mapping[str, str], stdout: str | None = None
 ) -> None:
-    """Internal paths that can't be together: an input's and another's, or anything at or below the file of `stdout`."""
+    """Internal paths that can't be together: an input's and another's, or anything at or below the
+    file of `stdout`.
+    """
     taken: dict[str, str] = {}
     printed = None if stdout is None else InternalPath.parse(stdout)
     for kind, paths in (("input", inputs), ("output", outputs)):

@@ -45,7 +45,9 @@ class Step:
 
     @staticmethod
     def parse(workflow: str, given: object, text: str | None = None) -> Step:
-        """Read one Step from its JSON; `text` is what that was read from, where it comes from a Step's `text`."""
+        """Read one Step from its JSON; `text` is what that was read from, where it comes from a
+        Step's `text`.
+        """
         return Step._parse(f"workflow {workflow!r}", given, key=check_key_template, text=text)
 
     @staticmethod
@@ -88,7 +90,8 @@ class Step:
 def read_definition(
     outer: str, kind: str, given: object, text: str | None = None
 ) -> tuple[Mapping[str, Any], str, str]:
-    """The fields of a Command or Step, its name, and its JSON, which later changes of what was given don't reach.
+    """The fields of a Command or Step, its name, and its JSON, which later changes of what was
+    given don't reach.
 
     `text` is that JSON where it is known.
     """

@@ -1,4 +1,6 @@
-"""A Task, which is one attempt at a Step: its state, why it was ended, and what its files were like."""
+"""A Task, which is one attempt at a Step: its state, why it was ended, and what its files were
+like.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,15 @@ class TaskState(enum.StrEnum):
 
 
 DOUBTFUL = "?"
-"""What a quick fingerprint ends with that no look is to find again, since a change could go unseen."""
+"""What a quick fingerprint ends with that no look is to find again, since a change could go unseen.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a file or tree was like: `quick` from names, sizes, times and inodes; `digest` from names and contents."""
+    """What a file or tree was like: `quick` from names, sizes, times and inodes; `digest` from
+    names and contents.
+    """
 
     quick: str
     digest: str
@@ -64,7 +69,9 @@ class Task:
     reason: str = "new"
     """Why it runs."""
     external: frozenset[str] = NO_KEYS
-    """Those inputs that no Step makes: a link among them was put there by the user, and is followed."""
+    """Those inputs that no Step makes: a link among them was put there by the user, and is
+    followed.
+    """
     resources: Resources = NONE
 
     def wire(self, state: str) -> dict[str, Any]:

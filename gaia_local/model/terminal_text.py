@@ -1,4 +1,6 @@
-"""Characters that steer a terminal, or turn the direction of text, and so make it show what isn't there."""
+"""Characters that steer a terminal, or turn the direction of text, and so make it show what isn't
+there.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def holds_controls(text: str) -> bool:
 
 
 def escaped(text: str, keep: str = "", colours: bool = False) -> str:
-    """Text fit for a terminal: controls are written as Python writes them, ``\\x1b``, unless they are in `keep`.
+    """Text fit for a terminal: controls are written as Python writes them, ``\\x1b``, unless they
+    are in `keep`.
 
     With `colours`, what sets a terminal's colours stays, too.
     """

@@ -22,7 +22,9 @@ MAX_VALUES = 2_000_000
 MAX_JSON_CHARACTERS = 100_000_000
 """Characters of text in one of them."""
 NOTHING: Mapping[str, Any] = {}
-"""What a Step without inputs, outputs or vars has of them: one for all, since there may be very many Steps."""
+"""What a Step without inputs, outputs or vars has of them: one for all, since there may be very
+many Steps.
+"""
 
 _COLLECTIONS = (dict, list, tuple)
 _ENCODER = json.JSONEncoder(allow_nan=False)

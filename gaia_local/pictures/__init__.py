@@ -1,4 +1,5 @@
-"""Pictures of workflows: graphs, tables for notebooks. They are made of what `Gaia` answers, and know nothing else.
+"""Pictures of workflows: graphs, tables for notebooks. They are made of what `Gaia` answers, and
+know nothing else.
 
 from gaia_local import Gaia
 from gaia_local.pictures import draw
@@ -34,7 +35,8 @@ class Picture:
         self._size = drawing.width, drawing.height
 
     def png(self, scale: float = 2.0) -> bytes:
-        """The picture in light colours as a PNG, `scale` pixels to each of the SVG's, or fewer for a very large one.
+        """The picture in light colours as a PNG, `scale` pixels to each of the SVG's, or fewer for
+        a very large one.
 
         Raises `GaiaError` where ``gaia-local[pictures]`` isn't installed.
         """
@@ -65,9 +67,10 @@ class Picture:
 def draw(graph: Mapping[str, Any], group: bool | None = None) -> Picture:
     """A picture of what `Gaia.graph` answers: the Steps coloured by state, from top to bottom.
 
-    Many Steps of one Command side by side share a panel. With `group` each Command is one box, with the numbers of its
-    Steps; None does so where there would be more than `MOST` boxes. Raises `InvalidInput` for what is no graph, and
-    `GaiaError` where ``gaia-local[pictures]`` isn't installed.
+    Many Steps of one Command side by side share a panel. With `group` each Command is one box, with
+    the numbers of its Steps; None does so where there would be more than `MOST` boxes. Raises
+    `InvalidInput` for what is no graph, and `GaiaError` where ``gaia-local[pictures]`` isn't
+    installed.
     """
     boxes, links = by_command(graph) if group else by_step(graph)
     if group is None and len(boxes) > MOST:

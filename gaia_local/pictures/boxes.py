@@ -1,7 +1,9 @@
-"""What a graph's picture is made of, before anything has a place: boxes with their sizes, and links between them.
+"""What a graph's picture is made of, before anything has a place: boxes with their sizes, and links
+between them.
 
-A Step is a box of its own; where many Steps of one Command lie side by side they share a panel, in which each is a chip,
-and what leads to or from them is one link. Grouped by Command, each Command is a box with its numbers of Steps by state.
+A Step is a box of its own; where many Steps of one Command lie side by side they share a panel, in
+which each is a chip, and what leads to or from them is one link. Grouped by Command, each Command
+is a box with its numbers of Steps by state.
 """
 
 from __future__ import annotations
@@ -156,7 +158,9 @@ def _links(
 def _depths(
     nodes: Sequence[Node], edges: Iterable[tuple[str, str, tuple[str, ...]]]
 ) -> dict[str, int]:
-    """How many Steps the longest way to a Step has before it; Steps in a cycle get what is known of them."""
+    """How many Steps the longest way to a Step has before it; Steps in a cycle get what is known of
+    them.
+    """
     readers: dict[str, list[str]] = {node.name: [] for node in nodes}
     missing = dict.fromkeys(readers, 0)
     for source, target, _ in edges:

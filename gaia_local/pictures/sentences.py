@@ -1,4 +1,6 @@
-"""What `Gaia` answers, in a sentence or a few lines: the command line and test reports say the same."""
+"""What `Gaia` answers, in a sentence or a few lines: the command line and test reports say the
+same.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def missing_inputs(gaia: Answers, status: Mapping[str, Any]) -> list[str]:
 
 
 def log_end(gaia: Answers, workflow: str, step: str, lines: int) -> list[str]:
-    """The last lines of the log of a Step's latest attempt, of a long one without reading the whole."""
+    """The last lines of the log of a Step's latest attempt, of a long one without reading the
+    whole.
+    """
     from gaia_local.store.logs import read_tail
 
     log = gaia.attempt(workflow, step)["log"]

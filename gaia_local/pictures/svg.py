@@ -1,4 +1,6 @@
-"""Writes a graph that was laid out as SVG: colours for light and dark, signs as shapes, whole names as tooltips."""
+"""Writes a graph that was laid out as SVG: colours for light and dark, signs as shapes, whole names
+as tooltips.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,8 @@ SIGNS = {
     "cancelled": '<path class="f" d="M-3 -3 H3 V3 H-3 Z"/>',
     "interrupted": '<path class="s" d="M-2 -3.4 V3.4 M2 -3.4 V3.4"/>',
 }
-"""State → its sign, drawn around (0, 0) in a disc: shapes, since not every font has the characters."""
+"""State → its sign, drawn around (0, 0) in a disc: shapes, since not every font has the characters.
+"""
 
 _LIGHT = {
     "ground": "#ffffff",
@@ -75,7 +78,9 @@ class Drawing:
 
 
 def style(scope: str) -> str:
-    """The rules for what bears the class `scope`; light or dark as the reader prefers (light in a PNG)."""
+    """The rules for what bears the class `scope`; light or dark as the reader prefers (light in a
+    PNG).
+    """
     fixed = (
         f".{scope} text{{font-family:{FONTS};font-size:{SMALL:g}px}}"
         f".{scope} .name{{font-size:{NAME:g}px;font-weight:600}}.{scope} .title{{font-size:{TITLE:g}px;font-weight:600}}"
@@ -177,7 +182,9 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
 
 
 def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
-    """A line that leaves and arrives upright, with its head; a loop on the right side of `box` where there are no points."""
+    """A line that leaves and arrives upright, with its head; a loop on the right side of `box`
+    where there are no points.
+    """
     number = len(link.edges)
     stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
     if points:

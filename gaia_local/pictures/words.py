@@ -24,7 +24,9 @@ ELLIPSIS = "…"
 
 
 def clean(text: object) -> str:
-    """Text that XML and every other format here can hold: what doesn't print becomes ``�``, white space one blank."""
+    """Text that XML and every other format here can hold: what doesn't print becomes ``�``, white
+    space one blank.
+    """
     return "".join(_clean(character) for character in str(text))
 
 
@@ -70,7 +72,9 @@ def shorten(text: str, room: float, size: float) -> str:
 
 
 def wrap(text: str, room: float, size: float) -> list[str]:
-    """The text in one line or two, broken where a name has a joint; the second is shortened if need be."""
+    """The text in one line or two, broken where a name has a joint; the second is shortened if need
+    be.
+    """
     if width(text, size) <= room:
         return [text]
     first = ""

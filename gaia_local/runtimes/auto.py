@@ -14,7 +14,9 @@ logger = logging.getLogger("gaia_local")
 
 
 class ImageRuntime(Runtime, Protocol):
-    """A runtime that can tell whether it has an image: the Docker runtime, as `AutoRuntime` sees it."""
+    """A runtime that can tell whether it has an image: the Docker runtime, as `AutoRuntime` sees
+    it.
+    """
 
     def available(self, image: str) -> bool:
         """Whether `image` is there or could be pulled just now. May take as long as a pull."""
@@ -22,10 +24,12 @@ class ImageRuntime(Runtime, Protocol):
 
 
 class AutoRuntime:
-    """Runs a Task in a container where an engine answers and has or gets the image, else as a process.
+    """Runs a Task in a container where an engine answers and has or gets the image, else as a
+    process.
 
-    Invariant: what was chosen for an image stays chosen, so that two Tasks of one Command never run differently; each
-    choice of processes is logged with its reason, once for the engine and once for an image.
+    Invariant: what was chosen for an image stays chosen, so that two Tasks of one Command never run
+    differently; each choice of processes is logged with its reason, once for the engine and once
+    for an image.
     """
 
     name = "auto"
@@ -41,7 +45,9 @@ class AutoRuntime:
         self._engine_lock = threading.Lock()
 
     def check(self, images: Collection[str]) -> None:
-        """Raise `EngineUnavailable` only for images that were chosen for containers: all others have a way to run."""
+        """Raise `EngineUnavailable` only for images that were chosen for containers: all others
+        have a way to run.
+        """
         chosen = [image for image in images if self._chosen.get(image) is self._docker]
         if chosen:
             self._docker.check(chosen)

@@ -1,7 +1,7 @@
 """What a runtime is: the interface between a `Worker` and the thing that runs one command.
 
-A runtime runs in the thread that calls it and starts none itself. Whoever wants a run to end says so through the run's
-`Cancellation`, from any thread.
+A runtime runs in the thread that calls it and starts none itself. Whoever wants a run to end says
+so through the run's `Cancellation`, from any thread.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ logger = logging.getLogger("gaia_local")
 class Cancellation:
     """One Task's stop switch: `cancel` from any thread, once; the first reason wins and stays.
 
-    `later(seconds, function)` has the function called after that time in some other thread, and returns a function that
-    takes the order back. It serves the timeout and the step from SIGTERM to SIGKILL after `grace` seconds.
+    `later(seconds, function)` has the function called after that time in some other thread, and
+    returns a function that takes the order back. It serves the timeout and the step from SIGTERM to
+    SIGKILL after `grace` seconds.
 
-    Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to terminate; outside, never.
+    Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to
+    terminate; outside, never.
     """
 
     def __init__(
@@ -64,10 +66,11 @@ class Cancellation:
     def stopping(
         self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
     ) -> Iterator[None]:
-        """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace is over.
+        """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace
+        is over.
 
-        Both may be called when the run has just ended by itself and must bear that. An error of theirs is logged: it
-        must not keep whoever cancels from going on.
+        Both may be called when the run has just ended by itself and must bear that. An error of
+        theirs is logged: it must not keep whoever cancels from going on.
         """
         orders: list[Callable[[], None]] = []
         inside = True
@@ -109,13 +112,15 @@ class Cancellation:
 class Invocation:
     """One command, ready to run.
 
-    `tree` is the Task's private directory that mirrors the container's file system: the internal path ``/in/a`` is
-    ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`; output directories and the parents of
-    output files exist. When the run has ended, each output lies in the tree too, or was not made; and so does what it
-    leads to, if it is a link, except for inputs that the runtime mounts.
+    `tree` is the Task's private directory that mirrors the container's file system: the internal
+    path ``/in/a`` is ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`;
+    output directories and the parents of output files exist. When the run has ended, each output
+    lies in the tree too, or was not made; and so does what it leads to, if it is a link, except for
+    inputs that the runtime mounts.
 
-    `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`, where not None,
-    receives stdout alone. `inputs` pairs each internal path with the file or directory in the store it is a copy of.
+    `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`,
+    where not None, receives stdout alone. `inputs` pairs each internal path with the file or
+    directory in the store it is a copy of.
     """
 
     task: Task
@@ -128,7 +133,8 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a sentence on why it failed.
+    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a
+    sentence on why it failed.
 
     It failed where there is such a sentence, whatever its exit code.
     """
@@ -162,10 +168,14 @@ class Runtime(Protocol):
     survives: bool
     """True where a run outlives an engine that dies, and can be taken up by the next one."""
     mounts_inputs: bool
-    """True where inputs are mounted from the store, so that the worker copies none (but see `Invocation`)."""
+    """True where inputs are mounted from the store, so that the worker copies none (but see
+    `Invocation`).
+    """
 
     def check(self, images: Collection[str]) -> None:
-        """Raise `EngineUnavailable` when nothing can be run now. Called before Steps of these `images` start."""
+        """Raise `EngineUnavailable` when nothing can be run now. Called before Steps of these
+        `images` start.
+        """
 
     def image_id(self, image: str) -> str | None:
         """Which image this name means now; None where that is unknown or means nothing."""

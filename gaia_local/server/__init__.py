@@ -1,4 +1,5 @@
-"""The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over one `Gaia`.
+"""The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over
+one `Gaia`.
 
 It needs the extra ``gaia-local[server]``.
 """

@@ -42,10 +42,11 @@ def create_app(
 ) -> Starlette:
     """The server's ASGI application over `gaia`, which stays the caller's to close.
 
-    `host` is the address that it listens on: requests that name another one are refused (the loopback's names are always
-    right). Every request must bring the `token`; one is made where none is given, and is ``app.state.token`` then. With
-    `no_token` none is needed: whoever reaches it can run programs. With `same_user` who runs the server may do without,
-    where `Server` serves it. Bodies may have `max_body` bytes. Set the `asyncio.Event` ``app.state.closing`` to end open
+    `host` is the address that it listens on: requests that name another one are refused (the
+    loopback's names are always right). Every request must bring the `token`; one is made where none
+    is given, and is ``app.state.token`` then. With `no_token` none is needed: whoever reaches it
+    can run programs. With `same_user` who runs the server may do without, where `Server` serves it.
+    Bodies may have `max_body` bytes. Set the `asyncio.Event` ``app.state.closing`` to end open
     event streams. Raises `InvalidInput` where `host` isn't loopback and no token is given.
     """
     check_access(host, token, no_token)
@@ -137,7 +138,9 @@ def _asked(request: Request, name: str) -> str:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """A call of `Gaia`, which may block. When the server ends, its answer isn't waited for any longer."""
+    """A call of `Gaia`, which may block. When the server ends, its answer isn't waited for any
+    longer.
+    """
     return await to_thread.run_sync(call, abandon_on_cancel=True)
 
 

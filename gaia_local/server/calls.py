@@ -1,4 +1,6 @@
-"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object, as the published client sends it."""
+"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object, as the published client sends
+it.
+"""
 
 from __future__ import annotations
 

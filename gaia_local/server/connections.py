@@ -1,7 +1,9 @@
-"""The server's connections: who is at the other end, how long one may be silent, and how many there may be.
+"""The server's connections: who is at the other end, how long one may be silent, and how many there
+may be.
 
-What hasn't asked anything that it may ask is a stranger. Where there are too many, the stranger that has been there the
-longest makes room for the next: so nobody is kept out by others who merely connect.
+What hasn't asked anything that it may ask is a stranger. Where there are too many, the stranger
+that has been there the longest makes room for the next: so nobody is kept out by others who merely
+connect.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ logger = logging.getLogger("gaia_local.server")
 KEY = "gaia_local.connection"
 """Where the state of a request has its `Connection`."""
 SILENCE = 10.0
-"""Seconds in which a request's head must have come, from when it began, or since the connection was made."""
+"""Seconds in which a request's head must have come, from when it began, or since the connection was
+made.
+"""
 MOST, MOST_OF_ONE = 500, 250
 """How many connections there may be, and how many from one address."""
 FEW = 16
@@ -35,7 +39,9 @@ FEW = 16
 RESERVE = 256
 """Descriptors that connections leave to Steps; a quarter of them all, where that is less."""
 HIGHEST = 65_536
-"""The limit of descriptors that is asked for at most: programs that close all there may be, one by one, take their time."""
+"""The limit of descriptors that is asked for at most: programs that close all there may be, one by
+one, take their time.
+"""
 TELL_AGAIN = 60.0
 """Seconds after which it is told again that there are too many."""
 
@@ -60,7 +66,8 @@ class _Caller:
 class Door(socket.socket):
     """A socket that listens, and takes no more connections than there may be.
 
-    uvicorn and asyncio accept whatever comes, and when descriptors run out, they say so some thousand times a second.
+    uvicorn and asyncio accept whatever comes, and when descriptors run out, they say so some
+    thousand times a second.
     """
 
     def __init__(self, *given: Any) -> None:
@@ -68,7 +75,9 @@ class Door(socket.socket):
         self._callers: dict[int, _Caller] = {}
         """By their descriptors, in the order in which they came."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        """Given up for a moment when there is no other descriptor: what can't be taken can't be refused, either."""
+        """Given up for a moment when there is no other descriptor: what can't be taken can't be
+        refused, either.
+        """
         self._made_room = False
         self._told_at = -TELL_AGAIN
 

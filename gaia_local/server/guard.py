@@ -1,7 +1,8 @@
-"""Who may ask: no web page of another site, no name that merely resolves to this machine, no one without the token.
+"""Who may ask: no web page of another site, no name that merely resolves to this machine, no one
+without the token.
 
-The user that the server runs as may do without it, where that is wanted and the system says whose a connection is. Each
-request is looked at before anything of it is read.
+The user that the server runs as may do without it, where that is wanted and the system says whose a
+connection is. Each request is looked at before anything of it is read.
 """
 
 from __future__ import annotations
@@ -42,14 +43,18 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-"""What every answer carries: a page of ours runs our own files alone, and nobody else's page may hold one of ours."""
+"""What every answer carries: a page of ours runs our own files alone, and nobody else's page may
+hold one of ours.
+"""
 
 
 class Guard:
     """Lets through what may ask; everything else is refused with a status and a text that says why."""
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
-        """Without a `token` everybody may ask who reaches it; with `same_user` our own user may, token or not."""
+        """Without a `token` everybody may ask who reaches it; with `same_user` our own user may,
+        token or not.
+        """
         self._app, self._host, self._token, self._same_user = app, host, token, same_user
         self._cookie_value = (
             None
@@ -182,7 +187,9 @@ class Guard:
 
 
 def check_access(host: str, token: str | None, no_token: bool = False) -> None:
-    """Raise `InvalidInput` for a token that can't be sent, or one that is missing where others than this machine can ask."""
+    """Raise `InvalidInput` for a token that can't be sent, or one that is missing where others than
+    this machine can ask.
+    """
     if token is not None and no_token:
         raise InvalidInput(
             "serve, --no-token",
@@ -204,7 +211,9 @@ def check_access(host: str, token: str | None, no_token: bool = False) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there. Raises `InvalidInput` for an unknown name."""
+    """Whether only this machine can reach a server that listens there. Raises `InvalidInput` for an
+    unknown name.
+    """
     address = _address(host)
     if address is not None:
         return address.is_loopback
@@ -221,10 +230,12 @@ def is_loopback(host: str) -> bool:
 
 
 def answers_to(header: str, host: str) -> bool:
-    """Whether a Host header names this machine's loopback, or the address that the server was told to listen on.
+    """Whether a Host header names this machine's loopback, or the address that the server was told
+    to listen on.
 
-    A page of another site can make its own name resolve to this machine, but it can't make the browser send another
-    name than its own. Where the server listens on all addresses, any address will do, for that is no such name.
+    A page of another site can make its own name resolve to this machine, but it can't make the
+    browser send another name than its own. Where the server listens on all addresses, any address
+    will do, for that is no such name.
     """
     name = _without_port(header).lower()
     address = _address(name)
@@ -266,7 +277,9 @@ def _query(scope: Scope, name: str) -> str:
 
 
 def _credential(header: str) -> str:
-    """What an Authorization header brings: a bearer token, or the password of what a client takes from ``user:token@host``."""
+    """What an Authorization header brings: a bearer token, or the password of what a client takes
+    from ``user:token@host``.
+    """
     kind, _, given = header.strip().partition(" ")
     if kind.lower() == "bearer":
         return given.strip()

@@ -1,4 +1,6 @@
-"""Whose a TCP connection from this machine is. Linux tells it in ``/proc/net``; elsewhere nobody knows."""
+"""Whose a TCP connection from this machine is. Linux tells it in ``/proc/net``; elsewhere nobody
+knows.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def is_own(ours: Address, theirs: Address) -> bool:
 
 
 def user(ours: Address, theirs: Address) -> int | None:
-    """The user id of the process that connected from `theirs` to `ours`; None where that isn't known."""
+    """The user id of the process that connected from `theirs` to `ours`; None where that isn't
+    known.
+    """
     for _ in range(_TRIES):
         for table, here, there in _entries(ours, theirs):
             found = _find(_TABLES / table, here, there)
@@ -41,7 +45,8 @@ def _find(table: Path, here: bytes, there: bytes) -> int | None:
                 if there not in line:
                     continue
                 _, local, remote, state, _, _, _, owner, _, inode, *_ = line.split()
-                # NOTE: what its process has closed has no inode any more, and 0 for its user: that isn't root.
+                # NOTE: what its process has closed has no inode any more, and 0 for its user: that
+                # isn't root.
                 if (local, remote) == (there, here) and state == _ESTABLISHED and inode != b"0":
                     return int(owner)
     except OSError:  # another system, or one that hides it

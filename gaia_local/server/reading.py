@@ -1,4 +1,6 @@
-"""What the status page asks: workflows with their progress, one workflow's Steps, a log piece by piece."""
+"""What the status page asks: workflows with their progress, one workflow's Steps, a log piece by
+piece.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def entry(gaia: Gaia, row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def workflow(gaia: Gaia, name: str) -> dict[str, Any]:
-    """``{"workflow", "state", "progress", "failures", "waiting-inputs"}``, and "error" where there is trouble."""
+    """``{"workflow", "state", "progress", "failures", "waiting-inputs"}``, and "error" where there
+    is trouble.
+    """
     counts = gaia.progress(
         name
     )  # refuses a name that nobody uploaded, which status answers as the server does
@@ -50,10 +54,12 @@ def workflow(gaia: Gaia, name: str) -> dict[str, Any]:
 
 
 def log(gaia: Gaia, name: str, step: str, start: int) -> dict[str, Any]:
-    """``{"text", "next", "over", "task"}``: the log of a Step's latest attempt from a byte on, at most `PIECE` bytes.
+    """``{"text", "next", "over", "task"}``: the log of a Step's latest attempt from a byte on, at
+    most `PIECE` bytes.
 
-    `next` is where the next call goes on; `over` says that nothing will come after it; `task` is the attempt's id, which
-    changes when the Step runs again, with a log of its own. A character whose end isn't written yet is left for later.
+    `next` is where the next call goes on; `over` says that nothing will come after it; `task` is
+    the attempt's id, which changes when the Step runs again, with a log of its own. A character
+    whose end isn't written yet is left for later.
     """
     attempt = gaia.attempt(name, step)
     if attempt["task"] is None:

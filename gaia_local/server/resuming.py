@@ -20,7 +20,8 @@ ENDED = frozenset({"interrupted", "closed", "trouble"})
 def resume(gaia: Gaia) -> list[str]:
     """Start the workflows again that the end of an engine halted, and no user; answers their names.
 
-    Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged, and the others go on.
+    Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged,
+    and the others go on.
     """
     resumed = []
     for name, row in gaia.workflows()["workflows"].items():

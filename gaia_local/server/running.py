@@ -37,9 +37,11 @@ GRACE = 3
 
 
 class Server:
-    """Serves one `Gaia` from its making to `close`, either in the caller's thread (`run`) or in one of its own (`start`).
+    """Serves one `Gaia` from its making to `close`, either in the caller's thread (`run`) or in one
+    of its own (`start`).
 
-    As a context manager it is started at the beginning of the block and closed at its end; `gaia` stays the caller's.
+    As a context manager it is started at the beginning of the block and closed at its end; `gaia`
+    stays the caller's.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Server:
         same_user: bool | None = None,
         max_body: int = MAX_BODY,
     ) -> None:
-        """Take the port (0: any that is free). Raises `InvalidInput` where that can't be, and as `create_app` does.
+        """Take the port (0: any that is free). Raises `InvalidInput` where that can't be, and as
+        `create_app` does.
 
-        Without a `token` one is made, and this user's own connections may do without it, as `same_user` says otherwise.
+        Without a `token` one is made, and this user's own connections may do without it, as
+        `same_user` says otherwise.
         """
         same_user = token is None if same_user is None else same_user
         app = create_app(
@@ -88,7 +92,8 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until one of `SIGNALS` comes, which is raised again afterwards; a second one hurries the end.
+        """Serve until one of `SIGNALS` comes, which is raised again afterwards; a second one
+        hurries the end.
 
         `ready` is called when connections are taken.
         """

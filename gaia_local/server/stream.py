@@ -1,4 +1,6 @@
-"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking at any file."""
+"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking
+at any file.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ AGAIN = 1000
 
 
 class EventStream(Response):
-    """An answer without an end: at first the whole, then what changed; until the client goes, or `closing` is set."""
+    """An answer without an end: at first the whole, then what changed; until the client goes, or
+    `closing` is set.
+    """
 
     media_type = "text/event-stream"
 
@@ -138,8 +142,8 @@ class View:
     def update(self, names: Collection[str]) -> dict[str, Any]:
         """What became of some workflows: ``{"workflows": {name: entry}, "steps": {step: state}}``.
 
-        Only what differs from what was told; what is gone is None. A Step that ran again since then is told although it
-        may be in the same state as before.
+        Only what differs from what was told; what is gone is None. A Step that ran again since then
+        is told although it may be in the same state as before.
         """
         rows: dict[str, Any] = self._workflows
         if any(name not in rows for name in names):

@@ -19,7 +19,9 @@ MAX_BODY = 64 * 1024 * 1024
 PATIENCE = 10.0
 """Seconds to wait for more of a body."""
 _DRAINED = 4
-"""How many times that is read and dropped of a longer one, so that its sender gets to read the refusal."""
+"""How many times that is read and dropped of a longer one, so that its sender gets to read the
+refusal.
+"""
 
 
 class Refused(GaiaError):
@@ -91,7 +93,9 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """The fields of a call's body. Raises `InvalidInput` for what `Gaia` would not see, or take as something else."""
+    """The fields of a call's body. Raises `InvalidInput` for what `Gaia` would not see, or take as
+    something else.
+    """
     try:
         given = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:

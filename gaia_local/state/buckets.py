@@ -1,4 +1,6 @@
-"""Which directory serves which bucket: what a call gives, and what the root remembers of the calls before it."""
+"""Which directory serves which bucket: what a call gives, and what the root remembers of the calls
+before it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def read_uses(database: Database) -> list[Use]:
 
 
 def with_remembered(root: Path, given: Mapping[str, Path], uses: Iterable[Use]) -> dict[str, Path]:
-    """All buckets that are mapped. Raises `InvalidInput` where one is given another directory than workflows use."""
+    """All buckets that are mapped. Raises `InvalidInput` where one is given another directory than
+    workflows use.
+    """
     mapped = dict(given)
     for use in uses:
         now, own = given.get(use.bucket), f"{root}/storage/{use.workflow}/{use.bucket}"
@@ -49,7 +53,9 @@ def with_remembered(root: Path, given: Mapping[str, Path], uses: Iterable[Use]) 
 
 
 def recall(config: Config) -> Config:
-    """The configuration with what its root remembers, as far as that can be read. Raises as `with_remembered` does."""
+    """The configuration with what its root remembers, as far as that can be read. Raises as
+    `with_remembered` does.
+    """
     path = config.root / "gaia.db"
     uses: list[Use] = []
     if path.exists():

@@ -1,6 +1,7 @@
 """The state of all workflows in SQLite: rows in, rows out, no decisions.
 
-One connection, one lock around every use of it. Whoever must change several rows at once wraps it in `Database.transaction`.
+One connection, one lock around every use of it. Whoever must change several rows at once wraps it
+in `Database.transaction`.
 """
 
 from __future__ import annotations
@@ -70,13 +71,16 @@ class Database:
     """The state database of one root. Thread-safe."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
-        """Open, and where it may write, create or migrate. Raises `DatabaseError` for a file that is no such database."""
+        """Open, and where it may write, create or migrate. Raises `DatabaseError` for a file that
+        is no such database.
+        """
         self._path = path
         self._lock = threading.RLock()
         self._inside = 0
         """How many transactions are open, one in the other."""
         self._connection, self.blank = state_file.open_file(path, readonly)
-        """`blank`: another process makes the file just now, or would have to; it holds nothing yet."""
+        """`blank`: another process makes the file just now, or would have to; it holds nothing yet.
+        """
         self._file = None if readonly else os.stat(path)
         self._written, self._synced = 1, 0
         """How many transactions there were, and how many of them are known to be on the disk."""
@@ -137,7 +141,7 @@ class Database:
             "or close this Gaia (end its process) and start again with what is there now"
         )
 
-    # -- workflows ----------------------------------------------------------------------------------------------
+    # -- workflows ---------------------------------------------------------------------------------
 
     @_reads
     def workflows(self) -> dict[str, dict[str, Any]]:
@@ -172,7 +176,9 @@ class Database:
         )
 
     def delete_workflow(self, name: str, data: bool = False) -> None:
-        """All rows of a workflow; with `data` its files are gone, and nothing of them is kept in mind."""
+        """All rows of a workflow; with `data` its files are gone, and nothing of them is kept in
+        mind.
+        """
         with self.transaction():
             for table in ("commands", "steps", "tasks", "data", "events", "buckets"):
                 self._write(f"delete from {table} where workflow = ?", (name,))
@@ -180,10 +186,12 @@ class Database:
             if data:
                 self._forget(name)
 
-    # -- who made the files of workflows that were deleted -----------------------------------------------------------
+    # -- who made the files of workflows that were deleted -----------------------------------------
 
     def remember(self, workflow: str, place: Callable[[str], str | None]) -> None:
-        """Keep in mind who made the files of a workflow, which is to be deleted, at those keys that have a `place`."""
+        """Keep in mind who made the files of a workflow, which is to be deleted, at those keys that
+        have a `place`.
+        """
         known = f"select key, state, quick, digest, task, why from data where workflow = ? and {_IS_MADE}"
         rows = self._rows(known, (workflow,))
         with self.transaction():
@@ -200,7 +208,9 @@ class Database:
 
     @_reads
     def made(self, places: list[str], within: str) -> list[Made]:
-        """Who made what lies at one of `places`, or at one that begins with `within`, which ends in ``/``."""
+        """Who made what lies at one of `places`, or at one that begins with `within`, which ends in
+        ``/``.
+        """
         marks = ", ".join("?" * len(places))
         return self._made(
             _origin,
@@ -234,7 +244,7 @@ class Database:
             (),
         )
 
-    # -- one workflow as a whole ------------------------------------------------------------------------------------
+    # -- one workflow as a whole -------------------------------------------------------------------
 
     @_reads
     def saved(self, name: str) -> Saved | None:
@@ -279,22 +289,26 @@ class Database:
             state, steps = changes.state
             self.set_workflow(name, state.value, steps)
 
-    # -- commands and steps, as submitted -------------------------------------------------------------------------
+    # -- commands and steps, as submitted ----------------------------------------------------------
 
     @_reads
     def definitions(self, table: Defined, workflow: str, read: Callable[[Any, str], T]) -> list[T]:
-        """The `commands` or `steps` of a workflow as `read` makes them of what was submitted and its JSON, in order."""
+        """The `commands` or `steps` of a workflow as `read` makes them of what was submitted and
+        its JSON, in order.
+        """
         sql = f"select definition from {table} where workflow = ? order by rowid"
         return self._made(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
 
     def define(self, table: Defined, workflow: str, definitions: Iterable[tuple[str, str]]) -> None:
-        """Add or replace `commands` or `steps`, each a name and its JSON; a replaced one keeps its place."""
+        """Add or replace `commands` or `steps`, each a name and its JSON; a replaced one keeps its
+        place.
+        """
         self._write_many(
             f"insert into {table} values (?, ?, ?) on conflict (workflow, name) do update set definition = excluded.definition",
             ((workflow, name, text) for name, text in definitions),
         )
 
-    # -- tasks ----------------------------------------------------------------------------------------------------
+    # -- tasks -------------------------------------------------------------------------------------
 
     @_reads
     def attempts(
@@ -355,7 +369,7 @@ class Database:
             ),
         )
 
-    # -- data and events --------------------------------------------------------------------------------------------
+    # -- data and events ---------------------------------------------------------------------------
 
     @_reads
     def keys(self, workflow: str) -> dict[str, KeyState]:
@@ -408,7 +422,8 @@ class Database:
         rows = self._rows(
             "select event, time, facts from events where workflow = ? order by id", (workflow,)
         )
-        # What they say is left as it is: another version may know kinds of events that this one doesn't.
+        # What they say is left as it is: another version may know kinds of events that this one
+        # doesn't.
         return [
             {"event": event, "workflow": workflow, "time": time, **json.loads(facts)}
             for event, time, facts in rows
@@ -424,11 +439,13 @@ class Database:
             ),
         )
 
-    # -- buckets --------------------------------------------------------------------------------------------------
+    # -- buckets -----------------------------------------------------------------------------------
 
     @_reads
     def buckets(self) -> list[tuple[str, str, str | None]]:
-        """Which workflow uses which bucket, and the directory that serves it (None: it lies under the root)."""
+        """Which workflow uses which bucket, and the directory that serves it (None: it lies under
+        the root).
+        """
         return [
             (workflow, bucket, directory)
             for workflow, bucket, directory in self._rows("select * from buckets")
@@ -441,13 +458,14 @@ class Database:
             ((workflow, *each) for each in buckets.items()),
         )
 
-    # -- what is on the disk ----------------------------------------------------------------------------------------
+    # -- what is on the disk -----------------------------------------------------------------------
 
     def sync(self) -> None:
-        """Have all that was written on the disk. Who writes meanwhile isn't held up, as SQLite's own flush would.
+        """Have all that was written on the disk. Who writes meanwhile isn't held up, as SQLite's
+        own flush would.
 
-        NOTE: all commits are in the log, or were flushed before they left it. SQLite holds no lock on this file that the
-        `close` of another descriptor would take away.
+        NOTE: all commits are in the log, or were flushed before they left it. SQLite holds no lock
+        on this file that the `close` of another descriptor would take away.
         """
         written = self._written
         if written == self._synced:
@@ -479,7 +497,9 @@ class Database:
 
     @_reads
     def unflushed(self, workflow: str | None = None) -> list[tuple[str, str]]:
-        """Workflow and key (of one workflow) of all that lies in the store and was recorded since the last flush point."""
+        """Workflow and key (of one workflow) of all that lies in the store and was recorded since
+        the last flush point.
+        """
         sql = "select workflow, key from data where epoch > (select epoch from flushed) and quick is not null"
         if workflow is not None:
             return self._rows(f"{sql} and workflow = ?", (workflow,))
@@ -499,7 +519,7 @@ class Database:
         """As `boot` answers it."""
         self._write("update flushed set boot = ?", (boot,))
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _made(
         self, make: Callable[[tuple[Any, ...]], T], sql: str, values: Iterable[Any]
@@ -530,7 +550,9 @@ class Database:
                 raise state_file.trouble(self._path, error) from error
 
     def _insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Insert rows, many with each statement: for each, Python lets go of its global lock and has to get it back."""
+        """Insert rows, many with each statement: for each, Python lets go of its global lock and
+        has to get it back.
+        """
         into, _, places = sql.partition(" values ")
         waiting = iter(rows)
         with self._lock, contextlib.nullcontext() if self._inside else self.transaction():

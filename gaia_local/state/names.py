@@ -1,4 +1,5 @@
-"""Names out of a root's state database, at once: for a shell that completes a word. Whatever is wrong, there are none.
+"""Names out of a root's state database, at once: for a shell that completes a word. Whatever is
+wrong, there are none.
 
 Imports next to nothing, and asks SQLite itself.
 """
@@ -25,8 +26,8 @@ def workflow_names(root: Path) -> list[str]:
 def step_and_key_names(root: Path, workflow: str) -> tuple[list[str], list[str]] | None:
     """The Steps and storage keys of a workflow.
 
-    None where its definitions don't name them, so that they must be expanded first: array vars, templates in keys,
-    composite Commands.
+    None where its definitions don't name them, so that they must be expanded first: array vars,
+    templates in keys, composite Commands.
     """
     steps: list[str] = []
     keys: dict[str, None] = {}

@@ -1,4 +1,6 @@
-"""The file that holds the state of all workflows: how it is made, opened and brought up to date. Knows no rows."""
+"""The file that holds the state of all workflows: how it is made, opened and brought up to date.
+Knows no rows.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from typing import Any
 from gaia_local.errors import DatabaseError
 
 PATIENCE = 10.0
-"""Seconds to wait for another process that holds the file; only a foreign program ever does for long."""
+"""Seconds to wait for another process that holds the file; only a foreign program ever does for
+long.
+"""
 DAMAGED = "it is damaged: put a copy of it back, or move it away and upload again: what lies in the store is found there"
 _ADVICE = {
     "locked": f"another process holds it, for more than {PATIENCE:g} s: find it (`fuser`, `lsof`) and end it",
@@ -89,14 +93,16 @@ create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migr
 insert into "_sqlite_migrations" (migration_set, name, applied_at) values
     {", ".join(f"('{MIGRATIONS}', '{name}', datetime('now') || '+00:00')" for name in (FIRST, *LATER))};
 """
-"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after all of them."""
+"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after
+all of them.
+"""
 
 
 def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
     """A connection to the file, which is created and migrated where it may be written.
 
-    Answers also whether it is blank: another process makes it just now, or would have to. Raises `DatabaseError` for a file
-    that is no such database.
+    Answers also whether it is blank: another process makes it just now, or would have to. Raises
+    `DatabaseError` for a file that is no such database.
     """
     try:
         _refuse_foreign(path, readonly)
@@ -105,7 +111,8 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
         try:
             return _open(path, "mode=ro" if readonly else "mode=rwc", readonly)
         except sqlite3.OperationalError:
-            # Without its helping files SQLite reads nothing from a read-only directory, unless nobody can write there.
+            # Without its helping files SQLite reads nothing from a read-only directory, unless
+            # nobody can write there.
             log = Path(f"{path}-wal")
             if (
                 not readonly
@@ -171,7 +178,8 @@ def _create(path: Path) -> None:
         for rest in (new, f"{new}-wal", f"{new}-shm", f"{path}-wal", f"{path}-shm"):
             Path(rest).unlink(missing_ok=True)
         new.touch(mode=0o600)  # for the owner only, as SQLite's helping files will be
-        # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new root's first Step.
+        # NOTE: by hand, since the import of sqlite-utils would take most of the time to a new
+        # root's first Step.
         with contextlib.closing(sqlite3.connect(new)) as connection:
             connection.executescript(
                 f"begin; {SCHEMA} {';'.join(LATER.values())}; {_REGISTER} commit;"
@@ -182,7 +190,9 @@ def _create(path: Path) -> None:
 
 
 def _is_current(connection: sqlite3.Connection) -> bool:
-    """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its time to import."""
+    """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its
+    time to import.
+    """
     try:
         rows = connection.execute(
             "select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,)

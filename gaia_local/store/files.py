@@ -1,12 +1,14 @@
 """Files and directory trees: copying, fingerprints, removal. Knows nothing of workflows.
 
-A path that is a symbolic link itself stands for what it leads to; links inside a tree are followed only where an argument
-says so. Names that begin with `OWN` are the engine's own and are no part of any tree.
+A path that is a symbolic link itself stands for what it leads to; links inside a tree are followed
+only where an argument says so. Names that begin with `OWN` are the engine's own and are no part of
+any tree.
 
-A *quick* fingerprint says which files these are, and when they were changed last: size, time of modification, time of the
-inode's change, and the inode's number. Whoever gives a file other contents changes at least one of these, also with the
-size and the time of modification kept. The device is no part of it: its number differs between the machines that share a
-file system, and says nothing that the inode doesn't.
+A *quick* fingerprint says which files these are, and when they were changed last: size, time of
+modification, time of the inode's change, and the inode's number. Whoever gives a file other
+contents changes at least one of these, also with the size and the time of modification kept. The
+device is no part of it: its number differs between the machines that share a file system, and says
+nothing that the inode doesn't.
 """
 
 from __future__ import annotations
@@ -34,9 +36,13 @@ TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 """Of what was changed while a program read it: equal to that of no content."""
 _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
-"""Nanoseconds within which two changes of a file may get the same time: the clocks of file systems step by 1 to 10 ms."""
+"""Nanoseconds within which two changes of a file may get the same time: the clocks of file systems
+step by 1 to 10 ms.
+"""
 _ENTRY = struct.Struct("<HqqqQ").pack
-"""What the quick fingerprint of a directory has of each entry. Numbers as text would cost twice the time."""
+"""What the quick fingerprint of a directory has of each entry. Numbers as text would cost twice the
+time.
+"""
 _PLAIN = hashlib.blake2b(digest_size=16)
 _EXECUTABLE = hashlib.blake2b(digest_size=16, person=b"x")
 """The digest of no content: a program can tell whether a file may be executed, too."""
@@ -65,7 +71,8 @@ _SPECIAL = {
 
 
 def look(path: str, follow: bool = False) -> str | None:
-    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does, nor can.
+    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does,
+    nor can.
 
     With `follow`, links inside a directory stand for what they lead to.
     """
@@ -116,7 +123,8 @@ def _of_inode(status: os.stat_result) -> str:
 
 
 def renamed(quick: str, path: str) -> str:
-    """The quick fingerprint of a file or tree at `path` that had `quick` before it was renamed: that changes an inode.
+    """The quick fingerprint of a file or tree at `path` that had `quick` before it was renamed:
+    that changes an inode.
 
     It stays as it was where something else was changed, too.
     """
@@ -132,7 +140,9 @@ def _but_changed(quick: str) -> list[str]:
 
 
 def digest(path: str, flush: bool = False) -> str:
-    """The content digest of the file or tree at `path`; with `flush`, what was read is on the disk afterwards."""
+    """The content digest of the file or tree at `path`; with `flush`, what was read is on the disk
+    afterwards.
+    """
     return _digest(path, os.stat(path), flush, follow=False)[0]
 
 
@@ -161,9 +171,11 @@ def _digest(
 
 
 def flush(paths: Iterable[str], tops: Collection[str]) -> None:
-    """Have files and trees on the disk, and that they are where they are: all directories between them and `tops`.
+    """Have files and trees on the disk, and that they are where they are: all directories between
+    them and `tops`.
 
-    What isn't there any more, or may not be read (the user's), is left out. Raises `OSError` where the disk fails.
+    What isn't there any more, or may not be read (the user's), is left out. Raises `OSError` where
+    the disk fails.
     """
     found: dict[str, int] = {}
     """Path → device: contents, then the directories that hold their names."""
@@ -204,7 +216,9 @@ def flush_one(path: str) -> None:
 
 
 def fsync(descriptor: int) -> None:
-    """As `os.fsync`, also where the file system has nothing like it: there is nothing more to be had."""
+    """As `os.fsync`, also where the file system has nothing like it: there is nothing more to be
+    had.
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -213,7 +227,9 @@ def fsync(descriptor: int) -> None:
 
 
 def _sync_file_system(path: str) -> bool:
-    """Flush all that the file system of `path` holds, which is faster than many files; False where it isn't reached."""
+    """Flush all that the file system of `path` holds, which is faster than many files; False where
+    it isn't reached.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -234,7 +250,8 @@ def _sync_file_system(path: str) -> bool:
 
 
 def entries(listing: bytes) -> dict[str, bytes]:
-    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that entry.
+    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that
+    entry.
 
     Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
     """
@@ -256,7 +273,8 @@ def changed(before: bytes, now: bytes) -> dict[str, list[str]]:
 def fingerprint(
     path: str, flush: bool = False, status: os.stat_result | None = None
 ) -> Fingerprint | None:
-    """Both fingerprints of a file or tree that nobody changes; None where nothing is, or where it vanished meanwhile.
+    """Both fingerprints of a file or tree that nobody changes; None where nothing is, or where it
+    vanished meanwhile.
 
     `flush` as for `digest`; `status` is what `stat` says of it, where that is known.
     """
@@ -270,10 +288,12 @@ def fingerprint(
 
 
 def observed(path: str, follow: bool = False) -> Fingerprint | None:
-    """As `fingerprint`, of what others may change: what changes while it is read is read again, three times at most.
+    """As `fingerprint`, of what others may change: what changes while it is read is read again,
+    three times at most.
 
-    Its quick fingerprint is one that no look finds again where a change could go unseen: where something was changed while
-    it was read, or so short a time before that the clock of the file system has not moved on since.
+    Its quick fingerprint is one that no look finds again where a change could go unseen: where
+    something was changed while it was read, or so short a time before that the clock of the file
+    system has not moved on since.
     """
     seen = None
     for _ in range(_READINGS):
@@ -292,10 +312,11 @@ def observed(path: str, follow: bool = False) -> Fingerprint | None:
 
 
 def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | None) -> Fingerprint:
-    """Copy a file or tree as `copy` does, and say what was copied: the digest is that of the copy, and of no later content.
+    """Copy a file or tree as `copy` does, and say what was copied: the digest is that of the copy,
+    and of no later content.
 
-    `known` is what it was last; where it is still that, it isn't read for a digest. The quick fingerprint is as that of
-    `observed`.
+    `known` is what it was last; where it is still that, it isn't read for a digest. The quick
+    fingerprint is as that of `observed`.
     """
     status = os.stat(source)
     before = _quick(source, status, follow)[0]
@@ -318,10 +339,11 @@ def _unless_changed(path: str, follow: bool, before: str | None) -> str:
 
 
 def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Everything below the directory `top`, as (path relative to it, path, lstat), parents first, in the order of names.
+    """Everything below the directory `top`, as (path relative to it, path, lstat), parents first,
+    in the order of names.
 
-    With `follow`, a link stands for what it leads to, and path and status are of that; one that leads to nothing, or
-    around in a circle, stays a link.
+    With `follow`, a link stands for what it leads to, and path and status are of that; one that
+    leads to nothing, or around in a circle, stays a link.
     """
     above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
     waiting = [(iter(_sorted(top)), "", above)]
@@ -359,7 +381,9 @@ def _sorted(directory: str) -> list[os.DirEntry[str]]:
 def _followed(
     link: str, status: os.stat_result, above: tuple[str, ...]
 ) -> tuple[str, os.stat_result, tuple[str, ...]]:
-    """What a link leads to, its status, and the directories that it is in then; the link itself where it stays one."""
+    """What a link leads to, its status, and the directories that it is in then; the link itself
+    where it stays one.
+    """
     real = os.path.realpath(link)
     there = _status(real)
     if there is None or any(is_inside(each, real) for each in above):
@@ -370,8 +394,9 @@ def _followed(
 def copy(source: str, target: str, follow: bool, status: os.stat_result | None = None) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
-    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link). `status` is what `stat`
-    (or `lstat`, where links aren't followed) says of `source`, where that is known.
+    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link).
+    `status` is what `stat` (or `lstat`, where links aren't followed) says of `source`, where that
+    is known.
     """
     status = status or (os.stat(source) if follow else os.lstat(source))
     if stat.S_ISLNK(status.st_mode):
@@ -391,9 +416,11 @@ def copy(source: str, target: str, follow: bool, status: os.stat_result | None =
 
 
 def pull(source: str, top: Path, target: Path, follow: bool) -> None:
-    """Copy a file or tree over what lies at `target`: directories become one, files and links are replaced.
+    """Copy a file or tree over what lies at `target`: directories become one, files and links are
+    replaced.
 
-    Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of `top`.
+    Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of
+    `top`.
     """
     real = os.path.realpath(target)
     if target.is_relative_to(top) and not is_inside(real, os.path.realpath(top)):
@@ -430,7 +457,9 @@ def _copy_file(source: str, target: str, status: os.stat_result) -> None:
 
 
 def copy_range(reader: int, writer: int) -> None:
-    """Copy what is left of one descriptor to another: blocks are shared where the file system can, and holes stay holes."""
+    """Copy what is left of one descriptor to another: blocks are shared where the file system can,
+    and holes stay holes.
+    """
     status = os.fstat(reader)
     if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
         _copy_bytes(reader, writer, status.st_size)
@@ -474,9 +503,11 @@ def _copy_bytes(reader: int, writer: int, count: int) -> None:
 
 
 def settle(path: str) -> os.stat_result:
-    """Make a tree that a program left fit for the store: ours, readable, without special files, no file with two names.
+    """Make a tree that a program left fit for the store: ours, readable, without special files, no
+    file with two names.
 
-    Returns what `lstat` said of it before. Raises `StorageError` that names the first FIFO, socket or device.
+    Returns what `lstat` said of it before. Raises `StorageError` that names the first FIFO, socket
+    or device.
     """
     own, privileged = os.geteuid(), os.geteuid() == 0
 
@@ -511,11 +542,13 @@ def settle(path: str) -> os.stat_result:
 
 
 def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) -> None:
-    """Make sure that no link in the tree `top` leads out of it, now or later; raises `StorageError` that names `what`.
+    """Make sure that no link in the tree `top` leads out of it, now or later; raises `StorageError`
+    that names `what`.
 
-    Kept is a link that goes up only at its start, and never above `top`, and then down: whatever is renamed over parts
-    of the tree, a chain of such links stays inside. Any other is read as its program saw it, which `follow` does
-    (directory, link's text → what it may lead to), and becomes such a one if that lies inside.
+    Kept is a link that goes up only at its start, and never above `top`, and then down: whatever is
+    renamed over parts of the tree, a chain of such links stays inside. Any other is read as its
+    program saw it, which `follow` does (directory, link's text → what it may lead to), and becomes
+    such a one if that lies inside.
     """
     for relative, link, status in walk(top):
         if not stat.S_ISLNK(status.st_mode):
@@ -542,7 +575,9 @@ def enclose(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) ->
 
 
 def has_link(top: str, out: bool) -> bool:
-    """Whether there is a link in the directory at `top`; with `out`, one whose text leads out of it. A file has none."""
+    """Whether there is a link in the directory at `top`; with `out`, one whose text leads out of
+    it. A file has none.
+    """
     waiting = [(top, 0)]
     while waiting:
         directory, depth = waiting.pop()
@@ -562,7 +597,9 @@ def has_link(top: str, out: bool) -> bool:
 
 
 def _stays(text: str, depth: int) -> bool:
-    """Whether a link `depth` directories below the top of a tree, itself, stays in what `walk` finds there."""
+    """Whether a link `depth` directories below the top of a tree, itself, stays in what `walk`
+    finds there.
+    """
     parts = [part for part in text.split("/") if part not in ("", ".")]
     down = list(itertools.dropwhile(lambda part: part == "..", parts))
     if text.startswith("/") or len(parts) - len(down) > depth:
@@ -571,9 +608,11 @@ def _stays(text: str, depth: int) -> bool:
 
 
 def refuse_stuck(top: str) -> None:
-    """Raise what the system says of the first thing in a file or tree that it won't let us `remove`. Removes nothing.
+    """Raise what the system says of the first thing in a file or tree that it won't let us
+    `remove`. Removes nothing.
 
-    What a disk of another machine refuses, or an empty directory where a disk is mounted, may show only as it is removed.
+    What a disk of another machine refuses, or an empty directory where a disk is mounted, may show
+    only as it is removed.
     """
     left = [top]
     while left:
@@ -598,7 +637,9 @@ def refuse_stuck(top: str) -> None:
 
 
 def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
-    """Ask for a removal in a way that is `unfit` for what lies there: whether it may be removed is looked at before that."""
+    """Ask for a removal in a way that is `unfit` for what lies there: whether it may be removed is
+    looked at before that.
+    """
     try:
         unfit(path)
     except OSError as error:
@@ -615,8 +656,8 @@ def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
 def own_directory(path: str) -> None:
     """Make a directory for this user alone, where there is none.
 
-    Raises `StorageError` for anything else that lies there: the engine writes and removes in it, and a link may lead to
-    somebody's files, a directory of another user be a trap.
+    Raises `StorageError` for anything else that lies there: the engine writes and removes in it,
+    and a link may lead to somebody's files, a directory of another user be a trap.
     """
     try:
         os.mkdir(path, 0o700)
@@ -635,7 +676,9 @@ def own_directory(path: str) -> None:
 
 
 def _shows_as(user: int, directory: str) -> bool:
-    """Whether what this user makes in a directory shows as that user's, as on some network file systems."""
+    """Whether what this user makes in a directory shows as that user's, as on some network file
+    systems.
+    """
     try:
         probe = tempfile.mkdtemp(prefix=OWN, dir=directory)
     except OSError:
@@ -649,8 +692,8 @@ def _shows_as(user: int, directory: str) -> bool:
 def remove(path: str) -> None:
     """Remove a file or tree, also one whose directories were made read-only; nothing there is fine.
 
-    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the tree meanwhile. `OSError`
-    names what can't be removed.
+    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the
+    tree meanwhile. `OSError` names what can't be removed.
     """
     directory, name = os.path.split(path)
     try:
@@ -703,7 +746,9 @@ def _remove(parent: int, name: str, where: str) -> None:
 
 
 def _removed(parent: int, name: str, where: str) -> bool:
-    """Remove what isn't a directory with something in it; False for such a one. Where a disk is mounted is busy."""
+    """Remove what isn't a directory with something in it; False for such a one. Where a disk is
+    mounted is busy.
+    """
     try:
         try:
             os.unlink(name, dir_fd=parent)

@@ -1,12 +1,14 @@
-"""Leases: where a worker on another machine puts what the engine is to get of a Task, and how that is taken from it.
+"""Leases: where a worker on another machine puts what the engine is to get of a Task, and how that
+is taken from it.
 
-A lease is a directory ``staging/<task>.<n>`` under the root, made for the nth time that a Task is given away; for outputs
-that go to mapped buckets there is one more in each of these. The engine alone makes and removes them. A worker takes a
-lease up by making the log in it, which only one can, and only once. It puts there whatever it made, flushed.
+A lease is a directory ``staging/<task>.<n>`` under the root, made for the nth time that a Task is
+given away; for outputs that go to mapped buckets there is one more in each of these. The engine
+alone makes and removes them. A worker takes a lease up by making the log in it, which only one can,
+and only once. It puts there whatever it made, flushed.
 
-Invariant: a lease is revoked, by one rename, before its Task is given to another worker, and the engine publishes only
-what lies in a lease that it has not revoked. So whoever was cut off and comes back finds no directory to put anything
-into, and whatever it says of the Task counts for nothing.
+Invariant: a lease is revoked, by one rename, before its Task is given to another worker, and the
+engine publishes only what lies in a lease that it has not revoked. So whoever was cut off and comes
+back finds no directory to put anything into, and whatever it says of the Task counts for nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Leases:
         self._staging = f"{storage.root}/staging"
         self._spare = storage.root / "spare"
         self._spares: list[str] = []
-        """Emptied directories for later leases: to rename one costs a tenth of removing it and making another."""
+        """Emptied directories for later leases: to rename one costs a tenth of removing it and
+        making another.
+        """
         self._numbers = itertools.count()
         self._buckets = storage.tops()[1:]
 
@@ -66,7 +70,9 @@ class Leases:
                 os.rename(each, f"{each}{_REVOKED}")
 
     def keep_log(self, name: str, task: Task) -> None:
-        """Move what the program printed to where the log of the Task belongs; nothing, where it printed nothing."""
+        """Move what the program printed to where the log of the Task belongs; nothing, where it
+        printed nothing.
+        """
         for top in (f"{self._staging}/{name}", f"{self._staging}/{name}{_REVOKED}"):
             log = f"{top}/{LEASE_LOG}"
             try:
@@ -125,7 +131,9 @@ def _renamed(source: str, target: str) -> bool:
 
 
 def take_up(root: Path, name: str) -> None:
-    """A worker takes the lease. Raises `NotLeased` where another has done so, or where there is none."""
+    """A worker takes the lease. Raises `NotLeased` where another has done so, or where there is
+    none.
+    """
     try:
         os.close(
             os.open(
@@ -148,7 +156,9 @@ def is_held(root: Path, name: str) -> bool:
 
 
 def find_log(storage: Storage, workflow: str, task_id: str) -> Path:
-    """Where the log of an attempt lies: in its lease, while a worker of a cluster writes it; else where it belongs."""
+    """Where the log of an attempt lies: in its lease, while a worker of a cluster writes it; else
+    where it belongs.
+    """
     log = storage.log(workflow, task_id)
     if not log.exists():
         running = sorted((storage.root / "staging").glob(f"{task_id}.*/{LEASE_LOG}"))

@@ -1,7 +1,9 @@
-"""Who may write a root: one engine process at a time, by locks that the system takes back when the process ends.
+"""Who may write a root: one engine process at a time, by locks that the system takes back when the
+process ends.
 
-There are two: on the root's directory itself, which is there as long as anything in it is, and on the file `owner` in it,
-which has the owner's pid, and must do alone where the file system can't lock directories (as NFS). Whoever has both owns.
+There are two: on the root's directory itself, which is there as long as anything in it is, and on
+the file `owner` in it, which has the owner's pid, and must do alone where the file system can't
+lock directories (as NFS). Whoever has both owns.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ UNKNOWN_BOOT = "unknown"
 
 
 def root_id(root: Path) -> str:
-    """The label that containers of this root carry: its path, so that whoever finds one knows where it belongs."""
+    """The label that containers of this root carry: its path, so that whoever finds one knows where
+    it belongs.
+    """
     return str(root)
 
 
@@ -36,12 +40,16 @@ def boot_id() -> str:
 
 
 def another_boot(boot: str) -> bool:
-    """Whether that (empty: none) may be another boot than this one: what was not flushed then may be lost."""
+    """Whether that (empty: none) may be another boot than this one: what was not flushed then may
+    be lost.
+    """
     return boot != "" and (boot == UNKNOWN_BOOT or boot != boot_id())
 
 
 def owner(root: Path) -> int | None:
-    """The pid of the process that owns the root (0: it can't be told), or None where nobody does. Changes nothing."""
+    """The pid of the process that owns the root (0: it can't be told), or None where nobody does.
+    Changes nothing.
+    """
     for path in (_path(root), str(root)):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -73,7 +81,9 @@ class Ownership:
     """The locks on a root, from its making to `release`."""
 
     def __init__(self, root: Path) -> None:
-        """Take the locks, making the root where it isn't there. Raises `RootInUse` with the owner's pid."""
+        """Take the locks, making the root where it isn't there. Raises `RootInUse` with the owner's
+        pid.
+        """
         self._descriptors: list[int] = []
         try:
             real = os.path.realpath(root)
@@ -116,7 +126,8 @@ class Ownership:
                         f"root {root} is in use by {who}; end that, or give another root"
                     ) from None
             time.sleep(_PAUSE)
-        # The end of the line says where the pid ends while a longer one of before is still behind it.
+        # The end of the line says where the pid ends while a longer one of before is still behind
+        # it.
         length, descriptor = 0, self._descriptors[-1]
         with contextlib.suppress(OSError):  # a full disk: the lock is what counts
             length = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -151,7 +162,9 @@ def _path(root: Path) -> str:
 
 
 def _pid(root: Path) -> int | None:
-    """The owner's pid: as it wrote it down or, where that is gone, as Linux tells it; None where nobody knows."""
+    """The owner's pid: as it wrote it down or, where that is gone, as Linux tells it; None where
+    nobody knows.
+    """
     with contextlib.suppress(OSError):
         text = Path(_path(root)).read_text(errors="replace").partition("\n")[0]
         if text.isdigit():

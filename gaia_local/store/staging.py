@@ -1,5 +1,5 @@
-"""Private directories of Tasks: what lies where in one, how the paths that its program saw are found in it, and where
-they come from and go to.
+"""Private directories of Tasks: what lies where in one, how the paths that its program saw are
+found in it, and where they come from and go to.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Staging:
         return find(self.root, internal, reach)
 
     def follow(self, directory: str, text: str) -> Iterator[str]:
-        """Where a link in a directory of the tree leads, as the program saw it: to what may be a link again, and at last."""
+        """Where a link in a directory of the tree leads, as the program saw it: to what may be a
+        link again, and at last.
+        """
         tree = self.root
         internal = (
             text.removeprefix(tree + "/")
@@ -82,7 +84,9 @@ class Staging:
             yield str(self.find(internal)[0])
 
     def make_parent(self, place: str, what: str) -> None:
-        """Make the directory that `place` in the tree is in; refuses to follow a link in a copied input out of the tree."""
+        """Make the directory that `place` in the tree is in; refuses to follow a link in a copied
+        input out of the tree.
+        """
         parent, tree = os.path.dirname(place), self.root
         if parent == tree:
             return
@@ -99,8 +103,9 @@ def find(
 ) -> tuple[str, str | None]:
     """Where an internal path lies in a tree, links followed; and the last link on the way, if any.
 
-    Links are followed as the program saw them, with the tree as their root. So none leads out of the tree, whatever the
-    program made. `reach` is told each place on the way before it is looked at, so that it can bring what isn't there yet.
+    Links are followed as the program saw them, with the tree as their root. So none leads out of
+    the tree, whatever the program made. `reach` is told each place on the way before it is looked
+    at, so that it can bring what isn't there yet.
     """
     at, link, links = tree, None, 0
     parts = deque(internal.split("/"))
@@ -126,9 +131,9 @@ def find(
 class StagingArea:
     """Makes and removes the private directories under `top`. Thread-safe.
 
-    What was emptied is kept under `spare` for Tasks with the same `folders` in their trees: to remove directories and to
-    make others costs a short Step more than all else here. Only what is as it was made is kept: same owner, same mode,
-    nothing in it.
+    What was emptied is kept under `spare` for Tasks with the same `folders` in their trees: to
+    remove directories and to make others costs a short Step more than all else here. Only what is
+    as it was made is kept: same owner, same mode, nothing in it.
     """
 
     def __init__(self, top: Path, spare: Path) -> None:
@@ -143,7 +148,9 @@ class StagingArea:
         """Of a folder, as the last one was made."""
 
     def make(self, staging: Staging, folders: Folders = ()) -> None:
-        """Make the directories of one Task; `folders` are relative to the tree, parents before what they hold."""
+        """Make the directories of one Task; `folders` are relative to the tree, parents before what
+        they hold.
+        """
         with self._lock:
             self._made[staging.top] = folders
             spares = self._spares.get(folders)
@@ -176,7 +183,9 @@ class StagingArea:
         files.remove(str(self._spare))
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
-        """Empty a Task's private directory; False where it is not as it was made, or can't be emptied."""
+        """Empty a Task's private directory; False where it is not as it was made, or can't be
+        emptied.
+        """
         tree, missing = f"{top}/tree", set(folders)
 
         def empty(directory: str, mode: int) -> bool:

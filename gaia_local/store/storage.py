@@ -1,13 +1,16 @@
 """The store: where a storage key lies on the disk, and how a Task's files get there and back.
 
-The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>/`` one Task's private directory,
-``logs/<workflow>/<task>.log`` one file an attempt, ``spare/`` emptied directories for later Tasks.
+The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>/`` one Task's private
+directory, ``logs/<workflow>/<task>.log`` one file an attempt, ``spare/`` emptied directories for
+later Tasks.
 
-On a machine that only shares the root, private directories are in a `scratch` directory of its own. There, ``staging/``
-holds what the engine's machine is to get of a Task, in directories that the engine makes (see `leases`).
+On a machine that only shares the root, private directories are in a `scratch` directory of its own.
+There, ``staging/`` holds what the engine's machine is to get of a Task, in directories that the
+engine makes (see `leases`).
 
-Invariant: nothing but `Storage.publish` writes into the store, and it only renames. What was renamed is flushed behind
-it: see `flushing`. A worker on another machine flushes what it made itself, since nobody else can.
+Invariant: nothing but `Storage.publish` writes into the store, and it only renames. What was
+renamed is flushed behind it: see `flushing`. A worker on another machine flushes what it made
+itself, since nobody else can.
 """
 
 from __future__ import annotations
@@ -81,7 +84,9 @@ class Storage:
     def __init__(
         self, root: Path, buckets: Mapping[str, Path], scratch: Path | None = None
     ) -> None:
-        """With `scratch`, this is not the engine's machine: nothing is published, and nobody's lease is made or removed."""
+        """With `scratch`, this is not the engine's machine: nothing is published, and nobody's
+        lease is made or removed.
+        """
         self.root = root
         self._buckets: dict[str, str] = {}
         self.map(buckets)
@@ -103,7 +108,8 @@ class Storage:
         return {bucket: self._buckets.get(bucket) for bucket in used}
 
     def create(self, away: Collection[str] = ()) -> None:
-        """Make the layout, for the owner only, with the directories of mapped buckets but for those that may be `away`.
+        """Make the layout, for the owner only, with the directories of mapped buckets but for those
+        that may be `away`.
 
         Raises `StorageError` where something else lies in one of its places.
         """
@@ -143,12 +149,16 @@ class Storage:
 
     @functools.cached_property
     def _own_name(self) -> str:
-        """What the directory of this root in a mapped bucket is called: other roots, also of other users, may map it, too."""
+        """What the directory of this root in a mapped bucket is called: other roots, also of other
+        users, may map it, too.
+        """
         with _disk(f"the root's identity {self.root / 'id'} can't be read"):
             return f"{files.OWN}-{(self.root / 'id').read_text().split()[0]}"
 
     def area(self, bucket: str) -> str:
-        """The directory of this root in a mapped bucket, for what is on its way into that. Raises `StorageError`."""
+        """The directory of this root in a mapped bucket, for what is on its way into that. Raises
+        `StorageError`.
+        """
         with _disk(f"a directory of the engine's own can't be made in {bucket}"):
             files.own_directory(f"{bucket}/{self._own_name}")
         return f"{bucket}/{self._own_name}"
@@ -168,7 +178,9 @@ class Storage:
         return [Path(self._store), *map(Path, self._buckets.values())]
 
     def path(self, workflow: str, key: str) -> str:
-        """The absolute path of a storage key, without a trailing slash: the identity of what the key names."""
+        """The absolute path of a storage key, without a trailing slash: the identity of what the
+        key names.
+        """
         parsed = storage_key(key)
         bucket, path = parsed.bucket, paths.plain(parsed.path)
         if bucket is None:
@@ -183,7 +195,9 @@ class Storage:
         return bool(self._buckets) and ":" in key and key.partition(":")[0] in self._buckets
 
     def place(self, path: str) -> str:
-        """Where a path lies, as it is remembered: relative to the store, which may be moved with its root, or absolute."""
+        """Where a path lies, as it is remembered: relative to the store, which may be moved with
+        its root, or absolute.
+        """
         return path.removeprefix(f"{self._store}/")
 
     def at(self, place: str) -> str:
@@ -195,9 +209,11 @@ class Storage:
         return Path(self._log(workflow, task))
 
     def look(self, key: str, path: str, follow: bool = False) -> str | None:
-        """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its end: no directory).
+        """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its
+        end: no directory).
 
-        With `follow`, it is the user's: links in a directory stand for what they lead to, as where it is copied.
+        With `follow`, it is the user's: links in a directory stand for what they lead to, as where
+        it is copied.
         """
         quick = files.look(path, follow)
         if names_directory(key) and quick is not None and not quick.startswith("d:"):
@@ -209,10 +225,12 @@ class Storage:
         return os.path.isdir(path) if names_directory(key) else os.path.exists(path)
 
     def fingerprint(self, key: str, path: str, follow: bool = False) -> Fingerprint | None:
-        """Both fingerprints of a key's file, which others may change meanwhile; None where it isn't there."""
+        """Both fingerprints of a key's file, which others may change meanwhile; None where it isn't
+        there.
+        """
         return files.observed(path, follow) if self.exists(key, path) else None
 
-    # -- one Task's way through: stage, (run), prepare, publish, discard ------------------------------------------
+    # -- one Task's way through: stage, (run), prepare, publish, discard ---------------------------
 
     def staging(self, task: Task) -> Staging:
         """Where the Task's private directory is."""
@@ -226,7 +244,8 @@ class Storage:
     def stage(
         self, task: Task, copied: Collection[str], known: Mapping[str, Fingerprint] = NOTHING
     ) -> Staging:
-        """Make the Task's private directory: copies of the inputs whose keys are in `copied`, places for the outputs.
+        """Make the Task's private directory: copies of the inputs whose keys are in `copied`,
+        places for the outputs.
 
         `known` says what was last seen of inputs. What was copied now is told in `Staging.read`.
         """
@@ -235,7 +254,8 @@ class Storage:
         if not self._away and not os.path.isdir(logs):
             os.makedirs(logs, mode=0o700, exist_ok=True)
         root = staging.root
-        # Parents first, so that an input below another input's directory lands in that copy, and outputs in each other.
+        # Parents first, so that an input below another input's directory lands in that copy, and
+        # outputs in each other.
         inputs = [(staging.local(internal), key) for key, internal in task.inputs]
         inputs.sort(key=lambda each: paths.depth(each[0]))
         made = [(staging.local(place.text), key, place) for key, place in made_files(task.outputs)]
@@ -252,7 +272,9 @@ class Storage:
         copies: set[str] = set()
 
         def make_way(place: str, what: str) -> bool:
-            """True where copies lie around the place, or in it, so that it may be no folder of ours."""
+            """True where copies lie around the place, or in it, so that it may be no folder of
+            ours.
+            """
             if copies.isdisjoint((place, *paths.folders(place, root))):
                 return False
             staging.make_parent(place, what)
@@ -280,7 +302,9 @@ class Storage:
         return staging
 
     def source(self, task: Task, key: str) -> str:
-        """The path to read an input from; refuses a link that leads out of the store, unless the user put it there."""
+        """The path to read an input from; refuses a link that leads out of the store, unless the
+        user put it there.
+        """
         path = self.path(task.workflow, key)
         if key in task.external or not self._holds_link(task.workflow, path):
             return path
@@ -306,7 +330,9 @@ class Storage:
             ) from error
 
     def bring_linked(self, task: Task, staging: Staging, mounted: Collection[str]) -> None:
-        """Copy what outputs are links into, of the inputs at the paths in `mounted`: then all is as with copies only."""
+        """Copy what outputs are links into, of the inputs at the paths in `mounted`: then all is as
+        with copies only.
+        """
         waiting = {
             staging.local(internal): key for key, internal in task.inputs if internal in mounted
         }
@@ -434,13 +460,17 @@ class Storage:
         return list(published.values())
 
     def flush(self, workflow: str, keys: Iterable[str]) -> None:
-        """Have what lies at these keys on the disk, and the names of it. Raises `OSError` where the disk fails."""
+        """Have what lies at these keys on the disk, and the names of it. Raises `OSError` where the
+        disk fails.
+        """
         files.flush(
             (self.path(workflow, key) for key in keys), (self._store, *self._buckets.values())
         )
 
     def discard(self, task_id: str) -> None:
-        """Remove what is left of a Task's private directory, and of its outputs beside mapped buckets."""
+        """Remove what is left of a Task's private directory, and of its outputs beside mapped
+        buckets.
+        """
         _clear(f"{self._private}/{task_id}", lambda: self._area.remove(task_id))
         for mapped in () if self._away else self._buckets.values():
             _clear(f"{mapped}/{self._own_name}/{task_id}")
@@ -450,7 +480,9 @@ class Storage:
         return list(self._staging.iterdir()) if self._staging.is_dir() else []
 
     def sweep(self, spared: Collection[str] = ()) -> None:
-        """Remove what dead Tasks left in the staging area, except those in `spared`, and what was being deleted."""
+        """Remove what dead Tasks left in the staging area, except those in `spared`, and what was
+        being deleted.
+        """
         self.close()
         for directory in (str(self._staging), *self.areas()):
             files.own_directory(directory)
@@ -468,8 +500,9 @@ class Storage:
     def delete(self, workflow: str, data: bool) -> None:
         """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket).
 
-        All of that is renamed aside first: so whenever this ends, no half of it counts for anybody. Raises `StorageError` that
-        names what can't be removed, nearly always with all files still where they were, and can be called again.
+        All of that is renamed aside first: so whenever this ends, no half of it counts for anybody.
+        Raises `StorageError` that names what can't be removed, nearly always with all files still
+        where they were, and can be called again.
         """
         tops = [self._store, f"{self.root}/logs"] if data else [f"{self.root}/logs"]
         places = [(f"{top}/{workflow}", f"{top}/{_aside_name(workflow)}") for top in tops]
@@ -486,7 +519,7 @@ class Storage:
             with _removing(workflow, aside):
                 files.remove(aside)
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _log(self, workflow: str, task: str) -> str:
         return f"{self.root}/logs/{workflow}/{task}.log"
@@ -505,7 +538,9 @@ class Storage:
             )
 
     def _holds_link(self, workflow: str, path: str) -> bool:
-        """Whether a link may be on the way from the top of the store to a path in it, or be what lies there."""
+        """Whether a link may be on the way from the top of the store to a path in it, or be what
+        lies there.
+        """
         for top in (f"{self._store}/{workflow}", *self._buckets.values()):
             if paths.is_inside(path, top):
                 return path != top and any(map(os.path.islink, (path, *paths.folders(path, top))))
@@ -549,7 +584,9 @@ def _replace(output: Output) -> None:
 
 
 def _mode(place: str) -> int:
-    """The mode of what lies there; 0 where nothing does, or can: its name is too long, its directory is closed to us."""
+    """The mode of what lies there; 0 where nothing does, or can: its name is too long, its
+    directory is closed to us.
+    """
     try:
         return os.lstat(place).st_mode
     except OSError:
@@ -557,7 +594,9 @@ def _mode(place: str) -> int:
 
 
 def _nest(made: list[_Made]) -> None:
-    """Outputs whose keys lie below another's, as a log in a directory output, become part of that one too."""
+    """Outputs whose keys lie below another's, as a log in a directory output, become part of that
+    one too.
+    """
     directories = {each.target: each for each in made if os.path.isdir(each.aside)}
     for each in made:
         for parent in paths.folders(each.target):
@@ -622,7 +661,9 @@ def _removing(workflow: str, top: object) -> Iterator[None]:
 
 
 def _aside_name(workflow: str) -> str:
-    """What a workflow's directory is called while it is deleted: always the same, so that a later call finds it."""
+    """What a workflow's directory is called while it is deleted: always the same, so that a later
+    call finds it.
+    """
     return f"{_DELETED}{hashlib.blake2b(workflow.encode(), digest_size=16).hexdigest()}"
 
 

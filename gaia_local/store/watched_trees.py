@@ -1,8 +1,9 @@
 """Directory trees that say what changes in them. Knows neither keys nor debouncing.
 
-On Linux they stand on the lower layer of watchdog: one thread that reads inotify, and a callback for each directory. In
-its upper layer that thread dies of some histories of moved and removed directories, lost events aren't told, and nothing
-below a top that is a link is heard. Elsewhere, or with a watchdog whose lower layer is another, it is watchdog's `Observer`.
+On Linux they stand on the lower layer of watchdog: one thread that reads inotify, and a callback
+for each directory. In its upper layer that thread dies of some histories of moved and removed
+directories, lost events aren't told, and nothing below a top that is a link is heard. Elsewhere, or
+with a watchdog whose lower layer is another, it is watchdog's `Observer`.
 
 The engine's own files, whose names begin with `OWN`, aren't watched.
 """
@@ -153,11 +154,13 @@ class _Directory:
 
 
 class _Tree:
-    """One tree. A directory is watched before it is listed, so that what appears in it is listed, heard of, or both.
+    """One tree. A directory is watched before it is listed, so that what appears in it is listed,
+    heard of, or both.
 
-    NOTE: events are read later than they happen, so a new directory may be found by the listing of its parent and told of
-    again; a moved one may be found at its new place before its end at the old one is told. A directory has one watch,
-    wherever it lies, and that belongs to the place where it was found last.
+    NOTE: events are read later than they happen, so a new directory may be found by the listing of
+    its parent and told of again; a moved one may be found at its new place before its end at the
+    old one is told. A directory has one watch, wherever it lies, and that belongs to the place
+    where it was found last.
     """
 
     def __init__(self, trees: InotifyTrees, top: str) -> None:
@@ -216,7 +219,9 @@ class _Tree:
         self._unsure(None)
 
     def _add_tree(self, path: str, parent: _Directory | None) -> None:
-        """Watch a directory and, if recursive, all below it; where it is new, what lies in it is told like any change."""
+        """Watch a directory and, if recursive, all below it; where it is new, what lies in it is
+        told like any change.
+        """
         new = parent is not None
         waiting = [(path, parent)]
         while waiting:

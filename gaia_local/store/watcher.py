@@ -1,7 +1,9 @@
-"""Notices that files changed, and hands over debounced sets of paths. Knows neither keys nor workflows.
+"""Notices that files changed, and hands over debounced sets of paths. Knows neither keys nor
+workflows.
 
-What changed in a directory is handed over when all of it has been quiet for the debounce time, so that a file that is
-still being written, or a burst of files, comes once; where it never gets quiet, after `PATIENCE` debounce times.
+What changed in a directory is handed over when all of it has been quiet for the debounce time, so
+that a file that is still being written, or a burst of files, comes once; where it never gets quiet,
+after `PATIENCE` debounce times.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ PATIENCE = 20
 POLL = 1.0
 """Seconds between two looks at all files, where the system can't watch them."""
 ROUND = 2.0
-"""Seconds between two looks whether the watched directories are still the same: nobody is told when one is replaced."""
+"""Seconds between two looks whether the watched directories are still the same: nobody is told when
+one is replaced.
+"""
 _LIMITS = {
     errno.ENOSPC: "the system watches too few directories at a time: raise fs.inotify.max_user_watches",
     errno.EMFILE: "the system has too few watchers at a time: raise fs.inotify.max_user_instances",
@@ -34,8 +38,8 @@ _LIMITS = {
 class Watcher:
     """Watches directory trees until `close`.
 
-    `changed(paths)` is called from the watcher's one thread, with absolute paths; with None where nobody knows what
-    changed (polling), so that everything must be looked at.
+    `changed(paths)` is called from the watcher's one thread, with absolute paths; with None where
+    nobody knows what changed (polling), so that everything must be looked at.
     """
 
     def __init__(
@@ -45,7 +49,9 @@ class Watcher:
         debounce: float = DEBOUNCE,
         recursive: bool = True,
     ) -> None:
-        """`tops` are the directories to watch, each (if `recursive`) with all below it; they must exist."""
+        """`tops` are the directories to watch, each (if `recursive`) with all below it; they must
+        exist.
+        """
         self._changed, self._debounce, self._recursive = changed, debounce, recursive
         self._condition = threading.Condition()
         self._bursts: dict[str, _Burst] = {}
@@ -82,7 +88,9 @@ class Watcher:
             self._trees.close()
 
     def _check_tops(self) -> bool:
-        """Watch what came to lie at the watched paths instead of what was there; True where there was such a thing."""
+        """Watch what came to lie at the watched paths instead of what was there; True where there
+        was such a thing.
+        """
         trees, news = self._trees, False
         if trees is None:
             return False

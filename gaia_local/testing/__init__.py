@@ -1,6 +1,8 @@
-"""For tests of code that uses Gaia: the pytest plugin, and the `GaiaFixture` that its fixtures give.
+"""For tests of code that uses Gaia: the pytest plugin, and the `GaiaFixture` that its fixtures
+give.
 
-Promises that a test's engine leaves nothing behind, and that pytest loads no engine before a test asks for one.
+Promises that a test's engine leaves nothing behind, and that pytest loads no engine before a test
+asks for one.
 Never in it: what programs need that aren't tests.
 """
 

@@ -35,11 +35,14 @@ Content = str | bytes | Mapping[str, str | bytes]
 class GaiaFixture(Gaia):
     """A `Gaia` in a root of its own, with `put`, `get` and `run` for tests.
 
-    Where a helper takes `workflow`, it may be left out as long as there is exactly one, and for keys of a shared bucket.
+    Where a helper takes `workflow`, it may be left out as long as there is exactly one, and for
+    keys of a shared bucket.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """`folder` gets the root and the directories of those `buckets` that are named without one: ``["genomes"]``."""
+        """`folder` gets the root and the directories of those `buckets` that are named without one:
+        ``["genomes"]``.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder / "root"
         """The root's path."""
@@ -54,7 +57,9 @@ class GaiaFixture(Gaia):
         """Workflow → the ids of failed Tasks that `run` has told of."""
 
     def put(self, key: str, content: Content, workflow: str | None = None) -> Path:
-        """Place what a storage key names, and answer where: text or bytes, or for a directory a mapping of names to them."""
+        """Place what a storage key names, and answer where: text or bytes, or for a directory a
+        mapping of names to them.
+        """
         if isinstance(content, Mapping) != names_directory(key):
             right = "a mapping of names to contents for a directory, whose key ends in '/'; text or bytes for a file"
             raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
@@ -77,7 +82,9 @@ class GaiaFixture(Gaia):
         return path
 
     def get(self, key: str, workflow: str | None = None) -> str:
-        """The text that lies under a storage key. Raises `AssertionError` that says why, where there is none."""
+        """The text that lies under a storage key. Raises `AssertionError` that says why, where
+        there is none.
+        """
         __tracebackhide__ = True
         try:
             return self.get_bytes(key, workflow).decode()
@@ -105,9 +112,10 @@ class GaiaFixture(Gaia):
     ) -> dict[str, Any]:
         """Run a workflow to its end: ``{"run": workflow}``.
 
-        Raises `AssertionError` that names the failed Steps, with the ends of their logs, or the inputs that are missing;
-        also after `timeout` seconds. What failed since an upload or a change isn't tried a second time by the first `run`
-        that tells of it; the next one tries it again.
+        Raises `AssertionError` that names the failed Steps, with the ends of their logs, or the
+        inputs that are missing; also after `timeout` seconds. What failed since an upload or a
+        change isn't tried a second time by the first `run` that tells of it; the next one tries it
+        again.
         """
         __tracebackhide__ = True
         name = workflow if workflow is not None else self._only("run")
@@ -124,7 +132,9 @@ class GaiaFixture(Gaia):
         return {"run": name}
 
     def describe(self, workflow: str) -> str:
-        """How a workflow stands, in lines: counts, why Steps failed with the ends of their logs, missing inputs."""
+        """How a workflow stands, in lines: counts, why Steps failed with the ends of their logs,
+        missing inputs.
+        """
         progress, status = self.progress(workflow), self.status(workflow)
         lines = [f"workflow {workflow!r}: {progress['state']}, {counts_line(progress)}"]
         if "error" in status["status"]:
@@ -160,7 +170,9 @@ class GaiaFixture(Gaia):
         ]
 
     def report(self) -> str:
-        """`describe` of all workflows that aren't complete; empty where all are, or this was closed."""
+        """`describe` of all workflows that aren't complete; empty where all are, or this was
+        closed.
+        """
         try:
             workflows = self.workflows()["workflows"]
         except Closed:
@@ -217,8 +229,8 @@ class GaiaFixture(Gaia):
 def fresh(folder: Path, config: Mapping[str, Any]) -> Iterator[GaiaFixture]:
     """A `GaiaFixture` that is closed at the end, stopping what runs.
 
-    Raises `AssertionError` if threads, processes, containers or private files of its engine are left after that; they are
-    removed where possible.
+    Raises `AssertionError` if threads, processes, containers or private files of its engine are
+    left after that; they are removed where possible.
     """
     threads = set(threading.enumerate())
     gaia = GaiaFixture(folder, config)
@@ -231,7 +243,9 @@ def fresh(folder: Path, config: Mapping[str, Any]) -> Iterator[GaiaFixture]:
 
 
 def check_marker(asked: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` for what a test may not ask for; the root, which is the fixture's, among it."""
+    """Raise `InvalidInput` for what a test may not ask for; the root, which is the fixture's, among
+    it.
+    """
     known = [
         *(each.name for each in fields(Config) if each.name not in ("given", "root")),
         "leave_running",

@@ -1,6 +1,7 @@
 """A pytest plugin for code that uses Gaia: the fixtures `gaia` and `gaia_client`.
 
-Each pytest run of an environment with this package loads it, so it imports the engine only for a test that asks for it.
+Each pytest run of an environment with this package loads it, so it imports the engine only for a
+test that asks for it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def gaia(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GaiaFixture]:
-    """A `gaia_local.Gaia` in a temporary root, with `put`, `get` and `run`; Steps run as local processes by default.
+    """A `gaia_local.Gaia` in a temporary root, with `put`, `get` and `run`; Steps run as local
+    processes by default.
 
     The test fails if Steps still run at its end. See `gaia_local.testing.GaiaFixture`.
     """
@@ -85,9 +87,11 @@ def gaia(
 
 @pytest.fixture
 def gaia_client(gaia: GaiaFixture) -> Iterator[GaiaFixture]:
-    """The fixture `gaia`, while `import gaia` and `from gaia.client import Gaia` mean the same engine.
+    """The fixture `gaia`, while `import gaia` and `from gaia.client import Gaia` mean the same
+    engine.
 
-    So code under test that makes its own `Gaia()` runs offline, also where it imported the published client before.
+    So code under test that makes its own `Gaia()` runs offline, also where it imported the
+    published client before.
     """
     from gaia_local.compat import install
 

@@ -1,4 +1,6 @@
-"""What was decided of one workflow: the value that every call, every end of a Task and every look at files comes to."""
+"""What was decided of one workflow: the value that every call, every end of a Task and every look
+at files comes to.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from gaia_local.workflow.states import Attempt, KeyState
 
 @dataclass(slots=True)
 class Changes:
-    """What is new in the rows of a workflow. Attempts are the live ones: they are written as they are then."""
+    """What is new in the rows of a workflow. Attempts are the live ones: they are written as they
+    are then.
+    """
 
     state: tuple[WorkflowState, int] | None = None
     """The state of the workflow and its number of Steps, where these changed."""
@@ -30,7 +34,9 @@ class Changes:
     listings: dict[str, bytes] = field(default_factory=dict)
     """Digest of a directory → `Fingerprint.listing`. Nothing to be written by itself."""
     buckets: dict[str, str | None] = field(default_factory=dict)
-    """Bucket that the workflow uses → the directory that serves it; None where it lies under the root."""
+    """Bucket that the workflow uses → the directory that serves it; None where it lies under the
+    root.
+    """
 
     def __bool__(self) -> bool:
         rows = (
@@ -125,7 +131,9 @@ class Saved:
     keys: dict[str, KeyState]
 
     def then(self, changes: Changes) -> Saved:
-        """The rows as they will be when changes are written; their attempts are copied, since the live ones change."""
+        """The rows as they will be when changes are written; their attempts are copied, since the
+        live ones change.
+        """
         state, steps = changes.state or (self.state, self.steps)
         commands = {each.name: each for each in (*self.commands, *changes.commands)}
         given = {each.name: each for each in (*self.given, *changes.steps)}

@@ -1,13 +1,17 @@
-"""The graph of one workflow: Steps, the keys between them, the state of each, and the verdict on each Step.
+"""The graph of one workflow: Steps, the keys between them, the state of each, and the verdict on
+each Step.
 
-It is the only writer of the states: `mark` for a key, `mark_step` for a Step. What follows from them is worked out in
-`settle`, from the front of the graph to its end, and costs the neighbours of what changed, never the whole graph:
+It is the only writer of the states: `mark` for a key, `mark_step` for a Step. What follows from
+them is worked out in `settle`, from the front of the graph to its end, and costs the neighbours of
+what changed, never the whole graph:
 
-- A key is *ready* when what lies there may be read, *pending* while a Step is going to run that makes it (or a part of
-  it, or a directory that it lies in), *lacking* where nobody is going to make it. A Step that must run but can't
-  (it failed, or lacks an input) holds nobody: what lies at its keys is used as it is.
-- A Step is *active* while it runs, can start, or waits for active Steps only. So readers wait until it is certain
-  what they read, and then compare: what the last Task of a Step read, content by content, is part of its result.
+- A key is *ready* when what lies there may be read, *pending* while a Step is going to run that
+  makes it (or a part of it, or a directory that it lies in), *lacking* where nobody is going to
+  make it. A Step that must run but can't (it failed, or lacks an input) holds nobody: what lies at
+  its keys is used as it is.
+- A Step is *active* while it runs, can start, or waits for active Steps only. So readers wait until
+  it is certain what they read, and then compare: what the last Task of a Step read, content by
+  content, is part of its result.
 """
 
 from __future__ import annotations
@@ -56,7 +60,9 @@ class KeyNode:
     unseen: bool = False
     """What lies there must be looked at before anybody reads it."""
     version: int = 0
-    """Counts what became known of it: a look at its file is out of date when this has changed since."""
+    """Counts what became known of it: a look at its file is out of date when this has changed
+    since.
+    """
     above: Sequence[KeyNode] = ()
     """Made keys that this key's path overlaps: those it depends on, itself apart."""
     below: Sequence[KeyNode] = ()
@@ -111,7 +117,9 @@ class StepNode:
     attempt: Attempt | None = None
     """Its last Task, whether that counts or not."""
     reads: Mapping[str, str | None] | None = None
-    """Input → digest of what its Task reads, read, or (queued) will read; None where that isn't known."""
+    """Input → digest of what its Task reads, read, or (queued) will read; None where that isn't
+    known.
+    """
     lacking: int = 0
     """How many of its inputs are lacking."""
     pending: int = 0
@@ -124,7 +132,9 @@ class StepNode:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Its place among those that can start: the smallest goes first. Before all that depends on it."""
+        """Its place among those that can start: the smallest goes first. Before all that depends on
+        it.
+        """
         return (-self.depth, self.order)
 
     def successors(self) -> Iterator[StepNode]:
@@ -152,20 +162,25 @@ class Graph:
         self.can_run: dict[str, StepNode] = {}
         """The Steps that can start now, and must."""
         self.overtaken: dict[StepNode, KeyNode] = {}
-        """The Steps whose Task runs, and read what an input doesn't hold any more: `settle` finds them."""
+        """The Steps whose Task runs, and read what an input doesn't hold any more: `settle` finds
+        them.
+        """
         self.looks: dict[str, KeyNode] = {}
-        """The keys that must be looked at now, before it can be told whether their readers run. Whoever looks takes them
-        out."""
+        """The keys that must be looked at now, before it can be told whether their readers run.
+        Whoever looks takes them out.
+        """
         self.looked_for: set[KeyNode] = set()
         """These, and those that somebody took out to look at them, and has not seen yet."""
         self.changed: dict[str, KeyState] = {}
         """The keys that got another state: the log of `mark`, which its reader empties."""
         self._waiting: list[str] | None = None
-        """What `waiting_inputs` answered last; None before the first time, and after a change of the graph."""
+        """What `waiting_inputs` answered last; None before the first time, and after a change of
+        the graph.
+        """
         self._touched: set[KeyNode] = set()
         """The keys that may wait since then, or not any more."""
 
-    # -- the states ---------------------------------------------------------------------------------------------
+    # -- the states --------------------------------------------------------------------------------
 
     def mark(self, key: KeyNode, state: KeyState) -> None:
         """Set the state of a key; it was looked at, or made, just now."""
@@ -186,7 +201,9 @@ class Graph:
             self.forget((key,))
 
     def unsee(self, key: KeyNode) -> None:
-        """What lies at a key may be another thing than is known: it must be looked at before anybody reads it."""
+        """What lies at a key may be another thing than is known: it must be looked at before
+        anybody reads it.
+        """
         key.version += 1
         key.unseen = True
         self._weigh(key)
@@ -199,7 +216,7 @@ class Graph:
         if self.steps.get(node.step.name) is node:
             self._unsettle(node)
 
-    # -- what follows from them -----------------------------------------------------------------------------------
+    # -- what follows from them --------------------------------------------------------------------
 
     def settle(self) -> None:
         """Judge all Steps anew for which that may have changed."""
@@ -235,11 +252,15 @@ class Graph:
         return Verdict(kind, reason)
 
     def ready(self) -> list[StepNode]:
-        """The Steps that can start, in the order that ends the whole soonest: the longest way on first, then by upload."""
+        """The Steps that can start, in the order that ends the whole soonest: the longest way on
+        first, then by upload.
+        """
         return sorted(self.can_run.values(), key=lambda node: node.rank)
 
     def reads_the_same(self, node: StepNode, reads: Mapping[str, str | None]) -> bool:
-        """Whether the inputs of a Step hold what is in `reads`, as far as that is known; the rest must be looked at."""
+        """Whether the inputs of a Step hold what is in `reads`, as far as that is known; the rest
+        must be looked at.
+        """
         if self._difference(node, reads) is not None:
             return False
         self._unsee_unknown(node, reads)
@@ -348,15 +369,16 @@ class Graph:
             _count(reader, before, status)
             self._unsettle(reader)
 
-    # -- changing the graph -------------------------------------------------------------------------------------
+    # -- changing the graph ------------------------------------------------------------------------
 
     def replace(
         self, removed: Iterable[str], added: Iterable[Step], trusted: bool = False
     ) -> list[KeyNode]:
         """Take Steps out and put others in; all of it or, with `InvalidInput`, nothing.
 
-        Returns the keys that are new in the graph, which the caller must look at. It must `forget` those that only the removed
-        Steps named. `trusted` Steps (they were in the graph before) are not checked.
+        Returns the keys that are new in the graph, which the caller must look at. It must `forget`
+        those that only the removed Steps named. `trusted` Steps (they were in the graph before) are
+        not checked.
         """
         changed = dict(self.changed)
         taken_out = [self.steps[name] for name in removed]
@@ -408,7 +430,9 @@ class Graph:
         return list(fresh)
 
     def enter(self, key: KeyNode) -> KeyNode:
-        """Put a key in. One that no Step reads or makes is kept as long as what lies there doesn't count."""
+        """Put a key in. One that no Step reads or makes is kept as long as what lies there doesn't
+        count.
+        """
         self.keys[key.key] = key
         self._paths.enter(key.path, key)
         for other in self._paths.overlapping(key.path):
@@ -417,7 +441,9 @@ class Graph:
         return key
 
     def forget(self, keys: Iterable[KeyNode]) -> None:
-        """Take those out that no Step reads or makes any more, unless it must be remembered that they don't count."""
+        """Take those out that no Step reads or makes any more, unless it must be remembered that
+        they don't count.
+        """
         for key in keys:
             if key.idle and key.state.kind is not KeyKind.EXPIRED and self.keys.get(key.key) is key:
                 if key.state is not ABSENT:
@@ -428,7 +454,7 @@ class Graph:
         """The key that lies at a path."""
         return self._paths.at(path)
 
-    # -- asking -------------------------------------------------------------------------------------------------
+    # -- asking ------------------------------------------------------------------------------------
 
     def waiting_inputs(self) -> list[str]:
         """The inputs that aren't ready of all Steps that aren't complete, sorted."""
@@ -442,7 +468,9 @@ class Graph:
         return list(self._waiting or ())
 
     def descendants(self, tops: Iterable[StepNode]) -> list[StepNode]:
-        """All Steps that depend on `tops`, those left out unless they depend on each other; the nearest first."""
+        """All Steps that depend on `tops`, those left out unless they depend on each other; the
+        nearest first.
+        """
         found: dict[str, StepNode] = {}
         queue = [successor for top in tops for successor in top.successors()]
         for node in queue:
@@ -467,10 +495,12 @@ class Graph:
             for name, node in self.steps.items()
         }
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _measure(self) -> bool:
-        """Note the depth of all Steps, and judge by it who comes first; False where some wait for each other."""
+        """Note the depth of all Steps, and judge by it who comes first; False where some wait for
+        each other.
+        """
         open_ends: dict[StepNode, int] = {}
         for node in self.steps.values():
             node.depth = ways = 0
@@ -512,7 +542,8 @@ class Graph:
         name = node.step.name
         del self.steps[name]
         self._queued.discard(node)
-        self._unsettled.clear()  # whoever comes in its place has its rank; `_measure` makes the heap anew
+        # Whoever comes in its place has its rank; `_measure` makes the heap anew.
+        self._unsettled.clear()
         self.verdicts[node.verdict] -= 1
         self.can_run.pop(name, None)
         self.overtaken.pop(node, None)
@@ -590,8 +621,11 @@ class Graph:
                 raise InvalidInput(where, problem, "let one Step make each file")
 
     def _cycle(self, new: list[StepNode]) -> InvalidInput:
-        """The refusal of Steps that wait for each other: what was there before didn't, so they are new, or below these."""
-        import networkx  # which takes longer than the whole of most uploads, and is needed to name a cycle only
+        """The refusal of Steps that wait for each other: what was there before didn't, so they are
+        new, or below these.
+        """
+        # Which takes longer than the whole of most uploads, and is needed to name a cycle only.
+        import networkx
 
         graph: Any = networkx.DiGraph()
         nodes = dict.fromkeys((*new, *self.descendants(new)))
@@ -619,7 +653,8 @@ def _differs(key: KeyNode, read: str | None) -> bool:
     return read is not None and key.state.digest is not None and read != key.state.digest
 
 
-def _why_made(node: StepNode, key: KeyNode) -> Reason:  # noqa: PLR0911 one for each case, the first that fits
+# One for each case, the first that fits.
+def _why_made(node: StepNode, key: KeyNode) -> Reason:  # noqa: PLR0911
     """Why a Step must make one of its outputs."""
     if node.state is StepState.FAILED:
         return RETRY
@@ -648,7 +683,8 @@ def _is_waited_for(key: KeyNode) -> bool:
     )
 
 
-# Most keys have few neighbours of a kind, and there may be very many keys: those without any share one empty tuple.
+# Most keys have few neighbours of a kind, and there may be very many keys: those without any share
+# one empty tuple.
 
 
 def _with(some: Sequence[T], new: T) -> Sequence[T]:

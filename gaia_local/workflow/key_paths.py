@@ -10,18 +10,24 @@ from gaia_local.model.paths import folders
 T = TypeVar("T")
 
 _MOST_CLEAR = 10_000
-"""How many directories are remembered to have nothing above them: paths may be asked for without an end."""
+"""How many directories are remembered to have nothing above them: paths may be asked for without an
+end.
+"""
 
 
 class KeyPaths(Generic[T]):
-    """Path → what lies there. Answers at once for a path with nothing above and below it, which most are."""
+    """Path → what lies there. Answers at once for a path with nothing above and below it, which
+    most are.
+    """
 
     def __init__(self) -> None:
         self._at: dict[str, T] = {}
         self._sorted: list[str] = []
         self._unsorted: list[str] = []
         self._folders: dict[str, int] = {}
-        """Directory of a path, or of such a directory → how many paths and such directories lie in it."""
+        """Directory of a path, or of such a directory → how many paths and such directories lie in
+        it.
+        """
         self._clear: set[str] = set()
         """Directories at which, and above which, nothing lies, as far as that was looked at."""
 

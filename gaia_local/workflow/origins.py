@@ -1,4 +1,6 @@
-"""Who made the files that lie at a new Step's outputs, as far as the root remembers, and what follows from that."""
+"""Who made the files that lie at a new Step's outputs, as far as the root remembers, and what
+follows from that.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,11 @@ class Origin:
 def inherit(
     task: Task, origins: Mapping[str, Sequence[Origin]]
 ) -> tuple[Attempt | None, dict[str, KeyState]]:
-    """What a new Step begins with, whose Task would be `task`: its last attempt, if any, and the states of outputs.
+    """What a new Step begins with, whose Task would be `task`: its last attempt, if any, and the
+    states of outputs.
 
-    `origins` has all that is known of each output, at least one. What the same definition made counts, if it was made from what
-    the inputs hold, as ever; what another one made doesn't.
+    `origins` has all that is known of each output, at least one. What the same definition made
+    counts, if it was made from what the inputs hold, as ever; what another one made doesn't.
     """
     states: dict[str, KeyState] = {}
     makers: dict[str, Attempt] = {}

@@ -1,4 +1,6 @@
-"""What is said of a workflow: the dictionaries that the API answers, made from a `Workflow` and changing nothing."""
+"""What is said of a workflow: the dictionaries that the API answers, made from a `Workflow` and
+changing nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from gaia_local.workflow.workflow import Workflow
 
 
 def progress(workflow: Workflow) -> dict[str, Any]:
-    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`, `waiting`.
+    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`,
+    `waiting`.
 
     Of a complete workflow also, unless that is 0, how many were `found` in the store and never ran.
     """
@@ -148,11 +151,13 @@ def failures(workflow: Workflow) -> list[dict[str, Any]]:
 
 
 def explain(workflow: Workflow, name: str) -> dict[str, Any]:
-    """Why a Step ran last, would or wouldn't run now, and what it waits for; or where a key comes from.
+    """Why a Step ran last, would or wouldn't run now, and what it waits for; or where a key comes
+    from.
 
-    A Step's: `step`, `last` (see `made`), `would_run`, `because`, `waits_for` (key → the Steps that make it), `reads`,
-    `makes`. A key's: `key`, `path`, `state`, `because`, `digest`, `made_by` (Step or None), `task` (the id of the one
-    that made this version; None for the user's own), `read_by`.
+    A Step's: `step`, `last` (see `made`), `would_run`, `because`, `waits_for` (key → the Steps that
+    make it), `reads`, `makes`. A key's: `key`, `path`, `state`, `because`, `digest`, `made_by`
+    (Step or None), `task` (the id of the one that made this version; None for the user's own),
+    `read_by`.
     """
     node = workflow.graph.steps.get(name)
     key = workflow.graph.keys.get(name)
@@ -304,5 +309,6 @@ def _state(key: KeyNode) -> str:
         return "complete"
     if key.maker is None:
         return "incomplete"
-    # Made anew along with another output: as the server tells it. Else what it was made from may have changed.
+    # Made anew along with another output: as the server tells it. Else what it was made from may
+    # have changed.
     return "complete" if any(not each.state.usable for each in key.maker.outputs) else "unsure"

@@ -1,4 +1,6 @@
-"""The state of a storage key and of a Step, and the verdict on a Step: all that decisions are made of."""
+"""The state of a storage key and of a Step, and the verdict on a Step: all that decisions are made
+of.
+"""
 
 from __future__ import annotations
 

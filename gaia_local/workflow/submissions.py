@@ -1,6 +1,7 @@
 """The Commands and Steps of one workflow as they were given, and the Steps that these became.
 
-Compares what is given anew with what there is; what follows for files and Tasks is the `Workflow`'s to decide.
+Compares what is given anew with what there is; what follows for files and Tasks is the `Workflow`'s
+to decide.
 """
 
 from __future__ import annotations
@@ -157,7 +158,9 @@ class Submitted:
         most: int,
         given: Mapping[str, Step],
     ) -> None:
-        """Refuse more Steps than a call may make: before they are made, for their number can grow beyond all bounds."""
+        """Refuse more Steps than a call may make: before they are made, for their number can grow
+        beyond all bounds.
+        """
         total = 0
         for step, number in templates.count(self._workflow, steps, commands):
             total += number if step.name in given else max(0, number - len(self.names(step.name)))
@@ -169,7 +172,9 @@ class Submitted:
                 )
 
     def _adjusts(self, command: AnyCommand) -> bool:
-        """Whether a Command that comes to the same is told in another way, or asks another machine for it."""
+        """Whether a Command that comes to the same is told in another way, or asks another machine
+        for it.
+        """
         return json.dumps(command.definition) != json.dumps(self.commands[command.name].definition)
 
     def _became(self, outer: str, names: list[str]) -> None:
@@ -180,12 +185,16 @@ class Submitted:
 
 
 def _same(one: AnyCommand | Step | None, other: AnyCommand | Step) -> bool:
-    """Whether two definitions come to the same: values count as the text that they become in a token."""
+    """Whether two definitions come to the same: values count as the text that they become in a
+    token.
+    """
     return one is not None and _told(one) == _told(other)
 
 
 def _told(given: Any) -> Any:
-    """A definition with its values as text. Python's own comparison takes 1, 1.0 and True for the same."""
+    """A definition with its values as text. Python's own comparison takes 1, 1.0 and True for the
+    same.
+    """
     told = replace(given, vars={var: _text(value) for var, value in given.vars.items()})
     return (
         replace(told, steps=tuple(map(_told, given.steps)))

@@ -1,7 +1,8 @@
 """From Commands and Steps to what runs: ``{{var}}`` templates, array vars and composite Commands.
 
-`expand` turns a Step as submitted into concrete Steps: no arrays, no composite Commands, plain storage keys. `check` and
-`render` take those: `check` refuses, at submission, what could not be rendered later; `render` fills in the Command.
+`expand` turns a Step as submitted into concrete Steps: no arrays, no composite Commands, plain
+storage keys. `check` and `render` take those: `check` refuses, at submission, what could not be
+rendered later; `render` fills in the Command.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ from gaia_local.model.validation import Value, render_value
 MAX_STEPS = 1_000_000  # out of one Step
 MAX_CHARACTERS = 1_000_000  # in one rendered text
 MAX_STEP_CHARACTERS = 100_000_000  # in all texts that are rendered for one Step
-MAX_LEVELS = 100  # of vars that use vars, and of composite Commands in composite Commands: Python's stack is finite
+# Of vars that use vars, and of composite Commands in composite Commands: Python's stack is finite.
+MAX_LEVELS = 100
 
 _REFERENCE = re.compile(r"\{\{ *([\w-]+) *\}\}")
 _UNCLEAN = re.compile(r"[^a-zA-Z0-9-]")
 _Given: TypeAlias = "Value | tuple[Value, ...] | None"
 _Source: TypeAlias = "tuple[str, Mapping[str, Value]]"
 Verdicts: TypeAlias = "dict[tuple[str, tuple[tuple[str, _Given], ...]], bool]"
-"""What `check` found: of a Command's name, and the vars that decide, whether all Steps that have them fit."""
+"""What `check` found: of a Command's name, and the vars that decide, whether all Steps that have
+them fit.
+"""
 
 logger = logging.getLogger("gaia_local")
 
@@ -59,9 +63,10 @@ class Rendered:
 def expand(workflow: str, step: Step, commands: Mapping[str, AnyCommand]) -> list[Step]:
     """The concrete Steps that `step` stands for: `[step]` itself when there is nothing to do.
 
-    Array vars are crossed (``NAME-VALUE1-VALUE2``), then a composite Command is replaced by its inner Steps
-    (``OUTER:INNER``), which may have arrays and composite Commands again. Storage keys are templates over the Step's own
-    vars; the local names in a composite Command, over the inner Step's. Raises `InvalidInput` for whatever doesn't fit.
+    Array vars are crossed (``NAME-VALUE1-VALUE2``), then a composite Command is replaced by its
+    inner Steps (``OUTER:INNER``), which may have arrays and composite Commands again. Storage keys
+    are templates over the Step's own vars; the local names in a composite Command, over the inner
+    Step's. Raises `InvalidInput` for whatever doesn't fit.
     """
     where = f"workflow {workflow!r}, Step {step.name!r}"
     command = _command_of(where, step, commands)
@@ -87,7 +92,9 @@ def expand(workflow: str, step: Step, commands: Mapping[str, AnyCommand]) -> lis
 def count(
     workflow: str, steps: Iterable[Step], commands: Mapping[str, AnyCommand]
 ) -> Iterator[tuple[Step, int]]:
-    """Each Step with how many Steps `expand` would make of it, without making them. Raises as that does."""
+    """Each Step with how many Steps `expand` would make of it, without making them. Raises as that
+    does.
+    """
     expansion = _Expansion(workflow, commands, quiet=True)
     for step in steps:
         where = f"workflow {workflow!r}, Step {step.name!r}"
@@ -97,7 +104,8 @@ def count(
 def render(workflow: str, step: Step, command: Command) -> Rendered:
     """Fill in `command` for a concrete `step`.
 
-    Raises `InvalidInput` for an undefined var, vars in a loop, a text too long, or internal paths that can't be.
+    Raises `InvalidInput` for an undefined var, vars in a loop, a text too long, or internal paths
+    that can't be.
     """
     where = f"workflow {workflow!r}, Step {step.name!r}"
     _check_keys(where, step, command)
@@ -128,7 +136,8 @@ def _fill_in(
     outputs = scope.render_all("output", command.outputs)
     stdout = None if command.stdout is None else scope.render("stdout", command.stdout)
     if _has_template([*command.inputs.values(), *command.outputs.values(), command.stdout or ""]):
-        # The model puts off its checks of a path with "{{", as of a template; what is left of "{{" now is text like any other.
+        # The model puts off its checks of a path with "{{", as of a template; what is left of "{{"
+        # now is text like any other.
         for key, path in inputs.items():
             check_internal_template(f"{where}, input {key!r}", path.replace("{{", "(("))
         for key, path in outputs.items():
@@ -145,9 +154,9 @@ def _fill_in(
 def check(workflow: str, step: Step, command: Command, verdicts: Verdicts) -> None:
     """Raise the `InvalidInput` that `render` would; cheap for many Steps that share `verdicts`.
 
-    Values without ``{{`` decide nothing but lengths and internal paths. So one rendering with stand-ins for them, as
-    long as they may get and refused in any path, vouches for all Steps that have the same vars: without this an upload
-    takes a sixth longer.
+    Values without ``{{`` decide nothing but lengths and internal paths. So one rendering with
+    stand-ins for them, as long as they may get and refused in any path, vouches for all Steps that
+    have the same vars: without this an upload takes a sixth longer.
     """
     _check_keys(f"workflow {workflow!r}, Step {step.name!r}", step, command)
     shape = (
@@ -192,7 +201,9 @@ class _Scope:
         }
 
     def render(self, what: str, text: str) -> str:
-        """`text` with its references replaced; `what` names it in errors. The size is known before anything is built."""
+        """`text` with its references replaced; `what` names it in errors. The size is known before
+        anything is built.
+        """
         parts = _REFERENCE.split(text)  # text, name, text, name, …, text
         parts[1::2] = [self._text(what, name) for name in parts[1::2]]
         size = sum(map(len, parts))
@@ -251,12 +262,15 @@ class _Expansion:
     """Whether to say nothing of empty arrays."""
     steps: list[Step] = field(default_factory=list)
     sources: dict[str, _Source] = field(default_factory=dict)
-    """The name of each expanded Step → the name and the combination of array values that it comes from."""
+    """The name of each expanded Step → the name and the combination of array values that it comes
+    from.
+    """
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """What `measure` found for each composite Command."""
 
     def measure(self, where: str, step: Step, trail: tuple[str, ...] = ()) -> tuple[int, int]:
-        """How many Steps `step` becomes (at least 1: looking costs too), through how many levels of composite Commands.
+        """How many Steps `step` becomes (at least 1: looking costs too), through how many levels of
+        composite Commands.
 
         Looks at each Command once, so that exponential growth is refused without being made.
         """
@@ -325,7 +339,9 @@ class _Expansion:
     def _inner(
         self, where: str, outer: Step, composite: CompositeCommand
     ) -> Iterator[tuple[Step, _Source]]:
-        """The inner Steps for one `outer`, their vars filled in and their arrays crossed, still with local names."""
+        """The inner Steps for one `outer`, their vars filled in and their arrays crossed, still
+        with local names.
+        """
         scope = _Scope(
             where,
             {**composite.vars, **outer.vars},
@@ -381,7 +397,9 @@ class _Expansion:
 
 
 def _combinations(where: str, step: Step) -> Iterator[tuple[Step, _Source]]:
-    """`step` for each combination of its array values, named, its storage keys (or local names) rendered."""
+    """`step` for each combination of its array values, named, its storage keys (or local names)
+    rendered.
+    """
     arrays = {var: value for var, value in sorted(step.vars.items()) if isinstance(value, tuple)}
     for chosen in itertools.product(*arrays.values()):
         combination = dict(zip(arrays, chosen, strict=True))

@@ -1,8 +1,10 @@
-"""One workflow in memory, and all decisions about it: what is new in its rows, what starts, what is cancelled.
+"""One workflow in memory, and all decisions about it: what is new in its rows, what starts, what is
+cancelled.
 
-It knows no file, no database and no thread. Whatever happens comes in through a method (a call of the user's, the end of a
-Task, a look at files) and leads to one `Decision`, which says what is to be written down and, after that, done. Where
-a decision needs to know what lies at a key, it says so in `Decision.look`; what was seen comes in through `observe`.
+It knows no file, no database and no thread. Whatever happens comes in through a method (a call of
+the user's, the end of a Task, a look at files) and leads to one `Decision`, which says what is to
+be written down and, after that, done. Where a decision needs to know what lies at a key, it says so
+in `Decision.look`; what was seen comes in through `observe`.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class Workflow:
         self.name, self.properties = name, properties
         self.intent = Intent.NEW
         self.trouble: GaiaError | None = None
-        """Why nothing is started any more, until `run` tries again: mostly that nothing can be written down."""
+        """Why nothing is started any more, until `run` tries again: mostly that nothing can be
+        written down.
+        """
         self.closing = False
         """The engine closes: nothing starts any more."""
         self.submitted = Submitted(name)
@@ -124,12 +128,14 @@ class Workflow:
             return WorkflowState.INITIALIZED
         return WorkflowState.ERROR if verdicts[VerdictKind.FAILED] else WorkflowState.INCOMPLETE
 
-    # -- what a call needs to know before it is decided -------------------------------------------------------------
+    # -- what a call needs to know before it is decided --------------------------------------------
 
     def compare(
         self, commands: Iterable[AnyCommand], steps: Iterable[Step], most: int = MAX_STEPS
     ) -> Change:
-        """What merging these would change. Raises `InvalidInput`, also where they make more than `most` Steps."""
+        """What merging these would change. Raises `InvalidInput`, also where they make more than
+        `most` Steps.
+        """
         return self.submitted.compare(
             commands, steps, lambda name: self.graph.steps[name].step, most
         )
@@ -143,7 +149,9 @@ class Workflow:
         return {key: self.graph.locate(key) for key in names if key not in known or known[key].idle}
 
     def new_outputs(self, change: Change, unknown: Mapping[str, str]) -> dict[str, str]:
-        """Key → path, of all that the Steps make that a change brings in, and that nobody made before."""
+        """Key → path, of all that the Steps make that a change brings in, and that nobody made
+        before.
+        """
         new = (step for step in change.added if step.name not in change.replaced)
         keys = (key for step in new for key in step.outputs.values())
         return {key: unknown.get(key) or self.graph.keys[key].path for key in keys}
@@ -158,7 +166,9 @@ class Workflow:
         return {command.image for name in used if isinstance(command := commands[name], Command)}
 
     def made_with(self) -> list[tuple[StepNode, str, str]]:
-        """The Steps whose outputs count, with the name and the id of the image that made them, where that is known."""
+        """The Steps whose outputs count, with the name and the id of the image that made them,
+        where that is known.
+        """
         done = (node for node in self.graph.steps.values() if node.state is StepState.DONE)
         tasks = ((node, node.attempt) for node in done if node.attempt is not None)
         return [
@@ -203,7 +213,7 @@ class Workflow:
         looks, self.graph.looks = self.looks(self.graph.looks.values()), {}
         return looks
 
-    # -- the calls ------------------------------------------------------------------------------------------------
+    # -- the calls ---------------------------------------------------------------------------------
 
     def define(
         self,
@@ -211,10 +221,12 @@ class Workflow:
         seen: Mapping[str, str | None],
         origins: Mapping[str, Sequence[Origin]] = NO_ORIGINS,
     ) -> Decision:
-        """Merge Commands and Steps and start what can start; all of it or, with `InvalidInput`, nothing.
+        """Merge Commands and Steps and start what can start; all of it or, with `InvalidInput`,
+        nothing.
 
-        What is new is linked in; what changed must run again, with all that depends on it. `seen` has the quick fingerprint
-        of what lies at each key of `unknown`, None where nothing does; `origins` who made it, of keys of `new_outputs`.
+        What is new is linked in; what changed must run again, with all that depends on it. `seen`
+        has the quick fingerprint of what lies at each key of `unknown`, None where nothing does;
+        `origins` who made it, of keys of `new_outputs`.
         """
         graph = self.graph
         taken_out = {name: graph.steps[name] for name in change.removed}
@@ -235,7 +247,8 @@ class Workflow:
             for key in node.outputs:
                 now = graph.at(key.path)
                 if now is not None and (now.maker is None or now is not key):
-                    # No Step makes it any more: it is no data of the workflow, until the user replaces what lies there.
+                    # No Step makes it any more: it is no data of the workflow, until the user
+                    # replaces what lies there.
                     there = key.state.kind is not KeyKind.ABSENT
                     graph.mark(
                         now,
@@ -263,12 +276,16 @@ class Workflow:
         return self._go_on()
 
     def expire(self, names: Iterable[str]) -> Decision:
-        """Make the producers of keys, Steps, and all that depends on them run again; start what can start."""
+        """Make the producers of keys, Steps, and all that depends on them run again; start what can
+        start.
+        """
         self.void(names)
         return self._go_on()
 
     def void(self, names: Iterable[str]) -> None:
-        """What the producers of keys, Steps, and all that depends on them made doesn't count. Unknown names are refused."""
+        """What the producers of keys, Steps, and all that depends on them made doesn't count.
+        Unknown names are refused.
+        """
         graph = self.graph
         steps: dict[str, StepNode] = {}
         keys: dict[str, KeyNode] = {}
@@ -294,7 +311,9 @@ class Workflow:
         self._void_below(list(steps.values()), readers)
 
     def run(self, images: Mapping[str, str | None]) -> Decision:
-        """Start whatever can run, failed Steps included; `images` says which ids the names of images have now."""
+        """Start whatever can run, failed Steps included; `images` says which ids the names of
+        images have now.
+        """
         self.images_are(images)
         self.retry()
         return self._go_on()
@@ -315,7 +334,7 @@ class Workflow:
         self._note(EventKind.FLOW_HALTED, **facts)
         return self.decide()
 
-    # -- what happens ---------------------------------------------------------------------------------------------
+    # -- what happens ------------------------------------------------------------------------------
 
     def observe(self, seen: Iterable[Observation]) -> Decision:
         """Files were looked at."""
@@ -324,7 +343,9 @@ class Workflow:
         return decision
 
     def take_in(self, seen: Iterable[Observation]) -> list[Look]:
-        """As `observe`, with nothing decided yet. Answers what must be looked at once more, since it changed meanwhile."""
+        """As `observe`, with nothing decided yet. Answers what must be looked at once more, since
+        it changed meanwhile.
+        """
         again = []
         for each in seen:
             key = self.graph.keys.get(each.look.key)
@@ -338,7 +359,9 @@ class Workflow:
         return self.looks(again)
 
     def heard(self, task: Task, event: Event) -> bool:
-        """Something happened to a Task that counts. True where that leads to a decision: what it reads is out of date."""
+        """Something happened to a Task that counts. True where that leads to a decision: what it
+        reads is out of date.
+        """
         self._next.changes.events.append(event)
         if not event.event.begins:
             return False
@@ -416,7 +439,9 @@ class Workflow:
     def fall_into_trouble(
         self, error: GaiaError, message: str, unstarted: Iterable[Assignment]
     ) -> Decision:
-        """What was decided can't be written down: nothing starts until it can, nor do the Tasks that were to start."""
+        """What was decided can't be written down: nothing starts until it can, nor do the Tasks
+        that were to start.
+        """
         for assignment in unstarted:
             self._cancel_task(
                 self.graph.steps[assignment.task.name], "it could not be written down"
@@ -427,12 +452,14 @@ class Workflow:
             self._note(EventKind.FLOW_HALTED, reason="trouble", message=message)
         return self.decide()
 
-    # -- what would run -------------------------------------------------------------------------------------------
+    # -- what would run ----------------------------------------------------------------------------
 
     def plan(self) -> list[dict[str, str]]:
-        """What would run, were the workflow running: `step` and `reason`, in an order in which it could.
+        """What would run, were the workflow running: `step` and `reason`, in an order in which it
+        could.
 
-        Where a Step runs again, what depends on it is listed, too: nobody knows yet whether its outputs come out the same.
+        Where a Step runs again, what depends on it is listed, too: nobody knows yet whether its
+        outputs come out the same.
         """
         self.graph.settle()
         nodes = [node for node in self.graph.steps.values() if node.active and not node.state.alive]
@@ -443,7 +470,9 @@ class Workflow:
         ]
 
     def images_are(self, images: Mapping[str, str | None]) -> None:
-        """Which ids the names of images have now (None: unknown): what was made with others must be made again."""
+        """Which ids the names of images have now (None: unknown): what was made with others must be
+        made again.
+        """
         known = {name: identity for name, identity in images.items() if identity is not None}
         changed = (
             [node for node, name, made in self.made_with() if known.get(name, made) != made]
@@ -475,10 +504,12 @@ class Workflow:
             resources=command.resources,
         )
 
-    # -- deciding -------------------------------------------------------------------------------------------------
+    # -- deciding ----------------------------------------------------------------------------------
 
     def decide(self) -> Decision:
-        """Draw all conclusions from what came in: what is overtaken is cancelled, what can start starts."""
+        """Draw all conclusions from what came in: what is overtaken is cancelled, what can start
+        starts.
+        """
         graph = self.graph
         graph.settle()
         while graph.overtaken:
@@ -603,10 +634,12 @@ class Workflow:
         who = {} if task is None else {"id": task.id, "task": task.name}
         self._next.changes.events.append(Event(event, self.name, time.time(), {**who, **facts}))
 
-    # -- what must be made again ----------------------------------------------------------------------------------
+    # -- what must be made again -------------------------------------------------------------------
 
     def _void(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
-        """Outputs of a Step must be made again: its running Task is cancelled; if it failed, it may start again."""
+        """Outputs of a Step must be made again: its running Task is cancelled; if it failed, it may
+        start again.
+        """
         self._let_go(node, str(why))
         for key in outputs:
             there = key.state.kind is not KeyKind.ABSENT
@@ -620,7 +653,9 @@ class Workflow:
         readers: list[tuple[StepNode, Reason]],
         spared: Collection[str] = (),
     ) -> None:
-        """Void all that depends on `tops`, and `readers` with what depends on those, except through `spared` ones."""
+        """Void all that depends on `tops`, and `readers` with what depends on those, except through
+        `spared` ones.
+        """
         done = {node.step.name for node in tops}
         queue = readers + [(node, ran_again(top)) for top in tops for node in top.successors()]
         for node, why in queue:
@@ -634,7 +669,9 @@ class Workflow:
                 queue.extend((each, ran_again(node)) for each in node.successors())
 
     def _inherit(self, node: StepNode, origins: Mapping[str, Sequence[Origin]]) -> None:
-        """A new Step begins with what is known of the files at its outputs, where these would count as the user's."""
+        """A new Step begins with what is known of the files at its outputs, where these would count
+        as the user's.
+        """
         users = (
             key
             for key in node.outputs
@@ -654,7 +691,7 @@ class Workflow:
             self._next.changes.begun.append(attempt)
             self._next.changes.ended[attempt.task.id] = attempt
 
-    # -- what lies there ------------------------------------------------------------------------------------------
+    # -- what lies there ---------------------------------------------------------------------------
 
     def _take_in(self, key: KeyNode, seen: Observation) -> None:
         """A key was looked at: whatever changed there is the user's doing."""
@@ -688,11 +725,13 @@ class Workflow:
     def _change(self, key: KeyNode, state: KeyState) -> None:
         """What lies at a key is new: who runs or ran from it is compared with that.
 
-        A Step of which nothing is known but that its outputs were there has nothing to be compared: it must run.
+        A Step of which nothing is known but that its outputs were there has nothing to be compared:
+        it must run.
         """
         before = key.state
         same = before.digest is not None and before.digest == state.digest
-        # What reads a key that was expired must run anyway, or came later, when its own outputs were there.
+        # What reads a key that was expired must run anyway, or came later, when its own outputs
+        # were there.
         differs = not same and (before.usable or before.why == INTERRUPTED)
         self.graph.mark(key, state)
         for node in key.all_readers:
@@ -710,7 +749,9 @@ class Workflow:
             self._next.changes.listings[digest] = listing
 
     def _was_read(self, key: KeyNode, seen: Fingerprint) -> None:
-        """What a Task read is news where no digest was known; where it is another one, the file must be looked at."""
+        """What a Task read is news where no digest was known; where it is another one, the file
+        must be looked at.
+        """
         state = key.state
         if not state.usable or state == replace(state, quick=seen.quick, digest=seen.digest):
             return

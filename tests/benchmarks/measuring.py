@@ -51,8 +51,9 @@ class Setting:
     def place(self, large: bool = False) -> Iterator[str]:
         """A new directory; gone afterwards where it is `large`.
 
-        NOTE: else it is left to whoever made `folder`. For minutes after many files were removed, ext4 makes each new one
-        up to ten times as slowly: it passes over all numbers that were in use lately. What comes next would pay for that.
+        NOTE: else it is left to whoever made `folder`. For minutes after many files were removed,
+        ext4 makes each new one up to ten times as slowly: it passes over all numbers that were in
+        use lately. What comes next would pay for that.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         made = tempfile.mkdtemp(
@@ -71,7 +72,9 @@ class Row:
 
     what: str
     unit: str
-    """``s``, ``ms``, ``µs`` or ``MB``: what `measured` and `reference` are shown in; they are seconds and bytes."""
+    """``s``, ``ms``, ``µs`` or ``MB``: what `measured` and `reference` are shown in; they are
+    seconds and bytes.
+    """
     measured: Sequence[float]
     against: str = ""
     """What the reference is."""
@@ -146,7 +149,8 @@ class Turns:
 
 
 def in_turns(rounds: int, contestants: Mapping[str, Contestant]) -> Turns:
-    """Measure each contestant once a round, so that whatever disturbs the machine disturbs all alike.
+    """Measure each contestant once a round, so that whatever disturbs the machine disturbs all
+    alike.
 
     Every other round goes backwards.
     """
@@ -162,7 +166,9 @@ def in_turns(rounds: int, contestants: Mapping[str, Contestant]) -> Turns:
 def program(
     *command: str | Path, cwd: str | Path | None = None, **environment: str
 ) -> dict[str, float]:
-    """Run a program to its end. `seconds_s` is how long the whole process took; what it prints as JSON is added."""
+    """Run a program to its end. `seconds_s` is how long the whole process took; what it prints as
+    JSON is added.
+    """
     began = time.perf_counter()
     ended = subprocess.run(
         [str(each) for each in command],
@@ -202,7 +208,8 @@ def gaia_local(*arguments: str | Path) -> dict[str, float]:
 
 
 def _environment() -> dict[str, str]:
-    # Python keeps what it compiled of this checkout, as pip does of what it installs, also where the user forbade it.
+    # Python keeps what it compiled of this checkout, as pip does of what it installs, also where
+    # the user forbade it.
     left_out = ("GAIA_LOCAL_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PYTHONPATH": str(TESTS)}

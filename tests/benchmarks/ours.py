@@ -1,4 +1,5 @@
-"""What is measured of gaia_local, each run a process of its own: ``python -m benchmarks.ours NAME ARGUMENTS-AS-JSON``.
+"""What is measured of gaia_local, each run a process of its own:
+``python -m benchmarks.ours NAME ARGUMENTS-AS-JSON``.
 
 Prints one line of JSON with seconds (`…_s`) and bytes.
 """
@@ -34,7 +35,8 @@ def opened(root: str, runtime: str, workers: int | None = 2, **config: Any) -> I
     if runtime == INSTANT:
         from gaia_local.engine import engine
 
-        setattr(engine, "_make_runtime", lambda config: InstantRuntime())  # noqa: B010 mypy knows it as a function
+        # Mypy knows it as a function.
+        setattr(engine, "_make_runtime", lambda config: InstantRuntime())  # noqa: B010
         runtime = "process"
     with Gaia({"root": root, "runtime": runtime, "workers": workers, **config}) as gaia:
         yield gaia
@@ -51,7 +53,9 @@ def run(
     warm: bool = False,
     **config: Any,
 ) -> None:
-    """One workflow to its end; `warm`: after a small one, so that what is done once a process isn't measured."""
+    """One workflow to its end; `warm`: after a small one, so that what is done once a process isn't
+    measured.
+    """
     commands, steps = SHAPES[shape](count, image)
     began = time.perf_counter()
     with opened(root, runtime, workers, **config) as gaia:
@@ -73,7 +77,9 @@ def run(
 
 
 def again(root: str) -> None:
-    """`run` on a workflow that is complete: in a process that knows it already, and in one that has to read it first."""
+    """`run` on a workflow that is complete: in a process that knows it already, and in one that has
+    to read it first.
+    """
     began = time.perf_counter()
     with opened(root, "process") as gaia:
         gaia.run(NAME)
@@ -154,7 +160,7 @@ def data(
     tell(seconds_s=seconds, peak_bytes=peak(), written_bytes=written() - wrote)
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# ------------------------------------------------------------------------------------------- inside
 
 
 def finish(gaia: Gaia, name: str = NAME) -> None:

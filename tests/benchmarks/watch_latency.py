@@ -1,6 +1,7 @@
 """How long it takes from the write of an input file to the `step-start` of the Step that reads it.
 
-Run it with `make bench`. It prints the median and the 95th percentile in milliseconds, with the default debounce.
+Run it with `make bench`. It prints the median and the 95th percentile in milliseconds, with the
+default debounce.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ def command(
 ) -> dict[str, Any]:
     """A Command that runs shell code.
 
-    `inputs` are names, each found below ``/in``; of no `outputs`, it makes ``x``, which is ``/out/x``.
+    `inputs` are names, each found below ``/in``; of no `outputs`, it makes ``x``, which is
+    ``/out/x``.
     """
     return {
         "name": name,
@@ -36,7 +37,8 @@ ECHO = {
 def step(
     name: str, command: str, output: str | None = None, *inputs: str, **fields: Any
 ) -> dict[str, Any]:
-    """A Step. Its `output` is the key of ``x``, its `inputs` are those of ``a``, ``b``, ``c`` and so on.
+    """A Step. Its `output` is the key of ``x``, its `inputs` are those of ``a``, ``b``, ``c`` and
+    so on.
 
     What is among `fields` stands instead of that, or beside it.
     """

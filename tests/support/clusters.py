@@ -1,4 +1,6 @@
-"""Dask clusters for tests: a scheduler and workers, each a process of its own, and what they have in common."""
+"""Dask clusters for tests: a scheduler and workers, each a process of its own, and what they have
+in common.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +192,9 @@ def running(folder: Path, *names: str, **options: Any) -> Iterator[DaskCluster]:
 
 
 def programs(folder: Path) -> dict[int, str]:
-    """The processes that are Tasks of workers with their private directories in `folder`: pid → Task id."""
+    """The processes that are Tasks of workers with their private directories in `folder`: pid →
+    Task id.
+    """
     found = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -245,7 +249,9 @@ def ran(gaia: Gaia, commands: list[Any], steps: list[Any], put: dict[str, str]) 
 
 
 def study(count: int) -> tuple[list[Any], list[Any]]:
-    """Chains of three, in each of which a directory is made and read, and joins of ten; `count` Steps."""
+    """Chains of three, in each of which a directory is made and read, and joins of ten; `count`
+    Steps.
+    """
     make = {
         "name": "make",
         "image": IMAGE,

@@ -1,4 +1,6 @@
-"""The command line: called in this process, as a process of its own, or on a terminal; and a workflow to call it with."""
+"""The command line: called in this process, as a process of its own, or on a terminal; and a
+workflow to call it with.
+"""
 
 from __future__ import annotations
 

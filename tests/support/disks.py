@@ -1,4 +1,6 @@
-"""A disk that may lose its power at any moment: of what nobody flushed, chance says what is left of it."""
+"""A disk that may lose its power at any moment: of what nobody flushed, chance says what is left of
+it.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ LOG_HEADER = 32
 class Disk:
     """Notes what an engine in this process flushes under one root, as `watched` says.
 
-    What may be lost: the content of a file since its last flush, of which there is all, a part, zeroes or nothing; each
-    name that came to a directory, went, or changed since that was flushed; and the end of SQLite's log.
+    What may be lost: the content of a file since its last flush, of which there is all, a part,
+    zeroes or nothing; each name that came to a directory, went, or changed since that was flushed;
+    and the end of SQLite's log.
     """
 
     def __init__(self, root: Path, dice: random.Random) -> None:
@@ -95,7 +98,7 @@ class Disk:
         (target / "gaia.db-shm").unlink(missing_ok=True)
         self._say_the_same(target, same)
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------
 
     def _between(self, act: Callable[[], None]) -> None:
         with self.lock:
@@ -142,7 +145,9 @@ class Disk:
         return content[:LOG_HEADER], len(content)
 
     def _copy_directory(self, source: str, target: str, same: set[str]) -> None:
-        """What there is of a directory; `same` gets the paths, relative to the root, that lie where they lay."""
+        """What there is of a directory; `same` gets the paths, relative to the root, that lie where
+        they lay.
+        """
         os.makedirs(target)
         flushed = self._names.get(os.stat(source).st_ino, {})
         there = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
@@ -178,7 +183,9 @@ class Disk:
             Path(target).write_bytes(content)
 
     def _restore(self, inode: int, target: str, around: tuple[int, ...] = ()) -> None:
-        """What lay there when it was flushed; anything, where its inode was given to another meanwhile."""
+        """What lay there when it was flushed; anything, where its inode was given to another
+        meanwhile.
+        """
         if inode in self._names and inode not in around:
             os.makedirs(target)
             for name, inner in self._names[inode].items():

@@ -124,7 +124,9 @@ class HeldAct:
 
 
 class ExecutorContract:
-    """The promises of `gaia_local.executors.contract`. A subclass for each executor says how one is made."""
+    """The promises of `gaia_local.executors.contract`. A subclass for each executor says how one is
+    made.
+    """
 
     repeat = REPEAT
     many = 1000

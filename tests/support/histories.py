@@ -1,12 +1,16 @@
-"""Random histories of a workflow, and what must be so at every moment of one: an oracle that looks at contents alone.
+"""Random histories of a workflow, and what must be so at every moment of one: an oracle that looks
+at contents alone.
 
-A world has, for each storage key, what lies there and who put it there. An engine decides; the history plays the user, the
-workers and the disk. What is asserted:
+A world has, for each storage key, what lies there and who put it there. An engine decides; the
+history plays the user, the workers and the disk. What is asserted:
 
-- *fresh*: what a Step that counts as complete made was made by its present definition from what its inputs hold now;
+- *fresh*: what a Step that counts as complete made was made by its present definition from what its
+  inputs hold now;
 - *certain*: nobody starts beside a Step further up that runs;
-- *once*: nobody runs again from what it ran from before, unless somebody asked for it or took something away;
-- *live*: whoever isn't complete at the end has failed, or lacks an input that nobody is going to make.
+- *once*: nobody runs again from what it ran from before, unless somebody asked for it or took
+  something away;
+- *live*: whoever isn't complete at the end has failed, or lacks an input that nobody is going to
+  make.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ def locate(key: str) -> str:
 
 @dataclass
 class World:
-    """What lies at each key: its content, a number that changes with each writing, and from what a Task made it."""
+    """What lies at each key: its content, a number that changes with each writing, and from what a
+    Task made it.
+    """
 
     files: dict[str, tuple[str, int, tuple[Any, ...] | None]] = field(default_factory=dict)
     writes: int = 0
@@ -119,13 +125,15 @@ class History:
         self.untold = False
         """Some file changed that nobody told the engine of."""
         self.may: set[str] = set()
-        """Steps that may run although nothing changed: somebody asked for it, or took something away."""
+        """Steps that may run although nothing changed: somebody asked for it, or took something
+        away.
+        """
         self.last: dict[str, tuple[Any, ...]] = {}
         """Step → the tokens and the contents of its last run."""
         self.workflow = Workflow("w", {}, locate)
         self.define(commands(), [])
 
-    # -- the scheduler's part -------------------------------------------------------------------------------------
+    # -- the scheduler's part ----------------------------------------------------------------------
 
     def act(self, decision: Decision) -> None:
         """Write down, act, look, until nothing is to be looked at; then everything must be right."""
@@ -160,7 +168,7 @@ class History:
                 looks = workflow.take_in(self.see(looks))
         return workflow
 
-    # -- what must be so ------------------------------------------------------------------------------------------
+    # -- what must be so ---------------------------------------------------------------------------
 
     def nodes(self) -> list[StepNode]:
         return list(self.workflow.graph.steps.values())
@@ -189,7 +197,9 @@ class History:
                         above.append(maker)
 
     def can_come(self, node: StepNode) -> bool:
-        """Whether nothing keeps a Step from running, but Steps further up of which the same is true."""
+        """Whether nothing keeps a Step from running, but Steps further up of which the same is
+        true.
+        """
         if node.state is StepState.FAILED:
             return False
         parts = [part for key in node.inputs for part in (key, *key.above)]
@@ -239,7 +249,7 @@ class History:
                     f"{key.key} isn't there, though {makers} are complete"
                 )
 
-    # -- what happens ---------------------------------------------------------------------------------------------
+    # -- what happens ------------------------------------------------------------------------------
 
     def define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
         parsed = [Command.parse("w", each) for each in new]
@@ -505,7 +515,9 @@ READ = [*SOURCES, *(f"b:{number}{x}" for number in range(7) for x in ("", "x"))]
 
 
 def compute(basis: tuple[Any, ...], internal: str) -> str:
-    """What a program makes of what it read: of few values, so that changed inputs often make the same."""
+    """What a program makes of what it read: of few values, so that changed inputs often make the
+    same.
+    """
     return VALUES[zlib.crc32(str((basis, internal)).encode()) % 3]
 
 

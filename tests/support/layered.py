@@ -1,4 +1,6 @@
-"""Forty Steps in four layers, an engine that runs them as a process of its own, and what they have to make."""
+"""Forty Steps in four layers, an engine that runs them as a process of its own, and what they have
+to make.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +71,7 @@ def expected(image: str) -> dict[str, str]:
             for key in step["inputs"].values()
             for line in made[key.removeprefix("d:")].splitlines()
         }
-        # NOTE: sort's order depends on the locale; these names are plain ASCII digits, '-' and letters.
+        # NOTE: sort's order depends on the locale; these names are plain ASCII digits, '-' and
+        # letters.
         made[step["name"]] = "".join(f"{line}\n" for line in [*sorted(lines), step["name"]])
     return made

@@ -1,7 +1,8 @@
 """A process that owns roots, for tests of what other processes can do with them.
 
-It is told what to do line by line, as JSON, and answers each line with one: ``{"own": config}`` opens a root,
-``{"leave": root}`` closes it, stopping what runs. It ends, closing all, when its input does.
+It is told what to do line by line, as JSON, and answers each line with one: ``{"own": config}``
+opens a root, ``{"leave": root}`` closes it, stopping what runs. It ends, closing all, when its
+input does.
 """
 
 from __future__ import annotations

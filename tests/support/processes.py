@@ -1,4 +1,6 @@
-"""The runtime `process`, tried: invocations in a directory, what runs in their name, and an engine that is killed."""
+"""The runtime `process`, tried: invocations in a directory, what runs in their name, and an engine
+that is killed.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,8 @@ def crashed(
     with_record: bool = True,
     end_supervisor: signal.Signals | None = signal.SIGKILL,
 ) -> Iterator[Invocation]:
-    """An invocation whose engine was killed while it ran, and by default its supervisor, too, so that neither ends anything.
+    """An invocation whose engine was killed while it ran, and by default its supervisor, too, so
+    that neither ends anything.
 
     The program says "ready" through `fifo`.
     """

@@ -71,7 +71,9 @@ class Registry(http.server.ThreadingHTTPServer):
                     registry.pulls += 1
                     if not registry.hold.is_set():
                         registry.hold.wait()
-                        return  # without an answer: the engine could keep an image that nobody would remove
+                        # Without an answer: the engine could keep an image that nobody would
+                        # remove.
+                        return
                 self.send_response(200)
                 self.send_header(
                     "Content-Type", kind if blob is listed else "application/octet-stream"

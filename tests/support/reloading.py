@@ -1,4 +1,6 @@
-"""The invariant of the core: what the rows say is what the live engine believes, after every decision."""
+"""The invariant of the core: what the rows say is what the live engine believes, after every
+decision.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def differences(live: Workflow, database: Database, storage: Storage) -> dict[st
 
 
 def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
-    """While a Task runs that reads a directory with made parts, only the one that is read back has to know its digest."""
+    """While a Task runs that reads a directory with made parts, only the one that is read back has
+    to know its digest.
+    """
     for attempt in live.running.values():
         for key, _ in attempt.task.inputs:
             one, other = live.graph.keys.get(key), reloaded.graph.keys.get(key)

@@ -1,5 +1,5 @@
-"""A user who changes a workflow all the time and remembers what was answered; as a program, one who says it, too:
-``python -m support.restless ROOT SEED``.
+"""A user who changes a workflow all the time and remembers what was answered; as a program, one who
+says it, too: ``python -m support.restless ROOT SEED``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class User:
     gaia: Gaia
     dice: random.Random
     said: list[tuple[str, str]] = field(default_factory=list)
-    """Call and workflow, or Step and its text: what was asked for ends in '?', what was answered doesn't."""
+    """Call and workflow, or Step and its text: what was asked for ends in '?', what was answered
+    doesn't.
+    """
     turns: int = 0
     tell: Callable[[str, str], object] = lambda what, which: None
     """Is told what is said, as it is said."""

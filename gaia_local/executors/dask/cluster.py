@@ -1,7 +1,7 @@
 """The connection to a Dask cluster: one client, which workers there are, and what is asked of them.
 
-`Cluster` makes a `Connection` when one is needed, checks the cluster before Steps start, and closes what it made.
-Nothing here knows what a Task is.
+`Cluster` makes a `Connection` when one is needed, checks the cluster before Steps start, and closes
+what it made. Nothing here knows what a Task is.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ _DECLARED = {"cpus": ("cpus", "cpu"), "memory": ("memory", "mem"), "gpus": ("gpu
 
 
 def restrictions(members: Iterable[Member], wanted: Resources) -> dict[str, float]:
-    """What to ask of Dask for a Task: of those resources that any worker declares, under the name that it has there.
+    """What to ask of Dask for a Task: of those resources that any worker declares, under the name
+    that it has there.
 
     Raises `RuntimeFailure` where workers declare them and none has enough.
     """
@@ -111,7 +112,8 @@ class Connection:
             target, timeout=config.timeout, security=security, set_as_default=False
         )
         self._equipment = replace(equipment, session=self._client.id, topic=self._client.id)
-        # What lies under a topic of the client's own name is forgotten by the scheduler when the client is gone.
+        # What lies under a topic of the client's own name is forgotten by the scheduler when the
+        # client is gone.
         self._pickled = pickle.dumps(self._equipment)
         # A call that fails is logged by the worker with its arguments: without what may be secret.
         self._bare = pickle.dumps(replace(self._equipment, docker=DockerConfig()))
@@ -127,11 +129,15 @@ class Connection:
         return bool(self._client.status == "running")
 
     def refresh(self) -> None:
-        """Ask the scheduler which workers there are. Raises `OSError` when it doesn't answer in time."""
+        """Ask the scheduler which workers there are. Raises `OSError` when it doesn't answer in
+        time.
+        """
         self._client.sync(self._refresh, callback_timeout=self._timeout)
 
     def greet(self) -> None:
-        """Prepare workers that are new: what an earlier engine runs there ends. Raises `EngineUnavailable`."""
+        """Prepare workers that are new: what an earlier engine runs there ends. Raises
+        `EngineUnavailable`.
+        """
         new = [member.address for member in self.members if member.address not in self._greeted]
         if not new:
             return
@@ -158,7 +164,9 @@ class Connection:
     def submit(
         self, leases: list[str], assignments: list[bytes], asked: Mapping[str, float], priority: int
     ) -> None:
-        """Have workers perform Tasks that ask the same of Dask (see `restrictions`), the highest priority first."""
+        """Have workers perform Tasks that ask the same of Dask (see `restrictions`), the highest
+        priority first.
+        """
         futures = self._client.map(
             functools.partial(dask_worker.perform, own_version(), self._client.id, self._pickled),
             leases,
@@ -172,7 +180,9 @@ class Connection:
         self._futures.update(zip(leases, futures, strict=True))
 
     def ended(self) -> dict[str, str]:
-        """The Tasks that Dask is through with: lease → the state of its future, other than `pending`."""
+        """The Tasks that Dask is through with: lease → the state of its future, other than
+        `pending`.
+        """
         return {
             lease: future.status
             for lease, future in self._futures.items()
@@ -180,7 +190,9 @@ class Connection:
         }
 
     def why(self, lease: str) -> str:
-        """Why the state of a future is `error`: empty where a worker's death is all there is to say."""
+        """Why the state of a future is `error`: empty where a worker's death is all there is to
+        say.
+        """
         error = self._futures[lease].exception()
         return "" if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
 
@@ -191,7 +203,9 @@ class Connection:
             future.release()
 
     def stop(self, leases: Collection[str], then: Callable[[dict[str, Any]], None]) -> None:
-        """Cancel Tasks wherever they run; `then` gets each worker's answer: which of them run there, or an error."""
+        """Cancel Tasks wherever they run; `then` gets each worker's answer: which of them run
+        there, or an error.
+        """
         self._ask_later(then, dask_worker.stop, self._client.id, list(leases))
 
     def hurry(self) -> None:
@@ -205,7 +219,9 @@ class Connection:
     def ask(
         self, function: Callable[..., Any], *arguments: Any, workers: Collection[str] | None = None
     ) -> dict[str, Any]:
-        """Call a function on workers (None: all); address → its answer, or the error instead of one."""
+        """Call a function on workers (None: all); address → its answer, or the error instead of
+        one.
+        """
         chosen = [member.address for member in self.members] if workers is None else workers
         answers: dict[str, Any] = self._client.sync(self._ask, chosen, function, arguments)
         return answers
@@ -226,7 +242,7 @@ class Connection:
         with contextlib.suppress(OSError):
             self._client.close(timeout=self._timeout)
 
-    # -- in the client's thread -----------------------------------------------------------------------------------
+    # -- in the client's thread --------------------------------------------------------------------
 
     def _hear(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -288,7 +304,8 @@ class Connection:
                 return OSError("it doesn't answer")
             try:
                 return asked.result().get(address, OSError("it is gone"))
-            except Exception as error:  # noqa: BLE001 of the client's, the scheduler's or the worker's: they are an answer
+            # Of the client's, the scheduler's or the worker's: they are an answer.
+            except Exception as error:  # noqa: BLE001
                 return error
 
         addresses = list(workers)
@@ -319,7 +336,9 @@ class Cluster:
         return connection if connection is not None and connection.alive else None
 
     def check(self) -> None:
-        """Connect where there is no connection, and prepare new workers. Raises `EngineUnavailable`."""
+        """Connect where there is no connection, and prepare new workers. Raises
+        `EngineUnavailable`.
+        """
         connection = self.connect()
         with self._lock:
             connection.greet()
@@ -405,7 +424,9 @@ def _local_cluster(config: DaskConfig) -> LocalCluster:
 
 
 def on_workers(path: Path, path_map: Mapping[str, str]) -> str:
-    """Where the workers see a directory of this machine: the longest entry of the map that it lies in tells."""
+    """Where the workers see a directory of this machine: the longest entry of the map that it lies
+    in tells.
+    """
     inside = [here for here in path_map if path.is_relative_to(here)]
     if not inside:
         return str(path)
@@ -414,7 +435,9 @@ def on_workers(path: Path, path_map: Mapping[str, str]) -> str:
 
 
 def equipment_of(config: Config, root_id: str) -> Equipment:
-    """What workers need to know to perform Tasks for an engine with this configuration, but for the session."""
+    """What workers need to know to perform Tasks for an engine with this configuration, but for the
+    session.
+    """
     there = config.root.stat().st_ino if config.root.exists() else None
     return Equipment(
         session="",

@@ -1,16 +1,18 @@
 """Runs Tasks on the workers of a Dask cluster; keeps the promises of `executors.contract`.
 
-The engine decides, publishes and writes down; workers stage, run and prepare (`session`). One thread here does all
-that changes anything: others put what is to be done into its mailbox. It gives a Task away under a lease (`leases`),
-hears of it by that lease's name, and gives it away again, under another lease, when its worker is lost.
+The engine decides, publishes and writes down; workers stage, run and prepare (`session`). One
+thread here does all that changes anything: others put what is to be done into its mailbox. It gives
+a Task away under a lease (`leases`), hears of it by that lease's name, and gives it away again,
+under another lease, when its worker is lost.
 
 Invariants:
-- A Task is in one place: it waits in the queue, is away under exactly one lease, or waits until what its lost worker left
-  on its machine is ended. What is heard under any other lease is not heard.
+- A Task is in one place: it waits in the queue, is away under exactly one lease, or waits until
+  what its lost worker left on its machine is ended. What is heard under any other lease is not
+  heard.
 - The lease is revoked before the Task is given away again or its `Outcome` says `CANCELLED`; it
   ends after the observer has published what lies in it.
-- Dask may run a Task a second time, when it takes a worker for dead. The lease can be taken up once: the second run only
-  tells us that the first is lost.
+- Dask may run a Task a second time, when it takes a worker for dead. The lease can be taken up
+  once: the second run only tells us that the first is lost.
 """
 
 from __future__ import annotations
@@ -48,9 +50,13 @@ from gaia_local.store.leases import Leases
 from gaia_local.store.storage import Storage
 
 LOOK_ROUND = 0.5
-"""Seconds between two looks at the connection and at what Dask says of Tasks, for what nobody tells us."""
+"""Seconds between two looks at the connection and at what Dask says of Tasks, for what nobody tells
+us.
+"""
 _MOST_WAITING, _FEW_WAITING = 8, 5
-"""How many Tasks are away for each thread of the cluster: given away until there are so many, when there are so few."""
+"""How many Tasks are away for each thread of the cluster: given away until there are so many, when
+there are so few.
+"""
 
 What = TypeVar("What", Event, Outcome)
 
@@ -67,7 +73,9 @@ def make_hands(
 
 
 class ClusterRuntime:
-    """The engine's view of the runtimes that its workers have. Implements `Runtime`; runs nothing here."""
+    """The engine's view of the runtimes that its workers have. Implements `Runtime`; runs nothing
+    here.
+    """
 
     name = "dask"
     survives = False
@@ -162,7 +170,7 @@ class DaskExecutor(Listener):
         self._closing = self._hurried = False
         cluster.listener = self
 
-    # -- from any thread ------------------------------------------------------------------------------------------
+    # -- from any thread ---------------------------------------------------------------------------
 
     def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
@@ -177,7 +185,9 @@ class DaskExecutor(Listener):
             self._mailbox.put(lambda: self._take(_Flight(assignment, observer)))
 
     def cancel(self, task_id: str) -> None:
-        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from starting."""
+        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from
+        starting.
+        """
         self._mailbox.put(lambda: self._cancel(task_id))
 
     def hurry(self) -> None:
@@ -203,7 +213,7 @@ class DaskExecutor(Listener):
         self._clock.close()
         self._slow_clock.close()
 
-    # -- what the connection tells, from its threads --------------------------------------------------------------
+    # -- what the connection tells, from its threads -----------------------------------------------
 
     def heard(self, message: Mapping[str, Any]) -> None:
         self._mailbox.put(lambda: self._heard(message))
@@ -214,7 +224,7 @@ class DaskExecutor(Listener):
     def changed(self) -> None:
         self._mailbox.put(lambda: None)
 
-    # -- the thread -----------------------------------------------------------------------------------------------
+    # -- the thread --------------------------------------------------------------------------------
 
     def _work(self) -> None:
         looked = time.monotonic()
@@ -249,8 +259,9 @@ class DaskExecutor(Listener):
             )
             if self._hurried:
                 connection.hurry()
-        # Dask runs no more than it has threads for. Where that is the bound, the next ones wait there already, by their rank,
-        # and are given away several at a time: the way to a worker takes longer than a short Step.
+        # Dask runs no more than it has threads for. Where that is the bound, the next ones wait
+        # there already, by their rank, and are given away several at a time: the way to a worker
+        # takes longer than a short Step.
         threads = max(1, sum(member.threads for member in connection.members))
         most, few = (
             (self._workers, self._workers - 1)
@@ -358,7 +369,7 @@ class DaskExecutor(Listener):
         for task_id in list(self._flights):
             self._cancel(task_id)
 
-    # -- what becomes of a Task -----------------------------------------------------------------------------------
+    # -- what becomes of a Task --------------------------------------------------------------------
 
     def _heard(self, message: Mapping[str, Any]) -> None:
         flight = self._away.get(message["lease"])
@@ -412,7 +423,8 @@ class DaskExecutor(Listener):
     def _look(self) -> None:
         """Look for Tasks that Dask is through with, without our having heard of their ends.
 
-        NOTE: what is heard comes before the end of a Task does, but may still be in the mailbox: so look twice.
+        NOTE: what is heard comes before the end of a Task does, but may still be in the mailbox: so
+        look twice.
         """
         connection = self._cluster.connection
         ended = {} if connection is None else connection.ended()

@@ -1,4 +1,6 @@
-"""Keys for a Dask cluster of this machine: whoever doesn't have them can't speak with it, and so can't run code in it."""
+"""Keys for a Dask cluster of this machine: whoever doesn't have them can't speak with it, and so
+can't run code in it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _ROLES = ("client", "scheduler", "worker")
 
 
 def make_keys() -> dict[str, Any]:
-    """Arguments for `distributed.Security`: a new certificate, its own authority, and its private key, in memory alone.
+    """Arguments for `distributed.Security`: a new certificate, its own authority, and its private
+    key, in memory alone.
 
     NOTE: `distributed.Security.temporary` makes an RSA key, which takes up to half a second.
     """

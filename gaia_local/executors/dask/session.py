@@ -1,15 +1,19 @@
-"""One engine's Tasks in a worker's process of a Dask cluster: how they are performed, and what the engine is told.
+"""One engine's Tasks in a worker's process of a Dask cluster: how they are performed, and what the
+engine is told.
 
-A *session* is one engine's connection to the cluster: its Tasks share a storage, a runtime, a clock and a private
-directory, from the first of them until the engine leaves, or another engine of the same root takes its place.
+A *session* is one engine's connection to the cluster: its Tasks share a storage, a runtime, a clock
+and a private directory, from the first of them until the engine leaves, or another engine of the
+same root takes its place.
 
 Invariants:
-- A Task runs only under a lease that this worker took up (`leases`), and not after that was taken back: whoever is cut
-  off from the engine looks at the lease every `LEASE_ROUND` seconds, and ends what runs without one.
-- Private directories are locked for as long as the process lives. What a dead one left is ended and removed by whichever
-  worker of the same machine begins next, or is asked to (`sweep`).
-- The engine is told of a Task in order, the `Outcome` last, over the connection that tells Dask that it is over, and
-  before it does. What lies in the lease is told by places relative to the root and the buckets.
+- A Task runs only under a lease that this worker took up (`leases`), and not after that was taken
+  back: whoever is cut off from the engine looks at the lease every `LEASE_ROUND` seconds, and ends
+  what runs without one.
+- Private directories are locked for as long as the process lives. What a dead one left is ended and
+  removed by whichever worker of the same machine begins next, or is asked to (`sweep`).
+- The engine is told of a Task in order, the `Outcome` last, over the connection that tells Dask
+  that it is over, and before it does. What lies in the lease is told by places relative to the root
+  and the buckets.
 """
 
 from __future__ import annotations
@@ -49,7 +53,9 @@ TELL_ROUND = 0.1
 """Seconds for which an event may wait for others: a short Task is told of in one message."""
 
 Placed: TypeAlias = "tuple[str, int, str, Fingerprint]"
-"""An output in a lease: its key, the number of the top directory (0: the root, then the buckets), the path below it."""
+"""An output in a lease: its key, the number of the top directory (0: the root, then the buckets),
+the path below it.
+"""
 
 logger = logging.getLogger("gaia_local")
 
@@ -83,7 +89,9 @@ class Kit(Protocol):
 
 @dataclass(frozen=True)
 class Equipment:
-    """What a worker needs to know to perform the Tasks of one engine. Paths are as the workers see them."""
+    """What a worker needs to know to perform the Tasks of one engine. Paths are as the workers see
+    them.
+    """
 
     session: str
     topic: str
@@ -153,7 +161,9 @@ class Session:
             raise
 
     def perform(self, worker: Host, lease: str, assignment: Assignment) -> None:
-        """Perform the Task under the lease, which is also its name while it runs here; tell the engine."""
+        """Perform the Task under the lease, which is also its name while it runs here; tell the
+        engine.
+        """
         task = assignment.task
         cancellation = Cancellation(self._clock.later, self.equipment.docker.stop_grace)
         with self._changed:
@@ -333,7 +343,7 @@ def send(worker: Host, topic: str, lease: str, **facts: Any) -> None:
     worker.log_event(topic, {"lease": lease, "worker": worker.address, **facts})
 
 
-# ----------------------------------------------------------------------------------------------------- private directories
+# ------------------------------------------------------------------------------ private directories
 
 
 def own_place(base: Path) -> tuple[Path, Ownership]:
@@ -352,7 +362,9 @@ def own_place(base: Path) -> tuple[Path, Ownership]:
 
 
 def found(base: Path, pattern: str) -> list[Path]:
-    """What there is below `base`, where others make and remove things meanwhile, which `Path.glob` may fail for."""
+    """What there is below `base`, where others make and remove things meanwhile, which `Path.glob`
+    may fail for.
+    """
     return [base / each for each in glob.glob(pattern, root_dir=base)]
 
 

@@ -22,7 +22,9 @@ class Surveyed(Member):
 
 
 def survey(config: Config, probe: Path | None) -> list[Surveyed]:
-    """Ask each worker; `probe` is a file in the root. Raises `EngineUnavailable`. Starts nothing, ends nothing."""
+    """Ask each worker; `probe` is a file in the root. Raises `EngineUnavailable`. Starts nothing,
+    ends nothing.
+    """
     cluster = Cluster(config.dask, equipment_of(config, ""))
     try:
         connection = cluster.connect()

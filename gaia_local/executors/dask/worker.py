@@ -1,4 +1,5 @@
-"""What an engine calls in the workers of a Dask cluster, through the scheduler: `perform`, and what surrounds it.
+"""What an engine calls in the workers of a Dask cluster, through the scheduler: `perform`, and what
+surrounds it.
 
 Here are the sessions of this process (`session`), one for each engine that gives it Tasks.
 Dask gives a function that it runs outside its tasks the worker as `dask_worker`.
@@ -26,7 +27,9 @@ from gaia_local.store.leases import NotLeased
 from gaia_local.store.ownership import owner
 
 _DEATH_SECONDS = 2.0
-"""How long the end of a killed process may take, from when its connections are closed to when its locks are free."""
+"""How long the end of a killed process may take, from when its connections are closed to when its
+locks are free.
+"""
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = threading.Lock()
@@ -67,13 +70,17 @@ def perform(
 
 
 async def begin(equipment: bytes, dask_worker: DaskWorker) -> None:
-    """Before an engine gives Tasks away: end what earlier engines of its root run here, and what dead workers left."""
+    """Before an engine gives Tasks away: end what earlier engines of its root run here, and what
+    dead workers left.
+    """
     await asyncio.to_thread(_replace_others, _equipment(equipment))
     await tidy(equipment, "", dask_worker)
 
 
 async def tidy(equipment: bytes, lease: str, dask_worker: DaskWorker) -> None:
-    """End and remove what workers of this machine left that died; among them, soon, the one that had this lease."""
+    """End and remove what workers of this machine left that died; among them, soon, the one that
+    had this lease.
+    """
     made = _equipment(equipment)
     base = _base(made, dask_worker)
     end = time.monotonic() + _DEATH_SECONDS

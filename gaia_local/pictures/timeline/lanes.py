@@ -1,4 +1,6 @@
-"""Where attempts lie on a timeline: lanes by worker, and an axis of time from which long idle times are cut."""
+"""Where attempts lie on a timeline: lanes by worker, and an axis of time from which long idle times
+are cut.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,8 @@ class Timeline:
 
 
 def arrange(told: Mapping[str, Any], now: float) -> Timeline:
-    """Arrange what `Gaia.timeline` answers; what still runs ends at `now`, in seconds since the epoch.
+    """Arrange what `Gaia.timeline` answers; what still runs ends at `now`, in seconds since the
+    epoch.
 
     Raises `InvalidInput` for anything else.
     """

@@ -1,7 +1,8 @@
 """The conversation with a Docker engine: the connection, retries, images, and what containers say.
 
-Docker's SDK is imported at the first connection: whoever uses no container doesn't pay for it. Whatever goes wrong
-becomes a `Refusal` (the engine said no) or a `Silence` (it said nothing, or broke off).
+Docker's SDK is imported at the first connection: whoever uses no container doesn't pay for it.
+Whatever goes wrong becomes a `Refusal` (the engine said no) or a `Silence` (it said nothing, or
+broke off).
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ logger = logging.getLogger("gaia_local")
 
 
 class Refusal(Exception):
-    """The engine answered, and said no: `status` of HTTP (0: the SDK refused before it asked) and `text`."""
+    """The engine answered, and said no: `status` of HTTP (0: the SDK refused before it asked) and
+    `text`.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -79,7 +82,7 @@ class Engine:
         self._closed = threading.Event()
         self._pulls: dict[str, tuple[float, str | None]] = {}
 
-    # -- the connection -------------------------------------------------------------------------------------------
+    # -- the connection ----------------------------------------------------------------------------
 
     @property
     def client(self) -> APIClient:
@@ -122,7 +125,8 @@ class Engine:
     def ask(
         self, call: Callable[[APIClient], T], stop: Callable[[], bool] = never, patient: bool = True
     ) -> T:
-        """`call` with the client; where the engine is silent or in trouble and `patient`, again after a while.
+        """`call` with the client; where the engine is silent or in trouble and `patient`, again
+        after a while.
 
         Raises the last `Refusal` or `Silence`; `Interrupted` as soon as `stop()` while it waits.
         """
@@ -162,10 +166,12 @@ class Engine:
         finally:
             lock.release()
 
-    # -- images ---------------------------------------------------------------------------------------------------
+    # -- images ------------------------------------------------------------------------------------
 
     def image(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
-        """The id of an image, pulled where `policy` says so. Raises `RuntimeFailure` where there is none to use."""
+        """The id of an image, pulled where `policy` says so. Raises `RuntimeFailure` where there is
+        none to use.
+        """
         asked = time.monotonic()
         image = None if policy == "always" else self.find_image(name, stop)
         if image is None and policy == "never":
@@ -205,9 +211,11 @@ class Engine:
         return _seconds(state["StartedAt"])
 
     def out_of_memory(self, container: str, patience: float, stop: Callable[[], bool]) -> bool:
-        """Whether memory ran out for a program in a container that has ended, be it only for a child of the main one.
+        """Whether memory ran out for a program in a container that has ended, be it only for a
+        child of the main one.
 
-        A busy engine may learn of it after the end, up to `patience` seconds, and has it among its events alone then.
+        A busy engine may learn of it after the end, up to `patience` seconds, and has it among its
+        events alone then.
         """
         state = self.ask(lambda client: client.inspect_container(container), stop)["State"]
         if state.get("OOMKilled"):
@@ -233,7 +241,9 @@ class Engine:
         return True
 
     def _pull_once(self, name: str, policy: str, asked: float, stop: Callable[[], bool]) -> None:
-        """Pull, unless the wait for the lock has brought what is wanted: a pull that began after `asked` did it."""
+        """Pull, unless the wait for the lock has brought what is wanted: a pull that began after
+        `asked` did it.
+        """
         if policy == "missing" and self.find_image(name, stop) is not None:
             return
         began, failure = self._pulls.get(name, (-1.0, None))
@@ -268,14 +278,16 @@ class Engine:
                 if stop():
                     raise Interrupted
 
-    # -- the output of containers ---------------------------------------------------------------------------------
+    # -- the output of containers ------------------------------------------------------------------
 
     @contextlib.contextmanager
     def listen(self, container: str, past: bool, stop: Callable[[], bool]) -> Iterator[Listening]:
-        """What a container says, as pairs of stream number and bytes, and a function that waits for its exit code.
+        """What a container says, as pairs of stream number and bytes, and a function that waits for
+        its exit code.
 
-        With `past` all of the engine's log and on; without it from now on: to be called before the start. Both raise
-        `Silence`. They are two connections: an engine that goes away may end the first in good order, but not both.
+        With `past` all of the engine's log and on; without it from now on: to be called before the
+        start. Both raise `Silence`. They are two connections: an engine that goes away may end the
+        first in good order, but not both.
         """
         with self._open(
             container, "POST", "wait", stop, condition="not-running" if past else "next-exit"
@@ -316,7 +328,7 @@ class Engine:
 
         return self.ask(call, stop)
 
-    # -- containers -----------------------------------------------------------------------------------------------
+    # -- containers --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def container(
@@ -326,11 +338,14 @@ class Engine:
         create: Callable[[APIClient], str],
         stop: Callable[[], bool],
     ) -> Iterator[str]:
-        """The id of what `create` makes under that name and with those labels; removed at the end, whatever happens."""
+        """The id of what `create` makes under that name and with those labels; removed at the end,
+        whatever happens.
+        """
         try:
             container = self.ask(create, stop)
         except Refusal as refusal:
-            # A name that is taken: by the first try, whose answer got lost, or by what an earlier process left.
+            # A name that is taken: by the first try, whose answer got lost, or by what an earlier
+            # process left.
             if refusal.status != 409 or not self._remove_own(name, labels):
                 raise
             container = self.ask(create, stop)
@@ -354,7 +369,9 @@ class Engine:
         return True
 
     def remove(self, container: str) -> None:
-        """Kill and remove a container with its anonymous volumes; what can't be removed is logged, never raised."""
+        """Kill and remove a container with its anonymous volumes; what can't be removed is logged,
+        never raised.
+        """
         try:
             self.ask(lambda client: client.remove_container(container, v=True, force=True))
         except (Refusal, Silence, GaiaError) as error:
@@ -364,7 +381,9 @@ class Engine:
 
 
 def _knock() -> None:
-    """Raise `OSError` where nobody listens at the engine's Unix socket. (The SDK would leak a socket at each try.)"""
+    """Raise `OSError` where nobody listens at the engine's Unix socket. (The SDK would leak a
+    socket at each try.)
+    """
     address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as knocking:
@@ -411,7 +430,9 @@ def good(response: requests.Response) -> requests.Response:
 
 
 def _frames(response: requests.Response) -> Iterator[tuple[int, bytes]]:
-    """The engine's frames (number of the stream, three zeros, length; then the bytes), in pieces of bounded size."""
+    """The engine's frames (number of the stream, three zeros, length; then the bytes), in pieces of
+    bounded size.
+    """
     while True:
         with translated():
             header = response.raw.read(_FRAME.size)

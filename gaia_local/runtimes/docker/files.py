@@ -1,8 +1,9 @@
 """How a Task's files get into its container and out of it.
 
-A bind-mounted file can't be renamed over; what lies in a mounted directory can. So where the parent of an input or
-output is absent or empty in the image, the tree's directory is mounted there. Elsewhere an input, or an output
-directory, is mounted itself, and an output file is copied out when the program has ended.
+A bind-mounted file can't be renamed over; what lies in a mounted directory can. So where the parent
+of an input or output is absent or empty in the image, the tree's directory is mounted there.
+Elsewhere an input, or an output directory, is mounted itself, and an output file is copied out when
+the program has ended.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ _STATUS = "X-Docker-Container-Path-Stat"
 
 @dataclass(frozen=True)
 class Plan:
-    """How the files of one Task get in and out: internal path → host path of each mount, and what is copied out."""
+    """How the files of one Task get in and out: internal path → host path of each mount, and what
+    is copied out.
+    """
 
     writable: Mapping[str, Path]
     read_only: Mapping[str, Path]
@@ -65,7 +68,9 @@ class ContainerFiles:
         labels: Mapping[str, str],
         stop: Callable[[], bool],
     ) -> Plan:
-        """What to mount and what to copy out; `labels` are put on the container that serves to look into the image."""
+        """What to mount and what to copy out; `labels` are put on the container that serves to look
+        into the image.
+        """
         task, tree = invocation.task, invocation.tree.absolute()
         mounted = invocation.inputs if mounts_inputs else ()
         read_only = {internal_path(path).path: source.absolute() for path, source in mounted}
@@ -95,7 +100,9 @@ class ContainerFiles:
         )
 
     def status(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
-        """What the engine tells of a path in a container (name, size, mode, time), encoded; None: not there; or `_LOOP`."""
+        """What the engine tells of a path in a container (name, size, mode, time), encoded; None:
+        not there; or `_LOOP`.
+        """
 
         def call(client: APIClient) -> str | None:
             place = url(client, container, "archive")
@@ -124,10 +131,12 @@ class ContainerFiles:
         before: Mapping[str, str | None],
         stop: Callable[[], bool],
     ) -> None:
-        """Bring what output files are, or lead to, from where no mount is: the tree is as if mounts were all around then.
+        """Bring what output files are, or lead to, from where no mount is: the tree is as if mounts
+        were all around then.
 
-        These are the paths that `plan` has copied out, and what links lead to in the directories of inputs and outputs.
-        `before`: each path's status when the program started. What still has the same was not made by it.
+        These are the paths that `plan` has copied out, and what links lead to in the directories of
+        inputs and outputs. `before`: each path's status when the program started. What still has
+        the same was not made by it.
         """
         tree = str(invocation.tree.absolute())
         outputs = [
@@ -189,7 +198,9 @@ class ContainerFiles:
                 self._copy_out(container, path, target, stop)
 
     def _link(self, container: str, path: str, stop: Callable[[], bool]) -> str:
-        """The text of a link. (What its status says that it leads to may leave out the links in mounts.)"""
+        """The text of a link. (What its status says that it leads to may leave out the links in
+        mounts.)
+        """
 
         def call(client: APIClient) -> str:
             with _archive(client, container, path) as archive:
@@ -233,7 +244,9 @@ class ContainerFiles:
         labels: Mapping[str, str],
         stop: Callable[[], bool],
     ) -> dict[str, bool]:
-        """For each path: whether the image has nothing there, or an empty directory. Asked once for each image id."""
+        """For each path: whether the image has nothing there, or an empty directory. Asked once for
+        each image id.
+        """
         with self._engine.alone(f"look into {image}", stop):
             known = self._mountable[image]
             unknown = [path for path in paths if path not in known]
@@ -272,7 +285,8 @@ class ContainerFiles:
             return False  # a link, mostly: its target may hold anything
 
         def call(client: APIClient) -> bool:
-            # A directory's archive begins with itself: the second member tells, and what follows is never sent.
+            # A directory's archive begins with itself: the second member tells, and what follows is
+            # never sent.
             with _archive(client, container, path) as archive:
                 return archive.next() is not None and archive.next() is None
 

@@ -1,4 +1,5 @@
-"""The runtime `docker`: each command in a container of its own, whose file system is the Task's `tree` where it matters.
+"""The runtime `docker`: each command in a container of its own, whose file system is the Task's
+`tree` where it matters.
 
 `engine` talks to the Docker engine, `files` gets files in and out; here is the course of one run.
 """
@@ -43,22 +44,30 @@ TASK_LABEL, WORKFLOW_LABEL, STEP_LABEL = "gaia-local.task", "gaia-local.workflow
 _TERMINATED = 128 + 15
 _KILLED = 128 + 9
 _SETTLE = 10
-"""Seconds from the end of the output to the end of the container; when it takes longer, the stream had broken."""
+"""Seconds from the end of the output to the end of the container; when it takes longer, the stream
+had broken.
+"""
 _REATTACHMENTS = 10
 _OOM_MOMENT, _OOM_PATIENCE = 0.3, 5.0
-"""Seconds in which the engine may still learn that memory ran out: mostly, and on a machine with far too much to do."""
+"""Seconds in which the engine may still learn that memory ran out: mostly, and on a machine with
+far too much to do.
+"""
 _MACHINE_OOM = "out of memory (the machine's: there is no limit)"
 _HEAD = 4096
-# docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or 1.
+# docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or
+# 1.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
-# Engines that look for the program at the start. A missing docker-init itself is none of the Command's fault.
+# Engines that look for the program at the start. A missing docker-init itself is none of the
+# Command's fault.
 _NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([^"]*)": (.*)')
 
 logger = logging.getLogger("gaia_local")
 
 
 class Leftover(NamedTuple):
-    """A container of this root that an earlier process left; `task` is empty for one that only served to look inside."""
+    """A container of this root that an earlier process left; `task` is empty for one that only
+    served to look inside.
+    """
 
     task: str
     workflow: str
@@ -68,7 +77,9 @@ class Leftover(NamedTuple):
 
 
 class DockerRuntime:
-    """Runs commands in Docker containers (see `contract.Runtime`). Thread-safe; connects at the first use."""
+    """Runs commands in Docker containers (see `contract.Runtime`). Thread-safe; connects at the
+    first use.
+    """
 
     name = "docker"
     survives = True
@@ -96,7 +107,9 @@ class DockerRuntime:
         return self._config.pull != "never" and self._engine.pullable(image)
 
     def image_id(self, image: str) -> str | None:
-        """Which image the name means now; None where it means none, or the engine doesn't tell, or nobody wants to know."""
+        """Which image the name means now; None where it means none, or the engine doesn't tell, or
+        nobody wants to know.
+        """
         if not self._config.track_images:
             return None
         try:
@@ -108,14 +121,16 @@ class DockerRuntime:
         """Let go of the connection. Idempotent."""
         self._engine.close()
 
-    # -- what an earlier process left -----------------------------------------------------------------------------
+    # -- what an earlier process left --------------------------------------------------------------
 
     def leftovers(self) -> list[Leftover]:
         """All containers of this root. Raises `RuntimeFailure` when the engine doesn't tell."""
         return [each for _, each in _labelled(self._engine, f"{ROOT_LABEL}={self._root_id}")]
 
     def remove_leftover(self, container: str) -> None:
-        """Kill and remove one of them. One that is gone is fine; one that can't be removed is logged."""
+        """Kill and remove one of them. One that is gone is fine; one that can't be removed is
+        logged.
+        """
         self._engine.remove(container)
 
     def left(self) -> Collection[str]:
@@ -126,7 +141,7 @@ class DockerRuntime:
         """Kill and remove the container of a Task."""
         self._engine.remove(_container_name(task_id))
 
-    # -- one run --------------------------------------------------------------------------------------------------
+    # -- one run -----------------------------------------------------------------------------------
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Run the command to its end and return how it ended (see `runtime.Runtime.run`)."""
@@ -239,8 +254,8 @@ class DockerRuntime:
     ) -> int:
         """Hand on what the container says until it ends, and return its exit code.
 
-        When the connection breaks, the engine's own log is read from its start: what came of the stream until then is
-        no prefix of it, since stdout and stderr are interleaved anew.
+        When the connection breaks, the engine's own log is read from its start: what came of the
+        stream until then is no prefix of it, since stdout and stderr are interleaved anew.
         """
         try:
             frames, ended = live
@@ -257,7 +272,9 @@ class DockerRuntime:
     def _resume(
         self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, elapsed: float
     ) -> int:
-        """From where a container is, or ended, to its end: the exit code. It began `elapsed` seconds ago."""
+        """From where a container is, or ended, to its end: the exit code. It began `elapsed`
+        seconds ago.
+        """
         signals = _Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(
             signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)
@@ -271,7 +288,9 @@ class DockerRuntime:
     def _reread(
         self, container: str, sink: _Sink, stop: Callable[[], bool], lost: Silence | None
     ) -> int:
-        """Read the engine's log from its start until the container ends, again whenever the connection breaks."""
+        """Read the engine's log from its start until the container ends, again whenever the
+        connection breaks.
+        """
         for tries in range(_REATTACHMENTS):
             if lost is not None:
                 logger.warning(
@@ -309,7 +328,8 @@ class DockerRuntime:
     ) -> Exit:
         """How the program `ended`, with what the engine knows of it: mostly that memory ran out.
 
-        So many seconds may pass until the engine knows: none where no program was killed for lack of memory meanwhile.
+        So many seconds may pass until the engine knows: none where no program was killed for lack
+        of memory meanwhile.
         """
         if ended.message is not None or stop():
             return ended
@@ -336,7 +356,7 @@ class DockerRuntime:
             return task.resources.memory, "resources of its Command"
         return self._config.memory, "docker.memory"
 
-    # -- the container --------------------------------------------------------------------------------------------
+    # -- the container -----------------------------------------------------------------------------
 
     def _container(
         self, task: Task, image: str, plan: Plan, stop: Callable[[], bool]
@@ -431,7 +451,9 @@ def _as_failure(what: str) -> Iterator[None]:
 
 
 def all_leftovers() -> list[tuple[str, Leftover]]:
-    """The containers of all roots, each with its root. Raises `EngineUnavailable` or `RuntimeFailure`."""
+    """The containers of all roots, each with its root. Raises `EngineUnavailable` or
+    `RuntimeFailure`.
+    """
     with contextlib.closing(Engine()) as engine:
         engine.ping()
         return _labelled(engine, ROOT_LABEL)
@@ -508,7 +530,9 @@ class _Signals:
 
 
 class _Sink:
-    """Writes the output of a run to its files: everything to `log`, stdout to `stdout` too. What came is readable at once."""
+    """Writes the output of a run to its files: everything to `log`, stdout to `stdout` too. What
+    came is readable at once.
+    """
 
     def __init__(self, log: Path, stdout: Path | None, anew: bool = False) -> None:
         """With `anew`, what an earlier process wrote is written again."""

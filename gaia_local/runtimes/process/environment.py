@@ -1,4 +1,6 @@
-"""What programs get of this process's environment: all of it but what opens the engine, or its cluster, to others."""
+"""What programs get of this process's environment: all of it but what opens the engine, or its
+cluster, to others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from collections.abc import Mapping
 
 _SECRET = (
     b"GAIA_LOCAL_TOKEN",
-    b"DASK_INTERNAL_INHERIT_CONFIG",  # all of Dask's configuration, which its nannies hand to their workers
+    # All of Dask's configuration, which its nannies hand to their workers.
+    b"DASK_INTERNAL_INHERIT_CONFIG",
     b"DASK_DISTRIBUTED__COMM__TLS__",
 )
 """How the names of such variables begin. Any other one may be meant for the programs."""

@@ -1,10 +1,13 @@
-"""The processes of a run, beyond its main one: how they are recognised, ended, and found again after a crash.
+"""The processes of a run, beyond its main one: how they are recognised, ended, and found again
+after a crash.
 
-Every process of a run has the run's mark in its environment. Numbers of processes come to mean others; so whatever is
-done to one is done while a descriptor of it is held, or while its number can't be given to another.
+Every process of a run has the run's mark in its environment. Numbers of processes come to mean
+others; so whatever is done to one is done while a descriptor of it is held, or while its number
+can't be given to another.
 
-NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and pidfds, and nothing of
-a process in the midst of an exec; and its import takes longer than that of this package.
+NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and
+pidfds, and nothing of a process in the midst of an exec; and its import takes longer than that of
+this package.
 """
 
 from __future__ import annotations
@@ -27,14 +30,18 @@ from gaia_local.runtimes.process.supervisor import RECORD
 TASK_VARIABLE = "GAIA_LOCAL_TASK"
 """Holds the Task's id in the environment of every process of a Task."""
 WORK_VARIABLE = "GAIA_LOCAL_WORK"
-"""Holds the run's own working directory, which no other run has: what a stray process is recognised by."""
+"""Holds the run's own working directory, which no other run has: what a stray process is recognised
+by.
+"""
 SUPERVISOR = os.fsencode(supervisor.__file__)
 """What a supervisor runs; it is at work where its program is."""
 
 LOOK_SECONDS = 0.02
 """Between two looks at a process, where the system has no way to wait for what is waited for."""
 _GONE_SECONDS = 5.0
-"""How long a killed process may take to be gone; more than that is a hanging disk, and no reason to hang too."""
+"""How long a killed process may take to be gone; more than that is a hanging disk, and no reason to
+hang too.
+"""
 
 _STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(47, 49)
 """Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
@@ -53,15 +60,18 @@ def marked(environment: Mapping[bytes, bytes], task: str, work: Path) -> dict[by
 
 def signal_group(group: int, number: int) -> None:
     """Send a signal to a process group; one that is gone is fine."""
-    # PermissionError: macOS answers so where the group holds zombies only; Linux, where all of it became another user's
+    # PermissionError: macOS answers so where the group holds zombies only; Linux, where all of it
+    # became another user's
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
 def end_strays(session: int | None, mark: bytes) -> bool:
-    """Kill the processes of one run that left its group, wait until they are gone, and say whether there were any.
+    """Kill the processes of one run that left its group, wait until they are gone, and say whether
+    there were any.
 
-    Linux only. `session` is given while its number is sure to be the run's; beyond it the environment tells.
+    Linux only. `session` is given while its number is sure to be the run's; beyond it the
+    environment tells.
     """
     if not hasattr(os, "pidfd_open"):
         return False
@@ -83,8 +93,9 @@ def end_strays(session: int | None, mark: bytes) -> bool:
 
 
 def _environment(pid: int) -> bytes:
-    # NOTE: in the midst of an exec a process seems to have none. To take that for a stranger's let 1 stray in 500 go, of
-    # those that were stopped while they started. The kernel notes first where the environment lies, then the code.
+    # NOTE: in the midst of an exec a process seems to have none. To take that for a stranger's let
+    # 1 stray in 500 go, of those that were stopped while they started. The kernel notes first where
+    # the environment lies, then the code.
     deadline = time.monotonic() + _GONE_SECONDS
     while not (environment := _read(f"/proc/{pid}/environ")):
         facts = _facts(pid)
@@ -100,7 +111,9 @@ def _environment(pid: int) -> bytes:
 
 
 def mark_of(directory: Path | str, end: str) -> bytes:
-    """What the environment of a process holds that works in `directory` (``end="\\0"``) or below it (``end="/"``)."""
+    """What the environment of a process holds that works in `directory` (``end="\\0"``) or below it
+    (``end="/"``).
+    """
     return b"\0%b=%b%b" % (_WORK_BYTES, os.fsencode(directory), end.encode())
 
 
@@ -115,7 +128,9 @@ def _belongs(pid: int, session: int | None, mark: bytes) -> bool:
 
 @contextlib.contextmanager
 def held(pid: int) -> Iterator[int | None]:
-    """A descriptor of the process `pid`, or None where there is none: it never comes to mean another process."""
+    """A descriptor of the process `pid`, or None where there is none: it never comes to mean
+    another process.
+    """
     try:
         handle = os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux; gone, a mere thread, or an old kernel
@@ -168,9 +183,9 @@ def all_pids() -> list[int]:
 def leftover(path: Path) -> int | None:
     """A process that still runs of the run whose record is, or would be, at `path`; else None.
 
-    Recorded numbers alone would not tell: the process must also have begun at the same instant since the same boot.
-    Where there is no record or its process ended, one with the run's mark in its environment is looked for. Only Linux
-    tells these things; elsewhere the answer is None.
+    Recorded numbers alone would not tell: the process must also have begun at the same instant
+    since the same boot. Where there is no record or its process ended, one with the run's mark in
+    its environment is looked for. Only Linux tells these things; elsewhere the answer is None.
     """
     pid, mark = _recorded(path), mark_of(path.parent, "/")
     return (
@@ -181,10 +196,12 @@ def leftover(path: Path) -> int | None:
 
 
 def end_leftover(path: Path) -> bool:
-    """Kill all that still runs of the run whose record is, or would be, at `path`, and wait until it is gone.
+    """Kill all that still runs of the run whose record is, or would be, at `path`, and wait until
+    it is gone.
 
-    That is the recorded process's whole group, and whatever else bears the run's mark in its environment. True if there
-    was something to kill. A supervisor, which kills all of it and then ends, is waited for.
+    That is the recorded process's whole group, and whatever else bears the run's mark in its
+    environment. True if there was something to kill. A supervisor, which kills all of it and then
+    ends, is waited for.
     """
     _await_supervisors()
     pid = _recorded(path)
@@ -200,7 +217,9 @@ def end_leftover(path: Path) -> bool:
 
 
 def _await_supervisors() -> None:
-    """Wait until the supervisors whose engine is dead have ended: one may hear of a last program only now."""
+    """Wait until the supervisors whose engine is dead have ended: one may hear of a last program
+    only now.
+    """
     deadline = time.monotonic() + _GONE_SECONDS
     for pid in all_pids():
         with held(pid) as handle:
@@ -246,7 +265,8 @@ def record(pid: int, work: Path, parent: int) -> None:
         try:
             _write_new(path, json.dumps(record))
         except FileExistsError:
-            path.unlink()  # emptying a file makes ext4 flush it, which takes longer than all the rest
+            # Emptying a file makes ext4 flush it, which takes longer than all the rest.
+            path.unlink()
             _write_new(path, json.dumps(record))
     except OSError as error:
         raise RuntimeFailure(f"{path} cannot be written: {error.strerror}") from error
@@ -261,7 +281,9 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _start_time(pid: int, parent: int | None = None) -> int | None:
-    """When `pid` began, in clock ticks since boot; None where nobody says it, for a zombie, or for no child of `parent`."""
+    """When `pid` began, in clock ticks since boot; None where nobody says it, for a zombie, or for
+    no child of `parent`.
+    """
     try:
         facts = _facts(pid)
         strange = facts[_STATE] in (b"Z", b"X") or parent not in (None, int(facts[_PARENT]))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from gaia_local.model.paths import folders
 
-# What may stand in a file's name right before or after a path and so makes it part of a longer one. Before it also what
-# ends a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since `@/in/a` is how many programs read arguments.
+# What may stand in a file's name right before or after a path and so makes it part of a longer one.
+# Before it also what ends a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since
+# `@/in/a` is how many programs read arguments.
 _BEFORE = r"\w\-.+%~*?)\]}/\u0300-\u036f"
 _AFTER = r"\w\-+%~@\u0300-\u036f"
 _PLACE = re.compile(
@@ -23,10 +24,11 @@ _GOES_ON = re.compile(rf"\.*[{_AFTER}]")  # a dot may end a sentence
 
 
 def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> tuple[str, ...]:
-    """The `tokens` with each of the internal `paths` in them replaced by what it stands for: `tree` + path.
+    """The `tokens` with each of the internal `paths` in them replaced by what it stands for: `tree`
+    + path.
 
-    Whole path components only, anywhere in a token: in ``--out=/out/x``, at a flag (``-I/in/a``), in JSON, in shell
-    code. The longest path wins, and what was put in is not looked at again.
+    Whole path components only, anywhere in a token: in ``--out=/out/x``, at a flag (``-I/in/a``),
+    in JSON, in shell code. The longest path wins, and what was put in is not looked at again.
     """
     bare, lengths = _by_length(tuple(paths))
     root = str(tree)
@@ -59,7 +61,8 @@ def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: 
 
 
 def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
-    """The first path in the tokens that lies where the internal `paths` do, is none of them, and can't be this machine's.
+    """The first path in the tokens that lies where the internal `paths` do, is none of them, and
+    can't be this machine's.
 
     It was meant to be one inside the container; `localize` leaves it as it is.
     """

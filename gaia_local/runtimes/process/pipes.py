@@ -53,7 +53,9 @@ class LazyFile:
 
 
 class Pipe:
-    """A pipe for a program to write into at its `write_end`; what comes out of it goes to each of `files`."""
+    """A pipe for a program to write into at its `write_end`; what comes out of it goes to each of
+    `files`.
+    """
 
     def __init__(self, files: tuple[LazyFile, ...]) -> None:
         self._files = files

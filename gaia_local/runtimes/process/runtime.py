@@ -1,8 +1,9 @@
 """Run Tasks as local processes, for machines without a Docker engine.
 
-The image is ignored. A Task's internal paths in its tokens become paths of its private tree (`localize`), and what it
-leaves running when its main process ends is killed, as a container's end would kill it: on Linux all of it, by a
-supervisor (`supervision`); without one its process group, and on Linux what bears its mark (`marked_processes`).
+The image is ignored. A Task's internal paths in its tokens become paths of its private tree
+(`localize`), and what it leaves running when its main process ends is killed, as a container's end
+would kill it: on Linux all of it, by a supervisor (`supervision`); without one its process group,
+and on Linux what bears its mark (`marked_processes`).
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ logger = logging.getLogger("gaia_local")
 
 
 class ProcessRuntime:
-    """Runs each command as a process of this machine, in a session of its own. Implements `Runtime`.
+    """Runs each command as a process of this machine, in a session of its own. Implements
+    `Runtime`.
 
-    With `Invocation.stdout`, stdout takes the way through this process to reach two files, so that its place among the
-    lines of stderr in the log is approximate. A tree whose own path holds blanks or quotes reaches shell code as it is.
+    With `Invocation.stdout`, stdout takes the way through this process to reach two files, so that
+    its place among the lines of stderr in the log is approximate. A tree whose own path holds
+    blanks or quotes reaches shell code as it is.
     """
 
     name = "process"
@@ -80,7 +83,8 @@ class ProcessRuntime:
         self._warn_once(task)
         if cancellation.reason is not None:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
-        # NOTE: pipes, since a program that was given the log itself would empty it with `> /dev/stderr`.
+        # NOTE: pipes, since a program that was given the log itself would empty it with `>
+        # /dev/stderr`.
         with contextlib.ExitStack() as opened:
             log = opened.enter_context(LazyFile(invocation.log, os.O_APPEND, 0o600))
             errors = opened.enter_context(Pipe((log,)))
@@ -115,8 +119,9 @@ class ProcessRuntime:
         try:
             with cancellation.stopping(process.terminate, process.kill, invocation.task.timeout):
                 report(EventKind.EXECUTION_START)
-                # NOTE: a file made and removed can cost a short Step more than all else here together. What a crash
-                # leaves of these first milliseconds is still known by its environment.
+                # NOTE: a file made and removed can cost a short Step more than all else here
+                # together. What a crash leaves of these first milliseconds is still known by its
+                # environment.
                 if not follow(_BRIEF_SECONDS) and (pid := process.pid):
                     marked_processes.record(pid, invocation.work, process.parent)
                     follow(None)
@@ -150,7 +155,7 @@ def _internal_paths(task: Task) -> Iterator[str]:
         yield task.stdout
 
 
-# -------------------------------------------------------------------------------------------------------------- start
+# -------------------------------------------------------------------------------------------- start
 
 
 def _start(
@@ -184,9 +189,9 @@ def _start(
 def _start_alone(
     tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]
 ) -> _Process:
-    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process was given by its
-    # parent is: the lock of flock(1), make's job server, a supervisor's pipe. No container would see them, and they
-    # would stay open for as long as the Task runs.
+    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process
+    # was given by its parent is: the lock of flock(1), make's job server, a supervisor's pipe. No
+    # container would see them, and they would stay open for as long as the Task runs.
     with forking():
         process = subprocess.Popen(
             tokens,
@@ -216,10 +221,11 @@ def _places(name: str, environment: dict[bytes, bytes]) -> list[bytes]:
 
 @functools.lru_cache(maxsize=256)
 def _program(name: str, path: bytes, _second: int) -> str | None:
-    """Where PATH has a program at this time; None where that depends on the working directory, or it is nowhere.
+    """Where PATH has a program at this time; None where that depends on the working directory, or
+    it is nowhere.
 
-    NOTE: else the child would look for it, by failing to execute it in one directory after the other, while this whole
-    process stands still.
+    NOTE: else the child would look for it, by failing to execute it in one directory after the
+    other, while this whole process stands still.
     """
     directories = os.fsdecode(path).split(os.pathsep)
     return (
@@ -291,14 +297,14 @@ def _name(task: Task) -> str:
     return f"workflow {task.workflow!r}, Step {task.name!r}"
 
 
-# --------------------------------------------------------------------------------------------------- a process's life
+# --------------------------------------------------------------------------------- a process's life
 
 
 class _Process:
     """A Task's main process and its group, whose number is the process's.
 
-    Invariant: a signal is sent only under the lock and before the main process was reaped. Until then its number is
-    taken, by a zombie if by nothing else, and can mean nobody else's process.
+    Invariant: a signal is sent only under the lock and before the main process was reaped. Until
+    then its number is taken, by a zombie if by nothing else, and can mean nobody else's process.
     """
 
     error: OSError | None = None
@@ -325,7 +331,9 @@ class _Process:
                 marked_processes.signal_group(self.pid, number)
 
     def wait(self, seconds: float | None) -> bool:
-        """Until the main process has ended, and leave it unreaped. False where it did not, or nobody can tell, in time."""
+        """Until the main process has ended, and leave it unreaped. False where it did not, or
+        nobody can tell, in time.
+        """
         if seconds is not None:
             with marked_processes.held(self.pid) as handle:
                 return handle is not None and marked_processes.await_held(handle, seconds)
@@ -341,7 +349,9 @@ class _Process:
         """Whether the main process has ended."""
         if hasattr(os, "waitid"):
             return self._look(os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        with self._lock:  # macOS before Python 3.13 can only look by reaping; what is left of the group goes in the same breath
+        # MacOS before Python 3.13 can only look by reaping; what is left of the group goes in the
+        # same breath.
+        with self._lock:
             if not self._reaped and self._process.poll() is not None:
                 self._reaped = True
                 marked_processes.signal_group(self.pid, signal.SIGKILL)
@@ -358,7 +368,9 @@ class _Process:
             return True
 
     def end(self) -> int:
-        """Kill what there is of the group and of other strays, reap the main process, return its return code."""
+        """Kill what there is of the group and of other strays, reap the main process, return its
+        return code.
+        """
         self.kill()
         self.wait(None)
         marked_processes.end_strays(

@@ -1,8 +1,9 @@
-"""Supervisors, as the engine sees them: each watches over one program at a time, of which it leaves nothing.
+"""Supervisors, as the engine sees them: each watches over one program at a time, of which it leaves
+nothing.
 
-They are processes (`supervisor` is what they run), since only a process that did nothing else can tell what belongs to one
-Step: in the engine's own there are also the children of the program that the engine is part of. They are reused, since
-each takes as long to start as several short programs.
+They are processes (`supervisor` is what they run), since only a process that did nothing else can
+tell what belongs to one Step: in the engine's own there are also the children of the program that
+the engine is part of. They are reused, since each takes as long to start as several short programs.
 """
 
 from __future__ import annotations
@@ -36,11 +37,15 @@ from gaia_local.runtimes.process.supervisor import (
 )
 
 _PATIENCE = struct.pack("@ll", 1, 0)
-"""How long to be without a reply after which a supervisor may have been stopped: seconds and microseconds."""
+"""How long to be without a reply after which a supervisor may have been stopped: seconds and
+microseconds.
+"""
 
 
 def available() -> bool:
-    """Whether there can be supervisors here: on Linux, and where this program is Python, and not one that has it in it."""
+    """Whether there can be supervisors here: on Linux, and where this program is Python, and not
+    one that has it in it.
+    """
     name = os.path.basename(sys.executable or "")
     return (
         hasattr(os, "pidfd_open")
@@ -89,7 +94,9 @@ class Supervisor:
         return self._socket.fileno()
 
     def speaks(self, seconds: float | None) -> bool:
-        """Whether there is a reply in so many seconds; one that has nothing to do says only that it has ended."""
+        """Whether there is a reply in so many seconds; one that has nothing to do says only that it
+        has ended.
+        """
         return bool(self._poll.poll(None if seconds is None else seconds * 1000))
 
     def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
@@ -124,7 +131,9 @@ class Supervisor:
         self._process.wait()
 
     def forget(self) -> None:
-        """Close the connection; as `Inherited.forget`: it must see the engine's end, whoever else lives on."""
+        """Close the connection; as `Inherited.forget`: it must see the engine's end, whoever else
+        lives on.
+        """
         self._socket.close()
 
 
@@ -156,7 +165,9 @@ class Supervisors:
         supervisor.close()
 
     def close(self) -> None:
-        """End those that have nothing to do, at once, and the others when they are given back. Idempotent."""
+        """End those that have nothing to do, at once, and the others when they are given back.
+        Idempotent.
+        """
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -167,14 +178,16 @@ class Supervisors:
 class Supervised:
     """A program that a supervisor watches over, from its start to its end.
 
-    Invariant: a signal is sent only under the lock and before the supervisor was given back. After that it may be at work
-    for another program, which is not to be hit by a late one; before, it ignores what comes after its program's end.
+    Invariant: a signal is sent only under the lock and before the supervisor was given back. After
+    that it may be at work for another program, which is not to be hit by a late one; before, it
+    ignores what comes after its program's end.
     """
 
     def __init__(self, supervisors: Supervisors, what: Start, streams: tuple[int, int]) -> None:
         """Start a program (see `supervisor.Start`) that writes into these streams.
 
-        Raises `ValueError` for what no program can be given, and `OSError` where there is no supervisor to be had.
+        Raises `ValueError` for what no program can be given, and `OSError` where there is no
+        supervisor to be had.
         """
         places, tokens, _, self._work = what
         if any(b"\0" in each for each in (*places, *tokens)):
@@ -244,7 +257,8 @@ class Supervised:
         return True
 
     def end(self) -> int:
-        """Kill what there is of it, and return its return code, which means nothing where there is an `error`.
+        """Kill what there is of it, and return its return code, which means nothing where there is
+        an `error`.
 
         Raises `RuntimeFailure` where nobody knows it.
         """

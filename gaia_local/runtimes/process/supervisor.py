@@ -1,14 +1,18 @@
-"""What a supervisor runs: it starts one program at a time, and after a program's end nothing of it lives.
+"""What a supervisor runs: it starts one program at a time, and after a program's end nothing of it
+lives.
 
-It runs alone (``python supervisor.py DESCRIPTOR``), on Linux. As a *subreaper* it becomes the parent of each process below
-it whose own parent died, whatever that process did to its session and environment: once it has no child left, nothing of
-the program is left. When the engine dies, all of it is killed.
+It runs alone (``python supervisor.py DESCRIPTOR``), on Linux. As a *subreaper* it becomes the
+parent of each process below it whose own parent died, whatever that process did to its session and
+environment: once it has no child left, nothing of the program is left. When the engine dies, all of
+it is killed.
 
-From the engine's socket come frames: `LENGTH`, then what `marshal` makes of a tuple (what to start, with two
-descriptors), or of the number of a signal for the program's group. Back go pairs of numbers: `REPLY`.
+From the engine's socket come frames: `LENGTH`, then what `marshal` makes of a tuple (what to start,
+with two descriptors), or of the number of a signal for the program's group. Back go pairs of
+numbers: `REPLY`.
 """
 
-# NOTE: `_signal` and `_socket` are the halves that are in C: the others bring `enum`, which takes longer than all else here.
+# NOTE: `_signal` and `_socket` are the halves that are in C: the others bring `enum`, which takes
+# longer than all else here.
 import _signal as signal  # type: ignore[import-not-found]
 import _socket as socket
 import ctypes
@@ -22,11 +26,15 @@ import sys
 import time
 
 STARTED, FAILED, ENDED, STUCK = range(4)
-"""What a reply tells; beside it the pid, an errno, the wait status, or the pid of one that can't be ended."""
+"""What a reply tells; beside it the pid, an errno, the wait status, or the pid of one that can't be
+ended.
+"""
 REPLY = struct.Struct("=ii")
 LENGTH = struct.Struct("=I")
 RECORD = "process.json"
-"""The file beside the working directory that says which process runs there, or, empty, that one did."""
+"""The file beside the working directory that says which process runs there, or, empty, that one
+did.
+"""
 _STREAMS = struct.Struct("=ii")
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _CLOSE_ON_EXEC = 0x40000000  # MSG_CMSG_CLOEXEC
@@ -148,7 +156,9 @@ class Supervisor:
             return False
 
     def _finish(self, left: bool) -> bool:
-        """After the program's end: end what it left, and say how it ended; False where that can't be done."""
+        """After the program's end: end what it left, and say how it ended; False where that can't
+        be done.
+        """
         stuck = self.end() if left else 0
         os.chdir("/")
         if stuck:
@@ -165,7 +175,9 @@ class Supervisor:
 
 
 def _woken_by_signals() -> int:
-    """A descriptor that can be read after a child's end; signals that would end us do no more than that."""
+    """A descriptor that can be read after a child's end; signals that would end us do no more than
+    that.
+    """
     woken, wake = os.pipe()
     for each in (woken, wake):
         os.set_blocking(each, False)
@@ -191,7 +203,9 @@ def _spawn(
     environment: dict[bytes, bytes],
     streams: tuple[int, ...],
 ) -> int:
-    """Start the program that lies at the first of `places` where one can be started; as `execvp` chooses its error."""
+    """Start the program that lies at the first of `places` where one can be started; as `execvp`
+    chooses its error.
+    """
     told = None
     for place in places:
         try:

@@ -14,7 +14,8 @@ def task_echo() -> Iterator[dict[str, Any]]:
     """The trivial Steps."""
     for number in range(COUNT):
         before = [str(number - 1)] if CHAIN and number else []
-        # Up to date where its target is there and its dependencies are the same; doit runs what has none each time, else.
+        # Up to date where its target is there and its dependencies are the same; doit runs what has
+        # none each time, else.
         done = {"file_dep": before, "targets": [str(number)], "uptodate": [True]}
         yield {"name": str(number), "actions": [f"echo hi > {number}"], **done}
 
