@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check bench licences format clean
+.PHONY: help venv demo test lint check bench licences house format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(INSTALLED) ## Measure beside bare references and other programs (ARGS="
 
 licences: $(INSTALLED) ## List the licences of all dependencies in resources/docs/licences.md
 	@page=$$(PYTHONPATH=tests $(PY) -m licences) && printf '%s\n' "$$page" > resources/docs/licences.md
+
+house: $(INSTALLED) ## Draw the imports between wings, and list the wings, in resources/docs/house.md
+	@PYTHONPATH=tests $(PY) -m house
 
 format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	@$(PY) -m ruff format .

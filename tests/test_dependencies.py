@@ -14,25 +14,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import licences
-from test_layers import PACKAGE, Source, sources
+from house import PACKAGE, Source, sources
+from test_layers import place
 
 REPO = PACKAGE.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
-BY_EXTRA = {
-    "pictures": {"pictures"},
-    "server": {"server"},
-    "dask": {
-        "dask_cluster",
-        "dask_executor",
-        "dask_keys",
-        "dask_session",
-        "dask_survey",
-        "dask_worker",
-    },
-}
-"""Extra → the modules that are imported only where it is installed."""
-BROUGHT = {"pytest_plugin": {"pytest"}, "testing": {"pytest"}, "compat": {"gaia"}}
-"""Module → what has imported it, or is there already where it imports that."""
+BY_EXTRA = {"pictures": "pictures", "server": "server", "dask": "executors.dask"}
+"""Extra → the wing whose libraries are imported only where it is installed."""
+BROUGHT = {"testing": {"pytest"}, "compat": {"gaia"}}
+"""Wing → what has imported it, or is there already where it imports that."""
 
 FILES = {"font-roboto"}
 """Of these only files are read."""
@@ -46,8 +36,8 @@ def declared(extra: str | None) -> set[str]:
 
 def undeclared(source: Source) -> Iterator[str]:
     """What a module imports that nobody declares where it is used."""
-    extra = next((extra for extra, modules in BY_EXTRA.items() if source.module in modules), None)
-    known = declared(extra) | BROUGHT.get(source.module, set())
+    extra = next((one for one, where in BY_EXTRA.items() if place(source.module, [where])), None)
+    known = declared(extra) | BROUGHT.get(place(source.module, BROUGHT) or "", set())
     for library, line in source.libraries():
         if library in sys.stdlib_module_names or library == "gaia_local":
             continue

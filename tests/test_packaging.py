@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-TARGETS = {"help", "venv", "demo", "test", "lint", "check", "bench", "licences", "format", "clean"}
+TARGETS = {
+    "help",
+    "venv",
+    "demo",
+    "test",
+    "lint",
+    "check",
+    "bench",
+    "licences",
+    "house",
+    "format",
+    "clean",
+}
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,9 @@ run unchanged.
 `install` makes `import gaia`, `gaia.Gaia`, `from gaia import Gaia` and `from gaia.client import
 Gaia` mean this engine, whether or not the published package is installed; see there for what
 happens when it is imported already.
+
+Promises that an import of it imports no engine, and that the name is given back.
+Never in it: behaviour that `Gaia` itself hasn't.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 A checkout keeps it in ``resources/demo``; the built package carries the same files in
 ``gaia_local/demo/files``.
+
+Promises the same files in a checkout and in the built package.
+Never in it: an import of another module of this package.
 """
 
 from __future__ import annotations

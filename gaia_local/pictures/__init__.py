@@ -5,6 +5,9 @@ from gaia_local import Gaia
 from gaia_local.pictures import draw
 
 draw(Gaia().graph("me_hello_1")).save("hello.svg")
+
+Promises that the libraries which it needs are imported for a picture, and for nothing else.
+Never in it: a call of the engine; what is drawn was answered.
 """
 
 from __future__ import annotations

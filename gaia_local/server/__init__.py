@@ -2,6 +2,9 @@
 one `Gaia`.
 
 It needs the extra ``gaia-local[server]``.
+
+Promises that no web page of another site, and nobody without the token, gets an answer.
+Never in it: a decision, or state beside that of its connections.
 """
 
 try:
