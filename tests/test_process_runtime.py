@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from typing import Any
 import pytest
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import await_fork, forking
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
 from gaia_local.runtimes.process import runtime as process_runtime
@@ -632,6 +634,26 @@ def test_programs_that_were_just_copied_are_never_busy(
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(one, range(240))) == {Exit(0)}
+
+
+def test_a_program_that_a_fork_may_still_hold_waits_for_it(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+
+    def awaiting() -> None:
+        waits.set()
+        await_fork()
+
+    monkeypatch.setattr(process_runtime, "await_fork", awaiting)
+    invocation = bench.invocation("/in/program", inputs=["/in/program"])
+    program = shutil.copy("/bin/sh", invocation.tree / "in/program")
+    bench.run(bench.invocation("true"))  # its supervisor is the second one's
+    with ThreadPoolExecutor(1) as pool:
+        with forking(), open(program, "ab"):  # as a child has it between fork and exec
+            ends = pool.submit(bench.run, invocation)
+            assert waits.wait(30)
+        assert ends.result() == Exit(0)
 
 
 # ---------------------------------------------------------------------------- after a crash of ours

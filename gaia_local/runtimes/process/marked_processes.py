@@ -229,17 +229,13 @@ def _await_supervisors() -> None:
 
 def _is_orphaned_supervisor(pid: int) -> bool:
     try:
-        command = _command(pid)
+        command = _read(f"/proc/{pid}/cmdline").split(b"\0")
         if SUPERVISOR not in command:
             return False
         engine = command[command.index(SUPERVISOR) + 2 :][:1]
         return engine != [_facts(pid)[_PARENT]]
     except (OSError, IndexError):  # gone, or another user's
         return False
-
-
-def _command(pid: int) -> list[bytes]:
-    return _read(f"/proc/{pid}/cmdline").split(b"\0")
 
 
 def _recorded(path: Path) -> int | None:
