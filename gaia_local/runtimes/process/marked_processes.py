@@ -155,21 +155,13 @@ def await_held(handle: int, seconds: float) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """A file of /proc, in half the time that `open` takes."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        content = os.read(descriptor, 1 << 16)
-        while part := os.read(descriptor, 1 << 16):
-            content += part
-        return content
-    finally:
-        os.close(descriptor)
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _facts(pid: int) -> list[bytes]:
-    return (
-        _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    )  # the name before it may hold anything
+    # The name before the last parenthesis may hold anything.
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def all_pids() -> list[int]:
