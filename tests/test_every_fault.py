@@ -37,7 +37,7 @@ from gaia_local.model.tasks import BY_REQUEST, Task
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
 from gaia_local.state.database import Database
-from gaia_local.store import files
+from gaia_local.store import fingerprints, walking
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Decision
 from gaia_local.workflow.graph import StepNode
@@ -224,7 +224,7 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
 def content_of(path: Path) -> str:
     """A file's or directory's content as one text."""
     if path.is_dir():
-        found = files.walk(str(path))
+        found = walking.walk(str(path))
         return "\n".join(
             f"{name}={Path(path, name).read_text()}"
             for name, _, _ in found
@@ -525,7 +525,7 @@ class Scenario:
                 f"{key} of {node.step.name} is complete, and wrong"
             )
             if state.digest is not None:
-                assert state.digest == files.digest(str(place)), f"{key} has a wrong digest"
+                assert state.digest == fingerprints.digest(str(place)), f"{key} has a wrong digest"
 
     def told(self) -> dict[str, Any]:
         """All that must be as without any fault."""

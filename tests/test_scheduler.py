@@ -22,7 +22,7 @@ from gaia_local.model.assignment import Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.tasks import TaskState
 from gaia_local.state.database import Database
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import KeyKind
 from support.builders import command, step
@@ -45,9 +45,9 @@ def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
     hands.scheduler.halt("w")
     source = hands.storage.root / "late"
     source.write_text("late")
-    from gaia_local.store import files
+    from gaia_local.store import fingerprints
 
-    seen = files.fingerprint(str(source))
+    seen = fingerprints.fingerprint(str(source))
     assert seen is not None
     observer.ended(
         task,
@@ -467,7 +467,7 @@ def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> No
     hands.scheduler._runtime.survives = True
     hands.merge(step("s", "one", "out", "src"))
     task = hands.task("s")
-    seen = files.fingerprint(hands.storage.path("w", "src"))
+    seen = fingerprints.fingerprint(hands.storage.path("w", "src"))
     assert seen is not None
     facts = {"id": task.id, "task": "s", "inputs": {"src": seen.digest}}
     hands.scheduler.started(task, Event(EventKind.STEP_START, "w", time.time(), facts))

@@ -15,7 +15,7 @@ from gaia_local.errors import StorageError
 from gaia_local.model.assignment import Output
 from gaia_local.model.keys import Capture
 from gaia_local.model.tasks import Task
-from gaia_local.store import files
+from gaia_local.store import fingerprints, removal, storable
 from gaia_local.store.staging import Staging
 from gaia_local.store.storage import Storage
 from support.stores import StoreBench
@@ -43,7 +43,7 @@ class StagingBench(StoreBench):
         outputs = self.storage.publish(self.prepare(task, staging))
         self.storage.discard(task.id)
         for each in outputs:
-            assert files.fingerprint(each.target) == each.fingerprint
+            assert fingerprints.fingerprint(each.target) == each.fingerprint
             assert each.target == self.storage.path("w", each.key)
         assert os.listdir(self.root / "staging") == []
         return outputs
@@ -136,7 +136,7 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
     path, log = bench.put("b:d/x"), bench.storage.log("w", "t")
     log.parent.mkdir()
     log.touch()
-    remove = files.remove
+    remove = removal.remove
     seen: list[tuple[bool, bool]] = []
 
     def watched(path: str) -> None:
@@ -146,7 +146,7 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
             )
         remove(path)
 
-    monkeypatch.setattr(files, "remove", watched)
+    monkeypatch.setattr(removal, "remove", watched)
     bench.storage.delete("w", data=True)
     assert set(seen) == {(False, False)}
     assert not path.exists()
@@ -157,7 +157,7 @@ def test_files_left_by_an_interrupted_delete_are_removed_later(
     bench: StagingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = bench.put("b:x", workflow="other")
-    remove = files.remove
+    remove = removal.remove
 
     def interrupted(path: str) -> None:
         if os.path.lexists(path):
@@ -167,7 +167,7 @@ def test_files_left_by_an_interrupted_delete_are_removed_later(
     def break_off() -> None:
         bench.put("b:x")
         with monkeypatch.context() as patch:
-            patch.setattr(files, "remove", interrupted)
+            patch.setattr(removal, "remove", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 bench.storage.delete("w", data=True)
         assert len(os.listdir(bench.root / "storage")) == 2
@@ -509,7 +509,7 @@ def test_a_failed_publish_restores_the_old_output(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/dir/": "b:dir/"})
     staging = bench.stage(task)
     (output,) = bench.prepare(task, staging)
-    files.remove(output.source)
+    removal.remove(output.source)
     with pytest.raises(
         StorageError, match=r"output 'b:dir/' can't be stored at .*b/dir: No such file"
     ):
@@ -548,7 +548,7 @@ def test_missing_outputs_are_named(
     staging = bench.stage(task)
     (staging.tree / "out/fine").touch()
     if made:
-        files.remove(str(staging.tree / "out/x"))
+        removal.remove(str(staging.tree / "out/x"))
     if made.endswith("/"):
         Path(staging.local(made)).mkdir()
     elif made.startswith("/"):
@@ -783,7 +783,7 @@ def test_an_output_below_a_link_out_of_the_tree_is_refused(
     slash = "/" if directory else ""
     task = bench.task({}, {f"/out/sub/x{slash}": f"b:x{slash}"})
     staging = bench.stage(task)
-    files.remove(str(staging.tree / "out/sub"))
+    removal.remove(str(staging.tree / "out/sub"))
     (staging.tree / "out/sub").symlink_to(outside)
     (problem,) = bench.storage.missing(task, staging)
     assert f"there is a link to {outside}" in problem
@@ -833,7 +833,9 @@ def test_a_target_that_is_a_link_is_replaced_not_followed(
 def test_a_key_in_a_directory_output_does_not_go_through_its_links(
     bench: StagingBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "enclose", lambda *_: None)  # which would have refused it before
+    monkeypatch.setattr(
+        storable, "confine_links", lambda *_: None
+    )  # which would have refused it before
     outside = tmp_path / "outside"
     outside.mkdir()
     task = bench.task({}, {"/out/": "b:run/", ">": "b:run/sub/log"})
@@ -889,7 +891,7 @@ def test_a_bucket_on_another_disk(
     assert seen == expected
     assert bench.content("b:near") == "near"
     for each in published:
-        assert files.fingerprint(each.target) == each.fingerprint
+        assert fingerprints.fingerprint(each.target) == each.fingerprint
 
 
 def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:
@@ -941,7 +943,7 @@ def test_staging_that_cannot_be_removed_is_reported_and_stops_no_sweep(
     tasks = [bench.task(), bench.task()]
     for task in tasks:
         (bench.stage(task).tree / "left").touch()
-    remove = files.remove
+    remove = removal.remove
 
     def refuse(path: str) -> None:
         if tasks[0].id in path:
@@ -949,7 +951,7 @@ def test_staging_that_cannot_be_removed_is_reported_and_stops_no_sweep(
         remove(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "remove", refuse)
+        patch.setattr(removal, "remove", refuse)
         bench.storage.discard(tasks[0].id)
         bench.storage.sweep()
     assert [path.name for path in bench.storage.left_staging()] == [tasks[0].id]

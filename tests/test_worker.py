@@ -19,7 +19,7 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT, Fingerprint, Task, TaskState
 from gaia_local.model.validation import NOTHING
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.logs import TAIL_LINES, read_tail
 from support.fakes import Program, ScriptedRuntime
 from support.stores import StoreBench
@@ -145,7 +145,7 @@ def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None
     start, exited = bench.heard[0], bench.heard[4]
     assert isinstance(start, Event) and isinstance(exited, Event)
     assert start.facts["reason"] == "new"
-    assert start.facts["inputs"] == {"b:x": files.digest(str(seen))}
+    assert start.facts["inputs"] == {"b:x": fingerprints.digest(str(seen))}
     assert exited.facts["code"] == 0
 
 
@@ -176,7 +176,7 @@ def test_all_outputs_are_stored(bench: WorkerBench) -> None:
         "b/both": "said\n",
     }
     for output in outcome.outputs:
-        assert files.digest(output.target) == output.fingerprint.digest
+        assert fingerprints.digest(output.target) == output.fingerprint.digest
     assert bench.storage.log("w", "t1").read_text() == "said\n"
 
 
@@ -235,20 +235,23 @@ def test_bytes_that_are_no_text_stay_what_they_are(bench: WorkerBench) -> None:
 
 
 def test_the_fingerprints_of_inputs_are_told(bench: WorkerBench) -> None:
-    seen = files.fingerprint(str(bench.put("b:x")))
+    seen = fingerprints.fingerprint(str(bench.put("b:x")))
     told = bench.perform(inputs={"/in/x": "b:x"}).inputs["b:x"]
     assert seen is not None and (told.looked_like, told.digest) == (seen.quick, seen.digest)
 
 
 def test_a_known_input_is_not_read_again_unless_it_changed(bench: WorkerBench) -> None:
     path = bench.put("b:x")
-    quick = files.look(str(path))
+    quick = fingerprints.quick_fingerprint(str(path))
     assert quick is not None
     known = Fingerprint(quick, "as recorded")
     assert bench.perform(inputs={"/in/x": "b:x"}, known={"b:x": known}).inputs == {"b:x": known}
     path.write_text("changed")
     told = bench.perform(inputs={"/in/x": "b:x"}, known={"b:x": known}).inputs["b:x"]
-    assert (told.looked_like, told.digest) == (files.look(str(path)), files.digest(str(path)))
+    assert (told.looked_like, told.digest) == (
+        fingerprints.quick_fingerprint(str(path)),
+        fingerprints.digest(str(path)),
+    )
 
 
 def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(

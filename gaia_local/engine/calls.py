@@ -18,7 +18,7 @@ from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.commands import AnyCommand, Command
 from gaia_local.model.steps import Step
 from gaia_local.model.workflows import check_properties
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.leases import find_log
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports
@@ -134,7 +134,8 @@ class Questions:
         told = reports.explain(trial, name)
         if "step" in told:
             told["changed"] = {
-                key: files.changed(*each) for key, each in self._read_and_there(trial, name).items()
+                key: fingerprints.listing_changes(*each)
+                for key, each in self._read_and_there(trial, name).items()
             }
         else:
             task, maker = told.pop("task"), told["made_by"]

@@ -23,7 +23,7 @@ from gaia_local.model.keys import Capture, internal_path, made_files, output_pla
 from gaia_local.model.paths import folders
 from gaia_local.model.tasks import BY_TIMEOUT, Fingerprint, Task, TaskState
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
-from gaia_local.store import files
+from gaia_local.store import copying, fingerprints, storable
 from gaia_local.store.logs import read_tail
 from gaia_local.store.staging import Staging
 from gaia_local.store.storage import Storage
@@ -140,7 +140,7 @@ class Worker:
                 unfit.add(outer)
         outers = {outer for outer, _ in around}
         for path, (key, source) in inputs.items():
-            if key in task.external and files.has_link(source, out=path not in outers):
+            if key in task.external and storable.has_link(source, out=path not in outers):
                 unfit.add(path)
 
         def top(path: str) -> str:
@@ -170,7 +170,7 @@ class Worker:
     def _still(self, task: Task, key: str, seen: Fingerprint) -> Fingerprint:
         """What a program read of a mounted input: nobody knows, where that was changed meanwhile."""
         now = self._storage.look(key, self._storage.path(task.workflow, key), key in task.external)
-        return seen if now is not None and now == seen.looked_like else files.TORN
+        return seen if now is not None and now == seen.looked_like else fingerprints.TORN
 
     def _outcome(
         self,
@@ -265,7 +265,7 @@ def _write_log(
                     reader.seek(-1, os.SEEK_END)
                     ends_line = reader.read(1) == b"\n"
                 reader.seek(0)
-                files.copy_range(reader.fileno(), writer.fileno())
+                copying.copy_range(reader.fileno(), writer.fileno())
         writer.seek(0, os.SEEK_END)
         footer = f"# {'failed: ' + message if message else 'complete'}\n# exit code: {code}\n"
         footer += f"# elapsed: {elapsed:.3f} s\n# timeout: {task.timeout:g} s\n"

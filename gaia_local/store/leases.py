@@ -22,7 +22,7 @@ from pathlib import Path
 from gaia_local.errors import DiskError, GaiaError, StorageError
 from gaia_local.model.keys import storage_key
 from gaia_local.model.tasks import Task
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.storage import LEASE_LOG, Storage
 
 _REVOKED = ".revoked"
@@ -94,7 +94,7 @@ class Leases:
         for each in self._places(name):
             for path in (each, f"{each}{_REVOKED}"):
                 if os.path.lexists(path):
-                    files.remove(path)
+                    removal.remove(path)
 
     def _keep(self, top: str) -> None:
         """Keep the directory of a lease for another, where nothing is in it but an empty log."""

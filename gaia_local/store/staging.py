@@ -20,7 +20,7 @@ from gaia_local.errors import StorageError
 from gaia_local.model.keys import internal_path
 from gaia_local.model.paths import is_inside
 from gaia_local.model.tasks import Fingerprint
-from gaia_local.store import files
+from gaia_local.store import removal
 
 Folders: TypeAlias = tuple[str, ...]
 
@@ -174,13 +174,13 @@ class StagingArea:
         if os.path.lexists(top) and not (
             folders is not None and self._is_emptied(top, folders) and self._keep(top, folders)
         ):
-            files.remove(top)
+            removal.remove(top)
 
     def close(self) -> None:
         """Remove what was kept, also by an engine that died."""
         with self._lock:
             self._spares.clear()
-        files.remove(str(self._spare))
+        removal.remove(str(self._spare))
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
         """Empty a Task's private directory; False where it is not as it was made, or can't be
@@ -200,7 +200,7 @@ class StagingArea:
                     if not empty(inner, self._mode):
                         return False
                 elif directory != top or name not in ("tree", "work"):
-                    files.remove(inner)
+                    removal.remove(inner)
             return True
 
         private = stat.S_IFDIR | 0o700
@@ -231,5 +231,5 @@ class StagingArea:
                 if not self._spares[first]:
                     del self._spares[first]
         if oldest is not None:
-            files.remove(oldest)
+            removal.remove(oldest)
         return True

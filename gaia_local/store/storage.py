@@ -42,14 +42,15 @@ from gaia_local.model.keys import (
     output_place,
     storage_key,
 )
+from gaia_local.model.names import OWN
 from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.model.validation import NOTHING
-from gaia_local.store import files
+from gaia_local.store import copying, disk_sync, fingerprints, own_directories, removal, storable
 from gaia_local.store.staging import Staging, StagingArea
 
 logger = logging.getLogger("gaia_local")
 
-_DELETED = f"{files.OWN}-deleted-"
+_DELETED = f"{OWN}-deleted-"
 """How the names of directories of workflows begin that are being deleted."""
 LEASE_LOG = "log"
 """The file in a lease that receives what the program prints."""
@@ -121,13 +122,13 @@ class Storage:
             place = f"{self.root}/{name}"
             if name != "spare" or os.path.lexists(place):
                 with _disk(f"directory {place} can't be made"):
-                    files.own_directory(place)
+                    own_directories.own_directory(place)
         with _disk(f"root {self.root} can't be written"):
-            self._own_name = f"{files.OWN}-{self._identify()}"
+            self._own_name = f"{OWN}-{self._identify()}"
             for directory in {
                 around for top in (Path(self._store), *mapped) for around in (top, *top.parents)
             }:
-                files.flush_one(str(directory))
+                disk_sync.flush_one(str(directory))
 
     def _identify(self) -> str:
         """The root's identity, made where it has none; a copy of another root gets one of its own."""
@@ -143,7 +144,7 @@ class Storage:
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(f"{identity} {inode}\n")
             file.flush()
-            files.fsync(descriptor)
+            disk_sync.fsync(descriptor)
         os.rename(new, path)
         return identity
 
@@ -153,14 +154,14 @@ class Storage:
         users, may map it, too.
         """
         with _disk(f"the root's identity {self.root / 'id'} can't be read"):
-            return f"{files.OWN}-{(self.root / 'id').read_text().split()[0]}"
+            return f"{OWN}-{(self.root / 'id').read_text().split()[0]}"
 
     def area(self, bucket: str) -> str:
         """The directory of this root in a mapped bucket, for what is on its way into that. Raises
         `StorageError`.
         """
         with _disk(f"a directory of the engine's own can't be made in {bucket}"):
-            files.own_directory(f"{bucket}/{self._own_name}")
+            own_directories.own_directory(f"{bucket}/{self._own_name}")
         return f"{bucket}/{self._own_name}"
 
     def areas(self) -> list[str]:
@@ -215,7 +216,7 @@ class Storage:
         With `follow`, it is the user's: links in a directory stand for what they lead to, as where
         it is copied.
         """
-        quick = files.look(path, follow)
+        quick = fingerprints.quick_fingerprint(path, follow)
         if names_directory(key) and quick is not None and not quick.startswith("d:"):
             return None
         return quick
@@ -228,7 +229,7 @@ class Storage:
         """Both fingerprints of a key's file, which others may change meanwhile; None where it isn't
         there.
         """
-        return files.observed(path, follow) if self.exists(key, path) else None
+        return fingerprints.observed(path, follow) if self.exists(key, path) else None
 
     # -- one Task's way through: stage, (run), prepare, publish, discard ---------------------------
 
@@ -283,13 +284,13 @@ class Storage:
         for target, key in inputs:
             if key in copied:
                 if make_way(target, f"input {key!r}") or target[len(root) + 1 :] in folders:
-                    files.remove(target)
+                    removal.remove(target)
                 staging.read[key] = self._copy_in(task, key, target, known.get(key))
                 copies.add(target)
         above_inputs = {parent for target, _ in inputs for parent in paths.folders(target, root)}
         for place, key, internal in made:
             if make_way(place, f"output {key!r}") and place not in above_inputs:
-                files.remove(place)
+                removal.remove(place)
             if _wants_directory(key, internal):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(place)
@@ -317,7 +318,9 @@ class Storage:
 
     def _copy_in(self, task: Task, key: str, target: str, known: Fingerprint | None) -> Fingerprint:
         with self._copying(key, target):
-            return files.copy_observed(self.source(task, key), target, key in task.external, known)
+            return fingerprints.copy_observed(
+                self.source(task, key), target, key in task.external, known
+            )
 
     @contextlib.contextmanager
     def _copying(self, key: str, target: str) -> Iterator[None]:
@@ -342,10 +345,10 @@ class Storage:
                 (place for place in waiting if paths.is_inside(place, *tops)), key=paths.depth
             ):
                 key = waiting.pop(place)
-                files.remove(place)  # what it was mounted on
+                removal.remove(place)  # what it was mounted on
                 staging.make_parent(place, f"input {key!r}")
                 with self._copying(key, place):  # the links in it were links for the program, too
-                    files.copy(os.path.realpath(self.source(task, key)), place, follow=False)
+                    copying.copy(os.path.realpath(self.source(task, key)), place, follow=False)
 
         def reach(at: str) -> None:
             bring(*(place for place in waiting if paths.is_inside(at, place)))
@@ -379,9 +382,9 @@ class Storage:
             target = self.path(task.workflow, key)
             self._check_target(task.workflow, key, target)
             with _disk(f"output {key!r} can't be stored"):
-                each = _Made(key, source, target, files.settle(source), kept)
+                each = _Made(key, source, target, storable.make_storable(source), kept)
                 if each.is_directory:
-                    files.enclose(source, f"output {key!r}", staging.follow)
+                    storable.confine_links(source, f"output {key!r}", staging.follow)
             made.append(each)
         # The innermost first, and by copy where another output still needs the file.
         made.sort(key=lambda each: (paths.depth(each.source), each.kept), reverse=True)
@@ -396,7 +399,7 @@ class Storage:
             shared = any(needed[place] for place in ways)
             with _disk(f"output {each.key!r} can't be stored at {each.target}"):
                 if each.kept or shared or each.status.st_dev != device:
-                    files.copy(each.source, aside, follow=False)
+                    copying.copy(each.source, aside, follow=False)
                     each.aside = aside
                 elif nested or self._away:
                     os.rename(each.source, aside)
@@ -450,7 +453,7 @@ class Storage:
                     except OSError:
                         _replace(output)
                     seen = Fingerprint(
-                        files.renamed(seen.quick, output.target), seen.digest, seen.listing
+                        fingerprints.renamed(seen.quick, output.target), seen.digest, seen.listing
                     )
                 published[output.source] = replace(output, fingerprint=seen)
             except OSError as error:
@@ -463,7 +466,7 @@ class Storage:
         """Have what lies at these keys on the disk, and the names of it. Raises `OSError` where the
         disk fails.
         """
-        files.flush(
+        disk_sync.flush(
             (self.path(workflow, key) for key in keys), (self._store, *self._buckets.values())
         )
 
@@ -485,7 +488,7 @@ class Storage:
         """
         self.close()
         for directory in (str(self._staging), *self.areas()):
-            files.own_directory(directory)
+            own_directories.own_directory(directory)
             for name in os.listdir(directory):
                 if name not in spared:
                     _clear(f"{directory}/{name}")
@@ -508,16 +511,16 @@ class Storage:
         places = [(f"{top}/{workflow}", f"{top}/{_aside_name(workflow)}") for top in tops]
         with _removing(workflow, self.root):
             for place in itertools.chain(*places):
-                files.refuse_stuck(place)
+                removal.refuse_stuck(place)
             for place, aside in places:
-                files.remove(aside)  # an earlier call left it
+                removal.remove(aside)  # an earlier call left it
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(place, aside)
             for top in tops:
-                files.flush_one(top)
+                disk_sync.flush_one(top)
         for _, aside in places:
             with _removing(workflow, aside):
-                files.remove(aside)
+                removal.remove(aside)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -612,8 +615,8 @@ def _nest(made: list[_Made]) -> None:
                         f"output {each.key!r} can't be stored: output {outer.key!r} has a link in its way"
                     )
                 Path(place).parent.mkdir(parents=True, exist_ok=True)
-                files.remove(place)
-                files.copy(each.aside, place, follow=False)
+                removal.remove(place)
+                copying.copy(each.aside, place, follow=False)
             each.aside = place
 
 
@@ -623,7 +626,7 @@ def _fingerprint(made: _Made, flush: bool) -> Fingerprint:
         made.status if made.aside == made.source and stat.S_ISREG(made.status.st_mode) else None
     )
     with _disk(f"output {made.key!r} can't be stored"):
-        fingerprint = files.fingerprint(made.aside, flush, status)
+        fingerprint = fingerprints.fingerprint(made.aside, flush, status)
     if fingerprint is None:
         raise StorageError(f"output {made.key!r} vanished while it was stored")
     return fingerprint
@@ -669,7 +672,7 @@ def _aside_name(workflow: str) -> str:
 
 def _clear(path: str, remove: Callable[[], None] | None = None) -> None:
     try:
-        files.remove(path) if remove is None else remove()
+        removal.remove(path) if remove is None else remove()
     except OSError as error:  # as when a container left files of another user: they harm nobody
         logger.warning("%s can't be removed: %s", path, error)
 

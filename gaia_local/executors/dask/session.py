@@ -42,7 +42,7 @@ from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Cancellation
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.leases import NotLeased, TakenUp, is_held, take_up
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.storage import Storage
@@ -402,7 +402,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 def _remove(place: Path) -> None:
     try:
-        files.remove(str(place))
+        removal.remove(str(place))
         with contextlib.suppress(OSError):  # others use it
             place.parent.rmdir()
     except OSError as error:
