@@ -84,7 +84,7 @@ def as_recorded(root: Path) -> None:
     storage = Storage(root, {})
     with contextlib.closing(Database(root / "gaia.db")) as database, database.transaction():
         for key, state in database.keys("w").items():
-            quick = storage.look(key, storage.path("w", key))
+            quick = storage.quick_fingerprint(key, storage.path("w", key))
             assert quick is not None
             database._write(
                 "update data set quick = ? where key = ? and quick is not null", (quick, key)

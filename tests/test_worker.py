@@ -21,6 +21,8 @@ from gaia_local.model.validation import NOTHING
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
 from gaia_local.store import fingerprints
 from gaia_local.store.logs import TAIL_LINES, read_tail
+from gaia_local.store.task_files import TaskFiles
+from gaia_local.store.workspaces import LocalWorkspace
 from support.fakes import Program, ScriptedRuntime
 from support.stores import StoreBench
 
@@ -31,7 +33,7 @@ class WorkerBench(StoreBench):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.runtime = ScriptedRuntime()
-        self.worker = Worker(self.storage, self.runtime)
+        self.worker = Worker(LocalWorkspace(self.storage), self.runtime)
         self.heard: list[Event | Outcome] = []
         self.staged_at_the_end: list[str] = []
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
@@ -428,13 +430,13 @@ def test_cancelled_while_it_runs(bench: WorkerBench, code: int) -> None:
 def test_cancelled_while_its_outputs_are_prepared(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = bench.storage.prepare
+    prepare = TaskFiles.prepare
 
     def cancel(*given: Any) -> Any:
         bench.cancellation.cancel(BY_REQUEST)
         return prepare(*given)
 
-    monkeypatch.setattr(bench.storage, "prepare", cancel)
+    monkeypatch.setattr(TaskFiles, "prepare", cancel)
     outcome = bench.perform(make(y="y"), outputs={"/out/y": "b:y"})
     assert outcome == Outcome(TaskState.CANCELLED)
     assert bench.stored() == {}
@@ -502,7 +504,8 @@ def test_the_staging_is_there_until_the_outcome_was_taken(bench: WorkerBench) ->
 def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
     bench.put("b:x")
     task = bench.task(inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
-    staging = bench.storage.stage(task, {"b:x"})
+    staging = TaskFiles(task, LocalWorkspace(bench.storage))
+    staging.take_in()
     (staging.tree / "out/y").write_text("made before")
     outcome = bench.perform(
         lambda *_: 0, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, adopted=True

@@ -47,6 +47,7 @@ from gaia_local.state.database import Database
 from gaia_local.store import ownership
 from gaia_local.store.ownership import Ownership
 from gaia_local.store.storage import Storage
+from gaia_local.store.workspaces import LocalWorkspace
 
 if TYPE_CHECKING:
     from gaia_local.store.watcher import Watcher
@@ -340,7 +341,9 @@ def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
     if config.executor == "threads":
         runtime = _make_runtime(config)
         return runtime, ThreadExecutor(
-            config.workers, Worker(storage, runtime).perform, config.docker.stop_grace
+            config.workers,
+            Worker(LocalWorkspace(storage), runtime).perform,
+            config.docker.stop_grace,
         )
     try:
         from gaia_local.executors.dask.executor import make_hands

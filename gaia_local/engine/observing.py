@@ -27,7 +27,7 @@ def see(storage: Storage, looks: Iterable[Look], listings: Listings) -> list[Obs
     """
     seen = []
     for look in looks:
-        quick, state = storage.look(look.key, look.path, look.external), look.state
+        quick, state = storage.quick_fingerprint(look.key, look.path, look.external), look.state
         known, same = state.digest is not None, quick == state.quick
         if quick is not None and not (same and known) and (look.read or known):
             now = _read(storage, look)

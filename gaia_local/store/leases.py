@@ -23,8 +23,10 @@ from gaia_local.errors import DiskError, GaiaError, StorageError
 from gaia_local.model.keys import storage_key
 from gaia_local.model.tasks import Task
 from gaia_local.store import removal
-from gaia_local.store.storage import LEASE_LOG, Storage
+from gaia_local.store.storage import Storage
 
+LEASE_LOG = "log"
+"""The file in a lease that receives what the program prints."""
 _REVOKED = ".revoked"
 _MOST_SPARES = 64
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+logger = logging.getLogger("gaia_local")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -55,6 +58,23 @@ def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
             errno.ENOENT,
         ):
             raise
+
+
+def remove_or_warn(path: str) -> None:
+    """As `remove`, of what harms nobody where it can't be removed, as files that a container left
+    of another user.
+    """
+    with warning_only(path):
+        remove(path)
+
+
+@contextlib.contextmanager
+def warning_only(path: str) -> Iterator[None]:
+    """What keeps `path` from being removed is logged, and not raised."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning("%s can't be removed: %s", path, error)
 
 
 def remove(path: str) -> None:

@@ -46,6 +46,7 @@ from gaia_local.store import removal
 from gaia_local.store.leases import NotLeased, TakenUp, is_held, take_up
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.storage import Storage
+from gaia_local.store.workspaces import LeasedWorkspace
 
 LEASE_ROUND = 2.0
 """Seconds between two looks at the leases of what runs."""
@@ -119,7 +120,8 @@ class _RealKit:
         buckets = {name: Path(path).resolve() for name, path in equipment.buckets}
         self.tops = (root, *buckets.values())
         self._runtime = make_runtime(equipment.runtime, equipment.docker, equipment.root_id)
-        self.perform = Worker(Storage(root, buckets, place), self._runtime).perform
+        workspace = LeasedWorkspace(Storage(root, buckets), place)
+        self.perform = Worker(workspace, self._runtime).perform
 
     def end(self, task_id: str) -> None:
         self._runtime.end(task_id)
