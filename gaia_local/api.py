@@ -25,7 +25,7 @@ from gaia_local.model.steps import Step
 from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.model.validation import check_list
 from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
-from gaia_local.store import files
+from gaia_local.store import copying
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
@@ -201,7 +201,7 @@ class Gaia:
                     f"it belongs at {source}",
                 )
             try:
-                files.pull(str(source), Path(root or "."), target, follow=own)
+                copying.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
                 raise StorageError(
                     f"input {key!r} can't be copied to {target}: {error.strerror}"

@@ -33,6 +33,7 @@ from gaia_local.state.database import Database
 from gaia_local.store import ownership
 from gaia_local.store.ownership import Ownership
 from gaia_local.store.storage import Storage
+from gaia_local.store.workspaces import LocalWorkspace
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -327,7 +328,9 @@ def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
     if config.executor == "threads":
         runtime = _make_runtime(config)
         return runtime, ThreadExecutor(
-            config.workers, Worker(storage, runtime).perform, config.docker.stop_grace
+            config.workers,
+            Worker(LocalWorkspace(storage), runtime).perform,
+            config.docker.stop_grace,
         )
     try:
         from gaia_local.executors.dask.executor import make_hands

@@ -9,7 +9,7 @@ from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.tasks import Task
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.leases import find_log
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports
@@ -125,7 +125,8 @@ class RootReader:
         if node is not None:
             listings = self._read_and_there(trial, node)
             changed = {
-                each: cast("ChangedFiles", files.changed(*pair)) for each, pair in listings.items()
+                key: cast("ChangedFiles", fingerprints.listing_changes(*pair))
+                for key, pair in listings.items()
             }
             return reports.explain_step(trial, node, changed)
         if key is not None:

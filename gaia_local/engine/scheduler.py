@@ -575,7 +575,8 @@ class Scheduler:
             began, buckets = time.monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {
-                key: self._storage.look(key, path, key not in made) for key, path in unknown.items()
+                key: self._storage.quick_fingerprint(key, path, key not in made)
+                for key, path in unknown.items()
             }
             origins = recall(self._database, self._storage, name, outputs, seen)
 

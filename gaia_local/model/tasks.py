@@ -47,7 +47,7 @@ class Fingerprint:
     quick: str
     digest: str
     listing: bytes | None = field(default=None, compare=False, repr=False)
-    """The entries of a directory, each with what tells its content; see `files.entries`."""
+    """The entries of a directory, each with what tells its content; see `fingerprints`."""
 
     @property
     def looked_like(self) -> str:

@@ -28,7 +28,7 @@ from gaia_local.model.tasks import NO_KEYS, Task, TaskState
 from gaia_local.model.validation import shared_text
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state import state_file
-from gaia_local.store import files
+from gaia_local.store import disk_sync
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyKind, KeyState, Reason
 
@@ -481,9 +481,9 @@ class Database:
         ):  # a file system on which SQLite keeps no such log: there it flushes each commit
             return
         try:
-            files.fsync(descriptor)
+            disk_sync.fsync(descriptor)
             if not self._synced:  # the file is there since this was opened
-                files.flush_one(str(self._path.parent))
+                disk_sync.flush_one(str(self._path.parent))
         except OSError as error:
             what = "what was written last may be lost if the machine stops"
             raise DatabaseError(

@@ -664,7 +664,7 @@ def test_a_decision_that_cannot_be_made_is_told(
 
     hands.merge(step("a", "src", "k:d/a"), step("b", "one", "k:b", "k:d/"))
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "look", fail)
+        patch.setattr(Storage, "quick_fingerprint", fail)
         hands.complete("a")
         assert (hands.runs, hands.state) == ([], "halted")
         with pytest.raises(StorageError, match=r"'w' starts nothing more: .*Input/output error"):

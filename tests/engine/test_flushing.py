@@ -19,7 +19,7 @@ from gaia_local.engine.recovery import recover
 from gaia_local.errors import StorageError
 from gaia_local.model.events import Event, EventKind
 from gaia_local.state.database import Database
-from gaia_local.store import files, ownership
+from gaia_local.store import disk_sync, fingerprints, ownership
 from gaia_local.store.ownership import UNKNOWN_BOOT, another_boot, boot_id
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Changes
@@ -84,7 +84,7 @@ def as_recorded(root: Path) -> None:
     storage = Storage(root, {})
     with contextlib.closing(Database(root / "gaia.db")) as database, database.transaction():
         for key, state in database.keys("w").items():
-            quick = storage.look(key, storage.path("w", key))
+            quick = storage.quick_fingerprint(key, storage.path("w", key))
             assert quick is not None
             database._write(
                 "update data set quick = ? where key = ? and quick is not null", (quick, key)
@@ -238,7 +238,7 @@ def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
         facts = {
             "id": before.id,
             "task": before.name,
-            "inputs": {"s:a": files.digest(hands.storage.path("w", "s:a"))},
+            "inputs": {"s:a": fingerprints.digest(hands.storage.path("w", "s:a"))},
         }
         hands.scheduler.started(before, Event(EventKind.STEP_START, "w", 1.0, facts))
         hands.scheduler._write_all()
@@ -357,7 +357,7 @@ def test_calls_are_flushed_before_they_answer(
 ) -> None:
     """The log of the state file, after the last commit of each call."""
     happened: list[str] = []
-    fsync, save = files.fsync, Database.save
+    fsync, save = disk_sync.fsync, Database.save
 
     def flushed(descriptor: int) -> None:
         happened.append("flush")
@@ -367,7 +367,7 @@ def test_calls_are_flushed_before_they_answer(
         happened.append("commit")
         save(database, name, changes)
 
-    monkeypatch.setattr(files, "fsync", flushed)
+    monkeypatch.setattr(disk_sync, "fsync", flushed)
     monkeypatch.setattr(Database, "save", saved)
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -401,7 +401,7 @@ def test_files_that_delete_keeps_are_flushed(
             flushed.append("deleted")
             delete(database, name, data)
 
-        monkeypatch.setattr(files, "flush_one", flushed.append)
+        monkeypatch.setattr(disk_sync, "flush_one", flushed.append)
         monkeypatch.setattr(Database, "delete_workflow", deleted)
         hands.scheduler.delete("w", data=False)
         store = str(tmp_path / "storage")
@@ -425,9 +425,9 @@ def test_a_flush_includes_the_directories_above(
     (tmp_path / "top/w/link").symlink_to("x")
     os.mkfifo(tmp_path / "top/w/tree/pipe")
     done: list[str] = []
-    monkeypatch.setattr(files, "flush_one", done.append)
+    monkeypatch.setattr(disk_sync, "flush_one", done.append)
     top = str(tmp_path / "top")
-    files.flush(
+    disk_sync.flush(
         [f"{top}/w/x", f"{top}/w/tree", f"{top}/w/gone", f"{top}/w/link"],
         (str(tmp_path / "other"), top),
     )
@@ -449,14 +449,14 @@ def test_many_are_flushed_at_once(
         systems.append(path)
         return reached
 
-    monkeypatch.setattr(files, "_sync_file_system", sync)
-    monkeypatch.setattr(files, "flush_one", one_by_one.append)
-    files.flush([str(tmp_path)], (str(tmp_path),))
+    monkeypatch.setattr(disk_sync, "sync_file_system", sync)
+    monkeypatch.setattr(disk_sync, "flush_one", one_by_one.append)
+    disk_sync.flush([str(tmp_path)], (str(tmp_path),))
     assert len(systems) == 1
     assert len(one_by_one) == (0 if reached else 71)
 
 
 def test_missing_files_are_not_flushed(tmp_path: Path) -> None:
-    files.flush_one(str(tmp_path / "none"))
-    assert not files._sync_file_system(str(tmp_path / "none"))
-    assert files._sync_file_system(str(tmp_path))
+    disk_sync.flush_one(str(tmp_path / "none"))
+    assert not disk_sync.sync_file_system(str(tmp_path / "none"))
+    assert disk_sync.sync_file_system(str(tmp_path))

@@ -20,7 +20,7 @@ from gaia_local.config import Config
 from gaia_local.doctor.leftovers import clean
 from gaia_local.engine.local_socket import Listener
 from gaia_local.errors import RootInUse, StorageError
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.storage import Storage
 from support.fixtures import MakeGaia, WaitUntil
@@ -152,7 +152,7 @@ def test_removal_follows_no_link_that_comes_while_it_goes_on(
         return found
 
     monkeypatch.setattr(os, "listdir", swapped)
-    files.remove(str(top))
+    removal.remove(str(top))
     assert untouched(scratch)
     assert not top.exists()
 
@@ -172,12 +172,12 @@ def test_removal_enters_no_disk_that_is_mounted_there(
     try:
         (place / "kept").touch()
         with pytest.raises(OSError, match=r"busy: .*top/deep/mounted"):
-            files.remove(str(tmp_path / "top"))
+            removal.remove(str(tmp_path / "top"))
         assert (place / "kept").exists()
         (place / "kept").unlink()
     finally:
         subprocess.run(["umount", str(place)], check=True)
-    files.remove(str(tmp_path / "top"))
+    removal.remove(str(tmp_path / "top"))
     assert untouched(scratch)
     assert not (tmp_path / "top").exists()
 
@@ -190,7 +190,7 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
         os.close(at)
         at = below
     os.close(at)
-    files.remove(str(tmp_path / "d"))
+    removal.remove(str(tmp_path / "d"))
     assert os.listdir(tmp_path) == []
 
 

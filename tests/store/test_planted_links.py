@@ -12,7 +12,7 @@ import pytest
 from gaia_local import GaiaError
 from gaia_local.errors import InvalidInput
 from gaia_local.runtimes.docker import files as docker_files
-from gaia_local.store import files
+from gaia_local.store import fingerprints, walking
 from support.fixtures import MakeGaia, WaitUntil
 from support.links import PLANT, READ, let_in, outside, plant, planted, reader
 
@@ -100,10 +100,10 @@ def test_a_fingerprint_of_a_tree_says_nothing_of_what_its_links_lead_to(tmp_path
     (tmp_path / "secret").write_text("one")
     for name, target in (("file", "../secret"), ("dir", ".."), ("loop", "loop")):
         (tmp_path / "tree" / name).symlink_to(target)
-    before = files.fingerprint(str(tmp_path / "tree"))
+    before = fingerprints.fingerprint(str(tmp_path / "tree"))
     (tmp_path / "secret").write_text("another")
-    assert before is not None and files.fingerprint(str(tmp_path / "tree")) == before
-    assert [relative for relative, _, _ in files.walk(str(tmp_path / "tree"))] == [
+    assert before is not None and fingerprints.fingerprint(str(tmp_path / "tree")) == before
+    assert [relative for relative, _, _ in walking.walk(str(tmp_path / "tree"))] == [
         "dir",
         "file",
         "loop",

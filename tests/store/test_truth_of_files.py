@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.store import files
+from gaia_local.store import copying, fingerprints
 from support.explaining import explain_step
 from support.fixtures import MakeGaia, WaitUntil
 
@@ -128,7 +128,7 @@ def test_a_file_saved_during_a_read_is_read_again(
 
         monkeypatch.setattr(DockerRuntime, "run", halved(DockerRuntime.run))
     else:
-        monkeypatch.setattr(files, "copy", halved(files.copy))
+        monkeypatch.setattr(copying, "copy", halved(copying.copy))
     workflow.upload()
     assert torn
     workflow.run()
@@ -376,7 +376,7 @@ def test_listings_are_forgotten_with_their_directories(make_gaia: MakeGaia) -> N
     assert len(database._rows("select digest from listings")) == 2
     database.forget_listings()
     kept = database._rows("select digest from listings")
-    assert kept == [(files.digest(str(workflow.store / "in/d")),)]
+    assert kept == [(fingerprints.digest(str(workflow.store / "in/d")),)]
     database.delete_workflow("w")
     database.forget_listings()
     assert database._rows("select digest from listings") == []

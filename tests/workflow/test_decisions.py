@@ -15,7 +15,7 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from support.builders import command, step
 from support.explaining import explain_step, last_run
@@ -464,8 +464,8 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
     hands.merge(P, cp("A", "e", "d/a"), cp("B", "k1", "d/b"), cp("C", "d/", "c"))
     for name in ("P", "A", "B", "C"):
         hands.complete(name)
-    monkeypatch.setattr(files, "fingerprint", outside(files.fingerprint))
-    monkeypatch.setattr(files, "look", outside(files.look))
+    monkeypatch.setattr(fingerprints, "fingerprint", outside(fingerprints.fingerprint))
+    monkeypatch.setattr(fingerprints, "quick_fingerprint", outside(fingerprints.quick_fingerprint))
     put(hands, "k1", "the user's own")
     put(hands, "e", "2")
     assert hands.runs == ["A", "B"]

@@ -42,10 +42,11 @@ from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Cancellation
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.leases import NotLeased, TakenUp, is_held, take_up
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.storage import Storage
+from gaia_local.store.workspaces import LeasedWorkspace
 
 LEASE_ROUND = 2.0
 """Seconds between two looks at the leases of what runs."""
@@ -119,7 +120,8 @@ class _RealKit:
         buckets = {name: Path(path).resolve() for name, path in equipment.buckets}
         self.tops = (root, *buckets.values())
         self._runtime = make_runtime(equipment.runtime, equipment.docker, equipment.root_id)
-        self.perform = Worker(Storage(root, buckets, place), self._runtime).perform
+        workspace = LeasedWorkspace(Storage(root, buckets), place)
+        self.perform = Worker(workspace, self._runtime).perform
 
     def end(self, task_id: str) -> None:
         self._runtime.end(task_id)
@@ -402,7 +404,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 def _remove(place: Path) -> None:
     try:
-        files.remove(str(place))
+        removal.remove(str(place))
         with contextlib.suppress(OSError):  # others use it
             place.parent.rmdir()
     except OSError as error:

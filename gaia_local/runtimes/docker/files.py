@@ -28,7 +28,7 @@ from gaia_local.model.keys import internal_path, made_files, names_directory
 from gaia_local.model.paths import folders, is_inside, nearest
 from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import PIECE, Engine, Refusal, Silence, good, url, writing
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.staging import find
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class ContainerFiles:
                     if not is_inside(
                         place.removeprefix(tree), *mounts
                     ):  # what was brought into it isn't the whole of it
-                        files.remove(place)
+                        removal.remove(place)
 
     def _bring(
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
