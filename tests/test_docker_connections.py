@@ -15,6 +15,7 @@ import pytest
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.model.tasks import BY_REQUEST
 from gaia_local.runtimes.docker import engine as docker_engine
+from gaia_local.runtimes.docker.responses import frames
 from support.containers import EVENTS, ContainerBench, bench, client, full_image
 from support.proxy import Proxy, proxy
 from support.waiting import wait_until
@@ -110,7 +111,7 @@ def test_a_stream_that_ends_too_early_is_noticed(
 ) -> None:
     """An engine that goes away in good order closes the stream as if the program had ended."""
     monkeypatch.setattr("gaia_local.runtimes.docker.runtime._SETTLE", 1)
-    monkeypatch.setattr(docker_engine, "_frames", _ends_at_once(docker_engine._frames))
+    monkeypatch.setattr(docker_engine, "frames", _ends_at_once(frames))
     run = bench.run("sh", "-c", "echo one; sleep 2; echo two")
     assert (run.code, run.log) == (0, b"one\ntwo\n")
 

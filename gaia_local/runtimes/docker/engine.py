@@ -14,19 +14,24 @@ import json
 import logging
 import os
 import socket
-import struct
-import tarfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import requests
-import urllib3
 
-from gaia_local.errors import Closed, EngineUnavailable, GaiaError, RuntimeFailure
+from gaia_local.errors import Closed, EngineUnavailable, GaiaError
+from gaia_local.runtimes.docker.responses import (
+    Interrupted,
+    Refusal,
+    Silence,
+    frames,
+    good,
+    translated,
+    url,
+)
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -34,7 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Listening: TypeAlias = "tuple[Iterator[tuple[int, bytes]], Callable[[], int]]"
 
-STDOUT, STDERR = 1, 2
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _DELAYS = (0.1, 0.4, 1.0, 3.0, 6.0)
 """Seconds before each new try: long enough for an engine that restarts."""
@@ -43,28 +47,8 @@ _REFUSED_TRIES = 2
 _EVENTS_SECONDS = 0.5
 """How long news are waited for before a look at whether they are still wanted."""
 _POOL = 256
-PIECE = 1 << 16
-_FRAME = struct.Struct(">BxxxL")
 
 logger = logging.getLogger("gaia_local")
-
-
-class Refusal(Exception):
-    """The engine answered, and said no: `status` of HTTP (0: the SDK refused before it asked) and
-    `text`.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
-
-
-class Silence(Exception):
-    """The engine did not answer, or broke off in the middle."""
-
-
-class Interrupted(Exception):
-    """The Task was cancelled while it waited for the engine."""
 
 
 def never() -> bool:
@@ -72,7 +56,7 @@ def never() -> bool:
     return False
 
 
-class Engine:
+class DockerEngine:
     """One engine, as the environment names it (``DOCKER_HOST`` …). Thread-safe."""
 
     def __init__(self) -> None:
@@ -80,7 +64,6 @@ class Engine:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._client: APIClient | None = None
         self._closed = threading.Event()
-        self._pulls: dict[str, tuple[float, str | None]] = {}
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -166,38 +149,7 @@ class Engine:
         finally:
             lock.release()
 
-    # -- images ------------------------------------------------------------------------------------
-
-    def image(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
-        """The id of an image, pulled where `policy` says so. Raises `RuntimeFailure` where there is
-        none to use.
-        """
-        asked = time.monotonic()
-        image = None if policy == "always" else self.find_image(name, stop)
-        if image is None and policy == "never":
-            raise RuntimeFailure(
-                f"image {name!r} is not here and docker.pull is 'never'; `docker pull` or `docker build` it, "
-                "or set docker.pull to 'missing'"
-            )
-        if image is None:
-            with self.alone(f"pull {name}", stop):
-                self._pull_once(name, policy, asked, stop)
-                image = self.find_image(name, stop)
-        if image is None:
-            raise RuntimeFailure(
-                f"image {name!r} was pulled and then vanished; see to it that nothing removes it"
-            )
-        return image
-
-    def find_image(self, name: str, stop: Callable[[], bool] = never) -> str | None:
-        """The id of an image that is here."""
-        try:
-            found = self.ask(lambda client: client.inspect_image(name), stop)  # type: ignore[no-untyped-call]
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
-            return None
-        return str(found["Id"])
+    # -- what containers are -----------------------------------------------------------------------
 
     def image_of(self, container: str, stop: Callable[[], bool]) -> str:
         """The id of the image that a container was made from."""
@@ -230,54 +182,6 @@ class Engine:
                 return True
         return False
 
-    def pullable(self, name: str) -> bool:
-        """Whether a registry has the image (and shows it to this user)."""
-        client = self.client
-        try:
-            with translated():
-                client.inspect_distribution(name)  # type: ignore[no-untyped-call]
-        except (Refusal, Silence):
-            return False
-        return True
-
-    def _pull_once(self, name: str, policy: str, asked: float, stop: Callable[[], bool]) -> None:
-        """Pull, unless the wait for the lock has brought what is wanted: a pull that began after
-        `asked` did it.
-        """
-        if policy == "missing" and self.find_image(name, stop) is not None:
-            return
-        began, failure = self._pulls.get(name, (-1.0, None))
-        if began < asked:
-            began, failure = time.monotonic(), None
-            try:
-                self._pull(name, stop)
-            except (Refusal, Silence) as error:
-                failure = str(error)
-            self._pulls[name] = began, failure
-        if failure is not None:
-            raise RuntimeFailure(
-                f"image {name!r} could not be pulled (docker.pull is {policy!r}); the engine says: {failure}; "
-                "check the Command's image, `docker pull` or `docker build` it"
-                + (
-                    ", or set docker.pull to 'missing' to use what is here"
-                    if policy == "always"
-                    else ""
-                )
-            )
-
-    def _pull(self, name: str, stop: Callable[[], bool]) -> None:
-        client = self.client
-        from docker.utils import parse_repository_tag
-
-        logger.info("image %r: pulling", name)
-        repository, tag = parse_repository_tag(name)
-        with translated():
-            for progress in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                if "error" in progress:
-                    raise Refusal(0, str(progress["error"]))
-                if stop():
-                    raise Interrupted
-
     # -- the output of containers ------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -304,7 +208,7 @@ class Engine:
             with self._open(
                 container, method, what, stop, stdout="1", stderr="1", **{flag: "1"}
             ) as stream:
-                yield _frames(stream), ended
+                yield frames(stream), ended
 
     @contextlib.contextmanager
     def log(
@@ -312,7 +216,7 @@ class Engine:
     ) -> Iterator[Iterator[tuple[int, bytes]]]:
         """What a container has said up to now, from the engine's log."""
         with self._open(container, "GET", "logs", stop, stdout="1", stderr="1") as stream:
-            yield _frames(stream)
+            yield frames(stream)
 
     def _open(
         self, container: str, method: str, what: str, stop: Callable[[], bool], **flags: str
@@ -410,67 +314,3 @@ def _ran_out(container: str, until: float, client: APIClient) -> bool:
     place = f"{client.base_url}/v{client.api_version}/events"
     with client.get(place, params=asked, stream=True, timeout=client.timeout) as events:
         return any(good(events).iter_lines())
-
-
-def url(client: APIClient, container: str, what: str) -> str:
-    """The address of something of a container, for requests that the SDK has no method for."""
-    return f"{client.base_url}/v{client.api_version}/containers/{container}/{what}"
-
-
-def good(response: requests.Response) -> requests.Response:
-    """The response, unless it is an error: then it is closed and becomes a `Refusal`."""
-    if response.status_code < 400:
-        return response
-    with response:
-        try:
-            text = str(response.json()["message"])
-        except (ValueError, KeyError, TypeError):
-            text = response.text.strip() or str(response.reason)
-    raise Refusal(response.status_code, text)
-
-
-def _frames(response: requests.Response) -> Iterator[tuple[int, bytes]]:
-    """The engine's frames (number of the stream, three zeros, length; then the bytes), in pieces of
-    bounded size.
-    """
-    while True:
-        with translated():
-            header = response.raw.read(_FRAME.size)
-        if not header:
-            return
-        if len(header) < _FRAME.size:
-            raise Silence("the output of the container broke off")
-        stream, left = _FRAME.unpack(header)
-        while left:
-            with translated():
-                piece = response.raw.read(min(left, PIECE))
-            if not piece:
-                raise Silence("the output of the container broke off")
-            left -= len(piece)
-            yield stream, piece
-
-
-@contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """An error of the disk is none of the engine's."""
-    try:
-        yield
-    except OSError as error:
-        raise RuntimeFailure(
-            f"{error.filename or target} could not be written: {error.strerror or error}; make room or check its rights"
-        ) from error
-
-
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn what the SDK and the layers below it raise into `Refusal` and `Silence`."""
-    from docker.errors import APIError, DockerException
-
-    try:
-        yield
-    except APIError as error:
-        raise Refusal(error.status_code or 0, error.explanation or str(error)) from error
-    except DockerException as error:
-        raise Refusal(0, str(error)) from error
-    except (OSError, EOFError, tarfile.TarError, urllib3.exceptions.HTTPError) as error:
-        raise Silence(str(error) or type(error).__name__) from error

@@ -27,7 +27,8 @@ from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.model.keys import internal_path, made_files, names_directory
 from gaia_local.model.paths import folders, is_inside, nearest
 from gaia_local.runtimes.contract import Invocation
-from gaia_local.runtimes.docker.engine import PIECE, Engine, Refusal, Silence, good, url, writing
+from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.responses import PIECE, Refusal, Silence, good, url, writing
 from gaia_local.store import files
 from gaia_local.store.staging import find
 
@@ -56,7 +57,7 @@ class Plan:
 class ContainerFiles:
     """Looks into images and containers of one engine. Thread-safe."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DockerEngine) -> None:
         self._engine = engine
         self._mountable: defaultdict[str, dict[str, bool]] = defaultdict(dict)
 

@@ -1,0 +1,100 @@
+"""The images of a Docker engine: which it has, and pulling those that it lacks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from gaia_local.errors import RuntimeFailure
+from gaia_local.runtimes.docker.engine import DockerEngine, never
+from gaia_local.runtimes.docker.responses import Interrupted, Refusal, Silence, translated
+
+logger = logging.getLogger("gaia_local")
+
+
+class Images:
+    """The images of one engine. Thread-safe."""
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self._engine = engine
+        self._pulls: dict[str, tuple[float, str | None]] = {}
+
+    def get(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
+        """The id of an image, pulled where `policy` says so. Raises `RuntimeFailure` where there is
+        none to use.
+        """
+        asked = time.monotonic()
+        image = None if policy == "always" else self.find(name, stop)
+        if image is None and policy == "never":
+            raise RuntimeFailure(
+                f"image {name!r} is not here and docker.pull is 'never'; `docker pull` or `docker build` it, "
+                "or set docker.pull to 'missing'"
+            )
+        if image is None:
+            with self._engine.alone(f"pull {name}", stop):
+                self._pull_once(name, policy, asked, stop)
+                image = self.find(name, stop)
+        if image is None:
+            raise RuntimeFailure(
+                f"image {name!r} was pulled and then vanished; see to it that nothing removes it"
+            )
+        return image
+
+    def find(self, name: str, stop: Callable[[], bool] = never) -> str | None:
+        """The id of an image that is here."""
+        try:
+            found = self._engine.ask(lambda client: client.inspect_image(name), stop)  # type: ignore[no-untyped-call]
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            return None
+        return str(found["Id"])
+
+    def pullable(self, name: str) -> bool:
+        """Whether a registry has the image (and shows it to this user)."""
+        client = self._engine.client
+        try:
+            with translated():
+                client.inspect_distribution(name)  # type: ignore[no-untyped-call]
+        except (Refusal, Silence):
+            return False
+        return True
+
+    def _pull_once(self, name: str, policy: str, asked: float, stop: Callable[[], bool]) -> None:
+        """Pull, unless the wait for the lock has brought what is wanted: a pull that began after
+        `asked` did it.
+        """
+        if policy == "missing" and self.find(name, stop) is not None:
+            return
+        began, failure = self._pulls.get(name, (-1.0, None))
+        if began < asked:
+            began, failure = time.monotonic(), None
+            try:
+                self._pull(name, stop)
+            except (Refusal, Silence) as error:
+                failure = str(error)
+            self._pulls[name] = began, failure
+        if failure is not None:
+            raise RuntimeFailure(
+                f"image {name!r} could not be pulled (docker.pull is {policy!r}); the engine says: {failure}; "
+                "check the Command's image, `docker pull` or `docker build` it"
+                + (
+                    ", or set docker.pull to 'missing' to use what is here"
+                    if policy == "always"
+                    else ""
+                )
+            )
+
+    def _pull(self, name: str, stop: Callable[[], bool]) -> None:
+        client = self._engine.client
+        from docker.utils import parse_repository_tag
+
+        logger.info("image %r: pulling", name)
+        repository, tag = parse_repository_tag(name)
+        with translated():
+            for progress in client.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                if "error" in progress:
+                    raise Refusal(0, str(progress["error"]))
+                if stop():
+                    raise Interrupted
