@@ -111,8 +111,8 @@ class TestDaskExecutor(ExecutorContract):
         cluster.check()
         return executor
 
-    @pytest.mark.parametrize("first", ["cancel", "hurry"])
-    def test_hurry_kills_what_is_cancelled_and_what_will_be(
+    @pytest.mark.parametrize("first", ["cancel", "kill_now"])
+    def test_kill_now_ends_cancelled_tasks_and_those_cancelled_later(
         self, single: ExecutorBench, first: str
     ) -> None:
         def stubborn(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
@@ -124,7 +124,7 @@ class TestDaskExecutor(ExecutorContract):
 
         single.submit("a", stubborn)
         single.until(lambda: single.heard["a"])
-        steps = [lambda: single.executor.cancel("id-a"), single.executor.hurry]
+        steps = [lambda: single.executor.cancel("id-a"), single.executor.kill_now]
         for step in steps if first == "cancel" else reversed(steps):
             step()
         assert single.ended("a") == [TaskState.CANCELLED]

@@ -247,10 +247,10 @@ class Engine:
                 "root %s: something could not be ended in order: %s", self.config.root, told(error)
             )
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Whatever is stopped is killed without a grace. A signal handler may call it."""
         if (scheduler := self._scheduler) is not None:
-            scheduler.hurry()
+            scheduler.kill_now()
 
     def forget(self) -> None:
         """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's
@@ -434,15 +434,15 @@ def leave(engine: Engine, wait: bool) -> None:
             _ending.discard(engine)
 
 
-def hurry() -> None:
+def kill_now() -> None:
     """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
     for engine in (*_engines.values(), *_ending):
-        engine.hurry()
+        engine.kill_now()
 
 
 @contextlib.contextmanager
 def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception here hurries the end instead of breaking
+    """While inside, a signal that would raise an exception here kills at once instead of breaking
     into it.
 
     An exception between any two instructions would leave a Task that nobody cancels, or a lock that
@@ -453,7 +453,7 @@ def _unbroken(engine: Engine) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM):
             if callable(handler := signal.getsignal(number)):  # SIG_DFL and SIG_IGN are numbers
                 before[number] = handler
-                signal.signal(number, lambda *_: engine.hurry())
+                signal.signal(number, lambda *_: engine.kill_now())
     try:
         yield
     finally:

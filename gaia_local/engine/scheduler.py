@@ -323,11 +323,11 @@ class Scheduler:
             self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023
         return not failed and not unwritten
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Whatever is halted from now on, and was already, is killed without a grace. A signal
         handler may call it.
         """
-        self._executor.hurry()
+        self._executor.kill_now()
 
     # -- what comes back, in the executor's threads and in the watcher's ---------------------------
 

@@ -42,7 +42,7 @@ class Executor(Protocol):
     def close(self) -> None:
         """End everything."""
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """From now on, whatever is cancelled is killed without a grace. A signal handler may call
         it.
         """

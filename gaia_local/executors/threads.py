@@ -76,7 +76,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._closed = False
-        self._hurried = False
+        self._kills_now = False
 
     def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
@@ -115,14 +115,14 @@ class ThreadExecutor:
         with self._condition:
             self._condition.notify()  # it may wait for resources, and needs none any more
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Kill what is cancelled already, and what will be, at once.
 
-        NOTE: a signal handler runs in the midst of the main thread, which may hold any lock: so the
-        work is a thread's.
+        NOTE: a signal handler interrupts the main thread, which may hold any lock: so a thread of
+        its own does the work.
         """
-        self._hurried = True
-        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-hurry", daemon=True)
+        self._kills_now = True
+        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-kill", daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -150,14 +150,14 @@ class ThreadExecutor:
 
     def _stop(self, cancellation: Cancellation) -> None:
         cancellation.cancel(BY_REQUEST)
-        if self._hurried:
-            cancellation.hurry()
+        if self._kills_now:
+            cancellation.kill_now()
 
     def _kill_cancelled(self) -> None:
         with self._condition:
             cancellations = list(self._cancellations.values())
         for cancellation in cancellations:
-            cancellation.hurry()
+            cancellation.kill_now()
 
     def _work(self, number: int) -> None:
         while True:

@@ -55,7 +55,7 @@ class Cancellation:
         if stop is not None:
             stop()
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Kill what was told to terminate, without waiting for the grace."""
         with self._lock:
             kill = self._kill if self._reason is not None else None

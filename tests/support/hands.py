@@ -54,7 +54,7 @@ class HandExecutor:
     def behind(self, seconds: float, function: Callable[[], None]) -> None:
         self.orders.append(function)
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         pass
 
     def close(self) -> None:

@@ -208,9 +208,9 @@ class Connection:
         """
         self._ask_later(then, dask_worker.stop, self._client.id, list(leases))
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Kill what was cancelled, and what will be."""
-        self._ask_later(lambda answers: None, dask_worker.hurry, self._client.id)
+        self._ask_later(lambda answers: None, dask_worker.kill_now, self._client.id)
 
     def tidy(self, lease: str, then: Callable[[dict[str, Any]], None]) -> None:
         """End what workers left that died, first of all under this lease."""

@@ -167,7 +167,7 @@ class DaskExecutor(Listener):
         """Worker and slot → the number by which events name it."""
         self._silent: set[str] = set()
         """Leases of Tasks that Dask was through with when we looked last."""
-        self._closing = self._hurried = False
+        self._closing = self._kills_now = False
         cluster.listener = self
 
     # -- from any thread ---------------------------------------------------------------------------
@@ -190,9 +190,9 @@ class DaskExecutor(Listener):
         """
         self._mailbox.put(lambda: self._cancel(task_id))
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Kill what is cancelled already, and what will be, at once. A signal handler may call it."""
-        self._mailbox.put(self._hurry)
+        self._mailbox.put(self._kill_now)
 
     def later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds."""
@@ -257,8 +257,8 @@ class DaskExecutor(Listener):
             connection.stop(
                 leases, lambda answers: self._mailbox.put(lambda: self._stopped(leases, answers))
             )
-            if self._hurried:
-                connection.hurry()
+            if self._kills_now:
+                connection.kill_now()
         # Dask runs no more than it has threads for. Where that is the bound, the next ones wait
         # there already, by their rank, and are given away several at a time: the way to a worker
         # takes longer than a short Step.
@@ -358,11 +358,11 @@ class DaskExecutor(Listener):
             elif flight is not None:
                 self._end(flight, Outcome(TaskState.CANCELLED, message=BY_REQUEST))
 
-    def _hurry(self) -> None:
-        self._hurried = True
+    def _kill_now(self) -> None:
+        self._kills_now = True
         connection = self._cluster.connection
         if connection is not None:
-            connection.hurry()
+            connection.kill_now()
 
     def _close(self) -> None:
         self._closing = True

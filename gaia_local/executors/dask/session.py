@@ -152,7 +152,7 @@ class Session:
         self._workers: set[Host] = set()
         self._tellers: set[_Teller] = set()
         """Those that have something to tell, soon."""
-        self._looking = self._hurried = False
+        self._looking = self._kills_now = False
         self._place, self._ownership = own_place(base)
         try:
             self.kit = equipment.kit(self._place)
@@ -206,13 +206,13 @@ class Session:
             self._cancel(run)
         return list(runs)
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Kill what is cancelled, and what will be."""
-        self._hurried = True
+        self._kills_now = True
         with self._changed:
             runs = list(self._runs.values())
         for run in runs:
-            run.cancellation.hurry()
+            run.cancellation.kill_now()
 
     def abandon(self, worker: Host | None = None) -> None:
         """End what runs (on one worker of this process): nobody waits for it."""
@@ -243,8 +243,8 @@ class Session:
 
     def _cancel(self, run: _Run) -> None:
         run.cancellation.cancel(BY_REQUEST)
-        if self._hurried:
-            run.cancellation.hurry()
+        if self._kills_now:
+            run.cancellation.kill_now()
 
     def _tell_soon(self, teller: _Teller) -> None:
         with self._changed:

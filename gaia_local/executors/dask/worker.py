@@ -102,10 +102,10 @@ async def stop(session: str, leases: list[str]) -> list[str]:
     return [] if running is None else await asyncio.to_thread(running.stop, leases)
 
 
-async def hurry(session: str) -> None:
+async def kill_now(session: str) -> None:
     """Kill what was cancelled, and what will be, without a grace."""
     if (running := _sessions.get(session)) is not None:
-        await asyncio.to_thread(running.hurry)
+        await asyncio.to_thread(running.kill_now)
 
 
 async def leave(equipment: bytes, dask_worker: DaskWorker) -> None:
