@@ -76,7 +76,7 @@ class FakeDocker(FakeProcess):
     def image_id(self, image: str) -> str | None:
         return f"sha256:{image}"
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         return ["task-1"]
 
     def end(self, task_id: str) -> None:
@@ -212,7 +212,7 @@ def test_without_an_engine_there_are_no_image_ids() -> None:
 def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(engine=True)
     runtime = AutoRuntime(docker, FakeProcess())
-    assert list(runtime.left()) == ["task-1"]
+    assert list(runtime.resumable_tasks()) == ["task-1"]
     assert outcome(runtime.rejoin, "gone") == "docker"
     assert (docker.ran, docker.rejoined, docker.asked) == ([], ["gone"], [])
     runtime.end("task-1")
@@ -223,7 +223,7 @@ def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> Non
 def test_without_an_engine_nothing_is_left(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(engine=False)
     runtime = AutoRuntime(docker, FakeProcess())
-    assert not runtime.left()
+    assert not runtime.resumable_tasks()
     runtime.end("task-1")
     assert docker.ended == []
     assert len(warnings(caplog)) == 1

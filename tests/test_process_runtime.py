@@ -78,7 +78,7 @@ def test_the_process_runtime_keeps_the_contract() -> None:
     assert (runtime.name, runtime.mounts_inputs) == ("process", False)
     runtime.check(["image:1"])
     assert runtime.image_id("image:1") is None
-    assert not runtime.left()
+    assert not runtime.resumable_tasks()
     runtime.end("task")
     runtime.close()
     runtime.close()
@@ -411,7 +411,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
 
 def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
-    assert not bench.runtime.left()
+    assert not bench.runtime.resumable_tasks()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
         bench.runtime.rejoin(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()

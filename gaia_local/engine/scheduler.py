@@ -642,7 +642,7 @@ class Scheduler:
         except EngineUnavailable as error:
             advice = "nothing of this call was stored: make it again then; `run` goes on with what was stored before"
             return Call(EngineUnavailable(f"{error}; {advice}"))
-        return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
+        return Call(left=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset())
 
     def _insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None

@@ -58,9 +58,9 @@ class AutoRuntime:
             return None
         return self._docker.image_id(image)
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container, where an engine answers."""
-        return self._docker.left() if self._engine_answers() else ()
+        return self._docker.resumable_tasks() if self._engine_answers() else ()
 
     def end(self, task_id: str) -> None:
         """End the container of a Task, where an engine answers."""
@@ -72,7 +72,7 @@ class AutoRuntime:
         return self._runtime(invocation.task.image).run(invocation, cancellation, report)
 
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Take up a container: only these are `left`, whatever is chosen for the image now."""
+        """Take up a container: only these are resumable, whatever is chosen for the image now."""
         return self._docker.rejoin(invocation, cancellation, report)
 
     def close(self) -> None:

@@ -181,7 +181,7 @@ class Runtime(Protocol):
         """Which image this name means now; None where that is unknown or means nothing."""
         ...
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """The ids of Tasks that an earlier process began and that `rejoin` can take up."""
         ...
 
@@ -197,7 +197,7 @@ class Runtime(Protocol):
         ...
 
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Take up the run of a Task that is `left`, where it is, and return how it ended.
+        """Take up the run of one of `resumable_tasks`, where it is, and return how it ended.
 
         Its log comes from the beginning, with its exit code and its outputs; it has what is left of
         its timeout. A run that was prepared and never started is started, with ``execution-start``.

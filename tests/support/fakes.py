@@ -20,7 +20,7 @@ class NoRuntime:
     def check(self, images: Collection[str]) -> None:
         pass
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         return ()
 
     def end(self, task_id: str) -> None:

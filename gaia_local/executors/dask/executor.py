@@ -92,7 +92,7 @@ class ClusterRuntime:
         """None: each worker's machine may have another image of that name."""
         return None
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """None: what an earlier engine gave away ends on the workers when the next one connects."""
         return ()
 
@@ -104,7 +104,7 @@ class ClusterRuntime:
         raise NotImplementedError
 
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Not here: nothing is ever `left`."""
+        """Not here: nothing is ever resumable."""
         raise NotImplementedError
 
     def close(self) -> None:

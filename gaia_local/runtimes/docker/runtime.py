@@ -119,7 +119,7 @@ class DockerRuntime:
         """
         self._engine.remove(container)
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container."""
         return {each.task for each in self.leftovers() if each.task}
 

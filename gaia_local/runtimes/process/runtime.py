@@ -60,7 +60,7 @@ class ProcessRuntime:
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run."""
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """None: what a process writes can't be taken up by another, so `recover` ends it."""
         return ()
 
@@ -98,7 +98,7 @@ class ProcessRuntime:
         return ended
 
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Raise `RuntimeFailure`: nothing is ever `left`."""
+        """Raise `RuntimeFailure`: nothing is ever resumable."""
         name = _name(invocation.task)
         raise RuntimeFailure(f"{name}: the process of an earlier engine can't be taken up")
 
