@@ -293,7 +293,7 @@ class Engine:
             # it.
             self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
             recover(database, self.storage)
-            runtime, executor = _make_hands(self.config, self.storage)
+            runtime, executor = _make_executor(self.config, self.storage)
             scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
             if self.config.watch:
                 from gaia_local.store.watcher import (
@@ -335,7 +335,7 @@ class Engine:
             return None
 
 
-def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
+def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
     """What runs Tasks, and where. Raises `InvalidInput` where a package for that is missing."""
     if config.executor == "threads":
         runtime = _make_runtime(config)
@@ -343,14 +343,14 @@ def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
             config.workers, Worker(storage, runtime).perform, config.docker.stop_grace
         )
     try:
-        from gaia_local.executors.dask.executor import make_hands
+        from gaia_local.executors.dask.executor import make_executor
     except ImportError as error:
         raise InvalidInput(
             "config, executor",
             f"'dask' needs a package that is not installed ({error})",
             "pip install 'gaia-local[dask]'",
         ) from error
-    return make_hands(config, storage, ownership.root_id(config.root))
+    return make_executor(config, storage, ownership.root_id(config.root))
 
 
 def _make_runtime(config: Config) -> Runtime:

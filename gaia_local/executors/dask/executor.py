@@ -63,7 +63,7 @@ What = TypeVar("What", Event, Outcome)
 logger = logging.getLogger("gaia_local")
 
 
-def make_hands(
+def make_executor(
     config: Config, storage: Storage, root_id: str
 ) -> tuple[ClusterRuntime, DaskExecutor]:
     """The engine's runtime and executor, on one cluster. Nothing is connected yet."""
