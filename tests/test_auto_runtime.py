@@ -16,7 +16,7 @@ from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_REQUEST
 from gaia_local.runtimes.auto import AutoRuntime, ImageRuntime
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report, Runtime
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
 from support.builders import task
 from support.fakes import NoRuntime
 
@@ -37,12 +37,14 @@ class FakeProcess(NoRuntime):
     def end(self, task_id: str) -> None:
         raise AssertionError("processes leave nothing to end")
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         self.ran.append(invocation.task.image)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         self.rejoined.append(invocation.task.image)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
@@ -91,7 +93,7 @@ def run(runtime: Runtime, image: str) -> str:
     return outcome(runtime.run, image)
 
 
-def outcome(act: Callable[[Invocation, Cancellation, Report], Exit], image: str) -> str:
+def outcome(act: Callable[[Invocation, Cancellation, ReportEvent], Exit], image: str) -> str:
     """Which runtime did it."""
     events: list[str] = []
     cancellation = Cancellation(lambda seconds, function: lambda: None)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from gaia_local.errors import EngineUnavailable
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report, Runtime
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
 
 logger = logging.getLogger("gaia_local")
 
@@ -67,11 +67,13 @@ class AutoRuntime:
         if self._engine_answers():
             self._docker.end(task_id)
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command with the runtime chosen for its image."""
         return self._runtime(invocation.task.image).run(invocation, cancellation, report)
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         """Take up a container: only these are resumable, whatever is chosen for the image now."""
         return self._docker.rejoin(invocation, cancellation, report)
 

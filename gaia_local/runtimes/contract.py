@@ -144,7 +144,7 @@ class Exit:
     image_id: str | None = None
 
 
-class Report(Protocol):
+class ReportEvent(Protocol):
     """Receives the events of one run: ``report(EventKind.CONTAINER_EXIT, code=0)``."""
 
     def __call__(self, event: EventKind, /, **facts: Any) -> None: ...
@@ -189,14 +189,16 @@ class Runtime(Protocol):
         """End and remove what an earlier process left of a Task. One that is gone is fine."""
         ...
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return how it ended.
 
         Reports ``container-create`` (containers only) and ``execution-start`` first, in this order.
         """
         ...
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         """Take up the run of one of `resumable_tasks`, where it is, and return how it ended.
 
         Its log comes from the beginning, with its exit code and its outputs; it has what is left of

@@ -45,7 +45,7 @@ from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.resources import Resources
 from gaia_local.model.tasks import BY_REQUEST, Task, TaskState
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.store.leases import Leases
 from gaia_local.store.storage import Storage
 
@@ -99,11 +99,13 @@ class ClusterRuntime:
     def end(self, task_id: str) -> None:
         """Nothing is left here."""
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Not here: the workers have runtimes of their own."""
         raise NotImplementedError
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         """Not here: nothing is ever resumable."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ from gaia_local.config import DockerConfig
 from gaia_local.errors import Closed, EngineUnavailable
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.docker.container import task_container
 from gaia_local.runtimes.docker.engine import DockerEngine, Listening
 from gaia_local.runtimes.docker.files import ContainerFiles, Plan
@@ -129,7 +129,7 @@ class DockerRuntime:
 
     # -- one run -----------------------------------------------------------------------------------
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return how it ended (see `runtime.Runtime.run`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         image = None
@@ -163,7 +163,9 @@ class DockerRuntime:
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image)
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         """Take up a Task's container and return how it ended (see `runtime.Runtime.rejoin`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         container, image = container_name(task.id), None
@@ -211,7 +213,7 @@ class DockerRuntime:
         task: Task,
         sink: OutputFiles,
         cancellation: Cancellation,
-        report: Report,
+        report: ReportEvent,
     ) -> Exit:
         """From the start of the container to its end."""
         stop = _stopped_by(cancellation)
