@@ -44,7 +44,7 @@ from gaia_local.errors import (
     nearest,
     told,
 )
-from gaia_local.executors.contract import SIGNAL_ROUND, Executor
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.events import Event
@@ -687,7 +687,7 @@ class Scheduler:
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or (left := end - time.monotonic()) > 0:
             if self._changed.wait_for(
-                true, SIGNAL_ROUND if end is None else min(left, SIGNAL_ROUND)
+                true, SIGNAL_CHECK_SECONDS if end is None else min(left, SIGNAL_CHECK_SECONDS)
             ):
                 return True
         return true()

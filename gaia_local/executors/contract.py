@@ -15,7 +15,7 @@ from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 
-SIGNAL_ROUND = 0.5
+SIGNAL_CHECK_SECONDS = 0.5
 """How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just
 before a wait begins only when that wait is over: one without an end would swallow a Ctrl-C now and
 then.

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from gaia_local.errors import Closed, told
 from gaia_local.executors.clock import Clock
-from gaia_local.executors.contract import SIGNAL_ROUND, Observer
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.resources import Capacity
@@ -144,7 +144,7 @@ class ThreadExecutor:
             self._stop(cancellation)
         for thread in self._threads:
             while thread.is_alive() and thread is not threading.current_thread():
-                thread.join(SIGNAL_ROUND)
+                thread.join(SIGNAL_CHECK_SECONDS)
         self._clock.close()
         self._slow_clock.close()
 

@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 from gaia_local.config import Config
 from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
 from gaia_local.executors.clock import Clock
-from gaia_local.executors.contract import SIGNAL_ROUND, Observer
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
 from gaia_local.executors.dask.cluster import (
     Cluster,
     Connection,
@@ -211,7 +211,7 @@ class DaskExecutor(Listener):
             thread = self._thread
         self._mailbox.put(self._close)
         while thread is not None and thread is not threading.current_thread() and thread.is_alive():
-            thread.join(SIGNAL_ROUND)
+            thread.join(SIGNAL_CHECK_SECONDS)
         self._clock.close()
         self._slow_clock.close()
 
