@@ -561,7 +561,7 @@ def test_no_signal_after_the_end(
             orders.extend([terminate, kill])
             yield
 
-    bench.run(bench.invocation("true"), Remembering(bench.timers.later))
+    bench.run(bench.invocation("true"), Remembering(bench.timers.call_later))
     signalled: list[object] = []
     monkeypatch.setattr(os, "killpg", lambda *arguments: signalled.append(arguments))
     for order in orders:
@@ -593,7 +593,7 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
         script = ("trap '' TERM; " if number % 5 == 0 else "") + family()
         invocation = bench.invocation("sh", "-c", script, stdout=chance.choice([None, "/out/x"]))
         cancellation = bench.cancellation(grace=0.01)
-        bench.timers.later(
+        bench.timers.call_later(
             chance.random() * 0.012,
             lambda stop=cancellation: stop.cancel(BY_REQUEST),  # type: ignore[misc]
         )

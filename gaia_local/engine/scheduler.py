@@ -349,7 +349,7 @@ class Scheduler:
             self._handle(name, Workflow.decide)
             return
         if order:
-            self._executor.later(WRITE_ROUND, self._write_all)
+            self._executor.call_later(WRITE_ROUND, self._write_all)
         self._tell((name,))
 
     started = happened
@@ -478,7 +478,7 @@ class Scheduler:
         self._unwritten.pop(name, None)
         if changes.keys and not self._flush_ordered:
             self._flush_ordered = True
-            self._executor.behind(FLUSH_ROUND, self._flush_behind)
+            self._executor.call_later_in_background(FLUSH_ROUND, self._flush_behind)
 
     def _flush_behind(self) -> None:
         """Flush what was recorded lately. Runs in a thread of the executor's."""

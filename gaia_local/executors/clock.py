@@ -26,7 +26,7 @@ class Clock:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         """Have `function` called in that many seconds; returns what takes the order back (a second
         time is fine).
         """

@@ -31,13 +31,13 @@ class Executor(Protocol):
     def cancel(self, task_id: str) -> None:
         """Stop a Task, or keep it from starting."""
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds, in some thread; after `close` it may not be
         called.
         """
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
-        """As `later`, for what takes its time: nothing else than others of its kind waits for it."""
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `call_later`, for what takes its time: nothing else than others of its kind waits for it."""
 
     def close(self) -> None:
         """End everything."""

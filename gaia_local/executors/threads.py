@@ -67,7 +67,7 @@ class ThreadExecutor:
         """
         self._workers, self._perform, self._grace = workers, perform, grace
         self._capacity = Capacity.of_this_machine() if capacity is None else capacity
-        self._clock, self._slow_clock = Clock(), Clock("behind")
+        self._clock, self._background_clock = Clock(), Clock("background")
         self._condition = threading.Condition()
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
@@ -84,7 +84,7 @@ class ThreadExecutor:
         with self._condition:
             if self._closed:
                 raise Closed("the executor is closed")
-            cancellation = Cancellation(self._clock.later, self._grace)
+            cancellation = Cancellation(self._clock.call_later, self._grace)
             if task.id in self._cancelled_early:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
@@ -126,13 +126,13 @@ class ThreadExecutor:
         self._threads.append(thread)
         thread.start()
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds."""
-        return self._clock.later(seconds, function)
+        return self._clock.call_later(seconds, function)
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
-        """As `later`, in a thread of its own."""
-        self._slow_clock.later(seconds, function)
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `call_later`, in a thread of its own."""
+        self._background_clock.call_later(seconds, function)
 
     def close(self) -> None:
         """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
@@ -146,7 +146,7 @@ class ThreadExecutor:
             while thread.is_alive() and thread is not threading.current_thread():
                 thread.join(SIGNAL_CHECK_SECONDS)
         self._clock.close()
-        self._slow_clock.close()
+        self._background_clock.close()
 
     def _stop(self, cancellation: Cancellation) -> None:
         cancellation.cancel(BY_REQUEST)

@@ -23,7 +23,7 @@ logger = logging.getLogger("gaia_local")
 class Cancellation:
     """One Task's stop switch: `cancel` from any thread, once; the first reason wins and stays.
 
-    `later(seconds, function)` has the function called after that time in some other thread, and
+    `call_later(seconds, function)` has the function called after that time in some other thread, and
     returns a function that takes the order back. It serves the timeout and the step from SIGTERM to
     SIGKILL after `grace` seconds.
 
@@ -32,9 +32,11 @@ class Cancellation:
     """
 
     def __init__(
-        self, later: Callable[[float, Callable[[], None]], Callable[[], None]], grace: float = 2.0
+        self,
+        call_later: Callable[[float, Callable[[], None]], Callable[[], None]],
+        grace: float = 2.0,
     ) -> None:
-        self._later, self._grace = later, grace
+        self._call_later, self._grace = call_later, grace
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._stop: Callable[[], None] | None = None
@@ -79,7 +81,7 @@ class Cancellation:
             with self._lock:
                 if not inside:
                     return
-                orders.append(self._later(self._grace, kill_if_inside))
+                orders.append(self._call_later(self._grace, kill_if_inside))
             attempt(terminate)
 
         def kill_if_inside() -> None:
@@ -95,7 +97,7 @@ class Cancellation:
         with self._lock:
             self._stop, self._kill = stop, kill_if_inside
             cancelled = self._reason is not None
-            orders.append(self._later(timeout, lambda: self.cancel(BY_TIMEOUT)))
+            orders.append(self._call_later(timeout, lambda: self.cancel(BY_TIMEOUT)))
         if cancelled:
             stop()
         try:

@@ -77,7 +77,7 @@ class ProcessBench:
         )
 
     def cancellation(self, grace: float = 10.0) -> Cancellation:
-        return Cancellation(self.timers.later, grace)
+        return Cancellation(self.timers.call_later, grace)
 
     def run(
         self,

@@ -152,7 +152,7 @@ class DaskExecutor(Listener):
         )
         self._leases = Leases(storage)
         self._tops = (storage.root, *storage.tops()[1:])
-        self._clock, self._slow_clock = Clock(), Clock("behind")
+        self._clock, self._background_clock = Clock(), Clock("background")
         self._mailbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -196,13 +196,13 @@ class DaskExecutor(Listener):
         """Kill what is cancelled already, and what will be, at once. A signal handler may call it."""
         self._mailbox.put(self._kill_now)
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds."""
-        return self._clock.later(seconds, function)
+        return self._clock.call_later(seconds, function)
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
-        """As `later`, in a thread of its own."""
-        self._slow_clock.later(seconds, function)
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `call_later`, in a thread of its own."""
+        self._background_clock.call_later(seconds, function)
 
     def close(self) -> None:
         """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
@@ -213,7 +213,7 @@ class DaskExecutor(Listener):
         while thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(SIGNAL_CHECK_SECONDS)
         self._clock.close()
-        self._slow_clock.close()
+        self._background_clock.close()
 
     # -- what the connection tells, from its threads -----------------------------------------------
 

@@ -165,7 +165,7 @@ class Session:
         engine.
         """
         task = assignment.task
-        cancellation = Cancellation(self._clock.later, self.equipment.docker.stop_grace)
+        cancellation = Cancellation(self._clock.call_later, self.equipment.docker.stop_grace)
         with self._changed:
             self._workers.add(worker)
             taken = {run.slot for run in self._runs.values() if run.worker is worker}
@@ -173,7 +173,7 @@ class Session:
             run = self._runs[lease] = _Run(lease, cancellation, worker, slot)
             if not self._looking:
                 self._looking = True
-                self._clock.later(LEASE_ROUND, self._look)
+                self._clock.call_later(LEASE_ROUND, self._look)
         teller = _Teller(run, self.equipment.topic, self.kit.tops, self._tell_soon)
         try:
             take_up(self.kit.tops[0], lease)
@@ -249,7 +249,7 @@ class Session:
     def _tell_soon(self, teller: _Teller) -> None:
         with self._changed:
             if not self._tellers:  # one order for all: each wakes the clock
-                self._clock.later(TELL_ROUND, self._flush)
+                self._clock.call_later(TELL_ROUND, self._flush)
             self._tellers.add(teller)
 
     def _flush(self) -> None:
@@ -267,7 +267,7 @@ class Session:
             if not is_held(self.kit.tops[0], lease):
                 self._cancel(run)
         if runs:
-            self._clock.later(LEASE_ROUND, self._look)
+            self._clock.call_later(LEASE_ROUND, self._look)
 
 
 class _Teller:
