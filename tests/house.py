@@ -19,14 +19,10 @@ from gaia_local.pictures.layout import place
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 DOCS = PACKAGE.parent / "resources/docs"
 FACE = "gaia_local"
-"""What stands for the package's own `__init__` and the modules beside it that users see through it.
-"""
+"""What stands for the package's own `__init__` and the modules beside it that users see through it."""
+FACED = {"__init__", "api", "http_errors"}
 BASE = "errors, config, forks"
-GROUPS = {
-    "errors": BASE, "config": BASE, "forks": BASE, "__init__": FACE, "api": FACE, "http_errors": FACE,
-    "__main__": "cli",
-}  # fmt: skip
-"""Module of the package itself → the box in which it is drawn."""
+"""What stands for the modules that know no wing."""
 WIDTH, HEIGHT, MARGIN = 112.0, 34.0, 24.0
 _HEAD = """# The house
 
@@ -110,6 +106,15 @@ def wing(module: str) -> str:
     return module.partition(".")[0]
 
 
+def box(name: str) -> str:
+    """Where a wing, or a module of the package itself, is drawn."""
+    if name == "__main__":
+        return "cli"
+    if name in FACED:
+        return FACE
+    return name if name in packages() else BASE
+
+
 def between_wings(found: Iterable[Source]) -> networkx.DiGraph[str]:
     """Wing → each wing that it imports."""
     graph: networkx.DiGraph[str] = networkx.DiGraph()
@@ -127,11 +132,10 @@ def _boxes() -> networkx.DiGraph[str]:
     """What is drawn: only those arrows that no longer way stands for."""
     graph: networkx.DiGraph[str] = networkx.DiGraph()
     for one, other in between_wings(sources()).edges:
-        pair = GROUPS.get(one, one), GROUPS.get(other, other)
+        pair = box(one), box(other)
         if pair[0] != pair[1] and BASE not in pair:
             graph.add_edge(*pair)
-    graph.add_nodes_from(GROUPS.get(name, name) for name in between_wings(sources()))
-    graph.remove_node(BASE)
+    graph.add_nodes_from({box(name) for name in between_wings(sources())} - {BASE})
     return networkx.transitive_reduction(graph)
 
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 class Answers(Protocol):
     """A `Gaia`, as it is asked here."""
 
-    def graph(self, workflow: str) -> dict[str, Any]:
+    def graph(self, workflow: str) -> Mapping[str, Any]:
         """See `Gaia.graph`."""
 
-    def attempt(self, workflow: str, step: str) -> dict[str, Any]:
+    def attempt(self, workflow: str, step: str) -> Mapping[str, Any]:
         """See `Gaia.attempt`."""
 
 
