@@ -39,12 +39,14 @@ from gaia_local.executors.dask.submissions import Submission, SubmissionQueue
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.resources import Resources
-from gaia_local.model.tasks import BY_REQUEST, Task, TaskState
+from gaia_local.model.tasks import BY_REQUEST, TaskState
 from gaia_local.store.leases import Leases
 from gaia_local.store.storage import Storage
 
 _MOST_LEASED, _FEW_LEASED = 8, 5
-"""Tasks for each thread of the cluster: submitted up to the first number, from the second on."""
+"""Leased Tasks for each thread of the cluster: made as many as the first number says, as soon as
+there are no more than the second one says.
+"""
 
 logger = logging.getLogger("gaia_local")
 

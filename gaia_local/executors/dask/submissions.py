@@ -1,4 +1,4 @@
-"""The Tasks that the engine has submitted and that have not ended, and the order of those to come."""
+"""The Tasks that were submitted to the executor, and the queue of those to come."""
 
 from __future__ import annotations
 
