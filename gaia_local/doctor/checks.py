@@ -21,7 +21,7 @@ from gaia_local.doctor import leftovers
 from gaia_local.errors import EngineUnavailable, GaiaError
 from gaia_local.model.names import OWN
 from gaia_local.runtimes.docker.engine import DockerEngine
-from gaia_local.runtimes.docker.responses import Refusal, Silence
+from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
 from gaia_local.store.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -105,8 +105,8 @@ def _engine(config: Config) -> Check:
     facts: dict[str, Any] = {"address": address, "reachable": False, "runtime": config.runtime}
     with contextlib.closing(DockerEngine()) as engine:
         try:
-            answer = engine.ask(lambda client: client.version(), patient=False)
-        except (EngineUnavailable, Refusal, Silence) as error:
+            answer = engine.ask(lambda client: client.version(), retry=False)
+        except (EngineUnavailable, Refusal, NoAnswer) as error:
             advice = "start Docker, set DOCKER_HOST"
             advice += (
                 ", or use processes: --runtime process"

@@ -50,8 +50,7 @@ class _Relay:
 
 
 class ThreadExecutor:
-    """Runs Tasks in at most `workers` threads of this process, by their rank, then in the order of
-    their submission.
+    """Runs Tasks in at most `workers` threads, by their rank, then by their submission.
 
     A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it
     would never start otherwise. The threads are daemons: a script's end is handled by `Gaia.close`,
@@ -103,9 +102,7 @@ class ThreadExecutor:
                 self._condition.notify()
 
     def cancel(self, task_id: str) -> None:
-        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from
-        starting.
-        """
+        """Stop a running Task; keep one from starting that is queued, or is yet to be submitted."""
         with self._condition:
             cancellation = self._cancellations.get(task_id)
             if cancellation is None:
@@ -116,7 +113,7 @@ class ThreadExecutor:
             self._condition.notify()  # it may wait for resources, and needs none any more
 
     def kill_now(self) -> None:
-        """Kill what is cancelled already, and what will be, at once.
+        """Kill cancelled Tasks at once, from now on.
 
         NOTE: a signal handler interrupts the main thread, which may hold any lock: so a thread of
         its own does the work.
@@ -135,12 +132,12 @@ class ThreadExecutor:
         self._background_clock.call_later(seconds, function)
 
     def close(self) -> None:
-        """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
+        """Cancel all Tasks; return when none runs and no thread of this executor lives."""
         with self._condition:
             self._closed = True
-            left = list(self._cancellations.values())
+            cancellations = list(self._cancellations.values())
             self._condition.notify_all()
-        for cancellation in left:
+        for cancellation in cancellations:
             self._stop(cancellation)
         for thread in self._threads:
             while thread.is_alive() and thread is not threading.current_thread():
@@ -187,7 +184,7 @@ class ThreadExecutor:
                         self._condition.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """Take the first of the queue, where there is one and it can start, or has no need to."""
+        """Take the first of the queue if it can start or end at once, or a cancelled one; else None."""
         if not self._queue:
             return None
         _, _, assignment, cancellation, _ = self._queue[0]
@@ -217,9 +214,7 @@ class ThreadExecutor:
                 )
             elif cancellation.reason is None:
                 self._perform(assignment, cancellation, relay)
-        except (
-            Exception
-        ) as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
+        except Exception as error:  # a defect of ours: without an end, the workflow waits for ever
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {told(error)}"
             relay.ended(

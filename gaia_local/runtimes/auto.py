@@ -1,4 +1,4 @@
-"""Choose, image by image, between containers and local processes."""
+"""The runtime `auto`: chooses between containers and local processes, image by image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ logger = logging.getLogger("gaia_local")
 
 
 class ImageRuntime(Runtime, Protocol):
-    """A runtime that can tell whether it has an image: the Docker runtime, as `AutoRuntime` sees
-    it.
-    """
+    """A runtime that knows whether it has an image: the interface of the Docker runtime."""
 
     def available(self, image: str) -> bool:
         """Whether `image` is there or could be pulled just now. May take as long as a pull."""
@@ -45,9 +43,7 @@ class AutoRuntime:
         self._engine_lock = threading.Lock()
 
     def check(self, images: Collection[str]) -> None:
-        """Raise `EngineUnavailable` only for images that were chosen for containers: all others
-        have a way to run.
-        """
+        """Raise `EngineUnavailable` only for images whose Steps must run in containers."""
         chosen = [image for image in images if self._chosen.get(image) is self._docker]
         if chosen:
             self._docker.check(chosen)
@@ -89,9 +85,8 @@ class AutoRuntime:
         if chosen is None:
             with self._lock:
                 choosing = self._choosing.setdefault(image, threading.Lock())
-            with (
-                choosing
-            ):  # a lock for each image: one that is being pulled for minutes holds up no other
+            # A lock for each image: one that is being pulled for minutes delays no other.
+            with choosing:
                 chosen = self._chosen.get(image)
                 if chosen is None:
                     chosen = self._chosen[image] = self._choose(image)
@@ -104,7 +99,7 @@ class AutoRuntime:
             if self._docker.available(image):
                 return self._docker
         except EngineUnavailable as error:  # it answered a moment ago
-            self._give_up(error)
+            self._lose_engine(error)
             return self._process
         logger.warning(
             "image %r is not there and can't be pulled: its Steps run as local processes", image
@@ -121,7 +116,7 @@ class AutoRuntime:
                     self._without_engine(error)
             return self._engine is True
 
-    def _give_up(self, error: EngineUnavailable) -> None:
+    def _lose_engine(self, error: EngineUnavailable) -> None:
         with self._engine_lock:
             if self._engine:
                 self._without_engine(error)

@@ -1,7 +1,7 @@
-"""What a runtime is: the interface between a `Worker` and the thing that runs one command.
+"""The contract of runtimes: how a `Worker` has one command run.
 
-A runtime runs in the thread that calls it and starts none itself. Whoever wants a run to end says
-so through the run's `Cancellation`, from any thread.
+A runtime works in the thread that calls it and starts none itself. A run is ended through its
+`Cancellation`, from any thread.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ logger = logging.getLogger("gaia_local")
 
 
 class Cancellation:
-    """One Task's stop switch: `cancel` from any thread, once; the first reason wins and stays.
+    """Ends the run of one Task: `cancel` from any thread; the first reason wins and stays.
 
-    `call_later(seconds, function)` has the function called after that time in some other thread, and
-    returns a function that takes the order back. It serves the timeout and the step from SIGTERM to
-    SIGKILL after `grace` seconds.
+    `call_later(seconds, function)` has the function called after that time in some other thread,
+    and returns a function that takes the order back. It serves the timeout, and SIGKILL `grace`
+    seconds after SIGTERM.
 
     Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to
     terminate; outside, never.
@@ -48,7 +48,7 @@ class Cancellation:
         return self._reason
 
     def cancel(self, reason: str) -> None:
-        """Stop the run that is under way, or keep one from starting."""
+        """Stop the run, or keep it from starting."""
         with self._lock:
             if self._reason is not None:
                 return
@@ -68,11 +68,10 @@ class Cancellation:
     def stopping(
         self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
     ) -> Iterator[None]:
-        """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace
-        is over.
+        """While inside: call `terminate` at `cancel` or the timeout, and `kill` after the grace.
 
-        Both may be called when the run has just ended by itself and must bear that. An error of
-        theirs is logged: it must not keep whoever cancels from going on.
+        Both may be called when the run has just ended by itself. Their errors are logged: they must
+        not stop the thread that cancels.
         """
         orders: list[Callable[[], None]] = []
         inside = True

@@ -15,7 +15,7 @@ from gaia_local.errors import EngineUnavailable
 from gaia_local.model.keys import Capture
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.images import Images
-from gaia_local.runtimes.docker.responses import Refusal, Silence
+from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
 
 PLANETS = ("mercury", "venus", "mars")
 
@@ -24,7 +24,7 @@ def image_is_here(name: str) -> bool:
     engine = DockerEngine()
     try:
         return Images(engine).find(name) is not None
-    except (EngineUnavailable, Refusal, Silence):
+    except (EngineUnavailable, Refusal, NoAnswer):
         return False
     finally:
         engine.close()

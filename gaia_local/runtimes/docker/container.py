@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gaia_local.config import DockerConfig
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.docker.engine import DockerEngine
-from gaia_local.runtimes.docker.files import Plan
+from gaia_local.runtimes.docker.files import MountPlan
 from gaia_local.runtimes.docker.labels import (
     STEP_LABEL,
     TASK_LABEL,
@@ -31,7 +31,7 @@ def task_container(
     *,
     task: Task,
     image: str,
-    plan: Plan,
+    plan: MountPlan,
     stop: Callable[[], bool],
 ) -> contextlib.AbstractContextManager[str]:
     """The id of a container that is ready to start; removed at the end, whatever happens."""

@@ -1,4 +1,4 @@
-"""Whether memory ran out for a container's program, and what to say of it."""
+"""Finds out whether memory ran out for a container's program, and says so."""
 
 from __future__ import annotations
 

@@ -7,25 +7,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaia_local.runtimes.docker.responses import STDERR, STDOUT, writing
+from gaia_local.runtimes.docker.responses import STDERR, STDOUT, disk_errors
 
-_HEAD = 4096
+_HEAD_BYTES = 4096
 
 
 class OutputFiles:
-    """Writes the output of a run to its files: everything to `log`, stdout to `stdout` too. What
-    came is readable at once.
-    """
+    """Writes the output of a run at once: everything to `log`, and stdout to `stdout`, too."""
 
     def __init__(self, log: Path, stdout: Path | None, anew: bool = False) -> None:
-        """With `anew`, what an earlier process wrote is written again."""
+        """With `anew`, the output replaces that of an earlier process."""
         self._paths = log, stdout
         self._anew = anew
         self._head = b""
 
     def __enter__(self) -> OutputFiles:
         log, stdout = self._paths
-        with writing(log), contextlib.ExitStack() as files:
+        with disk_errors(log), contextlib.ExitStack() as files:
             self._log = files.enter_context(log.open("ab"))
             self._stdout = None if stdout is None else files.enter_context(stdout.open("wb"))
             self._files = files.pop_all()
@@ -33,7 +31,7 @@ class OutputFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with writing(self._paths[0]):
+        with disk_errors(self._paths[0]):
             self._files.close()
 
     @property
@@ -41,24 +39,24 @@ class OutputFiles:
         """The beginning of stderr."""
         return self._head.decode("utf-8", "replace")
 
-    def take(self, frames: Iterator[tuple[int, bytes]]) -> None:
+    def write(self, frames: Iterator[tuple[int, bytes]]) -> None:
         """Write all frames."""
         for stream, piece in frames:
-            with writing(self._paths[0]):
+            with disk_errors(self._paths[0]):
                 self._log.write(piece)
                 self._log.flush()
                 if stream == STDOUT and self._stdout is not None:
                     self._stdout.write(piece)
                     self._stdout.flush()
-            if stream == STDERR and len(self._head) < _HEAD:
-                self._head += piece[:_HEAD]
+            if stream == STDERR and len(self._head) < _HEAD_BYTES:
+                self._head += piece[:_HEAD_BYTES]
 
-    def retake(self, frames: Iterator[tuple[int, bytes]]) -> None:
-        """Write all frames in place of what was written."""
-        with writing(self._paths[0]):
+    def rewrite(self, frames: Iterator[tuple[int, bytes]]) -> None:
+        """Write all frames in place of those written before."""
+        with disk_errors(self._paths[0]):
             self._log.truncate(self._start)
             if self._stdout is not None:
                 self._stdout.seek(0)
                 self._stdout.truncate()
         self._head = b""
-        self.take(frames)
+        self.write(frames)

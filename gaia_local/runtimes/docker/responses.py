@@ -1,6 +1,4 @@
-"""What a Docker engine answers: errors as `Refusal` or `Silence`, and the output of containers in
-frames.
-"""
+"""The answers of a Docker engine: errors as `Refusal` or `NoAnswer`, and output in frames."""
 
 from __future__ import annotations
 
@@ -20,21 +18,19 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 STDOUT, STDERR = 1, 2
-PIECE = 1 << 16
+PIECE_BYTES = 1 << 16
 _FRAME = struct.Struct(">BxxxL")
 
 
 class Refusal(Exception):
-    """The engine answered, and said no: `status` of HTTP (0: the SDK refused before it asked) and
-    `text`.
-    """
+    """The engine said no: `status` of HTTP (0: the SDK refused before it asked) and `text`."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status, self.text = status, text
 
 
-class Silence(Exception):
+class NoAnswer(Exception):
     """The engine did not answer, or broke off in the middle."""
 
 
@@ -42,12 +38,12 @@ class Interrupted(Exception):
     """The Task was cancelled while it waited for the engine."""
 
 
-def url(client: APIClient, container: str, what: str) -> str:
-    """The address of something of a container, for requests that the SDK has no method for."""
-    return f"{client.base_url}/v{client.api_version}/containers/{container}/{what}"
+def container_url(client: APIClient, container: str, endpoint: str) -> str:
+    """The URL of a container's endpoint, for requests that the SDK has no method for."""
+    return f"{client.base_url}/v{client.api_version}/containers/{container}/{endpoint}"
 
 
-def good(response: requests.Response) -> requests.Response:
+def checked(response: requests.Response) -> requests.Response:
     """The response, unless it is an error: then it is closed and becomes a `Refusal`."""
     if response.status_code < 400:
         return response
@@ -60,40 +56,42 @@ def good(response: requests.Response) -> requests.Response:
 
 
 def frames(response: requests.Response) -> Iterator[tuple[int, bytes]]:
-    """The engine's frames (number of the stream, three zeros, length; then the bytes), in pieces of
-    bounded size.
+    """Stream numbers and bytes from the engine's frames, in pieces of bounded size.
+
+    A frame is the number of the stream, three zeros, a length, and so many bytes.
     """
     while True:
-        with translated():
+        with translated_errors():
             header = response.raw.read(_FRAME.size)
         if not header:
             return
         if len(header) < _FRAME.size:
-            raise Silence("the output of the container broke off")
-        stream, left = _FRAME.unpack(header)
-        while left:
-            with translated():
-                piece = response.raw.read(min(left, PIECE))
+            raise NoAnswer("the output of the container broke off")
+        stream, remaining = _FRAME.unpack(header)
+        while remaining:
+            with translated_errors():
+                piece = response.raw.read(min(remaining, PIECE_BYTES))
             if not piece:
-                raise Silence("the output of the container broke off")
-            left -= len(piece)
+                raise NoAnswer("the output of the container broke off")
+            remaining -= len(piece)
             yield stream, piece
 
 
 @contextlib.contextmanager
-def writing(target: Path) -> Iterator[None]:
-    """An error of the disk is none of the engine's."""
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn errors of this machine's disk into `RuntimeFailure`: the engine is not their cause."""
     try:
         yield
     except OSError as error:
         raise RuntimeFailure(
-            f"{error.filename or target} could not be written: {error.strerror or error}; make room or check its rights"
+            f"{error.filename or target} could not be written: {error.strerror or error};"
+            " make room or check its rights"
         ) from error
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn what the SDK and the layers below it raise into `Refusal` and `Silence`."""
+def translated_errors() -> Iterator[None]:
+    """Turn the errors of the SDK, and of the layers below it, into `Refusal` and `NoAnswer`."""
     from docker.errors import APIError, DockerException
 
     try:
@@ -103,4 +101,4 @@ def translated() -> Iterator[None]:
     except DockerException as error:
         raise Refusal(0, str(error)) from error
     except (OSError, EOFError, tarfile.TarError, urllib3.exceptions.HTTPError) as error:
-        raise Silence(str(error) or type(error).__name__) from error
+        raise NoAnswer(str(error) or type(error).__name__) from error

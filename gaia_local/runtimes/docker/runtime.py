@@ -1,7 +1,7 @@
-"""The runtime `docker`: each command in a container of its own, whose file system is the Task's
-`tree` where it matters.
+"""The runtime `docker`: each command runs in a container of its own.
 
-`engine` talks to the Docker engine, `files` gets files in and out, `container` makes it; here is the course of one run.
+`engine` talks to the Docker engine, `files` gets the Task's files in and out of the container, and
+`container` makes it; this module is the course of one run.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.docker.container import task_container
-from gaia_local.runtimes.docker.engine import DockerEngine, Listening
-from gaia_local.runtimes.docker.files import ContainerFiles, Plan
+from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
+from gaia_local.runtimes.docker.files import ContainerFiles, MountPlan
 from gaia_local.runtimes.docker.images import Images
 from gaia_local.runtimes.docker.labels import (
     ROOT_LABEL,
     LeftoverContainer,
-    as_failure,
     container_name,
     containers_with,
+    runtime_failures,
 )
 from gaia_local.runtimes.docker.memory import (
     BUSY_OOM_SECONDS,
@@ -39,20 +39,17 @@ from gaia_local.runtimes.docker.memory import (
     oom_kills,
 )
 from gaia_local.runtimes.docker.output import OutputFiles
-from gaia_local.runtimes.docker.responses import Interrupted, Refusal, Silence
+from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal
 from gaia_local.runtimes.docker.signals import Signals
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 _TERMINATED = 128 + 15
-_SETTLE = 10
-"""Seconds from the end of the output to the end of the container; when it takes longer, the stream
-had broken.
-"""
-_REATTACHMENTS = 10
-# docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or
-# 1.
+_CONTAINER_EXIT_SECONDS = 10
+"""From the end of the output to the exit; where it takes longer, the stream had broken."""
+_READ_TRIES = 10
+# docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
 # Engines that look for the program at the start. A missing docker-init itself is none of the
 # Command's fault.
@@ -62,9 +59,7 @@ logger = logging.getLogger("gaia_local")
 
 
 class DockerRuntime:
-    """Runs commands in Docker containers (see `contract.Runtime`). Thread-safe; connects at the
-    first use.
-    """
+    """Runs commands in Docker containers. Implements `Runtime`. Thread-safe; connects when used."""
 
     name = "docker"
     survives = True
@@ -88,40 +83,37 @@ class DockerRuntime:
             self._engine.ping()
             if self._config.pull != "always" and self._images.find(image) is not None:
                 return True
-        except (EngineUnavailable, Refusal, Silence):
+        except (EngineUnavailable, Refusal, NoAnswer):
             return False
         return self._config.pull != "never" and self._images.pullable(image)
 
     def image_id(self, image: str) -> str | None:
-        """Which image the name means now; None where it means none, or the engine doesn't tell, or
-        nobody wants to know.
-        """
+        """The id of the image that the name means now; None where it is unknown, or not tracked."""
         if not self._config.track_images:
             return None
         try:
             return self._images.find(image)
-        except (EngineUnavailable, Refusal, Silence):
+        except (EngineUnavailable, Refusal, NoAnswer):
             return None
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self._engine.close()
 
-    # -- what an earlier process left --------------------------------------------------------------
+    # -- containers of earlier processes -----------------------------------------------------------
 
     def leftovers(self) -> list[LeftoverContainer]:
-        """All containers of this root. Raises `RuntimeFailure` when the engine doesn't tell."""
-        return [each for _, each in containers_with(self._engine, f"{ROOT_LABEL}={self._root_id}")]
+        """All containers of this root. Raises `RuntimeFailure` when the engine doesn't answer."""
+        found = containers_with(self._engine, f"{ROOT_LABEL}={self._root_id}")
+        return [leftover for _, leftover in found]
 
     def remove_leftover(self, container: str) -> None:
-        """Kill and remove one of them. One that is gone is fine; one that can't be removed is
-        logged.
-        """
+        """Kill and remove one of them, if it exists; log it where it can't be removed."""
         self._engine.remove(container)
 
     def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container."""
-        return {each.task for each in self.leftovers() if each.task}
+        return {leftover.task for leftover in self.leftovers() if leftover.task}
 
     def end(self, task_id: str) -> None:
         """Kill and remove the container of a Task."""
@@ -130,10 +122,10 @@ class DockerRuntime:
     # -- one run -----------------------------------------------------------------------------------
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
-        """Run the command to its end and return how it ended (see `runtime.Runtime.run`)."""
+        """Run the command to its end and return how it ended (see `Runtime.run`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         image = None
-        with _no_run(task):
+        with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
@@ -153,12 +145,12 @@ class DockerRuntime:
                         path: self._files.status(container, path, stop) for path in plan.copied_out
                     }
                     kills = oom_kills()
-                    with OutputFiles(invocation.log, invocation.stdout) as sink:
-                        ended = self._execute(container, task, sink, cancellation, report)
+                    with OutputFiles(invocation.log, invocation.stdout) as output:
+                        ended = self._execute(container, task, output, cancellation, report)
                     oom_seconds = 0.0 if oom_kills() == kills else BUSY_OOM_SECONDS
                     ended = self._explain(container, task, ended, oom_seconds, stop)
                     if not stop():
-                        self._files.bring_out(container, invocation, plan, before, stop)
+                        self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image)
@@ -166,37 +158,37 @@ class DockerRuntime:
     def rejoin(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Take up a Task's container and return how it ended (see `runtime.Runtime.rejoin`)."""
+        """Take up a Task's container and return how it ended (see `Runtime.rejoin`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         container, image = container_name(task.id), None
         kills = oom_kills()
-        with _no_run(task):
+        with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
                 image = self._engine.image_of(container, stop)
                 plan = self._plan(invocation, image, stop)
-                with OutputFiles(invocation.log, invocation.stdout, anew=True) as sink:
-                    began = self._engine.began(container, stop)
+                with OutputFiles(invocation.log, invocation.stdout, anew=True) as output:
+                    began = self._engine.started_at(container, stop)
                     if began is None:  # made, and never started
-                        ended = self._execute(container, task, sink, cancellation, report)
+                        ended = self._execute(container, task, output, cancellation, report)
                     else:
                         elapsed = time.time() - began
-                        ended = Exit(self._resume(container, task, sink, cancellation, elapsed))
+                        ended = Exit(self._resume(container, task, output, cancellation, elapsed))
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
                 oom_seconds = OOM_SECONDS if oom_kills() == kills else BUSY_OOM_SECONDS
                 ended = self._explain(container, task, ended, oom_seconds, stop)
                 if not stop():
                     before = self._files.in_image(image, plan.copied_out, self._labels, stop)
-                    self._files.bring_out(container, invocation, plan, before, stop)
+                    self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
             finally:
                 self.end(task.id)
         return replace(ended, image_id=image)
 
-    def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> Plan:
+    def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> MountPlan:
         return self._files.plan(invocation, self.mounts_inputs, image, self._labels, stop)
 
     def _explain(
@@ -211,16 +203,16 @@ class DockerRuntime:
         self,
         container: str,
         task: Task,
-        sink: OutputFiles,
+        output: OutputFiles,
         cancellation: Cancellation,
         report: ReportEvent,
     ) -> Exit:
-        """From the start of the container to its end."""
+        """Start the container, and follow it to its end."""
         stop = _stopped_by(cancellation)
         signals = Signals(lambda signal: self._signal(container, signal))
         # Attached before the start: so nothing is missed, and stdout and stderr come apart.
         with (
-            self._engine.listen(container, past=False, stop=stop) as live,
+            self._engine.follow_output(container, past=False, stop=stop) as live,
             cancellation.stopping(signals.terminate, signals.kill, task.timeout),
         ):
             if stop():
@@ -229,9 +221,9 @@ class DockerRuntime:
             message = None
             try:
                 if signals.start(lambda: self._start(container, stop)):
-                    code = self._follow(container, live, sink, stop)
-                    if code in (1, 126, 127) and (why := _NO_EXEC.match(sink.head)):
-                        code, message = _not_run(task, *why.groups())
+                    code = self._follow(container, live, output, stop)
+                    if code in (1, 126, 127) and (why := _NO_EXEC.match(output.head)):
+                        code, message = _not_executable(task, *why.groups())
                 else:
                     code = _TERMINATED
             except Interrupted:  # nobody can tell how it will end: it is killed when it is removed
@@ -240,7 +232,7 @@ class DockerRuntime:
                 why = _NO_START.search(refusal.text)
                 if why is None:
                     raise
-                code, message = _not_run(task, *why.groups())
+                code, message = _not_executable(task, *why.groups())
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(code, message)
@@ -259,78 +251,72 @@ class DockerRuntime:
         self._engine.ask(start, stop)
 
     def _follow(
-        self, container: str, live: Listening, sink: OutputFiles, stop: Callable[[], bool]
+        self, container: str, live: LiveOutput, output: OutputFiles, stop: Callable[[], bool]
     ) -> int:
-        """Hand on what the container says until it ends, and return its exit code.
+        """Write the output of a container until it ends, and return its exit code.
 
-        When the connection breaks, the engine's own log is read from its start: what came of the
-        stream until then is no prefix of it, since stdout and stderr are interleaved anew.
+        When the connection breaks, the engine's own log is read from its start: the stream until
+        then is no prefix of it, since stdout and stderr are interleaved anew.
         """
         try:
             frames, ended = live
-            sink.take(frames)
+            output.write(frames)
             silent = time.monotonic()
             code = ended()
-            if time.monotonic() - silent < _SETTLE:
+            if time.monotonic() - silent < _CONTAINER_EXIT_SECONDS:
                 return code
-            lost = Silence("its output ended long before it did")
-        except Silence as silence:
-            lost = silence
-        return self._reread(container, sink, stop, lost)
+            lost = NoAnswer("its output ended long before it did")
+        except NoAnswer as no_answer:
+            lost = no_answer
+        return self._follow_from_start(container, output, stop, lost)
 
     def _resume(
         self,
         container: str,
         task: Task,
-        sink: OutputFiles,
+        output: OutputFiles,
         cancellation: Cancellation,
         elapsed: float,
     ) -> int:
-        """From where a container is, or ended, to its end: the exit code. It began `elapsed`
-        seconds ago.
-        """
+        """Follow a container that began `elapsed` seconds ago to its end; return its exit code."""
         signals = Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(
             signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)
         ):
             signals.start(lambda: None)
             try:
-                return self._reread(container, sink, _stopped_by(cancellation), None)
+                return self._follow_from_start(container, output, _stopped_by(cancellation), None)
             except Interrupted:
                 return KILLED
 
-    def _reread(
-        self, container: str, sink: OutputFiles, stop: Callable[[], bool], lost: Silence | None
+    def _follow_from_start(
+        self, container: str, output: OutputFiles, stop: Callable[[], bool], lost: NoAnswer | None
     ) -> int:
-        """Read the engine's log from its start until the container ends, again whenever the
-        connection breaks.
-        """
-        for tries in range(_REATTACHMENTS):
+        """Read the log from its start until the container ends; again after a lost connection."""
+        for tries in range(_READ_TRIES):
             if lost is not None:
                 logger.warning(
                     "container %s: lost the engine (%s); reading its log again", container, lost
                 )
             self._engine.pause(tries / 2, stop)
             try:
-                with self._engine.listen(container, past=True, stop=stop) as (frames, ended):
-                    sink.retake(frames)
+                with self._engine.follow_output(container, past=True, stop=stop) as (frames, ended):
+                    output.rewrite(frames)
                     code = ended()
                 # Once more: an engine that follows its log may miss the last words.
-                with self._engine.log(container, stop) as frames:
-                    sink.retake(frames)
+                with self._engine.logged_output(container, stop) as frames:
+                    output.rewrite(frames)
                 return code
-            except Silence as silence:
-                lost = silence
+            except NoAnswer as no_answer:
+                lost = no_answer
         assert lost is not None
         raise lost
 
     def _signal(self, container: str, signal: str) -> None:
         try:
-            # Only the last word is worth waiting for: it comes from a clock that others need too.
-            self._engine.ask(
-                lambda client: client.kill(container, signal), patient=signal == "KILL"
-            )
-        except (Refusal, Silence, Interrupted, Closed) as error:
+            # Only SIGKILL is tried again: the thread that sends it serves all timeouts.
+            self._engine.ask(lambda client: client.kill(container, signal), retry=signal == "KILL")
+        except (Refusal, NoAnswer, Interrupted, Closed) as error:
             # 404, 409: it has ended by itself.
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning(
@@ -338,8 +324,8 @@ class DockerRuntime:
                 )
 
 
-def _not_run(task: Task, program: str, why: str) -> tuple[int, str]:
-    """The exit code of a shell, and a sentence, for a program that could not be executed."""
+def _not_executable(task: Task, program: str, why: str) -> tuple[int, str]:
+    """The exit code and the message for a program that could not be executed."""
     if "permission denied" not in why.lower() and (
         "no such file" in why.lower() or "not found" in why.lower()
     ):
@@ -348,10 +334,10 @@ def _not_run(task: Task, program: str, why: str) -> tuple[int, str]:
 
 
 def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:
-    """Whether the run was cancelled, in the form in which calls of the engine ask for it."""
+    """Whether the run was cancelled, as the `stop` of requests to the engine."""
     return lambda: cancellation.reason is not None
 
 
-def _no_run(task: Task) -> contextlib.AbstractContextManager[None]:
+def _failures_of(task: Task) -> contextlib.AbstractContextManager[None]:
     where = f"workflow {task.workflow!r}, Step {task.name!r}"
-    return as_failure(f"{where}: no run in image {task.image!r}")
+    return runtime_failures(f"{where}: no run in image {task.image!r}")

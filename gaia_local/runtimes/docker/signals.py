@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Signals:
-    """Brings an order to stop to the container, whichever comes first: the order or the start."""
+    """Sends a container the signal to stop, also where that was wanted before its start."""
 
     def __init__(self, send: Callable[[str], None]) -> None:
         self._send = send
@@ -24,7 +24,7 @@ class Signals:
         self._order("KILL")
 
     def start(self, start: Callable[[], None]) -> bool:
-        """Call `start`, unless the order to stop was here before."""
+        """Call `start`, unless a signal was wanted before."""
         with self._lock:
             if self._wanted is not None:
                 return False
