@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from gaia_local.errors import StorageError
 from gaia_local.model.tasks import Fingerprint
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.contents import inspections
 from gaia_local.workflow.decision import Inspection, Observation, Saved
@@ -29,7 +29,7 @@ def observe(
     """
     seen = []
     for request in requests:
-        quick = storage.look(request.key, request.path, request.external)
+        quick = storage.quick_fingerprint(request.key, request.path, request.external)
         state = request.state
         known, same = state.digest is not None, quick == state.quick
         if quick is not None and not (same and known) and (request.read or known):
@@ -61,7 +61,7 @@ def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str |
     recorded = listings(before.digest)
     if recorded is None:
         return None
-    made, found = files.entries(recorded), files.entries(now.listing)
+    made, found = fingerprints.listing_entries(recorded), fingerprints.listing_entries(now.listing)
     return min(made.keys() - found.keys(), default=None) if found.items() <= made.items() else None
 
 

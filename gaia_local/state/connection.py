@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from gaia_local.errors import DatabaseError
 from gaia_local.state import state_file
-from gaia_local.store import files
+from gaia_local.store import disk_sync
 
 logger = logging.getLogger("gaia_local")
 
@@ -117,9 +117,9 @@ class Connection:
         ):  # a file system on which SQLite keeps no such log: there it flushes each commit
             return
         try:
-            files.fsync(descriptor)
+            disk_sync.fsync(descriptor)
             if not self._synced:  # the file is there since this was opened
-                files.flush_one(str(self._path.parent))
+                disk_sync.flush_one(str(self._path.parent))
         except OSError as error:
             what = "what was written last may be lost if the machine stops"
             raise DatabaseError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import Command
@@ -21,6 +21,9 @@ from gaia_local.state.connection import Connection, reads_rows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 Defined: TypeAlias = Literal["commands", "steps"]
 T = TypeVar("T")
@@ -322,17 +325,18 @@ class Database(Connection):
         )
 
     @reads_rows
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    def events(self, workflow: str) -> list[EventEntry]:
         """The events of a workflow, oldest first."""
         rows = self._rows(
             "select event, time, facts from events where workflow = ? order by id", (workflow,)
         )
         # What they say is left as it is: another version may know kinds of events that this one
         # doesn't.
-        return [
+        recorded = [
             {"event": event, "workflow": workflow, "time": time, **json.loads(facts)}
             for event, time, facts in rows
         ]
+        return cast("list[EventEntry]", recorded)
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Record events."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import GaiaError, InvalidInput, nearest
 from gaia_local.model.assignment import Assignment, Outcome
@@ -38,6 +38,9 @@ from gaia_local.workflow.states import (
 )
 from gaia_local.workflow.submissions import Change, Submitted
 from gaia_local.workflow.verdicts import change_of, verdict_on
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import PlannedStep
 
 _INTENTS = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
 _ENDS = {
@@ -291,7 +294,7 @@ class Workflow:
 
     # -- what would run ----------------------------------------------------------------------------
 
-    def plan(self) -> list[dict[str, str]]:
+    def plan(self) -> list[PlannedStep]:
         """What would run, were the workflow running: `step` and `reason`, in an order in which it
         could.
 
