@@ -162,7 +162,7 @@ class Attempts:
                     and known is not None
                     and known != (node.reads or {}).get(key.key, known)
                 ):
-                    self._graph.unsee(key)  # it changed, and nobody told
+                    self._graph.require_inspection(key)  # it changed, and nobody told
         self._graph.mark_step(node, StepState.RUNNING)
         self._graph.settle()
         return bool(self._graph.overtaken or self._graph.to_inspect)

@@ -97,7 +97,7 @@ class Contents:
             if state.digest is None or seen.quick == seen.looked_like:
                 self._graph.mark(key, replace(state, quick=seen.quick, digest=seen.digest))
         elif state.digest != seen.digest:
-            self._graph.unsee(key)
+            self._graph.require_inspection(key)
 
     def unpublished(self, keys: Iterable[str]) -> None:
         """Storing a Task's outputs failed midway: what lies at their keys doesn't count."""

@@ -81,14 +81,16 @@ class Merging:
         new_keys = graph.replace(change.removed, change.added)  # refuses, or succeeds
         for name, node in removed.items():
             self._release(name, node)
-        graph.forget(key for node in removed.values() for key in (*node.inputs, *node.outputs))
+        graph.forget_unused(
+            key for node in removed.values() for key in (*node.inputs, *node.outputs)
+        )
         for step in change.added:
             graph.steps[step.name].attempt = self.removed.pop(step.name, None)
         for key in new_keys:
             request = inspections((key,))[0]
             self._contents.observe(key, Observation(request, seen[key.key]))
-            if key.above:  # what a Step makes may have come there since it was looked at
-                graph.unsee(key)
+            if key.overlapping_outputs:  # a Step may have written there since it was looked at
+                graph.require_inspection(key)
         replaced = [graph.steps[name] for name in change.replaced]
         for node in replaced:
             self._invalidation.invalidate(node, node.outputs, change.replaced[node.step.name])

@@ -88,15 +88,16 @@ class Workflow:
         graph = workflow.graph
         graph.replace((), workflow.submitted.load(saved.commands, saved.given), trusted=True)
         known = [
-            graph.keys.get(name) or graph.enter(KeyNode(name, locate(name))) for name in saved.keys
+            graph.keys.get(name) or graph.add_key(KeyNode(name, locate(name)))
+            for name in saved.keys
         ]
         for key in sorted(
-            known, key=lambda key: bool(key.above)
+            known, key=lambda key: bool(key.overlapping_outputs)
         ):  # these were seen after what they overlap was made
             graph.mark(key, saved.keys[key.key])
         for key in graph.keys.values():
-            if key.above and key.key not in saved.keys:
-                graph.unsee(key)
+            if key.overlapping_outputs and key.key not in saved.keys:
+                graph.require_inspection(key)
         for attempt in saved.attempts:
             node = graph.steps.get(attempt.task.name)
             if node is None:
@@ -203,7 +204,7 @@ class Workflow:
             self._invalidation.invalidate(node, node.outputs, EXPIRED)
         readers: list[tuple[StepNode, Reason]] = []
         for key in keys.values():
-            for output in (key, *key.above):
+            for output in (key, *key.overlapping_outputs):
                 if output.maker is not None:
                     self._invalidation.invalidate(output.maker, (output,), EXPIRED)
                     why = ran_again(output.maker)
