@@ -240,7 +240,7 @@ class Scheduler:
                 return
         self._look_at_files(name)
         with self._lock:
-            used = {image for _, image, _ in workflow.made_with()}
+            used = {image for _, image, _ in workflow.recorded_images()}
         images, call = self.images(used), self._prepared(workflow)
         self._insist(name, lambda workflow: workflow.run(images), call)
 
@@ -776,7 +776,7 @@ class Scheduler:
         text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
         if workflow.trouble is None:
             logger.error("%s", text)
-        more = workflow.fall_into_trouble(kind(text), told(error), decision.start)
+        more = workflow.record_trouble(kind(text), told(error), decision.start)
         if workflow.name in self._unwritten:
             self._unwritten[workflow.name] = self._unwritten[workflow.name].then(more.changes)
             more.changes = Changes()

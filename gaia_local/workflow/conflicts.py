@@ -1,4 +1,4 @@
-"""What a new Step can't have along with the others: a taken name, a file that another Step makes."""
+"""Conflicts of a new Step with the others: a taken name, a file that another Step makes."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Graph:
                 self._set_verdict(node, kind)
 
     def ready(self) -> list[StepNode]:
-        """The Steps that can start: those with the longest path to the end first, then by upload."""
+        """The Steps that can start, those with the longest path to the end first."""
         return sorted(self.can_run.values(), key=lambda node: node.rank)
 
     def reads_the_same(self, node: StepNode, reads: Mapping[str, str | None]) -> bool:

@@ -10,13 +10,13 @@ from gaia_local.model.steps import Step
 from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.contents import Contents, inspections
 from gaia_local.workflow.decision import Observation
+from gaia_local.workflow.expansion import MAX_STEPS
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.invalidation import Invalidation, ran_again
 from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.origins import NO_ORIGINS, Origin
 from gaia_local.workflow.states import ABSENT, UNMADE, Attempt, KeyKind, Reason, ReasonKind
 from gaia_local.workflow.submissions import Change, Submitted
-from gaia_local.workflow.templates import MAX_STEPS
 
 
 class Merging:
@@ -38,15 +38,13 @@ class Merging:
     def compare(
         self, commands: Iterable[AnyCommand], steps: Iterable[Step], most: int = MAX_STEPS
     ) -> Change:
-        """What merging these would change. Raises `InvalidInput`, also where they make more than
-        `most` Steps.
-        """
+        """What merging these would change; `InvalidInput` where they make over `most` Steps."""
         return self._submitted.compare(
             commands, steps, lambda name: self._graph.steps[name].step, most
         )
 
     def unknown(self, change: Change) -> dict[str, str]:
-        """Key → path, of those that a change brings in: they must be looked at first."""
+        """Key → path of the keys that a change adds: their files must be looked at first."""
         names = {
             key for step in change.added for key in (*step.inputs.values(), *step.outputs.values())
         }
@@ -56,9 +54,7 @@ class Merging:
         }
 
     def new_outputs(self, change: Change, unknown: Mapping[str, str]) -> dict[str, str]:
-        """Key → path, of all that the Steps make that a change brings in, and that nobody made
-        before.
-        """
+        """Key → path of the outputs of the Steps that a change adds, replaced ones apart."""
         new = (step for step in change.added if step.name not in change.replaced)
         keys = (key for step in new for key in step.outputs.values())
         return {key: unknown.get(key) or self._graph.keys[key].path for key in keys}
