@@ -211,7 +211,7 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in before:  # an exception a second time would break into the closing
-            signal.signal(each, lambda *_: _hurry())
+            signal.signal(each, lambda *_: _kill_now())
         raise Stopped(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -228,10 +228,10 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def _hurry() -> None:
-    hurry = getattr(sys.modules.get("gaia_local.engine.sharing"), "hurry", None)
-    if hurry is not None:  # else it is being imported, and nothing runs yet
-        hurry()
+def _kill_now() -> None:
+    kill_now = getattr(sys.modules.get("gaia_local.engine.sharing"), "kill_now", None)
+    if kill_now is not None:  # else it is being imported, and nothing runs yet
+        kill_now()
 
 
 def _how_it_goes_on(ctx: typer.Context, name: str) -> str:

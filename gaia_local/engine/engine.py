@@ -200,10 +200,10 @@ class Engine:
             with self._lock:
                 self._owned = None
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Whatever is stopped is killed without a grace. A signal handler may call it."""
         if (owned := self._owned) is not None:
-            owned.scheduler.hurry()
+            owned.scheduler.kill_now()
 
     def forget(self) -> None:
         """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's
@@ -251,7 +251,7 @@ class Engine:
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         database = self._open_database_and_store(ends)
-        runtime, executor = _make_hands(self.config, self.storage)
+        runtime, executor = _make_executor(self.config, self.storage)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
         if listener is not None:
@@ -323,7 +323,7 @@ class Engine:
             return None
 
 
-def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
+def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
     """What runs Tasks, and where. Raises `InvalidInput` where a package for that is missing."""
     if config.executor == "threads":
         runtime = _make_runtime(config)
@@ -333,14 +333,14 @@ def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
             config.docker.stop_grace,
         )
     try:
-        from gaia_local.executors.dask.executor import make_hands
+        from gaia_local.executors.dask.executor import make_executor
     except ImportError as error:
         raise InvalidInput(
             "config, executor",
             f"'dask' needs a package that is not installed ({error})",
             "pip install 'gaia-local[dask]'",
         ) from error
-    return make_hands(config, storage, ownership.root_id(config.root))
+    return make_executor(config, storage, ownership.root_id(config.root))
 
 
 def _make_runtime(config: Config) -> Runtime:

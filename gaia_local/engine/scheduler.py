@@ -44,7 +44,7 @@ from gaia_local.errors import (
     nearest,
     told,
 )
-from gaia_local.executors.contract import SIGNAL_ROUND, Executor
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.events import Event
@@ -326,11 +326,11 @@ class Scheduler:
             self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023
         return not failed and not unwritten
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Whatever is halted from now on, and was already, is killed without a grace. A signal
         handler may call it.
         """
-        self._executor.hurry()
+        self._executor.kill_now()
 
     # -- what comes back, in the executor's threads and in the watcher's ---------------------------
 
@@ -352,7 +352,7 @@ class Scheduler:
             self._handle(name, Workflow.decide)
             return
         if order:
-            self._executor.later(WRITE_ROUND, self._write_all)
+            self._executor.call_later(WRITE_ROUND, self._write_all)
         self._tell((name,))
 
     started = happened
@@ -481,7 +481,7 @@ class Scheduler:
         self._unwritten.pop(name, None)
         if changes.keys and not self._flush_ordered:
             self._flush_ordered = True
-            self._executor.behind(FLUSH_ROUND, self._flush_behind)
+            self._executor.call_later_in_background(FLUSH_ROUND, self._flush_behind)
 
     def _flush_behind(self) -> None:
         """Flush what was recorded lately. Runs in a thread of the executor's."""
@@ -646,7 +646,7 @@ class Scheduler:
         except EngineUnavailable as error:
             advice = "nothing of this call was stored: make it again then; `run` goes on with what was stored before"
             return Call(EngineUnavailable(f"{error}; {advice}"))
-        return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
+        return Call(left=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset())
 
     def _insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
@@ -691,7 +691,7 @@ class Scheduler:
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or (left := end - time.monotonic()) > 0:
             if self._changed.wait_for(
-                true, SIGNAL_ROUND if end is None else min(left, SIGNAL_ROUND)
+                true, SIGNAL_CHECK_SECONDS if end is None else min(left, SIGNAL_CHECK_SECONDS)
             ):
                 return True
         return true()

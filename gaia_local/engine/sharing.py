@@ -77,10 +77,10 @@ def _leave(engine: Engine, wait: bool) -> None:
             _ending.discard(engine)
 
 
-def hurry() -> None:
+def kill_now() -> None:
     """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
     for engine in (*_engines.values(), *_ending):
-        engine.hurry()
+        engine.kill_now()
 
 
 @contextlib.contextmanager
@@ -96,7 +96,7 @@ def _unbroken(engine: Engine) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM):
             if callable(handler := signal.getsignal(number)):  # SIG_DFL and SIG_IGN are numbers
                 before[number] = handler
-                signal.signal(number, lambda *_: engine.hurry())
+                signal.signal(number, lambda *_: engine.kill_now())
     try:
         yield
     finally:

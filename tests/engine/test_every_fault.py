@@ -35,7 +35,7 @@ from gaia_local.model.keys import Capture
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import BY_REQUEST, Task
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.state.database import Database
 from gaia_local.store import fingerprints, walking
 from gaia_local.store.storage import Storage
@@ -266,7 +266,7 @@ class Programs(NoRuntime):
     def image_id(self, image: str) -> str | None:
         return f"id of {image}"
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         task = invocation.task
         report(EventKind.EXECUTION_START)
         if len(task.name) % 2:  # it takes so long that its start is written

@@ -459,7 +459,7 @@ class Left(Hands):
 
     def __init__(self, root: Path, left: Collection[str]) -> None:
         super().__init__(root)
-        self.scheduler._runtime.left = lambda: left  # type: ignore[method-assign]
+        self.scheduler._runtime.resumable_tasks = lambda: left  # type: ignore[method-assign]
 
 
 def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> None:

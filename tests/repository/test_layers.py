@@ -52,8 +52,8 @@ LIBRARIES = {
     "sqlite3": "state.state_file state.database state.names",
     "sqlite_utils": "state.state_file",
     "docker": "runtimes.docker",
-    "urllib3": "runtimes.docker.engine",
-    "requests": "http_errors runtimes.docker.engine",
+    "urllib3": "runtimes.docker.responses",
+    "requests": "http_errors runtimes.docker",
     "watchdog": "store.watched_trees",
     "subprocess": "runtimes.process",
     "multiprocessing": "",
@@ -73,7 +73,7 @@ LIBRARIES = {
     "pytest": "testing",
 }
 """Library → where it may be imported."""
-BEARERS = "executors.clock executors.threads executors.dask.executor store.watcher engine.local_socket server"
+BEARERS = "executors.clock executors.threads executors.dask.mailbox store.watcher engine.local_socket server"
 """Where threads are born."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
 

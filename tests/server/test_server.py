@@ -1036,7 +1036,7 @@ def test_a_container_that_outlived_its_server_is_taken_up(
         assert gaia.path("w", "d:h").read_text() == "over\n"
 
 
-def test_a_second_signal_hurries(gaia_root: Path, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_a_second_signal_kills_now(gaia_root: Path, tmp_path: Path, wait_until: WaitUntil) -> None:
     stubborn = {
         **HOLD,
         "command": ["sh", "-c", "trap '' TERM INT; echo begun; while :; do sleep 0.1; done"],

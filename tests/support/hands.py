@@ -48,14 +48,14 @@ class HandExecutor:
         self.did.append(("cancel", task.name))
         observer.ended(task, Outcome(TaskState.CANCELLED))
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         self.orders.append(function)
         return None
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
         self.orders.append(function)
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         pass
 
     def close(self) -> None:

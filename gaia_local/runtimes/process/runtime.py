@@ -27,7 +27,7 @@ from gaia_local.forks import await_fork, forking
 from gaia_local.model.events import EventKind
 from gaia_local.model.keys import made_files
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.path_mapping import localize, undeclared
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
@@ -61,7 +61,7 @@ class ProcessRuntime:
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run."""
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """None: what a process writes can't be taken up by another, so `recover` ends it."""
         return ()
 
@@ -77,7 +77,7 @@ class ProcessRuntime:
         if self._supervisors is not None:
             self._supervisors.close()
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return how it ended; see `Runtime.run`."""
         task = invocation.task
         self._warn_once(task)
@@ -98,8 +98,10 @@ class ProcessRuntime:
         report(EventKind.CONTAINER_EXIT, code=ended.code)
         return ended
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Raise `RuntimeFailure`: nothing is ever `left`."""
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
+        """Raise `RuntimeFailure`: nothing is ever resumable."""
         name = _name(invocation.task)
         raise RuntimeFailure(f"{name}: the process of an earlier engine can't be taken up")
 
@@ -107,7 +109,7 @@ class ProcessRuntime:
         self,
         invocation: Invocation,
         cancellation: Cancellation,
-        report: Report,
+        report: ReportEvent,
         streams: tuple[Pipe, Pipe],
     ) -> Exit:
         output, errors = streams

@@ -79,7 +79,7 @@ def test_the_process_runtime_keeps_the_contract() -> None:
     assert (runtime.name, runtime.mounts_inputs) == ("process", False)
     runtime.check(["image:1"])
     assert runtime.image_id("image:1") is None
-    assert not runtime.left()
+    assert not runtime.resumable_tasks()
     runtime.end("task")
     runtime.close()
     runtime.close()
@@ -412,7 +412,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
 
 def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
-    assert not bench.runtime.left()
+    assert not bench.runtime.resumable_tasks()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
         bench.runtime.rejoin(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()
@@ -562,7 +562,7 @@ def test_no_signal_after_the_end(
             orders.extend([terminate, kill])
             yield
 
-    bench.run(bench.invocation("true"), Remembering(bench.timers.later))
+    bench.run(bench.invocation("true"), Remembering(bench.timers.call_later))
     signalled: list[object] = []
     monkeypatch.setattr(os, "killpg", lambda *arguments: signalled.append(arguments))
     for order in orders:
@@ -594,7 +594,7 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
         script = ("trap '' TERM; " if number % 5 == 0 else "") + family()
         invocation = bench.invocation("sh", "-c", script, stdout=chance.choice([None, "/out/x"]))
         cancellation = bench.cancellation(grace=0.01)
-        bench.timers.later(
+        bench.timers.call_later(
             chance.random() * 0.012,
             lambda stop=cancellation: stop.cancel(BY_REQUEST),  # type: ignore[misc]
         )
