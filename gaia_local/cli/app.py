@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import StatusAnswer
 
 COMPLETE, FAILED, REFUSED = 0, 1, 2
 
@@ -228,7 +229,7 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
 
 
 def _kill_now() -> None:
-    kill_now = getattr(sys.modules.get("gaia_local.engine.engine"), "kill_now", None)
+    kill_now = getattr(sys.modules.get("gaia_local.engine.sharing"), "kill_now", None)
     if kill_now is not None:  # else it is being imported, and nothing runs yet
         kill_now()
 
@@ -253,7 +254,7 @@ def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def whole(gaia: Gaia, status: dict[str, Any]) -> dict[str, Any]:
+def whole(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
     """A status with what print_result tells beside it."""
     name = status["workflow"]
     return {**status, "progress": gaia.progress(name), "failures": gaia.failures(name)}

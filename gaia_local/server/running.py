@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from gaia_local.engine.engine import kill_now
+from gaia_local.engine.sharing import kill_now
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
 from gaia_local.server.connections import Connection, Door

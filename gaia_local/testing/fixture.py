@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local import Gaia
 from gaia_local.config import Config
@@ -22,6 +22,9 @@ from gaia_local.model.terminal_text import escaped
 from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
 from gaia_local.store.ownership import owner
 from gaia_local.store.storage import Storage
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import RunAnswer
 
 TIMEOUT = 60.0
 """Seconds that `run` waits for a workflow's end, unless it is told otherwise."""
@@ -109,7 +112,7 @@ class GaiaFixture(Gaia):
 
     def run(
         self, workflow: str | None = None, dry_run: bool = False, timeout: float = TIMEOUT
-    ) -> dict[str, Any]:
+    ) -> RunAnswer:
         """Run a workflow to its end: ``{"run": workflow}``.
 
         Raises `AssertionError` that names the failed Steps, with the ends of their logs, or the
@@ -221,7 +224,7 @@ class GaiaFixture(Gaia):
             told = self.explain(workflow, key)
         except GaiaError as error:
             return str(error)
-        because: str = told["because"] or told["state"]
+        because = told["because"] or ("" if "step" in told else told["state"])
         return f"{because}\n{self.describe(workflow)}"
 
 

@@ -372,7 +372,7 @@ def test_a_log_is_read_piece_by_piece_without_halves_of_characters(
         "over": False,
         "task": gaia.attempt("w", "h")["task"],
     }
-    with open(gaia.attempt("w", "h")["log"], "ab") as file:
+    with open(str(gaia.attempt("w", "h")["log"]), "ab") as file:
         file.write("→".encode()[:2])
     assert log("h") == first
     assert log("h", 8) == {**first, "text": ""}
@@ -521,8 +521,9 @@ def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) 
     assert view.whole()["steps"] == {"a": "complete", "b": "complete"}
     gaia.expire("w", ["b"])
     gaia.wait("w", 30)
-    assert view.update({"w"}) == {"workflows": {}, "steps": {"b": "complete"}}
-    assert view.update({"w"}) == {"workflows": {}, "steps": {}}
+    for steps in ({"b": "complete"}, {}):
+        change = view.update({"w"})
+        assert (change["workflows"], change["steps"]) == ({}, steps)
 
 
 def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> None:

@@ -14,7 +14,7 @@ from gaia_local.errors import GaiaError, RootInUse, StorageError, told
 from gaia_local.executors.dask.settings import SessionSettings, TaskRunner
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.ownership import Ownership, owner
 
 logger = logging.getLogger("gaia_local")
@@ -75,7 +75,7 @@ def _locked(directory: Path) -> Iterator[None]:
 def remove_directory(directory: Path) -> None:
     """Remove a private directory, and the one around it where it was the last."""
     try:
-        files.remove(str(directory))
+        removal.remove(str(directory))
         with contextlib.suppress(OSError):  # others use it
             directory.parent.rmdir()
     except OSError as error:

@@ -14,6 +14,7 @@ from gaia_local.model.assignment import Assignment
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Cancellation
 from gaia_local.store.storage import Storage
+from gaia_local.store.workspaces import LeasedWorkspace
 
 
 class TaskRunner(Protocol):
@@ -64,7 +65,8 @@ class _WorkerTaskRunner:
         buckets = {name: Path(path).resolve() for name, path in settings.buckets}
         self.tops = (root, *buckets.values())
         self._runtime = make_runtime(settings.runtime, settings.docker, settings.root_id)
-        self.perform = Worker(Storage(root, buckets, directory), self._runtime).perform
+        workspace = LeasedWorkspace(Storage(root, buckets), directory)
+        self.perform = Worker(workspace, self._runtime).perform
 
     def end(self, task_id: str) -> None:
         self._runtime.end(task_id)

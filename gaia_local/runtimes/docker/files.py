@@ -36,7 +36,7 @@ from gaia_local.runtimes.docker.responses import (
     container_url,
     disk_errors,
 )
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.staging import find
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class ContainerFiles:
                     place, _ = find(tree, path)
                     # Outside mounts, it holds only a part of the directory.
                     if not is_inside(place.removeprefix(tree), *mounts):
-                        files.remove(place)
+                        removal.remove(place)
 
     def _copy_entry(
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]

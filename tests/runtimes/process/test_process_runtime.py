@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,9 @@ from typing import Any
 import pytest
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import await_fork, forking
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
-from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process import runtime as process_runtime
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.runtime import ProcessRuntime
@@ -635,6 +636,26 @@ def test_programs_that_were_just_copied_are_never_busy(
         assert set(pool.map(one, range(240))) == {Exit(0)}
 
 
+def test_a_program_that_a_fork_may_still_hold_waits_for_it(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+
+    def awaiting() -> None:
+        waits.set()
+        await_fork()
+
+    monkeypatch.setattr(process_runtime, "await_fork", awaiting)
+    invocation = bench.invocation("/in/program", inputs=["/in/program"])
+    program = shutil.copy("/bin/sh", invocation.tree / "in/program")
+    bench.run(bench.invocation("true"))  # its supervisor is the second one's
+    with ThreadPoolExecutor(1) as pool:
+        with forking(), open(program, "ab"):  # as a child has it between fork and exec
+            ends = pool.submit(bench.run, invocation)
+            assert waits.wait(30)
+        assert ends.result() == Exit(0)
+
+
 # ---------------------------------------------------------------------------- after a crash of ours
 
 
@@ -738,27 +759,6 @@ def test_a_long_run_leaves_a_record(bench: ProcessBench, fifo: Fifo, stdout: str
         fifo.path.write_text("go\n")
         assert running.result() == Exit(0)
     assert leftover(record) is None
-
-
-@linux
-def test_a_long_run_looks_at_all_processes(
-    bench: ProcessBench, unsupervised: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Numbers may have begun anew in it, so that what it left has a lower one than its main
-    process.
-    """
-    looks: list[int] = []
-    real = marked_processes.all_pids
-
-    def counting() -> list[int]:
-        looks.append(1)
-        return real()
-
-    monkeypatch.setattr(marked_processes, "all_pids", counting)
-    bench.run(bench.invocation("true"))
-    assert not looks
-    bench.run(bench.invocation("sleep", "1.05"))
-    assert looks
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/o"])
