@@ -31,7 +31,7 @@ class Executor(Protocol):
         """Stop a Task, or keep it from starting."""
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> object:
-        """Have `function` called in that many seconds, in some thread, unless `close` comes first."""
+        """Have `function` called in that many seconds, in some thread, unless closed before."""
 
     def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
         """As `call_later`, for slow functions: only others of them wait for one."""

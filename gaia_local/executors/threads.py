@@ -214,7 +214,7 @@ class ThreadExecutor:
                 )
             elif cancellation.reason is None:
                 self._perform(assignment, cancellation, relay)
-        except Exception as error:  # a defect of ours: without an end, the workflow waits for ever
+        except Exception as error:  # a defect of ours: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {told(error)}"
             relay.ended(
