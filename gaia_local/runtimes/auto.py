@@ -25,7 +25,7 @@ class AutoRuntime:
     """Runs a Task in a container where an engine answers and has or gets the image, else as a
     process.
 
-    Invariant: what was chosen for an image stays chosen, so that two Tasks of one Command never run
+    Invariant: the choice for an image stays, so that two Tasks of one Command never run
     differently; each choice of processes is logged with its reason, once for the engine and once
     for an image.
     """

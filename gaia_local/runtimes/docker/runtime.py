@@ -242,7 +242,7 @@ class DockerRuntime:
 
         def start(client: APIClient) -> None:
             nonlocal tried
-            # An answer that got lost: to start what has ended since would run the program twice.
+            # The answer got lost: a start after the program's end would run it twice.
             if tried and client.inspect_container(container)["State"]["Status"] != "created":
                 return
             tried = True

@@ -52,8 +52,8 @@ def not_started(invocation: Invocation, error: OSError) -> Exit:
         longest = max(len(os.fsencode(token)) for token in tokens)
         raise RuntimeFailure(
             f"{step_label(task)}: its {len(tokens)} tokens (the longest has {longest} bytes) and"
-            " the environment are more than this machine takes; write them to a file and give it as an"
-            " input"
+            " the environment are more than this machine takes; write them to a file and give it"
+            " as an input"
         ) from error
     raise RuntimeFailure(
         f"{step_label(task)}: program {program!r} cannot be started: {error.strerror}"

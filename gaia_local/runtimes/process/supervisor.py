@@ -1,7 +1,7 @@
 """The program of a supervisor: starts one program at a time, and ends all that it leaves.
 
 It runs alone (``python supervisor.py DESCRIPTOR``), on Linux. As a *subreaper* it becomes the
-parent of each process below it whose own parent died, whatever that process did to its session and
+parent of each process below it whose own parent died, even of one that changed its session and
 environment: once it has no child left, nothing of the program is left. When the engine dies, all of
 it is killed.
 
