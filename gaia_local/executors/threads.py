@@ -184,7 +184,7 @@ class ThreadExecutor:
                         self._condition.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """Take the first one if it can start, or end at once; else one that is cancelled, if any."""
+        """Take the first one if it can start, or end at once; else a cancelled one, if any."""
         if not self._queue:
             return None
         _, _, assignment, cancellation, _ = self._queue[0]

@@ -1,8 +1,9 @@
 """Runs Tasks on the workers of a Dask cluster; keeps the promises of `executors.contract`.
 
 The engine decides, publishes and writes down; workers stage, run and prepare (`session`). One
-thread changes everything: others put calls into its `mailbox`. It submits a Task under a lease (`leases`), receives reports under that lease's name, and submits it
-again, under another lease, when its worker is lost.
+thread changes everything: others put calls into its `mailbox`. It submits a Task under a lease
+(`leases`), receives reports under that lease's name, and submits it again, under another lease,
+when its worker is lost.
 
 Invariants:
 - A Task is in one place: it waits in the queue, is leased under exactly one lease, or waits for
