@@ -22,8 +22,7 @@ class ImageRuntime(Runtime, Protocol):
 
 
 class AutoRuntime:
-    """Runs a Task in a container where an engine answers and has or gets the image, else as a
-    process.
+    """Runs a Task in a container where the engine has or gets the image, else as a process.
 
     Invariant: the choice for an image stays, so that two Tasks of one Command never run
     differently; each choice of processes is logged with its reason, once for the engine and once

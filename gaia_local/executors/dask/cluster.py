@@ -40,9 +40,7 @@ class Cluster:
         return connection if connection is not None and connection.alive else None
 
     def check(self) -> None:
-        """Connect where there is no connection, and prepare new workers. Raises
-        `EngineUnavailable`.
-        """
+        """Connect if need be, and prepare new workers. Raises `EngineUnavailable`."""
         connection = self.connect()
         with self._lock:
             connection.prepare_workers()

@@ -34,7 +34,7 @@ class ClusterListener:
     """Is called by a connection, in threads of the client's: its methods must not block."""
 
     def message_received(self, message: Mapping[str, Any]) -> None:
-        """A worker told something of a Task."""
+        """A worker reports something of a Task."""
 
     def worker_left(self, address: str) -> None:
         """A worker left the cluster."""

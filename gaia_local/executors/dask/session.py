@@ -11,9 +11,9 @@ Invariants:
 - Private directories are locked for as long as the process lives. Leftovers of a dead one are ended
   and removed by the next worker of the same machine that begins, or is asked to
   (`clean_up_dead_workers`).
-- The engine is told of a Task in order, the `Outcome` last, over the connection that tells Dask
-  that it is over, and before it does. What lies in the lease is told by places relative to the root
-  and the buckets.
+- Reports of a Task come to the engine in order, the `Outcome` last, over the connection that tells
+  Dask of its end, and before that. Outputs in the lease are named by paths relative to the root and
+  the buckets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from gaia_local.store.leases import NotLeased, TakenUp, is_held, take_up
 LEASE_CHECK_SECONDS = 2.0
 """Between two checks of the leases of running Tasks."""
 EVENT_BATCH_SECONDS = 0.1
-"""How long an event may wait for others: a short Task is told of in one message."""
+"""How long an event may wait for others: a short Task is reported in one message."""
 
 logger = logging.getLogger("gaia_local")
 
