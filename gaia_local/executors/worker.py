@@ -75,7 +75,7 @@ class Worker:
         def report(kind: EventKind, /, **facts: Any) -> None:
             observer.happened(task, _event(task, kind, **facts))
 
-        run = self._runtime.rejoin if adopted else self._runtime.run
+        run = self._runtime.resume if adopted else self._runtime.run
         began = time.monotonic()
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):

@@ -30,7 +30,7 @@ class AutoRuntime:
     """
 
     name = "auto"
-    survives = True
+    outlives_engine = True
     mounts_inputs = False  # one answer for both: processes need copies
 
     def __init__(self, docker_runtime: ImageRuntime, process_runtime: Runtime) -> None:
@@ -66,11 +66,11 @@ class AutoRuntime:
         """Run the command with the runtime chosen for its image."""
         return self._runtime(invocation.task.image).run(invocation, cancellation, report)
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Take up a container: only these are resumable, whatever is chosen for the image now."""
-        return self._docker.rejoin(invocation, cancellation, report)
+        """Resume a container: only these are resumable, whatever is chosen for the image now."""
+        return self._docker.resume(invocation, cancellation, report)
 
     def close(self) -> None:
         """Close both runtimes."""

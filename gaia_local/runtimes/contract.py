@@ -134,10 +134,9 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a
-    sentence on why it failed.
+    """How a command ended: its exit code, which is 128 + n when signal n ended it.
 
-    It failed where there is such a sentence, whatever its exit code.
+    A `message` says why it failed; with one, it failed whatever its exit code.
     """
 
     code: int
@@ -154,7 +153,7 @@ class ReportEvent(Protocol):
 class Runtime(Protocol):
     """Runs one command at a time for each thread that calls it.
 
-    Promises for every run, begun (`run`) or taken up (`rejoin`):
+    Promises for every run, begun (`run`) or resumed (`resume`):
 
     1. It reports ``execution-complete`` and ``container-exit`` (with ``code``), in this order, when
        the program has ended.
@@ -166,8 +165,8 @@ class Runtime(Protocol):
     """
 
     name: str
-    survives: bool
-    """Whether a run outlives an engine that dies, and can be taken up by the next one."""
+    outlives_engine: bool
+    """Whether a run outlives an engine that dies, so that the next one can resume it."""
     mounts_inputs: bool
     """Whether inputs are mounted from the store, so that the worker copies none of those."""
 
@@ -179,7 +178,7 @@ class Runtime(Protocol):
         ...
 
     def resumable_tasks(self) -> Collection[str]:
-        """The ids of Tasks that an earlier process began and that `rejoin` can take up."""
+        """The ids of Tasks that an earlier process began and that can be resumed."""
         ...
 
     def end(self, task_id: str) -> None:
@@ -193,14 +192,14 @@ class Runtime(Protocol):
         """
         ...
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Take up the run of one of `resumable_tasks`, where it is, and return how it ended.
+        """Resume the run of one of `resumable_tasks`, where it is, and return how it ended.
 
         Its log comes from the beginning, with its exit code and its outputs; it has the rest of
         its timeout. A run that was prepared and never started is started, with ``execution-start``.
-        Raises `RuntimeFailure` where there is nothing to take up.
+        Raises `RuntimeFailure` where there is nothing to resume.
         """
         ...
 

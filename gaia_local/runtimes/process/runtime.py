@@ -50,7 +50,7 @@ class ProcessRuntime:
     """
 
     name = "process"
-    survives = False
+    outlives_engine = False
     mounts_inputs = False
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class ProcessRuntime:
         report(EventKind.CONTAINER_EXIT, code=ended.code)
         return ended
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
         """Raise `RuntimeFailure`: nothing is ever resumable."""

@@ -415,7 +415,7 @@ def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None
     invocation = bench.invocation("touch", "ran")
     assert not bench.runtime.resumable_tasks()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
-        bench.runtime.rejoin(invocation, bench.cancellation(), silent)
+        bench.runtime.resume(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()
 
 
