@@ -345,7 +345,7 @@ class Scheduler:
             workflow = self._workflows.get(name)
             if workflow is None or task.id not in workflow.running:
                 return
-            at_once = workflow.heard(task, event) or (early and self._runtime.survives)
+            at_once = workflow.heard(task, event) or (early and self._runtime.outlives_engine)
             order = early and not at_once and not self._write_ordered
             self._write_ordered |= order
         if at_once:
