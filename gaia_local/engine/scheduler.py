@@ -347,7 +347,7 @@ class Scheduler:
             if workflow is None or task.id not in workflow.running:
                 return
             at_once = workflow.attempts.record_event(task, event) or (
-                early and self._runtime.survives
+                early and self._runtime.outlives_engine
             )
             order = early and not at_once and not self._write_ordered
             self._write_ordered |= order
