@@ -202,7 +202,7 @@ class Database(Connection):
         return self._read_each(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
 
     def define(self, table: Defined, workflow: str, definitions: Iterable[tuple[str, str]]) -> None:
-        """Add or replace `commands` or `steps`, by name and JSON; replaced ones keep their place."""
+        """Add or replace `commands` or `steps`, by name and JSON; replaced ones stay in place."""
         self._write_many(
             f"insert into {table} values (?, ?, ?) "
             "on conflict (workflow, name) do update set definition = excluded.definition",

@@ -18,7 +18,7 @@ class Invalidation:
         self._graph, self._attempts = graph, attempts
 
     def invalidate(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
-        """Outputs of a Step must be made again; its Task is cancelled, or doesn't count any more."""
+        """Outputs of a Step must be made again: its Task is cancelled or superseded."""
         self._attempts.withdraw(node, str(why))
         for key in outputs:
             there = key.state.kind is not KeyKind.ABSENT
