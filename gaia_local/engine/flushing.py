@@ -1,12 +1,10 @@
-"""What is on the disk, and when: the promise that a power cut never leaves a wrong result that is
-called complete.
+"""Flushes data to the disk, so that a power cut never leaves a wrong result called complete.
 
 The promise:
-- What a call answered is on the disk before it answers: its commit, and the outputs that it found
+- The changes of a call are on the disk before it answers: its commit, and the outputs that it found
   in the store.
-- What a Step made is on the disk at the latest half a second after its end, and before `wait`,
-  `close` or `delete` is through; or the loss is found out by the next engine, and the Step runs
-  again.
+- The outputs of a Step are on the disk at the latest half a second after its end, and before
+  `wait`, `close` or `delete` returns; or the next engine detects the loss, and the Step runs again.
 
 The invariant: *what was recorded up to the last flush point is on the disk as it was recorded*. A
 key is recorded with the number of the present epoch. A flush point (`flush_point`) ends an epoch,
@@ -52,10 +50,10 @@ from gaia_local.workflow.workflow import Workflow
 
 
 def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[str], Exception]]:
-    """Have all that is recorded on the disk. Not to be called by two at a time.
+    """Flush all that is recorded to the disk. One call at a time.
 
-    Answers the workflows whose files the disk refused, with the keys and what it said: then there
-    is no flush point.
+    Returns the workflows whose files the disk refused, with the keys and the error: then there is
+    no flush point.
     """
     epoch = database.next_epoch()
     keys: dict[str, list[str]] = {}
@@ -76,7 +74,7 @@ def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[st
 
 
 def compare(database: Database, storage: Storage, workflow: str) -> dict[str, KeyState]:
-    """After a power cut: the keys of a workflow of which other is known now than is recorded."""
+    """After a power cut: the keys of a workflow whose states must be corrected."""
     saved = database.saved(workflow)
     assert saved is not None
     recent = {key for _, key in database.unflushed(workflow)}
@@ -98,9 +96,7 @@ def compare(database: Database, storage: Storage, workflow: str) -> dict[str, Ke
 def _compare_made(
     storage: Storage, key: KeyNode, recorded: KeyState | None, recent: bool
 ) -> KeyState | None:
-    """What to record of a key that a Step makes; None where that is as it was, or where nothing
-    lies there.
-    """
+    """The new state of a key that a Step makes; None where it stays, or where there is no file."""
     if recorded is not None and recorded.kind is KeyKind.EXPIRED:
         return None
     unknown = KeyState(KeyKind.EXPIRED, why=INTERRUPTED)
@@ -113,7 +109,7 @@ def _compare_made(
         if quick == recorded.quick and not recent:
             return None
         now = storage.fingerprint(key.key, key.path) if recorded.digest is not None else None
-    except (OSError, StorageError):  # what can't be read must not keep anybody from the root
+    except (OSError, StorageError):  # an unreadable file must not block the whole root
         now = None
     if recorded is not None and now is not None and now.digest == recorded.digest:
         return replace(recorded, quick=now.quick)

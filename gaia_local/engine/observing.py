@@ -55,7 +55,7 @@ def _read(storage: Storage, request: Inspection, listings: Listings) -> Observat
 
 
 def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str | None:
-    """An entry that is missing of a directory that a Task made, where nothing else in it changed."""
+    """A missing entry of a directory that a Task made, where no other kind of change is in it."""
     if before.made_by is None or before.digest in (None, now.digest) or now.listing is None:
         return None
     recorded = listings(before.digest)

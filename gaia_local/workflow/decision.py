@@ -65,7 +65,7 @@ class Changes:
 
 @dataclass(slots=True)  # not frozen: that makes each of them, one for a key, three times as dear
 class Inspection:
-    """A request to look at a key's file, with what was known of the key when it was made."""
+    """A request to look at a key's file, and the state of the key at the time of the request."""
 
     key: str
     path: str

@@ -1,4 +1,4 @@
-"""Merging Commands and Steps into a workflow: what that changes, and what it makes of the graph."""
+"""Merges Commands and Steps into a workflow, and applies the changes to its graph."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ class Merging:
     ) -> None:
         """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
 
-        What is new is linked in; what changed must run again, with all that depends on it. `seen`
-        has the quick fingerprint of what lies at each key of `unknown`, None where nothing does;
-        `origins` who made it, of keys of `new_outputs`.
+        New Steps are added; changed ones must run again, with all their dependents. `seen` has the
+        quick fingerprint of each key of `unknown`, None where there is no file; `origins` has
+        the records of files at keys of `new_outputs`.
         """
         graph = self._graph
         removed = {name: graph.steps[name] for name in change.removed}

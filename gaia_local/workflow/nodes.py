@@ -1,4 +1,4 @@
-"""What a graph is made of: a node for each storage key, and one for each Step."""
+"""The nodes of a graph: one for each storage key, and one for each Step."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class StepNode:
         return (-self.depth, self.order)
 
     def successors(self) -> Iterator[StepNode]:
-        """The Steps that read what this one makes."""
+        """The Steps that read its outputs."""
         for key in self.outputs:
             yield from key.all_readers
 

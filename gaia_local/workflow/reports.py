@@ -279,7 +279,7 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
 
 
 def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None) -> KeyExplanation:
-    """See `Gaia.explain`; `maker_attempt` made what lies there (None: it is the user's own)."""
+    """See `Gaia.explain`; `maker_attempt` made the file (None: it is the user's own)."""
     because = None
     if _state(key) != KeyKind.THERE.value:
         because = _why(workflow, key) or _what_is_missing(key)
@@ -298,11 +298,11 @@ def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None)
 
 def maker(key: KeyNode) -> str | None:
     """The Step that makes a key, the first by name where several make parts of it."""
-    return min((each.step.name for each in key.makers), default=None)
+    return min((maker.step.name for maker in key.makers), default=None)
 
 
 def _what_is_missing(key: KeyNode) -> str:
-    makers = sorted({each.step.name for each in key.makers})
+    makers = sorted({maker.step.name for maker in key.makers})
     if makers:
         return f"{' and '.join(makers)} must make it first"
     return "there is no such file, and no Step makes it"

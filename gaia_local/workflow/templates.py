@@ -81,8 +81,8 @@ def _fill_in(
     outputs = scope.render_all("output", command.outputs)
     stdout = None if command.stdout is None else scope.render("stdout", command.stdout)
     if has_template([*command.inputs.values(), *command.outputs.values(), command.stdout or ""]):
-        # The model doesn't check paths that hold "{{", since they are templates. A "{{" that is left
-        # is plain text.
+        # The model doesn't check paths with "{{", since they are templates. A "{{" that is left is
+        # plain text.
         for key, path in inputs.items():
             check_internal_template(f"{where}, input {key!r}", path.replace("{{", "(("))
         for key, path in outputs.items():
