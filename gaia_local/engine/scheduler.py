@@ -155,10 +155,13 @@ class Scheduler:
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self._lock:
-            attempts = {each.task.id: each for each in self._database.attempts(name, step)}
+            recorded = self._database.attempts(name, step)
+            attempts = {attempt.task.id: attempt for attempt in recorded}
             unwritten = self._not_in_rows(name).attempts()
             attempts |= {
-                each.task.id: each for each in unwritten if step is None or each.task.name == step
+                attempt.task.id: attempt
+                for attempt in unwritten
+                if step is None or attempt.task.name == step
             }
             return list(attempts.values())
 

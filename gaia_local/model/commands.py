@@ -111,7 +111,7 @@ class CompositeCommand:
         inner = fields["steps"]
         if not isinstance(inner, list | tuple) or not inner:
             raise InvalidInput(where, f"steps is {shown(inner)}", "give a list of Steps")
-        steps = tuple(Step._parse(where, step, key=check_local_name) for step in inner)
+        steps = tuple(Step._parse(where, step, check=check_local_name) for step in inner)
         names = [step.name for step in steps]
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])

@@ -10,16 +10,14 @@ from typing import Any
 from gaia_local.errors import InvalidInput
 
 MAX_VALUES = 2_000_000
-"""How many values a YAML file may hold, each alias counted as what it stands for."""
+"""In a YAML file, with each alias counted as the values it stands for."""
 
 _RIGHT_JSON = "give valid JSON, or name the file .yaml if it is that"
 _RIGHT_YAML = "give valid YAML"
 
 
 def read(path: Path) -> Any:
-    """The contents of a JSON or YAML file. Raises `InvalidInput` that names the file and the line
-    of what is wrong.
-    """
+    """The contents of a JSON or YAML file. Raises `InvalidInput` with the file and the line."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -27,7 +25,7 @@ def read(path: Path) -> Any:
             str(path), f"it can't be read ({error.strerror})", "give a file that can"
         ) from None
     except UnicodeDecodeError:
-        raise InvalidInput(str(path), "it is no UTF-8 text", "save it as UTF-8") from None
+        raise InvalidInput(str(path), "it is not UTF-8 text", "save it as UTF-8") from None
     try:
         return (
             _read_yaml(path, text) if path.suffix in (".yaml", ".yml") else _read_json(path, text)
@@ -43,7 +41,7 @@ def _read_json(path: Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise InvalidInput(where, f"this is no JSON: {error.msg}", _RIGHT_JSON) from None
+        raise InvalidInput(where, f"this is not JSON: {error.msg}", _RIGHT_JSON) from None
     except ValueError as error:  # a number of too many digits
         raise InvalidInput(str(path), str(error), _RIGHT_JSON) from None
 
@@ -56,29 +54,25 @@ def _read_yaml(path: Path, text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else str(path)
         raise InvalidInput(
-            where, f"this is no YAML: {error.problem or error.context}", _RIGHT_YAML
+            where, f"this is not YAML: {error.problem or error.context}", _RIGHT_YAML
         ) from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-    ) as error:  # a character that may not be there; no date though it looks like one
-        raise InvalidInput(str(path), f"this is no YAML: {error}", _RIGHT_YAML) from None
+    except (yaml.YAMLError, ValueError) as error:  # an invalid character, an invalid date
+        raise InvalidInput(str(path), f"this is not YAML: {error}", _RIGHT_YAML) from None
 
 
 def _safe_yaml(text: str) -> Any:
-    """Plain values only; what aliases make of it is counted before it is made, since each level may
-    be ten of the last.
-    """
+    """Plain values only; aliases are counted before they are expanded, which may be exponential."""
     import yaml
 
     sizes: dict[yaml.Node, int] = {}
 
     def size(node: yaml.Node) -> int:
-        """How many values there are in `node`, aliases written out."""
+        """The number of values in `node`, with aliases expanded."""
         if node in sizes:
             if not sizes[node]:
                 raise yaml.MarkedYAMLError(
-                    problem="an alias stands for what it is in", problem_mark=node.start_mark
+                    problem="an alias stands for a value that holds the alias",
+                    problem_mark=node.start_mark,
                 )
             return sizes[node]
         sizes[node] = 0  # being counted
@@ -87,7 +81,7 @@ def _safe_yaml(text: str) -> Any:
             map(size, itertools.chain(*inner) if isinstance(node, yaml.MappingNode) else inner)
         )
         if count > MAX_VALUES:
-            problem = f"with its aliases written out it holds over {MAX_VALUES:,} values"
+            problem = f"with its aliases expanded it holds over {MAX_VALUES:,} values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         sizes[node] = count
         return count

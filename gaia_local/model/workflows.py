@@ -1,4 +1,4 @@
-"""What a workflow has beside its Commands and Steps: a name, properties, a state."""
+"""The name, the properties and the state of a workflow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_workflow_name(name: object) -> str:
     checked = check_name("workflow", name, "workflow")
     if "/" in checked or checked == ".":
         raise InvalidInput(
-            f"workflow {name!r}", "the name is not one directory's name", "leave out '/'"
+            f"workflow {name!r}", "it can't be the name of a directory", "leave out '/'"
         )
     if checked.startswith(OWN):
         raise InvalidInput(

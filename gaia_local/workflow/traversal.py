@@ -26,8 +26,8 @@ def measure_depths(steps: Collection[StepNode]) -> bool:
         node.depth = ways = 0
         for key in node.outputs:
             ways += len(key.readers)
-            for other in key.overlapping_inputs:
-                ways += len(other.readers)
+            for overlapping in key.overlapping_inputs:
+                ways += len(overlapping.readers)
         open_ends[node] = ways
     ends = [node for node, ways in open_ends.items() if not ways]
     for node in ends:  # which grows

@@ -26,7 +26,7 @@ MERGES = "m0: &m0 {k: v}\n" + "".join(
         ("x.yaml", "!!python/object:object {}", "python/object"),
         ("x.yaml", ALIASES, "over 2,000,000 values"),
         ("x.yaml", MERGES, "over 2,000,000 values"),
-        ("x.yml", "a: &a [*a]", "an alias stands for what it is in"),
+        ("x.yml", "a: &a [*a]", "an alias stands for a value that holds the alias"),
         ("x.yaml", "[" * 20_000, "nested too deeply"),
         ("x.yaml", "2001-99-99", "no YAML"),
         ("x.yaml", "9" * 5000, "no YAML"),
