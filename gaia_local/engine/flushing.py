@@ -6,34 +6,34 @@ The promise:
 - The outputs of a Step are on the disk at the latest half a second after its end, and before
   `wait`, `close` or `delete` returns; or the next engine detects the loss, and the Step runs again.
 
-The invariant: *what was recorded up to the last flush point is on the disk as it was recorded*. A
-key is recorded with the number of the present epoch. A flush point (`flush_point`) ends an epoch,
-flushes the files of all keys that were recorded since the one before, with the directories on the
-way to them, and only then writes the number of the epoch down. Steps wait for none of this: their
-outputs are renamed into the store and their rows committed without a flush.
+The invariant: *all records up to the last flush point are on the disk, with the files they
+describe*. A key is recorded with the number of the present epoch. A flush point (`flush_point`)
+ends an epoch, flushes the files of all keys that were recorded since the one before, with the
+directories that hold them, and only then writes the number of the epoch. Steps wait for none of
+this: their outputs are renamed into the store and their rows committed without a flush.
 
 Rows are lost from the end only: SQLite's log is valid up to the end of some commit, the last one
-that was flushed or a later one. So the rows that a power cut leaves tell of some moment at or after
-the last flush point and the last answer, and the store has, of what was renamed into it since the
-flush point, anything: the new, the old, nothing, or a torn file.
+that was flushed or a later one. So the rows after a power cut describe some moment at or after the
+last flush point and the last answer. A file that was renamed into the store since the flush point
+may be the new one, the old one, absent or torn.
 
-The rows hold, too, which boot of the machine an engine last had the root in, or that it ended in
-order, all flushed. Under another boot, after anything else than an end in order, `compare` looks at
-all that Steps make, and nothing of that is taken for the user's:
+The rows also hold the boot of the machine in which an engine last had the root, or that it ended in
+order, with all flushed. Under another boot, unless it ended in order, `compare` checks all outputs
+of Steps, and none of these is taken for the user's:
 - recorded since the flush point, or of another quick fingerprint than recorded (its row may be
-  lost): the content is compared with the recorded digest; what differs, or has none, must be made
-  again;
-- recorded before, with the same quick fingerprint: it is what was flushed, since the store is
+  lost): the content is compared with the recorded digest; the Step must make it again if it
+  differs, or has no digest;
+- recorded before, with the same quick fingerprint: it is the flushed file, since the store is
   written by renames only;
-- not recorded at all: it must be made again, since the start and the end of its Step may both be
-  lost. Of the user's files, those recorded since the flush point are read at the next look,
-  whatever their quick fingerprints say. What no Step makes any more goes on not to count, whatever
-  lies there now. No container is taken up: what it left is no more on the disk than what was
-  stored.
+- not recorded: the Step must make it again, since the start and the end of it may both be lost.
 
-A crash between any two of these writes leaves the epoch of before: more is compared than must be.
-An engine that dies while the machine goes on loses nothing; what it had recorded and not flushed,
-the next one flushes.
+The user's files that were recorded since the flush point are read at the next inspection, whatever
+their quick fingerprints are. Files that no Step makes any more still don't count. No container is
+resumed: its files are no safer on the disk than those in the store.
+
+A crash between any two of these writes leaves the epoch before: more is compared than necessary. If
+an engine dies while the machine goes on, nothing is lost; the next engine flushes its unflushed
+records.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -
         quick = quick or storage.quick_fingerprint("", path)
         if quick is None:
             return None
-        if state.quick is None:  # what was left is unknown, but doesn't count
+        if state.quick is None:  # the file is unknown, and doesn't count
             return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
         if quick != state.quick and state.digest is not None:
             now = storage.fingerprint("", path)
