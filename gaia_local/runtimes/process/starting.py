@@ -15,12 +15,12 @@ from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
 from gaia_local.runtimes.process.path_mapping import localize
-from gaia_local.runtimes.process.supervision import SupervisedProcess, Supervisors
+from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
 
 def start(
-    invocation: Invocation, streams: tuple[int, int], supervisors: Supervisors | None
+    invocation: Invocation, streams: tuple[int, int], supervisors: SupervisorPool | None
 ) -> UnsupervisedProcess | SupervisedProcess | Exit:
     """Start the program; the `Exit` is that of one which could not be started."""
     task, work = invocation.task, invocation.work
