@@ -79,7 +79,7 @@ class Session:
             self.task_runner.perform(leased, cancellation, reporter)
             if reporter.failed and not is_held(self.task_runner.tops[0], lease):
                 logger.warning(
-                    "Task %s was taken back, or given to another worker: its outputs are refused",
+                    "Task %s was taken back, or given to another worker: its result is refused",
                     lease,
                 )
         except NotLeased as refusal:
