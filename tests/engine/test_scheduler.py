@@ -488,7 +488,7 @@ def test_a_dry_run_changes_nothing_of_what_runs(hands: Hands) -> None:
     hands.start("r")  # which is not written yet
     before = hands.status()
     trial = hands.scheduler.scratch("w")
-    trial.void(["m"])
+    trial.invalidate(["m"])
     assert [each["step"] for each in trial.plan()] == ["m", "r"]
     assert hands.status() == before
     hands.complete("r")
