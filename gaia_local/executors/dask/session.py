@@ -146,7 +146,7 @@ class Session:
 
     def _flush_soon(self, reporter: TaskReporter) -> None:
         with self._changed:
-            if not self._reporters:  # one order for all: each wakes the clock
+            if not self._reporters:  # one call for all: every call wakes the clock
                 self._clock.call_later(EVENT_BATCH_SECONDS, self._flush)
             self._reporters.add(reporter)
 

@@ -49,8 +49,8 @@ def start(
 def _start_alone(
     tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]
 ) -> UnsupervisedProcess:
-    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process
-    # was given by its parent is: the lock of flock(1), make's job server, a supervisor's pipe. No
+    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but those from this
+    # process's parent are: the lock of flock(1), make's job server, a supervisor's pipe. No
     # container would see them, and they would stay open for as long as the Task runs.
     with forking():
         process = subprocess.Popen(
