@@ -202,7 +202,7 @@ def test_images_are_ignored_with_one_warning(
     with caplog.at_level(logging.WARNING, "gaia_local"), ThreadPoolExecutor(4) as pool:
         list(pool.map(bench.run, [bench.invocation("true") for _ in range(8)]))
     assert [record.getMessage() for record in caplog.records] == [
-        "runtime 'process': images are ignored ('image:1' first); programs run as they are here"
+        "runtime 'process': images are ignored ('image:1' first); the programs of this machine run"
     ]
 
 
@@ -374,7 +374,7 @@ def test_a_full_disk_ends_the_run(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo x; exec sleep 60", stdout="/out/x")
     (invocation.tree / "out/x").symlink_to("/dev/full")
     with pytest.raises(
-        RuntimeFailure, match="what the program wrote cannot be stored: No space left on device"
+        RuntimeFailure, match="the program's output cannot be stored: No space left on device"
     ):
         bench.run(invocation)
     assert living(invocation) == []
@@ -387,7 +387,7 @@ def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
-            with pytest.raises(RuntimeFailure, match="went to another part of this program"):
+            with pytest.raises(RuntimeFailure, match="was taken by another part of this program"):
                 bench.run(bench.invocation("true", stdout=stdout))
     finally:
         signal.signal(signal.SIGCHLD, before)
@@ -412,7 +412,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
 def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
     assert not bench.runtime.left()
-    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
+    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be resumed"):
         bench.runtime.rejoin(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()
 

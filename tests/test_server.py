@@ -179,20 +179,20 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
             "there is no field 'workflows'; did you mean 'workflow'?",
         ),
         ("run", ["w"], "the body is ['w']; send a JSON object"),
-        ("run", b"", "the body is no JSON"),
-        ("run", b'{"workflow": "w"', "the body is no JSON"),
-        ("run", b"\xff\xfe\xfd", "the body is no JSON"),
-        ("run", b"[" * 200_000, "the body is no JSON"),
-        ("run", b'{"workflow": ' + b"9" * 5000 + b"}", "the body is no JSON"),
+        ("run", b"", "the body isn't valid JSON"),
+        ("run", b'{"workflow": "w"', "the body isn't valid JSON"),
+        ("run", b"\xff\xfe\xfd", "the body isn't valid JSON"),
+        ("run", b"[" * 200_000, "the body isn't valid JSON"),
+        ("run", b'{"workflow": ' + b"9" * 5000 + b"}", "the body isn't valid JSON"),
         (
             "upload",
             b'{"workflow": "w", "properties": {"x": NaN}, "commands": [], "steps": []}',
-            "NaN is no number",
+            "NaN is not a JSON number",
         ),
         (
             "upload",
             b'{"workflow": "w", "properties": {"x": 1e999}, "commands": [], "steps": []}',
-            "1e999 is no number",
+            "1e999 is not a JSON number",
         ),
         (
             "upload",
@@ -214,7 +214,7 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
         ("expire", {"workflow": "w", "keys": []}, "there is no field 'keys'"),
         ("expire", {"workflow": "w", "expire": [1]}, "expire was given 1"),
         ("workflows", {"workflow": "w"}, "there is no field 'workflow'"),
-        ("workflows", b"", "the body is no JSON"),
+        ("workflows", b"", "the body isn't valid JSON"),
         ("status", {"workflow": "\ud800"}, "\\ud800"),
     ],
 )
@@ -626,7 +626,7 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
                 told = connection.makefile("rb").read()
                 assert told.startswith(b"HTTP/1.1 503 ")
                 assert told.endswith(
-                    b'{"error": "the server ends; look with status whether this call was heeded"}'
+                    b'{"error": "the server is shutting down; check with status whether this call took effect"}'
                 )
 
 
@@ -924,7 +924,7 @@ def test_a_port_that_is_taken_is_told(gaia: Gaia, server: Server) -> None:
     with pytest.raises(GaiaError, match=f"127.0.0.1 port {port}: another program listens there"):
         Server(gaia, port=port)
     for wrong in (-1, 65536):
-        with pytest.raises(GaiaError, match="there is no such port"):
+        with pytest.raises(GaiaError, match="the port is out of range"):
             Server(gaia, port=wrong)
 
 
@@ -1079,7 +1079,7 @@ def test_a_workflow_that_cannot_go_on_is_logged_and_the_server_goes_on(
         second.process.terminate()
         code, _, err = second.end()
     assert code == 143
-    assert "workflow 'w' was running when the last engine ended, and can't go on" in err
+    assert "workflow 'w' was running when the last engine ended, and can't be resumed" in err
 
 
 def test_resume_of_an_orderly_end_in_process(
@@ -1128,7 +1128,7 @@ def test_debug_logs_requests_without_the_token(gaia_root: Path) -> None:
     ("arguments", "says"),
     [
         (["--host", "0.0.0.0"], "--token"),
-        (["--port", "65536"], "there is no such port"),
+        (["--port", "65536"], "the port is out of range"),
         (["--max-body", "0"], "--max-body"),
         (["--token", "a b"], "--token"),
     ],

@@ -219,7 +219,7 @@ def test_hundreds_of_half_open_connections_leave_steps_their_descriptors(
     lines = [each for each in err.splitlines() if "images are ignored" not in each]
     assert len(lines) == 1, err[:5000]
     assert lines[0].startswith(
-        "warning: too many connections: the descriptors that are left are for Steps;"
+        "warning: too many connections: the remaining file descriptors are reserved for Steps;"
     )
 
 
@@ -269,7 +269,7 @@ def test_connections_beyond_the_file_limit_are_refused_quietly() -> None:
         """
     )
     assert said.splitlines() == [
-        "too many connections: no descriptors are left; those that ask nothing are closed, and then new ones",
+        "too many connections: no file descriptors are left; those without a request are closed, then new ones are refused",
         "refused",
         "refused",
         "refused",

@@ -104,7 +104,7 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
         == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
     )
     put("steps.json", "[{")
-    assert re.match(r"not merged: steps\.json, line 1, column 3: this is no JSON", kept.line())
+    assert re.match(r"not merged: steps\.json, line 1, column 3: this is not valid JSON", kept.line())
     put("steps.json", [{**ONE, "command": "cpy"}, TWO, THREE])
     assert (
         kept.line()
@@ -113,7 +113,7 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
     Path("steps.json").unlink()
     assert re.match(r"not merged: steps\.json: it can't be read", kept.line())
     put("steps.json", [ONE, TWO])
-    assert kept.line() == "three left steps.json, and stay in the workflow"
+    assert kept.line() == "three: gone from steps.json, but still in the workflow"
     assert answer("status", "w", "--json")["progress"]["done"] == 3
     kept.stop()
 
@@ -139,7 +139,7 @@ def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:
 def test_a_workflow_that_is_deleted_is_not_kept(kept: Kept) -> None:
     call("delete", "w")
     out, err = end(kept.process, 2)
-    assert (out, "there is none of this name" in err) == ("", True)
+    assert (out, "it doesn't exist" in err) == ("", True)
 
 
 def test_outputs_in_the_store_are_reported_as_not_run(kept: Kept) -> None:

@@ -96,13 +96,13 @@ def logs(
     name: Name,
     step: StepName,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on showing it until the Step ends.")
+        bool, typer.Option("-f", "--follow", help="Follow the log until the Step ends.")
     ] = False,
     raw: Annotated[
         bool,
         typer.Option(
             "--raw",
-            help="Print its bytes as they are, to a terminal too: what controls it is obeyed.",
+            help="Print its bytes unchanged; a terminal obeys control characters in them.",
         ),
     ] = False,
 ) -> None:

@@ -203,7 +203,7 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     if missing:
         console.print("\nInputs that are missing, and that no Step makes:")
         for key in missing[:LISTED]:
-            console.print(f"  {key}, to be put at {gaia.path(workflow, key)}", markup=False)
+            console.print(f"  {key}, expected at {gaia.path(workflow, key)}", markup=False)
         _print_more(console, len(missing), "inputs")
 
 

@@ -33,7 +33,7 @@ Watch = Annotated[
     bool,
     typer.Option(
         "--watch",
-        help="Then go on: run again what a changed file asks for, until Ctrl-C, and tell of it.",
+        help="Keep watching, and run Steps again when files change, until Ctrl-C.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would run, and why.")]
@@ -84,11 +84,11 @@ def upload(
     path: Annotated[
         str | None,
         typer.Option(
-            metavar="PREFIX", help="Instead of both: take PREFIXcommands.json and PREFIXsteps.json."
+            metavar="PREFIX", help="Instead of both: read PREFIXcommands.json and PREFIXsteps.json."
         ),
     ] = None,
     extension: Annotated[
-        str, typer.Option(metavar="json|yaml", help="What the files of --path end in.")
+        str, typer.Option(metavar="json|yaml", help="The extension of the files of --path.")
     ] = "json",
     properties: Annotated[
         list[str] | None,
@@ -190,7 +190,7 @@ def _keep_running(
     from gaia_local.cli.watching import Waves
 
     if as_json:
-        raise typer.BadParameter("with --watch it tells in lines what happens; leave out --json")
+        raise typer.BadParameter("--watch prints lines of text; leave out --json")
     state = FAILED
     try:
         with (

@@ -62,7 +62,7 @@ class Definitions:
             return
         names = _names(self.steps)
         if gone := sorted(self._names - names):
-            yield f"{_some(gone)} left {self._files[1]}, and stay in the workflow"
+            yield f"{_some(gone)}: gone from {self._files[1]}, but still in the workflow"
         self._names = names
 
     def _read(self) -> bool:

@@ -311,7 +311,7 @@ def _published() -> Any:
         place = getattr(sys.modules[PACKAGE], "__file__", None) or "a place without a file"
         raise InvalidInput(
             "gaia_local.compat",
-            f"a package gaia that is no client of Gaia is imported already, from {place}",
+            f"a package gaia that isn't a client of Gaia is imported already, from {place}",
             "install before it is imported, or give it another name",
         )
     return found

@@ -91,7 +91,7 @@ def _package() -> Check:
         return Check(
             "gaia-local",
             NOTE,
-            "runs from its source, without having been installed",
+            "runs from its source and isn't installed",
             "pip install gaia-local",
         )
     return Check(
@@ -100,7 +100,7 @@ def _package() -> Check:
 
 
 def _engine(config: Config) -> Check:
-    address = os.environ.get("DOCKER_HOST") or "the usual socket (DOCKER_HOST is not set)"
+    address = os.environ.get("DOCKER_HOST") or "the default socket (DOCKER_HOST is not set)"
     facts: dict[str, Any] = {"address": address, "reachable": False, "runtime": config.runtime}
     with contextlib.closing(Engine()) as engine:
         try:
@@ -187,7 +187,7 @@ def _cluster(config: Config) -> list[Check]:
             else "install the same version of gaia_local on both"
         )
         if each.sees_root is False:
-            advice = "share the root with it, or say with dask.path_map where it sees it"
+            advice = "share the root with it, or map its path with dask.path_map"
         threads = f"{each.threads} thread{'s' if each.threads > 1 else ''}"
         text = f"{each.name} at {each.address}: {threads}, gaia_local {each.version}, {sees}"
         checks.append(Check("dask worker", PROBLEM if advice else OK, text, advice))
@@ -222,7 +222,7 @@ def _root(config: Config) -> Check:
     there = _nearest(root)
     if _exists(root) and not root.is_dir():
         return Check(
-            "root", PROBLEM, f"{root} is no directory", "choose another: --root DIR", facts
+            "root", PROBLEM, f"{root} isn't a directory", "choose another: --root DIR", facts
         )
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -263,7 +263,7 @@ def _leftovers(config: Config) -> Check:
         " ".join(filter(None, (each.kind, each.name, each.workflow, each.step, f"of {each.root}")))
         for each in found
     ]
-    advice = "gaia-local run takes containers of its root up again; gaia-local clean removes what is left of a root"
+    advice = "gaia-local run resumes containers of its root; gaia-local clean removes all leftovers of a root"
     return Check("leftovers", NOTE, "; ".join(told), advice, facts)
 
 
@@ -306,7 +306,7 @@ def _watches(config: Config) -> Check:
     try:
         limit = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
     except (OSError, ValueError):
-        return Check("file watches", OK, "this system has no limit to look at")
+        return Check("file watches", OK, "this system tells no limit")
     # One watch for each directory of the store; all programs of a user share the limit.
     needed = 0
     for top in (config.root / "storage", *config.buckets.values()):

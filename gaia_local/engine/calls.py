@@ -192,7 +192,7 @@ class Questions:
         if found is None:
             raise InvalidInput(
                 f"workflow {name!r}",
-                "there is none of this name",
+                "it doesn't exist",
                 nearest(name, self._reader.workflows(), "workflows"),
             )
         return found[0]

@@ -104,7 +104,7 @@ class Engine:
                 except Unreachable as error:
                     if error.told_all and name in ONCE:
                         raise EngineUnavailable(
-                            f"{error}; look with `status` whether it was made"
+                            f"{error}; check with `status` whether it took effect"
                         ) from error
                     if time.monotonic() - began > (ABSENT_PATIENCE if error.absent else PATIENCE):
                         raise refusal from error
@@ -244,7 +244,9 @@ class Engine:
             end()
         except (OSError, GaiaError) as error:
             logger.error(
-                "root %s: something could not be ended in order: %s", self.config.root, told(error)
+                "root %s: the engine could not be shut down cleanly: %s",
+                self.config.root,
+                told(error),
             )
 
     def hurry(self) -> None:

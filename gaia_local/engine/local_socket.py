@@ -141,7 +141,7 @@ class Listener:
                     return
                 if not told:
                     logger.warning(
-                        "calls from other processes can't be taken for now: %s", error.strerror
+                        "calls from other processes can't be accepted for now: %s", error.strerror
                     )
                 told = True
                 continue
@@ -173,7 +173,7 @@ class Listener:
             told_us = json.loads(line)
             if told_us["version"] != VERSION:
                 raise GaiaError(
-                    f"the process {os.getpid()}, which owns this root, runs another version of gaia_local; end it, or use that"
+                    f"the process {os.getpid()}, which owns this root, runs another version of gaia_local; end it, or use the same version"
                 )
             return {
                 "answer": self._answer(told_us["call"], told_us["arguments"], told_us["config"])
@@ -225,9 +225,7 @@ def call(
                 f"the owner of root {root} doesn't answer: {told(error)}", absent, told_all
             ) from error
     if not reply.endswith(b"\n"):
-        raise Unreachable(
-            f"the owner of root {root} ended in the midst of the call {name!r}", told_all=True
-        )
+        raise Unreachable(f"the owner of root {root} ended during the call {name!r}", told_all=True)
     answer = json.loads(reply)
     if "error" in answer:
         kind, facts = answer["error"]["kind"], answer["error"]["arguments"]

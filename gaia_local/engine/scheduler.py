@@ -114,7 +114,7 @@ class Scheduler:
         of them is heeded.
         """
         self._missed: set[str] = set()
-        """Those of which a file could not be looked at: the next call looks at all of them again.
+        """Those of which a file could not be examined: the next call looks at all of them again.
         """
         self._alive: collections.Counter[str] = collections.Counter()
         """Workflow → how many of its Tasks are alive."""
@@ -294,7 +294,7 @@ class Scheduler:
         for name in list(self._workflows):
             self._handle(name, halted)
             if name in self._unwritten:  # the next engine takes what ran for interrupted
-                logger.error("workflow %r: what ended last is not written down", name)
+                logger.error("workflow %r: the latest results could not be recorded", name)
 
     def close(self) -> None:
         """Halt what runs, start nothing more, and end the executor's threads. Idempotent."""
@@ -535,7 +535,7 @@ class Scheduler:
             if raises:
                 raise
             trouble = error
-        logger.error("workflow %r: a file could not be looked at: %s", name, trouble)
+        logger.error("workflow %r: a file could not be examined: %s", name, trouble)
         self._handle(name, lambda workflow: self._trouble(workflow, trouble, Decision()))
         return []
 
@@ -622,14 +622,14 @@ class Scheduler:
             try:
                 tell(news)
             except Exception:  # a defect of whoever listens must not cost a Task
-                logger.exception("a subscriber could not be told of a change")
+                logger.exception("a subscriber failed at the notice of a change")
 
     def _discard(self, task_id: str) -> None:
         """End and remove what an earlier process left of a Task."""
         try:
             self._runtime.end(task_id)
         except GaiaError as error:
-            logger.warning("what is left of Task %s could not be ended: %s", task_id, error)
+            logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
         self._storage.discard(task_id)
 
     def _prepared(self, workflow: Workflow, change: Change | None = None) -> Call:
@@ -640,7 +640,7 @@ class Scheduler:
             if images:
                 self._runtime.check(images)
         except EngineUnavailable as error:
-            advice = "nothing of this call was stored: make it again then; `run` goes on with what was stored before"
+            advice = "nothing of this call was stored: repeat it then; `run` continues what was stored before"
             return Call(EngineUnavailable(f"{error}; {advice}"))
         return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
 
@@ -724,7 +724,7 @@ class Scheduler:
     def _no_such(self, name: str) -> InvalidInput:
         return InvalidInput(
             f"workflow {name!r}",
-            "there is none of this name",
+            "it doesn't exist",
             nearest(name, self.workflows(), "workflows"),
         )
 
@@ -764,7 +764,7 @@ class Scheduler:
         it can.
         """
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
-        text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
+        text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is fixed"
         if workflow.trouble is None:
             logger.error("%s", text)
         more = workflow.fall_into_trouble(kind(text), told(error), decision.start)

@@ -84,4 +84,4 @@ class Clock:
                 try:
                     function()
                 except Exception:  # other orders are none the worse for it
-                    logger.exception("an order of the clock failed")
+                    logger.exception("a call at a set time failed")

@@ -194,7 +194,7 @@ class Worker:
 
         problems = [ended.message] if ended.message else []
         if reason == BY_TIMEOUT:
-            problems = [f"the timeout of {task.timeout:g} s ended it"]
+            problems = [f"it exceeded its timeout of {task.timeout:g} s"]
         outputs: list[Output] = []
         if ended.code == 0 and not problems:
             try:

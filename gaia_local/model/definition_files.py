@@ -12,7 +12,7 @@ from gaia_local.errors import InvalidInput
 MAX_VALUES = 2_000_000
 """How many values a YAML file may hold, each alias counted as what it stands for."""
 
-_RIGHT_JSON = "give valid JSON, or name the file .yaml if it is that"
+_RIGHT_JSON = "give valid JSON, or name the file .yaml if it is YAML"
 _RIGHT_YAML = "give valid YAML"
 
 
@@ -24,10 +24,10 @@ def read(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidInput(
-            str(path), f"it can't be read ({error.strerror})", "give a file that can"
+            str(path), f"it can't be read ({error.strerror})", "give a file that can be read"
         ) from None
     except UnicodeDecodeError:
-        raise InvalidInput(str(path), "it is no UTF-8 text", "save it as UTF-8") from None
+        raise InvalidInput(str(path), "it isn't UTF-8 text", "save it as UTF-8") from None
     try:
         return (
             _read_yaml(path, text) if path.suffix in (".yaml", ".yml") else _read_json(path, text)
@@ -43,7 +43,7 @@ def _read_json(path: Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise InvalidInput(where, f"this is no JSON: {error.msg}", _RIGHT_JSON) from None
+        raise InvalidInput(where, f"this is not valid JSON: {error.msg}", _RIGHT_JSON) from None
     except ValueError as error:  # a number of too many digits
         raise InvalidInput(str(path), str(error), _RIGHT_JSON) from None
 
@@ -56,13 +56,13 @@ def _read_yaml(path: Path, text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else str(path)
         raise InvalidInput(
-            where, f"this is no YAML: {error.problem or error.context}", _RIGHT_YAML
+            where, f"this is not valid YAML: {error.problem or error.context}", _RIGHT_YAML
         ) from None
     except (
         yaml.YAMLError,
         ValueError,
     ) as error:  # a character that may not be there; no date though it looks like one
-        raise InvalidInput(str(path), f"this is no YAML: {error}", _RIGHT_YAML) from None
+        raise InvalidInput(str(path), f"this is not valid YAML: {error}", _RIGHT_YAML) from None
 
 
 def _safe_yaml(text: str) -> Any:
@@ -78,7 +78,8 @@ def _safe_yaml(text: str) -> Any:
         if node in sizes:
             if not sizes[node]:
                 raise yaml.MarkedYAMLError(
-                    problem="an alias stands for what it is in", problem_mark=node.start_mark
+                    problem="an alias refers to a value that contains it",
+                    problem_mark=node.start_mark,
                 )
             return sizes[node]
         sizes[node] = 0  # being counted

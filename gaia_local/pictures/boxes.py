@@ -97,7 +97,7 @@ def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tup
         ]
     except (TypeError, KeyError) as error:
         raise InvalidInput(
-            "draw", f"{shown(graph)} is no graph ({error!r})", "give what Gaia.graph answers"
+            "draw", f"{shown(graph)} isn't a graph ({error!r})", "give what Gaia.graph answers"
         ) from None
     known = {node.name for node in nodes}
     if len(known) < len(nodes):
@@ -107,7 +107,7 @@ def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tup
             if name not in known:
                 raise InvalidInput(
                     "draw",
-                    f"an edge names {name!r}, which is no Step",
+                    f"an edge names {name!r}, which isn't a Step",
                     "give what Gaia.graph answers",
                 )
     return nodes, edges

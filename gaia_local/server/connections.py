@@ -110,13 +110,13 @@ class Door(socket.socket):
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
                 raise
-            self._tell("no descriptors are left")
+            self._tell("no file descriptors are left")
             self._drop_spare()
             with contextlib.suppress(OSError):
                 super().accept()[0].close()
             with contextlib.suppress(OSError):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            raise BlockingIOError(errno.EAGAIN, "there is no descriptor for it") from error
+            raise BlockingIOError(errno.EAGAIN, "there is no file descriptor for it") from error
 
     def _make_room(self, new: _Caller) -> bool:
         """Whether there is room for one more; a stranger that is there already may have to go."""
@@ -131,7 +131,7 @@ class Door(socket.socket):
         elif len(self._callers) >= MOST:
             self._tell(f"there are {MOST}")
         elif len(self._callers) >= FEW and _descriptors_are_scarce():
-            self._tell("the descriptors that are left are for Steps")
+            self._tell("the remaining file descriptors are reserved for Steps")
         else:
             return True
         crowd = neighbours if len(neighbours) >= MOST_OF_ONE else self._callers.values()
@@ -148,7 +148,7 @@ class Door(socket.socket):
         if now - self._told_at >= TELL_AGAIN:
             self._told_at = now
             logger.warning(
-                "too many connections: %s; those that ask nothing are closed, and then new ones",
+                "too many connections: %s; those without a request are closed, then new ones are refused",
                 what,
             )
 

@@ -104,7 +104,8 @@ class Guard:
         except asyncio.CancelledError:
             if not answering:
                 ending = _refused(
-                    503, "the server ends; look with status whether this call was heeded"
+                    503,
+                    "the server is shutting down; check with status whether this call took effect",
                 )
                 await ending(scope, receive, send_guarded)
             raise
@@ -123,7 +124,7 @@ class Guard:
             given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
             return _refused(
                 421,
-                f"the Host header is {given!r}, no name of this server: use the address that `serve` printed",
+                f"the Host header is {given!r}, which isn't a name of this server: use the address that `serve` printed",
             )
         if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
             if not (
@@ -141,7 +142,7 @@ class Guard:
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
                 return _refused(
                     403,
-                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may ask for that",
+                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may request that",
                 )
             if (
                 headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -149,7 +150,7 @@ class Guard:
             ):
                 return _refused(
                     415,
-                    "the body isn't said to be JSON: send it with the header Content-Type: application/json",
+                    "the request doesn't declare JSON: send the header Content-Type: application/json",
                 )
         return None
 
@@ -172,7 +173,7 @@ class Guard:
             return entered
         text = "the token is missing or wrong"
         if self._same_user:
-            text += ", and this connection isn't known to be of the user who runs this server"
+            text += ", and this connection isn't known to belong to the user who runs this server"
         if page:
             refusal: Response = PlainTextResponse(
                 f"{text}: open this page as /?token=TOKEN once, with the token of `serve`.\n", 401

@@ -36,7 +36,7 @@ def resume(gaia: Gaia) -> list[str]:
                 resumed.append(name)
         except GaiaError as error:
             logger.error(
-                "workflow %r was running when the last engine ended, and can't go on: %s",
+                "workflow %r was running when the last engine ended, and can't be resumed: %s",
                 name,
                 error,
             )

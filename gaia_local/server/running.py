@@ -178,7 +178,7 @@ def _bind(host: str, port: int) -> Door:
     where = f"serve, {host} port {port}"
     if not 0 <= port <= 65535:
         raise InvalidInput(
-            where, "there is no such port", "give a --port from 0 (any that is free) to 65535"
+            where, "the port is out of range", "give a --port from 0 (any that is free) to 65535"
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -187,7 +187,7 @@ def _bind(host: str, port: int) -> Door:
         bound = Door(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         raise InvalidInput(
-            where, f"it is no address ({error})", "give an address or a name of this machine"
+            where, f"it isn't an address ({error})", "give an address or a name of this machine"
         ) from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -199,7 +199,7 @@ def _bind(host: str, port: int) -> Door:
             right = "end that one, or give another --port (0: any that is free)"
         else:
             problem, right = (
-                f"nothing can listen there ({os.strerror(error.errno or 0)})",
+                f"the server can't listen there ({os.strerror(error.errno or 0)})",
                 "give another --host or --port",
             )
         raise InvalidInput(where, problem, right) from None

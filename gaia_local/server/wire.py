@@ -82,7 +82,7 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if size > _DRAINED * limit:
                     break
     except ClientDisconnect:
-        raise Refused(400, "the body ended before its end") from None
+        raise Refused(400, "the body is incomplete: the connection ended") from None
     except TimeoutError:
         raise Refused(
             408, f"nothing more of the body came for {PATIENCE:g} s: send it without pauses"
@@ -101,7 +101,7 @@ def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any
     except (ValueError, RecursionError) as error:
         problem = "it is nested too deep" if isinstance(error, RecursionError) else told(error)
         raise InvalidInput(
-            where, f"the body is no JSON ({problem})", "send a JSON object"
+            where, f"the body isn't valid JSON ({problem})", "send a JSON object"
         ) from None
     if not isinstance(given, dict):
         raise InvalidInput(where, f"the body is {shown(given)}", "send a JSON object")
@@ -133,4 +133,4 @@ def _finite(text: str) -> float:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text[:20]} is no number that JSON has")
+    raise ValueError(f"{text[:20]} is not a JSON number")

@@ -17,13 +17,13 @@ PATIENCE = 10.0
 """Seconds to wait for another process that holds the file; only a foreign program ever does for
 long.
 """
-DAMAGED = "it is damaged: put a copy of it back, or move it away and upload again: what lies in the store is found there"
+DAMAGED = "it is damaged: restore a backup of it, or move it away and upload again: files in the store are used"
 _ADVICE = {
     "locked": f"another process holds it, for more than {PATIENCE:g} s: find it (`fuser`, `lsof`) and end it",
     "full": "make room on its disk",
     "readonly": "its disk or its directory is read-only: make it writable",
-    "unable to open": "see to it that its disk is there, and that this user may read and write it and its directory",
-    "disk i/o": "its disk is full, read-only, gone or broken: see to that",
+    "unable to open": "make sure that its disk is mounted, and that this user may read and write it and its directory",
+    "disk i/o": "its disk is full, read-only, gone or broken: fix that",
     "malformed": DAMAGED,
     "not a database": DAMAGED,
     "no such": DAMAGED,
@@ -141,7 +141,7 @@ def _refuse_foreign(path: Path, readonly: bool) -> None:
             status = os.lstat(each)
             if not stat.S_ISREG(status.st_mode):
                 raise DatabaseError(
-                    f"{each} is a link, or no regular file: it must be one that gaia_local made; move it away"
+                    f"{each} is a link, or not a regular file: it must be one that gaia_local made; move it away"
                 )
             if not readonly and status.st_uid not in (os.geteuid(), os.stat(path.parent).st_uid):
                 raise DatabaseError(

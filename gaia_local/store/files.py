@@ -98,7 +98,7 @@ def _status(path: str) -> os.stat_result | None:
 def _check_absent(path: str, error: OSError) -> None:
     """Raise unless `error` says that nothing lies at `path`, nor can."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-        raise StorageError(f"{path}: can't be looked at ({error.strerror})") from error
+        raise StorageError(f"{path}: can't be examined ({error.strerror})") from error
 
 
 def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:

@@ -159,7 +159,7 @@ class Storage:
         """The directory of this root in a mapped bucket, for what is on its way into that. Raises
         `StorageError`.
         """
-        with _disk(f"a directory of the engine's own can't be made in {bucket}"):
+        with _disk(f"a private directory of the engine can't be made in {bucket}"):
             files.own_directory(f"{bucket}/{self._own_name}")
         return f"{bucket}/{self._own_name}"
 
@@ -424,7 +424,7 @@ class Storage:
                 )
                 problems.append(f"output {key!r} was not made: there is {there} at {internal}")
             elif _wants_directory(key, internal) and not stat.S_ISDIR(mode):
-                problems.append(f"output {key!r} was not made: {internal} is no directory")
+                problems.append(f"output {key!r} was not made: {internal} isn't a directory")
             elif not _wants_directory(key, internal) and stat.S_ISDIR(mode):
                 problems.append(
                     f"output {key!r} was not made: {internal} is a directory; end key and path with '/' to store one"
@@ -657,7 +657,7 @@ def _removing(workflow: str, top: object) -> Iterator[None]:
         name = str(error.filename)
         which = repr(name) if os.path.isabs(name) else f"{name!r} in {str(top)!r}"
         problem = f"workflow {workflow!r} isn't deleted: {which} can't be removed: {error.strerror}"
-        raise DiskError(told(DiskError(f"{problem}; see to that, then delete it again"))) from error
+        raise DiskError(told(DiskError(f"{problem}; fix that, then delete it again"))) from error
 
 
 def _aside_name(workflow: str) -> str:

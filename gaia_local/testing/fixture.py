@@ -104,7 +104,7 @@ class GaiaFixture(Gaia):
             ) from None
         except FileNotFoundError:
             raise AssertionError(
-                f"{key!r} isn't there, it would lie at {path}: {self._why_missing(name, key)}"
+                f"{key!r} isn't there, it belongs at {path}: {self._why_missing(name, key)}"
             ) from None
 
     def run(
@@ -213,7 +213,7 @@ class GaiaFixture(Gaia):
         names: list[str] = sorted(self.workflows()["workflows"])
         if len(names) != 1:
             problem = "there are several workflows" if names else "there is no workflow yet"
-            raise InvalidInput(what, f"{problem}, and none is named", "say workflow=NAME")
+            raise InvalidInput(what, f"{problem}, and none is named", "give workflow=NAME")
         return names[0]
 
     def _why_missing(self, workflow: str, key: str) -> str:

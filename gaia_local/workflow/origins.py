@@ -11,7 +11,7 @@ from gaia_local.model.tasks import Task
 from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason, ReasonKind
 from gaia_local.workflow.submissions import COMMAND_CHANGED, STEP_CHANGED
 
-FOUND = "an earlier run, of a workflow that was deleted or that shares the file, made what lies in the store"
+FOUND = "an earlier run, of a workflow that was deleted or that shares the file, made the output in the store"
 """The message of an attempt that a Step began with."""
 
 NO_ORIGINS: Mapping[str, Sequence[Origin]] = {}

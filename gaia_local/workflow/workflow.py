@@ -443,9 +443,7 @@ class Workflow:
         that were to start.
         """
         for assignment in unstarted:
-            self._cancel_task(
-                self.graph.steps[assignment.task.name], "it could not be written down"
-            )
+            self._cancel_task(self.graph.steps[assignment.task.name], "it could not be recorded")
             self._next.cancel.remove(assignment.task.id)
         if self.trouble is None:
             self.trouble = error

@@ -146,7 +146,7 @@ class Connection:
             importlib.metadata.version, "gaia-local", workers=new
         ).items():
             if isinstance(found, importlib.metadata.PackageNotFoundError):
-                found = "none that is installed"  # noqa: PLW2901
+                found = "no installed version"  # noqa: PLW2901
             if isinstance(found, str) and found != ours:
                 raise EngineUnavailable(
                     f"worker {address} of the Dask cluster has gaia_local {found}, the engine {ours}: "
@@ -462,6 +462,6 @@ def _security(given: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             "config, dask.security",
-            f"distributed.Security doesn't take it ({told(error)})",
+            f"distributed.Security doesn't accept it ({told(error)})",
             "give its arguments",
         ) from None

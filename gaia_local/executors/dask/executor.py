@@ -375,7 +375,7 @@ class DaskExecutor(Listener):
         flight = self._away.get(message["lease"])
         if flight is None:
             logger.debug(
-                "Task %s: worker %s told of it too late", message["lease"], message["worker"]
+                "Task %s: worker %s reported its end too late", message["lease"], message["worker"]
             )
             return
         if message.get(
@@ -436,7 +436,7 @@ class DaskExecutor(Listener):
                 connection.why(lease) if ended[lease] == "error" else "",
             )
             if why:
-                words = f"no worker could take it up: {why}"
+                words = f"no worker could start it: {why}"
                 self._end(
                     flight, Outcome(TaskState.EXCEPTION, message=words, exception="RuntimeFailure")
                 )

@@ -181,7 +181,7 @@ class Session:
             self.kit.perform(here, cancellation, teller)
             if teller.failed and not is_held(self.kit.tops[0], lease):
                 logger.warning(
-                    "Task %s was taken back, or given to another worker: what it made here is refused",
+                    "Task %s was revoked, or given to another worker: its outputs on this one are discarded",
                     lease,
                 )
         except NotLeased as refusal:
@@ -386,7 +386,9 @@ def sweep(base: Path, equipment: Equipment) -> None:
                         kit.end(private.name)
                     except GaiaError as error:
                         logger.warning(
-                            "what is left of Task %s could not be ended: %s", private.name, error
+                            "processes or files of Task %s could not be removed: %s",
+                            private.name,
+                            error,
                         )
                 _remove(place)
 

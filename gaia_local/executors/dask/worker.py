@@ -45,7 +45,7 @@ def own_version() -> str:
     try:
         return version("gaia-local")
     except PackageNotFoundError:
-        return "none that is installed"
+        return "no installed version"
 
 
 def perform(

@@ -117,7 +117,7 @@ def arrange(told: Mapping[str, Any], now: float) -> Timeline:
     except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
         raise InvalidInput(
             "timeline",
-            f"{shown(told)} is no timeline ({error!r})",
+            f"{shown(told)} isn't a timeline ({error!r})",
             "give what Gaia.timeline answers",
         ) from None
     started = sorted(

@@ -185,7 +185,7 @@ class Engine:
                 image = self.find_image(name, stop)
         if image is None:
             raise RuntimeFailure(
-                f"image {name!r} was pulled and then vanished; see to it that nothing removes it"
+                f"image {name!r} was pulled and then vanished; make sure that nothing removes it"
             )
         return image
 
@@ -259,7 +259,7 @@ class Engine:
                 f"image {name!r} could not be pulled (docker.pull is {policy!r}); the engine says: {failure}; "
                 "check the Command's image, `docker pull` or `docker build` it"
                 + (
-                    ", or set docker.pull to 'missing' to use what is here"
+                    ", or set docker.pull to 'missing' to use the local image"
                     if policy == "always"
                     else ""
                 )
@@ -457,7 +457,7 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RuntimeFailure(
-            f"{error.filename or target} could not be written: {error.strerror or error}; make room or check its rights"
+            f"{error.filename or target} could not be written: {error.strerror or error}; make room or check its permissions"
         ) from error
 
 

@@ -52,7 +52,7 @@ _OOM_MOMENT, _OOM_PATIENCE = 0.3, 5.0
 """Seconds in which the engine may still learn that memory ran out: mostly, and on a machine with
 far too much to do.
 """
-_MACHINE_OOM = "out of memory (the machine's: there is no limit)"
+_MACHINE_OOM = "out of memory (of the machine: no limit is set)"
 _HEAD = 4096
 # docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or
 # 1.
@@ -444,7 +444,7 @@ def _as_failure(what: str) -> Iterator[None]:
         raise RuntimeFailure(f"{what}; the engine refuses: {refusal.text}") from refusal
     except Silence as silence:
         raise RuntimeFailure(
-            f"{what}; the engine doesn't answer: {silence}; see to it that Docker runs"
+            f"{what}; the engine doesn't answer: {silence}; make sure that Docker runs"
         ) from silence
     except (EngineUnavailable, Closed) as error:
         raise RuntimeFailure(f"{what}; {error}") from error

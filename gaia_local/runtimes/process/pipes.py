@@ -64,7 +64,7 @@ class Pipe:
             self.read_end, self.write_end = os.pipe()
         except OSError as error:
             raise RuntimeFailure(
-                f"there is no pipe for what the program writes: {error.strerror}"
+                f"a pipe for the program's output can't be made: {error.strerror}"
             ) from error
 
     def __enter__(self) -> Pipe:
@@ -100,6 +100,6 @@ class Pipe:
                 file.write(data)
         except OSError as error:
             raise RuntimeFailure(
-                f"what the program wrote cannot be stored: {error.strerror}"
+                f"the program's output cannot be stored: {error.strerror}"
             ) from error
         return len(data)

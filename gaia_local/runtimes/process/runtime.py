@@ -100,7 +100,7 @@ class ProcessRuntime:
     def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
         """Raise `RuntimeFailure`: nothing is ever `left`."""
         name = _name(invocation.task)
-        raise RuntimeFailure(f"{name}: the process of an earlier engine can't be taken up")
+        raise RuntimeFailure(f"{name}: the process of an earlier engine can't be resumed")
 
     def _run(
         self,
@@ -139,7 +139,7 @@ class ProcessRuntime:
         with self._warning:
             if not self._warned:
                 logger.warning(
-                    "runtime 'process': images are ignored (%r first); programs run as they are here",
+                    "runtime 'process': images are ignored (%r first); the programs of this machine run",
                     task.image,
                 )
                 self._warned = True
@@ -310,7 +310,7 @@ def _hint(task: Task) -> str | None:
     path = undeclared(task.command, _internal_paths(task))
     if path is None:
         return None
-    return f"{path!r} in its tokens is no path of its inputs and outputs, so that the runtime 'process' left it as it is"
+    return f"{path!r} in its tokens isn't a path of its inputs and outputs, so the runtime 'process' left it unchanged"
 
 
 def _exit(code: int, cancelled: bool, hint: str | None) -> Exit:
@@ -419,7 +419,7 @@ class _Process:
             code = self._process.wait()
         if self._lost:
             raise RuntimeFailure(
-                f"the exit code of process {self.pid} went to another part of this program, which waits for it"
+                f"the exit code of process {self.pid} was taken by another part of this program"
             )
         return code
 

@@ -288,5 +288,5 @@ class Supervised:
         ):  # then what is in its session without the mark; its own number is no part of that
             marked_processes.end_strays(self._pid, mark, marked_processes.all_pids)
         return RuntimeFailure(
-            "its supervisor was ended, so that nobody knows how its program ended, or what is left of it"
+            "its supervisor was killed, so its exit code and its remaining processes are unknown"
         )
