@@ -71,7 +71,7 @@ def test_none_is_an_error_of_the_operating_system(error: type[GaiaError]) -> Non
 
 
 @pytest.mark.parametrize("plain", PLAIN, ids=lambda plain: type(plain).__name__)
-def test_each_becomes_what_the_published_client_raises(plain: GaiaError) -> None:
+def test_errors_become_those_of_the_published_client(plain: GaiaError) -> None:
     @at_face
     def fail() -> None:
         raise plain

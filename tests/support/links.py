@@ -11,22 +11,10 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.store import files
+from support.builders import command
 
-PLANT = {
-    "name": "plant",
-    "image": "busybox",
-    "command": ["sh", "-c", "{{code}}"],
-    "inputs": {},
-    "outputs": {"tree": "/out/tree/"},
-    "vars": ["code"],
-}
-READ = {
-    "name": "read",
-    "image": "busybox",
-    "command": ["sh", "-c", "cat /in/it > /out/it"],
-    "inputs": {"it": "/in/it"},
-    "outputs": {"it": "/out/it"},
-}
+PLANT: dict[str, Any] = {**command("plant", "{{code}}", tree="/out/tree/"), "vars": ["code"]}
+READ = command("read", "cat /in/it > /out/it", "it", it="/out/it")
 
 
 class Surroundings:

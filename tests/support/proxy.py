@@ -27,6 +27,7 @@ class Proxy:
         self._listener.listen(64)
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._requests: dict[socket.socket, bytes] = {}
         self._threads: list[threading.Thread] = []
         self.lost: list[bytes] = []
         """For each of these: the answer to the next request that holds it gets lost."""
@@ -37,10 +38,11 @@ class Proxy:
     def address(self) -> str:
         return f"unix://{self._top}/s"
 
-    def cut(self) -> None:
-        """Break all connections."""
+    def cut(self, asked: bytes = b"") -> None:
+        """Break the connections whose last request holds `asked`."""
         with self._lock:
-            for each in [one for pair in self._pairs for one in pair]:
+            pairs = [pair for pair in self._pairs if asked in self._requests.get(pair[0], b"")]
+            for each in [one for pair in pairs for one in pair]:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
 
@@ -82,6 +84,7 @@ class Proxy:
         try:
             while data := source.recv(1 << 16):
                 if asks:
+                    self._requests[source] = data
                     for each in [each for each in self.lost if each in data]:
                         self.lost.remove(each)
                         losing.set()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local import Gaia
+from support.builders import step
 
 CONFIG = {"runtime": "process", "workers": 2, "watch": False}
 WIDE = 3
@@ -29,22 +30,16 @@ JOIN = {
 }
 
 
-def step(name: str, a: str, b: str, text: str) -> dict[str, Any]:
+def join(name: str, a: str, b: str, text: str) -> dict[str, Any]:
     outputs = {"x": f"x:{name}", "d": f"d:{name}/"}
-    return {
-        "name": name,
-        "command": "join",
-        "inputs": {"a": a, "b": b},
-        "outputs": outputs,
-        "vars": {"text": text},
-    }
+    return step(name, "join", None, a, b, outputs=outputs, vars={"text": text})
 
 
 def layer(number: int, text: str = "first") -> list[dict[str, Any]]:
     """Steps that join two of the layer above."""
     above = "x:0-" if number else "s:"
     return [
-        step(f"{number}-{n}", f"{above}{n}", f"{above}{(n + 1) % WIDE}", text) for n in range(WIDE)
+        join(f"{number}-{n}", f"{above}{n}", f"{above}{(n + 1) % WIDE}", text) for n in range(WIDE)
     ]
 
 

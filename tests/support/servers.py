@@ -20,28 +20,16 @@ import requests
 
 from gaia_local import Gaia
 from gaia_local.server import Server
-from support.builders import ECHO
+from support.builders import ECHO, command
 from support.fixtures import MakeGaia
 
-HOLD = {
-    "name": "hold",
-    "image": "busybox",
-    "command": ["sh", "-c", "printf 'begun ä'; cat '{{fifo}}'; echo over; : > /out/held"],
-    "outputs": {"held": "/out/held"},
-}
-FAIL = {
-    "name": "fail",
-    "image": "busybox",
-    "command": ["sh", "-c", "echo no >&2; exit 3"],
-    "outputs": {"x": "/out/x"},
-}
-COPY = {
-    "name": "copy",
-    "image": "busybox",
-    "command": ["cp", "/in/from", "/out/to"],
-    "inputs": {"from": "/in/from"},
-    "outputs": {"to": "/out/to"},
-}
+HOLD = command(
+    "hold",
+    "printf 'begun ä'; cat '{{fifo}}'; echo over; : > /out/held",
+    held="/out/held",
+)
+FAIL = command("fail", "echo no >&2; exit 3")
+COPY = command("copy", "cp /in/from /out/to", "from", to="/out/to")
 COMMANDS: list[dict[str, Any]] = [ECHO, HOLD, FAIL, COPY]
 A = {"name": "a", "command": "echo", "outputs": {"result": "d:a"}}
 B = {"name": "b", "command": "copy", "inputs": {"from": "d:a"}, "outputs": {"to": "d:b"}}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).parents[1] / "resources" / "example-project"
+PROJECT = Path(__file__).parents[2] / "resources" / "example-project"
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def test_explain_tells_of_steps_and_keys() -> None:
     assert "sya" in call("explain", "w", "sya", status=2).stderr
 
 
-def test_json_of_what_runs() -> None:
+def test_upload_and_run_answer_json() -> None:
     files = write(SAY, CHECK)
     ended = answer("upload", "w", *files, "--json", status=1)
     assert ended["workflow"] == "w"
@@ -294,7 +294,7 @@ def test_json_of_what_runs() -> None:
     assert answer("expire", "w", "say", "--json", status=1)["state"] == "error"
 
 
-def test_json_of_what_asks() -> None:
+def test_queries_answer_json() -> None:
     upload("w", SAY)
     assert answer("workflows", "--json")["workflows"]["w"]["state"] == "complete"
     status = answer("status", "w", "--json")
@@ -413,7 +413,9 @@ def test_doctor_fails_where_nothing_can_run(here: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_stops_it_and_run_goes_on(number: signal.Signals, status: int, here: Path) -> None:
+def test_a_signal_stops_the_workflow_and_run_resumes_it(
+    number: signal.Signals, status: int, here: Path
+) -> None:
     process = start("upload", "w", *write(SAY, HOLD))
     wait_until((here / "begun").exists, 60)
     wait_until((here / "gaia-data/storage/w/a/said.txt").exists, 60)

@@ -328,7 +328,7 @@ def page() -> Iterator[Any]:
             browser.close()
 
 
-def test_in_a_browser_it_tells_by_pointer_and_by_keyboard(page: Any, tmp_path: Path) -> None:
+def test_the_timeline_is_usable_by_pointer_and_keyboard(page: Any, tmp_path: Path) -> None:
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))

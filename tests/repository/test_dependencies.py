@@ -12,10 +12,10 @@ from importlib.metadata import distribution, packages_distributions
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from test_layers import place
 
 import licences
 from house import PACKAGE, Source, sources
-from test_layers import place
 
 REPO = PACKAGE.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]

@@ -48,7 +48,7 @@ def counted(folder: Path, shape: str) -> list[dict[str, float]]:
     arguments = {"root": str(folder / "root"), "shape": shape, "sizes": SIZES}
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.counting", json.dumps(arguments)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ import pytest
 from gaia_local.engine.recovery import recover
 from gaia_local.pictures.sentences import counts_line
 from gaia_local.state.database import Database
-from support.builders import step
+from support.builders import COPY, command, step
 from support.fixtures import MakeGaia
 from support.hands import LOGS, ONE, SRC, TWO, Hands
 
@@ -372,38 +372,18 @@ def test_files_in_a_bucket_stay_and_so_does_what_is_known_of_them(two: tuple[Han
 
 def definitions(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """An array of Steps, and a composite one that reads what these make."""
-    echo = {
-        "name": "echo",
-        "image": "busybox",
-        "command": ["sh", "-c", f"echo {text} {{{{v}}}} > {{{{x}}}}"],
-        "outputs": {"x": "/out/x"},
-    }
-    copy = {
-        "name": "copy",
-        "image": "busybox",
-        "command": ["cp", "/in/a", "/out/x"],
-        "inputs": {"a": "/in/a"},
-        "outputs": {"x": "/out/x"},
-    }
+    echo = command("echo", f"echo {text} {{{{v}}}} > {{{{x}}}}")
     twice = {
         "name": "twice",
         "inputs": ["a"],
         "outputs": ["x"],
-        "steps": [
-            {"name": "first", "command": "copy", "inputs": {"a": "a"}, "outputs": {"x": "between"}},
-            {
-                "name": "second",
-                "command": "copy",
-                "inputs": {"a": "between"},
-                "outputs": {"x": "x"},
-            },
-        ],
+        "steps": [step("first", "copy", "between", "a"), step("second", "copy", "x", "between")],
     }
     steps = [
         {"name": "echo", "command": "echo", "vars": {"v": [1, 2]}, "outputs": {"x": "d:{{v}}"}},
         {"name": "twice", "command": "twice", "inputs": {"a": "d:1"}, "outputs": {"x": "d:end"}},
     ]
-    return [echo, copy, twice], steps
+    return [echo, COPY, twice], steps
 
 
 def test_delete_and_upload_of_arrays_and_composites(make_gaia: MakeGaia) -> None:

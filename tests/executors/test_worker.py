@@ -437,7 +437,7 @@ def test_cancelled_while_its_outputs_are_prepared(
     assert bench.stored() == {}
 
 
-def test_a_runtime_that_cannot_run_it_is_an_exception(bench: WorkerBench) -> None:
+def test_a_runtime_that_cannot_run_a_task_is_an_exception(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         raise RuntimeFailure("no such image: image:1")
 

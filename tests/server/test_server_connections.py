@@ -114,7 +114,7 @@ def test_streaming_connections_may_be_silent(
 
 
 @pytest.mark.parametrize(("bound", "source"), [("MOST", "127.0.0.2"), ("MOST_OF_ONE", "127.0.0.1")])
-def test_strangers_make_room_for_each_other_and_for_who_may_ask(
+def test_strangers_make_room_for_each_other_and_for_authorized_clients(
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

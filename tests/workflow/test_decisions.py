@@ -17,33 +17,21 @@ from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable
 from gaia_local.store import files
 from gaia_local.store.storage import Storage
+from support.builders import command, step
 from support.fixtures import MakeGaia
 from support.hands import Hands
 from support.recordings import FINDINGS, play
 
-MK = {"name": "mk", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}}
-TWO = {"name": "two", "image": "i", "command": ["x"], "outputs": {"a": "/out/a", "b": "/out/b"}}
-LOG = {"name": "log", "image": "i", "command": ["x"], "outputs": {"a": ">>", "b": "/out/b"}}
-CP = {
-    "name": "cp",
-    "image": "i",
-    "command": ["x", "{{v}}"],
-    "inputs": {"a": "/in/a"},
-    "outputs": {"x": "/out/x"},
-    "vars": {"v": 0},
-}
+MK = command("mk", "x")
+TWO = command("two", "x", a="/out/a", b="/out/b")
+LOG = command("log", "x", a=">>", b="/out/b")
+CP: dict[str, Any] = {**command("cp", "x {{v}}", "a"), "vars": {"v": 0}}
 BOTH = {**TWO, "name": "both", "inputs": {"a": "/in/a"}}
 P = {"name": "P", "command": "two", "outputs": {"a": "k1", "b": "k2"}}
 
 
 def cp(name: str, read: str, out: str, **values: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "command": "cp",
-        "inputs": {"a": read},
-        "outputs": {"x": out},
-        "vars": values,
-    }
+    return step(name, "cp", out, read, vars=values)
 
 
 @pytest.fixture
@@ -389,8 +377,8 @@ def test_explain_sees_what_changed_while_no_engine_ran(make_gaia: MakeGaia, owne
         cp("r", "e", "r"),
         cp("t", "r", "t"),
     ]
-    for step in steps[1:]:
-        del step["vars"]
+    for reader in steps[1:]:
+        del reader["vars"]
     gaia = make_gaia(watch=False)
     gaia.path("w", "e").parent.mkdir(parents=True)
     gaia.path("w", "e").write_text("1")

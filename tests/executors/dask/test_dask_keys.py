@@ -140,7 +140,7 @@ def test_keys_lie_in_no_file_and_in_no_environment(
         ] == []
 
 
-def test_without_the_package_it_says_what_to_install(
+def test_a_missing_package_is_named_with_its_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gaia_local.executors.dask.keys", None)

@@ -31,7 +31,7 @@ from benchmarks.peers.files import makefile, ninja_file
 from benchmarks.table import as_json, cells, markdown, plot, shown, text
 from benchmarks.workflows import SHAPES
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 ABOUT = {"CPUs": "2 of a kind", "Python": "3"}
 
 

@@ -23,7 +23,7 @@ from gaia_local.cli import app
 from gaia_local.config import _KEYS, DaskConfig, DockerConfig
 from gaia_local.model.workflows import WorkflowState
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 README = (REPO / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`(\S+\.json)`:\n\n```json\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)

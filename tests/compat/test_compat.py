@@ -72,7 +72,7 @@ def local() -> Any:
 # ---------------------------------------------------------------------------------------- importing
 
 
-def test_each_way_to_import_it_gives_the_same_class(config: dict[str, Any]) -> None:
+def test_all_imports_give_the_same_class(config: dict[str, Any]) -> None:
     with compat.install(config):
         found: dict[str, Any] = {}
         exec(

@@ -1176,7 +1176,7 @@ def test_the_engine_goes_away_and_comes_back(
         assert client.containers(all=True) == []
 
 
-def test_the_engine_is_away_when_it_is_needed(
+def test_a_call_without_an_engine_is_refused_and_stores_nothing(
     engine: Engine, docker_image: str, tmp_path: Path
 ) -> None:
     make = command("make", "echo 1 > /out/x", image=docker_image)

@@ -32,7 +32,7 @@ from support.colours import contrast, luminance
 from support.fixtures import MakeGaia, WaitUntil
 from support.gates import Fifo
 
-ASSETS = Path(__file__).parents[1] / "gaia_local" / "server" / "page"
+ASSETS = Path(__file__).parents[2] / "gaia_local" / "server" / "page"
 HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
 """As a name: it must be shown as it is, wherever it is shown."""
 

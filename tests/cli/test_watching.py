@@ -270,7 +270,7 @@ def test_files_are_merged_only_when_their_contents_changed() -> None:
         Definitions(Path("c.yaml"), Path("missing.json"))
 
 
-def test_only_its_own_files_concern_it(here: Path) -> None:
+def test_only_the_definition_files_are_watched(here: Path) -> None:
     put("d/c.json", [])
     put("s.json", [])
     definitions = Definitions(Path("d/c.json"), Path("s.json"))

@@ -239,7 +239,7 @@ def test_the_user_of_a_connection_is_found(
     assert peers.user(("::ffff:127.0.0.1", HERE[1]), ("::ffff:127.0.0.1", THERE[1])) == found
 
 
-def test_whom_a_user_namespace_does_not_know_is_nobody(
+def test_users_unknown_to_a_user_namespace_are_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All those have one number there, which may be ours as well."""
