@@ -34,7 +34,7 @@ from gaia_local.errors import (
     InvalidInput,
     RootInUse,
     StorageError,
-    told,
+    error_text,
 )
 from gaia_local.executors.contract import Executor
 from gaia_local.executors.threads import ThreadExecutor
@@ -246,7 +246,7 @@ class Engine:
             logger.error(
                 "root %s: the engine could not be shut down cleanly: %s",
                 self.config.root,
-                told(error),
+                error_text(error),
             )
 
     def hurry(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gaia_local.errors import DiskError, GaiaError, StorageError, told
+from gaia_local.errors import DiskError, GaiaError, StorageError, error_text
 from gaia_local.executors.contract import Observer
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
@@ -45,7 +45,7 @@ class Worker:
                 outcome = self._run(assignment, cancellation, observer)
             except (GaiaError, OSError) as error:
                 outcome = Outcome(
-                    TaskState.EXCEPTION, message=told(error), exception=type(error).__name__
+                    TaskState.EXCEPTION, message=error_text(error), exception=type(error).__name__
                 )
             if cancellation.reason not in (None, BY_TIMEOUT):
                 outcome = Outcome(TaskState.CANCELLED)
@@ -204,7 +204,7 @@ class Worker:
             except DiskError:
                 raise
             except StorageError as error:
-                problems = [told(error)]
+                problems = [error_text(error)]
         failed = bool(problems) or ended.code != 0
         message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
         if failed:

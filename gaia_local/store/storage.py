@@ -30,7 +30,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gaia_local.errors import DiskError, StorageError, told
+from gaia_local.errors import DiskError, StorageError, error_text
 from gaia_local.model import paths
 from gaia_local.model.assignment import Output
 from gaia_local.model.keys import (
@@ -643,7 +643,7 @@ def _disk(what: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None]:
 def _disk_error(what: str, error: OSError) -> DiskError:
     advice = _ADVICE.get(error.errno or 0)
     return DiskError(
-        f"{what}: {told(error) if error.strerror is None else error.strerror}"
+        f"{what}: {error_text(error) if error.strerror is None else error.strerror}"
         + (f"; {advice}" if advice else "")
     )
 
@@ -657,7 +657,9 @@ def _removing(workflow: str, top: object) -> Iterator[None]:
         name = str(error.filename)
         which = repr(name) if os.path.isabs(name) else f"{name!r} in {str(top)!r}"
         problem = f"workflow {workflow!r} isn't deleted: {which} can't be removed: {error.strerror}"
-        raise DiskError(told(DiskError(f"{problem}; fix that, then delete it again"))) from error
+        raise DiskError(
+            error_text(DiskError(f"{problem}; fix that, then delete it again"))
+        ) from error
 
 
 def _aside_name(workflow: str) -> str:

@@ -104,7 +104,9 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
         == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
     )
     put("steps.json", "[{")
-    assert re.match(r"not merged: steps\.json, line 1, column 3: this is not valid JSON", kept.line())
+    assert re.match(
+        r"not merged: steps\.json, line 1, column 3: this is not valid JSON", kept.line()
+    )
     put("steps.json", [{**ONE, "command": "cpy"}, TWO, THREE])
     assert (
         kept.line()

@@ -23,7 +23,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security
 
 from gaia_local.config import Config, DaskConfig, DockerConfig
-from gaia_local.errors import Closed, EngineUnavailable, InvalidInput, RuntimeFailure, told
+from gaia_local.errors import Closed, EngineUnavailable, InvalidInput, RuntimeFailure, error_text
 from gaia_local.executors.dask import worker as dask_worker
 from gaia_local.executors.dask.session import Equipment
 from gaia_local.executors.dask.worker import own_version
@@ -156,7 +156,9 @@ class Connection:
         for address, answer in answers.items():
             if isinstance(answer, BaseException):
                 logger.warning(
-                    "worker %s of the Dask cluster could not be prepared: %s", address, told(answer)
+                    "worker %s of the Dask cluster could not be prepared: %s",
+                    address,
+                    error_text(answer),
                 )
             else:
                 self._greeted.add(address)
@@ -362,7 +364,7 @@ class Cluster:
                 TypeError,
                 ImportError,
             ) as error:  # what the client raises for addresses and the like
-                why = told(error) or type(error).__name__
+                why = error_text(error) or type(error).__name__
                 raise EngineUnavailable(
                     f"no Dask scheduler answers {self.where} within {self.config.timeout:g} s ({why});"
                     " start one (`dask scheduler`), or give another with the config's dask.address"
@@ -462,6 +464,6 @@ def _security(given: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             "config, dask.security",
-            f"distributed.Security doesn't accept it ({told(error)})",
+            f"distributed.Security doesn't accept it ({error_text(error)})",
             "give its arguments",
         ) from None

@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gaia_local.config import Config
-from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
+from gaia_local.errors import Closed, RuntimeFailure, StorageError, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import SIGNAL_ROUND, Observer
 from gaia_local.executors.dask.cluster import (
@@ -300,7 +300,9 @@ class DaskExecutor(Listener):
                 self._end(
                     flight,
                     Outcome(
-                        TaskState.EXCEPTION, message=told(error), exception=type(error).__name__
+                        TaskState.EXCEPTION,
+                        message=error_text(error),
+                        exception=type(error).__name__,
                     ),
                 )
                 continue
@@ -326,7 +328,7 @@ class DaskExecutor(Listener):
                 "Tasks could not be given to the Dask scheduler %s", self._cluster.where
             )
             failed = Outcome(
-                TaskState.EXCEPTION, message=told(error), exception=type(error).__name__
+                TaskState.EXCEPTION, message=error_text(error), exception=type(error).__name__
             )
             for flight in flights:
                 self._end(flight, failed if connection.alive else self._interrupted())

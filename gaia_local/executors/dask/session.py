@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from gaia_local.config import DockerConfig
-from gaia_local.errors import GaiaError, RootInUse, StorageError, told
+from gaia_local.errors import GaiaError, RootInUse, StorageError, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.worker import Worker
@@ -185,10 +185,10 @@ class Session:
                     lease,
                 )
         except NotLeased as refusal:
-            teller.tell(not_leased=told(refusal), taken=isinstance(refusal, TakenUp))
+            teller.tell(not_leased=error_text(refusal), taken=isinstance(refusal, TakenUp))
         except Exception as error:  # a defect of ours, or no disk: the engine must hear of it
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
-            message = f"the engine failed: {told(error)}"
+            message = f"the engine failed: {error_text(error)}"
             teller.ended(
                 task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__)
             )
@@ -356,7 +356,7 @@ def own_place(base: Path) -> tuple[Path, Ownership]:
         (place / "staging").mkdir()
     except (OSError, StorageError, RootInUse) as error:
         raise StorageError(
-            f"{base} can't be used ({told(error)}); give another with the config's dask.scratch"
+            f"{base} can't be used ({error_text(error)}); give another with the config's dask.scratch"
         ) from error
     return place, ownership
 

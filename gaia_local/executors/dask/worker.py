@@ -21,7 +21,7 @@ from pathlib import Path
 from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin, get_worker
 
-from gaia_local.errors import GaiaError, told
+from gaia_local.errors import GaiaError, error_text
 from gaia_local.executors.dask.session import Equipment, Session, found, send, sweep
 from gaia_local.store.leases import NotLeased
 from gaia_local.store.ownership import owner
@@ -63,7 +63,10 @@ def perform(
         session = _enter(_equipment(equipment), worker)
     except (GaiaError, OSError) as error:
         send(
-            worker, topic, lease, refused=f"worker {worker.address} can't run Steps: {told(error)}"
+            worker,
+            topic,
+            lease,
+            refused=f"worker {worker.address} can't run Steps: {error_text(error)}",
         )
         return
     session.perform(worker, lease, pickle.loads(assignment))
