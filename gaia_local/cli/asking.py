@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.app import Json, Name, StepName, app, open_gaia, resumable, whole
+from gaia_local.cli.program import Json, Name, StepName, app, open_gaia, resumable, whole
 from gaia_local.cli.output import (
     log_printer,
     open_console,

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from gaia_local.cli.app import Escaped, app
+from gaia_local.cli.program import Escaped, app
 from gaia_local.cli.output import Messages
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, app, open_gaia
+from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
 from gaia_local.cli.output import print_answer, print_json, print_report
 
 

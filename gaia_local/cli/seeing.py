@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
+from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
 from gaia_local.cli.output import open_console, print_json, print_result
 
 Output = Annotated[

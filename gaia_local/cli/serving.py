@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaia_local.cli.app import app, open_gaia, resumable
+from gaia_local.cli.program import app, open_gaia, resumable
 from gaia_local.cli.output import FitFormatter, open_console
 
 if TYPE_CHECKING:

@@ -21,6 +21,6 @@ from gaia_local.server.app import create_app
 from gaia_local.server.connections import raise_limit
 from gaia_local.server.guard import is_loopback
 from gaia_local.server.resuming import resume
-from gaia_local.server.running import Server
+from gaia_local.server.server import Server
 
 __all__ = ["Server", "create_app", "is_loopback", "raise_limit", "resume", "secret"]

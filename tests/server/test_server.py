@@ -27,7 +27,7 @@ import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError, demo
-from gaia_local.server import Server, create_app, resume, running, stream
+from gaia_local.server import Server, create_app, resume, server, stream
 from gaia_local.server.guard import answers_to
 from support.builders import ECHO
 from support.fixtures import MakeGaia, WaitUntil
@@ -606,7 +606,7 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
         go_on.wait(60)
         return {}
 
-    monkeypatch.setattr(running, "GRACE", 1)
+    monkeypatch.setattr(server, "GRACE_SECONDS", 1)
     monkeypatch.setattr(gaia, "workflows", block)
     with Server(gaia, port=0) as server:
         host, _, port = urlsplit(server.url).netloc.partition(":")

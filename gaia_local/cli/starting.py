@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.app import (
+from gaia_local.cli.program import (
     COMPLETE,
     FAILED,
     Json,
