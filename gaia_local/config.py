@@ -342,5 +342,5 @@ _DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ),
     ),
 }
-assert set(_DASK) == {each.name for each in fields(DaskConfig)}
-assert set(_DOCKER) == {each.name for each in fields(DockerConfig)}
+assert set(_DASK) == {field.name for field in fields(DaskConfig)}
+assert set(_DOCKER) == {field.name for field in fields(DockerConfig)}

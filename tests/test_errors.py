@@ -32,7 +32,7 @@ from gaia_local.errors import (
     nearest,
     shown,
 )
-from gaia_local.http_errors import at_face, http_error
+from gaia_local.http_errors import http_error, raises_http_errors
 from gaia_local.testing import GaiaFixture
 from support.builders import nested_lists
 from support.fixtures import MakeGaia
@@ -80,7 +80,7 @@ def test_none_is_an_error_of_the_operating_system(error: type[GaiaError]) -> Non
 
 @pytest.mark.parametrize("plain", PLAIN, ids=lambda plain: type(plain).__name__)
 def test_errors_become_those_of_the_published_client(plain: GaiaError) -> None:
-    @at_face
+    @raises_http_errors
     def fail() -> None:
         raise plain
 
@@ -168,7 +168,7 @@ def test_causes_and_traceback_are_those_of_the_plain_one(hidden: bool) -> None:
         raise KeyError("of the caller")
     except KeyError:
         with pytest.raises(StorageError) as caught:
-            at_face(fail)()
+            raises_http_errors(fail)()
     frames = traceback.extract_tb(caught.value.__traceback__)
     assert [each.name for each in frames][1:] == ["call", "fail"]
     assert list(chain(caught.value))[1:] == ([] if hidden else [FileNotFoundError, KeyError])
@@ -180,7 +180,7 @@ def test_a_failed_call_releases_its_objects_at_once() -> None:
 
     seen: list[weakref.ref[Big]] = []
 
-    @at_face
+    @raises_http_errors
     def fail() -> None:
         big = Big()
         seen.append(weakref.ref(big))
@@ -198,7 +198,7 @@ def test_a_failed_call_releases_its_objects_at_once() -> None:
 def test_an_error_passes_through_nested_calls_unchanged() -> None:
     error = http_error(StorageError("gone"))
 
-    @at_face
+    @raises_http_errors
     def outer() -> None:
         raise error
 

@@ -15,8 +15,8 @@ from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
 from gaia_local.cli import asking  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
-from gaia_local.cli.program import app, main
 from gaia_local.cli.examples import attach
+from gaia_local.cli.program import app, main
 
 attach(app)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
 from gaia_local.cli.output import print_answer, print_json, print_report
+from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
 
 
 @app.command(rich_help_panel="Maintain")
@@ -46,10 +46,10 @@ def clean(ctx: typer.Context, as_json: Json = False) -> None:
     from gaia_local.doctor.leftovers import clean as remove
 
     removed = remove(Config.parse(ctx.obj.config))
-    answer = {"removed": [asdict(each) for each in removed]}
+    answer = {"removed": [asdict(leftover) for leftover in removed]}
     print_answer(
         answer,
-        "\n".join(f"removed {each.kind} {each.name}" for each in removed)
+        "\n".join(f"removed {leftover.kind} {leftover.name}" for leftover in removed)
         or "there were no leftovers",
         as_json,
     )

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
 from gaia_local.cli.output import open_console, print_json, print_result
+from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
 
 Output = Annotated[
     Path | None,

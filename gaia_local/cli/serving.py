@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gaia_local.cli.output import EscapingFormatter, open_console
 from gaia_local.cli.program import app, open_gaia, resumable
-from gaia_local.cli.output import FitFormatter, open_console
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -113,7 +113,7 @@ def _log_requests() -> None:
     logger.setLevel(logging.INFO)
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(FitFormatter())
+        handler.setFormatter(EscapingFormatter())
         logger.addHandler(handler)
     logger.propagate = False
 

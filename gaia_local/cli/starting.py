@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gaia_local.cli import completing
+from gaia_local.cli.output import open_console, print_demo, print_json, print_plan, print_result
 from gaia_local.cli.program import (
     COMPLETE,
     FAILED,
@@ -21,9 +22,8 @@ from gaia_local.cli.program import (
     open_gaia,
     pairs,
     resumable,
-    whole,
+    with_progress,
 )
-from gaia_local.cli.output import open_console, print_demo, print_json, print_plan, print_result
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -187,7 +187,7 @@ def _keep_running(
     says how it ended.
     """
     from gaia_local.cli.progress import follow
-    from gaia_local.cli.watching import Waves
+    from gaia_local.cli.watching import ChangeReporter
 
     if as_json:
         raise typer.BadParameter("--watch prints lines of text; leave out --json")
@@ -196,12 +196,12 @@ def _keep_running(
         with (
             resumable(ctx) as about,
             open_gaia(ctx) as gaia,
-            Waves(gaia, name, lambda: follow(gaia, name), files) as waves,
+            ChangeReporter(gaia, name, lambda: follow(gaia, name), files) as reporter,
         ):
             start(gaia)
             about.append(name)
             try:
-                for line in waves.lines():
+                for line in reporter.lines():
                     open_console().print(line, markup=False)
             except Stopped:
                 if gaia.progress(name)["state"] == "complete":
@@ -229,7 +229,7 @@ def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
 
     answer = follow(gaia, name)
     if as_json:
-        print_json(whole(gaia, answer))
+        print_json(with_progress(gaia, answer))
     else:
         print_result(gaia, answer)
     return COMPLETE if answer["state"] in ("complete", "initialized") else FAILED

@@ -25,7 +25,7 @@ from gaia_local.pictures.boxes import (
     count,
 )
 from gaia_local.pictures.layout import Layout, Point
-from gaia_local.pictures.states import LOOKS
+from gaia_local.pictures.states import APPEARANCES
 from gaia_local.pictures.words import bold, shorten, width
 
 MARGIN = 24.0
@@ -105,11 +105,11 @@ def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
         ".s": f"stroke:{colours['on']}",
         ".f": f"fill:{colours['on']}",
     }
-    for state, shown in LOOKS.items():
+    for state, shown in APPEARANCES.items():
         ink, wash = (shown.night_ink, shown.night_wash) if night else (shown.ink, shown.wash)
         rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state} .disc": f"fill:{ink}"}
     return "".join(
-        ",".join(f".{scope} {each.strip()}" for each in selector.split(",")) + f"{{{rule}}}"
+        ",".join(f".{scope} {part.strip()}" for part in selector.split(",")) + f"{{{rule}}}"
         for selector, rule in rules.items()
     )
 

@@ -68,7 +68,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection: Connection | None = scope.get("state", {}).get(KEY)
-        with contextlib.nullcontext() if connection is None else connection.asking():
+        with contextlib.nullcontext() if connection is None else connection.answering():
             await self._answer(scope, receive, send, connection)
 
     async def _answer(
@@ -76,12 +76,12 @@ class Guard:
     ) -> None:
         began = time.monotonic()
 
-        answering = False
+        has_begun = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal answering
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                answering = True
+                has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -99,10 +99,10 @@ class Guard:
         try:
             app = await self._refusal(scope, connection) or self._app
             if connection is not None and app is self._app:
-                connection.know()
+                connection.mark_permitted()
             await app(scope, receive, send_guarded)
         except asyncio.CancelledError:
-            if not answering:
+            if not has_begun:
                 ending = _refused(
                     503,
                     "the server is shutting down; check with status whether this call took effect",
@@ -111,7 +111,7 @@ class Guard:
             raise
         except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
             logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
-            if answering:
+            if has_begun:
                 raise
             refusal = _refused(
                 500, f"the server failed: {type(error).__name__}: {error_text(error)}"
@@ -132,7 +132,7 @@ class Guard:
             if not (
                 self._same_user
                 and connection
-                and await to_thread.run_sync(lambda: connection.is_own)
+                and await to_thread.run_sync(lambda: connection.is_same_user)
             ):
                 return refusal
             if (
@@ -222,14 +222,16 @@ def is_loopback(host: str) -> bool:
         return address.is_loopback
     try:
         found = {
-            str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         }
     except (OSError, UnicodeError):
         right = "give an address or a name of this machine"
         raise InvalidInput(
             "serve, --host", f"nothing is known of the host {host!r}", right
         ) from None
-    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
+    return all(
+        ipaddress.ip_address(address_text.partition("%")[0]).is_loopback for address_text in found
+    )
 
 
 def answers_to(header: str, host: str) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gaia_local.server")
 
-ENDED = frozenset({"interrupted", "closed", "trouble"})
+RESUMABLE_REASONS = frozenset({"interrupted", "closed", "trouble"})
 """The reasons of a `flow-halted` event that no user asked for."""
 
 
@@ -31,7 +31,7 @@ def resume(gaia: Gaia) -> list[str]:
             halts = [
                 event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED
             ]
-            if halts and halts[-1].get("reason") in ENDED:
+            if halts and halts[-1].get("reason") in RESUMABLE_REASONS:
                 gaia.expire(name, [])  # which, unlike run, doesn't start failed Steps again
                 resumed.append(name)
         except GaiaError as error:

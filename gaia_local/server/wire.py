@@ -16,9 +16,9 @@ from gaia_local.errors import GaiaError, InvalidInput, error_text, nearest, show
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes that a body may have."""
-PATIENCE = 10.0
+BODY_TIMEOUT_SECONDS = 10.0
 """Seconds to wait for more of a body."""
-_DRAINED = 4
+_MAX_DRAINED_BODIES = 4
 """How many times that is read and dropped of a longer one, so that its sender gets to read the
 refusal.
 """
@@ -52,7 +52,7 @@ class Field:
     required: bool = True
 
 
-_WORDS = {str: "text", list: "a list", dict: "an object", bool: "true or false"}
+_KIND_NAMES = {str: "text", list: "a list", dict: "an object", bool: "true or false"}
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -70,7 +70,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     try:
         stream = request.stream()
         while True:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
                 part = await anext(stream, None)
             if part is None:
                 break
@@ -79,13 +79,14 @@ async def read_body(request: Request, limit: int) -> bytes:
                 parts.append(part)
             else:
                 parts.clear()
-                if size > _DRAINED * limit:
+                if size > _MAX_DRAINED_BODIES * limit:
                     break
     except ClientDisconnect:
         raise Refused(400, "the body is incomplete: the connection ended") from None
     except TimeoutError:
         raise Refused(
-            408, f"nothing more of the body came for {PATIENCE:g} s: send it without pauses"
+            408,
+            f"nothing more of the body came for {BODY_TIMEOUT_SECONDS:g} s: send it without pauses",
         ) from None
     if max(size, declared) > limit:
         raise refusal
@@ -117,12 +118,12 @@ def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any
             value, bool | None
         ):  # other kinds are refused by `Gaia` itself
             raise InvalidInput(
-                where, f"the field {name!r} is {shown(value)}", f"give {_WORDS[field.kind]}"
+                where, f"the field {name!r} is {shown(value)}", f"give {_KIND_NAMES[field.kind]}"
             )
     for name, field in fields.items():
         if field.required and name not in given:
             raise InvalidInput(
-                where, f"the field {name!r} is missing", f"give {_WORDS[field.kind]}"
+                where, f"the field {name!r} is missing", f"give {_KIND_NAMES[field.kind]}"
             )
     return given
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gaia_local import GaiaError
-from gaia_local.cli.watching import Definitions, Waves, wave_line
+from gaia_local.cli.watching import ChangeReporter, Definitions, change_line
 from gaia_local.errors import InvalidInput
 from support.builders import COPY, step
 from support.command_line import answer, call, end, here, start
@@ -240,7 +240,7 @@ def test_a_line_names_a_few_of_many() -> None:
         for n in range(24)
     ]
     attempts += [attempt(f"s{n}", "retry after error", "error") for n in range(24, 30)]
-    assert wave_line(attempts, counts, {"state": "error", "waiting-inputs": []}) == (
+    assert change_line(attempts, counts, {"state": "error", "waiting-inputs": []}) == (
         "input changed: b:a, retry after error → s0, s1, s2, s3 and 26 more ran in 1.0 s "
         "→ error, 24 of 30 Steps done, 6 failed (s24, s25, s26, s27 and 2 more)"
     )
@@ -277,9 +277,9 @@ def test_only_the_definition_files_are_watched(here: Path) -> None:
     put("s.json", [])
     definitions = Definitions(Path("d/c.json"), Path("s.json"))
     assert definitions.directories == [here, here / "d"]
-    assert definitions.concerned({str(here / "s.json"), "/elsewhere"})
-    assert definitions.concerned(None)
-    assert not definitions.concerned({str(here / "d/other.json"), str(here / "d/s.json")})
+    assert definitions.includes({str(here / "s.json"), "/elsewhere"})
+    assert definitions.includes(None)
+    assert not definitions.includes({str(here / "d/other.json"), str(here / "d/s.json")})
 
 
 def test_trouble_is_told_in_a_line_and_the_watching_goes_on(make_gaia: MakeGaia) -> None:
@@ -293,8 +293,8 @@ def test_trouble_is_told_in_a_line_and_the_watching_goes_on(make_gaia: MakeGaia)
             raise told
         return dict(told)
 
-    with Waves(gaia, "w", follow) as waves:
-        lines = waves.lines()
+    with ChangeReporter(gaia, "w", follow) as reporter:
+        lines = reporter.lines()
         assert next(lines)[10:] == "the disk is full"
         gaia.expire("w", ["one"])
         assert next(lines)[10:].startswith("incomplete, 0 of 1 Steps done")

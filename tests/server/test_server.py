@@ -27,7 +27,8 @@ import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError, demo
-from gaia_local.server import Server, create_app, resume, server, stream
+from gaia_local.server import Server, create_app, resume, stream
+from gaia_local.server import server as server_module
 from gaia_local.server.guard import answers_to
 from support.builders import ECHO
 from support.fixtures import MakeGaia, WaitUntil
@@ -511,14 +512,14 @@ def test_many_changes_are_few_events(server: Server, gaia: Gaia) -> None:
         number = told.until(
             lambda workflows, steps: workflows.get("w", {}).get("state") == "complete"
         )
-        assert number <= 3 + (time.monotonic() - began) / stream.PAUSE
+        assert number <= 3 + (time.monotonic() - began) / stream.EVENT_PAUSE_SECONDS
 
 
 def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A, B])
     gaia.wait("w", 30)
-    view = stream.View(gaia, "w")
-    assert view.whole()["steps"] == {"a": "complete", "b": "complete"}
+    view = stream.ClientView(gaia, "w")
+    assert view.everything()["steps"] == {"a": "complete", "b": "complete"}
     gaia.expire("w", ["b"])
     gaia.wait("w", 30)
     assert view.update({"w"}) == {"workflows": {}, "steps": {"b": "complete"}}
@@ -540,7 +541,7 @@ def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> N
 def test_a_stream_without_news_has_a_heartbeat(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
     with events(server) as told:
         told.next()
         assert told.line() == ": nothing new"
@@ -606,7 +607,7 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
         go_on.wait(60)
         return {}
 
-    monkeypatch.setattr(server, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(server_module, "GRACE_SECONDS", 1)
     monkeypatch.setattr(gaia, "workflows", block)
     with Server(gaia, port=0) as server:
         host, _, port = urlsplit(server.url).netloc.partition(":")

@@ -248,9 +248,9 @@ def test_users_unknown_to_a_user_namespace_are_nobody(
     overflow = tmp_path / "overflowuid"
     monkeypatch.setattr(peers, "_OVERFLOW", overflow)
     overflow.write_text("60001\n")
-    assert peers.is_own(HERE, THERE)
+    assert peers.is_same_user(HERE, THERE)
     overflow.write_text(f"{NOBODY}\n")
-    assert not peers.is_own(HERE, THERE)
+    assert not peers.is_same_user(HERE, THERE)
 
 
 # --------------------------------------------------------------------------------------- the secret
