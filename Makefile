@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check bench licences house format clean
+.PHONY: help venv demo test lint check bench answers licences house format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: lint test ## Check format, style and types, then run the tests
 
 bench: $(INSTALLED) ## Measure beside bare references and other programs (ARGS="--only steps,chain --rounds 3"; not part of the tests)
 	@PYTHONPATH=tests $(PY) -m benchmarks.run --save build/bench $(ARGS)
+
+answers: $(INSTALLED) ## List the keys of all answers in resources/docs/answers.md
+	@page=$$(PYTHONPATH=tests $(PY) -m answers_page) && printf '%s\n' "$$page" > resources/docs/answers.md
 
 licences: $(INSTALLED) ## List the licences of all dependencies in resources/docs/licences.md
 	@page=$$(PYTHONPATH=tests $(PY) -m licences) && printf '%s\n' "$$page" > resources/docs/licences.md

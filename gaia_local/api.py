@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.config import Config
-from gaia_local.engine import engine
+from gaia_local.engine import sharing
+from gaia_local.engine.calls import Questions
+from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.http_errors import with_http_errors
 from gaia_local.model.commands import AnyCommand, Command, warn_of_unknown_fields
@@ -23,7 +25,29 @@ from gaia_local.model.steps import Step
 from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.model.validation import check_list
 from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
-from gaia_local.store import files
+from gaia_local.store import copying
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import (
+        CommandAnswer,
+        DeleteAnswer,
+        EventEntry,
+        ExpireAnswer,
+        Failure,
+        HaltAnswer,
+        KeyExplanation,
+        LatestAttempt,
+        MergeAnswer,
+        RunAnswer,
+        StatusAnswer,
+        StepExplanation,
+        StepState,
+        Timeline,
+        UploadAnswer,
+        WorkflowGraph,
+        WorkflowProgress,
+        WorkflowsAnswer,
+    )
 
 logger = logging.getLogger("gaia_local")
 
@@ -36,6 +60,8 @@ class Gaia:
     """Keeps and runs workflows under one local root, with the methods and the answers of the client
     of a Gaia server.
 
+    Its answers are described in `gaia_local.model.answer_types`.
+
     Thread-safe. All errors are `GaiaError` and `requests.HTTPError`. As a context manager it closes
     at the end of the block: waiting for what runs, or at once if an exception leaves the block.
     """
@@ -43,13 +69,13 @@ class Gaia:
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         """`config` is described in the README; nothing is created or started here."""
         self._config = Config.parse(config)
-        self._engine: engine.Engine | None = engine.share(self._config)
+        self._engine: Engine | None = sharing.share(self._config)
 
     # -- the client's methods ----------------------------------------------------------------------
 
-    def workflows(self) -> dict[str, Any]:
-        """``{"workflows": {name: {"name", "state", "properties", "step-count"}}}``."""
-        return {"workflows": self._call("workflows")}
+    def workflows(self) -> WorkflowsAnswer:
+        """All workflows, by name."""
+        return {"workflows": self._opened.ask(lambda root: root.workflows())}
 
     def upload(
         self,
@@ -57,71 +83,56 @@ class Gaia:
         properties: Mapping[str, Any],
         commands: list[dict[str, Any]],
         steps: list[dict[str, Any]],
-    ) -> dict[str, Any]:
-        """Store a new workflow and start it:
-        ``{"workflow": {workflow: [names of the Steps as given]}}``.
-        """
+    ) -> UploadAnswer:
+        """Store a new workflow and start it; answers the names of its Steps as they were given."""
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
-        parsed = _steps(name, steps)
-        self._call(
-            "upload",
-            workflow=name,
-            properties=checked,
-            commands=_commands(name, commands),
-            steps=parsed,
-        )
-        return {"workflow": {name: [step.name for step in parsed]}}
+        parsed_steps, parsed_commands = _steps(name, steps), _commands(name, commands)
+        self._opened.change(lambda root: root.upload(name, checked, parsed_commands, parsed_steps))
+        return {"workflow": {name: [step.name for step in parsed_steps]}}
 
-    def command(
-        self, workflow: str, commands: list[dict[str, Any]] | None = None
-    ) -> dict[str, Any]:
-        """Add or replace Commands, recompute what uses them: ``{"commands": {name: command}}``, all
-        of the workflow's.
-        """
+    def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> CommandAnswer:
+        """Add or replace Commands and recompute what uses them; answers all of the workflow's."""
         name = check_workflow_name(workflow)
         parsed = _commands(name, [] if commands is None else commands)
         if parsed:
-            self._call("command", workflow=name, commands=parsed)
-        return {"commands": self._call("commands", workflow=name)}
+            self._opened.change(lambda root: root.command(name, parsed))
+        return {"commands": self._opened.ask(lambda root: root.commands(name))}
 
-    def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """Add or replace Steps and start what can start:
-        ``{"steps": [names of the Steps as given]}``.
-        """
+    def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> MergeAnswer:
+        """Add or replace Steps and start what can start; answers their names as they were given."""
         name = check_workflow_name(workflow)
         parsed = _steps(name, [] if steps is None else steps)
         if parsed:
-            self._call("merge", workflow=name, steps=parsed)
+            self._opened.change(lambda root: root.merge(name, parsed))
         return {"steps": [step.name for step in parsed]}
 
-    def run(self, workflow: str, dry_run: bool = False) -> dict[str, Any]:
-        """Start whatever can run, failed Steps included: ``{"run": workflow}``.
+    def run(self, workflow: str, dry_run: bool = False) -> RunAnswer:
+        """Start whatever can run, failed Steps included.
 
-        With `dry_run` nothing is changed or started, and the answer also has
-        ``"would": [{"step", "reason"}]``.
+        With `dry_run` nothing is changed or started, and the answer says what would run, and why.
         """
         name = check_workflow_name(workflow)
         if dry_run:
-            return {"run": workflow, "would": self._call("plan", workflow=name, keys=None)}
-        self._call("run", workflow=name)
+            return {"run": workflow, "would": self._opened.ask(lambda root: root.plan(name, None))}
+        self._opened.change(lambda root: root.run(name))
         return {"run": workflow}
 
-    def halt(self, workflow: str) -> dict[str, Any]:
-        """Cancel all that runs: ``{"halt": workflow}``."""
-        self._call("halt", workflow=check_workflow_name(workflow))
+    def halt(self, workflow: str) -> HaltAnswer:
+        """Cancel all that runs."""
+        name = check_workflow_name(workflow)
+        self._opened.change(lambda root: root.halt(name))
         return {"halt": workflow}
 
-    def status(self, workflow: str, debug: bool = False) -> dict[str, Any]:
+    def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
         """The server's answer, and beside it the flat one that the client's documentation
         describes.
 
-        ``{"workflow", "status": {"state", "commands", "waiting-inputs"}, "state", "commands":
-        [...], "waiting-inputs"}``; with `debug` the inner dictionary also has ``tasks``, ``data``
-        and ``flow``. A name that nobody uploaded is `initialized`, with nothing in it.
+        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``. A name that nobody
+        uploaded is `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
-        inner = self._call("status", workflow=name, debug=bool(debug))
+        inner = self._opened.ask(lambda root: root.status(name, bool(debug)))
         if inner is None:
             logger.warning("there is no workflow %r", name)
             inner = {"state": WorkflowState.INITIALIZED.value, "commands": {}, "waiting-inputs": []}
@@ -135,12 +146,10 @@ class Gaia:
             "waiting-inputs": inner["waiting-inputs"],
         }
 
-    def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> dict[str, Any]:
-        """Make Steps, or the producers of storage keys, and all that depends on them run again:
-        ``{"expire": keys}``.
+    def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> ExpireAnswer:
+        """Make Steps, or the producers of storage keys, and all that depends on them run again.
 
-        With `dry_run` nothing is changed or started, and the answer also has
-        ``"would": [{"step", "reason"}]``.
+        With `dry_run` nothing is changed or started, and the answer says what would run, and why.
         """
         name = check_workflow_name(workflow)
         names = check_list(name, "keys", keys)
@@ -152,8 +161,8 @@ class Gaia:
                     "give names of Steps and storage keys",
                 )
         if dry_run:
-            return {"expire": keys, "would": self._call("plan", workflow=name, keys=names)}
-        self._call("expire", workflow=name, keys=names)
+            return {"expire": keys, "would": self._opened.ask(lambda root: root.plan(name, names))}
+        self._opened.change(lambda root: root.expire(name, names))
         return {"expire": keys}
 
     def launch(self, names: list[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -181,7 +190,7 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         _check_text(name, task_name)
-        read = self._call("inputs", workflow=name, step=task_name)
+        read = self._opened.ask(lambda root: root.inputs(name, task_name))
         for key, internal, place, own in read["inputs"]:
             source = Path(place)
             target = Path(root or ".", path_fn(internal))
@@ -192,7 +201,7 @@ class Gaia:
                     f"it belongs at {source}",
                 )
             try:
-                files.pull(str(source), Path(root or "."), target, follow=own)
+                copying.pull(str(source), Path(root or "."), target, follow=own)
             except OSError as error:
                 raise StorageError(
                     f"input {key!r} can't be copied to {target}: {error.strerror}"
@@ -203,7 +212,7 @@ class Gaia:
 
     # -- what a server has no need of --------------------------------------------------------------
 
-    def wait(self, workflow: str, timeout: float | None = None) -> dict[str, Any]:
+    def wait(self, workflow: str, timeout: float | None = None) -> StatusAnswer:
         """Block until nothing of a workflow runs, and return its `status`.
 
         Raises `TimeoutError` when that takes longer than `timeout` seconds.
@@ -216,18 +225,21 @@ class Gaia:
                 f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds"
             )
         end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._call(
-            "wait", workflow=name, timeout=max(0.0, min(WAIT_CALL_SECONDS, end - time.monotonic()))
-        ):
+
+        def is_quiet(root: Questions) -> bool:
+            return root.wait(name, max(0.0, min(WAIT_CALL_SECONDS, end - time.monotonic())))
+
+        while not self._opened.ask(is_quiet):
             if time.monotonic() >= end:
                 raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
 
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    def events(self, workflow: str) -> list[EventEntry]:
         """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and
         what the kind carries.
         """
-        return list(self._call("events", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.events(name))
 
     def logs(self, workflow: str, step: str) -> str:
         """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it
@@ -235,52 +247,50 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         _check_text(name, step)
-        log = self._call("log", workflow=name, step=step)
+        log = self._opened.ask(lambda root: root.log(name, step))
         try:
             return "" if log is None else Path(log).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 
-    def progress(self, workflow: str) -> dict[str, Any]:
-        """``{"state", "steps", "done", "running", "failed", "waiting"}``: the state, and numbers of
-        Steps.
+    def progress(self, workflow: str) -> WorkflowProgress:
+        """The state, and how many Steps there are, and are done, running, failed and waiting.
 
-        When the workflow is complete and some Steps never ran, also ``found``: how many, whose
-        outputs were in the store.
+        When the workflow is complete and some Steps never ran, also how many: their outputs were
+        found in the store.
         """
-        return dict(self._call("progress", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.progress(name))
 
-    def failures(self, workflow: str) -> list[dict[str, Any]]:
-        """The Steps that failed: ``[{"step", "state", "exit_code", "message", "reason"}]``."""
-        return list(self._call("failures", workflow=check_workflow_name(workflow)))
+    def failures(self, workflow: str) -> list[Failure]:
+        """The Steps that failed, how, and why they ran."""
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.failures(name))
 
-    def graph(self, workflow: str) -> dict[str, Any]:
-        """The Steps and what leads from one to another.
+    def graph(self, workflow: str) -> WorkflowGraph:
+        """The Steps in the order of upload, and what leads from one to another.
 
-        ``{"workflow", "state", "steps": [{"step", "command", "state"}], "edges": [{"from", "to",
-        "keys"}]}``, the Steps in the order of upload. A Step's state is ``waiting`` (for inputs),
-        ``ready`` (it would start, were the workflow running), ``queued``, ``running``,
-        ``complete``, ``error`` or ``exception``.
+        A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
+        running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
         """
-        return dict(self._call("graph", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.graph(name))
 
-    def timeline(self, workflow: str) -> dict[str, Any]:
+    def timeline(self, workflow: str) -> Timeline:
         """What ran when, oldest first, with all attempts at all Steps.
 
-        ``{"workflow", "attempts": [{"step", "command", "task", "state", "reason", "worker",
-        "queued", "started", "ended", "exit_code", "message"}]}``: times in seconds since the epoch
-        (None: not yet), `worker` its number from 1.
+        Times are in seconds since the epoch (None: not yet), workers have numbers from 1 on.
         """
-        return dict(self._call("timeline", workflow=check_workflow_name(workflow)))
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.timeline(name))
 
-    def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
-        """``{step: {"state", "task"}}``: each Step's state as `graph` has it, and its latest Task's
-        id (None: it never ran).
-        """
-        return dict(self._call("step_states", workflow=check_workflow_name(workflow)))
+    def step_states(self, workflow: str) -> dict[str, StepState]:
+        """Each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.step_states(name))
 
-    def attempt(self, workflow: str, step: str) -> dict[str, Any]:
-        """The latest attempt at a Step: ``{"task", "state", "log"}``, all None where it never ran.
+    def attempt(self, workflow: str, step: str) -> LatestAttempt:
+        """The latest attempt at a Step, with all of the answer None where it never ran.
 
         The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled``
         or ``interrupted``; `log` is the path of the file that holds what it wrote, which isn't
@@ -288,30 +298,26 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         _check_text(name, step)
-        return dict(self._call("attempt", workflow=name, step=step))
+        return self._opened.ask(lambda root: root.attempt(name, step))
 
-    def explain(self, workflow: str, name: str) -> dict[str, Any]:
+    def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage
         key came about.
 
-        For a Step: ``{"workflow", "step", "last", "would_run", "because", "waits_for", "reads",
-        "makes", "changed"}``; for a key: ``{"workflow", "key", "path", "state", "because",
-        "digest", "made_by", "made", "read_by"}``. `changed` says of each input directory that isn't
-        what the Step read which of its files were `added`, `changed` and `removed`. `last` and
-        `made` are the record of a Task: its reason, times (seconds since the epoch), exit code,
-        image id, tokens, inputs with their content digests, outputs.
+        Of a Step's input directories that aren't what it read, the answer has the files that were
+        added, changed and removed since.
         """
         checked = check_workflow_name(workflow)
         _check_text(checked, name)
-        return dict(self._call("explain", workflow=checked, name=name))
+        return self._opened.ask(lambda root: root.explain(checked, name))
 
-    def delete(self, workflow: str, data: bool = False) -> dict[str, Any]:
+    def delete(self, workflow: str, data: bool = False) -> DeleteAnswer:
         """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped
         buckets stay).
         """
         with as_stored():
             name = check_workflow_name(workflow)
-        self._call("delete", workflow=name, data=bool(data))
+        self._opened.change(lambda root: root.delete(name, bool(data)))
         return {"delete": workflow}
 
     def own(self) -> None:
@@ -326,7 +332,7 @@ class Gaia:
         name = check_workflow_name(workflow)
         _check_text(name, key)
         check_key(f"workflow {name!r}", key)
-        return Path(self._call("path", workflow=name, key=key))
+        return Path(self._opened.ask(lambda root: root.path(name, key)))
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
         """Call `tell` with the names of workflows, after each change of theirs; answers what ends
@@ -346,12 +352,7 @@ class Gaia:
         """
         ours, self._engine = self._engine, None
         if ours is not None:
-            try:
-                engine.leave(ours, wait)
-            except KeyboardInterrupt:
-                ours.users += 1
-                engine.leave(ours, wait=False)
-                raise
+            sharing.leave(ours, wait)
 
     def __enter__(self) -> Gaia:
         return self
@@ -377,12 +378,8 @@ class Gaia:
             repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]}
         )
 
-    def _call(self, name: str, /, **arguments: Any) -> Any:
-        """One of the calls of `gaia_local.engine.calls`."""
-        return self._opened.call(name, **arguments)
-
     @property
-    def _opened(self) -> engine.Engine:
+    def _opened(self) -> Engine:
         if self._engine is None:
             raise Closed("this Gaia was closed")
         return self._engine

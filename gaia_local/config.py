@@ -116,6 +116,27 @@ class Config:
         """The same, with these buckets."""
         return replace(self, buckets=buckets)
 
+    def settings(self) -> dict[str, Any]:
+        """It as it is compared with another one, each bucket by itself. The `repr` of a value tells
+        nothing secret.
+        """
+        buckets = {f"bucket {name!r}": path for name, path in self.buckets.items()}
+        others = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "buckets"
+        }
+        return others | buckets
+
+    def given_settings(self) -> dict[str, Any]:
+        """The settings that the caller gave, without the root."""
+        given = self.given - {"root"}
+        return {
+            key: value
+            for key, value in self.settings().items()
+            if key in given or key.startswith("bucket ")
+        }
+
 
 _KEYS = (
     "root",

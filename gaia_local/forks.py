@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Protocol
@@ -35,7 +36,29 @@ def call_in_child(call: Callable[[], None]) -> None:
     _calls.append(call)
 
 
+_fork = threading.Lock()
+
+
+def forking() -> threading.Lock:
+    """What to hold from the fork of a program to its exec.
+
+    NOTE: until then the child has copies of all our descriptors, so also of an executable input
+    that another thread is still writing, and nobody can execute a file that somebody holds for
+    writing: "Text file busy". Who has such an input waits with `await_fork`. With supervisors there
+    are no forks but theirs.
+    """
+    return _fork
+
+
+def await_fork() -> None:
+    """Wait for a fork that is under way: it may have copied descriptors that are closed by now."""
+    with _fork:
+        pass
+
+
 def _in_child() -> None:
+    global _fork  # noqa: PLW0603 who held it is not here
+    _fork = threading.Lock()
     for call in (*[each.forget for each in list(_inherited)], *_calls):
         with contextlib.suppress(
             OSError

@@ -18,7 +18,7 @@ import pytest
 from gaia_local import Gaia
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.errors import EngineUnavailable
-from gaia_local.runtimes.docker.engine import Engine
+from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.store.ownership import root_id
 from gaia_local.workflow.decision import Decision
 
@@ -138,7 +138,7 @@ def _containers(top: Path) -> list[str]:
 
     roots = {root_id(owner.parent) for owner in top.rglob("owner")}
     try:
-        with contextlib.closing(Engine()) as engine:
+        with contextlib.closing(DockerEngine()) as engine:
             engine.ping()  # docker-py leaks a socket where there is none to connect to
         client = docker.APIClient(version="auto", timeout=10, **kwargs_from_env())
     except (docker.errors.DockerException, EngineUnavailable):
@@ -193,7 +193,7 @@ def docker_image() -> str:
     from docker.utils import kwargs_from_env
 
     try:
-        with contextlib.closing(Engine()) as engine:
+        with contextlib.closing(DockerEngine()) as engine:
             engine.ping()  # docker-py leaks a socket where there is none to connect to
         with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as client:
             client.inspect_image(IMAGE)  # type: ignore[no-untyped-call]

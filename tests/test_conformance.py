@@ -18,6 +18,7 @@ from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.http_errors import http_error
+from gaia_local.model.answer_types import StatusAnswer
 from gaia_local.server import Server
 from gaia_local.store import ownership
 from support.builders import ECHO
@@ -209,13 +210,14 @@ def test_status_with_debug(gaia: Gaia) -> None:
 def test_status_of_an_unknown_workflow_creates_nothing(
     gaia: Gaia, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert gaia.status("nobody") == {
+    expected: StatusAnswer = {
         "workflow": "nobody",
         "status": {"state": "initialized", "commands": {}, "waiting-inputs": []},
         "state": "initialized",
         "commands": [],
         "waiting-inputs": [],
     }
+    assert gaia.status("nobody") == expected
     assert "no workflow 'nobody'" in caplog.text
     assert gaia.workflows() == {"workflows": {}}
 

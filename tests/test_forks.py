@@ -9,7 +9,7 @@ import pytest
 
 from gaia_local import forks
 from gaia_local.compat import install
-from gaia_local.forks import call_in_child, forget_in_child
+from gaia_local.forks import await_fork, call_in_child, forget_in_child, forking
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process:DeprecationWarning"
@@ -76,3 +76,9 @@ def test_a_child_closes_nothing_of_an_alias_that_was_undone() -> None:
     alias.undo()
     assert in_child(lambda: alias._made == [])
     alias.close(wait=False)
+
+
+def test_a_child_waits_for_no_fork_of_its_parents_threads() -> None:
+    with forking():
+        assert in_child(lambda: forking().acquire(blocking=False))
+    await_fork()

@@ -119,7 +119,7 @@ def logs(
             attempt = gaia.attempt(name, step)
             if attempt["task"] != task:
                 at, task = 0, attempt["task"]
-            if task is not None:
+            if attempt["log"] is not None:
                 at = _print_from(at, attempt["log"], write)
             if not more:
                 return

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import StatusAnswer
 
 COMPLETE, FAILED, REFUSED = 0, 1, 2
 
@@ -210,7 +211,7 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for handled in before:  # an exception a second time would break into the closing
-            signal.signal(handled, lambda *_: _hurry())
+            signal.signal(handled, lambda *_: _kill_now())
         raise Stopped(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -227,10 +228,10 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
             signal.signal(number, handler)
 
 
-def _hurry() -> None:
-    hurry = getattr(sys.modules.get("gaia_local.engine.engine"), "hurry", None)
-    if hurry is not None:  # else it is being imported, and nothing runs yet
-        hurry()
+def _kill_now() -> None:
+    kill_now = getattr(sys.modules.get("gaia_local.engine.sharing"), "kill_now", None)
+    if kill_now is not None:  # else it is being imported, and nothing runs yet
+        kill_now()
 
 
 def _resume_hint(ctx: typer.Context, name: str) -> str:
@@ -253,7 +254,7 @@ def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def with_progress(gaia: Gaia, status: dict[str, Any]) -> dict[str, Any]:
+def with_progress(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
     """A status with what print_result tells beside it."""
     name = status["workflow"]
     return {**status, "progress": gaia.progress(name), "failures": gaia.failures(name)}

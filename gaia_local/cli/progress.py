@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import Failure, StatusAnswer, TimelineAttempt
 
 LIVE_REFRESH_SECONDS = 0.1
 """Seconds between two drawings on a terminal."""
@@ -38,7 +39,7 @@ FAILURES = 3
 Show = Callable[[Mapping[str, Any]], None]
 
 
-def follow(gaia: Gaia, workflow: str) -> dict[str, Any]:
+def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Wait until the workflow is quiet, showing on stderr how far it is; answers its status."""
     console = open_console(error=True)
     live = console.is_terminal and not console.is_dumb_terminal
@@ -53,7 +54,7 @@ def follow(gaia: Gaia, workflow: str) -> dict[str, Any]:
                 continue
 
 
-def watch(gaia: Gaia, workflow: str) -> dict[str, Any]:
+def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Show on stdout what runs until the workflow is quiet, whoever runs it; answers its status."""
     console = open_console()
     live = console.is_terminal and not console.is_dumb_terminal
@@ -76,9 +77,9 @@ class WatchView:
         self.workflow = workflow
         self.counts: Mapping[str, Any] = {}
         """See `Gaia.progress`."""
-        self.attempts: list[dict[str, Any]] = []
+        self.attempts: list[TimelineAttempt] = []
         """See `Gaia.timeline`."""
-        self.failures: list[dict[str, Any]] = []
+        self.failures: list[Failure] = []
         """See `Gaia.failures`."""
         self._gaia = gaia
         self._last_counts: Mapping[str, Any] = {}
@@ -107,14 +108,14 @@ class WatchView:
             self._refresh_took = self._refreshed_at - began
 
     @property
-    def running(self) -> list[dict[str, Any]]:
+    def running(self) -> list[TimelineAttempt]:
         """The attempts that run, the first to start first."""
         return sorted(
             (attempt for attempt in self.attempts if attempt["state"] == "running"),
-            key=lambda attempt: attempt["started"],
+            key=lambda attempt: attempt["started"] or 0.0,
         )
 
-    def tail(self, attempt: Mapping[str, Any], lines: int) -> list[str]:
+    def tail(self, attempt: TimelineAttempt, lines: int) -> list[str]:
         """The last lines of what a running attempt has written."""
         task = attempt["task"]
         if task not in self._logs:
@@ -139,7 +140,7 @@ def _tail(log: Path, lines: int) -> list[str]:
     return text.rstrip("\n").split("\n")[-lines:] if text else []
 
 
-def _status_if_quiet(gaia: Gaia, workflow: str) -> dict[str, Any] | None:
+def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
     """The status of a workflow that is quiet now or within a round."""
     began = time.monotonic()
     try:
@@ -228,7 +229,9 @@ def _screen(view: WatchView, height: int) -> RenderableType:
     for attempt in shown:
         tail = view.tail(attempt, lines)
         log = Text("\n", "dim", no_wrap=True, overflow="ellipsis").join(map(log_text, tail))
-        table.add_row(Text(f"▶ {attempt['step']}", "blue"), duration(now - attempt["started"]), log)
+        table.add_row(
+            Text(f"▶ {attempt['step']}", "blue"), duration(now - (attempt["started"] or now)), log
+        )
     parts: list[RenderableType] = [head, Text(), table]
     if len(running) > len(shown):
         parts.append(Text(f"… and {len(running) - len(shown)} more run", "dim"))
@@ -239,7 +242,7 @@ def _screen(view: WatchView, height: int) -> RenderableType:
     return Group(*parts)
 
 
-def _latest_failures(view: WatchView) -> list[dict[str, Any]]:
+def _latest_failures(view: WatchView) -> list[Failure]:
     ended = {attempt["step"]: attempt["ended"] or 0.0 for attempt in view.attempts}
     return sorted(view.failures, key=lambda failure: ended.get(failure["step"], 0.0))[-FAILURES:]
 

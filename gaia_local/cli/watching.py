@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import GaiaError, InvalidInput
-from gaia_local.executors.contract import SIGNAL_ROUND
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS
 from gaia_local.model.definition_files import read
 from gaia_local.model.durations import duration
 from gaia_local.pictures.sentences import counts_line
@@ -150,7 +150,7 @@ class ChangeReporter:
                 yield from map(_stamped, self._definitions.merge(self._gaia, self._workflow))
             self._something_changed.clear()
             yield from map(_stamped, self._report())
-            while not self._something_changed.wait(SIGNAL_ROUND):
+            while not self._something_changed.wait(SIGNAL_CHECK_SECONDS):
                 pass
 
     def _report(self) -> Iterator[str]:

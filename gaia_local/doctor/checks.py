@@ -20,7 +20,8 @@ from gaia_local.config import Config
 from gaia_local.doctor import leftovers
 from gaia_local.errors import EngineUnavailable, GaiaError
 from gaia_local.model.names import OWN
-from gaia_local.runtimes.docker.engine import Engine, Refusal, Silence
+from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
 from gaia_local.store.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -102,10 +103,10 @@ def _package() -> Check:
 def _engine(config: Config) -> Check:
     address = os.environ.get("DOCKER_HOST") or "the default socket (DOCKER_HOST is not set)"
     facts: dict[str, Any] = {"address": address, "reachable": False, "runtime": config.runtime}
-    with contextlib.closing(Engine()) as engine:
+    with contextlib.closing(DockerEngine()) as engine:
         try:
-            answer = engine.ask(lambda client: client.version(), patient=False)
-        except (EngineUnavailable, Refusal, Silence) as error:
+            answer = engine.ask(lambda client: client.version(), retry=False)
+        except (EngineUnavailable, Refusal, NoAnswer) as error:
             advice = "start Docker, set DOCKER_HOST"
             advice += (
                 ", or use processes: --runtime process"

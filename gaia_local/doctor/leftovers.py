@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gaia_local.config import Config
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
-from gaia_local.runtimes.docker.runtime import DockerRuntime, all_leftovers
+from gaia_local.runtimes.docker.labels import all_leftovers
+from gaia_local.runtimes.docker.runtime import DockerRuntime
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.buckets import recall

@@ -1,283 +1,222 @@
-"""What can be asked of a root: the one list of calls, whoever makes them, from this process or
-another one.
+"""The calls that a root takes: each is defined here, once, whoever makes it and whoever answers it.
 
-`Questions` change nothing, and can be answered by whoever can read the rows; `Calls` are for the
-root's owner. The caller (`Gaia`) has checked names and types. Answers are what JSON can carry; of
-the arguments, Commands and Steps travel as the definitions that they were parsed from (see `sent`
-and `received`).
+`Engine` chooses at each call one of three ways to the root:
+- this process owns it: `Scheduler` makes the changes, and `RootReader` answers the questions from
+  what that has in memory;
+- another process owns it: `remote_root` sends the call there, where it is made in the first way;
+- nobody can be asked: `RootReader` answers the questions from the rows, read by a `Snapshot`.
+
+Another process can make the calls that are marked here, and nothing else. Who makes a call (`Gaia`)
+has checked names and types. Answers are what JSON can carry; of the arguments, Commands and Steps
+travel as the definitions that they were parsed from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from gaia_local.engine.scheduler import Scheduler
-from gaia_local.engine.snapshot import Snapshot
-from gaia_local.errors import InvalidInput, nearest
+from gaia_local.errors import InvalidInput
 from gaia_local.model.commands import AnyCommand, Command
 from gaia_local.model.steps import Step
-from gaia_local.model.workflows import check_properties
-from gaia_local.store import files
-from gaia_local.store.leases import find_log
-from gaia_local.store.storage import Storage
-from gaia_local.workflow import reports
-from gaia_local.workflow.workflow import Workflow
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import (
+        Definition,
+        EventEntry,
+        Failure,
+        KeyExplanation,
+        LatestAttempt,
+        PlannedStep,
+        ServerStatus,
+        StepExplanation,
+        StepInputs,
+        StepState,
+        Timeline,
+        WorkflowEntry,
+        WorkflowGraph,
+        WorkflowProgress,
+    )
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class Questions:
-    """The calls that change nothing."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call beside its types."""
 
-    def __init__(self, reader: Scheduler | Snapshot, storage: Storage) -> None:
-        self._reader, self._storage = reader, storage
+    name: str
+    parameters: tuple[str, ...]
+    changes: bool
+    idempotent: bool
+    """Whether it may be made again where nobody knows if it was made."""
 
-    def workflows(self) -> dict[str, Any]:
+    def make(self, root: object, arguments: Mapping[str, Any]) -> Any:
+        """Make it of a root that takes it, with arguments that came from another process."""
+        if arguments.keys() != set(self.parameters):
+            raise InvalidInput(
+                "a call from another process",
+                f"{self.name!r} was given {', '.join(sorted(arguments)) or 'nothing'}",
+                f"it takes {', '.join(self.parameters) or 'nothing'}; use the same version",
+            )
+        given = from_wire(arguments)
+        return getattr(root, self.name)(*(given[name] for name in self.parameters))
+
+
+CALLS: dict[str, Call] = {}
+"""Name → call, of all that are marked."""
+
+
+def read(method: Method) -> Method:
+    """Mark a call that changes nothing."""
+    return _marked(method, changes=False, idempotent=True)
+
+
+@overload
+def change(method: Method) -> Method: ...
+@overload
+def change(*, idempotent: bool) -> Callable[[Method], Method]: ...
+def change(method: Any = None, *, idempotent: bool = True) -> Any:
+    """Mark a call that changes something, which only the root's owner can do."""
+    if method is None:
+        return lambda method: _marked(method, changes=True, idempotent=idempotent)
+    return _marked(method, changes=True, idempotent=idempotent)
+
+
+def _marked(method: Method, changes: bool, idempotent: bool) -> Method:
+    assert isinstance(method, FunctionType)
+    code = method.__code__
+    parameters = code.co_varnames[1 : code.co_argcount]
+    CALLS[method.__name__] = Call(method.__name__, parameters, changes, idempotent)
+    return method
+
+
+class Questions(Protocol):
+    """What can be asked of a root."""
+
+    @read
+    def workflows(self, /) -> dict[str, WorkflowEntry]:
         """See `Gaia.workflows`."""
-        return {
-            name: {
-                "name": name,
-                "state": row["state"],
-                "properties": row["properties"],
-                "step-count": row["steps"],
-            }
-            for name, row in self._reader.workflows().items()
-        }
 
-    def commands(self, workflow: str) -> dict[str, Any]:
+    @read
+    def commands(self, workflow: str, /) -> dict[str, Definition]:
         """Name → definition, of all Commands; empty where there is no such workflow."""
-        known = self._reader.view(
-            workflow,
-            lambda found: {
-                each.name: dict(each.definition) for each in found.submitted.commands.values()
-            },
-        )
-        return known or {}
 
-    def status(self, workflow: str, debug: bool) -> dict[str, Any] | None:
+    @read
+    def status(self, workflow: str, debug: bool, /) -> ServerStatus | None:
         """The inner dictionary of `Gaia.status`; None where there is no such workflow."""
-        return self._reader.view(workflow, lambda found: reports.status(found, debug))
 
-    def wait(self, workflow: str, timeout: float) -> bool:
+    @read
+    def wait(self, workflow: str, timeout: float, /) -> bool:
         """Whether it is quiet, at once or within (at most) `timeout` seconds."""
-        return self._reader.wait(workflow, timeout)
 
-    def plan(self, workflow: str, keys: list[str] | None) -> list[dict[str, str]]:
+    @read
+    def plan(self, workflow: str, keys: list[str] | None, /) -> list[PlannedStep]:
         """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
-        trial = self._reader.scratch(workflow) if keys is not None else self._as_run_finds(workflow)
-        if keys is not None:
-            trial.void(keys)
-        elif not trial.running:  # else `run` changes nothing
-            trial.retry()
-        return trial.plan()
 
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    @read
+    def events(self, workflow: str, /) -> list[EventEntry]:
         """See `Gaia.events`."""
-        self._view(workflow, lambda found: None)
-        return self._reader.events(workflow)
 
-    def log(self, workflow: str, step: str) -> str | None:
+    @read
+    def log(self, workflow: str, step: str, /) -> str | None:
         """The path of the log of a Step's latest attempt; None where it never started."""
 
-        def look(found: Workflow) -> str | None:
-            _check_step(found, step)
-            attempt = found.graph.steps[step].attempt
-            return (
-                None if attempt is None else str(find_log(self._storage, workflow, attempt.task.id))
-            )
-
-        return self._view(workflow, look)
-
-    def progress(self, workflow: str) -> dict[str, Any]:
+    @read
+    def progress(self, workflow: str, /) -> WorkflowProgress:
         """See `Gaia.progress`."""
-        return self._view(workflow, reports.progress)
 
-    def failures(self, workflow: str) -> list[dict[str, Any]]:
+    @read
+    def failures(self, workflow: str, /) -> list[Failure]:
         """See `Gaia.failures`."""
-        return self._view(workflow, reports.failures)
 
-    def graph(self, workflow: str) -> dict[str, Any]:
+    @read
+    def graph(self, workflow: str, /) -> WorkflowGraph:
         """See `Gaia.graph`."""
-        return self._view(workflow, reports.graph)
 
-    def timeline(self, workflow: str) -> dict[str, Any]:
+    @read
+    def timeline(self, workflow: str, /) -> Timeline:
         """See `Gaia.timeline`."""
-        commands = self._view(
-            workflow,
-            lambda found: {name: node.step.command for name, node in found.graph.steps.items()},
-        )
-        return reports.timeline(
-            workflow, commands, self._reader.attempts(workflow), self._reader.events(workflow)
-        )
 
-    def step_states(self, workflow: str) -> dict[str, dict[str, Any]]:
+    @read
+    def step_states(self, workflow: str, /) -> dict[str, StepState]:
         """See `Gaia.step_states`."""
-        return self._view(workflow, reports.step_states)
 
-    def attempt(self, workflow: str, step: str) -> dict[str, Any]:
+    @read
+    def attempt(self, workflow: str, step: str, /) -> LatestAttempt:
         """See `Gaia.attempt`."""
 
-        def look(found: Workflow) -> dict[str, Any]:
-            _check_step(found, step)
-            told = reports.attempt(found, step)
-            return {
-                **told,
-                "log": told["task"] and str(find_log(self._storage, workflow, told["task"])),
-            }
-
-        return self._view(workflow, look)
-
-    def explain(self, workflow: str, name: str) -> dict[str, Any]:
+    @read
+    def explain(self, workflow: str, name: str, /) -> StepExplanation | KeyExplanation:
         """See `Gaia.explain`."""
-        trial = self._as_run_finds(workflow)
-        told = reports.explain(trial, name)
-        if "step" in told:
-            told["changed"] = {
-                key: files.changed(*each) for key, each in self._read_and_there(trial, name).items()
-            }
-        else:
-            task, maker = told.pop("task"), told["made_by"]
-            attempts = [] if task is None else self._reader.attempts(workflow, maker)
-            told["made"] = next(
-                (reports.made(attempt) for attempt in attempts if attempt.task.id == task), None
-            )
-        return told
 
-    def inputs(self, workflow: str, step: str) -> dict[str, Any]:
-        """What a Step reads: its `command` tokens, and `inputs`: key, internal path, path here,
-        whether a user's own.
-        """
+    @read
+    def inputs(self, workflow: str, step: str, /) -> StepInputs:
+        """What a Step reads, and the tokens of its command."""
 
-        def look(found: Workflow) -> dict[str, Any]:
-            _check_step(found, step)
-            attempt = found.graph.steps[step].attempt
-            task = found.make_task(found.graph.steps[step]) if attempt is None else attempt.task
-            inputs = [
-                [key, path, str(self._storage.source(task, key)), key in task.external]
-                for key, path in task.inputs
-            ]
-            return {"command": list(task.command), "inputs": inputs}
-
-        return self._view(workflow, look)
-
-    def path(self, workflow: str, key: str) -> str:
+    @read
+    def path(self, workflow: str, key: str, /) -> str:
         """Where a storage key lies."""
-        return str(self._storage.path(workflow, key))
-
-    def _read_and_there(self, trial: Workflow, step: str) -> dict[str, tuple[bytes, bytes]]:
-        """Input directory of a Step that isn't what it read → the listings of what it read, and of
-        what is there now.
-        """
-        attempt, found = trial.graph.steps[step].attempt, {}
-        for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
-            node = trial.graph.keys.get(key)
-            now = None if node is None else node.state.digest
-            if read is not None and now not in (None, read):
-                before = self._reader.listing(read)
-                there = trial.unwritten.listings.get(now) or self._reader.listing(now)
-                if before is not None and there is not None:
-                    found[key] = before, there
-        return found
-
-    def _as_run_finds(self, workflow: str) -> Workflow:
-        """A copy of a workflow, with its files and its images as they are now."""
-        trial = self._reader.scratch(workflow)
-        trial.images_are(self._reader.images({image for _, image, _ in trial.made_with()}))
-        trial.graph.settle()
-        return trial
-
-    def _view(self, name: str, look: Callable[[Workflow], T]) -> T:
-        found = self._reader.view(name, lambda workflow: (look(workflow),))
-        if found is None:
-            raise InvalidInput(
-                f"workflow {name!r}",
-                "it doesn't exist",
-                nearest(name, self._reader.workflows(), "workflows"),
-            )
-        return found[0]
 
 
-class Calls(Questions):
-    """All calls, for the root's owner."""
+class Changes(Protocol):
+    """What can be changed in a root."""
 
-    def __init__(self, scheduler: Scheduler, storage: Storage) -> None:
-        super().__init__(scheduler, storage)
-        self._scheduler = scheduler
-
+    @change(idempotent=False)
     def upload(
         self,
         workflow: str,
         properties: Mapping[str, Any],
         commands: list[AnyCommand],
         steps: list[Step],
+        /,
     ) -> None:
         """See `Gaia.upload`."""
-        self._scheduler.upload(workflow, properties, commands, steps)
 
-    def command(self, workflow: str, commands: list[AnyCommand]) -> None:
+    @change
+    def command(self, workflow: str, commands: list[AnyCommand], /) -> None:
         """See `Gaia.command`."""
-        self._scheduler.command(workflow, commands, check_properties(workflow, None))
 
-    def merge(self, workflow: str, steps: list[Step]) -> None:
+    @change
+    def merge(self, workflow: str, steps: list[Step], /) -> None:
         """See `Gaia.merge`."""
-        self._scheduler.merge(workflow, steps, check_properties(workflow, None))
 
-    def run(self, workflow: str) -> None:
+    @change
+    def run(self, workflow: str, /) -> None:
         """See `Gaia.run`."""
-        self._scheduler.run(workflow)
 
-    def halt(self, workflow: str) -> None:
+    @change
+    def halt(self, workflow: str, /) -> None:
         """See `Gaia.halt`."""
-        self._scheduler.halt(workflow)
 
-    def expire(self, workflow: str, keys: list[str]) -> None:
+    @change
+    def expire(self, workflow: str, keys: list[str], /) -> None:
         """See `Gaia.expire`."""
-        self._scheduler.expire(workflow, keys)
 
-    def delete(self, workflow: str, data: bool) -> None:
+    @change(idempotent=False)
+    def delete(self, workflow: str, data: bool, /) -> None:
         """See `Gaia.delete`."""
-        self._scheduler.delete(workflow, data)
 
 
-def _names(kind: type) -> frozenset[str]:
-    return frozenset(name for name in vars(kind) if not name.startswith("_"))
+class Root(Questions, Changes, Protocol):
+    """All of it."""
 
 
-QUESTIONS = _names(Questions)
-CHANGES = _names(Calls)
-ONCE = frozenset({"upload", "delete"})
-"""Changes that can't be made a second time: where nobody knows whether one was made, it isn't
-repeated.
-"""
-
-
-def sent(value: object) -> Any:
-    """What JSON is to take instead of a value that it can't: the definition of a Command or a Step."""
+def to_wire(value: object) -> Any:
+    """What JSON takes instead of a Command or a Step: its definition."""
     if isinstance(value, Step) or hasattr(value, "definition"):
         return value.definition
     raise TypeError(f"{type(value).__name__} can't be sent to another process")
 
 
-def received(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call as they were before `sent`."""
+def from_wire(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call as they were before `to_wire`."""
     workflow = str(arguments.get("workflow"))
-    parsers: dict[str, Callable[[str, object], Any]] = {
-        "commands": Command.parse,
-        "steps": Step.parse,
-    }
-    return {
-        name: [parsers[name](workflow, each) for each in value] if name in parsers else value
-        for name, value in arguments.items()
-    }
-
-
-def _check_step(workflow: Workflow, step: str) -> None:
-    """An error that names the nearest ones, where there is no such Step."""
-    known = workflow.graph.steps
-    if step not in known:
-        raise InvalidInput(
-            f"workflow {workflow.name!r}",
-            f"there is no Step {step!r}",
-            nearest(step, known, "Steps"),
-        )
+    given = dict(arguments)
+    if "commands" in given:
+        given["commands"] = [Command.parse(workflow, command) for command in given["commands"]]
+    if "steps" in given:
+        given["steps"] = [Step.parse(workflow, step) for step in given["steps"]]
+    return given

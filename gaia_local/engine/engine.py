@@ -1,45 +1,31 @@
-"""The parts of one root, built when they are needed and closed in order; shared by all `Gaia`
-objects of this process.
-
-The real client is stateless, so programs make several; here they reach one engine, as they would
-reach one server.
-"""
+"""The parts of one root, built when they are needed and closed in order."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gaia_local.config import Config
-from gaia_local.engine import local_socket
-from gaia_local.engine.calls import CHANGES, ONCE, QUESTIONS, Calls, Questions, received, sent
+from gaia_local.engine.calls import CALLS, Changes, Questions
 from gaia_local.engine.local_socket import Listener, Unreachable
 from gaia_local.engine.recovery import recover
+from gaia_local.engine.remote_root import remote_root
+from gaia_local.engine.root_reader import RootReader
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
-from gaia_local.errors import (
-    Closed,
-    EngineUnavailable,
-    GaiaError,
-    InvalidInput,
-    RootInUse,
-    StorageError,
-    error_text,
-)
+from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, error_text
 from gaia_local.executors.contract import Executor
 from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
-from gaia_local.forks import call_in_child, forget_in_child
+from gaia_local.forks import forget_in_child
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.buckets import Use, read_uses, with_remembered
@@ -47,16 +33,26 @@ from gaia_local.state.database import Database
 from gaia_local.store import ownership
 from gaia_local.store.ownership import Ownership
 from gaia_local.store.storage import Storage
-
-if TYPE_CHECKING:
-    from gaia_local.store.watcher import Watcher
+from gaia_local.store.workspaces import LocalWorkspace
 
 logger = logging.getLogger("gaia_local")
+T = TypeVar("T")
 
 ABSENT_PATIENCE, PATIENCE, PAUSE = 0.5, 15.0, 0.02
 """How many seconds to try again where the owner has no socket, or has one and doesn't listen: it
 begins, or it ends.
 """
+
+
+@dataclass(frozen=True)
+class OwnedParts:
+    """What there is only in the process that owns the root."""
+
+    scheduler: Scheduler
+    listener: Listener | None
+    """None where the root's file system has no sockets."""
+    ends: contextlib.ExitStack
+    """Ends these and all that they work with, in order."""
 
 
 class Engine:
@@ -70,85 +66,73 @@ class Engine:
         """With the buckets that the root remembers, as far as it was read."""
         self._asked = config
         self.storage = Storage(config.root, config.buckets)
+        given = {key: repr(value) for key, value in config.given_settings().items()}
+        self._elsewhere = remote_root(config.root, given)
         self._lock = threading.RLock()
         self.users = 0
         """How many `Gaia` objects share it; guarded by the registry's lock."""
-        self._ownership: Ownership | None = None
-        self._database: Database | None = None
-        self._runtime: Runtime | None = None
-        self._scheduler: Scheduler | None = None
-        self._watcher: Watcher | None = None
-        self._listener: Listener | None = None
-        self._closing = False
+        self._owned: OwnedParts | None = None
+        """Set from the moment on when this process owns the root until all of them have ended."""
+        self._closed = False
         self._close_lock = threading.Lock()
         forget_in_child(self)
 
-    def call(self, name: str, /, **arguments: Any) -> Any:
-        """Make one of the calls of `Calls`, here or in the process that owns the root. Raises what
-        that raises.
-        """
-        return self._change(name, arguments) if name in CHANGES else self._ask(name, arguments)
+    def ask(self, question: Callable[[Questions], T]) -> T:
+        """Ask one question of the root. Raises what that raises."""
+        with self._lock:
+            ours = self._owned is not None or self._closed
+        if not ours:
+            with contextlib.suppress(Unreachable):
+                return question(self._elsewhere)
+        return question(RootReader(self.reader, self.storage))
+
+    def change(self, change: Callable[[Changes], T]) -> T:
+        """Make one change, here or in the process that owns the root. Raises what that raises."""
+        began = time.monotonic()
+        while True:
+            try:
+                return change(self.scheduler)
+            except RootInUse as refusal:
+                try:
+                    return change(self._elsewhere)
+                except Unreachable as error:
+                    patience = ABSENT_PATIENCE if error.absent else PATIENCE
+                    if time.monotonic() - began > patience:
+                        raise refusal from error
+            time.sleep(PAUSE)  # the owner begins, or ends: nobody tells us when it is through
 
     def own(self) -> None:
         """Own the root from here on. Raises `RootInUse` when another process does."""
         _ = self.scheduler
 
-    def _change(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        began = time.monotonic()
-        while True:
-            try:
-                return getattr(Calls(self.scheduler, self.storage), name)(**arguments)
-            except RootInUse as refusal:
-                try:
-                    return local_socket.call(self.config.root, name, arguments, self._given, sent)
-                except Unreachable as error:
-                    if error.told_all and name in ONCE:
-                        raise EngineUnavailable(
-                            f"{error}; check with `status` whether it took effect"
-                        ) from error
-                    if time.monotonic() - began > (ABSENT_PATIENCE if error.absent else PATIENCE):
-                        raise refusal from error
-            time.sleep(PAUSE)  # the owner begins, or ends: nobody tells us when it is through
-
-    def _ask(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        with self._lock:
-            ours = self._scheduler is not None or self._closing
-        if not ours:
-            with contextlib.suppress(Unreachable):
-                return local_socket.call(self.config.root, name, arguments, {}, sent)
-        return getattr(Questions(self.reader, self.storage), name)(**arguments)
-
     def _answer(self, name: str, arguments: Mapping[str, Any], config: Mapping[str, str]) -> Any:
         """Answer another process. Runs in the listener's threads."""
-        with self._lock:
-            scheduler = self._scheduler
-        if scheduler is None:
+        owned, call = self._parts(), CALLS.get(name)
+        if owned is None:
             raise Unreachable(f"the owner of root {self.config.root} has just ended")
-        if name in CHANGES:
-            ours = _settings(self.config)
-            for key in sorted(config):
-                if key not in ours or repr(ours[key]) != config[key]:
-                    _refuse_other(
-                        self.config.root, f"process {os.getpid()}", key, "end that process"
-                    )
-            try:
-                return getattr(Calls(scheduler, self.storage), name)(**received(arguments))
-            except Closed as error:
-                raise Unreachable(
-                    f"the owner of root {self.config.root} ended meanwhile", told_all=True
-                ) from error
-        if name in QUESTIONS:
-            return getattr(Questions(scheduler, self.storage), name)(**arguments)
-        raise InvalidInput(
-            "a call from another process",
-            f"there is no call {name!r}",
-            "use the same version of gaia_local",
-        )
+        if call is None:
+            raise InvalidInput(
+                "a call from another process",
+                f"there is no call {name!r}",
+                "use the same version of gaia_local",
+            )
+        if not call.changes:
+            return call.make(RootReader(owned.scheduler, self.storage), arguments)
+        self._refuse_other_settings(config)
+        try:
+            return call.make(owned.scheduler, arguments)
+        except Closed as error:
+            raise Unreachable(
+                f"the owner of root {self.config.root} ended meanwhile", told_all=True
+            ) from error
 
-    @property
-    def _given(self) -> dict[str, str]:
-        """What the user gave for this engine's configuration."""
-        return {key: repr(value) for key, value in _given_settings(self._asked).items()}
+    def _refuse_other_settings(self, given: Mapping[str, str]) -> None:
+        """Refuse a change of somebody who gave other settings than this process has."""
+        ours = self.config.settings()
+        for key in sorted(given):
+            if key not in ours or repr(ours[key]) != given[key]:
+                where = f"process {os.getpid()}"
+                refuse_other_config(self.config.root, where, key, "end that process")
 
     @property
     def scheduler(self) -> Scheduler:
@@ -156,12 +140,8 @@ class Engine:
         does.
         """
         with self._lock:
-            if self._closing:
-                raise Closed("this Gaia was closed")
-            if self._scheduler is None:
-                self._own()
-            assert self._scheduler is not None
-            return self._scheduler
+            self._refuse_closed()
+            return (self._owned or self._own()).scheduler
 
     @property
     def reader(self) -> Scheduler | Snapshot:
@@ -169,10 +149,9 @@ class Engine:
         clean up after a dead owner.
         """
         with self._lock:
-            if self._closing:
-                raise Closed("this Gaia was closed")
-            if self._scheduler is not None:
-                return self._scheduler
+            self._refuse_closed()
+            if self._owned is not None:
+                return self._owned.scheduler
             snapshot = Snapshot(self._database_path, self.storage, self._image_ids)
             self._map_buckets(snapshot.buckets())
             interrupted = any(row["state"] == "running" for row in snapshot.workflows().values())
@@ -185,84 +164,61 @@ class Engine:
                     return self.scheduler
             return snapshot
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Closed("this Gaia was closed")
+
     def wait(self) -> None:
         """Block until every workflow is quiet."""
-        with self._lock:
-            scheduler = self._scheduler
-        if scheduler is not None:
-            scheduler.wait(None)
+        if (owned := self._parts()) is not None:
+            owned.scheduler.wait(None)
 
     def stop(self) -> None:
         """Halt what runs, so that `run` goes on with it later."""
-        with self._lock:
-            scheduler = self._scheduler
-        if scheduler is not None:
-            scheduler.stop()
+        if (owned := self._parts()) is not None:
+            owned.scheduler.stop()
 
     def drain(self) -> None:
         """Block until every workflow is quiet and no other process can start anything here any
         more.
         """
         self.wait()
-        if self._listener is not None:
-            self._listener.finish()
+        if (owned := self._parts()) is not None and owned.listener is not None:
+            owned.listener.finish()
             self.wait()
 
     def close(self) -> None:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent.
 
-        A signal that comes meanwhile doesn't break into it: see `_unbroken`.
+        A signal that comes meanwhile doesn't break into it: see `sharing`.
         """
         with self._close_lock:
-            self._close()
+            with self._lock:
+                self._closed, owned = True, self._owned
+            if owned is not None:
+                owned.ends.close()
+            with self._lock:
+                self._owned = None
 
-    def _close(self) -> None:
-        with self._lock:
-            scheduler, self._closing = self._scheduler, True
-        listener, watcher, owned = self._listener, self._watcher, self._ownership
-        ends = [
-            None if listener is None else listener.refuse,
-            None if watcher is None else watcher.close,
-            None if scheduler is None else scheduler.close,
-            None if listener is None else listener.close,
-            None if self._runtime is None else self._runtime.close,
-            None if self._runtime is None else self.storage.close,
-            None if self._database is None else self._database.close,
-            None if owned is None else owned.release,
-        ]
-        for end in ends:
-            if end is not None:
-                self._whatever(end)
-        with self._lock:
-            self._scheduler = self._runtime = self._database = self._ownership = self._listener = (
-                None
-            )
-
-    def _whatever(self, end: Callable[[], object]) -> None:
-        """End one part; what the disk or the network says against it keeps none of the others."""
-        try:
-            end()
-        except (OSError, GaiaError) as error:
-            logger.error(
-                "root %s: the engine could not be shut down cleanly: %s",
-                self.config.root,
-                error_text(error),
-            )
-
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Whatever is stopped is killed without a grace. A signal handler may call it."""
-        if (scheduler := self._scheduler) is not None:
-            scheduler.hurry()
+        if (owned := self._owned) is not None:
+            owned.scheduler.kill_now()
 
     def forget(self) -> None:
         """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's
         threads work with them.
         """
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
-        self._closing = True
-        self._scheduler = self._watcher = self._runtime = self._database = self._ownership = (
-            self._listener
-        ) = None
+        self._closed, self._owned = True, None
+
+    def _parts(self) -> OwnedParts | None:
+        """The parts, also while they end; None where this process doesn't own the root.
+
+        Waits while they are made.
+        """
+        with self._lock:
+            return self._owned
 
     @property
     def _database_path(self) -> Path:
@@ -276,41 +232,71 @@ class Engine:
         with contextlib.closing(_make_runtime(self.config)) as runtime:
             return {name: runtime.image_id(name) for name in names}
 
-    def _own(self) -> None:
-        with contextlib.ExitStack() as undo:
-            owned = Ownership(self.config.root)
-            undo.callback(owned.release)
-            listener = self._listen()
-            if listener is not None:
-                undo.callback(listener.refuse)
-            database = Database(self._database_path)
-            undo.callback(database.close)
-            self._map_buckets(uses := read_uses(database))
-            for use in uses:
-                if use.directory is None and use.bucket in self.config.buckets:
-                    database.set_buckets(
-                        use.workflow, {use.bucket: str(self.config.buckets[use.bucket])}
-                    )
-            # A disk with a bucket that nobody asked for now may be away: who needs that will miss
-            # it.
-            self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
-            recover(database, self.storage)
-            runtime, executor = _make_hands(self.config, self.storage)
-            scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
-            if self.config.watch:
-                from gaia_local.store.watcher import (
-                    Watcher,  # watchdog takes its time, and reading needs none
-                )
+    def _own(self) -> OwnedParts:
+        """Take the root over. Where that fails or is interrupted, all that was begun ends."""
+        ends = contextlib.ExitStack()
+        try:
+            self._owned = owned = self._make_parts(ends)
+        except BaseException:
+            if self._owned is None:
+                ends.__exit__(*sys.exc_info())
+            raise
+        return owned
 
-                self._watcher = Watcher(self.storage.tops(), scheduler.files_changed)
-            self._scheduler = scheduler
-            undo.pop_all()
-        self._ownership, self._database, self._runtime, self._listener = (
-            owned,
-            database,
-            runtime,
-            listener,
-        )
+    def _make_parts(self, ends: contextlib.ExitStack) -> OwnedParts:
+        """Make the parts; note the end of each at once: they end in the opposite order."""
+        lock = Ownership(self.config.root)
+        ends.callback(self._end, lock.release)
+        listener = self._listen()
+        if listener is not None:
+            ends.callback(self._end, listener.refuse)
+        database = self._open_database_and_store(ends)
+        runtime, executor = _make_executor(self.config, self.storage)
+        ends.callback(self._end, runtime.close)
+        ends.callback(self._end, executor.close)
+        if listener is not None:
+            ends.push(lambda kind, *_: self._end_listener(listener, kind is None))
+        scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
+        ends.callback(self._end, scheduler.close)
+        if self.config.watch:
+            # Imported here: watchdog takes its time, and reading needs none.
+            from gaia_local.store.watcher import Watcher
+
+            ends.callback(self._end, Watcher(self.storage.tops(), scheduler.files_changed).close)
+        if listener is not None:
+            ends.callback(self._end, listener.refuse)
+        return OwnedParts(scheduler, listener, ends)
+
+    def _open_database_and_store(self, ends: contextlib.ExitStack) -> Database:
+        """Open both, with the buckets that workflows use, and set right what a dead owner left."""
+        database = Database(self._database_path)
+        ends.callback(self._end, database.close)
+        self._map_buckets(uses := read_uses(database))
+        for use in uses:
+            if use.directory is None and use.bucket in self.config.buckets:
+                database.set_buckets(
+                    use.workflow, {use.bucket: str(self.config.buckets[use.bucket])}
+                )
+        # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
+        self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
+        ends.callback(self._end, self.storage.close)
+        recover(database, self.storage)
+        return database
+
+    def _end_listener(self, listener: Listener, began: bool) -> None:
+        """Answer the calls that were taken, or, where the parts could not be made, let go of them.
+
+        Those wait for the lock that is held while the parts are made: they are not waited for.
+        """
+        self._end(listener.close if began else listener.refuse)
+
+    def _end(self, end: Callable[[], object]) -> None:
+        """End one part; what the disk or the network says against it keeps none of the others."""
+        try:
+            end()
+        except (OSError, GaiaError) as error:
+            message = "root %s: the engine could not be shut down cleanly: %s"
+            logger.error(message, self.config.root, error_text(error))
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
         """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput`
@@ -337,156 +323,34 @@ class Engine:
             return None
 
 
-def _make_hands(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
+def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
     """What runs Tasks, and where. Raises `InvalidInput` where a package for that is missing."""
     if config.executor == "threads":
         runtime = _make_runtime(config)
         return runtime, ThreadExecutor(
-            config.workers, Worker(storage, runtime).perform, config.docker.stop_grace
+            config.workers,
+            Worker(LocalWorkspace(storage), runtime).perform,
+            config.docker.stop_grace,
         )
     try:
-        from gaia_local.executors.dask.executor import make_hands
+        from gaia_local.executors.dask.executor import make_executor
     except ImportError as error:
         raise InvalidInput(
             "config, executor",
             f"'dask' needs a package that is not installed ({error})",
             "pip install 'gaia-local[dask]'",
         ) from error
-    return make_hands(config, storage, ownership.root_id(config.root))
+    return make_executor(config, storage, ownership.root_id(config.root))
 
 
 def _make_runtime(config: Config) -> Runtime:
     return make_runtime(config.runtime, config.docker, ownership.root_id(config.root))
 
 
-# -- sharing ---------------------------------------------------------------------------------------
-
-_engines: dict[Path, Engine] = {}
-_engines_lock = threading.Lock()
-_ending: set[Engine] = set()
-"""Engines without users, until they are closed."""
-
-
-def share(config: Config) -> Engine:
-    """The engine of a root, made for its first user; a later user may not ask for another
-    configuration.
-    """
-    with _engines_lock:
-        engine = _engines.get(config.root)
-        if engine is None:
-            engine = _engines[config.root] = Engine(config)
-        ours = _settings(engine.config)
-        for key, value in sorted(_given_settings(config).items()):
-            if key not in ours or ours[key] != value:
-                _refuse_other(config.root, "this process", key, "close that Gaia first")
-        engine.users += 1
-        return engine
-
-
-def _refuse_other(root: Path, where: str, key: str, first: str) -> NoReturn:
+def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:
+    """Say who has the root open (`where`), and what must be done `first` to open it otherwise."""
     raise InvalidInput(
         f"config, {key}",
         f"root {root} is open in {where} already, with another {key}",
         f"{first}, or give the same",
     )
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """A configuration as it is compared with another's, each bucket by itself. The `repr` of a
-    value tells nothing secret.
-    """
-    buckets = {f"bucket {name!r}": path for name, path in config.buckets.items()}
-    return {
-        each.name: getattr(config, each.name) for each in fields(config) if each.name != "buckets"
-    } | buckets
-
-
-def _given_settings(config: Config) -> dict[str, Any]:
-    """What the user gave of it, without the root."""
-    settings = _settings(config)
-    return {
-        key: value
-        for key, value in settings.items()
-        if key in config.given - {"root"} or key.startswith("bucket ")
-    }
-
-
-def leave(engine: Engine, wait: bool) -> None:
-    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what
-    runs.
-    """
-    with _engines_lock:
-        engine.users -= 1
-        others = engine.users
-    if wait and not others:
-        engine.wait()
-    with _engines_lock:
-        last = engine.users <= 0  # nobody joined while we waited
-        if last:
-            _ending.add(engine)
-            if _engines.get(engine.config.root) is engine:
-                del _engines[engine.config.root]
-    if wait and last:
-        engine.drain()
-    with _unbroken(engine):
-        if not wait:
-            engine.stop()
-        if last:
-            engine.close()
-            _ending.discard(engine)
-
-
-def hurry() -> None:
-    """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
-    for engine in (*_engines.values(), *_ending):
-        engine.hurry()
-
-
-@contextlib.contextmanager
-def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception here hurries the end instead of breaking
-    into it.
-
-    An exception between any two instructions would leave a Task that nobody cancels, or a lock that
-    nobody releases.
-    """
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(handler := signal.getsignal(number)):  # SIG_DFL and SIG_IGN are numbers
-                before[number] = handler
-                signal.signal(number, lambda *_: engine.hurry())
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def _at_exit() -> None:
-    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at
-    one, stop them.
-    """
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    for engine in (*_engines.values(), *_ending):
-        try:
-            if not interrupted:
-                engine.drain()
-        except KeyboardInterrupt:
-            interrupted = True
-        with _unbroken(engine):
-            engine.close()
-
-
-def _in_child() -> None:
-    global _engines_lock  # noqa: PLW0603 whoever held it is not here
-    _engines_lock = threading.Lock()
-    _engines.clear()
-    _ending.clear()
-
-
-call_in_child(_in_child)
-
-# NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from
-# there. This hook is the one that `concurrent.futures` uses; it runs when the main thread ends.
-getattr(threading, "_register_atexit", atexit.register)(_at_exit)

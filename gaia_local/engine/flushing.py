@@ -105,7 +105,7 @@ def _compare_made(
         return None
     unknown = KeyState(KeyKind.EXPIRED, why=INTERRUPTED)
     try:
-        quick = storage.look(key.key, key.path)
+        quick = storage.quick_fingerprint(key.key, key.path)
         if quick is None:
             return None
         if recorded is None:

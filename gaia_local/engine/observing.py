@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from gaia_local.errors import StorageError
 from gaia_local.model.tasks import Fingerprint
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Look, Observation, Saved
 from gaia_local.workflow.states import Intent, KeyState
@@ -27,7 +27,7 @@ def see(storage: Storage, looks: Iterable[Look], listings: Listings) -> list[Obs
     """
     seen = []
     for look in looks:
-        quick, state = storage.look(look.key, look.path, look.external), look.state
+        quick, state = storage.quick_fingerprint(look.key, look.path, look.external), look.state
         known, same = state.digest is not None, quick == state.quick
         if quick is not None and not (same and known) and (look.read or known):
             now = _read(storage, look)
@@ -48,8 +48,8 @@ def _lost(before: KeyState, now: Fingerprint, listings: Listings) -> str | None:
         return None
     recorded = listings(before.digest)
     made, there = (
-        files.entries(recorded) if recorded is not None else {},
-        files.entries(now.listing),
+        fingerprints.listing_entries(recorded) if recorded is not None else {},
+        fingerprints.listing_entries(now.listing),
     )
     return min(made.keys() - there.keys(), default=None) if there.items() <= made.items() else None
 

@@ -116,7 +116,7 @@ def _look(storage: Storage, workflow: str, key: str) -> str | None:
     from the root.
     """
     try:
-        return storage.look(key, storage.path(workflow, key))
+        return storage.quick_fingerprint(key, storage.path(workflow, key))
     except (OSError, StorageError):
         return ""
 
@@ -128,7 +128,7 @@ def _unwritten_start(attempt: Attempt, storage: Storage) -> list[Event]:
     if attempt.started is not None:
         return []
     try:
-        attempt.started = os.stat(storage.staging(attempt.task).top).st_ctime
+        attempt.started = os.stat(storage.private_directory(attempt.task.id)).st_ctime
     except FileNotFoundError:
         return []
     task = attempt.task

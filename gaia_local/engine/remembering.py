@@ -39,7 +39,7 @@ def recall(
         shared = storage.is_mapped(key)
         if not remembers and not shared:
             continue
-        quick = seen[key] if key in seen else storage.look(key, path)
+        quick = seen[key] if key in seen else storage.quick_fingerprint(key, path)
         if quick is None:
             continue
         made = (
@@ -88,7 +88,7 @@ def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -
     """
     state = made.state
     try:
-        quick = quick or storage.look("", path)
+        quick = quick or storage.quick_fingerprint("", path)
         if quick is None:
             return None
         if state.quick is None:  # nobody could know what was left there, only that it doesn't count

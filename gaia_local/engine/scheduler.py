@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.flushing import flush_point
@@ -44,13 +44,13 @@ from gaia_local.errors import (
     error_text,
     nearest,
 )
-from gaia_local.executors.contract import SIGNAL_ROUND, Executor
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.events import Event
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Task, TaskState
-from gaia_local.model.workflows import WorkflowState
+from gaia_local.model.workflows import WorkflowState, check_properties
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
@@ -58,6 +58,9 @@ from gaia_local.workflow.decision import Changes, Decision, Look, Observation
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -165,7 +168,7 @@ class Scheduler:
             }
             return list(attempts.values())
 
-    def events(self, name: str) -> list[dict[str, Any]]:
+    def events(self, name: str) -> list[EventEntry]:
         """The recorded events, oldest first."""
         with self._lock:
             return self._database.events(name) + [
@@ -220,13 +223,13 @@ class Scheduler:
         """Store a new workflow and start it."""
         self._define(name, commands, steps, properties, new=True)
 
-    def command(self, name: str, commands: list[AnyCommand], properties: Mapping[str, Any]) -> None:
+    def command(self, name: str, commands: list[AnyCommand]) -> None:
         """Merge Commands, into a new workflow where there is none."""
-        self._define(name, commands, [], properties)
+        self._define(name, commands, [], check_properties(name, None))
 
-    def merge(self, name: str, steps: list[Step], properties: Mapping[str, Any]) -> None:
+    def merge(self, name: str, steps: list[Step]) -> None:
         """Merge Steps, into a new workflow where there is none."""
-        self._define(name, [], steps, properties)
+        self._define(name, [], steps, check_properties(name, None))
 
     def run(self, name: str) -> None:
         """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""
@@ -323,11 +326,11 @@ class Scheduler:
             self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023
         return not failed and not unwritten
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Whatever is halted from now on, and was already, is killed without a grace. A signal
         handler may call it.
         """
-        self._executor.hurry()
+        self._executor.kill_now()
 
     # -- what comes back, in the executor's threads and in the watcher's ---------------------------
 
@@ -349,7 +352,7 @@ class Scheduler:
             self._handle(name, Workflow.decide)
             return
         if order:
-            self._executor.later(WRITE_ROUND, self._write_all)
+            self._executor.call_later(WRITE_ROUND, self._write_all)
         self._tell((name,))
 
     started = happened
@@ -478,7 +481,7 @@ class Scheduler:
         self._unwritten.pop(name, None)
         if changes.keys and not self._flush_ordered:
             self._flush_ordered = True
-            self._executor.behind(FLUSH_ROUND, self._flush_behind)
+            self._executor.call_later_in_background(FLUSH_ROUND, self._flush_behind)
 
     def _flush_behind(self) -> None:
         """Flush what was recorded lately. Runs in a thread of the executor's."""
@@ -572,7 +575,8 @@ class Scheduler:
             began, buckets = time.monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {
-                key: self._storage.look(key, path, key not in made) for key, path in unknown.items()
+                key: self._storage.quick_fingerprint(key, path, key not in made)
+                for key, path in unknown.items()
             }
             origins = recall(self._database, self._storage, name, outputs, seen)
 
@@ -642,7 +646,7 @@ class Scheduler:
         except EngineUnavailable as error:
             advice = "nothing of this call was stored: repeat it then; `run` continues what was stored before"
             return Call(EngineUnavailable(f"{error}; {advice}"))
-        return Call(left=frozenset(self._runtime.left()) if interrupted else frozenset())
+        return Call(left=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset())
 
     def _insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
@@ -687,7 +691,7 @@ class Scheduler:
         end = None if timeout is None else time.monotonic() + timeout
         while end is None or (left := end - time.monotonic()) > 0:
             if self._changed.wait_for(
-                true, SIGNAL_ROUND if end is None else min(left, SIGNAL_ROUND)
+                true, SIGNAL_CHECK_SECONDS if end is None else min(left, SIGNAL_CHECK_SECONDS)
             ):
                 return True
         return true()

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.engine.observing import load, looked_at
 from gaia_local.errors import InvalidInput, nearest
@@ -19,6 +19,9 @@ from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Saved
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 T = TypeVar("T")
 
@@ -77,7 +80,7 @@ class Snapshot:
         """As `Scheduler.attempts`."""
         return self._read(lambda database: database.attempts(name, step), [])
 
-    def events(self, name: str) -> list[dict[str, Any]]:
+    def events(self, name: str) -> list[EventEntry]:
         """As `Scheduler.events`."""
         return self._read(lambda database: database.events(name), [])
 

@@ -13,9 +13,7 @@ logger = logging.getLogger("gaia_local")
 
 
 class Clock:
-    """Calls functions later, from one thread, which is born with the first order and lives until
-    `close`.
-    """
+    """Calls functions later, in one thread, which lives from the first order to `close`."""
 
     def __init__(self, name: str = "clock") -> None:
         self._name = f"gaia-local-{name}"
@@ -26,9 +24,9 @@ class Clock:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        """Have `function` called in that many seconds; returns what takes the order back (a second
-        time is fine).
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+        """Have `function` called in that many seconds; returns an idempotent function that takes
+        the order back.
         """
         box = [function]
         with self._condition:
@@ -50,7 +48,7 @@ class Clock:
                     box.clear()
                     self._stale += 1
                     if self._stale > 64 and self._stale > len(self._orders) // 2:
-                        self._orders = [each for each in self._orders if each[2]]
+                        self._orders = [order for order in self._orders if order[2]]
                         heapq.heapify(self._orders)
                         self._stale = 0
 
@@ -83,5 +81,5 @@ class Clock:
             if function is not None:
                 try:
                     function()
-                except Exception:  # other orders are none the worse for it
+                except Exception:  # it must not cost other orders
                     logger.exception("a call at a set time failed")

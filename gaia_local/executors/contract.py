@@ -1,4 +1,4 @@
-"""What an executor is: where Tasks run, and who is told what becomes of them.
+"""The contract of executors, which run Tasks and report to their observers.
 
 Contract of every executor. Each `submit` leads to exactly one `ended` of its observer, whatever
 happens, from some thread of the executor's. The event that `started` gets says which worker took
@@ -15,10 +15,9 @@ from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 
-SIGNAL_ROUND = 0.5
-"""How long a wait of the main thread may be, in seconds. Python notices a signal that arrives just
-before a wait begins only when that wait is over: one without an end would swallow a Ctrl-C now and
-then.
+SIGNAL_CHECK_SECONDS = 0.5
+"""How long the main thread may wait at a time. Python handles a signal that arrives just before a
+wait begins only after it: a wait without an end would now and then ignore a Ctrl-C.
 """
 
 
@@ -31,25 +30,21 @@ class Executor(Protocol):
     def cancel(self, task_id: str) -> None:
         """Stop a Task, or keep it from starting."""
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
-        """Have `function` called in that many seconds, in some thread; after `close` it may not be
-        called.
-        """
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
+        """Have `function` called in that many seconds, in some thread, unless `close` comes first."""
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
-        """As `later`, for what takes its time: nothing else than others of its kind waits for it."""
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `call_later`, for slow functions: only others of them wait for one."""
 
     def close(self) -> None:
         """End everything."""
 
-    def hurry(self) -> None:
-        """From now on, whatever is cancelled is killed without a grace. A signal handler may call
-        it.
-        """
+    def kill_now(self) -> None:
+        """Kill cancelled Tasks without a grace, from now on. A signal handler may call it."""
 
 
 class Observer(Protocol):
-    """Is told what happens to Tasks, in the threads that perform them."""
+    """Receives what happens to Tasks, in the threads that perform them."""
 
     def started(self, task: Task, event: Event) -> None:
         """A worker takes the Task up: the events whose kind `begins`."""
@@ -58,4 +53,4 @@ class Observer(Protocol):
         """All other events."""
 
     def ended(self, task: Task, outcome: Outcome) -> None:
-        """The Task came to its end: told exactly once, and last."""
+        """The Task ended: called exactly once, and last."""

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from gaia_local.errors import Closed, error_text
 from gaia_local.executors.clock import Clock
-from gaia_local.executors.contract import SIGNAL_ROUND, Observer
+from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.resources import Capacity
@@ -50,8 +50,7 @@ class _Relay:
 
 
 class ThreadExecutor:
-    """Runs Tasks in at most `workers` threads of this process, by their rank, then in the order of
-    their submission.
+    """Runs Tasks in at most `workers` threads, by their rank, then by their submission.
 
     A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it
     would never start otherwise. The threads are daemons: a script's end is handled by `Gaia.close`,
@@ -67,7 +66,7 @@ class ThreadExecutor:
         """
         self._workers, self._perform, self._grace = workers, perform, grace
         self._capacity = Capacity.of_this_machine() if capacity is None else capacity
-        self._clock, self._slow_clock = Clock(), Clock("behind")
+        self._clock, self._background_clock = Clock(), Clock("background")
         self._condition = threading.Condition()
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
@@ -76,7 +75,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._closed = False
-        self._hurried = False
+        self._kills_now = False
 
     def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
@@ -84,7 +83,7 @@ class ThreadExecutor:
         with self._condition:
             if self._closed:
                 raise Closed("the executor is closed")
-            cancellation = Cancellation(self._clock.later, self._grace)
+            cancellation = Cancellation(self._clock.call_later, self._grace)
             if task.id in self._cancelled_early:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
@@ -103,9 +102,7 @@ class ThreadExecutor:
                 self._condition.notify()
 
     def cancel(self, task_id: str) -> None:
-        """Stop a running Task; keep a queued one, or one whose `submit` is still to come, from
-        starting.
-        """
+        """Stop a running Task; keep one from starting that is queued, or is yet to be submitted."""
         with self._condition:
             cancellation = self._cancellations.get(task_id)
             if cancellation is None:
@@ -115,49 +112,49 @@ class ThreadExecutor:
         with self._condition:
             self._condition.notify()  # it may wait for resources, and needs none any more
 
-    def hurry(self) -> None:
-        """Kill what is cancelled already, and what will be, at once.
+    def kill_now(self) -> None:
+        """Kill cancelled Tasks at once, from now on.
 
-        NOTE: a signal handler runs in the midst of the main thread, which may hold any lock: so the
-        work is a thread's.
+        NOTE: a signal handler interrupts the main thread, which may hold any lock: so a thread of
+        its own does the work.
         """
-        self._hurried = True
-        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-hurry", daemon=True)
+        self._kills_now = True
+        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-kill", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds."""
-        return self._clock.later(seconds, function)
+        return self._clock.call_later(seconds, function)
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
-        """As `later`, in a thread of its own."""
-        self._slow_clock.later(seconds, function)
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
+        """As `call_later`, in a thread of its own."""
+        self._background_clock.call_later(seconds, function)
 
     def close(self) -> None:
-        """Cancel what is left, and return when no Task runs and no thread of this executor lives."""
+        """Cancel all Tasks; return when none runs and no thread of this executor lives."""
         with self._condition:
             self._closed = True
-            left = list(self._cancellations.values())
+            cancellations = list(self._cancellations.values())
             self._condition.notify_all()
-        for cancellation in left:
+        for cancellation in cancellations:
             self._stop(cancellation)
         for thread in self._threads:
             while thread.is_alive() and thread is not threading.current_thread():
-                thread.join(SIGNAL_ROUND)
+                thread.join(SIGNAL_CHECK_SECONDS)
         self._clock.close()
-        self._slow_clock.close()
+        self._background_clock.close()
 
     def _stop(self, cancellation: Cancellation) -> None:
         cancellation.cancel(BY_REQUEST)
-        if self._hurried:
-            cancellation.hurry()
+        if self._kills_now:
+            cancellation.kill_now()
 
     def _kill_cancelled(self) -> None:
         with self._condition:
             cancellations = list(self._cancellations.values())
         for cancellation in cancellations:
-            cancellation.hurry()
+            cancellation.kill_now()
 
     def _work(self, number: int) -> None:
         while True:
@@ -187,7 +184,7 @@ class ThreadExecutor:
                         self._condition.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """Take the first of the queue, where there is one and it can start, or has no need to."""
+        """Take the first of the queue if it can start or end at once, or a cancelled one; else None."""
         if not self._queue:
             return None
         _, _, assignment, cancellation, _ = self._queue[0]
@@ -217,9 +214,7 @@ class ThreadExecutor:
                 )
             elif cancellation.reason is None:
                 self._perform(assignment, cancellation, relay)
-        except (
-            Exception
-        ) as error:  # a defect of ours: the workflow must hear of it, or it would wait for ever
+        except Exception as error:  # a defect of ours: without an end, the workflow waits for ever
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {error_text(error)}"
             relay.ended(

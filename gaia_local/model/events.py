@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 
 class EventKind(enum.StrEnum):
@@ -57,11 +60,7 @@ class Event:
     """Seconds since the epoch."""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def wire(self) -> dict[str, Any]:
+    def wire(self) -> EventEntry:
         """The event as `Gaia.events` answers it."""
-        return {
-            "event": self.event.value,
-            "workflow": self.workflow,
-            "time": self.time,
-            **self.facts,
-        }
+        what = {"event": self.event.value, "workflow": self.workflow, "time": self.time}
+        return cast("EventEntry", {**what, **self.facts})

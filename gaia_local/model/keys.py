@@ -107,6 +107,11 @@ def output_place(text: str) -> OutputPlace:
     return Capture.parse(text) or internal_path(text)
 
 
+def wants_directory(key: str, internal: InternalPath) -> bool:
+    """Whether the output is to be a directory: its key or its path says so."""
+    return names_directory(key) or internal.is_directory
+
+
 def made_files(outputs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, InternalPath]]:
     """Key and path of each output that is no capture: what the program itself is to make."""
     for key, text in outputs:

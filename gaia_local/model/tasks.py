@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gaia_local.model.resources import NONE, Resources
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import TaskEntry
+
 
 NO_KEYS: frozenset[str] = frozenset()
 """One for all Tasks that read no outside file: Python makes each a new one."""
@@ -43,7 +47,7 @@ class Fingerprint:
     quick: str
     digest: str
     listing: bytes | None = field(default=None, compare=False, repr=False)
-    """The entries of a directory, each with what tells its content; see `files.entries`."""
+    """The entries of a directory, each with what tells its content; see `fingerprints`."""
 
     @property
     def looked_like(self) -> str:
@@ -74,7 +78,7 @@ class Task:
     """
     resources: Resources = NONE
 
-    def wire(self, state: str) -> dict[str, Any]:
+    def wire(self, state: str) -> TaskEntry:
         """The Task as `status` with debug answers it."""
         return {
             "id": self.id,

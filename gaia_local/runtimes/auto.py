@@ -1,4 +1,4 @@
-"""Choose, image by image, between containers and local processes."""
+"""The runtime `auto`: chooses between containers and local processes, image by image."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections.abc import Collection
 from typing import Protocol
 
 from gaia_local.errors import EngineUnavailable
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report, Runtime
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
 
 logger = logging.getLogger("gaia_local")
 
 
 class ImageRuntime(Runtime, Protocol):
-    """A runtime that can tell whether it has an image: the Docker runtime, as `AutoRuntime` sees
-    it.
-    """
+    """A runtime that knows whether it has an image: the interface of the Docker runtime."""
 
     def available(self, image: str) -> bool:
         """Whether `image` is there or could be pulled just now. May take as long as a pull."""
@@ -45,9 +43,7 @@ class AutoRuntime:
         self._engine_lock = threading.Lock()
 
     def check(self, images: Collection[str]) -> None:
-        """Raise `EngineUnavailable` only for images that were chosen for containers: all others
-        have a way to run.
-        """
+        """Raise `EngineUnavailable` only for images whose Steps must run in containers."""
         chosen = [image for image in images if self._chosen.get(image) is self._docker]
         if chosen:
             self._docker.check(chosen)
@@ -58,21 +54,23 @@ class AutoRuntime:
             return None
         return self._docker.image_id(image)
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container, where an engine answers."""
-        return self._docker.left() if self._engine_answers() else ()
+        return self._docker.resumable_tasks() if self._engine_answers() else ()
 
     def end(self, task_id: str) -> None:
         """End the container of a Task, where an engine answers."""
         if self._engine_answers():
             self._docker.end(task_id)
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command with the runtime chosen for its image."""
         return self._runtime(invocation.task.image).run(invocation, cancellation, report)
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Take up a container: only these are `left`, whatever is chosen for the image now."""
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
+        """Take up a container: only these are resumable, whatever is chosen for the image now."""
         return self._docker.rejoin(invocation, cancellation, report)
 
     def close(self) -> None:
@@ -87,9 +85,8 @@ class AutoRuntime:
         if chosen is None:
             with self._lock:
                 choosing = self._choosing.setdefault(image, threading.Lock())
-            with (
-                choosing
-            ):  # a lock for each image: one that is being pulled for minutes holds up no other
+            # A lock for each image: one that is being pulled for minutes delays no other.
+            with choosing:
                 chosen = self._chosen.get(image)
                 if chosen is None:
                     chosen = self._chosen[image] = self._choose(image)
@@ -102,7 +99,7 @@ class AutoRuntime:
             if self._docker.available(image):
                 return self._docker
         except EngineUnavailable as error:  # it answered a moment ago
-            self._give_up(error)
+            self._lose_engine(error)
             return self._process
         logger.warning(
             "image %r is not there and can't be pulled: its Steps run as local processes", image
@@ -119,7 +116,7 @@ class AutoRuntime:
                     self._without_engine(error)
             return self._engine is True
 
-    def _give_up(self, error: EngineUnavailable) -> None:
+    def _lose_engine(self, error: EngineUnavailable) -> None:
         with self._engine_lock:
             if self._engine:
                 self._without_engine(error)

@@ -1,4 +1,4 @@
-"""Makes the runtime that the configuration names. What one needs is imported when it is wanted."""
+"""Makes the runtime that the configuration names; imports only the modules of that one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ def make_runtime(name: str, docker: DockerConfig, root_id: str) -> Runtime:
         from gaia_local.runtimes.process.runtime import ProcessRuntime
 
         return ProcessRuntime()
-    from gaia_local.runtimes.docker.runtime import (
-        DockerRuntime,  # takes its time: not for those that run no containers
-    )
+    # Its import takes time, which programs without containers don't have to spend.
+    from gaia_local.runtimes.docker.runtime import DockerRuntime
 
     docker_runtime = DockerRuntime(docker, root_id)
     if name == "docker":

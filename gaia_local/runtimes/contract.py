@@ -1,7 +1,7 @@
-"""What a runtime is: the interface between a `Worker` and the thing that runs one command.
+"""The contract of runtimes: how a `Worker` has one command run.
 
-A runtime runs in the thread that calls it and starts none itself. Whoever wants a run to end says
-so through the run's `Cancellation`, from any thread.
+A runtime works in the thread that calls it and starts none itself. A run is ended through its
+`Cancellation`, from any thread.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ logger = logging.getLogger("gaia_local")
 
 
 class Cancellation:
-    """One Task's stop switch: `cancel` from any thread, once; the first reason wins and stays.
+    """Ends the run of one Task: `cancel` from any thread; the first reason wins and stays.
 
-    `later(seconds, function)` has the function called after that time in some other thread, and
-    returns a function that takes the order back. It serves the timeout and the step from SIGTERM to
-    SIGKILL after `grace` seconds.
+    `call_later(seconds, function)` has the function called after that time in some other thread,
+    and returns a function that takes the order back. It serves the timeout, and SIGKILL `grace`
+    seconds after SIGTERM.
 
     Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to
     terminate; outside, never.
     """
 
     def __init__(
-        self, later: Callable[[float, Callable[[], None]], Callable[[], None]], grace: float = 2.0
+        self,
+        call_later: Callable[[float, Callable[[], None]], Callable[[], None]],
+        grace: float = 2.0,
     ) -> None:
-        self._later, self._grace = later, grace
+        self._call_later, self._grace = call_later, grace
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._stop: Callable[[], None] | None = None
@@ -46,7 +48,7 @@ class Cancellation:
         return self._reason
 
     def cancel(self, reason: str) -> None:
-        """Stop the run that is under way, or keep one from starting."""
+        """Stop the run, or keep it from starting."""
         with self._lock:
             if self._reason is not None:
                 return
@@ -55,7 +57,7 @@ class Cancellation:
         if stop is not None:
             stop()
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         """Kill what was told to terminate, without waiting for the grace."""
         with self._lock:
             kill = self._kill if self._reason is not None else None
@@ -66,11 +68,10 @@ class Cancellation:
     def stopping(
         self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
     ) -> Iterator[None]:
-        """While inside: `cancel`, or `timeout` seconds, call `terminate`, and `kill` when the grace
-        is over.
+        """While inside: call `terminate` at `cancel` or the timeout, and `kill` after the grace.
 
-        Both may be called when the run has just ended by itself and must bear that. An error of
-        theirs is logged: it must not keep whoever cancels from going on.
+        Both may be called when the run has just ended by itself. Their errors are logged: they must
+        not stop the thread that cancels.
         """
         orders: list[Callable[[], None]] = []
         inside = True
@@ -79,7 +80,7 @@ class Cancellation:
             with self._lock:
                 if not inside:
                     return
-                orders.append(self._later(self._grace, kill_if_inside))
+                orders.append(self._call_later(self._grace, kill_if_inside))
             attempt(terminate)
 
         def kill_if_inside() -> None:
@@ -95,7 +96,7 @@ class Cancellation:
         with self._lock:
             self._stop, self._kill = stop, kill_if_inside
             cancelled = self._reason is not None
-            orders.append(self._later(timeout, lambda: self.cancel(BY_TIMEOUT)))
+            orders.append(self._call_later(timeout, lambda: self.cancel(BY_TIMEOUT)))
         if cancelled:
             stop()
         try:
@@ -144,7 +145,7 @@ class Exit:
     image_id: str | None = None
 
 
-class Report(Protocol):
+class ReportEvent(Protocol):
     """Receives the events of one run: ``report(EventKind.CONTAINER_EXIT, code=0)``."""
 
     def __call__(self, event: EventKind, /, **facts: Any) -> None: ...
@@ -181,7 +182,7 @@ class Runtime(Protocol):
         """Which image this name means now; None where that is unknown or means nothing."""
         ...
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """The ids of Tasks that an earlier process began and that `rejoin` can take up."""
         ...
 
@@ -189,15 +190,17 @@ class Runtime(Protocol):
         """End and remove what an earlier process left of a Task. One that is gone is fine."""
         ...
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return how it ended.
 
         Reports ``container-create`` (containers only) and ``execution-start`` first, in this order.
         """
         ...
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Take up the run of a Task that is `left`, where it is, and return how it ended.
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
+        """Take up the run of one of `resumable_tasks`, where it is, and return how it ended.
 
         Its log comes from the beginning, with its exit code and its outputs; it has what is left of
         its timeout. A run that was prepared and never started is started, with ``execution-start``.

@@ -24,6 +24,7 @@ from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import LogPiece
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -105,7 +106,7 @@ def _reading(look: Callable[[Request], Any]) -> Endpoint:
     return answer
 
 
-def _log(gaia: Gaia, request: Request) -> dict[str, Any]:
+def _log(gaia: Gaia, request: Request) -> LogPiece:
     start = reading.offset(request.query_params.get("from", "0"))
     return reading.log(gaia, _name(request), _asked(request, "step"), start)
 

@@ -19,7 +19,7 @@ class Call:
     """One endpoint: the fields of its body, and what `Gaia` does with them."""
 
     fields: Mapping[str, Field]
-    make: Callable[[Gaia, Mapping[str, Any]], dict[str, Any]]
+    make: Callable[[Gaia, Mapping[str, Any]], Mapping[str, Any]]
 
 
 _WORKFLOW = {"workflow": Field(str)}
@@ -54,7 +54,7 @@ CALLS: dict[str, Call] = {
 """Endpoint → what it takes and does."""
 
 
-def make(gaia: Gaia, name: str, body: bytes) -> dict[str, Any]:
+def make(gaia: Gaia, name: str, body: bytes) -> Mapping[str, Any]:
     """The answer to one call. Raises `GaiaError` for whatever is refused."""
     call = CALLS[name]
     return call.make(gaia, parse(f"POST /{name}", body, call.fields))

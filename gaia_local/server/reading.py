@@ -5,64 +5,80 @@ piece.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from gaia_local.errors import InvalidInput
 from gaia_local.server.wire import Refused
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import (
+        ListedWorkflow,
+        LogPiece,
+        StepCounts,
+        WorkflowDetails,
+        WorkflowEntry,
+        WorkflowList,
+        WorkflowProgress,
+    )
 
 MAX_LOG_BYTES = 1024 * 1024
 """The most bytes of a log that one call answers."""
 _UNFINISHED = ("queued", "running")
 
 
-def workflows(gaia: Gaia) -> dict[str, Any]:
-    """``{"workflows": {name: {"name", "state", "properties", "step-count", "progress"}}}``."""
+def workflows(gaia: Gaia) -> WorkflowList:
+    """All workflows with their progress."""
     found = ((name, entry(gaia, row)) for name, row in gaia.workflows()["workflows"].items())
     return {"workflows": {name: row for name, row in found if row is not None}}
 
 
-def entry(gaia: Gaia, row: Mapping[str, Any]) -> dict[str, Any] | None:
+def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
     """One workflow of the list, brought up to date; None when it was deleted meanwhile."""
     try:
         counts = gaia.progress(row["name"])
     except InvalidInput:
         return None
-    state = counts.pop("state")
-    return {**row, "state": state, "step-count": counts["steps"], "progress": counts}
+    return {
+        **row,
+        "state": counts["state"],
+        "step-count": counts["steps"],
+        "progress": _without_state(counts),
+    }
 
 
-def workflow(gaia: Gaia, name: str) -> dict[str, Any]:
-    """``{"workflow", "state", "progress", "failures", "waiting-inputs"}``, and "error" where there
-    is trouble.
-    """
+def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
+    """How one workflow stands."""
     counts = gaia.progress(
         name
     )  # refuses a name that nobody uploaded, which status answers as the server does
     inner = gaia.status(name)["status"]
-    answer = {
+    answer: WorkflowDetails = {
         "workflow": name,
-        "state": counts.pop("state"),
-        "progress": counts,
+        "state": counts["state"],
+        "progress": _without_state(counts),
         "failures": gaia.failures(name),
         "waiting-inputs": inner["waiting-inputs"],
     }
-    return answer | ({"error": inner["error"]} if "error" in inner else {})
+    if "error" in inner:
+        answer["error"] = inner["error"]
+    return answer
 
 
-def log(gaia: Gaia, name: str, step: str, start: int) -> dict[str, Any]:
-    """``{"text", "next", "over", "task"}``: the log of a Step's latest attempt from a byte on, at
-    most `PIECE` bytes.
+def _without_state(counts: WorkflowProgress) -> StepCounts:
+    return cast("StepCounts", {key: value for key, value in counts.items() if key != "state"})
+
+
+def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
+    """The log of a Step's latest attempt from a byte on, at most `PIECE` bytes.
 
     `next` is where the next call goes on; `over` says that nothing will come after it; `task` is
     the attempt's id, which changes when the Step runs again, with a log of its own. A character
     whose end isn't written yet is left for later.
     """
     attempt = gaia.attempt(name, step)
-    if attempt["task"] is None:
+    path = attempt["log"]
+    if path is None:
         return {
             "text": "",
             "next": 0,
@@ -73,7 +89,7 @@ def log(gaia: Gaia, name: str, step: str, start: int) -> dict[str, Any]:
         attempt["state"] not in _UNFINISHED
     )  # asked before the file is read: what it then holds is all
     try:
-        with open(attempt["log"], "rb") as file:
+        with open(path, "rb") as file:
             size = file.seek(0, 2)
             start = min(start, size)
             file.seek(start)

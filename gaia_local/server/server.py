@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from gaia_local.engine.engine import hurry
+from gaia_local.engine.sharing import kill_now
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
 from gaia_local.server.connections import Connection, ListeningSocket
@@ -93,7 +93,7 @@ class Server:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until one of `SIGNALS` comes, which is raised again afterwards; a second one
-        hurries the end.
+        kills at once.
 
         `ready` is called when connections are taken.
         """
@@ -135,7 +135,7 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """One that ends its event streams when it is to end, and hurries at a second signal."""
+    """One that ends its event streams when it is to end, and kills at a second signal."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)
@@ -169,7 +169,7 @@ class _Uvicorn(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             self.force_exit = True
-            hurry()
+            kill_now()
         self._signal = self._signal or sig
         self.should_exit = True
 

@@ -9,8 +9,8 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -22,6 +22,12 @@ from gaia_local.server.reading import entry
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import (
+        ListedWorkflow,
+        StepState,
+        WorkflowChanges,
+        WorkflowEntry,
+    )
 
 logger = logging.getLogger("gaia_local.server")
 
@@ -127,10 +133,10 @@ class ClientView:
 
     def __init__(self, gaia: Gaia, workflow: str | None) -> None:
         self._gaia, self._workflow = gaia, workflow
-        self._workflows: dict[str, dict[str, Any]] = {}
-        self._steps: dict[str, dict[str, Any]] = {}
+        self._workflows: dict[str, ListedWorkflow] = {}
+        self._steps: dict[str, StepState] = {}
 
-    def everything(self) -> dict[str, Any]:
+    def everything(self) -> WorkflowChanges:
         """All workflows, and all Steps of the one."""
         change = self.update(self._gaia.workflows()["workflows"])
         return (
@@ -139,16 +145,16 @@ class ClientView:
             else change
         )
 
-    def update(self, names: Collection[str]) -> dict[str, Any]:
-        """What became of some workflows: ``{"workflows": {name: entry}, "steps": {step: state}}``.
+    def update(self, names: Collection[str]) -> WorkflowChanges:
+        """What became of some workflows, and of the Steps of the one.
 
         Only what differs from what was told; what is gone is None. A Step that ran again since then
         is told although it may be in the same state as before.
         """
-        rows: dict[str, Any] = self._workflows
+        rows: Mapping[str, WorkflowEntry] = self._workflows
         if any(name not in rows for name in names):
             rows = self._gaia.workflows()["workflows"]
-        workflows: dict[str, dict[str, Any] | None] = {}
+        workflows: dict[str, ListedWorkflow | None] = {}
         for name in names:
             now = entry(self._gaia, rows[name]) if name in rows else None
             if now != self._workflows.get(name):
@@ -176,5 +182,5 @@ class ClientView:
         return changed | {step: None for step in before if step not in now}
 
 
-def _event(change: dict[str, Any]) -> str:
+def _event(change: WorkflowChanges) -> str:
     return f"event: changed\ndata: {json.dumps(change)}\n\n"

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import Command
@@ -28,9 +28,12 @@ from gaia_local.model.tasks import NO_KEYS, Task, TaskState
 from gaia_local.model.validation import shared_text
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state import state_file
-from gaia_local.store import files
+from gaia_local.store import disk_sync
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyKind, KeyState, Reason
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import EventEntry
 
 logger = logging.getLogger("gaia_local")
 
@@ -417,17 +420,18 @@ class Database:
         )
 
     @_reads
-    def events(self, workflow: str) -> list[dict[str, Any]]:
+    def events(self, workflow: str) -> list[EventEntry]:
         """The events of a workflow, oldest first."""
         rows = self._rows(
             "select event, time, facts from events where workflow = ? order by id", (workflow,)
         )
         # What they say is left as it is: another version may know kinds of events that this one
         # doesn't.
-        return [
+        recorded = [
             {"event": event, "workflow": workflow, "time": time, **json.loads(facts)}
             for event, time, facts in rows
         ]
+        return cast("list[EventEntry]", recorded)
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Record events."""
@@ -477,9 +481,9 @@ class Database:
         ):  # a file system on which SQLite keeps no such log: there it flushes each commit
             return
         try:
-            files.fsync(descriptor)
+            disk_sync.fsync(descriptor)
             if not self._synced:  # the file is there since this was opened
-                files.flush_one(str(self._path.parent))
+                disk_sync.flush_one(str(self._path.parent))
         except OSError as error:
             what = "what was written last may be lost if the machine stops"
             raise DatabaseError(

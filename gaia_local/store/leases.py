@@ -22,9 +22,11 @@ from pathlib import Path
 from gaia_local.errors import DiskError, GaiaError, StorageError
 from gaia_local.model.keys import storage_key
 from gaia_local.model.tasks import Task
-from gaia_local.store import files
-from gaia_local.store.storage import LEASE_LOG, Storage
+from gaia_local.store import removal
+from gaia_local.store.storage import Storage
 
+LEASE_LOG = "log"
+"""The file in a lease that receives what the program prints."""
 _REVOKED = ".revoked"
 _MOST_SPARES = 64
 
@@ -94,7 +96,7 @@ class Leases:
         for each in self._places(name):
             for path in (each, f"{each}{_REVOKED}"):
                 if os.path.lexists(path):
-                    files.remove(path)
+                    removal.remove(path)
 
     def _keep(self, top: str) -> None:
         """Keep the directory of a lease for another, where nothing is in it but an empty log."""

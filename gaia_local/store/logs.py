@@ -1,9 +1,14 @@
-"""The log of a Task, once it is written."""
+"""The log of a Task: written as an output, and read from its end."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+from gaia_local.model.tasks import Task
+from gaia_local.store import copying
 
 TAIL_LINES = 100
 _TAIL_BYTES = 100_000
@@ -19,3 +24,51 @@ def read_tail(log: Path, lines: int = TAIL_LINES) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a Task's command ended."""
+
+    code: int
+    problem: str | None
+    elapsed: float
+
+
+def write_log(path: Path, task: Task, printed: Path, ending: Ending) -> None:
+    """Write the ``>>`` output: a header with the task, the lines that it printed, a footer with how
+    it ended.
+    """
+    rows = [
+        ("task", task.name),
+        ("id", task.id),
+        ("workflow", task.workflow),
+        ("image", task.image),
+        ("command", " ".join(task.command)),
+        *((f"input {internal}", key) for key, internal in task.inputs),
+        *((f"output {internal}", key) for key, internal in task.outputs),
+    ]
+    header = "".join(f"# {name}: {value}\n" for name, value in rows)
+    problem = ending.problem
+    footer = f"# {'failed: ' + problem if problem else 'complete'}\n# exit code: {ending.code}\n"
+    footer += f"# elapsed: {ending.elapsed:.3f} s\n# timeout: {task.timeout:g} s\n"
+    with path.open("wb") as writer:
+        writer.write(header.encode("utf-8", "replace") + b"\n")
+        writer.flush()
+        ends_line = _append(printed, writer)
+        writer.seek(0, os.SEEK_END)
+        writer.write((b"" if ends_line else b"\n") + b"\n" + footer.encode("utf-8", "replace"))
+
+
+def _append(printed: Path, writer: BinaryIO) -> bool:
+    """Copy what a program printed, if anything; False where it doesn't end with a whole line."""
+    if not printed.exists():
+        return True
+    ends_line = True
+    with printed.open("rb", buffering=0) as reader:  # so that its descriptor is where it says
+        if reader.seek(0, os.SEEK_END):
+            reader.seek(-1, os.SEEK_END)
+            ends_line = reader.read(1) == b"\n"
+        reader.seek(0)
+        copying.copy_range(reader.fileno(), writer.fileno())
+    return ends_line

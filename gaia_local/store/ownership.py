@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gaia_local.errors import RootInUse, StorageError
 from gaia_local.forks import forget_in_child
-from gaia_local.store import files
+from gaia_local.store import own_directories
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 UNKNOWN_BOOT = "unknown"
@@ -88,10 +88,10 @@ class Ownership:
         try:
             real = os.path.realpath(root)
             try:
-                files.own_directory(real)
+                own_directories.own_directory(real)
             except FileNotFoundError:
                 os.makedirs(os.path.dirname(real), mode=0o700, exist_ok=True)
-                files.own_directory(real)
+                own_directories.own_directory(real)
             self._descriptors.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptors.append(os.open(_path(root), flags, 0o600))

@@ -12,15 +12,14 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from gaia_local.errors import StorageError
 from gaia_local.model.keys import internal_path
 from gaia_local.model.paths import is_inside
-from gaia_local.model.tasks import Fingerprint
-from gaia_local.store import files
+from gaia_local.store import removal
 
 Folders: TypeAlias = tuple[str, ...]
 
@@ -29,13 +28,10 @@ _MOST_SPARES = 64
 
 
 @dataclass(frozen=True)
-class Staging:
+class PrivateDirectory:
     """One Task's private directory; its `root` mirrors the file system that its program sees."""
 
     top: str
-    log_path: str
-    read: dict[str, Fingerprint] = field(default_factory=dict)
-    """Input key → what was copied of it into the tree."""
 
     @property
     def root(self) -> str:
@@ -51,11 +47,6 @@ class Staging:
     def work(self) -> Path:
         """An empty directory to start the program in."""
         return Path(f"{self.top}/work")
-
-    @functools.cached_property
-    def log(self) -> Path:
-        """The file that receives its stdout and stderr."""
-        return Path(self.log_path)
 
     def local(self, internal: str) -> str:
         """Where an internal path lies in the tree, as long as no link is on the way."""
@@ -147,24 +138,24 @@ class StagingArea:
         self._mode = 0
         """Of a folder, as the last one was made."""
 
-    def make(self, staging: Staging, folders: Folders = ()) -> None:
+    def make(self, directory: PrivateDirectory, folders: Folders = ()) -> None:
         """Make the directories of one Task; `folders` are relative to the tree, parents before what
         they hold.
         """
         with self._lock:
-            self._made[staging.top] = folders
+            self._made[directory.top] = folders
             spares = self._spares.get(folders)
             spare = spares.pop() if spares else None
         if spare is not None:
             with contextlib.suppress(OSError):  # somebody took it away
-                os.rename(spare, staging.top)
+                os.rename(spare, directory.top)
                 return
-        for directory in (staging.top, staging.root, f"{staging.top}/work"):
-            os.mkdir(directory, 0o700)
+        for made in (directory.top, directory.root, f"{directory.top}/work"):
+            os.mkdir(made, 0o700)
         for folder in folders:
-            os.mkdir(f"{staging.root}/{folder}")
+            os.mkdir(f"{directory.root}/{folder}")
         if folders:
-            self._mode = os.lstat(f"{staging.root}/{folders[0]}").st_mode
+            self._mode = os.lstat(f"{directory.root}/{folders[0]}").st_mode
 
     def remove(self, task_id: str) -> None:
         """Remove what is left of one Task. Nothing there is fine."""
@@ -174,13 +165,7 @@ class StagingArea:
         if os.path.lexists(top) and not (
             folders is not None and self._is_emptied(top, folders) and self._keep(top, folders)
         ):
-            files.remove(top)
-
-    def close(self) -> None:
-        """Remove what was kept, also by an engine that died."""
-        with self._lock:
-            self._spares.clear()
-        files.remove(str(self._spare))
+            removal.remove(top)
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
         """Empty a Task's private directory; False where it is not as it was made, or can't be
@@ -200,7 +185,7 @@ class StagingArea:
                     if not empty(inner, self._mode):
                         return False
                 elif directory != top or name not in ("tree", "work"):
-                    files.remove(inner)
+                    removal.remove(inner)
             return True
 
         private = stat.S_IFDIR | 0o700
@@ -231,5 +216,5 @@ class StagingArea:
                 if not self._spares[first]:
                     del self._spares[first]
         if oldest is not None:
-            files.remove(oldest)
+            removal.remove(oldest)
         return True

@@ -1,9 +1,9 @@
 """Directory trees that say what changes in them. Knows neither keys nor debouncing.
 
 On Linux they stand on the lower layer of watchdog: one thread that reads inotify, and a callback
-for each directory. Its upper layer adds three threads and pairs the two halves of a move, which
-nobody here asks for; a changed file goes through a quarter of the work without it. Elsewhere it is
-watchdog's `Observer`.
+for each directory. In its upper layer that thread dies of some histories of moved and removed
+directories, lost events aren't told, and nothing below a top that is a link is heard. Elsewhere, or
+with a watchdog whose lower layer is another, it is watchdog's `Observer`.
 
 The engine's own files, whose names begin with `OWN`, aren't watched.
 """
@@ -21,7 +21,10 @@ from watchdog import events
 from watchdog.observers import Observer
 
 if sys.platform.startswith("linux"):
-    from watchdog.observers.inotify_c import InotifyFD
+    try:
+        from watchdog.observers.inotify_c import InotifyFD
+    except ImportError:  # another watchdog
+        InotifyFD = object  # type: ignore[assignment,misc]
 else:
     InotifyFD = object
 
@@ -49,6 +52,9 @@ _MEANINGFUL: list[type[events.FileSystemEvent]] = [
     events.DirDeletedEvent,
 ]
 
+_LOWER = ("add_callback", "remove_callbacks", "read_events")
+"""What the trees by inotify use of a layer that watchdog doesn't promise."""
+
 # See inotify(7).
 _GONE = 0x40 | 0x200  # IN_MOVED_FROM, IN_DELETE
 _NEW = 0x80 | 0x100  # IN_MOVED_TO, IN_CREATE
@@ -75,7 +81,7 @@ class Trees(Protocol):
 
 def watched_trees(heard: Heard, unsure: Unsure, recursive: bool) -> Trees:
     """The trees that suit the system."""
-    if sys.platform.startswith("linux"):
+    if all(hasattr(InotifyFD, name) for name in _LOWER):
         return InotifyTrees(heard, unsure, recursive)
     return ObservedTrees(heard, recursive)
 

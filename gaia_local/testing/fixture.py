@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local import Gaia
 from gaia_local.config import Config
@@ -22,6 +22,9 @@ from gaia_local.model.terminal_text import escaped
 from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
 from gaia_local.store.ownership import owner
 from gaia_local.store.storage import Storage
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import RunAnswer
 
 RUN_TIMEOUT_SECONDS = 60.0
 """Seconds that `run` waits for a workflow's end, unless it is told otherwise."""
@@ -112,7 +115,7 @@ class GaiaFixture(Gaia):
         workflow: str | None = None,
         dry_run: bool = False,
         timeout: float = RUN_TIMEOUT_SECONDS,
-    ) -> dict[str, Any]:
+    ) -> RunAnswer:
         """Run a workflow to its end: ``{"run": workflow}``.
 
         Raises `AssertionError` that names the failed Steps, with the ends of their logs, or the
@@ -226,7 +229,7 @@ class GaiaFixture(Gaia):
             explanation = self.explain(workflow, key)
         except GaiaError as error:
             return str(error)
-        because: str = explanation["because"] or explanation["state"]
+        because = explanation["because"] or ("" if "step" in explanation else explanation["state"])
         return f"{because}\n{self.describe(workflow)}"
 
 

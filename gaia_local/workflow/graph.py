@@ -20,7 +20,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
@@ -40,6 +40,9 @@ from gaia_local.workflow.states import (
     Verdict,
     VerdictKind,
 )
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import FlowEntry
 
 T = TypeVar("T")
 
@@ -484,7 +487,7 @@ class Graph:
         exact = self._paths.at(path)
         return ([exact] if exact is not None else []) + self._paths.overlapping(path)
 
-    def describe(self) -> dict[str, dict[str, Any]]:
+    def describe(self) -> dict[str, FlowEntry]:
         """The graph as `status` with debug shows it: Step → what it reads, makes, and comes after."""
         return {
             name: {

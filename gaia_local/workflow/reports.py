@@ -4,19 +4,35 @@ changing nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gaia_local.model.tasks import TaskState
+from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.workflow.graph import READY, KeyNode, StepNode
 from gaia_local.workflow.origins import FOUND
 from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
 from gaia_local.workflow.workflow import Workflow
 
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import (
+        ChangedFiles,
+        DataEntry,
+        Failure,
+        KeyExplanation,
+        LatestAttempt,
+        ServerStatus,
+        StepExplanation,
+        StepState,
+        TaskRecord,
+        Timeline,
+        WorkflowGraph,
+        WorkflowProgress,
+    )
 
-def progress(workflow: Workflow) -> dict[str, Any]:
+
+def progress(workflow: Workflow) -> WorkflowProgress:
     """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`,
     `waiting`.
 
@@ -30,15 +46,17 @@ def progress(workflow: Workflow) -> dict[str, Any]:
     )
     done, failed = verdicts[VerdictKind.FRESH], verdicts[VerdictKind.FAILED]
     running = sum(attempt.started is not None for attempt in workflow.running.values())
-    return {
+    answer: WorkflowProgress = {
         "state": workflow.state.value,
         "steps": steps,
         "done": done,
         "running": running,
         "failed": failed,
         "waiting": steps - done - running - failed,
-        **({"found": found} if found else {}),
     }
+    if found:
+        answer["found"] = found
+    return answer
 
 
 def _was_found(node: StepNode) -> bool:
@@ -46,9 +64,9 @@ def _was_found(node: StepNode) -> bool:
     return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
 
 
-def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
+def status(workflow: Workflow, debug: bool) -> ServerStatus:
     """The inner dictionary of `Gaia.status`."""
-    answer: dict[str, Any] = {
+    answer: ServerStatus = {
         "state": workflow.state.value,
         "commands": {
             name: dict(command.definition) for name, command in workflow.submitted.commands.items()
@@ -74,7 +92,7 @@ def status(workflow: Workflow, debug: bool) -> dict[str, Any]:
     return answer
 
 
-def graph(workflow: Workflow) -> dict[str, Any]:
+def graph(workflow: Workflow) -> WorkflowGraph:
     """`state`, the `steps` in the order of upload, and the `edges` between them: see `Gaia.graph`."""
     nodes = sorted(workflow.graph.steps.values(), key=lambda node: node.order)
     edges: dict[tuple[str, str], list[str]] = {}
@@ -95,7 +113,7 @@ def graph(workflow: Workflow) -> dict[str, Any]:
     }
 
 
-def step_states(workflow: Workflow) -> dict[str, dict[str, Any]]:
+def step_states(workflow: Workflow) -> dict[str, StepState]:
     """Step → `state` as in `graph`, and `task`, the id of its latest Task."""
     return {
         name: {
@@ -106,12 +124,12 @@ def step_states(workflow: Workflow) -> dict[str, dict[str, Any]]:
     }
 
 
-def attempt(workflow: Workflow, step: str) -> dict[str, Any]:
-    """`task` and `state` of the latest attempt at a Step; None where it never ran."""
+def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> LatestAttempt:
+    """See `Gaia.attempt`; `log` says where a Task's log is."""
     latest = workflow.graph.steps[step].attempt
     if latest is None:
-        return {"task": None, "state": None}
-    return {"task": latest.task.id, "state": _attempt_state(latest)}
+        return {"task": None, "state": None, "log": None}
+    return {"task": latest.task.id, "state": _attempt_state(latest), "log": log(latest.task)}
 
 
 def step_state(node: StepNode) -> str:
@@ -130,7 +148,7 @@ _STATES = {
 }
 
 
-def failures(workflow: Workflow) -> list[dict[str, Any]]:
+def failures(workflow: Workflow) -> list[Failure]:
     """The Steps that failed: `step`, `state`, `exit_code`, `message`, `reason` (why it ran)."""
     nodes = workflow.graph.steps.values()
     failed = (
@@ -150,25 +168,7 @@ def failures(workflow: Workflow) -> list[dict[str, Any]]:
     ]
 
 
-def explain(workflow: Workflow, name: str) -> dict[str, Any]:
-    """Why a Step ran last, would or wouldn't run now, and what it waits for; or where a key comes
-    from.
-
-    A Step's: `step`, `last` (see `made`), `would_run`, `because`, `waits_for` (key → the Steps that
-    make it), `reads`, `makes`. A key's: `key`, `path`, `state`, `because`, `digest`, `made_by`
-    (Step or None), `task` (the id of the one that made this version; None for the user's own),
-    `read_by`.
-    """
-    node = workflow.graph.steps.get(name)
-    key = workflow.graph.keys.get(name)
-    if node is not None:
-        return _explain_step(workflow, node)
-    if key is not None:
-        return _explain_key(workflow, key)
-    raise workflow.no_such(name)
-
-
-def made(attempt: Attempt) -> dict[str, Any]:
+def made(attempt: Attempt) -> TaskRecord:
     """The record of one Task: why, when, how long, from what, with what, and how it ended."""
     return {
         "task": attempt.task.id,
@@ -195,7 +195,7 @@ def timeline(
     commands: Mapping[str, str],
     attempts: Iterable[Attempt],
     events: Iterable[Mapping[str, Any]],
-) -> dict[str, Any]:
+) -> Timeline:
     """What ran when: see `Gaia.timeline`. `commands` maps each Step of today to its Command."""
     workers = {event["id"]: event["worker"] for event in events if "worker" in event}
     return {
@@ -225,7 +225,10 @@ def _attempt_state(attempt: Attempt) -> str:
     return "queued" if queued else attempt.state.value
 
 
-def _explain_step(workflow: Workflow, node: StepNode) -> dict[str, Any]:
+def explain_step(
+    workflow: Workflow, node: StepNode, changed: dict[str, ChangedFiles]
+) -> StepExplanation:
+    """See `Gaia.explain`."""
     waits_for = {
         key.key: sorted({maker.step.name for maker in key.makers})
         for key in node.inputs
@@ -241,6 +244,7 @@ def _explain_step(workflow: Workflow, node: StepNode) -> dict[str, Any]:
         "waits_for": waits_for,
         "reads": [key.key for key in node.inputs],
         "makes": [key.key for key in node.outputs],
+        "changed": changed,
     }
 
 
@@ -261,15 +265,11 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
     return str(verdict.reason)
 
 
-def _explain_key(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
-    makers = sorted({maker.step.name for maker in key.makers})
+def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None) -> KeyExplanation:
+    """See `Gaia.explain`; `maker_attempt` made what lies there (None: it is the user's own)."""
     because = None
     if _state(key) != KeyKind.THERE.value:
-        because = _why(workflow, key) or (
-            f"{' and '.join(makers)} must make it first"
-            if makers
-            else "there is no such file, and no Step makes it"
-        )
+        because = _why(workflow, key) or _what_is_missing(key)
     return {
         "workflow": workflow.name,
         "key": key.key,
@@ -277,10 +277,22 @@ def _explain_key(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
         "state": _state(key),
         "because": because,
         "digest": key.state.digest,
-        "made_by": makers[0] if makers else None,
-        "task": key.state.made_by,
+        "made_by": maker(key),
         "read_by": [reader.step.name for reader in key.readers],
+        "made": None if maker_attempt is None else made(maker_attempt),
     }
+
+
+def maker(key: KeyNode) -> str | None:
+    """The Step that makes a key, the first by name where several make parts of it."""
+    return min((each.step.name for each in key.makers), default=None)
+
+
+def _what_is_missing(key: KeyNode) -> str:
+    makers = sorted({each.step.name for each in key.makers})
+    if makers:
+        return f"{' and '.join(makers)} must make it first"
+    return "there is no such file, and no Step makes it"
 
 
 def _why(workflow: Workflow, key: KeyNode) -> str | None:
@@ -291,7 +303,7 @@ def _why(workflow: Workflow, key: KeyNode) -> str | None:
     return None if reason is None else str(reason)
 
 
-def _data(workflow: Workflow, key: KeyNode) -> dict[str, Any]:
+def _data(workflow: Workflow, key: KeyNode) -> DataEntry:
     return {
         "state": _state(key),
         "key": key.key,

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import GaiaError, InvalidInput, nearest
 from gaia_local.model.assignment import Assignment, Outcome
@@ -43,6 +43,9 @@ from gaia_local.workflow.states import (
 )
 from gaia_local.workflow.submissions import Change, Submitted
 from gaia_local.workflow.templates import MAX_STEPS
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import PlannedStep
 
 _INTENTS = {WorkflowState.INITIALIZED: Intent.NEW, WorkflowState.HALTED: Intent.HALT}
 _ENDS = {
@@ -452,7 +455,7 @@ class Workflow:
 
     # -- what would run ----------------------------------------------------------------------------
 
-    def plan(self) -> list[dict[str, str]]:
+    def plan(self) -> list[PlannedStep]:
         """What would run, were the workflow running: `step` and `reason`, in an order in which it
         could.
 

@@ -258,9 +258,9 @@ def flush_seconds(setting: Setting) -> float:
 def docker_engine() -> str | None:
     """The version of the Engine that answers; None where none does."""
     from gaia_local.errors import EngineUnavailable
-    from gaia_local.runtimes.docker.engine import Engine
+    from gaia_local.runtimes.docker.engine import DockerEngine
 
-    engine = Engine()
+    engine = DockerEngine()
     try:
         engine.ping()
         return str(engine.client.version()["Version"])

@@ -13,16 +13,18 @@ import pytest
 from gaia_local import Gaia, demo
 from gaia_local.errors import EngineUnavailable
 from gaia_local.model.keys import Capture
-from gaia_local.runtimes.docker.engine import Engine, Refusal, Silence
+from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.images import Images
+from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
 
 PLANETS = ("mercury", "venus", "mars")
 
 
 def image_is_here(name: str) -> bool:
-    engine = Engine()
+    engine = DockerEngine()
     try:
-        return engine.find_image(name) is not None
-    except (EngineUnavailable, Refusal, Silence):
+        return Images(engine).find(name) is not None
+    except (EngineUnavailable, Refusal, NoAnswer):
         return False
     finally:
         engine.close()

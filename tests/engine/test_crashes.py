@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.runtimes.docker.runtime import ROOT_LABEL
+from gaia_local.runtimes.docker.labels import ROOT_LABEL
 from gaia_local.store.ownership import root_id
 from support.fixtures import WaitUntil
 from support.layered import ENGINE, expected, forty_steps

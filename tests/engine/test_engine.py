@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia, GaiaError
+from gaia_local.runtimes.process.runtime import ProcessRuntime
 from gaia_local.store import ownership
 from support.fixtures import WaitUntil
 
@@ -264,6 +265,44 @@ def test_an_exception_that_leaves_the_block_stops_what_runs(tmp_path: Path) -> N
         raise ZeroDivisionError
     with Gaia(config) as gaia:
         assert gaia.status("w")["state"] == "halted"
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), GaiaError("the disk is full")], ids=["Ctrl-C", "refusal"]
+)
+@pytest.mark.parametrize(
+    ("part", "runtimes"),
+    [
+        ("gaia_local.engine.engine.Database", 0),
+        ("gaia_local.engine.engine.recover", 0),
+        ("gaia_local.engine.engine.Scheduler", 1),
+        ("gaia_local.store.watcher.Watcher", 1),
+    ],
+)
+def test_an_owner_that_can_t_begin_ends_all_that_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, runtimes: int, error: BaseException
+) -> None:
+    ended: list[str] = []
+    close = ProcessRuntime.close
+
+    def noted(runtime: ProcessRuntime) -> None:
+        ended.append("runtime")
+        close(runtime)
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ProcessRuntime, "close", noted)
+    with Gaia({"root": tmp_path, "runtime": "process"}) as gaia:
+        with monkeypatch.context() as patch:
+            patch.setattr(part, broken)
+            with pytest.raises(type(error)):
+                gaia.own()
+        assert ended == ["runtime"] * runtimes
+        assert ownership.owner(tmp_path) is None
+        gaia.upload("w", {}, COMMANDS, steps(tmp_path)[:1])
+        assert gaia.wait("w", 20)["state"] == "complete"
+    assert ended == ["runtime"] * (runtimes + 1)
 
 
 def test_a_forked_child_leaves_the_engine_alone(tmp_path: Path) -> None:

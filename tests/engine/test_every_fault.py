@@ -35,10 +35,11 @@ from gaia_local.model.keys import Capture
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import BY_REQUEST, Task
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.state.database import Database
-from gaia_local.store import files
+from gaia_local.store import fingerprints, walking
 from gaia_local.store.storage import Storage
+from gaia_local.store.workspaces import LocalWorkspace
 from gaia_local.workflow.decision import Decision
 from gaia_local.workflow.graph import StepNode
 from gaia_local.workflow.states import Intent, KeyKind, VerdictKind
@@ -151,7 +152,7 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
     """Have the operations of the engine go through `faults`."""
     rename, unlink, rmdir, mkdir = os.rename, os.unlink, os.rmdir, os.mkdir
     write, copy, os_open, io_open = os.write, os.copy_file_range, os.open, io.open
-    look, fingerprint, opened = Storage.look, Storage.fingerprint, Database.__init__
+    look, fingerprint, opened = Storage.quick_fingerprint, Storage.fingerprint, Database.__init__
 
     def renamed(source: Any, target: Any, **rest: Any) -> None:
         if faults.inside(source) or faults.inside(target):
@@ -213,7 +214,7 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
     patch.setattr(io, "open", io_opened)
     patch.setattr(os, "fsync", lambda _: faults.at("fsync"))
     patch.setattr(os, "sync", lambda: faults.at("fsync"))
-    patch.setattr(Storage, "look", looked)
+    patch.setattr(Storage, "quick_fingerprint", looked)
     patch.setattr(Storage, "fingerprint", read)
     patch.setattr(Database, "__init__", connected)
 
@@ -224,7 +225,7 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
 def content_of(path: Path) -> str:
     """A file's or directory's content as one text."""
     if path.is_dir():
-        found = files.walk(str(path))
+        found = walking.walk(str(path))
         return "\n".join(
             f"{name}={Path(path, name).read_text()}"
             for name, _, _ in found
@@ -265,7 +266,7 @@ class Programs(NoRuntime):
     def image_id(self, image: str) -> str | None:
         return f"id of {image}"
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         task = invocation.task
         report(EventKind.EXECUTION_START)
         if len(task.name) % 2:  # it takes so long that its start is written
@@ -335,7 +336,7 @@ class FaultyEngine(Hands):
         self.workers = self.executor = Workers()
         self.workers.orders = programs.orders = []
         self.scheduler = Scheduler(self.database, self.storage, programs, self.executor)
-        self.worker = Worker(self.storage, programs)
+        self.worker = Worker(LocalWorkspace(self.storage), programs)
         self._closed = False
 
 
@@ -525,7 +526,7 @@ class Scenario:
                 f"{key} of {node.step.name} is complete, and wrong"
             )
             if state.digest is not None:
-                assert state.digest == files.digest(str(place)), f"{key} has a wrong digest"
+                assert state.digest == fingerprints.digest(str(place)), f"{key} has a wrong digest"
 
     def told(self) -> dict[str, Any]:
         """All that must be as without any fault."""
@@ -557,13 +558,11 @@ class Scenario:
             self.run()
 
     def merge(self, *steps: Mapping[str, Any]) -> None:
-        self.attempt(
-            lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps], {})
-        )
+        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps]))
 
     def command(self, *commands: Mapping[str, Any]) -> None:
         self.attempt(
-            lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands], {})
+            lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands])
         )
 
     def upload(self) -> None:

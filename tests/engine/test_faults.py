@@ -36,6 +36,7 @@ from gaia_local.store import watcher
 from gaia_local.store.storage import Storage
 from support.builders import COPY, command, step
 from support.containers import client
+from support.explaining import last_run
 from support.fixtures import MakeGaia, WaitUntil
 from support.gates import Fifo
 from support.hands import Hands
@@ -46,7 +47,7 @@ MB = 1 << 20
 
 
 def messages(gaia: Gaia, workflow: str = "w") -> dict[str, str]:
-    return {failure["step"]: failure["message"] for failure in gaia.failures(workflow)}
+    return {failure["step"]: failure["message"] or "" for failure in gaia.failures(workflow)}
 
 
 def started(gaia: Gaia, workflow: str = "w") -> list[str]:
@@ -206,7 +207,7 @@ def test_the_disk_is_full_while_the_database_is_written(
         assert {"data-complete", "step-complete", "flow-halted"} <= {
             event["event"] for event in gaia.events("w")
         }
-        assert gaia.explain("w", "first")["last"]["state"] == "complete"
+        assert last_run(gaia, "w", "first")["state"] == "complete"
         with pytest.raises(DatabaseError, match="full"):
             gaia.run("w")
         if mended == "while the engine is open":
@@ -663,7 +664,7 @@ def test_a_decision_that_cannot_be_made_is_told(
 
     hands.merge(step("a", "src", "k:d/a"), step("b", "one", "k:b", "k:d/"))
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "look", fail)
+        patch.setattr(Storage, "quick_fingerprint", fail)
         hands.complete("a")
         assert (hands.runs, hands.state) == ([], "halted")
         with pytest.raises(StorageError, match=r"'w' starts nothing more: .*Input/output error"):

@@ -19,7 +19,7 @@ from gaia_local.engine.recovery import recover
 from gaia_local.errors import StorageError
 from gaia_local.model.events import Event, EventKind
 from gaia_local.state.database import Database
-from gaia_local.store import files, ownership
+from gaia_local.store import disk_sync, fingerprints, ownership
 from gaia_local.store.ownership import UNKNOWN_BOOT, another_boot, boot_id
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Changes
@@ -84,7 +84,7 @@ def as_recorded(root: Path) -> None:
     storage = Storage(root, {})
     with contextlib.closing(Database(root / "gaia.db")) as database, database.transaction():
         for key, state in database.keys("w").items():
-            quick = storage.look(key, storage.path("w", key))
+            quick = storage.quick_fingerprint(key, storage.path("w", key))
             assert quick is not None
             database._write(
                 "update data set quick = ? where key = ? and quick is not null", (quick, key)
@@ -136,7 +136,7 @@ def test_torn_outputs_are_made_again(
     assert gaia.status("w")["state"] == "halted"
     last = gaia.events("w")[-1]
     assert (last["event"], last["reason"]) == ("flow-halted", "interrupted")
-    assert last["message"].startswith("the machine stopped before these were on the disk: ")
+    assert str(last["message"]).startswith("the machine stopped before these were on the disk: ")
     assert finished(gaia) == ["first" if "first" in name else "second"]
     assert {(done / each).read_text() for each in MADE} == {CONTENT}
 
@@ -223,7 +223,7 @@ def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -
     for path in (gaia_root / "storage/w").iterdir():
         path.write_text("")
     cut_off(gaia_root)
-    assert make_gaia().events("w")[-1]["message"].endswith("k7 and 2 more")
+    assert str(make_gaia().events("w")[-1]["message"]).endswith("k7 and 2 more")
 
 
 def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
@@ -238,7 +238,7 @@ def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
         facts = {
             "id": before.id,
             "task": before.name,
-            "inputs": {"s:a": files.digest(hands.storage.path("w", "s:a"))},
+            "inputs": {"s:a": fingerprints.digest(hands.storage.path("w", "s:a"))},
         }
         hands.scheduler.started(before, Event(EventKind.STEP_START, "w", 1.0, facts))
         hands.scheduler._write_all()
@@ -343,7 +343,7 @@ def test_outputs_that_could_not_be_flushed_are_made_again(
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             assert not hands.scheduler.flush()
-        assert "No space left on device" in hands.scheduler.events("w")[-1]["message"]
+        assert "No space left on device" in str(hands.scheduler.events("w")[-1]["message"])
         hands.complete("second")
         assert hands.state == "halted"
         hands.scheduler.run("w")
@@ -357,7 +357,7 @@ def test_calls_are_flushed_before_they_answer(
 ) -> None:
     """The log of the state file, after the last commit of each call."""
     happened: list[str] = []
-    fsync, save = files.fsync, Database.save
+    fsync, save = disk_sync.fsync, Database.save
 
     def flushed(descriptor: int) -> None:
         happened.append("flush")
@@ -367,7 +367,7 @@ def test_calls_are_flushed_before_they_answer(
         happened.append("commit")
         save(database, name, changes)
 
-    monkeypatch.setattr(files, "fsync", flushed)
+    monkeypatch.setattr(disk_sync, "fsync", flushed)
     monkeypatch.setattr(Database, "save", saved)
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
@@ -401,7 +401,7 @@ def test_files_that_delete_keeps_are_flushed(
             flushed.append("deleted")
             delete(database, name, data)
 
-        monkeypatch.setattr(files, "flush_one", flushed.append)
+        monkeypatch.setattr(disk_sync, "flush_one", flushed.append)
         monkeypatch.setattr(Database, "delete_workflow", deleted)
         hands.scheduler.delete("w", data=False)
         store = str(tmp_path / "storage")
@@ -425,9 +425,9 @@ def test_a_flush_includes_the_directories_above(
     (tmp_path / "top/w/link").symlink_to("x")
     os.mkfifo(tmp_path / "top/w/tree/pipe")
     done: list[str] = []
-    monkeypatch.setattr(files, "flush_one", done.append)
+    monkeypatch.setattr(disk_sync, "flush_one", done.append)
     top = str(tmp_path / "top")
-    files.flush(
+    disk_sync.flush(
         [f"{top}/w/x", f"{top}/w/tree", f"{top}/w/gone", f"{top}/w/link"],
         (str(tmp_path / "other"), top),
     )
@@ -449,14 +449,14 @@ def test_many_are_flushed_at_once(
         systems.append(path)
         return reached
 
-    monkeypatch.setattr(files, "_sync_file_system", sync)
-    monkeypatch.setattr(files, "flush_one", one_by_one.append)
-    files.flush([str(tmp_path)], (str(tmp_path),))
+    monkeypatch.setattr(disk_sync, "sync_file_system", sync)
+    monkeypatch.setattr(disk_sync, "flush_one", one_by_one.append)
+    disk_sync.flush([str(tmp_path)], (str(tmp_path),))
     assert len(systems) == 1
     assert len(one_by_one) == (0 if reached else 71)
 
 
 def test_missing_files_are_not_flushed(tmp_path: Path) -> None:
-    files.flush_one(str(tmp_path / "none"))
-    assert not files._sync_file_system(str(tmp_path / "none"))
-    assert files._sync_file_system(str(tmp_path))
+    disk_sync.flush_one(str(tmp_path / "none"))
+    assert not disk_sync.sync_file_system(str(tmp_path / "none"))
+    assert disk_sync.sync_file_system(str(tmp_path))

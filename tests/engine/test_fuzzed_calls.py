@@ -31,7 +31,7 @@ from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.validation import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VALUES
 from gaia_local.model.workflows import check_properties
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports, templates
 from support.fixtures import MakeGaia
@@ -112,7 +112,7 @@ class Fuzzed:
                     made.mkdir()
                 else:
                     made.write_text(key)
-                seen = files.fingerprint(str(made))
+                seen = fingerprints.fingerprint(str(made))
                 assert seen is not None
                 outputs.append(Output(key, str(made), self.storage.path(task.workflow, key), seen))
             state = TaskState.COMPLETE if len(outputs) == len(task.outputs) else TaskState.ERROR

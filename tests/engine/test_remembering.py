@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gaia_local.engine.recovery import recover
+from gaia_local.model.answer_types import WorkflowProgress
 from gaia_local.pictures.sentences import counts_line
 from gaia_local.state.database import Database
 from support.builders import COPY, command, step
@@ -42,7 +43,7 @@ def delete(hands: Hands, data: bool = False) -> None:
     hands.scheduler.delete(hands.workflow, data)
 
 
-def progress(hands: Hands) -> dict[str, Any]:
+def progress(hands: Hands) -> WorkflowProgress:
     from gaia_local.workflow.reports import progress as told
 
     found = hands.scheduler.view(hands.workflow, told)

@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from gaia_local.config import Config
 from gaia_local.doctor.leftovers import clean
 from gaia_local.engine.local_socket import Listener
 from gaia_local.errors import RootInUse, StorageError
-from gaia_local.store import files
+from gaia_local.store import removal
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.storage import Storage
 from support.fixtures import MakeGaia, WaitUntil
@@ -107,7 +109,7 @@ def test_a_link_that_somebody_put_into_a_bucket_is_refused_by_name(
             gaia.upload("far", {}, [COMMAND], [step])
             gaia.wait("far", timeout=20)
             (failure,) = gaia.failures("far")
-            assert f"{area} is a link" in failure["message"]
+            assert f"{area} is a link" in (failure["message"] or "")
     assert untouched(scratch)
 
 
@@ -150,7 +152,7 @@ def test_removal_follows_no_link_that_comes_while_it_goes_on(
         return found
 
     monkeypatch.setattr(os, "listdir", swapped)
-    files.remove(str(top))
+    removal.remove(str(top))
     assert untouched(scratch)
     assert not top.exists()
 
@@ -170,12 +172,12 @@ def test_removal_enters_no_disk_that_is_mounted_there(
     try:
         (place / "kept").touch()
         with pytest.raises(OSError, match=r"busy: .*top/deep/mounted"):
-            files.remove(str(tmp_path / "top"))
+            removal.remove(str(tmp_path / "top"))
         assert (place / "kept").exists()
         (place / "kept").unlink()
     finally:
         subprocess.run(["umount", str(place)], check=True)
-    files.remove(str(tmp_path / "top"))
+    removal.remove(str(tmp_path / "top"))
     assert untouched(scratch)
     assert not (tmp_path / "top").exists()
 
@@ -188,7 +190,7 @@ def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
         os.close(at)
         at = below
     os.close(at)
-    files.remove(str(tmp_path / "d"))
+    removal.remove(str(tmp_path / "d"))
     assert os.listdir(tmp_path) == []
 
 
@@ -295,19 +297,20 @@ def test_closing_lets_go_of_everything_whatever_the_disk_says(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    gaia = make_gaia()
-    gaia.own()
+    disk_is_broken = threading.Event()
+    close_listener, close_storage = Listener.close, Storage.close
 
-    def broken(*_: object) -> None:
-        raise OSError(30, "Read-only file system")
-
-    def closed(listener: Listener) -> None:
-        listener.finish()
-        broken()
+    def close(close_part: Callable[[Any], None], part: Any) -> None:
+        close_part(part)
+        if disk_is_broken.is_set():
+            raise OSError(30, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Listener, "close", closed)
-        patch.setattr(Storage, "close", broken)
+        patch.setattr(Listener, "close", lambda listener: close(close_listener, listener))
+        patch.setattr(Storage, "close", lambda storage: close(close_storage, storage))
+        gaia = make_gaia()
+        gaia.own()
+        disk_is_broken.set()
         gaia.close()
     assert owner(gaia_root) is None
     assert caplog.text.count("Read-only file system") == 2

@@ -22,7 +22,7 @@ from gaia_local.model.assignment import Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.tasks import TaskState
 from gaia_local.state.database import Database
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import KeyKind
 from support.builders import command, step
@@ -45,9 +45,9 @@ def test_late_outcome_of_a_cancelled_task_changes_nothing(hands: Hands) -> None:
     hands.scheduler.halt("w")
     source = hands.storage.root / "late"
     source.write_text("late")
-    from gaia_local.store import files
+    from gaia_local.store import fingerprints
 
-    seen = files.fingerprint(str(source))
+    seen = fingerprints.fingerprint(str(source))
     assert seen is not None
     observer.ended(
         task,
@@ -225,7 +225,7 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
         }
         made = {"d/good", "d/after-good", "d/good-2", "l/good", "l/after-good", "l/good-2"}
         assert store == made | {"l/bad", "l/slow", "l/lazy"}
-        messages = {failure["step"]: failure["message"] for failure in gaia.failures("w")}
+        messages = {each["step"]: each["message"] or "" for each in gaia.failures("w")}
         assert messages["bad"] == "exit code 1"
         assert messages["slow"] == "it exceeded its timeout of 1 s"
         assert "'d:lazy' was not made" in messages["lazy"]
@@ -459,7 +459,7 @@ class Left(Hands):
 
     def __init__(self, root: Path, left: Collection[str]) -> None:
         super().__init__(root)
-        self.scheduler._runtime.left = lambda: left  # type: ignore[method-assign]
+        self.scheduler._runtime.resumable_tasks = lambda: left  # type: ignore[method-assign]
 
 
 def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> None:
@@ -467,7 +467,7 @@ def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> No
     hands.scheduler._runtime.survives = True
     hands.merge(step("s", "one", "out", "src"))
     task = hands.task("s")
-    seen = files.fingerprint(hands.storage.path("w", "src"))
+    seen = fingerprints.fingerprint(hands.storage.path("w", "src"))
     assert seen is not None
     facts = {"id": task.id, "task": "s", "inputs": {"src": seen.digest}}
     hands.scheduler.started(task, Event(EventKind.STEP_START, "w", time.time(), facts))
@@ -500,14 +500,14 @@ def test_the_end_of_a_block_waits_for_looks_too(
 ) -> None:
     """The last part of a directory is made, and its reader has yet to start: nobody may close now."""
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"))
-    look, quiet = Storage.look, []
+    look, quiet = Storage.quick_fingerprint, []
 
     def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         if key == "d/":
             quiet.append(hands.scheduler.wait(None, 0))
         return look(storage, key, path, follow)
 
-    monkeypatch.setattr(Storage, "look", looking)
+    monkeypatch.setattr(Storage, "quick_fingerprint", looking)
     hands.complete("m")
     assert quiet == [False]
     assert hands.runs == ["r"]
@@ -527,7 +527,7 @@ def test_calls_after_a_look_that_failed_look_again(
 ) -> None:
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"), step("o", "src", "other"))
     hands.complete("o")
-    look = Storage.look
+    look = Storage.quick_fingerprint
 
     def broken(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         if key == "d/":
@@ -535,7 +535,7 @@ def test_calls_after_a_look_that_failed_look_again(
         return look(storage, key, path, follow)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "look", broken)
+        patch.setattr(Storage, "quick_fingerprint", broken)
         hands.complete("m")
         assert hands.state == "halted"
     if call == "expire":
@@ -551,7 +551,7 @@ def test_an_output_made_while_its_reader_is_merged_is_seen(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hands.merge(step("m", "src", "t/"))
-    look = Storage.look
+    look = Storage.quick_fingerprint
     ended: list[str] = []
 
     def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
@@ -561,7 +561,7 @@ def test_an_output_made_while_its_reader_is_merged_is_seen(
             hands.complete("m")
         return found
 
-    monkeypatch.setattr(Storage, "look", looking)
+    monkeypatch.setattr(Storage, "quick_fingerprint", looking)
     hands.merge(step("r", "one", "out", "t/part"))
     assert hands.runs == ["r"]
 
@@ -571,7 +571,7 @@ def test_a_file_that_comes_while_a_call_is_prepared_is_seen(
 ) -> None:
     """A watcher may have told of it before the key was known."""
     monkeypatch.setattr(scheduler_module, "LATE", -1)
-    look = Storage.look
+    look = Storage.quick_fingerprint
     put: list[Path] = []
 
     def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
@@ -580,7 +580,7 @@ def test_a_file_that_comes_while_a_call_is_prepared_is_seen(
             put.append(hands.put("outside"))
         return found
 
-    monkeypatch.setattr(Storage, "look", looking)
+    monkeypatch.setattr(Storage, "quick_fingerprint", looking)
     hands.merge(step("r", "one", "out", "outside"))
     assert hands.runs == ["r"]
 
@@ -676,7 +676,7 @@ def test_a_call_whose_look_failed_leaves_the_files_watched(
         raise StorageError("src: can't be examined")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "look", broken)
+        patch.setattr(Storage, "quick_fingerprint", broken)
         with pytest.raises(StorageError):
             hands.scheduler.expire("w", [])
     hands.scheduler.files_changed({str(hands.put("src", "2, longer"))})
@@ -694,7 +694,7 @@ def test_an_output_that_cannot_be_looked_at_keeps_nobody_from_a_dead_engines_roo
 
     database = Database(hands.storage.root / "gaia.db")
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "look", broken)
+        patch.setattr(Storage, "quick_fingerprint", broken)
         recover(database, hands.storage)
     assert database.keys("w")["k"].kind is KeyKind.EXPIRED
     database.close()

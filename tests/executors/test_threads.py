@@ -205,7 +205,7 @@ def test_orders_come_in_the_order_of_their_times(clock: Clock) -> None:
     began = time.monotonic()
     with frozen():
         for seconds in (0.06, 60, 0.02, 0.04, 0, -1):
-            clock.later(seconds, bell.ring(seconds))
+            clock.call_later(seconds, bell.ring(seconds))
     assert bell.until(5)[-3:] == [0.02, 0.04, 0.06]
     assert sorted(bell.rung[:2]) == [-1, 0]
     assert time.monotonic() - began >= 0.06
@@ -215,32 +215,32 @@ def test_orders_for_one_moment_come_in_the_order_they_were_given(clock: Clock) -
     bell = Bell()
     with frozen():
         for number in range(100):
-            clock.later(0.02, bell.ring(number))
+            clock.call_later(0.02, bell.ring(number))
     assert bell.until(100) == list(range(100))
 
 
 def test_cancelled_timers_never_fire(clock: Clock) -> None:
     bell = Bell()
     with frozen():
-        take_back = [clock.later(0.02, bell.ring(number)) for number in range(5)]
+        take_back = [clock.call_later(0.02, bell.ring(number)) for number in range(5)]
         for number in (0, 2, 2, 4):
             take_back[number]()
-        clock.later(0.04, bell.ring("end"))
+        clock.call_later(0.04, bell.ring("end"))
     assert bell.until(3) == [1, 3, "end"]
     take_back[1]()
 
 
 def test_an_earlier_order_is_not_kept_waiting_by_a_later_one(clock: Clock) -> None:
     bell = Bell()
-    clock.later(3600, bell.ring("late"))
-    clock.later(0.01, bell.ring("soon"))
+    clock.call_later(3600, bell.ring("late"))
+    clock.call_later(0.01, bell.ring("soon"))
     assert bell.until(1) == ["soon"]
 
 
 def test_times_without_end_are_fine(clock: Clock) -> None:
     bell = Bell()
-    clock.later(1e18, bell.ring("never"))
-    clock.later(0, bell.ring("now"))
+    clock.call_later(1e18, bell.ring("never"))
+    clock.call_later(0, bell.ring("now"))
     assert bell.until(1) == ["now"]
 
 
@@ -248,8 +248,8 @@ def test_an_order_that_fails_does_not_stop_the_clock(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     bell = Bell()
-    clock.later(0, iter(()).__next__)
-    clock.later(0.01, bell.ring("next"))
+    clock.call_later(0, iter(()).__next__)
+    clock.call_later(0.01, bell.ring("next"))
     assert bell.until(1) == ["next"]
     assert "a call at a set time failed" in caplog.text
 
@@ -258,15 +258,15 @@ def test_orders_may_give_orders_and_close(clock: Clock) -> None:
     bell = Bell()
 
     def order() -> None:
-        clock.later(0, bell.ring("inner"))
+        clock.call_later(0, bell.ring("inner"))
 
     def close() -> None:
         clock.close()
         bell.ring("closed")()
 
-    clock.later(0, order)
+    clock.call_later(0, order)
     assert bell.until(1) == ["inner"]
-    clock.later(0, close)
+    clock.call_later(0, close)
     assert bell.until(2) == ["inner", "closed"]
 
 
@@ -283,9 +283,9 @@ def test_many_orders_do_not_leak(clock: Clock) -> None:
         def ring(self) -> None:
             raise AssertionError("it was taken back")
 
-    kept = [clock.later(3600, Held().ring) for _ in range(10)]
+    kept = [clock.call_later(3600, Held().ring) for _ in range(10)]
     for _ in range(20_000):
-        clock.later(3600, Held().ring)()
+        clock.call_later(3600, Held().ring)()
     assert Held.alive == 10
     assert len(vars(clock)["_orders"]) < 200
     for take_back in kept:
@@ -295,13 +295,13 @@ def test_many_orders_do_not_leak(clock: Clock) -> None:
 
 def test_closing_forgets_and_ends() -> None:
     clock, bell = Clock(), Bell()
-    clock.later(0.01, bell.ring("never"))
-    take_back = clock.later(60, bell.ring("never"))
+    clock.call_later(0.01, bell.ring("never"))
+    take_back = clock.call_later(60, bell.ring("never"))
     clock.close()
     clock.close()
     assert ours() == []
     take_back()
-    clock.later(0, bell.ring("never"))
+    clock.call_later(0, bell.ring("never"))
     assert ours() == []
     assert bell.rung in ([], ["never"])  # close may have come too late for the first
     Clock().close()
@@ -316,7 +316,7 @@ def test_orders_from_many_threads_come_once_or_not_at_all(clock: Clock, seed: in
 
     def order(number: int) -> None:
         for place, (seconds, back) in enumerate(plans[number]):
-            take_back = clock.later(seconds, bell.ring((number, place)))
+            take_back = clock.call_later(seconds, bell.ring((number, place)))
             if back:
                 take_back()
 
@@ -331,7 +331,7 @@ def test_orders_from_many_threads_come_once_or_not_at_all(clock: Clock, seed: in
         for place, (_, back) in enumerate(plan)
         if not back
     }
-    clock.later(0.05, bell.ring("end"))
+    clock.call_later(0.05, bell.ring("end"))
     bell.until_by(
         {*kept, "end"}
     )  # and perhaps others, whose time had come before they were taken back

@@ -19,8 +19,10 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT, Fingerprint, Task, TaskState
 from gaia_local.model.validation import NOTHING
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.logs import TAIL_LINES, read_tail
+from gaia_local.store.task_files import TaskFiles
+from gaia_local.store.workspaces import LocalWorkspace
 from support.fakes import Program, ScriptedRuntime
 from support.stores import StoreBench
 
@@ -31,7 +33,7 @@ class WorkerBench(StoreBench):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.runtime = ScriptedRuntime()
-        self.worker = Worker(self.storage, self.runtime)
+        self.worker = Worker(LocalWorkspace(self.storage), self.runtime)
         self.heard: list[Event | Outcome] = []
         self.staged_at_the_end: list[str] = []
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
@@ -145,7 +147,7 @@ def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None
     start, exited = bench.heard[0], bench.heard[4]
     assert isinstance(start, Event) and isinstance(exited, Event)
     assert start.facts["reason"] == "new"
-    assert start.facts["inputs"] == {"b:x": files.digest(str(seen))}
+    assert start.facts["inputs"] == {"b:x": fingerprints.digest(str(seen))}
     assert exited.facts["code"] == 0
 
 
@@ -176,7 +178,7 @@ def test_all_outputs_are_stored(bench: WorkerBench) -> None:
         "b/both": "said\n",
     }
     for output in outcome.outputs:
-        assert files.digest(output.target) == output.fingerprint.digest
+        assert fingerprints.digest(output.target) == output.fingerprint.digest
     assert bench.storage.log("w", "t1").read_text() == "said\n"
 
 
@@ -235,20 +237,23 @@ def test_bytes_that_are_no_text_stay_what_they_are(bench: WorkerBench) -> None:
 
 
 def test_the_fingerprints_of_inputs_are_told(bench: WorkerBench) -> None:
-    seen = files.fingerprint(str(bench.put("b:x")))
+    seen = fingerprints.fingerprint(str(bench.put("b:x")))
     told = bench.perform(inputs={"/in/x": "b:x"}).inputs["b:x"]
     assert seen is not None and (told.looked_like, told.digest) == (seen.quick, seen.digest)
 
 
 def test_a_known_input_is_not_read_again_unless_it_changed(bench: WorkerBench) -> None:
     path = bench.put("b:x")
-    quick = files.look(str(path))
+    quick = fingerprints.quick_fingerprint(str(path))
     assert quick is not None
     known = Fingerprint(quick, "as recorded")
     assert bench.perform(inputs={"/in/x": "b:x"}, known={"b:x": known}).inputs == {"b:x": known}
     path.write_text("changed")
     told = bench.perform(inputs={"/in/x": "b:x"}, known={"b:x": known}).inputs["b:x"]
-    assert (told.looked_like, told.digest) == (files.look(str(path)), files.digest(str(path)))
+    assert (told.looked_like, told.digest) == (
+        fingerprints.quick_fingerprint(str(path)),
+        fingerprints.digest(str(path)),
+    )
 
 
 def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_nested_with_them(
@@ -425,13 +430,13 @@ def test_cancelled_while_it_runs(bench: WorkerBench, code: int) -> None:
 def test_cancelled_while_its_outputs_are_prepared(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = bench.storage.prepare
+    prepare = TaskFiles.prepare
 
     def cancel(*given: Any) -> Any:
         bench.cancellation.cancel(BY_REQUEST)
         return prepare(*given)
 
-    monkeypatch.setattr(bench.storage, "prepare", cancel)
+    monkeypatch.setattr(TaskFiles, "prepare", cancel)
     outcome = bench.perform(make(y="y"), outputs={"/out/y": "b:y"})
     assert outcome == Outcome(TaskState.CANCELLED)
     assert bench.stored() == {}
@@ -499,7 +504,8 @@ def test_the_staging_is_there_until_the_outcome_was_taken(bench: WorkerBench) ->
 def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
     bench.put("b:x")
     task = bench.task(inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
-    staging = bench.storage.stage(task, {"b:x"})
+    staging = TaskFiles(task, LocalWorkspace(bench.storage))
+    staging.take_in()
     (staging.tree / "out/y").write_text("made before")
     outcome = bench.perform(
         lambda *_: 0, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, adopted=True

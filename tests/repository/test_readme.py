@@ -13,14 +13,17 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import is_typeddict
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import answers_page
 from gaia_local import Gaia
 from gaia_local.cli import app
 from gaia_local.config import _KEYS, DaskConfig, DockerConfig
+from gaia_local.model import answer_types
 from gaia_local.model.workflows import WorkflowState
 
 REPO = Path(__file__).parents[2]
@@ -102,6 +105,13 @@ def test_each_method_is_documented_with_its_parameters() -> None:
     for name, parameters in documented.items():
         names = [each.partition("=")[0].strip() for each in parameters.split(",") if each]
         assert names == list(inspect.signature(getattr(Gaia, name)).parameters)[1:], name
+
+
+def test_the_page_of_answers_is_made_from_their_types() -> None:
+    now = (REPO / "resources/docs/answers.md").read_text(encoding="utf-8")
+    assert now == answers_page.page(), "write it anew: make answers"
+    kinds = {name for name, kind in vars(answer_types).items() if is_typeddict(kind)}
+    assert kinds == set(re.findall(r"^## (\w+)$", now, flags=re.MULTILINE)) - {"Definition"}
 
 
 def test_each_configuration_key_is_documented() -> None:

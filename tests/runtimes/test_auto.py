@@ -16,7 +16,7 @@ from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_REQUEST
 from gaia_local.runtimes.auto import AutoRuntime, ImageRuntime
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report, Runtime
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
 from support.builders import task
 from support.fakes import NoRuntime
 
@@ -37,12 +37,14 @@ class FakeProcess(NoRuntime):
     def end(self, task_id: str) -> None:
         raise AssertionError("processes leave nothing to end")
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         self.ran.append(invocation.task.image)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         self.rejoined.append(invocation.task.image)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
@@ -76,7 +78,7 @@ class FakeDocker(FakeProcess):
     def image_id(self, image: str) -> str | None:
         return f"sha256:{image}"
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         return ["task-1"]
 
     def end(self, task_id: str) -> None:
@@ -91,7 +93,7 @@ def run(runtime: Runtime, image: str) -> str:
     return outcome(runtime.run, image)
 
 
-def outcome(act: Callable[[Invocation, Cancellation, Report], Exit], image: str) -> str:
+def outcome(act: Callable[[Invocation, Cancellation, ReportEvent], Exit], image: str) -> str:
     """Which runtime did it."""
     events: list[str] = []
     cancellation = Cancellation(lambda seconds, function: lambda: None)
@@ -212,7 +214,7 @@ def test_without_an_engine_there_are_no_image_ids() -> None:
 def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(engine=True)
     runtime = AutoRuntime(docker, FakeProcess())
-    assert list(runtime.left()) == ["task-1"]
+    assert list(runtime.resumable_tasks()) == ["task-1"]
     assert outcome(runtime.rejoin, "gone") == "docker"
     assert (docker.ran, docker.rejoined, docker.asked) == ([], ["gone"], [])
     runtime.end("task-1")
@@ -223,7 +225,7 @@ def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> Non
 def test_without_an_engine_nothing_is_left(caplog: pytest.LogCaptureFixture) -> None:
     docker = FakeDocker(engine=False)
     runtime = AutoRuntime(docker, FakeProcess())
-    assert not runtime.left()
+    assert not runtime.resumable_tasks()
     runtime.end("task-1")
     assert docker.ended == []
     assert len(warnings(caplog)) == 1

@@ -15,13 +15,13 @@ from gaia_local.runtimes.contract import Cancellation
 
 
 class Orders:
-    """A `later` whose time goes by when a test says so."""
+    """A `call_later` whose time goes by when a test says so."""
 
     def __init__(self) -> None:
         self.left: dict[int, tuple[float, Callable[[], None]]] = {}
         self._count = 0
 
-    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         self._count += 1
         number = self._count
         self.left[number] = (seconds, function)
@@ -48,7 +48,7 @@ class RunBench:
 
     def __init__(self) -> None:
         self.orders = Orders()
-        self.cancellation = Cancellation(self.orders.later, grace=2.0)
+        self.cancellation = Cancellation(self.orders.call_later, grace=2.0)
         self.calls: list[str] = []
 
     def terminate(self) -> None:
@@ -155,7 +155,7 @@ def test_from_many_threads_a_run_is_told_exactly_once() -> None:
     told = 0
     for _ in range(300):
         calls: list[str] = []
-        cancellation = Cancellation(clock.later, grace=60)
+        cancellation = Cancellation(clock.call_later, grace=60)
         start = threading.Barrier(5)
 
         def cancel(

@@ -93,10 +93,10 @@ class Trial:
             tree = str(
                 self.gaia._config.root
                 / "staging"
-                / self.gaia.attempt(self.name, "s")["task"]
+                / str(self.gaia.attempt(self.name, "s")["task"])
                 / "tree"
             )
-            return state, failure["message"].replace(tree, "").replace(self.way.out, "OUT")
+            return state, str(failure["message"]).replace(tree, "").replace(self.way.out, "OUT")
         path = self.gaia.path(self.name, keys["x"])
         assert not path.is_symlink()
         return state, path.read_text() if path.is_file() else ",".join(sorted(os.listdir(path)))

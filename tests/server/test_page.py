@@ -29,6 +29,7 @@ from gaia_local import Gaia
 from gaia_local.server import Server
 from support.builders import command, step
 from support.colours import contrast, luminance
+from support.explaining import last_run
 from support.fixtures import MakeGaia, WaitUntil
 from support.gates import Fifo
 
@@ -328,7 +329,7 @@ def test_expire_runs_a_step_and_what_depends_on_it_again(site: Site, wait_until:
     expect(page.locator(".said")).to_have_text("Expired one: it runs again.")
     wait_until(lambda: starts(site.gaia, "me_expire") == ["one", "two", "one", "two"])
     expect(page.locator(".facts")).to_contain_text(
-        site.gaia.explain("me_expire", "one")["last"]["reason"]
+        last_run(site.gaia, "me_expire", "one")["reason"]
     )
 
 

@@ -373,7 +373,7 @@ def test_a_log_is_read_piece_by_piece_without_halves_of_characters(
         "over": False,
         "task": gaia.attempt("w", "h")["task"],
     }
-    with open(gaia.attempt("w", "h")["log"], "ab") as file:
+    with open(str(gaia.attempt("w", "h")["log"]), "ab") as file:
         file.write("→".encode()[:2])
     assert log("h") == first
     assert log("h", 8) == {**first, "text": ""}
@@ -522,8 +522,9 @@ def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) 
     assert view.everything()["steps"] == {"a": "complete", "b": "complete"}
     gaia.expire("w", ["b"])
     gaia.wait("w", 30)
-    assert view.update({"w"}) == {"workflows": {}, "steps": {"b": "complete"}}
-    assert view.update({"w"}) == {"workflows": {}, "steps": {}}
+    for steps in ({"b": "complete"}, {}):
+        change = view.update({"w"})
+        assert (change["workflows"], change["steps"]) == ({}, steps)
 
 
 def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> None:
@@ -1036,7 +1037,7 @@ def test_a_container_that_outlived_its_server_is_taken_up(
         assert gaia.path("w", "d:h").read_text() == "over\n"
 
 
-def test_a_second_signal_hurries(gaia_root: Path, tmp_path: Path, wait_until: WaitUntil) -> None:
+def test_a_second_signal_kills_now(gaia_root: Path, tmp_path: Path, wait_until: WaitUntil) -> None:
     stubborn = {
         **HOLD,
         "command": ["sh", "-c", "trap '' TERM INT; echo begun; while :; do sleep 0.1; done"],

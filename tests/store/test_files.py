@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gaia_local.errors import StorageError
-from gaia_local.store import files
+from gaia_local.model.names import OWN
+from gaia_local.store import copying, fingerprints, removal, storable
 from support.trees import ODD_NAMES, as_nobody, other_disk, public, special, tree
 
 __all__ = ["other_disk", "public"]
@@ -25,9 +26,9 @@ def test_touch_changes_the_quick_fingerprint_only(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("same")
     os.utime(path, ns=(OLD, OLD))
-    before = files.fingerprint(str(path))
+    before = fingerprints.fingerprint(str(path))
     os.utime(path, ns=(OLD, OLD + 1))
-    after = files.fingerprint(str(path))
+    after = fingerprints.fingerprint(str(path))
     assert before is not None and after is not None
     assert before.quick != after.quick
     assert before.digest == after.digest
@@ -36,9 +37,9 @@ def test_touch_changes_the_quick_fingerprint_only(tmp_path: Path) -> None:
 def test_new_content_changes_both(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("one")
-    before = files.fingerprint(str(path))
+    before = fingerprints.fingerprint(str(path))
     path.write_text("three")
-    after = files.fingerprint(str(path))
+    after = fingerprints.fingerprint(str(path))
     assert before is not None and after is not None
     assert before.quick != after.quick
     assert before.digest != after.digest
@@ -48,10 +49,10 @@ def test_content_of_the_same_size_and_time_changes_both(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("one")
     os.utime(path, ns=(OLD, OLD))
-    before = files.fingerprint(str(path))
+    before = fingerprints.fingerprint(str(path))
     path.write_text("two")
     os.utime(path, ns=(OLD, OLD))
-    after = files.fingerprint(str(path))
+    after = fingerprints.fingerprint(str(path))
     assert before is not None and after is not None
     assert before.quick != after.quick
     assert before.digest != after.digest
@@ -85,10 +86,10 @@ def test_any_change_in_a_directory_changes_both_fingerprints(
     (top / "sub/deep").mkdir(parents=True)
     (top / "sub/a").write_text("content")
     (top / "link").symlink_to("sub/a")
-    before = files.fingerprint(str(top))
-    assert files.fingerprint(str(top)) == before
+    before = fingerprints.fingerprint(str(top))
+    assert fingerprints.fingerprint(str(top)) == before
     change(top)
-    after = files.fingerprint(str(top))
+    after = fingerprints.fingerprint(str(top))
     assert before is not None and after is not None
     assert before.quick != after.quick
     assert before.digest != after.digest
@@ -99,8 +100,10 @@ def test_a_digest_is_of_names_and_contents_not_of_where_they_are(tmp_path: Path)
         (tmp_path / name / "sub").mkdir(parents=True)
         (tmp_path / name / "sub/a").write_text("x")
     os.utime(tmp_path / "two/sub/a", ns=(OLD, OLD))
-    assert files.digest(str(tmp_path / "one")) == files.digest(str(tmp_path / "two"))
-    assert files.look(str(tmp_path / "one")) != files.look(str(tmp_path / "two"))
+    assert fingerprints.digest(str(tmp_path / "one")) == fingerprints.digest(str(tmp_path / "two"))
+    assert fingerprints.quick_fingerprint(str(tmp_path / "one")) != fingerprints.quick_fingerprint(
+        str(tmp_path / "two")
+    )
 
 
 def test_names_and_contents_cannot_be_mistaken_for_each_other(tmp_path: Path) -> None:
@@ -108,26 +111,28 @@ def test_names_and_contents_cannot_be_mistaken_for_each_other(tmp_path: Path) ->
     (tmp_path / "two").mkdir()
     (tmp_path / "one/ab").write_text("c")
     (tmp_path / "two/a").write_text("bc")
-    assert files.digest(str(tmp_path / "one")) != files.digest(str(tmp_path / "two"))
+    assert fingerprints.digest(str(tmp_path / "one")) != fingerprints.digest(str(tmp_path / "two"))
 
 
 def test_flushing_changes_no_digest(tmp_path: Path) -> None:
     for number in range(70):  # past the number of files from which everything is flushed at once
         (tmp_path / f"f{number}").write_text(str(number))
     top = str(tmp_path)
-    assert files.fingerprint(top, flush=True) == files.fingerprint(top)
-    assert files.fingerprint(f"{top}/f1", flush=True) == files.fingerprint(f"{top}/f1")
+    assert fingerprints.fingerprint(top, flush=True) == fingerprints.fingerprint(top)
+    assert fingerprints.fingerprint(f"{top}/f1", flush=True) == fingerprints.fingerprint(
+        f"{top}/f1"
+    )
 
 
 def test_the_engines_own_files_are_no_part_of_a_tree(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
     (top / "a").write_text("x")
-    before = files.fingerprint(str(top))
-    (top / files.OWN).mkdir()
-    (top / files.OWN / "task").write_text("y")
-    assert files.fingerprint(str(top)) == before
-    files.copy(str(top), str(tmp_path / "copy"), follow=False)
+    before = fingerprints.fingerprint(str(top))
+    (top / OWN).mkdir()
+    (top / OWN / "task").write_text("y")
+    assert fingerprints.fingerprint(str(top)) == before
+    copying.copy(str(top), str(tmp_path / "copy"), follow=False)
     assert tree(tmp_path / "copy") == {"a": "x"}
 
 
@@ -136,8 +141,8 @@ def test_names_that_are_not_utf8_have_a_fingerprint(tmp_path: Path) -> None:
     top.mkdir()
     with open(os.fsencode(top) + b"/bad\xff", "wb"):
         pass
-    assert files.fingerprint(str(top)) is not None
-    files.copy(str(top), str(tmp_path / "copy"), follow=False)
+    assert fingerprints.fingerprint(str(top)) is not None
+    copying.copy(str(top), str(tmp_path / "copy"), follow=False)
     assert os.listdir(os.fsencode(tmp_path / "copy")) == [b"bad\xff"]
 
 
@@ -146,14 +151,16 @@ def test_missing_files_have_no_fingerprint(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dangling").symlink_to("nothing")
     for name in ("none", "file/below", "loop", "dangling", "x" * 256):
-        assert files.look(str(tmp_path / name)) is None
-        assert files.fingerprint(str(tmp_path / name)) is None
+        assert fingerprints.quick_fingerprint(str(tmp_path / name)) is None
+        assert fingerprints.fingerprint(str(tmp_path / name)) is None
 
 
 def test_a_link_has_the_fingerprint_of_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to("file")
-    assert files.fingerprint(str(tmp_path / "link")) == files.fingerprint(str(tmp_path / "file"))
+    assert fingerprints.fingerprint(str(tmp_path / "link")) == fingerprints.fingerprint(
+        str(tmp_path / "file")
+    )
 
 
 def test_a_directory_that_may_not_be_entered_is_told(public: Path) -> None:
@@ -162,7 +169,7 @@ def test_a_directory_that_may_not_be_entered_is_told(public: Path) -> None:
         (public / "locked/file").touch()
         (public / "locked").chmod(0)
         with pytest.raises(StorageError, match="locked/file: can't be examined"):
-            files.look(str(public / "locked/file"))
+            fingerprints.quick_fingerprint(str(public / "locked/file"))
 
     as_nobody(act)
 
@@ -173,18 +180,18 @@ def test_special_files_are_refused_by_name(tmp_path: Path, kind: str) -> None:
     (top / "sub").mkdir(parents=True)
     special(top / "sub/odd", kind)
     with pytest.raises(StorageError, match=f"sub/odd is a {kind}"):
-        files.settle(str(top))
+        storable.make_storable(str(top))
     with pytest.raises(StorageError, match=f"sub/odd is a {kind}"):
-        files.settle(str(top / "sub/odd"))
+        storable.make_storable(str(top / "sub/odd"))
     with pytest.raises(StorageError, match=f"sub/odd is a {kind}"):
-        files.copy(str(top), str(tmp_path / "copy"), follow=True)
+        copying.copy(str(top), str(tmp_path / "copy"), follow=True)
     with pytest.raises(StorageError, match=f"sub/odd is a {kind}"):
-        files.fingerprint(str(top / "sub/odd"))  # and it doesn't wait for a writer
+        fingerprints.fingerprint(str(top / "sub/odd"))  # and it doesn't wait for a writer
 
 
 def test_a_device_is_refused_by_name() -> None:
     with pytest.raises(StorageError, match="/dev/null is a device"):
-        files.settle("/dev/null")
+        storable.make_storable("/dev/null")
 
 
 # ------------------------------------------------------------------------------------------- copies
@@ -195,19 +202,19 @@ def test_a_copy_keeps_content_time_and_what_is_executable(tmp_path: Path) -> Non
     source.write_bytes(b"#!/bin/sh\n")
     source.chmod(0o555)
     os.utime(source, ns=(OLD, OLD))
-    files.copy(str(source), str(tmp_path / "copy"), follow=False)
+    copying.copy(str(source), str(tmp_path / "copy"), follow=False)
     status = os.stat(tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == b"#!/bin/sh\n"
     assert status.st_mtime_ns == OLD
     assert stat.S_IMODE(status.st_mode) & 0o700 == 0o700
-    assert files.digest(str(source)) == files.digest(str(tmp_path / "copy"))
+    assert fingerprints.digest(str(source)) == fingerprints.digest(str(tmp_path / "copy"))
 
 
 def test_a_copy_is_private_and_writable(tmp_path: Path) -> None:
     source = tmp_path / "a"
     source.write_text("original")
     source.chmod(0o444)
-    files.copy(str(source), str(tmp_path / "copy"), follow=False)
+    copying.copy(str(source), str(tmp_path / "copy"), follow=False)
     assert stat.S_IMODE(os.stat(tmp_path / "copy").st_mode) == 0o600
     (tmp_path / "copy").write_text("changed")
     assert source.read_text() == "original"
@@ -218,9 +225,9 @@ def test_odd_names_are_copied(tmp_path: Path, name: str) -> None:
     top = tmp_path / "top"
     (top / "sub").mkdir(parents=True)
     (top / "sub" / name).write_text(name)
-    files.copy(str(top), str(tmp_path / "copy"), follow=False)
+    copying.copy(str(top), str(tmp_path / "copy"), follow=False)
     assert tree(tmp_path / "copy") == tree(top)
-    assert files.digest(str(tmp_path / "copy")) == files.digest(str(top))
+    assert fingerprints.digest(str(tmp_path / "copy")) == fingerprints.digest(str(top))
 
 
 def test_links_are_copied_as_links(tmp_path: Path) -> None:
@@ -229,9 +236,9 @@ def test_links_are_copied_as_links(tmp_path: Path) -> None:
     (top / "a").write_text("x")
     (top / "link").symlink_to("a")
     (top / "out").symlink_to("/etc")
-    files.copy(str(top), str(tmp_path / "copy"), follow=False)
+    copying.copy(str(top), str(tmp_path / "copy"), follow=False)
     assert tree(tmp_path / "copy") == {"a": "x", "link": "-> a", "out": "-> /etc"}
-    files.copy(str(top / "link"), str(tmp_path / "single"), follow=False)
+    copying.copy(str(top / "link"), str(tmp_path / "single"), follow=False)
     assert os.readlink(tmp_path / "single") == "a"
 
 
@@ -246,7 +253,7 @@ def test_links_are_followed_where_asked_and_loops_end(tmp_path: Path) -> None:
     (top / "sub/up").symlink_to("..")
     (top / "dangling").symlink_to("nothing")
     (tmp_path / "entry").symlink_to("top")
-    files.copy(str(tmp_path / "entry"), str(tmp_path / "copy"), follow=True)
+    copying.copy(str(tmp_path / "entry"), str(tmp_path / "copy"), follow=True)
     assert tree(tmp_path / "copy") == {
         "a": "x",
         "file": "x",
@@ -262,7 +269,7 @@ def test_a_copy_replaces_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("new")
     (tmp_path / "b").write_text("old")
     with pytest.raises(FileExistsError):
-        files.copy(str(tmp_path / "a"), str(tmp_path / "b"), follow=False)
+        copying.copy(str(tmp_path / "a"), str(tmp_path / "b"), follow=False)
     assert (tmp_path / "b").read_text() == "old"
 
 
@@ -275,7 +282,7 @@ def test_big_files_with_holes_are_copied_in_no_time_and_keep_them(
         writer.write(b"middle")
         writer.truncate(20 << 30)
     for target in (tmp_path / "copy", other_disk / "copy"):
-        files.copy(str(source), str(target), follow=False)
+        copying.copy(str(source), str(target), follow=False)
         status = os.stat(target)
         assert status.st_size == 20 << 30
         assert status.st_blocks * 512 < 1 << 20
@@ -290,10 +297,10 @@ def test_copies_are_exact(
 ) -> None:
     source = tmp_path / "a"
     source.write_bytes(os.urandom(size))
-    files.copy(str(source), str(tmp_path / "kernel"), follow=False)
-    files.copy(str(source), str(other_disk / "kernel"), follow=False)
+    copying.copy(str(source), str(tmp_path / "kernel"), follow=False)
+    copying.copy(str(source), str(other_disk / "kernel"), follow=False)
     monkeypatch.delattr(os, "copy_file_range")
-    files.copy(str(source), str(tmp_path / "plain"), follow=False)
+    copying.copy(str(source), str(tmp_path / "plain"), follow=False)
     for copy in (tmp_path / "kernel", other_disk / "kernel", tmp_path / "plain"):
         assert copy.read_bytes() == source.read_bytes()
 
@@ -314,7 +321,7 @@ def test_a_range_is_what_is_left_put_where_the_writer_is(tmp_path: Path, hole: b
     ):
         writer_b.write(b"head")
         reader.seek(100)
-        files.copy_range(reader.fileno(), writer_b.fileno())
+        copying.copy_range(reader.fileno(), writer_b.fileno())
     assert (tmp_path / "b").read_bytes() == b"head" + content[100:]
 
 
@@ -322,7 +329,7 @@ def test_a_file_that_ends_in_a_hole_keeps_its_size(tmp_path: Path) -> None:
     with (tmp_path / "a").open("wb") as writer:
         writer.write(b"data")
         writer.truncate(10_000_000)
-    files.copy(str(tmp_path / "a"), str(tmp_path / "b"), follow=False)
+    copying.copy(str(tmp_path / "a"), str(tmp_path / "b"), follow=False)
     assert (tmp_path / "b").read_bytes() == b"data" + bytes(10_000_000 - 4)
 
 
@@ -338,7 +345,7 @@ def test_unreadable_outputs_become_readable(public: Path) -> None:
         (top / "sub/link").symlink_to("/etc/shadow")
         (top / "sub").chmod(0)
         top.chmod(0o500)
-        files.settle(str(top))
+        storable.make_storable(str(top))
         assert tree(top) == {"sub": None, "sub/file": "x", "sub/link": "-> /etc/shadow"}
         (top / "sub/new").touch()
 
@@ -348,7 +355,7 @@ def test_unreadable_outputs_become_readable(public: Path) -> None:
 def test_settling_keeps_what_is_executable(tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("x")
     (tmp_path / "tool").chmod(0o351)
-    files.settle(str(tmp_path / "tool"))
+    storable.make_storable(str(tmp_path / "tool"))
     assert stat.S_IMODE(os.stat(tmp_path / "tool").st_mode) == 0o751
 
 
@@ -360,7 +367,7 @@ def test_files_of_another_user_become_ours(tmp_path: Path) -> None:
     (top / "link").symlink_to("/etc/passwd")
     for path in (top, top / "file", top / "link"):
         os.lchown(path, 12345, 12345)
-    files.settle(str(top))
+    storable.make_storable(str(top))
     assert {os.lstat(path).st_uid for path in (top, top / "file", top / "link")} == {0}
 
 
@@ -373,9 +380,9 @@ def test_trees_with_locked_directories_are_removed(public: Path, mode: int) -> N
         (top / "a/link").symlink_to("/etc")
         for path in (top / "a/b/c", top / "a/b", top / "a", top):
             path.chmod(mode)
-        files.refuse_stuck(str(top))
+        removal.refuse_stuck(str(top))
         assert os.listdir(public) == ["top"]
-        files.remove(str(top))
+        removal.remove(str(top))
         assert os.listdir(public) == []
 
     as_nobody(act)
@@ -390,14 +397,14 @@ def test_remove_does_not_follow_links(tmp_path: Path) -> None:
     (tmp_path / "top/link").symlink_to(kept)
     (tmp_path / "file").touch()
     for name in ("link", "top", "file", "nothing", "file/below"):
-        files.remove(str(tmp_path / name))
+        removal.remove(str(tmp_path / name))
     assert tree(tmp_path) == {"kept": None, "kept/file": ""}
 
 
 def test_files_that_cannot_be_removed_are_found_beforehand(tmp_path: Path) -> None:
     def act() -> None:
         with pytest.raises(PermissionError, match="/usr/bin/env"):
-            files.refuse_stuck("/usr/bin/env")
+            removal.refuse_stuck("/usr/bin/env")
 
     as_nobody(act)
     (tmp_path / "top/empty").mkdir(parents=True)
@@ -405,5 +412,5 @@ def test_files_that_cannot_be_removed_are_found_beforehand(tmp_path: Path) -> No
     (tmp_path / "top/link").symlink_to("nowhere")
     before = tree(tmp_path)
     for name in ("top", "top/file", "top/link", "top/empty", "nothing", "top/file/below"):
-        files.refuse_stuck(str(tmp_path / name))
+        removal.refuse_stuck(str(tmp_path / name))
     assert tree(tmp_path) == before

@@ -15,9 +15,10 @@ from gaia_local.errors import StorageError
 from gaia_local.model.assignment import Output
 from gaia_local.model.keys import Capture
 from gaia_local.model.tasks import Task
-from gaia_local.store import files
-from gaia_local.store.staging import Staging
+from gaia_local.store import fingerprints, removal, storable
 from gaia_local.store.storage import Storage
+from gaia_local.store.task_files import TaskFiles
+from gaia_local.store.workspaces import LocalWorkspace
 from support.stores import StoreBench
 from support.trees import ODD_NAMES, other_disk, special, tree
 
@@ -29,21 +30,24 @@ class StagingBench(StoreBench):
 
     def __init__(self, root: Path, **buckets: Path) -> None:
         super().__init__(root, **buckets)
+        self.workspace = LocalWorkspace(self.storage)
         self.captures = dict.fromkeys(Capture, root / "captured")
 
-    def stage(self, task: Task) -> Staging:
-        return self.storage.stage(task, {key for key, _ in task.inputs})
+    def stage(self, task: Task) -> TaskFiles:
+        files = TaskFiles(task, self.workspace)
+        files.take_in()
+        return files
 
-    def prepare(self, task: Task, staging: Staging) -> list[Output]:
-        assert self.storage.missing(task, staging) == []
-        return self.storage.prepare(task, staging, task.outputs, self.captures)
+    def prepare(self, task: Task, staging: TaskFiles) -> list[Output]:
+        assert staging.missing() == []
+        return staging.prepare(task.outputs, self.captures)
 
-    def publish(self, task: Task, staging: Staging) -> list[Output]:
+    def publish(self, task: Task, staging: TaskFiles) -> list[Output]:
         """Prepare and publish; and whatever was published has the fingerprint that was told."""
         outputs = self.storage.publish(self.prepare(task, staging))
-        self.storage.discard(task.id)
+        self.workspace.discard(task)
         for each in outputs:
-            assert files.fingerprint(each.target) == each.fingerprint
+            assert fingerprints.fingerprint(each.target) == each.fingerprint
             assert each.target == self.storage.path("w", each.key)
         assert os.listdir(self.root / "staging") == []
         return outputs
@@ -103,15 +107,17 @@ def test_the_layout_is_for_the_owner_alone(bench: StagingBench) -> None:
 
 def test_a_key_of_a_directory_is_not_there_where_a_file_lies(bench: StagingBench) -> None:
     path = str(bench.put("b:x"))
-    assert bench.storage.look("b:x", path) is not None
+    assert bench.storage.quick_fingerprint("b:x", path) is not None
     assert bench.storage.exists("b:x", path)
-    assert bench.storage.look("b:x/", path) is None
+    assert bench.storage.quick_fingerprint("b:x/", path) is None
     assert not bench.storage.exists("b:x/", path)
     assert bench.storage.fingerprint("b:x/", path) is None
     path = str(bench.put("b:d/", None))
-    assert bench.storage.look("b:d/", path) == bench.storage.look("b:d", path)
+    assert bench.storage.quick_fingerprint("b:d/", path) == bench.storage.quick_fingerprint(
+        "b:d", path
+    )
     assert bench.storage.exists("b:d/", path)
-    assert bench.storage.look("b:none", path + "/none") is None
+    assert bench.storage.quick_fingerprint("b:none", path + "/none") is None
     assert bench.storage.fingerprint("b:none", path + "/none") is None
 
 
@@ -136,7 +142,7 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
     path, log = bench.put("b:d/x"), bench.storage.log("w", "t")
     log.parent.mkdir()
     log.touch()
-    remove = files.remove
+    remove = removal.remove
     seen: list[tuple[bool, bool]] = []
 
     def watched(path: str) -> None:
@@ -146,7 +152,7 @@ def test_a_workflow_is_out_of_the_way_before_the_first_of_its_files_is_gone(
             )
         remove(path)
 
-    monkeypatch.setattr(files, "remove", watched)
+    monkeypatch.setattr(removal, "remove", watched)
     bench.storage.delete("w", data=True)
     assert set(seen) == {(False, False)}
     assert not path.exists()
@@ -157,7 +163,7 @@ def test_files_left_by_an_interrupted_delete_are_removed_later(
     bench: StagingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = bench.put("b:x", workflow="other")
-    remove = files.remove
+    remove = removal.remove
 
     def interrupted(path: str) -> None:
         if os.path.lexists(path):
@@ -167,7 +173,7 @@ def test_files_left_by_an_interrupted_delete_are_removed_later(
     def break_off() -> None:
         bench.put("b:x")
         with monkeypatch.context() as patch:
-            patch.setattr(files, "remove", interrupted)
+            patch.setattr(removal, "remove", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 bench.storage.delete("w", data=True)
         assert len(os.listdir(bench.root / "storage")) == 2
@@ -195,14 +201,17 @@ def test_inputs_are_private_writable_copies(bench: StagingBench) -> None:
     assert tree(staging.tree) == {"in": None, "in/x": "changed"}
     assert os.listdir(staging.work) == []
     assert staging.log.parent.is_dir()
-    assert stat.S_IMODE(os.stat(Path(staging.top)).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(Path(staging.directory.top)).st_mode) == 0o700
 
 
-def test_only_the_inputs_asked_for_are_copied(bench: StagingBench) -> None:
-    bench.put("b:x")
-    bench.put("b:y")
-    staging = bench.storage.stage(bench.task({"/in/x": "b:x", "/in/y": "b:y"}), {"b:y"})
-    assert tree(staging.tree) == {"in": None, "in/y": "content"}
+def test_with_mounts_only_the_inputs_that_must_be_are_copied(bench: StagingBench) -> None:
+    path = bench.put("b:x")
+    bench.put("b:dir/y")
+    inputs = {"/in/x": "b:x", "/near/": "b:dir/"}
+    files = TaskFiles(bench.task(inputs, {"/near/made": "o:made"}), bench.workspace)
+    files.take_in(mounts=True)
+    assert tree(files.tree) == {"near": None, "near/y": "content"}
+    assert files.mounted == (("/in/x", path),)
 
 
 @pytest.mark.parametrize("name", [*ODD_NAMES, "a:b:c"])
@@ -210,8 +219,8 @@ def test_odd_names_come_and_go(bench: StagingBench, name: str) -> None:
     bench.put(f"b:{name}", name)
     task = bench.task({f"/in/{name}": f"b:{name}"}, {f"/out/{name}": f"o:{name}"})
     staging = bench.stage(task)
-    assert Path(staging.local(f"/in/{name}")).read_text() == name
-    Path(staging.local(f"/out/{name}")).write_text("made")
+    assert Path(staging.directory.local(f"/in/{name}")).read_text() == name
+    Path(staging.directory.local(f"/out/{name}")).write_text("made")
     bench.publish(task, staging)
     assert bench.content(f"o:{name}") == "made"
 
@@ -499,7 +508,7 @@ def test_outputs_are_published_after_all_are_prepared(bench: StagingBench) -> No
     (staging.tree / "out/x").write_text("new")
     bench.prepare(task, staging)
     assert bench.content("b:x") == "old"
-    bench.storage.discard(task.id)
+    bench.workspace.discard(task)
     assert bench.content("b:x") == "old"
     assert os.listdir(bench.root / "staging") == []
 
@@ -509,7 +518,7 @@ def test_a_failed_publish_restores_the_old_output(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/dir/": "b:dir/"})
     staging = bench.stage(task)
     (output,) = bench.prepare(task, staging)
-    files.remove(output.source)
+    removal.remove(output.source)
     with pytest.raises(
         StorageError, match=r"output 'b:dir/' can't be stored at .*b/dir: No such file"
     ):
@@ -548,18 +557,18 @@ def test_missing_outputs_are_named(
     staging = bench.stage(task)
     (staging.tree / "out/fine").touch()
     if made:
-        files.remove(str(staging.tree / "out/x"))
+        removal.remove(str(staging.tree / "out/x"))
     if made.endswith("/"):
-        Path(staging.local(made)).mkdir()
+        Path(staging.directory.local(made)).mkdir()
     elif made.startswith("/"):
-        Path(staging.local(made)).touch()
-    (told,) = bench.storage.missing(task, staging)
+        Path(staging.directory.local(made)).touch()
+    (told,) = staging.missing()
     assert told.startswith(problem)
 
 
 def test_every_missing_output_is_named(bench: StagingBench) -> None:
     task = bench.task({}, {"/out/x": "b:x", "/out/y": "b:y"})
-    assert len(bench.storage.missing(task, bench.stage(task))) == 2
+    assert len(bench.stage(task).missing()) == 2
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket"])
@@ -693,7 +702,7 @@ def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Stagi
             StorageError, match="output 'b:a/' can't be stored: its link 'l' leads out of it"
         ):
             bench.prepare(task, staging)
-        bench.storage.discard(task.id)
+        bench.workspace.discard(task)
     task = bench.task({}, {"/out/": "b:all/", "/out/b/": "b:b/"})
     staging = bench.stage(task)
     sow(staging.tree / "out", {"a/l": "/out/b/x", "b/m": "/out/b/x"})
@@ -759,13 +768,13 @@ def test_an_output_that_is_a_link_out_of_the_tree_is_refused(
     staging = bench.stage(task)
     (staging.tree / "out/link").symlink_to(link.format(outside=outside))
     with pytest.raises((StorageError, FileNotFoundError)):
-        bench.storage.prepare(task, staging, task.outputs, {})
+        staging.prepare(task.outputs, {})
     if link != "link":
-        (problem,) = bench.storage.missing(task, staging)
+        (problem,) = staging.missing()
         assert "output 'b:x' was not made: there is a link to" in problem
     else:
         with pytest.raises(StorageError, match="/out/link can't be stored: it is a loop of links"):
-            bench.storage.missing(task, staging)
+            staging.missing()
     assert tree(outside) == {"x": "precious"}
 
 
@@ -783,12 +792,12 @@ def test_an_output_below_a_link_out_of_the_tree_is_refused(
     slash = "/" if directory else ""
     task = bench.task({}, {f"/out/sub/x{slash}": f"b:x{slash}"})
     staging = bench.stage(task)
-    files.remove(str(staging.tree / "out/sub"))
+    removal.remove(str(staging.tree / "out/sub"))
     (staging.tree / "out/sub").symlink_to(outside)
-    (problem,) = bench.storage.missing(task, staging)
+    (problem,) = staging.missing()
     assert f"there is a link to {outside}" in problem
     with pytest.raises((StorageError, FileNotFoundError)):
-        bench.storage.prepare(task, staging, task.outputs, {})
+        staging.prepare(task.outputs, {})
     assert tree(outside) == before
 
 
@@ -833,7 +842,9 @@ def test_a_target_that_is_a_link_is_replaced_not_followed(
 def test_a_key_in_a_directory_output_does_not_go_through_its_links(
     bench: StagingBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "enclose", lambda *_: None)  # which would have refused it before
+    monkeypatch.setattr(
+        storable, "confine_links", lambda *_: None
+    )  # which would have refused it before
     outside = tmp_path / "outside"
     outside.mkdir()
     task = bench.task({}, {"/out/": "b:run/", ">": "b:run/sub/log"})
@@ -875,7 +886,7 @@ def test_a_bucket_on_another_disk(
     area = bench.storage.area(f"{other_disk}/bucket")
     assert all(source.startswith(f"{area}/") for source in far)
     published = bench.storage.publish(prepared)
-    bench.storage.discard(task.id)
+    bench.workspace.discard(task)
     expected = {
         "x": "far",
         "dir": None,
@@ -889,7 +900,7 @@ def test_a_bucket_on_another_disk(
     assert seen == expected
     assert bench.content("b:near") == "near"
     for each in published:
-        assert files.fingerprint(each.target) == each.fingerprint
+        assert fingerprints.fingerprint(each.target) == each.fingerprint
 
 
 def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:
@@ -928,7 +939,7 @@ def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
     left = Path(bench.storage.area(str(tmp_path / "far")), "t9")
     left.mkdir()
     (left / "0").touch()
-    assert bench.storage.left_staging() == [Path(staging.top)]
+    assert bench.storage.left_staging() == [Path(staging.directory.top)]
     bench.storage.sweep()
     assert bench.storage.left_staging() == []
     assert not left.exists()
@@ -941,7 +952,7 @@ def test_staging_that_cannot_be_removed_is_reported_and_stops_no_sweep(
     tasks = [bench.task(), bench.task()]
     for task in tasks:
         (bench.stage(task).tree / "left").touch()
-    remove = files.remove
+    remove = removal.remove
 
     def refuse(path: str) -> None:
         if tasks[0].id in path:
@@ -949,8 +960,8 @@ def test_staging_that_cannot_be_removed_is_reported_and_stops_no_sweep(
         remove(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "remove", refuse)
-        bench.storage.discard(tasks[0].id)
+        patch.setattr(removal, "remove", refuse)
+        bench.workspace.discard(tasks[0])
         bench.storage.sweep()
     assert [path.name for path in bench.storage.left_staging()] == [tasks[0].id]
     assert f"{tasks[0].id} can't be removed" in caplog.text
@@ -964,28 +975,28 @@ def test_private_directories_are_used_again_and_are_as_new(bench: StagingBench) 
     (staging.tree / "out/more/deep").mkdir(parents=True)
     (staging.tree / "in/z").symlink_to("/etc")
     (staging.work / "core").symlink_to("/etc")
-    (Path(staging.top) / "process.json").touch()
-    inode = Path(staging.top).stat().st_ino
-    bench.storage.discard(task.id)
+    (Path(staging.directory.top) / "process.json").touch()
+    inode = Path(staging.directory.top).stat().st_ino
+    bench.workspace.discard(task)
     other = bench.stage(bench.task())
-    assert Path(other.top).stat().st_ino != inode
-    assert tree(Path(other.top)) == dict.fromkeys(["tree", "work"])
+    assert Path(other.directory.top).stat().st_ino != inode
+    assert tree(Path(other.directory.top)) == dict.fromkeys(["tree", "work"])
     again = bench.stage(later)
-    assert Path(again.top).stat().st_ino == inode
+    assert Path(again.directory.top).stat().st_ino == inode
     made = ["tree", "tree/in", "tree/out", "tree/out/deep", "work"]
-    assert tree(Path(again.top)) == {**dict.fromkeys(made), "tree/in/x": "content"}
-    bench.storage.discard(later.id)
+    assert tree(Path(again.directory.top)) == {**dict.fromkeys(made), "tree/in/x": "content"}
+    bench.workspace.discard(later)
     assert list((bench.root / "spare").iterdir()) != []
     bench.storage.close()
     assert not (bench.root / "spare").exists()
-    assert Path(bench.stage(bench.task()).top).stat().st_mode & 0o7777 == 0o700
+    assert Path(bench.stage(bench.task()).directory.top).stat().st_mode & 0o7777 == 0o700
 
 
 def test_an_output_with_too_long_a_name_was_not_made(bench: StagingBench) -> None:
     """A name that the disk doesn't take is the Step's fault, not the engine's."""
     internal = "/out/" + 300 * "x"
     task = bench.task({}, {internal: "b:y"})
-    assert bench.storage.missing(task, bench.stage(task)) == [
+    assert bench.stage(task).missing() == [
         f"output 'b:y' was not made: there is nothing at {internal}"
     ]
 
@@ -994,7 +1005,7 @@ def test_few_private_directories_are_kept(bench: StagingBench) -> None:
     for number in range(100):
         task = bench.task({}, {f"/{number}/y": "b:y"})
         bench.stage(task)
-        bench.storage.discard(task.id)
+        bench.workspace.discard(task)
     kept = {
         name for spare in (bench.root / "spare").iterdir() for name in os.listdir(spare / "tree")
     }
@@ -1014,7 +1025,7 @@ def test_a_folder_that_was_changed_is_not_used_again(bench: StagingBench, change
         folder.symlink_to("/etc")
     elif change == "file":
         folder.touch()
-    bench.storage.discard(task.id)
+    bench.workspace.discard(task)
     assert list((bench.root / "spare").glob("*")) == []
     assert tree(bench.stage(later).tree) == {"out": None}
 
@@ -1024,8 +1035,8 @@ def test_a_private_directory_that_was_changed_is_not_used_again(
     bench: StagingBench, place: str
 ) -> None:
     task = bench.task()
-    Path(getattr(bench.stage(task), place)).chmod(0o770)
-    bench.storage.discard(task.id)
+    Path(getattr(bench.stage(task).directory, place)).chmod(0o770)
+    bench.workspace.discard(task)
     assert bench.storage.left_staging() == []
     assert not (bench.root / "spare").exists()
 
@@ -1035,7 +1046,7 @@ def test_a_private_directory_that_became_a_link_is_not_used_again(bench: Staging
     work = bench.stage(task).work
     work.rmdir()
     work.symlink_to("/tmp")
-    bench.storage.discard(task.id)
+    bench.workspace.discard(task)
     assert bench.storage.left_staging() == []
     assert not (bench.root / "spare").exists()
 
@@ -1043,6 +1054,6 @@ def test_a_private_directory_that_became_a_link_is_not_used_again(bench: Staging
 def test_discarding_twice_is_fine(bench: StagingBench) -> None:
     task = bench.task()
     bench.stage(task)
-    bench.storage.discard(task.id)
-    bench.storage.discard(task.id)
+    bench.workspace.discard(task)
+    bench.workspace.discard(task)
     assert bench.storage.left_staging() == []

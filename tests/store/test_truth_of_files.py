@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.store import files
+from gaia_local.store import copying, fingerprints
+from support.explaining import explain_step
 from support.fixtures import MakeGaia, WaitUntil
 
 WAYS = [
@@ -127,7 +128,7 @@ def test_a_file_saved_during_a_read_is_read_again(
 
         monkeypatch.setattr(DockerRuntime, "run", halved(DockerRuntime.run))
     else:
-        monkeypatch.setattr(files, "copy", halved(files.copy))
+        monkeypatch.setattr(copying, "copy", halved(copying.copy))
     workflow.upload()
     assert torn
     workflow.run()
@@ -341,20 +342,20 @@ def test_explain_names_the_files_of_a_directory_that_changed(make_gaia: MakeGaia
         workflow.put(f"in/d/{name}", OLD)
     workflow.step("s", "ls /in/d > /out/x", {"in:d/": "/in/d/"}, {"b:x": "/out/x"})
     workflow.upload()
-    assert workflow.gaia.explain("w", "s")["changed"] == {}
+    assert explain_step(workflow.gaia, "w", "s")["changed"] == {}
     workflow.put("in/d/edited", NEW)
     workflow.put("in/d/new", NEW)
     (workflow.store / "in/d/deep/gone").unlink()
     (workflow.store / os.fsdecode(b"in/d/odd\xff")).touch()
-    told = workflow.gaia.explain("w", "s")
+    told = explain_step(workflow.gaia, "w", "s")
     assert told["because"] == "input changed: in:d/"
     assert told["changed"] == {
         "in:d/": {"added": ["new", "odd\\xff"], "changed": ["edited"], "removed": ["deep/gone"]},
     }
     workflow.gaia.halt("w")
-    assert workflow.gaia.explain("w", "s")["changed"] == told["changed"]
+    assert explain_step(workflow.gaia, "w", "s")["changed"] == told["changed"]
     workflow.run()
-    assert workflow.gaia.explain("w", "s")["changed"] == {}
+    assert explain_step(workflow.gaia, "w", "s")["changed"] == {}
 
 
 def test_listings_are_forgotten_with_their_directories(make_gaia: MakeGaia) -> None:
@@ -375,7 +376,7 @@ def test_listings_are_forgotten_with_their_directories(make_gaia: MakeGaia) -> N
     assert len(database._rows("select digest from listings")) == 2
     database.forget_listings()
     kept = database._rows("select digest from listings")
-    assert kept == [(files.digest(str(workflow.store / "in/d")),)]
+    assert kept == [(fingerprints.digest(str(workflow.store / "in/d")),)]
     database.delete_workflow("w")
     database.forget_listings()
     assert database._rows("select digest from listings") == []

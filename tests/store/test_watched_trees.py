@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gaia_local.model.names import OWN
+from gaia_local.store import watched_trees
 from gaia_local.store.watched_trees import InotifyTrees, ObservedTrees, Trees
 
 WaitUntil = Callable[..., None]
@@ -176,6 +178,31 @@ def test_a_link_is_not_followed_but_the_top_may_be_one(
         (top / "file").write_text("1")
         wait_until(lambda: ears.heard_of(tmp_path / "link" / "file"))
         assert not [path for path in ears.heard if "out/" in path or "other" in path]
+
+
+def test_on_this_system_it_is_the_lower_layer() -> None:
+    made = watched_trees.watched_trees(lambda path: None, lambda error: None, True)
+    with contextlib.closing(made):
+        assert isinstance(made, InotifyTrees)
+
+
+@pytest.mark.parametrize("missing", ["del lower.InotifyFD", "del lower.InotifyFD.add_callback"])
+def test_another_watchdog_serves_by_its_observer(missing: str, top: Path) -> None:
+    program = f"""
+import contextlib
+import threading
+import watchdog.observers.inotify_c as lower
+from watchdog.observers import Observer, polling
+{missing}
+from gaia_local.store import watched_trees
+watched_trees.Observer = polling.PollingObserver  # the system's own needs what was taken away
+heard = threading.Event()
+with contextlib.closing(watched_trees.watched_trees(lambda path: heard.set(), print, True)) as trees:
+    trees.watch({str(top)!r})
+    open({str(top / "new")!r}, "w").close()
+    assert heard.wait(30)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_deep_tree(top: Path, wait_until: WaitUntil) -> None:

@@ -163,7 +163,7 @@ class ContainerBench:
             None if stdout is None else tree / stdout.strip("/"),
             tuple((mounts or {}).items()),
         )
-        return Run(invocation, Cancellation(self.timers.later, self.grace))
+        return Run(invocation, Cancellation(self.timers.call_later, self.grace))
 
     def start(self, run: Run) -> Run:
         run.exit = self.runtime.run(run.invocation, run.cancellation, run.report)

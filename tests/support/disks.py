@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gaia_local.state.database import Database
-from gaia_local.store import files
+from gaia_local.store import disk_sync, fingerprints
 from gaia_local.store.storage import Storage
 
 LOG_HEADER = 32
@@ -68,7 +68,7 @@ class Disk:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "rename", renamed)
             patch.setattr(os, "fsync", fsynced)
-            patch.setattr(files, "_sync_file_system", synced)
+            patch.setattr(disk_sync, "sync_file_system", synced)
             patch.setattr(Database, "__init__", connected)
             self._fsync = fsync
             yield
@@ -207,8 +207,11 @@ class Disk:
                 return
             for workflow, key, quick in rows:
                 path = here.path(workflow, key)
-                if os.path.relpath(path, self.root) in same and files.look(path) == quick:
-                    now = files.look(there.path(workflow, key))
+                if (
+                    os.path.relpath(path, self.root) in same
+                    and fingerprints.quick_fingerprint(path) == quick
+                ):
+                    now = fingerprints.quick_fingerprint(there.path(workflow, key))
                     database.execute(
                         "update data set quick = ? where workflow = ? and key = ?",
                         (now, workflow, key),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from gaia_local.model.events import EventKind
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 
 Program = Callable[[Invocation, Cancellation], "Exit | int"]
 
@@ -20,7 +20,7 @@ class NoRuntime:
     def check(self, images: Collection[str]) -> None:
         pass
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         return ()
 
     def end(self, task_id: str) -> None:
@@ -29,10 +29,12 @@ class NoRuntime:
     def image_id(self, image: str) -> str | None:
         return None
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         raise AssertionError("nothing runs here")
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         raise AssertionError("nothing is left here")
 
     def close(self) -> None:
@@ -48,13 +50,15 @@ class ScriptedRuntime(NoRuntime):
         self.program: Program = lambda invocation, cancellation: 0
         self.invocations: list[Invocation] = []
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         self.invocations.append(invocation)
         report(EventKind.CONTAINER_CREATE)
         report(EventKind.EXECUTION_START)
         return self.rejoin(invocation, cancellation, report)
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
         ended = self.program(invocation, cancellation)
         report(EventKind.EXECUTION_COMPLETE)
         code = ended if isinstance(ended, int) else ended.code
@@ -67,7 +71,7 @@ class InstantRuntime(NoRuntime):
 
     name = "instant"
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Write what the trivial command would write."""
         report(EventKind.EXECUTION_START)
         with cancellation.stopping(lambda: None, lambda: None, invocation.task.timeout):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.executors.contract import Observer
+from gaia_local.model.answer_types import ServerStatus
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.commands import Command
 from gaia_local.model.events import Event, EventKind
@@ -16,7 +17,7 @@ from gaia_local.model.keys import Capture, names_directory, output_place
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Task, TaskState
 from gaia_local.state.database import Database
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports
 from support.builders import command
@@ -47,14 +48,14 @@ class HandExecutor:
         self.did.append(("cancel", task.name))
         observer.ended(task, Outcome(TaskState.CANCELLED))
 
-    def later(self, seconds: float, function: Callable[[], None]) -> object:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         self.orders.append(function)
         return None
 
-    def behind(self, seconds: float, function: Callable[[], None]) -> None:
+    def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
         self.orders.append(function)
 
-    def hurry(self) -> None:
+    def kill_now(self) -> None:
         pass
 
     def close(self) -> None:
@@ -127,7 +128,7 @@ class Hands:
         _, observer = self.executor.tasks.pop(task.id)
         inputs = {}
         for key, _ in task.inputs:
-            seen = files.fingerprint(self.storage.path(self.workflow, key))
+            seen = fingerprints.fingerprint(self.storage.path(self.workflow, key))
             assert seen is not None or state is TaskState.ERROR, (
                 f"{step} ran without its input {key}"
             )
@@ -146,7 +147,7 @@ class Hands:
                 (made / "part").write_text(text)
             else:
                 made.write_text(text)
-            seen = files.fingerprint(str(made))
+            seen = fingerprints.fingerprint(str(made))
             assert seen is not None
             outputs.append(Output(key, str(made), self.storage.path(self.workflow, key), seen))
         code = 0 if state is TaskState.COMPLETE else 1
@@ -159,15 +160,15 @@ class Hands:
 
     def command(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.command(
-            self.workflow, [Command.parse(self.workflow, each) for each in definitions], {}
+            self.workflow, [Command.parse(self.workflow, each) for each in definitions]
         )
 
     def merge(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.merge(
-            self.workflow, [Step.parse(self.workflow, each) for each in definitions], {}
+            self.workflow, [Step.parse(self.workflow, each) for each in definitions]
         )
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> ServerStatus:
         found = self.scheduler.view(
             self.workflow, lambda workflow: reports.status(workflow, debug=True)
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.store import files
+from gaia_local.store import storable
 from support.builders import command
 
 PLANT: dict[str, Any] = {**command("plant", "{{code}}", tree="/out/tree/"), "vars": ["code"]}
@@ -61,7 +61,7 @@ def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Links that lead out get into the store, as if they had come past the check: what follows must
     hold without it.
     """
-    monkeypatch.setattr(files, "enclose", lambda *_: None)
+    monkeypatch.setattr(storable, "confine_links", lambda *_: None)
 
 
 def planted(outside: Path) -> str:

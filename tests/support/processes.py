@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.process.runtime import ProcessRuntime
 from gaia_local.runtimes.process.supervisor import RECORD
 from support.gates import Fifo
@@ -77,13 +77,13 @@ class ProcessBench:
         )
 
     def cancellation(self, grace: float = 10.0) -> Cancellation:
-        return Cancellation(self.timers.later, grace)
+        return Cancellation(self.timers.call_later, grace)
 
     def run(
         self,
         invocation: Invocation,
         cancellation: Cancellation | None = None,
-        report: Report | None = None,
+        report: ReportEvent | None = None,
     ) -> Exit:
         return self.runtime.run(invocation, cancellation or self.cancellation(), report or silent)
 

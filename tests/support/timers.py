@@ -12,7 +12,7 @@ class Timers:
     def __init__(self) -> None:
         self._timers: list[threading.Timer] = []
 
-    def later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         timer = threading.Timer(seconds, function)
         timer.daemon = True
         self._timers.append(timer)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local.store import files, storage
+from gaia_local.store import removal, storage
 
 ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "x" * 255, "é" * 127]
 
@@ -45,7 +45,7 @@ def public() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="gaia-local-test-"))
     path.chmod(0o777)
     yield path
-    files.remove(str(path))
+    removal.remove(str(path))
 
 
 def tree(top: Path) -> dict[str, str | None]:

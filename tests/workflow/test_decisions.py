@@ -15,9 +15,10 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from support.builders import command, step
+from support.explaining import explain_step, last_run
 from support.fixtures import MakeGaia
 from support.hands import Hands
 from support.recordings import FINDINGS, play
@@ -155,7 +156,7 @@ def test_no_reader_starts_beside_a_step_that_must_run(
 ) -> None:
     happens(hands)
     assert hands.runs == ["P"]
-    assert hands.status()["data"]["r"]["state"] != "complete"  # type: ignore[index]
+    assert hands.status()["data"]["r"]["state"] != "complete"
     hands.complete("P", "made" if same else "made anew")
     ran_before = happens in (lost, added)
     assert hands.runs == ([] if same and ran_before else ["R"])
@@ -199,9 +200,9 @@ def test_outputs_that_are_stored_in_part_count_for_nobody(
         patch.setattr(Storage, "publish", half)
         hands.complete("P")
     assert (hands.runs, hands.state) == ([], "error")
-    assert hands.status()["data"]["k1"]["state"] == "expired"  # type: ignore[index]
+    assert hands.status()["data"]["k1"]["state"] == "expired"
     again = hands.reopened()
-    assert again.status()["data"]["k1"]["state"] == "expired"  # type: ignore[index]
+    assert again.status()["data"]["k1"]["state"] == "expired"
     again.scheduler.run("w")
     assert again.reasons() == {"P": "retry after error"}
     again.close()
@@ -351,7 +352,7 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
             assert fresh.run("w", dry_run=True)["would"] == [
                 {"step": "s", "reason": "image changed"}
             ]
-            told = fresh.explain("w", "s")
+            told = explain_step(fresh, "w", "s")
             assert (told["would_run"], told["because"]) == (True, "image changed")
             fresh.run("w")
             assert fresh.run("w", dry_run=True)["would"] in (
@@ -359,7 +360,7 @@ def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_i
                 [{"step": "s", "reason": "image changed"}],
             )
             assert fresh.wait("w", 60)["state"] == "complete"
-            assert fresh.explain("w", "s")["last"]["reason"] == "image changed"
+            assert last_run(fresh, "w", "s")["reason"] == "image changed"
     finally:
         client.images.remove(tag, force=True)
         client.close()
@@ -393,7 +394,7 @@ def test_explain_sees_what_changed_while_no_engine_ran(make_gaia: MakeGaia, owne
     would = {each["step"]: each["reason"] for each in again.run("w", dry_run=True)["would"]}
     assert would == {"m": "output missing: k", "r": "input changed: e", "t": "upstream r ran again"}
     for name, reason in would.items():
-        told = again.explain("w", name)
+        told = explain_step(again, "w", name)
         assert told["would_run"], name
         assert told["because"] == (reason if name != "t" else f"it waits for r: {reason}")
 
@@ -463,8 +464,8 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
     hands.merge(P, cp("A", "e", "d/a"), cp("B", "k1", "d/b"), cp("C", "d/", "c"))
     for name in ("P", "A", "B", "C"):
         hands.complete(name)
-    monkeypatch.setattr(files, "fingerprint", outside(files.fingerprint))
-    monkeypatch.setattr(files, "look", outside(files.look))
+    monkeypatch.setattr(fingerprints, "fingerprint", outside(fingerprints.fingerprint))
+    monkeypatch.setattr(fingerprints, "quick_fingerprint", outside(fingerprints.quick_fingerprint))
     put(hands, "k1", "the user's own")
     put(hands, "e", "2")
     assert hands.runs == ["A", "B"]

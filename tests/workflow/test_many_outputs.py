@@ -20,7 +20,7 @@ import pytest
 from gaia_local.executors.contract import Observer
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.tasks import Fingerprint, TaskState
-from gaia_local.store import files
+from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from support.hands import Hands
 
@@ -82,7 +82,7 @@ class ManyOutputs:
         return Path(self.hands.storage.path("w", key))
 
     def look(self, key: str) -> tuple[str, Fingerprint]:
-        seen = files.fingerprint(str(self.path(key)))
+        seen = fingerprints.fingerprint(str(self.path(key)))
         assert seen is not None, f"a Step starts, and its input {key} isn't there"
         return self.path(key).read_text(), seen
 
@@ -109,7 +109,7 @@ class ManyOutputs:
             )
             made = self.hands.storage.root / "staging" / f"{task.id}-{len(outputs)}"
             made.write_text(text)
-            seen = files.fingerprint(str(made))
+            seen = fingerprints.fingerprint(str(made))
             assert seen is not None
             outputs.append(Output(key, str(made), str(self.path(key)), seen))
         state = TaskState.ERROR if ending == "fails" else TaskState.COMPLETE

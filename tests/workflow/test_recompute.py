@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gaia_local import Gaia, GaiaError
 from gaia_local.model.resources import Resources
 from gaia_local.model.tasks import Task
+from support.explaining import explain_key, explain_step, last_run
 from support.fixtures import WaitUntil
 from support.hands import Hands
 
@@ -506,7 +507,7 @@ def test_identical_outputs_stop_the_recomputation(tmp_path: Path, wait_until: Wa
         gaia.path("w", "d:1").unlink()
         wait_until(lambda: starts_since(gaia, 0) == ["one", "one", "one", "two"])
         assert gaia.wait("w", 30)["state"] == "complete"
-        assert gaia.explain("w", "one")["last"]["reason"] == "output missing: d:1"
+        assert last_run(gaia, "w", "one")["reason"] == "output missing: d:1"
         gaia.expire("w", ["one"])  # expire says: what depends on it, too
         gaia.wait("w", 30)
         assert starts_since(gaia, 0) == ["one"] * 4 + ["two"] * 2
@@ -571,7 +572,7 @@ def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) ->
     hands.put("in", "second, longer")
     hands.scheduler.files_changed({hands.storage.path("w", "in")})
     assert (hands.runs, hands.state) == ([], "halted")
-    assert hands.status()["data"]["out"]["state"] == "unsure"  # type: ignore[index]
+    assert hands.status()["data"]["out"]["state"] == "unsure"
     hands.scheduler.run("w")
     assert hands.reasons() == {"s": "input changed: in"}
     hands.close()
@@ -631,23 +632,24 @@ def test_explain_and_plans(tmp_path: Path) -> None:
         ]
         gaia.upload("w", {}, commands, steps)
         gaia.wait("w", 30)
-        told = gaia.explain("w", "r")
+        told = explain_step(gaia, "w", "r")
         assert (told["would_run"], told["because"], told["waits_for"]) == (
             False,
             "all its outputs are complete",
             {},
         )
-        last = told["last"]
+        last = last_run(gaia, "w", "r")
         assert (last["reason"], last["exit_code"], last["command"]) == (
             "new",
             0,
             ["cp", "/in/a", "/out/x"],
         )
-        assert last["inputs"] == {"d:1": gaia.explain("w", "d:1")["digest"]}
-        waits = gaia.explain("w", "w")
+        assert last["inputs"] == {"d:1": explain_key(gaia, "w", "d:1")["digest"]}
+        waits = explain_step(gaia, "w", "w")
         assert (waits["would_run"], waits["because"]) == (False, "it waits for d:outside")
         assert waits["waits_for"] == {"d:outside": []}
-        key = gaia.explain("w", "d:2")
+        key = explain_key(gaia, "w", "d:2")
+        assert key["made"] is not None
         assert (key["made_by"], key["made"]["step"], key["state"], key["read_by"]) == (
             "r",
             "r",

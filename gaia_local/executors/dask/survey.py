@@ -8,7 +8,9 @@ from pathlib import Path
 
 from gaia_local.config import Config
 from gaia_local.executors.dask import worker as dask_worker
-from gaia_local.executors.dask.cluster import Cluster, Member, equipment_of, on_workers
+from gaia_local.executors.dask.cluster import Cluster
+from gaia_local.executors.dask.members import Member
+from gaia_local.executors.dask.settings import path_on_workers, settings_for
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,14 @@ def survey(config: Config, probe: Path | None) -> list[Surveyed]:
     """Ask each worker; `probe` is a file in the root. Raises `EngineUnavailable`. Starts nothing,
     ends nothing.
     """
-    cluster = Cluster(config.dask, equipment_of(config, ""))
+    cluster = Cluster(config.dask, settings_for(config, ""))
     try:
         connection = cluster.connect()
         versions = connection.ask(importlib.metadata.version, "gaia-local")
         seen = (
             {}
             if probe is None
-            else connection.ask(dask_worker.look, on_workers(probe, config.dask.path_map))
+            else connection.ask(dask_worker.read_file, path_on_workers(probe, config.dask.path_map))
         )
         wanted = None if probe is None else probe.read_bytes()
         return [

@@ -1,7 +1,6 @@
-"""What an engine calls in the workers of a Dask cluster, through the scheduler: `perform`, and what
-surrounds it.
+"""The functions that an engine calls in the workers of a Dask cluster, through the scheduler.
 
-Here are the sessions of this process (`session`), one for each engine that gives it Tasks.
+They hold the sessions of this process (`session`), one for each engine that gives it Tasks.
 Dask gives a function that it runs outside its tasks the worker as `dask_worker`.
 """
 
@@ -22,18 +21,19 @@ from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin, get_worker
 
 from gaia_local.errors import GaiaError, error_text
-from gaia_local.executors.dask.session import Equipment, Session, found, send, sweep
+from gaia_local.executors.dask.private_directories import clean_up_dead_workers, paths_matching
+from gaia_local.executors.dask.reporting import send
+from gaia_local.executors.dask.session import Session
+from gaia_local.executors.dask.settings import SessionSettings
 from gaia_local.store.leases import NotLeased
 from gaia_local.store.ownership import owner
 
 _DEATH_SECONDS = 2.0
-"""How long the end of a killed process may take, from when its connections are closed to when its
-locks are free.
-"""
+"""How long a killed process may take, from the end of its connections to that of its locks."""
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = threading.Lock()
-_farewells: weakref.WeakSet[DaskWorker] = weakref.WeakSet()
+_with_plugin: weakref.WeakSet[DaskWorker] = weakref.WeakSet()
 """Workers that have our plugin, or will in a moment."""
 _ended: deque[str] = deque(maxlen=1000)
 """Sessions that are over: a Task of theirs that comes late begins no new one."""
@@ -49,7 +49,7 @@ def own_version() -> str:
 
 
 def perform(
-    engine_version: str, topic: str, equipment: bytes, lease: str, assignment: bytes
+    engine_version: str, topic: str, settings: bytes, lease: str, assignment: bytes
 ) -> None:
     """Perform one Task: what the engine submits to the cluster. Answers through the topic alone."""
     worker = get_worker()
@@ -60,7 +60,7 @@ def perform(
         send(worker, topic, lease, refused=f"{words}: install the same version on both")
         return
     try:
-        session = _enter(_equipment(equipment), worker)
+        session = _session_for(_unpickled(settings), worker)
     except (GaiaError, OSError) as error:
         send(
             worker,
@@ -72,66 +72,63 @@ def perform(
     session.perform(worker, lease, pickle.loads(assignment))
 
 
-async def begin(equipment: bytes, dask_worker: DaskWorker) -> None:
-    """Before an engine gives Tasks away: end what earlier engines of its root run here, and what
-    dead workers left.
-    """
-    await asyncio.to_thread(_replace_others, _equipment(equipment))
-    await tidy(equipment, "", dask_worker)
+async def prepare(settings: bytes, dask_worker: DaskWorker) -> None:
+    """Before an engine submits Tasks: end those of its root's earlier engines and dead workers."""
+    await asyncio.to_thread(_end_earlier_sessions, _unpickled(settings))
+    await clean_up(settings, "", dask_worker)
 
 
-async def tidy(equipment: bytes, lease: str, dask_worker: DaskWorker) -> None:
-    """End and remove what workers of this machine left that died; among them, soon, the one that
-    had this lease.
+async def clean_up(settings: bytes, lease: str, dask_worker: DaskWorker) -> None:
+    """End and remove what dead workers of this machine left; wait for the death of the one that had
+    this lease.
     """
-    made = _equipment(equipment)
-    base = _base(made, dask_worker)
+    unpickled = _unpickled(settings)
+    base = _private_base(unpickled, dask_worker)
     end = time.monotonic() + _DEATH_SECONDS
     while lease and time.monotonic() < end:
         if not any(
             owner(place.parents[1]) is not None
-            for place in found(base, f"worker-*/staging/{lease}")
+            for place in paths_matching(base, f"worker-*/staging/{lease}")
         ):
             break
-        await asyncio.sleep(
-            _DEATH_SECONDS / 100
-        )  # whose death nobody announces: it may also be only cut off
-    await asyncio.to_thread(sweep, base, made)
+        # Nobody announces its death, and it may be only cut off.
+        await asyncio.sleep(_DEATH_SECONDS / 100)
+    await asyncio.to_thread(clean_up_dead_workers, base, unpickled)
 
 
-async def stop(session: str, leases: list[str]) -> list[str]:
+async def cancel(session: str, leases: list[str]) -> list[str]:
     """Cancel Tasks; answers which of them run here."""
     running = _sessions.get(session)
-    return [] if running is None else await asyncio.to_thread(running.stop, leases)
+    return [] if running is None else await asyncio.to_thread(running.cancel, leases)
 
 
-async def hurry(session: str) -> None:
+async def kill_now(session: str) -> None:
     """Kill what was cancelled, and what will be, without a grace."""
     if (running := _sessions.get(session)) is not None:
-        await asyncio.to_thread(running.hurry)
+        await asyncio.to_thread(running.kill_now)
 
 
-async def leave(equipment: bytes, dask_worker: DaskWorker) -> None:
+async def end_session(settings: bytes, dask_worker: DaskWorker) -> None:
     """The engine goes: end what runs, and leave nothing of it here."""
-    session = _equipment(equipment).session
+    session = _unpickled(settings).session
     with _sessions_lock:
         _ended.append(session)
-        left = _sessions.pop(session, None)
-    if left is not None:
-        await asyncio.to_thread(left.close)
-    await tidy(equipment, "", dask_worker)
+        open_session = _sessions.pop(session, None)
+    if open_session is not None:
+        await asyncio.to_thread(open_session.close)
+    await clean_up(settings, "", dask_worker)
 
 
-async def look(path: str) -> bytes | None:
-    """What the file at `path` holds, as this machine sees it; None where there is none."""
+async def read_file(path: str) -> bytes | None:
+    """The contents of a file as this machine sees it; None where there is none."""
     try:
         return await asyncio.to_thread(Path(path).read_bytes)
     except OSError:
         return None
 
 
-class _Farewell(WorkerPlugin):  # type: ignore[misc]  # distributed is typed in part only
-    """Ends what runs on a worker that is closed: retired, stopped, or cut off from its scheduler."""
+class _SessionCloser(WorkerPlugin):  # type: ignore[misc]  # distributed is typed in part only
+    """Ends the Tasks of a worker that closes: retired, stopped, or cut off from its scheduler."""
 
     name = "gaia-local"
 
@@ -145,53 +142,51 @@ class _Farewell(WorkerPlugin):  # type: ignore[misc]  # distributed is typed in 
 
 
 @functools.lru_cache(maxsize=16)
-def _equipment(pickled: bytes) -> Equipment:
-    made: Equipment = pickle.loads(pickled)
-    return made
+def _unpickled(pickled: bytes) -> SessionSettings:
+    settings: SessionSettings = pickle.loads(pickled)
+    return settings
 
 
-def _enter(equipment: Equipment, worker: DaskWorker) -> Session:
-    """The session of an engine, begun with its first Task here."""
-    session = _sessions.get(equipment.session)
+def _session_for(settings: SessionSettings, worker: DaskWorker) -> Session:
+    """The session of an engine, opened with its first Task in this process."""
+    session = _sessions.get(settings.session)
     if session is None:
-        base = _base(equipment, worker)
-        if equipment.session not in _ended:
-            _replace_others(equipment)
-            sweep(base, equipment)
+        base = _private_base(settings, worker)
+        if settings.session not in _ended:
+            _end_earlier_sessions(settings)
+            clean_up_dead_workers(base, settings)
         with _sessions_lock:
-            session = _sessions.get(equipment.session)
-            if equipment.session in _ended:
+            session = _sessions.get(settings.session)
+            if settings.session in _ended:
                 raise NotLeased("its engine is gone")
             if session is None:
-                session = _sessions[equipment.session] = Session(equipment, base)
-    with (
-        _sessions_lock
-    ):  # added a second time, it would take the place of the first, whose farewell ends the session
-        first = worker not in _farewells
-        _farewells.add(worker)
+                session = _sessions[settings.session] = Session(settings, base)
+    # A plugin that is added twice replaces the first one, whose teardown closes the session.
+    with _sessions_lock:
+        first = worker not in _with_plugin
+        _with_plugin.add(worker)
     if first:
-        worker.loop.add_callback(worker.plugin_add, _Farewell(), _Farewell.name)
+        worker.loop.add_callback(worker.plugin_add, _SessionCloser(), _SessionCloser.name)
     return session
 
 
-def _replace_others(equipment: Equipment) -> None:
+def _end_earlier_sessions(settings: SessionSettings) -> None:
     with _sessions_lock:
-        others = [
-            each for each in _sessions.values() if each.equipment.root_key == equipment.root_key
+        earlier = [
+            session
+            for name, session in _sessions.items()
+            if name != settings.session and session.settings.root_key == settings.root_key
         ]
-        others = [each for each in others if each.equipment.session != equipment.session]
-        for each in others:
-            _ended.append(each.equipment.session)
-            del _sessions[each.equipment.session]
-    for each in others:
-        each.close()
+        for session in earlier:
+            _ended.append(session.settings.session)
+            del _sessions[session.settings.session]
+    for session in earlier:
+        session.close()
 
 
-def _base(equipment: Equipment, worker: DaskWorker) -> Path:
+def _private_base(settings: SessionSettings, worker: DaskWorker) -> Path:
     """Where the private directories of all workers of this machine and user are."""
     top = (
-        Path(worker.local_directory).parent
-        if equipment.scratch is None
-        else Path(equipment.scratch)
+        Path(worker.local_directory).parent if settings.scratch is None else Path(settings.scratch)
     )
     return top / f"gaia-local-{os.getuid()}"

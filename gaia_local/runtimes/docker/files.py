@@ -1,7 +1,7 @@
 """How a Task's files get into its container and out of it.
 
-A bind-mounted file can't be renamed over; what lies in a mounted directory can. So where the parent
-of an input or output is absent or empty in the image, the tree's directory is mounted there.
+A bind-mounted file can't be renamed over; files of a mounted directory can. So where the parent of
+an input or output is absent or empty in the image, the tree's directory is mounted in its place.
 Elsewhere an input, or an output directory, is mounted itself, and an output file is copied out when
 the program has ended.
 """
@@ -27,8 +27,16 @@ from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.model.keys import internal_path, made_files, names_directory
 from gaia_local.model.paths import folders, is_inside, nearest
 from gaia_local.runtimes.contract import Invocation
-from gaia_local.runtimes.docker.engine import PIECE, Engine, Refusal, Silence, good, url, writing
-from gaia_local.store import files
+from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.responses import (
+    PIECE_BYTES,
+    NoAnswer,
+    Refusal,
+    checked,
+    container_url,
+    disk_errors,
+)
+from gaia_local.store import removal
 from gaia_local.store.staging import find
 
 if TYPE_CHECKING:
@@ -38,15 +46,13 @@ _GO_DIRECTORY, _GO_LINK = 1 << 31, 1 << 27
 _GO_SPECIAL = {1 << 26: stat.S_IFBLK, 1 << 25: stat.S_IFIFO, 1 << 24: stat.S_IFSOCK}
 _LOOP = "a loop of links"
 _THROUGH_FILE = "not a directory"
-"""What the engine says of a path, or of where a link leads, that has a file among its parents."""
+"""The engine's words for a path, or the target of a link, that has a file among its parents."""
 _STATUS = "X-Docker-Container-Path-Stat"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How the files of one Task get in and out: internal path → host path of each mount, and what
-    is copied out.
-    """
+class MountPlan:
+    """The mounts of one Task, internal path → host path, and the internal paths to copy out."""
 
     writable: Mapping[str, Path]
     read_only: Mapping[str, Path]
@@ -56,7 +62,7 @@ class Plan:
 class ContainerFiles:
     """Looks into images and containers of one engine. Thread-safe."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: DockerEngine) -> None:
         self._engine = engine
         self._mountable: defaultdict[str, dict[str, bool]] = defaultdict(dict)
 
@@ -67,10 +73,8 @@ class ContainerFiles:
         image: str,
         labels: Mapping[str, str],
         stop: Callable[[], bool],
-    ) -> Plan:
-        """What to mount and what to copy out; `labels` are put on the container that serves to look
-        into the image.
-        """
+    ) -> MountPlan:
+        """Plan the mounts; `labels` are put on the container that shows what is in the image."""
         task, tree = invocation.task, invocation.tree.absolute()
         mounted = invocation.inputs if mounts_inputs else ()
         read_only = {internal_path(path).path: source.absolute() for path, source in mounted}
@@ -89,33 +93,31 @@ class ContainerFiles:
                 mounts.add(path)
             else:
                 copied_out.append(path)
-        # The tree mirrors the container: what lies under a mount is there already.
+        # The tree mirrors the container: a mount has all that lies below it.
         tops = {path for path in mounts if nearest(path, mounts) is None}
         for path, source in read_only.items():
             _make_mount_point(path, source, tops, read_only, tree)
-        return Plan(
+        return MountPlan(
             {path: local(tree, path) for path in sorted(tops)},
             read_only,
             tuple(sorted(path for path in copied_out if nearest(path, tops) is None)),
         )
 
     def status(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
-        """What the engine tells of a path in a container (name, size, mode, time), encoded; None:
-        not there; or `_LOOP`.
-        """
+        """The engine's encoded name, size, mode and time of a path; None if absent; or `_LOOP`."""
 
         def call(client: APIClient) -> str | None:
-            place = url(client, container, "archive")
-            with client.head(place, params={"path": path}, timeout=client.timeout) as response:
+            url = container_url(client, container, "archive")
+            with client.head(url, params={"path": path}, timeout=client.timeout) as response:
                 if response.status_code == 404:
                     return None
                 if response.status_code < 400:
                     return response.headers[_STATUS]
             try:
-                with client.get(
-                    place, params={"path": path}, stream=True, timeout=client.timeout
-                ) as told:
-                    return good(told).headers[_STATUS]  # a HEAD cannot say why
+                with client.get(  # a HEAD cannot say why
+                    url, params={"path": path}, stream=True, timeout=client.timeout
+                ) as response:
+                    return checked(response).headers[_STATUS]
             except Refusal as refusal:
                 if "too many" in refusal.text:  # links, levels of symbolic links
                     return _LOOP
@@ -123,20 +125,19 @@ class ContainerFiles:
 
         return self._engine.ask(call, stop)
 
-    def bring_out(
+    def copy_results(
         self,
         container: str,
         invocation: Invocation,
-        plan: Plan,
+        plan: MountPlan,
         before: Mapping[str, str | None],
         stop: Callable[[], bool],
     ) -> None:
-        """Bring what output files are, or lead to, from where no mount is: the tree is as if mounts
-        were all around then.
+        """Copy output files, and targets of links, that lie in no mount into the tree.
 
-        These are the paths that `plan` has copied out, and what links lead to in the directories of
-        inputs and outputs. `before`: each path's status when the program started. What still has
-        the same was not made by it.
+        These are the paths that `plan` has to copy out, and those that links lead to in the
+        directories of inputs and outputs. `before`: the paths' statuses when the program started.
+        A path whose status is the same was not made by it.
         """
         tree = str(invocation.tree.absolute())
         outputs = [
@@ -149,7 +150,7 @@ class ContainerFiles:
         }
         mounts = plan.writable.keys() | plan.read_only.keys()
 
-        def reach(place: str) -> None:
+        def copy_if_outside(place: str) -> None:
             at = place.removeprefix(tree)
             if not is_inside(at, *around, *plan.copied_out) or is_inside(at, *mounts):
                 return
@@ -162,30 +163,28 @@ class ContainerFiles:
                     raise
                 return
             if status is not None and (at not in before or status != before[at]):
-                self._bring(container, at, Path(place), status, stop)
+                self._copy_entry(container, at, Path(place), status, stop)
 
         for path, is_directory in outputs:
             if not is_directory:
-                with contextlib.suppress(
-                    StorageError
-                ):  # a loop of links, which is found again when it is to be stored
-                    find(tree, path, reach)
+                # A loop of links is found again when it is to be stored.
+                with contextlib.suppress(StorageError):
+                    find(tree, path, copy_if_outside)
         for path, is_directory in outputs:
             if is_directory:
                 with contextlib.suppress(StorageError):
                     place, _ = find(tree, path)
-                    if not is_inside(
-                        place.removeprefix(tree), *mounts
-                    ):  # what was brought into it isn't the whole of it
-                        files.remove(place)
+                    # Outside mounts, it holds only a part of the directory.
+                    if not is_inside(place.removeprefix(tree), *mounts):
+                        removal.remove(place)
 
-    def _bring(
+    def _copy_entry(
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
     ) -> None:
-        """Bring a file or a link; of a directory, and of what can't be stored, only what it is."""
+        """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
         mode = 0 if status == _LOOP else json.loads(base64.b64decode(status))["mode"]
         special = next((kind for bit, kind in _GO_SPECIAL.items() if mode & bit), None)
-        with writing(target):
+        with disk_errors(target):
             if status == _LOOP:
                 target.symlink_to(target.name)
             elif mode & _GO_DIRECTORY:
@@ -198,15 +197,13 @@ class ContainerFiles:
                 self._copy_out(container, path, target, stop)
 
     def _link(self, container: str, path: str, stop: Callable[[], bool]) -> str:
-        """The text of a link. (What its status says that it leads to may leave out the links in
-        mounts.)
-        """
+        """The target of a link as it is written; its status may leave out links in mounts."""
 
         def call(client: APIClient) -> str:
             with _archive(client, container, path) as archive:
                 member = archive.next()
                 if member is None:
-                    raise Silence(f"it sent nothing of {path}")
+                    raise NoAnswer(f"it sent nothing of {path}")
                 return member.linkname
 
         return self._engine.ask(call, stop)
@@ -217,9 +214,9 @@ class ContainerFiles:
                 member = archive.next()
                 content = None if member is None else archive.extractfile(member)
                 if member is None or content is None:
-                    raise Silence(f"it sent nothing of {path}")
-                with writing(target), target.open("wb") as writer:
-                    shutil.copyfileobj(content, writer, PIECE)
+                    raise NoAnswer(f"it sent nothing of {path}")
+                with disk_errors(target), target.open("wb") as writer:
+                    shutil.copyfileobj(content, writer, PIECE_BYTES)
                     os.fchmod(writer.fileno(), member.mode & 0o777 | 0o600)
 
         self._engine.ask(call, stop)
@@ -231,7 +228,7 @@ class ContainerFiles:
         labels: Mapping[str, str],
         stop: Callable[[], bool],
     ) -> dict[str, str | None]:
-        """The status of each path in a container that didn't start yet."""
+        """The status of paths in a container that didn't start yet."""
         if not paths:
             return {}
         with self._probe(image, labels, stop) as probe:
@@ -244,10 +241,8 @@ class ContainerFiles:
         labels: Mapping[str, str],
         stop: Callable[[], bool],
     ) -> dict[str, bool]:
-        """For each path: whether the image has nothing there, or an empty directory. Asked once for
-        each image id.
-        """
-        with self._engine.alone(f"look into {image}", stop):
+        """Path → whether it is absent in the image, or an empty directory. Asked once per image."""
+        with self._engine.exclusive(f"look into {image}", stop):
             known = self._mountable[image]
             unknown = [path for path in paths if path not in known]
             if unknown:
@@ -285,8 +280,8 @@ class ContainerFiles:
             return False  # a link, mostly: its target may hold anything
 
         def call(client: APIClient) -> bool:
-            # A directory's archive begins with itself: the second member tells, and what follows is
-            # never sent.
+            # A directory's archive begins with itself: a second member tells that it isn't empty,
+            # and the rest is never sent.
             with _archive(client, container, path) as archive:
                 return archive.next() is not None and archive.next() is None
 
@@ -294,7 +289,7 @@ class ContainerFiles:
 
 
 def local(tree: Path, path: str) -> Path:
-    """Where an internal path lies in a tree."""
+    """The path in a tree that mirrors an internal path."""
     return tree / path.lstrip("/")
 
 
@@ -302,11 +297,11 @@ def local(tree: Path, path: str) -> Path:
 def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.TarFile]:
     """The archive of a path in a container, read as it comes."""
     headers = {"Accept-Encoding": "identity"}
-    place = url(client, container, "archive")
+    url = container_url(client, container, "archive")
     with client.get(
-        place, params={"path": path}, headers=headers, stream=True, timeout=client.timeout
+        url, params={"path": path}, headers=headers, stream=True, timeout=client.timeout
     ) as response:
-        raw: Any = good(response).raw
+        raw: Any = checked(response).raw
         with tarfile.open(fileobj=raw, mode="r|") as archive:
             yield archive
 
@@ -314,22 +309,23 @@ def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.T
 def _make_mount_point(
     path: str, source: Path, tops: set[str], read_only: Mapping[str, Path], tree: Path
 ) -> None:
-    """See to it that a read-only mount has something to lie on, where it lies in another mount."""
-    above = nearest(path, tops | read_only.keys())
-    if above is None:
+    """Make the mount point of a read-only mount that lies in another mount."""
+    outer = nearest(path, tops | read_only.keys())
+    if outer is None:
         return
-    if above in tops:
+    if outer in tops:
         place = local(tree, path)
         if place.is_symlink() or os.path.realpath(tree) not in folders(os.path.realpath(place)):
             raise RuntimeFailure(
                 f"the input {path} can't be put in its place: an input around it has a link there"
             )
-        with writing(place):
+        with disk_errors(place):
             (place if source.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
             if not source.is_dir():
                 place.touch()
-    elif not (read_only[above] / posixpath.relpath(path, above)).exists():
+    elif not (read_only[outer] / posixpath.relpath(path, outer)).exists():
         raise RuntimeFailure(
-            f"the input {path} lies in the input directory {above}, which has no such entry and is mounted read-only; "
-            "set docker.inputs to 'copy', or give the input another internal path"
+            f"the input {path} lies in the input directory {outer}, which has no such entry and is"
+            " mounted read-only; set docker.inputs to 'copy', or give the input another internal"
+            " path"
         )

@@ -1,61 +1,55 @@
-"""The runtime `docker`: each command in a container of its own, whose file system is the Task's
-`tree` where it matters.
+"""The runtime `docker`: each command runs in a container of its own.
 
-`engine` talks to the Docker engine, `files` gets files in and out; here is the course of one run.
+`engine` talks to the Docker engine, `files` gets the Task's files in and out of the container, and
+`container` makes it; this module is the course of one run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gaia_local.config import DockerConfig
-from gaia_local.errors import Closed, EngineUnavailable, RuntimeFailure
+from gaia_local.errors import Closed, EngineUnavailable
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
-from gaia_local.runtimes.docker.engine import (
-    STDERR,
-    STDOUT,
-    Engine,
-    Interrupted,
-    Listening,
-    Refusal,
-    Silence,
-    writing,
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
+from gaia_local.runtimes.docker.container import task_container
+from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
+from gaia_local.runtimes.docker.files import ContainerFiles, MountPlan
+from gaia_local.runtimes.docker.images import Images
+from gaia_local.runtimes.docker.labels import (
+    ROOT_LABEL,
+    LeftoverContainer,
+    container_name,
+    containers_with,
+    runtime_failures,
 )
-from gaia_local.runtimes.docker.files import ContainerFiles, Plan
+from gaia_local.runtimes.docker.memory import (
+    BUSY_OOM_SECONDS,
+    KILLED,
+    OOM_SECONDS,
+    explain_exit,
+    memory_limit,
+    oom_kills,
+)
+from gaia_local.runtimes.docker.output import OutputFiles
+from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal
+from gaia_local.runtimes.docker.signals import Signals
 
 if TYPE_CHECKING:
     from docker import APIClient
-    from docker.types import DeviceRequest
-
-ROOT_LABEL = "gaia-local.root"
-TASK_LABEL, WORKFLOW_LABEL, STEP_LABEL = "gaia-local.task", "gaia-local.workflow", "gaia-local.step"
 
 _TERMINATED = 128 + 15
-_KILLED = 128 + 9
-_SETTLE = 10
-"""Seconds from the end of the output to the end of the container; when it takes longer, the stream
-had broken.
-"""
-_REATTACHMENTS = 10
-_OOM_MOMENT, _OOM_PATIENCE = 0.3, 5.0
-"""Seconds in which the engine may still learn that memory ran out: mostly, and on a machine with
-far too much to do.
-"""
-_MACHINE_OOM = "out of memory (of the machine: no limit is set)"
-_HEAD = 4096
-# docker-init (tini) says on stderr why it could not become the program, and exits with 127, 126 or
-# 1.
+_CONTAINER_EXIT_SECONDS = 10
+"""From the end of the output to the exit; where it takes longer, the stream had broken."""
+_READ_TRIES = 10
+# docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
 # Engines that look for the program at the start. A missing docker-init itself is none of the
 # Command's fault.
@@ -64,22 +58,8 @@ _NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([
 logger = logging.getLogger("gaia_local")
 
 
-class Leftover(NamedTuple):
-    """A container of this root that an earlier process left; `task` is empty for one that only
-    served to look inside.
-    """
-
-    task: str
-    workflow: str
-    step: str
-    container: str
-    running: bool
-
-
 class DockerRuntime:
-    """Runs commands in Docker containers (see `contract.Runtime`). Thread-safe; connects at the
-    first use.
-    """
+    """Runs commands in Docker containers. Implements `Runtime`. Thread-safe; connects when used."""
 
     name = "docker"
     survives = True
@@ -88,7 +68,8 @@ class DockerRuntime:
         """`root_id` marks all containers as belonging to one root."""
         self._config, self._root_id = config, root_id
         self._labels = {ROOT_LABEL: root_id}
-        self._engine = Engine()
+        self._engine = DockerEngine()
+        self._images = Images(self._engine)
         self._files = ContainerFiles(self._engine)
         self.mounts_inputs = config.inputs == "mount"
 
@@ -100,118 +81,138 @@ class DockerRuntime:
         """Whether the engine answers, and has the image or could pull it. Pulls nothing."""
         try:
             self._engine.ping()
-            if self._config.pull != "always" and self._engine.find_image(image) is not None:
+            if self._config.pull != "always" and self._images.find(image) is not None:
                 return True
-        except (EngineUnavailable, Refusal, Silence):
+        except (EngineUnavailable, Refusal, NoAnswer):
             return False
-        return self._config.pull != "never" and self._engine.pullable(image)
+        return self._config.pull != "never" and self._images.pullable(image)
 
     def image_id(self, image: str) -> str | None:
-        """Which image the name means now; None where it means none, or the engine doesn't tell, or
-        nobody wants to know.
-        """
+        """The id of the image that the name means now; None where it is unknown, or not tracked."""
         if not self._config.track_images:
             return None
         try:
-            return self._engine.find_image(image)
-        except (EngineUnavailable, Refusal, Silence):
+            return self._images.find(image)
+        except (EngineUnavailable, Refusal, NoAnswer):
             return None
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self._engine.close()
 
-    # -- what an earlier process left --------------------------------------------------------------
+    # -- containers of earlier processes -----------------------------------------------------------
 
-    def leftovers(self) -> list[Leftover]:
-        """All containers of this root. Raises `RuntimeFailure` when the engine doesn't tell."""
-        return [each for _, each in _labelled(self._engine, f"{ROOT_LABEL}={self._root_id}")]
+    def leftovers(self) -> list[LeftoverContainer]:
+        """All containers of this root. Raises `RuntimeFailure` when the engine doesn't answer."""
+        found = containers_with(self._engine, f"{ROOT_LABEL}={self._root_id}")
+        return [leftover for _, leftover in found]
 
     def remove_leftover(self, container: str) -> None:
-        """Kill and remove one of them. One that is gone is fine; one that can't be removed is
-        logged.
-        """
+        """Kill and remove one of them, if it exists; log it where it can't be removed."""
         self._engine.remove(container)
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container."""
-        return {each.task for each in self.leftovers() if each.task}
+        return {leftover.task for leftover in self.leftovers() if leftover.task}
 
     def end(self, task_id: str) -> None:
         """Kill and remove the container of a Task."""
-        self._engine.remove(_container_name(task_id))
+        self._engine.remove(container_name(task_id))
 
     # -- one run -----------------------------------------------------------------------------------
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Run the command to its end and return how it ended (see `runtime.Runtime.run`)."""
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
+        """Run the command to its end and return how it ended (see `Runtime.run`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         image = None
-        with _no_run(task):
+        with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
-                image = self._engine.image(task.image, self._config.pull, stop)
+                image = self._images.get(task.image, self._config.pull, stop)
                 plan = self._plan(invocation, image, stop)
-                with self._container(task, image, plan, stop) as container:
+                with task_container(
+                    self._engine,
+                    self._config,
+                    self._labels,
+                    task=task,
+                    image=image,
+                    plan=plan,
+                    stop=stop,
+                ) as container:
                     report(EventKind.CONTAINER_CREATE)
                     before = {
                         path: self._files.status(container, path, stop) for path in plan.copied_out
                     }
-                    kills = _kills_for_memory()
-                    with _Sink(invocation.log, invocation.stdout) as sink:
-                        ended = self._execute(container, task, sink, cancellation, report)
-                    patience = 0.0 if _kills_for_memory() == kills else _OOM_PATIENCE
-                    ended = self._explained(container, task, ended, patience, stop)
+                    kills = oom_kills()
+                    with OutputFiles(invocation.log, invocation.stdout) as output:
+                        ended = self._execute(container, task, output, cancellation, report)
+                    oom_seconds = 0.0 if oom_kills() == kills else BUSY_OOM_SECONDS
+                    ended = self._explain(container, task, ended, oom_seconds, stop)
                     if not stop():
-                        self._files.bring_out(container, invocation, plan, before, stop)
+                        self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image)
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Take up a Task's container and return how it ended (see `runtime.Runtime.rejoin`)."""
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
+        """Take up a Task's container and return how it ended (see `Runtime.rejoin`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
-        container, image = _container_name(task.id), None
-        kills = _kills_for_memory()
-        with _no_run(task):
+        container, image = container_name(task.id), None
+        kills = oom_kills()
+        with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
                 image = self._engine.image_of(container, stop)
                 plan = self._plan(invocation, image, stop)
-                with _Sink(invocation.log, invocation.stdout, anew=True) as sink:
-                    began = self._engine.began(container, stop)
+                with OutputFiles(invocation.log, invocation.stdout, anew=True) as output:
+                    began = self._engine.started_at(container, stop)
                     if began is None:  # made, and never started
-                        ended = self._execute(container, task, sink, cancellation, report)
+                        ended = self._execute(container, task, output, cancellation, report)
                     else:
                         elapsed = time.time() - began
-                        ended = Exit(self._resume(container, task, sink, cancellation, elapsed))
+                        ended = Exit(self._resume(container, task, output, cancellation, elapsed))
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
-                patience = _OOM_MOMENT if _kills_for_memory() == kills else _OOM_PATIENCE
-                ended = self._explained(container, task, ended, patience, stop)
+                oom_seconds = OOM_SECONDS if oom_kills() == kills else BUSY_OOM_SECONDS
+                ended = self._explain(container, task, ended, oom_seconds, stop)
                 if not stop():
                     before = self._files.in_image(image, plan.copied_out, self._labels, stop)
-                    self._files.bring_out(container, invocation, plan, before, stop)
+                    self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
             finally:
                 self.end(task.id)
         return replace(ended, image_id=image)
 
-    def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> Plan:
+    def _plan(self, invocation: Invocation, image: str, stop: Callable[[], bool]) -> MountPlan:
         return self._files.plan(invocation, self.mounts_inputs, image, self._labels, stop)
 
-    def _execute(
-        self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, report: Report
+    def _explain(
+        self, container: str, task: Task, ended: Exit, oom_seconds: float, stop: Callable[[], bool]
     ) -> Exit:
-        """From the start of the container to its end."""
+        limit = memory_limit(task, self._config)
+        return explain_exit(
+            self._engine, container, ended, limit=limit, oom_seconds=oom_seconds, stop=stop
+        )
+
+    def _execute(
+        self,
+        container: str,
+        task: Task,
+        output: OutputFiles,
+        cancellation: Cancellation,
+        report: ReportEvent,
+    ) -> Exit:
+        """Start the container, and follow it to its end."""
         stop = _stopped_by(cancellation)
-        signals = _Signals(lambda signal: self._signal(container, signal))
+        signals = Signals(lambda signal: self._signal(container, signal))
         # Attached before the start: so nothing is missed, and stdout and stderr come apart.
         with (
-            self._engine.listen(container, past=False, stop=stop) as live,
+            self._engine.follow_output(container, past=False, stop=stop) as live,
             cancellation.stopping(signals.terminate, signals.kill, task.timeout),
         ):
             if stop():
@@ -220,18 +221,18 @@ class DockerRuntime:
             message = None
             try:
                 if signals.start(lambda: self._start(container, stop)):
-                    code = self._follow(container, live, sink, stop)
-                    if code in (1, 126, 127) and (why := _NO_EXEC.match(sink.head)):
-                        code, message = _not_run(task, *why.groups())
+                    code = self._follow(container, live, output, stop)
+                    if code in (1, 126, 127) and (why := _NO_EXEC.match(output.head)):
+                        code, message = _not_executable(task, *why.groups())
                 else:
                     code = _TERMINATED
             except Interrupted:  # nobody can tell how it will end: it is killed when it is removed
-                code = _KILLED
+                code = KILLED
             except Refusal as refusal:
                 why = _NO_START.search(refusal.text)
                 if why is None:
                     raise
-                code, message = _not_run(task, *why.groups())
+                code, message = _not_executable(task, *why.groups())
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(code, message)
@@ -250,175 +251,81 @@ class DockerRuntime:
         self._engine.ask(start, stop)
 
     def _follow(
-        self, container: str, live: Listening, sink: _Sink, stop: Callable[[], bool]
+        self, container: str, live: LiveOutput, output: OutputFiles, stop: Callable[[], bool]
     ) -> int:
-        """Hand on what the container says until it ends, and return its exit code.
+        """Write the output of a container until it ends, and return its exit code.
 
-        When the connection breaks, the engine's own log is read from its start: what came of the
-        stream until then is no prefix of it, since stdout and stderr are interleaved anew.
+        When the connection breaks, the engine's own log is read from its start: the stream until
+        then is no prefix of it, since stdout and stderr are interleaved anew.
         """
         try:
             frames, ended = live
-            sink.take(frames)
+            output.write(frames)
             silent = time.monotonic()
             code = ended()
-            if time.monotonic() - silent < _SETTLE:
+            if time.monotonic() - silent < _CONTAINER_EXIT_SECONDS:
                 return code
-            lost = Silence("its output ended long before it did")
-        except Silence as silence:
-            lost = silence
-        return self._reread(container, sink, stop, lost)
+            lost = NoAnswer("its output ended long before it did")
+        except NoAnswer as no_answer:
+            lost = no_answer
+        return self._follow_from_start(container, output, stop, lost)
 
     def _resume(
-        self, container: str, task: Task, sink: _Sink, cancellation: Cancellation, elapsed: float
+        self,
+        container: str,
+        task: Task,
+        output: OutputFiles,
+        cancellation: Cancellation,
+        elapsed: float,
     ) -> int:
-        """From where a container is, or ended, to its end: the exit code. It began `elapsed`
-        seconds ago.
-        """
-        signals = _Signals(lambda signal: self._signal(container, signal))
+        """Follow a container that began `elapsed` seconds ago to its end; return its exit code."""
+        signals = Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(
             signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)
         ):
             signals.start(lambda: None)
             try:
-                return self._reread(container, sink, _stopped_by(cancellation), None)
+                return self._follow_from_start(container, output, _stopped_by(cancellation), None)
             except Interrupted:
-                return _KILLED
+                return KILLED
 
-    def _reread(
-        self, container: str, sink: _Sink, stop: Callable[[], bool], lost: Silence | None
+    def _follow_from_start(
+        self, container: str, output: OutputFiles, stop: Callable[[], bool], lost: NoAnswer | None
     ) -> int:
-        """Read the engine's log from its start until the container ends, again whenever the
-        connection breaks.
-        """
-        for tries in range(_REATTACHMENTS):
+        """Read the log from its start until the container ends; again after a lost connection."""
+        for tries in range(_READ_TRIES):
             if lost is not None:
                 logger.warning(
                     "container %s: lost the engine (%s); reading its log again", container, lost
                 )
             self._engine.pause(tries / 2, stop)
             try:
-                with self._engine.listen(container, past=True, stop=stop) as (frames, ended):
-                    sink.retake(frames)
+                with self._engine.follow_output(container, past=True, stop=stop) as (frames, ended):
+                    output.rewrite(frames)
                     code = ended()
                 # Once more: an engine that follows its log may miss the last words.
-                with self._engine.log(container, stop) as frames:
-                    sink.retake(frames)
+                with self._engine.logged_output(container, stop) as frames:
+                    output.rewrite(frames)
                 return code
-            except Silence as silence:
-                lost = silence
+            except NoAnswer as no_answer:
+                lost = no_answer
         assert lost is not None
         raise lost
 
     def _signal(self, container: str, signal: str) -> None:
         try:
-            # Only the last word is worth waiting for: it comes from a clock that others need too.
-            self._engine.ask(
-                lambda client: client.kill(container, signal), patient=signal == "KILL"
-            )
-        except (Refusal, Silence, Interrupted, Closed) as error:
+            # Only SIGKILL is tried again: the thread that sends it serves all timeouts.
+            self._engine.ask(lambda client: client.kill(container, signal), retry=signal == "KILL")
+        except (Refusal, NoAnswer, Interrupted, Closed) as error:
             # 404, 409: it has ended by itself.
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning(
                     "container %s: SIG%s could not be sent: %s", container, signal, error
                 )
 
-    def _explained(
-        self, container: str, task: Task, ended: Exit, patience: float, stop: Callable[[], bool]
-    ) -> Exit:
-        """How the program `ended`, with what the engine knows of it: mostly that memory ran out.
 
-        So many seconds may pass until the engine knows: none where no program was killed for lack
-        of memory meanwhile.
-        """
-        if ended.message is not None or stop():
-            return ended
-        limit, given = self._memory(task)
-        message = None
-        try:
-            if limit and ended.code:
-                patience = max(patience, _OOM_MOMENT)  # this kernel may not be the engine's
-            if self._engine.out_of_memory(container, patience, stop):
-                message = f"out of memory (limit {limit}: see {given})" if limit else _MACHINE_OOM
-            elif (
-                limit and ended.code == _KILLED
-            ):  # on a busy machine the engine loses the news of it now and then
-                message = f"killed by SIGKILL (perhaps out of memory; limit {limit}: see {given})"
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
-            message = "somebody removed its container while it ran" if ended.code else None
-        return replace(ended, message=message)
-
-    def _memory(self, task: Task) -> tuple[str | int | None, str]:
-        """The limit of a Task's memory, and where it was given."""
-        if task.resources.memory is not None:
-            return task.resources.memory, "resources of its Command"
-        return self._config.memory, "docker.memory"
-
-    # -- the container -----------------------------------------------------------------------------
-
-    def _container(
-        self, task: Task, image: str, plan: Plan, stop: Callable[[], bool]
-    ) -> contextlib.AbstractContextManager[str]:
-        """A container that is ready to start; removed at the end, whatever happens."""
-        cpus = self._config.cpus if task.resources.cpus is None else task.resources.cpus
-        memory, _ = self._memory(task)
-        labels = {
-            **self._labels,
-            WORKFLOW_LABEL: task.workflow,
-            STEP_LABEL: task.name,
-            TASK_LABEL: task.id,
-        }
-
-        def create(client: APIClient) -> str:
-            from docker.types import LogConfig, Mount
-
-            mounts = [
-                Mount(path, str(source), type="bind") for path, source in plan.writable.items()
-            ]
-            mounts += [
-                Mount(path, str(source), type="bind", read_only=True)
-                for path, source in plan.read_only.items()
-            ]
-            host = client.create_host_config(
-                mounts=mounts,
-                init=True,  # forwards signals, and ends whatever the program leaves behind
-                security_opt=["no-new-privileges"],
-                group_add=[str(group) for group in os.getgroups()],
-                network_mode=self._config.network,
-                mem_limit=memory,
-                nano_cpus=None if cpus is None else int(cpus * 1e9),
-                shm_size=self._config.shm_size,
-                device_requests=self._gpus(task),
-                log_config=LogConfig(
-                    type="json-file"
-                ),  # can be read again, whatever the engine's default
-            )
-            created = client.create_container(
-                image,
-                command=list(task.command),
-                name=_container_name(task.id),
-                user=f"{os.getuid()}:{os.getgid()}",
-                environment=dict(self._config.env),
-                labels=labels,
-                host_config=host,
-            )
-            return str(created["Id"])
-
-        return self._engine.container(_container_name(task.id), labels, create, stop)
-
-    def _gpus(self, task: Task) -> list[DeviceRequest] | None:
-        from docker.types import DeviceRequest
-
-        gpus = self._config.gpus if task.resources.gpus is None else task.resources.gpus
-        if gpus is None:
-            return None
-        return [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]
-
-
-def _not_run(task: Task, program: str, why: str) -> tuple[int, str]:
-    """The exit code of a shell, and a sentence, for a program that could not be executed."""
+def _not_executable(task: Task, program: str, why: str) -> tuple[int, str]:
+    """The exit code and the message for a program that could not be executed."""
     if "permission denied" not in why.lower() and (
         "no such file" in why.lower() or "not found" in why.lower()
     ):
@@ -427,155 +334,10 @@ def _not_run(task: Task, program: str, why: str) -> tuple[int, str]:
 
 
 def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:
-    """Whether the run was cancelled, in the form in which calls of the engine ask for it."""
+    """Whether the run was cancelled, as the `stop` of requests to the engine."""
     return lambda: cancellation.reason is not None
 
 
-def _no_run(task: Task) -> contextlib.AbstractContextManager[None]:
+def _failures_of(task: Task) -> contextlib.AbstractContextManager[None]:
     where = f"workflow {task.workflow!r}, Step {task.name!r}"
-    return _as_failure(f"{where}: no run in image {task.image!r}")
-
-
-@contextlib.contextmanager
-def _as_failure(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Refusal as refusal:
-        raise RuntimeFailure(f"{what}; the engine refuses: {refusal.text}") from refusal
-    except Silence as silence:
-        raise RuntimeFailure(
-            f"{what}; the engine doesn't answer: {silence}; make sure that Docker runs"
-        ) from silence
-    except (EngineUnavailable, Closed) as error:
-        raise RuntimeFailure(f"{what}; {error}") from error
-
-
-def all_leftovers() -> list[tuple[str, Leftover]]:
-    """The containers of all roots, each with its root. Raises `EngineUnavailable` or
-    `RuntimeFailure`.
-    """
-    with contextlib.closing(Engine()) as engine:
-        engine.ping()
-        return _labelled(engine, ROOT_LABEL)
-
-
-def _labelled(engine: Engine, label: str) -> list[tuple[str, Leftover]]:
-    with _as_failure("the containers of an earlier process could not be listed"):
-        found = engine.ask(lambda client: client.containers(all=True, filters={"label": label}))
-    return [
-        (
-            each["Labels"][ROOT_LABEL],
-            Leftover(
-                task=each["Labels"].get(TASK_LABEL, ""),
-                workflow=each["Labels"].get(WORKFLOW_LABEL, ""),
-                step=each["Labels"].get(STEP_LABEL, ""),
-                container=each["Id"],
-                running=each["State"] not in ("created", "exited", "dead"),
-            ),
-        )
-        for each in found
-    ]
-
-
-def _container_name(task_id: str) -> str:
-    return "gaia-local-" + re.sub(r"[^a-zA-Z0-9_.-]", "-", task_id)
-
-
-def _kills_for_memory() -> str | None:
-    """How often the kernel has killed a program for lack of memory; None where it doesn't tell."""
-    try:
-        counters = Path("/proc/vmstat").read_text()
-    except OSError:  # no Linux
-        return None
-    found = re.search(r"^oom_kill .*", counters, re.MULTILINE)
-    return None if found is None else found[0]
-
-
-class _Signals:
-    """Brings an order to stop to the container, whichever comes first: the order or the start."""
-
-    def __init__(self, send: Callable[[str], None]) -> None:
-        self._send = send
-        self._lock = threading.Lock()
-        self._started = False
-        self._wanted: str | None = None
-
-    def terminate(self) -> None:
-        """Send SIGTERM, or have it sent when the start is done."""
-        self._order("TERM")
-
-    def kill(self) -> None:
-        """The same with SIGKILL."""
-        self._order("KILL")
-
-    def start(self, start: Callable[[], None]) -> bool:
-        """Call `start`, unless the order to stop was here before."""
-        with self._lock:
-            if self._wanted is not None:
-                return False
-        start()
-        with self._lock:
-            self._started = True
-            wanted = self._wanted
-        if wanted is not None:
-            self._send(wanted)
-        return True
-
-    def _order(self, signal: str) -> None:
-        with self._lock:
-            self._wanted = signal
-            if not self._started:
-                return
-        self._send(signal)
-
-
-class _Sink:
-    """Writes the output of a run to its files: everything to `log`, stdout to `stdout` too. What
-    came is readable at once.
-    """
-
-    def __init__(self, log: Path, stdout: Path | None, anew: bool = False) -> None:
-        """With `anew`, what an earlier process wrote is written again."""
-        self._paths = log, stdout
-        self._anew = anew
-        self._head = b""
-
-    def __enter__(self) -> _Sink:
-        log, stdout = self._paths
-        with writing(log), contextlib.ExitStack() as files:
-            self._log = files.enter_context(log.open("ab"))
-            self._stdout = None if stdout is None else files.enter_context(stdout.open("wb"))
-            self._files = files.pop_all()
-        self._start = 0 if self._anew else self._log.seek(0, os.SEEK_END)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with writing(self._paths[0]):
-            self._files.close()
-
-    @property
-    def head(self) -> str:
-        """The beginning of stderr."""
-        return self._head.decode("utf-8", "replace")
-
-    def take(self, frames: Iterator[tuple[int, bytes]]) -> None:
-        """Write all frames."""
-        for stream, piece in frames:
-            with writing(self._paths[0]):
-                self._log.write(piece)
-                self._log.flush()
-                if stream == STDOUT and self._stdout is not None:
-                    self._stdout.write(piece)
-                    self._stdout.flush()
-            if stream == STDERR and len(self._head) < _HEAD:
-                self._head += piece[:_HEAD]
-
-    def retake(self, frames: Iterator[tuple[int, bytes]]) -> None:
-        """Write all frames in place of what was written."""
-        with writing(self._paths[0]):
-            self._log.truncate(self._start)
-            if self._stdout is not None:
-                self._stdout.seek(0)
-                self._stdout.truncate()
-        self._head = b""
-        self.take(frames)
+    return runtime_failures(f"{where}: no run in image {task.image!r}")

@@ -4,6 +4,10 @@ after a crash.
 Every process of a run has the run's mark in its environment. Numbers of processes come to mean
 others; so whatever is done to one is done while a descriptor of it is held, or while its number
 can't be given to another.
+
+NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and
+pidfds, and nothing of a process in the midst of an exec; and its import takes longer than that of
+this package.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
@@ -62,7 +66,7 @@ def signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def end_strays(session: int | None, mark: bytes, candidates: Callable[[], Iterable[int]]) -> bool:
+def end_strays(session: int | None, mark: bytes) -> bool:
     """Kill the processes of one run that left its group, wait until they are gone, and say whether
     there were any.
 
@@ -72,7 +76,7 @@ def end_strays(session: int | None, mark: bytes, candidates: Callable[[], Iterab
     if not hasattr(os, "pidfd_open"):
         return False
     found: set[int] = set()
-    while new := [pid for pid in candidates() if pid not in found and _belongs(pid, session, mark)]:
+    while new := [pid for pid in all_pids() if pid not in found and _belongs(pid, session, mark)]:
         found.update(
             new
         )  # a killed process makes no more of them: when a round finds no new one, there is none
@@ -93,7 +97,7 @@ def _environment(pid: int) -> bytes:
     # 1 stray in 500 go, of those that were stopped while they started. The kernel notes first where
     # the environment lies, then the code.
     deadline = time.monotonic() + _GONE_SECONDS
-    while not (environment := read(f"/proc/{pid}/environ")):
+    while not (environment := _read(f"/proc/{pid}/environ")):
         facts = _facts(pid)
         start, end = facts[_ENVIRONMENT]
         if (
@@ -150,25 +154,14 @@ def await_held(handle: int, seconds: float) -> bool:
     return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
-def read(path: str, short: bool = False) -> bytes:
-    """A file of /proc, in half the time that `open` takes; a `short` one comes whole with the first
-    read.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        size = 1 << (8 if short else 16)
-        content = os.read(descriptor, size)
-        while not short and (part := os.read(descriptor, size)):
-            content += part
-        return content
-    finally:
-        os.close(descriptor)
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _facts(pid: int) -> list[bytes]:
-    return (
-        read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    )  # the name before it may hold anything
+    # The name before the last parenthesis may hold anything.
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def all_pids() -> list[int]:
@@ -211,7 +204,7 @@ def end_leftover(path: Path) -> bool:
             if handle is not None:
                 await_held(handle, _GONE_SECONDS)
     # NOTE: numbers are given in turn, so that the session's means nobody else right after its end.
-    strays = end_strays(pid, mark_of(path.parent, "/"), all_pids)
+    strays = end_strays(pid, mark_of(path.parent, "/"))
     return pid is not None or strays
 
 
@@ -228,17 +221,13 @@ def _await_supervisors() -> None:
 
 def _is_orphaned_supervisor(pid: int) -> bool:
     try:
-        command = _command(pid)
+        command = _read(f"/proc/{pid}/cmdline").split(b"\0")
         if SUPERVISOR not in command:
             return False
         engine = command[command.index(SUPERVISOR) + 2 :][:1]
         return engine != [_facts(pid)[_PARENT]]
     except (OSError, IndexError):  # gone, or another user's
         return False
-
-
-def _command(pid: int) -> list[bytes]:
-    return read(f"/proc/{pid}/cmdline").split(b"\0")
 
 
 def _recorded(path: Path) -> int | None:
@@ -294,6 +283,6 @@ def _start_time(pid: int, parent: int | None = None) -> int | None:
 @functools.cache
 def _boot() -> str | None:
     try:
-        return read("/proc/sys/kernel/random/boot_id").decode().strip()
+        return _read("/proc/sys/kernel/random/boot_id").decode().strip()
     except OSError:
         return None

@@ -59,7 +59,6 @@ class Pipe:
 
     def __init__(self, files: tuple[LazyFile, ...]) -> None:
         self._files = files
-        self._room = 1 << 10  # which grows: most programs say little, and room for much costs time
         try:
             self.read_end, self.write_end = os.pipe()
         except OSError as error:
@@ -92,9 +91,7 @@ class Pipe:
 
     def copy(self, most: int = _PIPE_BYTES) -> int:
         """Copy what comes next, at most so many bytes; 0 at the end."""
-        data = os.read(self.read_end, min(most, self._room))
-        if len(data) == self._room < _PIPE_BYTES:
-            self._room *= 4
+        data = os.read(self.read_end, min(most, _PIPE_BYTES))
         try:
             for file in self._files if data else ():
                 file.write(data)

@@ -19,14 +19,15 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import await_fork, forking
 from gaia_local.model.events import EventKind
 from gaia_local.model.keys import made_files
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Report
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.path_mapping import localize, undeclared
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
@@ -60,7 +61,7 @@ class ProcessRuntime:
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run."""
 
-    def left(self) -> Collection[str]:
+    def resumable_tasks(self) -> Collection[str]:
         """None: what a process writes can't be taken up by another, so `recover` ends it."""
         return ()
 
@@ -76,7 +77,7 @@ class ProcessRuntime:
         if self._supervisors is not None:
             self._supervisors.close()
 
-    def run(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
+    def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return how it ended; see `Runtime.run`."""
         task = invocation.task
         self._warn_once(task)
@@ -97,8 +98,10 @@ class ProcessRuntime:
         report(EventKind.CONTAINER_EXIT, code=ended.code)
         return ended
 
-    def rejoin(self, invocation: Invocation, cancellation: Cancellation, report: Report) -> Exit:
-        """Raise `RuntimeFailure`: nothing is ever `left`."""
+    def rejoin(
+        self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
+    ) -> Exit:
+        """Raise `RuntimeFailure`: nothing is ever resumable."""
         name = _name(invocation.task)
         raise RuntimeFailure(f"{name}: the process of an earlier engine can't be resumed")
 
@@ -106,7 +109,7 @@ class ProcessRuntime:
         self,
         invocation: Invocation,
         cancellation: Cancellation,
-        report: Report,
+        report: ReportEvent,
         streams: tuple[Pipe, Pipe],
     ) -> Exit:
         output, errors = streams
@@ -157,40 +160,6 @@ def _internal_paths(task: Task) -> Iterator[str]:
 # -------------------------------------------------------------------------------------------- start
 
 
-class _Starts:
-    """The starts of processes that are under way in this process.
-
-    NOTE: until its exec, a child holds copies of all our descriptors, so also of an executable
-    input that another thread is still writing, and nobody can execute a file that somebody holds
-    for writing: "Text file busy", 1 start in 50 at 8 threads. Who has such an input therefore waits
-    for the starts that may hold it. One lock around all starts would do as well, at half the speed.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._under_way: set[object] = set()
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        start = object()
-        with self._condition:
-            self._under_way.add(start)
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._under_way.remove(start)
-                self._condition.notify_all()
-
-    def await_earlier(self) -> None:
-        with self._condition:
-            earlier = self._under_way.copy()
-            self._condition.wait_for(lambda: earlier.isdisjoint(self._under_way))
-
-
-_starts = _Starts()
-
-
 def _start(
     invocation: Invocation, streams: tuple[int, int], supervisors: Supervisors | None
 ) -> _Process | Supervised | Exit:
@@ -199,18 +168,17 @@ def _start(
     tree = str(invocation.tree)
     tokens = localize(task.command, _internal_paths(task), tree)
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
-        _starts.await_earlier()
+        await_fork()
     try:
-        with _starts.one():
-            if supervisors is None:
-                return _start_alone(tokens, environment, work, streams)
-            what = (
-                _places(tokens[0], environment),
-                [*map(os.fsencode, tokens)],
-                environment,
-                os.fsencode(work),
-            )
-            return Supervised(supervisors, what, streams)
+        if supervisors is None:
+            return _start_alone(tokens, environment, work, streams)
+        what = (
+            _places(tokens[0], environment),
+            [*map(os.fsencode, tokens)],
+            environment,
+            os.fsencode(work),
+        )
+        return Supervised(supervisors, what, streams)
     except OSError as error:
         return _not_started(invocation, error)
     except (
@@ -226,16 +194,17 @@ def _start_alone(
     # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process
     # was given by its parent is: the lock of flock(1), make's job server, a supervisor's pipe. No
     # container would see them, and they would stay open for as long as the Task runs.
-    process = subprocess.Popen(
-        tokens,
-        executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
-        cwd=work,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=streams[0],
-        stderr=streams[1],
-        start_new_session=True,
-    )
+    with forking():
+        process = subprocess.Popen(
+            tokens,
+            executable=_program(tokens[0], environment.get(b"PATH", b""), int(time.monotonic())),
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=streams[0],
+            stderr=streams[1],
+            start_new_session=True,
+        )
     return _Process(process, work)
 
 
@@ -345,10 +314,8 @@ class _Process:
     def __init__(self, process: subprocess.Popen[bytes], work: Path) -> None:
         self.pid, self.parent = process.pid, os.getpid()
         self._process, self._work = process, work
-        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._reaped = self._lost = False
-        _sessions.add(self.pid)
 
     def watched(self) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor that can be read when it has `ended`, or None."""
@@ -409,11 +376,8 @@ class _Process:
         self.kill()
         self.wait(None)
         marked_processes.end_strays(
-            None if self._lost else self.pid,
-            marked_processes.mark_of(self._work, "\0"),
-            self._candidates,
+            None if self._lost else self.pid, marked_processes.mark_of(self._work, "\0")
         )
-        _sessions.discard(self.pid)
         with self._lock:
             self._reaped = True
             code = self._process.wait()
@@ -422,33 +386,6 @@ class _Process:
                 f"the exit code of process {self.pid} was taken by another part of this program"
             )
         return code
-
-    def _candidates(self) -> Iterable[int]:
-        # NOTE: what this run started has numbers between the main process's and the newest there
-        # is: for a short run, these few instead of a walk over all of /proc. A long one may have
-        # seen the numbers begin anew.
-        if time.monotonic() - self._began < 1.0:
-            try:
-                newest = int(marked_processes.read("/proc/loadavg", short=True).split()[-1])
-            except (OSError, ValueError, IndexError):
-                newest = 0
-            if newest >= self.pid:
-                return filter(self._may_belong, range(self.pid + 1, newest + 1))
-        return marked_processes.all_pids()
-
-    def _may_belong(self, pid: int) -> bool:
-        """Cheaper than `_belongs`: a stray is in this run's session, or in one that was made since
-        this run began.
-        """
-        try:
-            session = os.getsid(pid)
-        except OSError:  # gone
-            return False
-        return session >= self.pid and (session == self.pid or session not in _sessions)
-
-
-_sessions: set[int] = set()
-"""Those of all runs of this process: one of theirs is no other run's."""
 
 
 def _pump(process: _Process | Supervised, pipes: set[Pipe], seconds: float | None) -> bool:

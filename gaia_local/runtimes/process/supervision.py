@@ -23,7 +23,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from gaia_local.errors import RuntimeFailure
-from gaia_local.forks import forget_in_child
+from gaia_local.forks import forget_in_child, forking
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.supervisor import (
@@ -62,22 +62,23 @@ class Supervisor:
         self._socket, theirs = socket.socketpair()
         forget_in_child(self)
         try:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    marked_processes.SUPERVISOR,
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                ],
-                env=for_programs(os.environb),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the engine
-            )
+            with forking():
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        marked_processes.SUPERVISOR,
+                        str(theirs.fileno()),
+                        str(os.getpid()),
+                    ],
+                    env=for_programs(os.environb),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C is for the engine
+                )
         except BaseException:
             self._socket.close()
             raise
@@ -282,11 +283,11 @@ class Supervised:
         """Without its supervisor: end what can be found of the program."""
         self._supervisor.close()
         mark = marked_processes.mark_of(os.fsdecode(self._work), "\0")
-        marked_processes.end_strays(None, mark, marked_processes.all_pids)
+        marked_processes.end_strays(None, mark)
         if (
             self._pid
         ):  # then what is in its session without the mark; its own number is no part of that
-            marked_processes.end_strays(self._pid, mark, marked_processes.all_pids)
+            marked_processes.end_strays(self._pid, mark)
         return RuntimeFailure(
             "its supervisor was killed, so its exit code and its remaining processes are unknown"
         )

@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.runtimes.docker.runtime import ROOT_LABEL, TASK_LABEL
+from gaia_local.runtimes.docker.labels import ROOT_LABEL, TASK_LABEL
 from support.clusters import DaskCluster, compared, final_files, host_of, ran, running, study
 from support.containers import client
 from support.fixtures import MakeGaia, WaitUntil

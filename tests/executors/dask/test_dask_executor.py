@@ -17,7 +17,7 @@ from gaia_local.config import DaskConfig, DockerConfig
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.dask.cluster import Cluster
 from gaia_local.executors.dask.executor import DaskExecutor
-from gaia_local.executors.dask.session import Equipment
+from gaia_local.executors.dask.settings import SessionSettings
 from gaia_local.executors.threads import Perform
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import EventKind
@@ -34,7 +34,7 @@ PATIENT = DockerConfig(stop_grace=600)
 """Nothing is killed unless it is asked for."""
 
 
-class ActingKit:
+class ActingTaskRunner:
     """Does what the test says instead of running a program."""
 
     def __init__(self, root: str) -> None:
@@ -54,11 +54,11 @@ class ActingKit:
 
 
 @dataclass(frozen=True)
-class ActingEquipment(Equipment):
-    """Equipment of workers that do what a test says."""
+class ActingSettings(SessionSettings):
+    """Settings of workers that do what a test says."""
 
-    def kit(self, place: Path) -> ActingKit:
-        return ActingKit(self.root)
+    def task_runner(self, directory: Path) -> ActingTaskRunner:
+        return ActingTaskRunner(self.root)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ class TestDaskExecutor(ExecutorContract):
         PERFORMS[str(root)] = perform
         storage = Storage(root, {})
         storage.create()
-        equipment = ActingEquipment(
+        settings = ActingSettings(
             "",
             "",
             str(root),
@@ -105,14 +105,14 @@ class TestDaskExecutor(ExecutorContract):
             docker=PATIENT,
             scratch=str(self.top / "scratch"),
         )
-        cluster = Cluster(DaskConfig(address=self.address), equipment)
+        cluster = Cluster(DaskConfig(address=self.address), settings)
         self.clusters.append(cluster)
         executor = DaskExecutor(cluster, storage, workers, 2)
         cluster.check()
         return executor
 
-    @pytest.mark.parametrize("first", ["cancel", "hurry"])
-    def test_hurry_kills_what_is_cancelled_and_what_will_be(
+    @pytest.mark.parametrize("first", ["cancel", "kill_now"])
+    def test_kill_now_ends_cancelled_tasks_and_those_cancelled_later(
         self, single: ExecutorBench, first: str
     ) -> None:
         def stubborn(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
@@ -124,14 +124,14 @@ class TestDaskExecutor(ExecutorContract):
 
         single.submit("a", stubborn)
         single.until(lambda: single.heard["a"])
-        steps = [lambda: single.executor.cancel("id-a"), single.executor.hurry]
+        steps = [lambda: single.executor.cancel("id-a"), single.executor.kill_now]
         for step in steps if first == "cancel" else reversed(steps):
             step()
         assert single.ended("a") == [TaskState.CANCELLED]
 
     def test_without_a_connection_tasks_are_interrupted(self, bench: ExecutorBench) -> None:
         for cluster in self.clusters:
-            cluster.leave()
+            cluster.disconnect()
         bench.submit("a")
         assert bench.ended("a") == [TaskState.INTERRUPTED]
         assert bench.performed == []

@@ -19,8 +19,10 @@ import pytest
 from gaia_local.config import Config
 from gaia_local.doctor.checks import examine
 from gaia_local.errors import EngineUnavailable
-from gaia_local.executors.dask.cluster import Cluster, Connection, equipment_of
+from gaia_local.executors.dask.cluster import Cluster
+from gaia_local.executors.dask.connection import Connection
 from gaia_local.executors.dask.keys import make_keys
+from gaia_local.executors.dask.settings import settings_for
 
 STRANGER = """
 import asyncio, json, os, sys
@@ -61,7 +63,7 @@ def local_cluster(folder: Path, **options: Any) -> Iterator[Connection]:
             "dask": {"local": 1, **options},
         }
     )
-    cluster = Cluster(config.dask, equipment_of(config, ""))
+    cluster = Cluster(config.dask, settings_for(config, ""))
     try:
         yield cluster.connect()
     finally:

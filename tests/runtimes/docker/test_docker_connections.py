@@ -107,7 +107,7 @@ def test_a_stream_that_ends_too_early_is_noticed(
     bench: ContainerBench, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that goes away in good order closes the stream as if the program had ended."""
-    monkeypatch.setattr("gaia_local.runtimes.docker.runtime._SETTLE", 1)
+    monkeypatch.setattr("gaia_local.runtimes.docker.runtime._CONTAINER_EXIT_SECONDS", 1)
     run = bench.prepare("sh", "-c", "echo one; sleep 2; echo two")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
@@ -124,7 +124,7 @@ def test_an_engine_that_goes_away_can_be_cancelled_and_its_container_found(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(docker_engine, "_DELAYS", (0.1, 0.1))
+    monkeypatch.setattr(docker_engine, "_RETRY_SECONDS", (0.1, 0.1))
     run = bench.prepare("sh", "-c", "echo up; sleep 60")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)

@@ -18,7 +18,7 @@ import pytest
 from gaia_local.config import DockerConfig
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
-from gaia_local.runtimes.docker import engine as docker_engine
+from gaia_local.runtimes.docker.responses import Refusal
 from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.containers import EVENTS, ContainerBench, bench, client, full_image
 
@@ -68,7 +68,7 @@ def test_engines_that_refuse_to_start_a_program(
     bench: ContainerBench, monkeypatch: pytest.MonkeyPatch, text: str, code: int | None
 ) -> None:
     def start(client: docker.APIClient, container: str) -> None:
-        raise docker_engine.Refusal(400, text)
+        raise Refusal(400, text)
 
     monkeypatch.setattr(docker.APIClient, "start", start)
     run = bench.prepare("x")

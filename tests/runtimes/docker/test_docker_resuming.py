@@ -24,7 +24,7 @@ def left_behind(bench: ContainerBench, client: docker.APIClient, run: Run) -> st
         name=f"gaia-local-{task.id}",
         labels={"gaia-local.root": bench.root_id, "gaia-local.task": task.id},
     )["Id"]
-    assert list(bench.runtime.left()) == [task.id]
+    assert list(bench.runtime.resumable_tasks()) == [task.id]
     return made
 
 

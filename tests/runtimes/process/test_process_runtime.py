@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,9 @@ from typing import Any
 import pytest
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import await_fork, forking
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
-from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process import runtime as process_runtime
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.runtime import ProcessRuntime
@@ -78,7 +79,7 @@ def test_the_process_runtime_keeps_the_contract() -> None:
     assert (runtime.name, runtime.mounts_inputs) == ("process", False)
     runtime.check(["image:1"])
     assert runtime.image_id("image:1") is None
-    assert not runtime.left()
+    assert not runtime.resumable_tasks()
     runtime.end("task")
     runtime.close()
     runtime.close()
@@ -411,7 +412,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
 
 def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
-    assert not bench.runtime.left()
+    assert not bench.runtime.resumable_tasks()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be resumed"):
         bench.runtime.rejoin(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()
@@ -561,7 +562,7 @@ def test_no_signal_after_the_end(
             orders.extend([terminate, kill])
             yield
 
-    bench.run(bench.invocation("true"), Remembering(bench.timers.later))
+    bench.run(bench.invocation("true"), Remembering(bench.timers.call_later))
     signalled: list[object] = []
     monkeypatch.setattr(os, "killpg", lambda *arguments: signalled.append(arguments))
     for order in orders:
@@ -593,7 +594,7 @@ def test_cancelled_at_random_moments_nothing_is_left(bench: ProcessBench) -> Non
         script = ("trap '' TERM; " if number % 5 == 0 else "") + family()
         invocation = bench.invocation("sh", "-c", script, stdout=chance.choice([None, "/out/x"]))
         cancellation = bench.cancellation(grace=0.01)
-        bench.timers.later(
+        bench.timers.call_later(
             chance.random() * 0.012,
             lambda stop=cancellation: stop.cancel(BY_REQUEST),  # type: ignore[misc]
         )
@@ -633,6 +634,26 @@ def test_programs_that_were_just_copied_are_never_busy(
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(one, range(240))) == {Exit(0)}
+
+
+def test_a_program_that_a_fork_may_still_hold_waits_for_it(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+
+    def awaiting() -> None:
+        waits.set()
+        await_fork()
+
+    monkeypatch.setattr(process_runtime, "await_fork", awaiting)
+    invocation = bench.invocation("/in/program", inputs=["/in/program"])
+    program = shutil.copy("/bin/sh", invocation.tree / "in/program")
+    bench.run(bench.invocation("true"))  # its supervisor is the second one's
+    with ThreadPoolExecutor(1) as pool:
+        with forking(), open(program, "ab"):  # as a child has it between fork and exec
+            ends = pool.submit(bench.run, invocation)
+            assert waits.wait(30)
+        assert ends.result() == Exit(0)
 
 
 # ---------------------------------------------------------------------------- after a crash of ours
@@ -738,27 +759,6 @@ def test_a_long_run_leaves_a_record(bench: ProcessBench, fifo: Fifo, stdout: str
         fifo.path.write_text("go\n")
         assert running.result() == Exit(0)
     assert leftover(record) is None
-
-
-@linux
-def test_a_long_run_looks_at_all_processes(
-    bench: ProcessBench, unsupervised: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Numbers may have begun anew in it, so that what it left has a lower one than its main
-    process.
-    """
-    looks: list[int] = []
-    real = marked_processes.all_pids
-
-    def counting() -> list[int]:
-        looks.append(1)
-        return real()
-
-    monkeypatch.setattr(marked_processes, "all_pids", counting)
-    bench.run(bench.invocation("true"))
-    assert not looks
-    bench.run(bench.invocation("sleep", "1.05"))
-    assert looks
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/o"])

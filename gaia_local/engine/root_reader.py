@@ -1,0 +1,203 @@
+"""Answers the questions of a root, from what its scheduler has in memory or from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from gaia_local.engine.scheduler import Scheduler
+from gaia_local.engine.snapshot import Snapshot
+from gaia_local.errors import InvalidInput, nearest
+from gaia_local.model.tasks import Task
+from gaia_local.store import fingerprints
+from gaia_local.store.leases import find_log
+from gaia_local.store.storage import Storage
+from gaia_local.workflow import reports
+from gaia_local.workflow.graph import KeyNode, StepNode
+from gaia_local.workflow.states import Attempt
+from gaia_local.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import (
+        ChangedFiles,
+        Definition,
+        EventEntry,
+        Failure,
+        KeyExplanation,
+        LatestAttempt,
+        PlannedStep,
+        ServerStatus,
+        StepExplanation,
+        StepInputs,
+        StepState,
+        Timeline,
+        WorkflowEntry,
+        WorkflowGraph,
+        WorkflowProgress,
+    )
+
+T = TypeVar("T")
+
+
+class RootReader:
+    """`Questions`, in the process that owns the root or in one that can only read its rows."""
+
+    def __init__(self, reader: Scheduler | Snapshot, storage: Storage) -> None:
+        self._reader, self._storage = reader, storage
+
+    def workflows(self) -> dict[str, WorkflowEntry]:
+        return {
+            name: {
+                "name": name,
+                "state": row["state"],
+                "properties": row["properties"],
+                "step-count": row["steps"],
+            }
+            for name, row in self._reader.workflows().items()
+        }
+
+    def commands(self, workflow: str) -> dict[str, Definition]:
+        known = self._reader.view(
+            workflow,
+            lambda found: {
+                each.name: dict(each.definition) for each in found.submitted.commands.values()
+            },
+        )
+        return known or {}
+
+    def status(self, workflow: str, debug: bool) -> ServerStatus | None:
+        return self._reader.view(workflow, lambda found: reports.status(found, debug))
+
+    def wait(self, workflow: str, timeout: float) -> bool:
+        return self._reader.wait(workflow, timeout)
+
+    def plan(self, workflow: str, keys: list[str] | None) -> list[PlannedStep]:
+        trial = self._reader.scratch(workflow) if keys is not None else self._as_run_finds(workflow)
+        if keys is not None:
+            trial.void(keys)
+        elif not trial.running:  # else `run` changes nothing
+            trial.retry()
+        return trial.plan()
+
+    def events(self, workflow: str) -> list[EventEntry]:
+        self._view(workflow, lambda found: None)
+        return self._reader.events(workflow)
+
+    def log(self, workflow: str, step: str) -> str | None:
+        def look(found: Workflow) -> str | None:
+            _check_step(found, step)
+            attempt = found.graph.steps[step].attempt
+            return None if attempt is None else self._log(attempt.task)
+
+        return self._view(workflow, look)
+
+    def progress(self, workflow: str) -> WorkflowProgress:
+        return self._view(workflow, reports.progress)
+
+    def failures(self, workflow: str) -> list[Failure]:
+        return self._view(workflow, reports.failures)
+
+    def graph(self, workflow: str) -> WorkflowGraph:
+        return self._view(workflow, reports.graph)
+
+    def timeline(self, workflow: str) -> Timeline:
+        commands = self._view(
+            workflow,
+            lambda found: {name: node.step.command for name, node in found.graph.steps.items()},
+        )
+        return reports.timeline(
+            workflow, commands, self._reader.attempts(workflow), self._reader.events(workflow)
+        )
+
+    def step_states(self, workflow: str) -> dict[str, StepState]:
+        return self._view(workflow, reports.step_states)
+
+    def attempt(self, workflow: str, step: str) -> LatestAttempt:
+        def look(found: Workflow) -> LatestAttempt:
+            _check_step(found, step)
+            return reports.attempt(found, step, self._log)
+
+        return self._view(workflow, look)
+
+    def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
+        trial = self._as_run_finds(workflow)
+        node, key = trial.graph.steps.get(name), trial.graph.keys.get(name)
+        if node is not None:
+            listings = self._read_and_there(trial, node)
+            changed = {
+                key: cast("ChangedFiles", fingerprints.listing_changes(*pair))
+                for key, pair in listings.items()
+            }
+            return reports.explain_step(trial, node, changed)
+        if key is not None:
+            return reports.explain_key(trial, key, self._made_by(workflow, key))
+        raise trial.no_such(name)
+
+    def inputs(self, workflow: str, step: str) -> StepInputs:
+        def look(found: Workflow) -> StepInputs:
+            _check_step(found, step)
+            node = found.graph.steps[step]
+            task = found.make_task(node) if node.attempt is None else node.attempt.task
+            inputs = [
+                (key, path, str(self._storage.source(task, key)), key in task.external)
+                for key, path in task.inputs
+            ]
+            return {"command": list(task.command), "inputs": inputs}
+
+        return self._view(workflow, look)
+
+    def path(self, workflow: str, key: str) -> str:
+        return str(self._storage.path(workflow, key))
+
+    def _log(self, task: Task) -> str:
+        return str(find_log(self._storage, task.workflow, task.id))
+
+    def _made_by(self, workflow: str, key: KeyNode) -> Attempt | None:
+        """The attempt that made what lies at a key; None where no Step did."""
+        if key.state.made_by is None:
+            return None
+        attempts = self._reader.attempts(workflow, reports.maker(key))
+        return next((each for each in attempts if each.task.id == key.state.made_by), None)
+
+    def _read_and_there(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:
+        """Input directory of a Step that isn't what it read → the listings of what it read, and of
+        what is there now.
+        """
+        attempt, found = node.attempt, {}
+        for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
+            known = trial.graph.keys.get(key)
+            now = None if known is None else known.state.digest
+            if read is not None and now not in (None, read):
+                before = self._reader.listing(read)
+                there = trial.unwritten.listings.get(now) or self._reader.listing(now)
+                if before is not None and there is not None:
+                    found[key] = before, there
+        return found
+
+    def _as_run_finds(self, workflow: str) -> Workflow:
+        """A copy of a workflow, with its files and its images as they are now."""
+        trial = self._reader.scratch(workflow)
+        trial.images_are(self._reader.images({image for _, image, _ in trial.made_with()}))
+        trial.graph.settle()
+        return trial
+
+    def _view(self, name: str, look: Callable[[Workflow], T]) -> T:
+        found = self._reader.view(name, lambda workflow: (look(workflow),))
+        if found is None:
+            raise InvalidInput(
+                f"workflow {name!r}",
+                "it doesn't exist",
+                nearest(name, self._reader.workflows(), "workflows"),
+            )
+        return found[0]
+
+
+def _check_step(workflow: Workflow, step: str) -> None:
+    """An error that names the nearest ones, where there is no such Step."""
+    known = workflow.graph.steps
+    if step not in known:
+        raise InvalidInput(
+            f"workflow {workflow.name!r}",
+            f"there is no Step {step!r}",
+            nearest(step, known, "Steps"),
+        )

@@ -1,0 +1,133 @@
+"""The engines that the `Gaia` objects of this process share, one for each root, and their end.
+
+The real client is stateless, so programs make several; here they reach one engine, as they
+would reach one server.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gaia_local.config import Config
+from gaia_local.engine.engine import Engine, refuse_other_config
+from gaia_local.forks import call_in_child
+
+_engines: dict[Path, Engine] = {}
+_engines_lock = threading.Lock()
+_ending: set[Engine] = set()
+"""Engines without users, until they are closed."""
+
+
+def share(config: Config) -> Engine:
+    """The engine of a root, made for its first user; a later user may not ask for another
+    configuration.
+    """
+    with _engines_lock:
+        engine = _engines.get(config.root)
+        if engine is None:
+            engine = _engines[config.root] = Engine(config)
+        ours = engine.config.settings()
+        for key, value in sorted(config.given_settings().items()):
+            if key not in ours or ours[key] != value:
+                refuse_other_config(config.root, "this process", key, "close that Gaia first")
+        engine.users += 1
+        return engine
+
+
+def leave(engine: Engine, wait: bool) -> None:
+    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what
+    runs.
+
+    A Ctrl-C while it waits has it stop what runs.
+    """
+    try:
+        _leave(engine, wait)
+    except KeyboardInterrupt:
+        engine.users += 1
+        _leave(engine, wait=False)
+        raise
+
+
+def _leave(engine: Engine, wait: bool) -> None:
+    with _engines_lock:
+        engine.users -= 1
+        others = engine.users
+    if wait and not others:
+        engine.wait()
+    with _engines_lock:
+        last = engine.users <= 0  # nobody joined while we waited
+        if last:
+            _ending.add(engine)
+            if _engines.get(engine.config.root) is engine:
+                del _engines[engine.config.root]
+    if wait and last:
+        engine.drain()
+    with _unbroken(engine):
+        if not wait:
+            engine.stop()
+        if last:
+            engine.close()
+            _ending.discard(engine)
+
+
+def kill_now() -> None:
+    """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
+    for engine in (*_engines.values(), *_ending):
+        engine.kill_now()
+
+
+@contextlib.contextmanager
+def _unbroken(engine: Engine) -> Iterator[None]:
+    """While inside, a signal that would raise an exception here hurries the end instead of breaking
+    into it.
+
+    An exception between any two instructions would leave a Task that nobody cancels, or a lock that
+    nobody releases.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(number)):  # SIG_DFL and SIG_IGN are numbers
+                before[number] = handler
+                signal.signal(number, lambda *_: engine.kill_now())
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _at_exit() -> None:
+    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at
+    one, stop them.
+    """
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    for engine in (*_engines.values(), *_ending):
+        try:
+            if not interrupted:
+                engine.drain()
+        except KeyboardInterrupt:
+            interrupted = True
+        with _unbroken(engine):
+            engine.close()
+
+
+def _in_child() -> None:
+    global _engines_lock  # noqa: PLW0603 whoever held it is not here
+    _engines_lock = threading.Lock()
+    _engines.clear()
+    _ending.clear()
+
+
+call_in_child(_in_child)
+
+# NOTE: plain `atexit` is too late: Python 3.12 and later refuse to start threads and processes from
+# there. This hook is the one that `concurrent.futures` uses; it runs when the main thread ends.
+getattr(threading, "_register_atexit", atexit.register)(_at_exit)

@@ -1,0 +1,382 @@
+"""The types of all answers, of `Gaia` and of the status page's server: which keys they have.
+
+Imported for types alone, so that no program waits for them. Times are seconds since the epoch.
+"""
+
+# No `from __future__ import annotations`: with it a TypedDict takes `NotRequired` for required.
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypeAlias, TypedDict, final
+
+Definition: TypeAlias = dict[str, Any]
+"""A Command as it was given."""
+
+# -- the answers of the client's methods --------------------------------------------------------
+
+WorkflowEntry = TypedDict(
+    "WorkflowEntry",
+    {"name": str, "state": str, "properties": dict[str, Any], "step-count": int},
+)
+"""A workflow in a list."""
+
+
+class WorkflowsAnswer(TypedDict):
+    """Of `Gaia.workflows`: name → workflow."""
+
+    workflows: dict[str, WorkflowEntry]
+
+
+class UploadAnswer(TypedDict):
+    """Of `Gaia.upload`: the one workflow → the names of its Steps as they were given."""
+
+    workflow: dict[str, list[str]]
+
+
+class CommandAnswer(TypedDict):
+    """Of `Gaia.command`: name → Command, all of the workflow's."""
+
+    commands: dict[str, Definition]
+
+
+class MergeAnswer(TypedDict):
+    """Of `Gaia.merge`: the names of the Steps as they were given."""
+
+    steps: list[str]
+
+
+class PlannedStep(TypedDict):
+    """A Step that would run, and why."""
+
+    step: str
+    reason: str
+
+
+class RunAnswer(TypedDict):
+    """Of `Gaia.run`; `would` only where it was a dry run."""
+
+    run: str
+    would: NotRequired[list[PlannedStep]]
+
+
+class HaltAnswer(TypedDict):
+    """Of `Gaia.halt`."""
+
+    halt: str
+
+
+class ExpireAnswer(TypedDict):
+    """Of `Gaia.expire`; `would` only where it was a dry run."""
+
+    expire: list[str]
+    would: NotRequired[list[PlannedStep]]
+
+
+class DeleteAnswer(TypedDict):
+    """Of `Gaia.delete`."""
+
+    delete: str
+
+
+class TaskEntry(TypedDict):
+    """A Step's latest Task; `inputs` and `outputs` are pairs of storage key and internal path."""
+
+    id: str
+    name: str
+    workflow: str
+    image: str
+    command: list[str]
+    inputs: list[list[str]]
+    outputs: list[list[str]]
+    timeout: float
+    state: str
+
+
+class DataEntry(TypedDict):
+    """What is known of a storage key."""
+
+    state: str
+    key: str
+    path: str
+    url: str
+    workflow: str
+
+
+class FlowEntry(TypedDict):
+    """The keys that a Step reads and makes, and the Steps that it comes after."""
+
+    inputs: list[str]
+    outputs: list[str]
+    after: list[str]
+
+
+ServerStatus = TypedDict(
+    "ServerStatus",
+    {
+        "state": str,
+        "commands": dict[str, Definition],
+        "waiting-inputs": list[str],
+        "error": NotRequired[str],
+        "tasks": NotRequired[dict[str, TaskEntry]],
+        "data": NotRequired[dict[str, DataEntry]],
+        "flow": NotRequired[dict[str, FlowEntry]],
+    },
+)
+"""As a server answers it: `error` where nothing can be stored, the last three with `debug`."""
+
+StatusAnswer = TypedDict(
+    "StatusAnswer",
+    {
+        "workflow": str,
+        "status": ServerStatus,
+        "state": str,
+        "commands": list[Definition],
+        "waiting-inputs": list[str],
+    },
+)
+"""Of `Gaia.status` and `Gaia.wait`."""
+
+# -- the answers of the other methods -----------------------------------------------------------
+
+
+class StepCounts(TypedDict):
+    """How many Steps there are, and are in each state; `found` as in `WorkflowProgress`."""
+
+    steps: int
+    done: int
+    running: int
+    failed: int
+    waiting: int
+    found: NotRequired[int]
+
+
+class WorkflowProgress(StepCounts):
+    """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
+
+    `found`, of a complete workflow: how many never ran, since their outputs were in the store.
+    """
+
+    state: str
+
+
+class Failure(TypedDict):
+    """A Step that failed, and why it ran."""
+
+    step: str
+    state: str
+    exit_code: int | None
+    message: str | None
+    reason: str
+
+
+class GraphStep(TypedDict):
+    """A Step: its state is that of its latest attempt if that runs or failed, else its own."""
+
+    step: str
+    command: str
+    state: str
+
+
+GraphEdge = TypedDict("GraphEdge", {"from": str, "to": str, "keys": list[str]})
+"""The keys that lead from one Step to another."""
+
+
+class WorkflowGraph(TypedDict):
+    """Of `Gaia.graph`: the Steps in the order of upload, and what leads from one to another."""
+
+    workflow: str
+    state: str
+    steps: list[GraphStep]
+    edges: list[GraphEdge]
+
+
+class TimelineAttempt(TypedDict):
+    """One attempt at a Step.
+
+    `command` is None where there is no such Step any more; `worker` is a number from 1 on.
+    """
+
+    step: str
+    command: str | None
+    task: str
+    state: str
+    reason: str
+    worker: int | None
+    queued: float
+    started: float | None
+    ended: float | None
+    exit_code: int | None
+    message: str | None
+
+
+class Timeline(TypedDict):
+    """Of `Gaia.timeline`: all attempts at all Steps, the oldest first."""
+
+    workflow: str
+    attempts: list[TimelineAttempt]
+
+
+class StepState(TypedDict):
+    """A Step's state as in `GraphStep`, and its latest Task's id (None: it never ran)."""
+
+    state: str
+    task: str | None
+
+
+class LatestAttempt(TypedDict):
+    """Of `Gaia.attempt`: the latest one and the path of its log; None where it never ran."""
+
+    task: str | None
+    state: str | None
+    log: str | None
+
+
+class TaskRecord(TypedDict):
+    """How one attempt at a Step went; `inputs` are the keys that it read, with their digests."""
+
+    task: str
+    step: str
+    reason: str
+    state: str
+    started: float | None
+    ended: float | None
+    elapsed: float | None
+    exit_code: int | None
+    message: str | None
+    image: str
+    image_id: str | None
+    command: list[str]
+    inputs: dict[str, str | None]
+    outputs: list[str]
+
+
+class ChangedFiles(TypedDict):
+    """The paths in a directory that are not as a Step read them."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
+@final
+class StepExplanation(TypedDict):
+    """Of `Gaia.explain`, of a Step: why it ran last, would or wouldn't run now, what it waits for.
+
+    `waits_for` holds keys with the Steps that make them, `changed` the input directories that
+    aren't as the Step read them.
+    """
+
+    workflow: str
+    step: str
+    last: TaskRecord | None
+    would_run: bool
+    because: str
+    waits_for: dict[str, list[str]]
+    reads: list[str]
+    makes: list[str]
+    changed: dict[str, ChangedFiles]
+
+
+@final
+class KeyExplanation(TypedDict):
+    """Of `Gaia.explain`, of a storage key: the Step that makes it, and what reads it.
+
+    `made` is the attempt that made what lies there; None: no Step did.
+    """
+
+    workflow: str
+    key: str
+    path: str
+    state: str
+    because: str | None
+    digest: str | None
+    made_by: str | None
+    read_by: list[str]
+    made: TaskRecord | None
+
+
+class EventEntry(TypedDict):
+    """Something that happened; each kind of event has some of the optional keys.
+
+    `id` is that of a Task, `task` the name of its Step; `log` are the last lines that it wrote.
+    """
+
+    event: str
+    workflow: str
+    time: float
+    id: NotRequired[str]
+    task: NotRequired[str]
+    reason: NotRequired[str]
+    worker: NotRequired[int]
+    host: NotRequired[str]
+    attempt: NotRequired[int]
+    key: NotRequired[str]
+    path: NotRequired[str]
+    inputs: NotRequired[dict[str, str | None]]
+    outputs: NotRequired[dict[str, str]]
+    command: NotRequired[Sequence[str]]
+    image_id: NotRequired[str | None]
+    elapsed: NotRequired[float]
+    code: NotRequired[int | None]
+    message: NotRequired[str | None]
+    exception: NotRequired[str | None]
+    log: NotRequired[str]
+
+
+class StepInputs(TypedDict):
+    """A Step's tokens, and of each input: key, internal path, path here, if it is a user's own."""
+
+    command: list[str]
+    inputs: list[tuple[str, str, str, bool]]
+
+
+# -- the answers to the status page, beside some of those above ---------------------------------
+
+ListedWorkflow = TypedDict(
+    "ListedWorkflow",
+    {
+        "name": str,
+        "state": str,
+        "properties": dict[str, Any],
+        "step-count": int,
+        "progress": StepCounts,
+    },
+)
+"""A workflow in the page's list."""
+
+
+class WorkflowList(TypedDict):
+    """Of ``GET /api/workflows``: name → workflow."""
+
+    workflows: dict[str, ListedWorkflow]
+
+
+WorkflowDetails = TypedDict(
+    "WorkflowDetails",
+    {
+        "workflow": str,
+        "state": str,
+        "progress": StepCounts,
+        "failures": list[Failure],
+        "waiting-inputs": list[str],
+        "error": NotRequired[str],
+    },
+)
+"""Of ``GET /api/workflows/NAME``; `error` as in `ServerStatus`."""
+
+
+class LogPiece(TypedDict):
+    """Of ``GET /api/workflows/NAME/log``: a piece of the log of one attempt, the `task`.
+
+    `next` is the byte to go on from; `over` says that nothing will come after this piece.
+    """
+
+    text: str
+    next: int
+    over: bool
+    task: str | None
+
+
+class WorkflowChanges(TypedDict):
+    """Of ``GET /api/stream``: the workflows that changed, and the Steps of one (None: removed)."""
+
+    workflows: dict[str, ListedWorkflow | None]
+    steps: dict[str, str | None]

@@ -1,0 +1,88 @@
+"""The container of one Task: its mounts, its limits and its labels."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from gaia_local.config import DockerConfig
+from gaia_local.model.tasks import Task
+from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.files import MountPlan
+from gaia_local.runtimes.docker.labels import (
+    STEP_LABEL,
+    TASK_LABEL,
+    WORKFLOW_LABEL,
+    container_name,
+)
+from gaia_local.runtimes.docker.memory import memory_limit
+
+if TYPE_CHECKING:
+    from docker import APIClient
+    from docker.types import DeviceRequest
+
+
+def task_container(
+    engine: DockerEngine,
+    config: DockerConfig,
+    root_labels: Mapping[str, str],
+    *,
+    task: Task,
+    image: str,
+    plan: MountPlan,
+    stop: Callable[[], bool],
+) -> contextlib.AbstractContextManager[str]:
+    """The id of a container that is ready to start; removed at the end, whatever happens."""
+    cpus = config.cpus if task.resources.cpus is None else task.resources.cpus
+    memory, _ = memory_limit(task, config)
+    labels = {
+        **root_labels,
+        WORKFLOW_LABEL: task.workflow,
+        STEP_LABEL: task.name,
+        TASK_LABEL: task.id,
+    }
+
+    def create(client: APIClient) -> str:
+        from docker.types import LogConfig, Mount
+
+        mounts = [Mount(path, str(source), type="bind") for path, source in plan.writable.items()]
+        mounts += [
+            Mount(path, str(source), type="bind", read_only=True)
+            for path, source in plan.read_only.items()
+        ]
+        host = client.create_host_config(
+            mounts=mounts,
+            init=True,  # forwards signals, and ends whatever the program leaves behind
+            security_opt=["no-new-privileges"],
+            group_add=[str(group) for group in os.getgroups()],
+            network_mode=config.network,
+            mem_limit=memory,
+            nano_cpus=None if cpus is None else int(cpus * 1e9),
+            shm_size=config.shm_size,
+            device_requests=_gpus(task, config),
+            # Can be read again, whatever the engine's default.
+            log_config=LogConfig(type="json-file"),
+        )
+        created = client.create_container(
+            image,
+            command=list(task.command),
+            name=container_name(task.id),
+            user=f"{os.getuid()}:{os.getgid()}",
+            environment=dict(config.env),
+            labels=labels,
+            host_config=host,
+        )
+        return str(created["Id"])
+
+    return engine.container(container_name(task.id), labels, create, stop)
+
+
+def _gpus(task: Task, config: DockerConfig) -> list[DeviceRequest] | None:
+    from docker.types import DeviceRequest
+
+    gpus = config.gpus if task.resources.gpus is None else task.resources.gpus
+    if gpus is None:
+        return None
+    return [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]

@@ -1,0 +1,72 @@
+"""Finds out whether memory ran out for a container's program, and says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gaia_local.config import DockerConfig
+from gaia_local.model.tasks import Task
+from gaia_local.runtimes.contract import Exit
+from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.responses import Refusal
+
+KILLED = 128 + 9
+"""The exit code of a program that SIGKILL ended."""
+OOM_SECONDS, BUSY_OOM_SECONDS = 0.3, 5.0
+"""How long after a container's end its engine may learn that memory ran out: mostly, and on an
+overloaded machine.
+"""
+_MACHINE_OOM = "out of memory (of the machine: no limit is set)"
+
+
+def memory_limit(task: Task, config: DockerConfig) -> tuple[str | int | None, str]:
+    """The limit of a Task's memory, and the setting it comes from."""
+    if task.resources.memory is not None:
+        return task.resources.memory, "resources of its Command"
+    return config.memory, "docker.memory"
+
+
+def oom_kills() -> str | None:
+    """The kernel's count of programs killed for lack of memory; None where it keeps none."""
+    try:
+        counters = Path("/proc/vmstat").read_text()
+    except OSError:  # no Linux
+        return None
+    found = re.search(r"^oom_kill .*", counters, re.MULTILINE)
+    return None if found is None else found[0]
+
+
+def explain_exit(
+    engine: DockerEngine,
+    container: str,
+    ended: Exit,
+    *,
+    limit: tuple[str | int | None, str],
+    oom_seconds: float,
+    stop: Callable[[], bool],
+) -> Exit:
+    """Add to an `Exit` without a message what the engine knows: mostly that memory ran out.
+
+    `limit` is what `memory_limit` answers. The engine has `oom_seconds` to learn of it: 0 where no
+    program was killed for lack of memory during the run.
+    """
+    if ended.message is not None or stop():
+        return ended
+    amount, setting = limit
+    message = None
+    try:
+        if amount and ended.code:
+            oom_seconds = max(oom_seconds, OOM_SECONDS)  # this kernel may not be the engine's
+        if engine.out_of_memory(container, oom_seconds, stop):
+            message = f"out of memory (limit {amount}: see {setting})" if amount else _MACHINE_OOM
+        # On a busy machine the engine loses the news of it now and then.
+        elif amount and ended.code == KILLED:
+            message = f"killed by SIGKILL (perhaps out of memory; limit {amount}: see {setting})"
+    except Refusal as refusal:
+        if refusal.status != 404:
+            raise
+        message = "somebody removed its container while it ran" if ended.code else None
+    return replace(ended, message=message)

@@ -1,0 +1,127 @@
+"""Copies files and trees: blocks are shared where that is possible, and holes stay holes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from gaia_local.errors import StorageError
+from gaia_local.model.names import OWN
+from gaia_local.model.paths import is_inside
+from gaia_local.store.walking import SPECIAL_KINDS, walk
+
+_CHUNK = 1 << 20
+
+
+def copy(source: str, target: str, follow: bool, status: os.stat_result | None = None) -> None:
+    """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
+
+    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link).
+    `status` is what `stat` (or `lstat`, where links aren't followed) says of `source`, where that
+    is known.
+    """
+    status = status or (os.stat(source) if follow else os.lstat(source))
+    if stat.S_ISLNK(status.st_mode):
+        Path(target).symlink_to(os.readlink(source))
+    elif stat.S_ISDIR(status.st_mode):
+        Path(target).mkdir()
+        for relative, inner, entry in walk(source, follow):
+            place = f"{target}/{relative}"
+            if stat.S_ISDIR(entry.st_mode):
+                Path(place).mkdir()
+            elif stat.S_ISLNK(entry.st_mode):
+                Path(place).symlink_to(os.readlink(inner))
+            else:
+                copy_file(inner, place, entry)
+    else:
+        copy_file(source, target, status)
+
+
+def pull(source: str, top: Path, target: Path, follow: bool) -> None:
+    """Copy a file or tree over what lies at `target`: directories become one, files and links are
+    replaced.
+
+    Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of
+    `top`.
+    """
+    real = os.path.realpath(target)
+    if target.is_relative_to(top) and not is_inside(real, os.path.realpath(top)):
+        raise StorageError(f"{target} can't be written: a link there leads out of {top}, to {real}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not Path(source).is_dir():
+        target.unlink(missing_ok=True)
+        copy(source, str(target), follow)
+        return
+    with tempfile.TemporaryDirectory(prefix=OWN, dir=target.parent) as aside:
+        copy(source, f"{aside}/copy", follow)
+        target.mkdir(exist_ok=True)
+        for relative, _, status in list(walk(f"{aside}/copy")):
+            place = target / relative
+            if place.is_symlink() or (place.exists() and not stat.S_ISDIR(status.st_mode)):
+                place.unlink()
+            if stat.S_ISDIR(status.st_mode):
+                place.mkdir(exist_ok=True)
+            else:
+                Path(aside, "copy", relative).rename(place)
+
+
+def copy_file(source: str, target: str, status: os.stat_result) -> None:
+    """Copy a regular file that `status` tells of to `target`, where nothing may lie."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        raise StorageError(f"{source} is {kind}: it can't be copied")
+    with Path(source).open("rb") as reader:
+        mode = 0o600 | (status.st_mode & 0o111)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as writer:
+            copy_range(reader.fileno(), writer.fileno())
+            os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def copy_range(reader: int, writer: int) -> None:
+    """Copy what is left of one descriptor to another: blocks are shared where the file system can,
+    and holes stay holes.
+    """
+    status = os.fstat(reader)
+    if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
+        _copy_bytes(reader, writer, status.st_size)
+        return
+    at, end = os.lseek(reader, 0, os.SEEK_CUR), status.st_size
+    shift = os.lseek(writer, 0, os.SEEK_CUR) - at
+    while at < end:
+        try:
+            start = os.lseek(reader, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is data no more
+                raise
+            break
+        at = os.lseek(reader, start, os.SEEK_HOLE)
+        os.lseek(reader, start, os.SEEK_SET)
+        os.lseek(writer, start + shift, os.SEEK_SET)
+        _copy_bytes(reader, writer, at - start)
+    os.ftruncate(writer, end + shift)
+
+
+def _copy_bytes(reader: int, writer: int, count: int) -> None:
+    try:
+        while hasattr(os, "copy_file_range") and count > 0:
+            copied = os.copy_file_range(reader, writer, min(count, 1 << 30))
+            if not copied:
+                break
+            count -= copied
+    except OSError as error:
+        if error.errno not in (
+            errno.EXDEV,
+            errno.EINVAL,
+            errno.ENOSYS,
+            errno.EOPNOTSUPP,
+            errno.EPERM,
+        ):
+            raise
+    while count > 0 and (piece := os.read(reader, min(count, _CHUNK))):
+        count -= len(piece)
+        while piece:
+            piece = piece[os.write(writer, piece) :]

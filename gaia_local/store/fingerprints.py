@@ -1,0 +1,236 @@
+"""Fingerprints of files and directory trees: which files these are, and what is in them.
+
+A *quick* fingerprint says which files these are, and when they were changed last: size, time of
+modification, time of the inode's change, and the inode's number. Whoever gives a file other
+contents changes at least one of these, also with the size and the time of modification kept. The
+device is no part of it: its number differs between the machines that share a file system, and says
+nothing that the inode doesn't.
+
+A *digest* says what is in them. A *listing* has, for a directory, what tells each entry's content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import time
+
+from gaia_local.errors import StorageError
+from gaia_local.model.tasks import DOUBTFUL, Fingerprint
+from gaia_local.store import copying, disk_sync
+from gaia_local.store.disk_sync import MANY_FILES
+from gaia_local.store.walking import SPECIAL_KINDS, check_absent, path_status, walk
+
+TORN = Fingerprint(DOUBTFUL, "changed while it was read")
+"""Of what was changed while a program read it: equal to that of no content."""
+_CHUNK = 1 << 20
+_CLOCK_STEP = 20_000_000
+"""Nanoseconds within which two changes of a file may get the same time: the clocks of file systems
+step by 1 to 10 ms.
+"""
+_ENTRY = struct.Struct("<HqqqQ").pack
+"""What the quick fingerprint of a directory has of each entry. Numbers as text would cost twice the
+time.
+"""
+_PLAIN = hashlib.blake2b(digest_size=16)
+_EXECUTABLE = hashlib.blake2b(digest_size=16, person=b"x")
+"""The digest of no content: a program can tell whether a file may be executed, too."""
+_LISTED = 16
+"""So much of a file's digest is in a listing, to tell one version of it from another."""
+_READINGS = 3
+
+
+def quick_fingerprint(path: str, follow: bool = False) -> str | None:
+    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does,
+    nor can.
+
+    With `follow`, links inside a directory stand for what they lead to.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        check_absent(path, error)
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return _quick(path, status, follow)[0]
+    # `_of_inode`, without the price of a call: each `run` looks at all files.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
+    """Answers also when something there was changed last, in nanoseconds."""
+    if not stat.S_ISDIR(status.st_mode):
+        return _of_inode(status), status.st_ctime_ns
+    parts, times = list[bytes](), list[int]()
+    for relative, _, entry in walk(path, follow):
+        kind, changed = stat.S_IFMT(entry.st_mode), entry.st_ctime_ns
+        parts.append(relative.encode("utf-8", "surrogateescape"))
+        if kind == stat.S_IFDIR:
+            parts.append(_ENTRY(kind, 0, 0, 0, 0))
+        else:
+            parts.append(_ENTRY(kind, entry.st_size, entry.st_mtime_ns, changed, entry.st_ino))
+            times.append(changed)
+    total = hashlib.blake2b(b"\0".join(parts), digest_size=16)
+    return "d:" + total.hexdigest(), max(times, default=0)
+
+
+def _of_inode(status: os.stat_result) -> str:
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def renamed(quick: str, path: str) -> str:
+    """The quick fingerprint of a file or tree at `path` that had `quick` before it was renamed:
+    that changes an inode.
+
+    It stays as it was where something else was changed, too.
+    """
+    if quick.startswith("d:"):  # its own inode is no part of it
+        return quick
+    now = _of_inode(os.stat(path))
+    return now if _but_changed(now) == _but_changed(quick) else quick
+
+
+def _but_changed(quick: str) -> list[str]:
+    size, modified, _, inode = quick.split(":")
+    return [size, modified, inode]
+
+
+def digest(path: str, flush: bool = False) -> str:
+    """The content digest of the file or tree at `path`; with `flush`, what was read is on the disk
+    afterwards.
+    """
+    return _digest(path, os.stat(path), flush, follow=False)[0]
+
+
+def _digest(
+    path: str, status: os.stat_result, flush: bool, follow: bool
+) -> tuple[str, bytes | None]:
+    """Answers also, for a directory, the listing of its entries."""
+    if not stat.S_ISDIR(status.st_mode):
+        return _file_digest(path, status, flush), None
+    total, listing = hashlib.blake2b(digest_size=16), list[bytes]()
+    entries = list(walk(path, follow))
+    one_by_one = flush and len(entries) <= MANY_FILES
+    for relative, inner, entry in entries:
+        # As `os.fsencode`, without the price of a call for each of very many entries.
+        name = relative.encode("utf-8", "surrogateescape")
+        kind, content = stat.S_IFMT(entry.st_mode), b""
+        if kind == stat.S_IFREG:
+            content = _file_digest(inner, entry, one_by_one).encode()
+        elif kind == stat.S_IFLNK:
+            content = os.fsencode(os.readlink(inner))
+        total.update(b"%s\0%d\0%s" % (name, kind, content))
+        listing += (name, content[:_LISTED] if kind == stat.S_IFREG else content)
+    if flush and not one_by_one:
+        disk_sync.sync_file_system(path)
+    return total.hexdigest(), b"\0".join(listing)
+
+
+def listing_entries(listing: bytes) -> dict[str, bytes]:
+    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that
+    entry.
+
+    Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
+    """
+    parts = listing.split(b"\0")
+    names = (name.decode("utf-8", "backslashreplace") for name in parts[::2])
+    return dict(zip(names, parts[1::2], strict=False))
+
+
+def listing_changes(before: bytes, now: bytes) -> dict[str, list[str]]:
+    """What is `added`, `changed` and `removed` between two listings of a directory: paths in it."""
+    old, new = listing_entries(before), listing_entries(now)
+    return {
+        "added": sorted(new.keys() - old.keys()),
+        "changed": sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
+        "removed": sorted(old.keys() - new.keys()),
+    }
+
+
+def fingerprint(
+    path: str, flush: bool = False, status: os.stat_result | None = None
+) -> Fingerprint | None:
+    """Both fingerprints of a file or tree that nobody changes; None where nothing is, or where it
+    vanished meanwhile.
+
+    `flush` as for `digest`; `status` is what `stat` says of it, where that is known.
+    """
+    status = status or path_status(path)
+    if status is None:
+        return None
+    try:
+        return Fingerprint(_quick(path, status, False)[0], *_digest(path, status, flush, False))
+    except FileNotFoundError:
+        return None
+
+
+def observed(path: str, follow: bool = False) -> Fingerprint | None:
+    """As `fingerprint`, of what others may change: what changes while it is read is read again,
+    three times at most.
+
+    Its quick fingerprint is one that no look finds again where a change could go unseen: where
+    something was changed while it was read, or so short a time before that the clock of the file
+    system has not moved on since.
+    """
+    seen = None
+    for _ in range(_READINGS):
+        status = path_status(path)
+        if status is None:
+            return None
+        before = _quick(path, status, follow)[0]
+        try:
+            content = _digest(path, status, flush=False, follow=follow)
+        except FileNotFoundError:
+            return None
+        seen = Fingerprint(_unless_changed(path, follow, before), *content)
+        if seen.quick != DOUBTFUL:
+            break
+    return seen
+
+
+def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | None) -> Fingerprint:
+    """Copy a file or tree as `copy` does, and say what was copied: the digest is that of the copy,
+    and of no later content.
+
+    `known` is what it was last; where it is still that, it isn't read for a digest. The quick
+    fingerprint is as that of `observed`.
+    """
+    status = os.stat(source)
+    before = _quick(source, status, follow)[0]
+    copying.copy(source, target, follow, status)
+    quick = _unless_changed(source, follow, before)
+    if known is not None and known.quick == before and quick != DOUBTFUL:
+        return known
+    return Fingerprint(quick, *_digest(target, os.stat(target), flush=False, follow=False))
+
+
+def _unless_changed(path: str, follow: bool, before: str | None) -> str:
+    """What a look at `path` finds, if that is what it was `before`."""
+    status = path_status(path)
+    if status is None:
+        return DOUBTFUL
+    quick, changed = _quick(path, status, follow)
+    if quick != before:
+        return DOUBTFUL
+    return quick + DOUBTFUL if abs(time.time_ns() - changed) < _CLOCK_STEP else quick
+
+
+def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind in SPECIAL_KINDS:  # to open a FIFO would wait for its writer
+        raise StorageError(f"{path} is {SPECIAL_KINDS[kind]}: it can't be read as a file")
+    total = (_EXECUTABLE if status.st_mode & 0o111 else _PLAIN).copy()
+    size = min(
+        _CHUNK, status.st_size + 1
+    )  # room for a megabyte costs more than to read a small file
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while chunk := os.read(descriptor, size):
+            total.update(chunk)
+        if flush:
+            disk_sync.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return total.hexdigest()

@@ -1,0 +1,173 @@
+"""What a program made: whether it is all there, and its way to where one rename publishes it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaia_local.errors import StorageError
+from gaia_local.model import paths
+from gaia_local.model.assignment import Output
+from gaia_local.model.keys import Capture, made_files, output_place, wants_directory
+from gaia_local.model.tasks import Fingerprint, Task
+from gaia_local.store import copying, fingerprints, removal, storable
+from gaia_local.store.disk_errors import disk_errors
+from gaia_local.store.staging import PrivateDirectory
+from gaia_local.store.workspaces import Workspace
+
+
+@dataclass
+class _MadeOutput:
+    """An output on its way into the store."""
+
+    key: str
+    source: str
+    target: str
+    status: os.stat_result
+    kept: bool
+    """It must stay where it is: it lies behind a link, or is read again."""
+    prepared: str = ""
+    """Where it lies, ready to be published."""
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+def missing_outputs(task: Task, directory: PrivateDirectory) -> list[str]:
+    """What the program was to make and did not, as sentences."""
+    problems = []
+    for key, internal in made_files(task.outputs):
+        place, link = directory.find(internal.text)
+        mode, problem = _mode(place), f"output {key!r} was not made"
+        if not mode:
+            there = "nothing"
+            if link is not None:
+                there = f"a link to {link}, where the Task made nothing,"
+            problems.append(f"{problem}: there is {there} at {internal}")
+        elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
+            problems.append(f"{problem}: {internal} isn't a directory")
+        elif not wants_directory(key, internal) and stat.S_ISDIR(mode):
+            advice = "end key and path with '/' to store one"
+            problems.append(f"{problem}: {internal} is a directory; {advice}")
+    return problems
+
+
+def prepare_outputs(
+    task: Task,
+    directory: PrivateDirectory,
+    workspace: Workspace,
+    pairs: Iterable[tuple[str, str]],
+    captures: Mapping[Capture, Path],
+) -> list[Output]:
+    """Bring outputs into a state in which they can be published by renames alone.
+
+    `pairs` of key and internal path say which; `captures` has the file for each capture among them.
+    Raises `StorageError` for one that can't be stored, with all files still where they were;
+    `DiskError` where that is the disk's fault. Ask for `missing_outputs` first.
+    """
+    made = _made_outputs(task, directory, workspace, pairs, captures)
+    # The innermost first, and by copy where another output still needs the file.
+    made.sort(key=lambda each: (paths.depth(each.source), each.kept), reverse=True)
+    needed = Counter(each.source for each in made)
+    # Without directories, each can stay where it is until it is published.
+    nested = any(each.is_directory for each in made)
+    for index, each in enumerate(made):
+        needed[each.source] -= 1
+        aside, device = workspace.prepared(task, index, each.target)
+        ways = (each.source, *paths.folders(each.source, directory.root))
+        shared = any(needed[place] for place in ways)
+        with disk_errors(f"output {each.key!r} can't be stored at {each.target}"):
+            each.prepared = aside
+            if each.kept or shared or each.status.st_dev != device:
+                copying.copy(each.source, aside, follow=False)
+            elif nested or workspace.hands_over:
+                os.rename(each.source, aside)
+            else:
+                each.prepared = each.source
+    if nested:
+        made.sort(key=lambda each: paths.depth(each.target))
+        with disk_errors("the outputs can't be stored in each other"):
+            _nest(made)
+    return [
+        Output(each.key, each.prepared, each.target, _fingerprint(each, workspace.hands_over))
+        for each in made
+    ]
+
+
+def _made_outputs(
+    task: Task,
+    directory: PrivateDirectory,
+    workspace: Workspace,
+    pairs: Iterable[tuple[str, str]],
+    captures: Mapping[Capture, Path],
+) -> list[_MadeOutput]:
+    """What is to be stored, each made fit for that where it lies."""
+    made = []
+    for key, internal in pairs:
+        place, link = output_place(internal), None
+        if isinstance(place, Capture):
+            source, kept = str(captures[place]), place is Capture.PRINTED
+        else:
+            source, link = directory.find(internal)
+            kept = link is not None
+        target = workspace.storage.path(task.workflow, key)
+        workspace.storage.refuse_outside(task.workflow, key, target)
+        with disk_errors(f"output {key!r} can't be stored"):
+            output = _MadeOutput(key, source, target, storable.make_storable(source), kept)
+            if output.is_directory:
+                storable.confine_links(source, f"output {key!r}", directory.follow)
+        made.append(output)
+    return made
+
+
+def _mode(place: str) -> int:
+    """The mode of what lies there; 0 where nothing does, or can: its name is too long, its
+    directory is closed to us.
+    """
+    try:
+        return os.lstat(place).st_mode
+    except OSError:
+        return 0
+
+
+def _nest(made: list[_MadeOutput]) -> None:
+    """Outputs whose keys lie below another's, as a log in a directory output, become part of that
+    one too.
+    """
+    directories = {each.target: each for each in made if os.path.isdir(each.prepared)}
+    for inner in made:
+        for parent in paths.folders(inner.target):
+            outer = directories.get(parent)
+            relative = inner.target[len(parent) + 1 :]
+            if outer is None:
+                continue
+            place = f"{outer.prepared}/{relative}"
+            if inner.source != f"{outer.source}/{relative}":
+                _copy_into(outer, inner, place)
+            inner.prepared = place
+
+
+def _copy_into(outer: _MadeOutput, inner: _MadeOutput, place: str) -> None:
+    way, top = os.path.realpath(os.path.dirname(place)), os.path.realpath(outer.prepared)
+    if not paths.is_inside(way, top):
+        problem = f"output {outer.key!r} has a link in its way"
+        raise StorageError(f"output {inner.key!r} can't be stored: {problem}")
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    removal.remove(place)
+    copying.copy(inner.prepared, place, follow=False)
+
+
+def _fingerprint(made: _MadeOutput, flush: bool) -> Fingerprint:
+    # A file that stays where it is was looked at just now.
+    known = made.prepared == made.source and stat.S_ISREG(made.status.st_mode)
+    with disk_errors(f"output {made.key!r} can't be stored"):
+        status = made.status if known else None
+        fingerprint = fingerprints.fingerprint(made.prepared, flush, status)
+    if fingerprint is None:
+        raise StorageError(f"output {made.key!r} vanished while it was stored")
+    return fingerprint

@@ -1,0 +1,44 @@
+"""Directories that the engine makes for itself, which nobody else may have put in its way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+
+from gaia_local.errors import StorageError
+from gaia_local.model.names import OWN
+
+
+def own_directory(path: str) -> None:
+    """Make a directory for this user alone, where there is none.
+
+    Raises `StorageError` for anything else that lies there: the engine writes and removes in it,
+    and a link may lead to somebody's files, a directory of another user be a trap.
+    """
+    try:
+        os.mkdir(path, 0o700)
+        return
+    except FileExistsError:
+        status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "no directory"
+        must = "must be a directory that gaia_local makes for itself: move it away"
+        raise StorageError(f"{path} is {kind}, and {must}")
+    if status.st_uid != os.geteuid() and not _shows_as(status.st_uid, path):
+        whose = f"another user (uid {status.st_uid})"
+        raise StorageError(f"{path} belongs to {whose}: move it away, or use another directory")
+
+
+def _shows_as(user: int, directory: str) -> bool:
+    """Whether what this user makes in a directory shows as that user's, as on some network file
+    systems.
+    """
+    try:
+        probe = tempfile.mkdtemp(prefix=OWN, dir=directory)
+    except OSError:
+        return False
+    try:
+        return os.lstat(probe).st_uid == user
+    finally:
+        os.rmdir(probe)

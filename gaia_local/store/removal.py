@@ -1,0 +1,179 @@
+"""Removes files and directory trees, follows no link, and says what can't be removed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+logger = logging.getLogger("gaia_local")
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def refuse_stuck(top: str) -> None:
+    """Raise what the system says of the first thing in a file or tree that it won't let us
+    `remove`. Removes nothing.
+
+    What a disk of another machine refuses, or an empty directory where a disk is mounted, may show
+    only as it is removed.
+    """
+    left = [top]
+    while left:
+        path = left.pop()
+        try:
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                _refuse_kept(path, os.rmdir)
+                continue
+            if status.st_uid == os.geteuid() != 0 and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                continue  # `remove` opens it
+            with os.scandir(path) as found:
+                inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        _refuse_kept(path, os.rmdir if inner else os.unlink)
+        for each, is_directory in inner:
+            if is_directory:
+                left.append(each)
+            else:
+                _refuse_kept(each, os.rmdir)
+
+
+def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
+    """Ask for a removal in a way that is `unfit` for what lies there: whether it may be removed is
+    looked at before that.
+    """
+    try:
+        unfit(path)
+    except OSError as error:
+        if error.errno not in (
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.ENOTEMPTY,
+            errno.EEXIST,
+            errno.ENOENT,
+        ):
+            raise
+
+
+def remove_or_warn(path: str) -> None:
+    """As `remove`, of what harms nobody where it can't be removed, as files that a container left
+    of another user.
+    """
+    with warning_only(path):
+        remove(path)
+
+
+@contextlib.contextmanager
+def warning_only(path: str) -> Iterator[None]:
+    """What keeps `path` from being removed is logged, and not raised."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning("%s can't be removed: %s", path, error)
+
+
+def remove(path: str) -> None:
+    """Remove a file or tree, also one whose directories were made read-only; nothing there is fine.
+
+    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the
+    tree meanwhile. `OSError` names what can't be removed.
+    """
+    directory, name = os.path.split(path)
+    try:
+        parent = os.open(directory or ".", _DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        _remove(parent, name, directory)
+    finally:
+        os.close(parent)
+
+
+def _remove(parent: int, name: str, where: str) -> None:
+    """Remove an entry of the open directory `parent`, which is the one at `where`."""
+    if _removed(parent, name, where):
+        return
+    way, opened = [(name, os.fstat(parent))], parent
+    waiting: list[list[str]] = [[]]
+    """For each directory on the way, those below it that are still to be removed."""
+    try:
+        opened = _enter(parent, name, f"{where}/{name}")
+        while True:
+            here = "/".join([where, *(each for each, _ in way)])
+            full = [each for each in os.listdir(opened) if not _removed(opened, each, here)]
+            waiting.append(full)
+            while not waiting[-1]:  # all that was in it is gone
+                waiting.pop()
+                gone, above = way.pop()
+                upper = parent if not way else os.open("..", _DIRECTORY, dir_fd=opened)
+                os.close(opened)
+                opened, here = upper, os.path.dirname(here)
+                if not os.path.samestat(os.fstat(opened), above):
+                    raise OSError(errno.EBUSY, "it is moved while it is removed", f"{here}/{gone}")
+                if not _removed(opened, gone, here):
+                    raise OSError(
+                        errno.ENOTEMPTY,
+                        "files are made in it while it is removed",
+                        f"{here}/{gone}",
+                    )
+                if not way:
+                    return
+            name = waiting[-1].pop()
+            way.append((name, os.fstat(opened)))
+            inner = _enter(opened, name, f"{here}/{name}")
+            os.close(opened)
+            opened = inner
+    finally:
+        if opened != parent:
+            os.close(opened)
+
+
+def _removed(parent: int, name: str, where: str) -> bool:
+    """Remove what isn't a directory with something in it; False for such a one. Where a disk is
+    mounted is busy.
+    """
+    try:
+        try:
+            os.unlink(name, dir_fd=parent)
+        except (
+            IsADirectoryError,
+            PermissionError,
+        ) as refusal:  # what Linux says of a directory, and what others say
+            try:
+                os.rmdir(name, dir_fd=parent)
+            except NotADirectoryError:
+                raise refusal from None
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        if (
+            isinstance(error, PermissionError)
+            and os.fstat(parent).st_mode & stat.S_IRWXU != stat.S_IRWXU
+        ):
+            with contextlib.suppress(OSError):
+                os.fchmod(parent, 0o700)
+                return _removed(parent, name, where)
+        raise OSError(error.errno, error.strerror, f"{where}/{name}") from None
+    return True
+
+
+def _enter(parent: int, name: str, path: str) -> int:
+    """Open a directory to empty it."""
+    try:
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except PermissionError as error:
+        if not hasattr(os, "O_PATH"):
+            raise OSError(error.errno, error.strerror, path) from None
+        closed = os.open(name, os.O_PATH | _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            os.chmod(f"/proc/self/fd/{closed}", 0o700)
+        finally:
+            os.close(closed)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)

@@ -1,0 +1,186 @@
+"""One Task's files, from its inputs to its outputs: taken in, looked at while it runs, taken out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gaia_local.errors import StorageError
+from gaia_local.model import paths
+from gaia_local.model.assignment import Output
+from gaia_local.model.keys import Capture, made_files, wants_directory
+from gaia_local.model.tasks import Fingerprint, Task
+from gaia_local.model.validation import NOTHING
+from gaia_local.store import copying, fingerprints, removal
+from gaia_local.store.disk_errors import disk_errors
+from gaia_local.store.input_copies import copies_needed
+from gaia_local.store.outputs import missing_outputs, prepare_outputs
+from gaia_local.store.placement import Placement
+from gaia_local.store.workspaces import Workspace
+
+
+class TaskFiles:
+    """What one Task reads and makes. Used `with`, whose end discards what was not published."""
+
+    def __init__(self, task: Task, workspace: Workspace) -> None:
+        self.task = task
+        self._workspace, self._storage = workspace, workspace.storage
+        self.directory = workspace.directory(task)
+        self.log = Path(workspace.log(task))
+        self._mounted: dict[str, str] = {}
+        """Key of an input that is not copied → where it is read from."""
+        self._seen: dict[str, Fingerprint] = {}
+        """Key of an input → what was copied, or what lay there before the program started."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.discard()
+
+    @property
+    def tree(self) -> Path:
+        """The directory that is the program's ``/``."""
+        return self.directory.tree
+
+    @property
+    def work(self) -> Path:
+        """An empty directory to start the program in."""
+        return self.directory.work
+
+    @property
+    def stdout(self) -> Path | None:
+        """The file that receives stdout alone, where one was asked for."""
+        internal = self.task.stdout
+        return None if internal is None else Path(self.directory.local(internal))
+
+    @property
+    def mounted(self) -> tuple[tuple[str, Path], ...]:
+        """Internal path and file of each input that is not copied."""
+        sources = self._mounted
+        return tuple((at, Path(sources[key])) for key, at in self.task.inputs if key in sources)
+
+    def take_in(self, known: Mapping[str, Fingerprint] = NOTHING, mounts: bool = False) -> None:
+        """Make the private directory, with copies of the inputs and places for the outputs.
+
+        With `mounts`, inputs are copied only where they must be. `known` says what was last seen of
+        inputs: what is still that isn't read for a digest.
+        """
+        self._choose_mounted(mounts)
+        self._workspace.make_logs(self.task)
+        copied = {key for key, _ in self.task.inputs if key not in self._mounted}
+        placement = Placement(self.task, self.directory, copied)
+        self._workspace.make(self.directory, placement.folders)
+        placement.copy_inputs(lambda key, place: self._copy_in(key, place, known.get(key)))
+        placement.make_outputs()
+        for key, source in self._mounted.items():
+            self._seen[key] = self._fingerprint(key, source, known.get(key))
+
+    def find_again(self, mounts: bool = False) -> None:
+        """The private directory is that of an earlier engine, which took the inputs in."""
+        self._choose_mounted(mounts)
+
+    def digests(self) -> dict[str, str]:
+        """Key of each input → the digest of what the program will read."""
+        return {key: self._seen[key].digest for key, _ in self.task.inputs}
+
+    def inputs_read(self) -> dict[str, Fingerprint]:
+        """What the program read: of a mounted input nobody knows, where it was changed meanwhile."""
+        return {
+            key: self._if_unchanged(key, seen) if key in self._mounted else seen
+            for key, seen in self._seen.items()
+        }
+
+    def missing(self) -> list[str]:
+        """What the program was to make and did not, as sentences."""
+        self._copy_linked_inputs()
+        return missing_outputs(self.task, self.directory)
+
+    def prepare(
+        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
+    ) -> list[Output]:
+        """Bring these outputs to where one rename publishes each: see `outputs.prepare_outputs`."""
+        return prepare_outputs(self.task, self.directory, self._workspace, pairs, captures)
+
+    def discard(self) -> None:
+        """Remove what is left in the private directory. Idempotent."""
+        self._workspace.discard(self.task)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _choose_mounted(self, mounts: bool) -> None:
+        if not mounts:
+            return
+        task = self.task
+        sources = {key: self._storage.source(task, key) for key, _ in task.inputs}
+        copied = copies_needed(task, sources)
+        self._mounted = {key: source for key, source in sources.items() if key not in copied}
+
+    def _copy_in(self, key: str, place: str, known: Fingerprint | None) -> None:
+        with self._copying(key, place):
+            source, follow = self._storage.source(self.task, key), key in self.task.external
+            self._seen[key] = fingerprints.copy_observed(source, place, follow, known)
+
+    def _fingerprint(self, key: str, source: str, known: Fingerprint | None) -> Fingerprint:
+        """The fingerprint of a mounted input: the recorded one where the file is still that, else a
+        new one.
+        """
+        follow = key in self.task.external
+        quick = None if known is None else self._storage.quick_fingerprint(key, source, follow)
+        if known is not None and quick == known.quick:
+            return known
+        fingerprint = self._storage.fingerprint(key, source, follow)
+        if fingerprint is None:
+            problem = f"there is nothing at {source}"
+            raise StorageError(f"input {key!r} vanished from the store: {problem}")
+        return fingerprint
+
+    def _if_unchanged(self, key: str, seen: Fingerprint) -> Fingerprint:
+        path, follow = self._storage.path(self.task.workflow, key), key in self.task.external
+        now = self._storage.quick_fingerprint(key, path, follow)
+        return seen if now is not None and now == seen.looked_like else fingerprints.TORN
+
+    def _copy_linked_inputs(self) -> None:
+        """Copy what outputs are links into, of the mounted inputs: all is as with copies then."""
+        directory = self.directory
+        waiting = {
+            directory.local(internal): key
+            for key, internal in self.task.inputs
+            if key in self._mounted
+        }
+
+        def copy_in(*tops: str) -> None:
+            places = [place for place in waiting if paths.is_inside(place, *tops)]
+            for place in sorted(places, key=paths.depth):
+                key = waiting.pop(place)
+                removal.remove(place)  # what it was mounted on
+                directory.make_parent(place, f"input {key!r}")
+                with self._copying(key, place):  # its links were links for the program, too
+                    source = self._storage.source(self.task, key)
+                    copying.copy(os.path.realpath(source), place, follow=False)
+
+        def reach(at: str) -> None:
+            copy_in(*(place for place in waiting if paths.is_inside(at, place)))
+
+        for key, internal in made_files(self.task.outputs) if waiting else ():
+            at, _ = directory.find(internal.text, reach)
+            if wants_directory(key, internal) and os.path.isdir(at):
+                copy_in(at)
+
+    @contextlib.contextmanager
+    def _copying(self, key: str, place: str) -> Iterator[None]:
+        try:
+            with disk_errors(f"input {key!r} can't be copied to {place}", but=FileNotFoundError):
+                yield
+        except FileNotFoundError as error:
+            problem = f"input {key!r} vanished from the store: {error.filename}"
+            raise StorageError(problem) from error

@@ -1,0 +1,94 @@
+"""What lies in a directory tree, in one order, links followed or not. Nothing is read or changed.
+
+A path that is a symbolic link itself stands for what it leads to; links inside a tree are followed
+only where an argument says so. Names that begin with `OWN` are the engine's own and are no part of
+any tree.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import stat
+from collections.abc import Iterator
+
+from gaia_local.errors import StorageError
+from gaia_local.model.names import OWN
+from gaia_local.model.paths import is_inside
+
+SPECIAL_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+"""What can't be read as a file."""
+
+
+def path_status(path: str) -> os.stat_result | None:
+    """What `stat` says of what lies at `path`; None where nothing does, nor can."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        check_absent(path, error)
+        return None
+
+
+def check_absent(path: str, error: OSError) -> None:
+    """Raise unless `error` says that nothing lies at `path`, nor can."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        raise StorageError(f"{path}: can't be examined ({error.strerror})") from error
+
+
+def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Everything below the directory `top`, as (path relative to it, path, lstat), parents first,
+    in the order of names.
+
+    With `follow`, a link stands for what it leads to, and path and status are of that; one that
+    leads to nothing, or around in a circle, stays a link.
+    """
+    above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
+    waiting = [(iter(_sorted(top)), "", above)]
+    while waiting:
+        listed, prefix, above = waiting.pop()
+        for entry in listed:
+            name = entry.name
+            if name.startswith(OWN):
+                continue
+            path, around = entry.path, above
+            try:
+                status = entry.stat(follow_symlinks=False)
+                if follow and stat.S_ISLNK(status.st_mode):
+                    path, status, around = _followed(path, status, above)
+            except FileNotFoundError:
+                continue
+            yield prefix + name, path, status
+            if stat.S_ISDIR(status.st_mode):
+                inside = (iter(_sorted(path)), f"{prefix}{name}/", around)
+                waiting += ((listed, prefix, above), inside)
+                break
+
+
+_name = operator.attrgetter("name")
+
+
+def _sorted(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as found:
+            return sorted(found, key=_name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _followed(
+    link: str, status: os.stat_result, above: tuple[str, ...]
+) -> tuple[str, os.stat_result, tuple[str, ...]]:
+    """What a link leads to, its status, and the directories that it is in then; the link itself
+    where it stays one.
+    """
+    real = os.path.realpath(link)
+    there = path_status(real)
+    if there is None or any(is_inside(each, real) for each in above):
+        return link, status, above
+    return real, there, (*above, real) if stat.S_ISDIR(there.st_mode) else above

@@ -1,0 +1,116 @@
+"""Where Tasks work: their private directories and logs, and where their outputs are prepared.
+
+On the engine's machine all of that lies under the root. On a machine that only shares the root,
+private directories are in a `scratch` directory of its own, and what the engine is to get of a Task
+goes into its lease: directories that the engine makes and removes (see `leases`).
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from gaia_local.model.paths import is_inside
+from gaia_local.model.tasks import Task
+from gaia_local.store import removal
+from gaia_local.store.leases import LEASE_LOG
+from gaia_local.store.staging import Folders, PrivateDirectory, StagingArea
+from gaia_local.store.storage import Storage
+
+
+class Workspace(ABC):
+    """Where the Tasks of one process work. Thread-safe."""
+
+    hands_over: bool
+    """The engine is on another machine. So what is prepared for it leaves the private directory,
+    and is flushed here, since nobody else can.
+    """
+
+    def __init__(self, storage: Storage, area: StagingArea) -> None:
+        self.storage, self._area = storage, area
+
+    def directory(self, task: Task) -> PrivateDirectory:
+        """Where the Task's private directory is, or will be."""
+        return PrivateDirectory(f"{self._area.top}/{task.id}")
+
+    def make(self, directory: PrivateDirectory, folders: Folders) -> None:
+        """Make a private directory, with these folders in its tree."""
+        self._area.make(directory, folders)
+
+    def discard(self, task: Task) -> None:
+        """Remove what is left of the Task's private directory."""
+        with removal.warning_only(f"{self._area.top}/{task.id}"):
+            self._area.remove(task.id)
+
+    @abstractmethod
+    def log(self, task: Task) -> str:
+        """The file that receives what the program prints."""
+
+    @abstractmethod
+    def make_logs(self, task: Task) -> None:
+        """Make the directory that the log is in."""
+
+    @abstractmethod
+    def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
+        """A new path for an output, on the file system of its `target`, and the device of that."""
+
+
+class LocalWorkspace(Workspace):
+    """On the engine's machine: all lies under the root, and outputs are published from there."""
+
+    hands_over = False
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage, StagingArea(storage.staging, storage.spare))
+
+    def log(self, task: Task) -> str:
+        return str(self.storage.log(task.workflow, task.id))
+
+    def make_logs(self, task: Task) -> None:
+        logs = os.path.dirname(self.log(task))
+        if not os.path.isdir(logs):
+            os.makedirs(logs, mode=0o700, exist_ok=True)
+
+    def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
+        own = f"{self._area.top}/{task.id}"
+        device = os.stat(own).st_dev
+        for bucket in self.storage.mapped():
+            if is_inside(target, bucket):
+                os.makedirs(bucket, exist_ok=True)
+                other = os.stat(bucket).st_dev
+                if other != device:
+                    place = f"{self.storage.area(bucket)}/{task.id}"
+                    os.makedirs(place, mode=0o700, exist_ok=True)
+                    return f"{place}/{index}", other
+        return f"{own}/output-{index}", device
+
+    def discard(self, task: Task) -> None:
+        super().discard(task)
+        self.storage.discard_prepared(task.id)
+
+
+class LeasedWorkspace(Workspace):
+    """On a machine that shares the root: a Task's name is that of its lease.
+
+    Nothing is published from here, and no lease is made or removed.
+    """
+
+    hands_over = True
+
+    def __init__(self, storage: Storage, scratch: Path) -> None:
+        super().__init__(storage, StagingArea(scratch / "staging", scratch / "spare"))
+
+    def log(self, task: Task) -> str:
+        return f"{self.storage.staging}/{task.id}/{LEASE_LOG}"
+
+    def make_logs(self, task: Task) -> None:
+        """It is in the lease."""
+
+    def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
+        for bucket in self.storage.mapped():
+            if is_inside(target, bucket):
+                lease = f"{self.storage.area_path(bucket)}/{task.id}"
+                return f"{lease}/{index}", os.stat(lease).st_dev
+        lease = self.storage.private_directory(task.id)
+        return f"{lease}/output-{index}", os.stat(lease).st_dev
