@@ -26,8 +26,9 @@ class LeftoverContainer(NamedTuple):
 
 
 def all_leftovers() -> list[tuple[str, LeftoverContainer]]:
-    """The containers of all roots, with their roots. Raises as `containers_with`, or
-    `EngineUnavailable`.
+    """The containers of all roots, with their roots.
+
+    Raises `EngineUnavailable`, or as `containers_with`.
     """
     with contextlib.closing(DockerEngine()) as engine:
         engine.ping()
