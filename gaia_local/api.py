@@ -366,7 +366,10 @@ class Gaia:
         self.close(wait=kind is None)
 
     def __repr__(self) -> str:
-        return f"Gaia(root={os.fspath(self._config.root)!r}, runtime={self._config.runtime!r}, workers={self._config.workers})"
+        return (
+            f"Gaia(root={os.fspath(self._config.root)!r}, runtime={self._config.runtime!r},"
+            f" workers={self._config.workers})"
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks: the workflows of the root, with state and progress."""

@@ -24,9 +24,7 @@ _MAX_VALUES = 200
 
 
 class GaiaError(Exception):
-    """Something that gaia_local refuses or cannot do; the text says what, where and what would be
-    right.
-    """
+    """An operation that is refused or fails; its text says what, where and what would be right."""
 
 
 class InvalidInput(GaiaError):
@@ -104,9 +102,7 @@ def _is_brief(value: object) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """The text of an error, fit to be stored and printed: what isn't UTF-8 in a file's name is
-    escaped.
-    """
+    """The text of an error, fit to be stored and printed: bytes that aren't UTF-8 are escaped."""
     return str(error).encode("utf-8", "backslashreplace").decode()
 
 
@@ -127,8 +123,9 @@ def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
 
 
 def _closest(given: str, names: list[str]) -> list[str]:
-    """The names most like `given`; of many, those are compared that begin and end as it does, for
-    that takes little time.
+    """The names most like `given`.
+
+    Of many, only those with a similar beginning and end are compared, which takes little time.
     """
     short = [name for name in names if len(name) <= _MAX_NAME_LENGTH]
 

@@ -81,7 +81,7 @@ def explain(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say why a Step ran, would or wouldn't run now; or where the data of a storage key come from."""
+    """Say why a Step ran, would or wouldn't run now; or how the data of a storage key came about."""
     with open_gaia(ctx) as gaia:
         answer = gaia.explain(name, what)
     if as_json:
@@ -106,9 +106,7 @@ def logs(
         ),
     ] = False,
 ) -> None:
-    """Print the log of a Step's latest attempt; on a terminal, control characters in it are shown,
-    and not obeyed.
-    """
+    """Print the log of a Step's latest attempt; a terminal shows control characters as text."""
     import threading
 
     never = threading.Event()

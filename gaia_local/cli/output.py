@@ -304,7 +304,8 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
                 console.print(_quoted(line))
     contained = any(event["event"] == EventKind.CONTAINER_CREATE for event in gaia.events(name))
     console.print(
-        f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report lies in"
+        f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report"
+        " lies in"
     )
     console.print(f"  {gaia.path(name, 'results:report/')}", markup=False)
     console.print("Try next:")
@@ -325,7 +326,8 @@ def print_report(report: DoctorReport) -> None:
     colours = {"ok": "green", "note": "yellow", "problem": "red"}
     for check in report.checks:
         console.print(
-            f"[{colours[check.verdict]}]{check.verdict:8}[/][bold]{check.name:14}[/]{escape(check.text)}"
+            f"[{colours[check.verdict]}]{check.verdict:8}[/][bold]{check.name:14}[/]"
+            f"{escape(check.text)}"
         )
         if check.advice:
             console.print(f"{'':22}[dim]{escape(check.advice)}[/]")

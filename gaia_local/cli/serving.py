@@ -92,7 +92,10 @@ def serve(
 
 
 def _warn_of_others() -> None:
-    text = "[bold red]warning:[/] --no-token: every user of this machine can run programs as you, and read your files"
+    text = (
+        "[bold red]warning:[/] --no-token: every user of this machine can run programs as you, and"
+        " read your files"
+    )
     open_console(error=True).print(text)
 
 

@@ -65,7 +65,8 @@ class Installation:
         for key in (given or {}).keys() - known - {"gaia_host"} - self._ignored:
             self._ignored.add(key)
             logger.warning(
-                "config, %r: it means nothing to the local engine and is ignored, as the published client does",
+                "config, %r: it means nothing to the local engine and is ignored, as the published"
+                " client does",
                 key,
             )
         made = Gaia(
@@ -171,8 +172,10 @@ def engine_of(front: object) -> Gaia:
         if made is None or installation.closed or process != os.getpid():
             if not _installed:
                 raise Closed(
-                    "this gaia.Gaia has no engine: nothing is installed by gaia_local.compat at present; call it within "
-                    "`gaia_local.compat.install()`, in a test with the fixture gaia_client, or by `gaia-local exec`"
+                    "this gaia.Gaia has no engine: nothing is installed by gaia_local.compat at"
+                    " present; call it within "
+                    "`gaia_local.compat.install()`, in a test with the fixture gaia_client, or by"
+                    " `gaia-local exec`"
                 )
             installation = _installed[-1]
             made = installation.make(state.get("_gaia_local_config"))

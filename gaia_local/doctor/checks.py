@@ -76,7 +76,10 @@ def examine(config: Config) -> DoctorReport:
 
 
 def _python() -> Check:
-    text = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    text = (
+        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
+        f" {platform.machine()}"
+    )
     return Check(
         "python",
         OK,
@@ -140,7 +143,8 @@ def _cluster(config: Config) -> list[Check]:
                 Check(
                     "dask",
                     OK,
-                    f"{config.dask.local} worker processes on this machine, started with the first Step",
+                    f"{config.dask.local} worker processes on this machine, started with the first"
+                    " Step",
                 )
             ]
         from gaia_local.executors.dask.survey import survey
@@ -275,7 +279,10 @@ def _leftovers(config: Config) -> Check:
         )
         for leftover in found
     ]
-    advice = "gaia-local run resumes containers of its root; gaia-local clean removes all leftovers of a root"
+    advice = (
+        "gaia-local run resumes containers of its root; gaia-local clean removes all leftovers of"
+        " a root"
+    )
     return Check("leftovers", NOTE, "; ".join(lines), advice, facts)
 
 

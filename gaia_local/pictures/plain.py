@@ -19,8 +19,10 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
     lines = [
         f"digraph {_dot(clean(graph.get('workflow', '')))} {{",
         '  graph [rankdir=TB, ranksep=0.6, fontname="sans-serif"];',
-        '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=12, margin="0.15,0.08"];',
-        '  edge [color="#9aa5b4", arrowsize=0.7, fontname="sans-serif", fontsize=10, fontcolor="#5b6675"];',
+        '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=12,'
+        ' margin="0.15,0.08"];',
+        '  edge [color="#9aa5b4", arrowsize=0.7, fontname="sans-serif", fontsize=10,'
+        ' fontcolor="#5b6675"];',
     ]
     for number, nodes in enumerate(groups):
         shown, label = (
@@ -29,7 +31,8 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
         )
         tooltip = _dot("; ".join(_tooltip(nodes, group)))
         lines.append(
-            f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}", color="{shown.ink}"];'
+            f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}",'
+            f' color="{shown.ink}"];'
         )
     for (source, target), (number, keys) in edges.items():
         label = f', label="{number} edges"' if number > 1 else ""

@@ -38,7 +38,10 @@ def _row(name: str, counts: Mapping[str, Any]) -> str:
 
 def _badge(state: str) -> str:
     shown = appearance(state)
-    style = f"background:{shown.wash};color:{shown.ink};border-radius:1em;padding:.1em .7em;font-weight:600"
+    style = (
+        f"background:{shown.wash};color:{shown.ink};border-radius:1em;padding:.1em"
+        " .7em;font-weight:600"
+    )
     return f'<span style="{style}">{shown.sign} {escape(state)}</span>'
 
 
@@ -46,7 +49,8 @@ def _bar(counts: Mapping[str, Any]) -> str:
     """Done, running and failed Steps as shares of one bar."""
     shares = (("done", "complete"), ("running", "running"), ("failed", "error"))
     parts = "".join(
-        f'<span style="width:{100 * counts[kind] / counts["steps"]:.2f}%;background:{appearance(state).ink}"></span>'
+        f'<span style="width:{100 * counts[kind] / counts["steps"]:.2f}%;'
+        f'background:{appearance(state).ink}"></span>'
         for kind, state in shares
         if counts[kind]
     )

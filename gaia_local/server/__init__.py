@@ -12,7 +12,8 @@ try:
     import uvicorn  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"the server needs the package {error.name}, which isn't installed: pip install 'gaia-local[server]'",
+        f"the server needs the package {error.name}, which isn't installed: pip install"
+        " 'gaia-local[server]'",
         name=error.name,
     ) from error
 

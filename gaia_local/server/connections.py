@@ -1,9 +1,7 @@
-"""The server's connections: who is at the other end, how long one may be silent, and how many there
-may be.
+"""The server's connections: their users, how long one may be silent, and how many there may be.
 
-What hasn't asked anything that it may ask is a stranger. Where there are too many, the stranger
-that has been there the longest makes room for the next: so nobody is kept out by others who merely
-connect.
+A client without a permitted request is a stranger. Where there are too many connections, the oldest
+stranger is disconnected for the next: so clients that merely connect keep nobody out.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ MAX_DESCRIPTOR_LIMIT = 65_536
 one, take their time.
 """
 WARNING_PAUSE_SECONDS = 60.0
-"""Seconds after which it is told again that there are too many."""
+"""Seconds between two warnings that there are too many."""
 
 
 def raise_limit() -> None:
@@ -62,7 +60,7 @@ class _Client:
     connection: socket.socket
     host: str
     permitted: bool = False
-    """Whether it has asked something that it may ask."""
+    """Whether it has made a permitted request."""
 
 
 class ListeningSocket(socket.socket):
@@ -84,7 +82,7 @@ class ListeningSocket(socket.socket):
         self._warned_at = -WARNING_PAUSE_SECONDS
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises `BlockingIOError` where there is none, or none that is taken."""
+        """The next connection. Raises `BlockingIOError` where none is there or may be accepted."""
         if self._made_room:  # let the one that had to go be closed before there are more
             self._made_room = False
             raise BlockingIOError(errno.EAGAIN, "one at a time")
@@ -97,7 +95,7 @@ class ListeningSocket(socket.socket):
         return connection, address
 
     def mark_permitted(self, descriptor: int) -> None:
-        """A connection has asked something that it may ask: it doesn't make room for others."""
+        """A connection has made a permitted request: it isn't closed in favour of others."""
         if descriptor in self._clients:
             self._clients[descriptor].permitted = True
 
@@ -150,7 +148,8 @@ class ListeningSocket(socket.socket):
         if now - self._warned_at >= WARNING_PAUSE_SECONDS:
             self._warned_at = now
             logger.warning(
-                "too many connections: %s; those without a request are closed, then new ones are refused",
+                "too many connections: %s; those without a request are closed, then new ones are"
+                " refused",
                 problem,
             )
 
@@ -168,7 +167,7 @@ def _descriptors_are_scarce() -> bool:
 
 
 class Connection(H11Protocol):
-    """One connection, closed when it doesn't say what it wants."""
+    """One connection, closed when no request head comes in time."""
 
     def __init__(
         self, *, listening: ListeningSocket, app_state: dict[str, Any], **given: Any
@@ -203,12 +202,12 @@ class Connection(H11Protocol):
             self._answering = False
 
     def mark_permitted(self) -> None:
-        """It has asked something that it may ask."""
+        """It has made a permitted request."""
         self._listening.mark_permitted(self.transport.get_extra_info("socket").fileno())
 
     @functools.cached_property
     def is_same_user(self) -> bool:
-        """Whether who connected is the user of this process, or root. Reads a file."""
+        """Whether the client runs as the user of this process, or as root. Reads a file."""
         ours, theirs = (self.transport.get_extra_info(name) for name in ("sockname", "peername"))
         return bool(ours and theirs) and peers.is_same_user(ours[:2], theirs[:2])
 

@@ -1,8 +1,7 @@
-"""Who may ask: no web page of another site, no name that merely resolves to this machine, no one
-without the token.
+"""Access control: the Host header, the origin, and the token of each request.
 
-The user that the server runs as may do without it, where that is wanted and the system says whose a
-connection is. Each request is looked at before anything of it is read.
+The user that the server runs as needs no token, where that is wanted and the system tells the user
+of a connection. Each request is checked before its body is read.
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ logger = logging.getLogger("gaia_local.server")
 _READING = ("GET", "HEAD")
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; "
         "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
@@ -49,12 +49,10 @@ hold one of ours.
 
 
 class Guard:
-    """Lets through what may ask; everything else is refused with a status and a text that says why."""
+    """Lets permitted requests through; refuses others with a status and a text that says why."""
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
-        """Without a `token` everybody may ask who reaches it; with `same_user` our own user may,
-        token or not.
-        """
+        """Without a `token` all requests are permitted; with `same_user`, also our own user's."""
         self._app, self._host, self._token, self._same_user = app, host, token, same_user
         self._cookie_value = (
             None
@@ -109,7 +107,7 @@ class Guard:
                 )
                 await ending(scope, receive, send_guarded)
             raise
-        except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
+        except Exception as error:  # a defect: the client and the log must learn of it
             logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
             if has_begun:
                 raise
@@ -119,14 +117,15 @@ class Guard:
             await refusal(scope, receive, send_guarded)
 
     async def _refusal(self, scope: Scope, connection: Connection | None) -> Response | None:
-        """The answer to a request that may not go on."""
+        """The answer to a request that isn't permitted; None for one that is."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not answers_to(hosts[0], self._host):
             given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
             return _refused(
                 421,
-                f"the Host header is {given!r}, which isn't a name of this server: use the address that `serve` printed",
+                f"the Host header is {given!r}, which isn't a name of this server: use the address"
+                " that `serve` printed",
             )
         if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
             if not (
@@ -144,7 +143,8 @@ class Guard:
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
                 return _refused(
                     403,
-                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may request that",
+                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may"
+                    " request that",
                 )
             if (
                 headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -152,7 +152,8 @@ class Guard:
             ):
                 return _refused(
                     415,
-                    "the request doesn't declare JSON: send the header Content-Type: application/json",
+                    "the request doesn't declare JSON: send the header Content-Type:"
+                    " application/json",
                 )
         return None
 
@@ -272,7 +273,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _path(scope: Scope) -> str:
-    """What was asked for, as it was written, without the query: that may hold the token."""
+    """The path as it was sent, without the query, which may hold the token."""
     return str(scope.get("raw_path", b"").decode("ascii", "replace"))
 
 

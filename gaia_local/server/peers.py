@@ -1,6 +1,4 @@
-"""Whose a TCP connection from this machine is. Linux tells it in ``/proc/net``; elsewhere nobody
-knows.
-"""
+"""The user of a TCP connection from this machine: from ``/proc/net``, so on Linux alone."""
 
 from __future__ import annotations
 
@@ -21,15 +19,13 @@ Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_same_user(ours: Address, theirs: Address) -> bool:
-    """Whether who connected from `theirs` to `ours` is the user of this process, or root."""
+    """Whether the connection from `theirs` to `ours` is of this process's user, or of root."""
     own = os.geteuid()
     return own != _nobody() and user(ours, theirs) in (own, ROOT)
 
 
 def user(ours: Address, theirs: Address) -> int | None:
-    """The user id of the process that connected from `theirs` to `ours`; None where that isn't
-    known.
-    """
+    """The user id of the process that connected from `theirs` to `ours`; None: unknown."""
     for _ in range(_TRIES):
         for table, local_hex, remote_hex in _entries(ours, theirs):
             found = _find(_TABLES / table, local_hex, remote_hex)

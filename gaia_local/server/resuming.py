@@ -1,4 +1,4 @@
-"""What ran when the last engine ended goes on: the server's way to begin."""
+"""At its start, the server resumes the workflows that ran when the last engine ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESUMABLE_REASONS = frozenset({"interrupted", "closed", "trouble"})
 
 
 def resume(gaia: Gaia) -> list[str]:
-    """Start the workflows again that the end of an engine halted, and no user; answers their names.
+    """Resume the workflows that were halted by an engine's end, not by a user; answers their names.
 
     Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged,
     and the others go on.

@@ -1,6 +1,4 @@
-"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking
-at any file.
-"""
+"""Server-sent events of changes, from the scheduler's own notices: no file is read for them."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ RECONNECT_MILLISECONDS = 1000
 
 
 class EventStream(Response):
-    """An answer without an end: at first the whole, then what changed; until the client goes, or
-    `closing` is set.
-    """
+    """An endless answer: first everything, then changes, until the client goes or `closing` is set."""
 
     media_type = "text/event-stream"
 
@@ -129,7 +125,7 @@ class ChangedNames:
 
 
 class ClientView:
-    """What a client was told already, and how that differs from what is."""
+    """The state that a client knows, and how it differs from the present one."""
 
     def __init__(self, gaia: Gaia, workflow: str | None) -> None:
         self._gaia, self._workflow = gaia, workflow

@@ -1,4 +1,4 @@
-"""JSON in and out: what a call's body may hold, and what becomes of a refused one."""
+"""JSON in and out: the checked fields of a call's body, and the answer to a refused one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The body of a request; one of more than `limit` bytes is refused without being stored."""
     refusal = Refused(
         413,
-        f"the body has more than {limit} bytes, the most that is taken: serve with a larger --max-body",
+        f"the body has more than {limit} bytes, the most that is taken: serve with a larger"
+        " --max-body",
     )
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() else 0
@@ -94,9 +95,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """The fields of a call's body. Raises `InvalidInput` for what `Gaia` would not see, or take as
-    something else.
-    """
+    """The fields of a call's body. Raises `InvalidInput` for errors that `Gaia` can't notice."""
     try:
         given = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:

@@ -64,7 +64,10 @@ class GaiaFixture(Gaia):
         mapping of names to them.
         """
         if isinstance(content, Mapping) != names_directory(key):
-            right = "a mapping of names to contents for a directory, whose key ends in '/'; text or bytes for a file"
+            right = (
+                "a mapping of names to contents for a directory, whose key ends in '/'; text or"
+                " bytes for a file"
+            )
             raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
         path = self.path(self._workflow(key, workflow), key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +196,8 @@ class GaiaFixture(Gaia):
             self.wait(name, timeout)
         except TimeoutError:
             lines = [
-                f"workflow {name!r} still runs after {timeout:g} s: {counts_line(self.progress(name))}"
+                f"workflow {name!r} still runs after {timeout:g} s:"
+                f" {counts_line(self.progress(name))}"
             ]
             for step in self.graph(name)["steps"]:
                 if step["state"] == "running":
@@ -268,7 +272,8 @@ def check_marker(asked: Mapping[str, Any]) -> None:
 def _leftovers(config: Config, before: set[threading.Thread]) -> list[str]:
     if owner(config.root) == os.getpid():
         return [
-            "itself, since another Gaia on its root is still open: close that one, or make it under gaia_client"
+            "itself, since another Gaia on its root is still open: close that one, or make it"
+            " under gaia_client"
         ]
     leftovers = [
         f"the thread {thread.name}"

@@ -224,7 +224,10 @@ def _summary(lanes: Sequence[Lane], axis: _Axis, number: int) -> str:
         return "nothing has started yet"
     attempts = f"{number} attempt{'' if number == 1 else 's'}"
     workers = f"{len(lanes)} worker{'' if len(lanes) == 1 else 's'}"
-    return f"{attempts} by {workers} in {duration(axis.busy)}, from {moment(axis.start)} to {moment(axis.end)}"
+    return (
+        f"{attempts} by {workers} in {duration(axis.busy)}, from {moment(axis.start)} to"
+        f" {moment(axis.end)}"
+    )
 
 
 class _Axis:

@@ -129,8 +129,10 @@ def html(timeline: Timeline) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         f"<title>{title}: what ran when</title><style>{style}</style></head><body>"
-        f"<h1>{title}</h1><p>{escape(timeline.summary)}</p>{''.join(_key(timeline))}{_chart(timeline)}"
-        f"{''.join(_table(timeline))}<div id=details role=status>Point at a bar, or go from bar to bar with the arrow keys.</div>"
+        f"<h1>{title}</h1><p>{escape(timeline.summary)}"
+        f"</p>{''.join(_key(timeline))}{_chart(timeline)}"
+        f"{''.join(_table(timeline))}<div id=details role=status>Point at a bar, or go from bar to"
+        " bar with the arrow keys.</div>"
         f"<script>{_SCRIPT}</script></body></html>\n"
     )
 
@@ -157,11 +159,13 @@ def _key(timeline: Timeline) -> Iterator[str]:
 
 def _chart(timeline: Timeline) -> str:
     names = "".join(
-        f'<div style="height:{_height(lane)}px"><span>{escape(lane.name)}</span><small>{lane.busy:.0%} busy</small></div>'
+        f'<div style="height:{_height(lane)}px"><span>{escape(lane.name)}</span>'
+        f"<small>{lane.busy:.0%} busy</small></div>"
         for lane in timeline.lanes
     )
     marks = [
-        f'<div class="tick l{tick.level}" style="left:{_share(tick.at)}"><span>{escape(tick.text)}</span></div>'
+        f'<div class="tick l{tick.level}" style="left:{_share(tick.at)}"><span>{escape(tick.text)}'
+        "</span></div>"
         for tick in timeline.ticks
     ]
     marks += [
@@ -173,11 +177,13 @@ def _chart(timeline: Timeline) -> str:
     for lane in timeline.lanes:
         bars = "".join(_bar(bar, first and not number) for number, bar in enumerate(lane.bars))
         lanes.append(
-            f'<div class=lane role=list aria-label="{escape(lane.name)}" style="height:{_height(lane)}px">{bars}</div>'
+            f'<div class=lane role=list aria-label="{escape(lane.name)}"'
+            f' style="height:{_height(lane)}px">{bars}</div>'
         )
         first = False
     return (
-        f'<div class=chart><div class=names aria-hidden=true>{names}</div><div class=scroll><div class=axis data-zoom="1">'
+        f"<div class=chart><div class=names aria-hidden=true>{names}</div><div class=scroll><div"
+        ' class=axis data-zoom="1">'
         f"{''.join(marks)}{''.join(lanes)}</div></div></div>"
     )
 
@@ -186,9 +192,11 @@ def _bar(bar: Bar, first: bool) -> str:
     facts = escape("\n".join(bar.facts))
     kind = "" if bar.state == "complete" else " mark"
     return (
-        f'<div class="bar {_class(bar.state)}{kind}" role=listitem tabindex={0 if first else -1} data-share="{bar.width:.6f}" '
+        f'<div class="bar {_class(bar.state)}{kind}" role=listitem tabindex={0 if first else -1}'
+        f' data-share="{bar.width:.6f}" '
         f'style="left:{_share(bar.left)};width:{_share(bar.width)};top:{2 + 24 * bar.row}px" '
-        f'data-facts="{facts}" aria-label="{facts}">{_disc(bar.state)}<span>{escape(bar.step)}</span></div>'
+        f'data-facts="{facts}" aria-label="{facts}">{_disc(bar.state)}<span>{escape(bar.step)}'
+        "</span></div>"
     )
 
 
@@ -208,7 +216,10 @@ def _table(timeline: Timeline) -> Iterator[str]:
 
 
 def _row(step: str, state: str, worker: str, more: str) -> str:
-    cells = f'<th scope=row>{escape(step)}</th><td class="{_class(state)}">{_disc(state)} {escape(state)}</td>'
+    cells = (
+        f'<th scope=row>{escape(step)}</th><td class="{_class(state)}">{_disc(state)}'
+        f" {escape(state)}</td>"
+    )
     return f"<tr>{cells}<td>{escape(worker)}</td><td>{escape(more)}</td></tr>"
 
 
