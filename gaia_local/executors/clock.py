@@ -79,5 +79,5 @@ class Clock:
             if function is not None:
                 try:
                     function()
-                except Exception:  # it must not cost other calls
-                    logger.exception("a call of the clock failed")
+                except Exception:  # it must not cost other orders
+                    logger.exception("a call at a set time failed")

@@ -91,7 +91,7 @@ class Storage:
 
     def area(self, bucket: str) -> str:
         """That directory, made. Raises `StorageError`."""
-        with disk_errors(f"a directory of the engine's own can't be made in {bucket}"):
+        with disk_errors(f"a private directory of the engine can't be made in {bucket}"):
             own_directories.own_directory(self.area_path(bucket))
         return self.area_path(bucket)
 

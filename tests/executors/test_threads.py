@@ -251,7 +251,7 @@ def test_an_order_that_fails_does_not_stop_the_clock(
     clock.call_later(0, iter(()).__next__)
     clock.call_later(0.01, bell.ring("next"))
     assert bell.until(1) == ["next"]
-    assert "a call of the clock failed" in caplog.text
+    assert "a call at a set time failed" in caplog.text
 
 
 def test_orders_may_give_orders_and_close(clock: Clock) -> None:

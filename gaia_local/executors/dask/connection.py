@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, LocalCluster, Security
 
 from gaia_local.config import DaskConfig, DockerConfig
-from gaia_local.errors import EngineUnavailable, InvalidInput, told
+from gaia_local.errors import EngineUnavailable, InvalidInput, error_text
 from gaia_local.executors.dask import worker as dask_worker
 from gaia_local.executors.dask.members import Member
 from gaia_local.executors.dask.settings import SessionSettings
@@ -93,7 +93,9 @@ class Connection:
         for address, answer in answers.items():
             if isinstance(answer, BaseException):
                 logger.warning(
-                    "worker %s of the Dask cluster could not be prepared: %s", address, told(answer)
+                    "worker %s of the Dask cluster could not be prepared: %s",
+                    address,
+                    error_text(answer),
                 )
             else:
                 self._prepared.add(address)
@@ -103,7 +105,7 @@ class Connection:
         answers = self.ask(importlib.metadata.version, "gaia-local", workers=workers)
         for address, answer in answers.items():
             if isinstance(answer, importlib.metadata.PackageNotFoundError):
-                version = "none that is installed"
+                version = "no installed version"
             elif isinstance(answer, str):
                 version = answer
             else:
@@ -267,6 +269,6 @@ def security_of(setting: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             "config, dask.security",
-            f"distributed.Security doesn't take it ({told(error)})",
+            f"distributed.Security doesn't accept it ({error_text(error)})",
             "give its arguments",
         ) from None

@@ -103,7 +103,7 @@ class ProcessRuntime:
     ) -> Exit:
         """Raise `RuntimeFailure`: nothing is ever resumable."""
         name = step_label(invocation.task)
-        raise RuntimeFailure(f"{name}: the process of an earlier engine can't be taken up")
+        raise RuntimeFailure(f"{name}: the process of an earlier engine can't be resumed")
 
     def _run(
         self,
