@@ -101,7 +101,7 @@ def _is_brief(value: object) -> bool:
     return True
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """The text of an error, fit to be stored and printed: what isn't UTF-8 in a file's name is
     escaped.
     """

@@ -23,7 +23,15 @@ import requests
 from gaia_local import Gaia, compat, errors
 from gaia_local.compat import client
 from gaia_local.engine.local_socket import Unreachable
-from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nearest, shown, told
+from gaia_local.errors import (
+    Closed,
+    GaiaError,
+    InvalidInput,
+    StorageError,
+    error_text,
+    nearest,
+    shown,
+)
 from gaia_local.http_errors import at_face, http_error
 from gaia_local.testing import GaiaFixture
 from support.builders import nested_lists
@@ -303,7 +311,7 @@ def test_shown_is_short_and_never_fails(value: object, text: str) -> None:
 
 
 def test_told_can_be_stored_and_printed() -> None:
-    assert told(GaiaError("it's here: é")) == "it's here: é"
-    text = told(GaiaError("tree/bad\udcff is a FIFO"))
+    assert error_text(GaiaError("it's here: é")) == "it's here: é"
+    text = error_text(GaiaError("tree/bad\udcff is a FIFO"))
     assert text == "tree/bad\\udcff is a FIFO"
     assert text.encode()

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local import errors
-from gaia_local.errors import EngineUnavailable, GaiaError, told
+from gaia_local.errors import EngineUnavailable, GaiaError, error_text
 from gaia_local.forks import forget_in_child
 
 logger = logging.getLogger("gaia_local")
@@ -189,7 +189,9 @@ class Listener:
             return {
                 "error": {
                     "kind": "GaiaError",
-                    "arguments": [f"the engine failed: {type(error).__name__}: {told(error)}"],
+                    "arguments": [
+                        f"the engine failed: {type(error).__name__}: {error_text(error)}"
+                    ],
                 }
             }
 
@@ -222,7 +224,7 @@ def call(
         except OSError as error:
             absent = isinstance(error, FileNotFoundError)
             raise Unreachable(
-                f"the owner of root {root} doesn't answer: {told(error)}", absent, told_all
+                f"the owner of root {root} doesn't answer: {error_text(error)}", absent, told_all
             ) from error
     if not reply.endswith(b"\n"):
         raise Unreachable(

@@ -48,7 +48,7 @@ def recover(database: Database, storage: Storage) -> None:
                 "the engine ended while it ran",
             )
             for key, _ in attempt.task.outputs:
-                state, quick = keys.get(key, ABSENT), _look(storage, name, key)
+                state, quick = keys.get(key, ABSENT), _quick_fingerprint(storage, name, key)
                 # The user put it there while the Task ran, unless the Task did and nobody could
                 # write that down.
                 if quick is not None and (state.kind is not KeyKind.THERE or quick != state.quick):
@@ -111,7 +111,7 @@ def _after_power_cut(database: Database, storage: Storage, workflow: str) -> Non
             database.add_events([Event(EventKind.FLOW_HALTED, workflow, time.time(), facts)])
 
 
-def _look(storage: Storage, workflow: str, key: str) -> str | None:
+def _quick_fingerprint(storage: Storage, workflow: str, key: str) -> str | None:
     """The quick fingerprint of a key, empty for what can't be looked at: that must not keep anybody
     from the root.
     """

@@ -41,8 +41,8 @@ from gaia_local.errors import (
     InvalidInput,
     StorageError,
     WorkflowExists,
+    error_text,
     nearest,
-    told,
 )
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
 from gaia_local.model.assignment import Outcome
@@ -603,7 +603,7 @@ class Scheduler:
             workflow.unpublished(output.key for output in outcome.outputs)
             return Outcome(
                 TaskState.EXCEPTION,
-                message=told(error),
+                message=error_text(error),
                 exception=type(error).__name__,
                 inputs=outcome.inputs,
             )
@@ -768,10 +768,11 @@ class Scheduler:
         it can.
         """
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
-        text = f"workflow {workflow.name!r} starts nothing more: {told(error)}; `run` continues it when that is mended"
+        why = f"workflow {workflow.name!r} starts nothing more: {error_text(error)}"
+        text = f"{why}; `run` continues it when that is mended"
         if workflow.trouble is None:
             logger.error("%s", text)
-        more = workflow.fall_into_trouble(kind(text), told(error), decision.start)
+        more = workflow.fall_into_trouble(kind(text), error_text(error), decision.start)
         if workflow.name in self._unwritten:
             self._unwritten[workflow.name] = self._unwritten[workflow.name].then(more.changes)
             more.changes = Changes()

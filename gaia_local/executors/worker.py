@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gaia_local.errors import DiskError, GaiaError, StorageError, told
+from gaia_local.errors import DiskError, GaiaError, StorageError, error_text
 from gaia_local.executors.contract import Observer
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
@@ -43,7 +43,7 @@ class Worker:
                 outcome = self._run(files, assignment.adopted, cancellation, observer)
             except (GaiaError, OSError) as error:
                 kind = type(error).__name__
-                outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=kind)
+                outcome = Outcome(TaskState.EXCEPTION, message=error_text(error), exception=kind)
             if cancellation.reason not in (None, BY_TIMEOUT):
                 outcome = Outcome(TaskState.CANCELLED)
             if not outcome.outputs:
@@ -99,7 +99,7 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
         except DiskError:
             raise
         except StorageError as error:
-            problems = [told(error)]
+            problems = [error_text(error)]
     failed = bool(problems) or ended.code != 0
     message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
     if failed:

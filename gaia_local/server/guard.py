@@ -25,7 +25,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gaia_local.errors import InvalidInput, told
+from gaia_local.errors import InvalidInput, error_text
 from gaia_local.server.connections import KEY, Connection
 from gaia_local.server.wire import Answer
 
@@ -112,7 +112,9 @@ class Guard:
             logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
             if answering:
                 raise
-            refusal = _refused(500, f"the server failed: {type(error).__name__}: {told(error)}")
+            refusal = _refused(
+                500, f"the server failed: {type(error).__name__}: {error_text(error)}"
+            )
             await refusal(scope, receive, send_guarded)
 
     async def _refusal(self, scope: Scope, connection: Connection | None) -> Response | None:

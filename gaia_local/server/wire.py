@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from gaia_local.errors import GaiaError, InvalidInput, nearest, shown, told
+from gaia_local.errors import GaiaError, InvalidInput, error_text, nearest, shown
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes that a body may have."""
@@ -99,7 +99,9 @@ def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any
     try:
         given = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        problem = "it is nested too deep" if isinstance(error, RecursionError) else told(error)
+        problem = (
+            "it is nested too deep" if isinstance(error, RecursionError) else error_text(error)
+        )
         raise InvalidInput(
             where, f"the body is no JSON ({problem})", "send a JSON object"
         ) from None

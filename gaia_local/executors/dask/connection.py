@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, LocalCluster, Security
 
 from gaia_local.config import DaskConfig, DockerConfig
-from gaia_local.errors import EngineUnavailable, InvalidInput, told
+from gaia_local.errors import EngineUnavailable, InvalidInput, error_text
 from gaia_local.executors.dask import worker as dask_worker
 from gaia_local.executors.dask.members import Member
 from gaia_local.executors.dask.settings import SessionSettings
@@ -91,7 +91,9 @@ class Connection:
         for address, answer in answers.items():
             if isinstance(answer, BaseException):
                 logger.warning(
-                    "worker %s of the Dask cluster could not be prepared: %s", address, told(answer)
+                    "worker %s of the Dask cluster could not be prepared: %s",
+                    address,
+                    error_text(answer),
                 )
             else:
                 self._prepared.add(address)
@@ -261,6 +263,6 @@ def security_of(setting: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise InvalidInput(
             "config, dask.security",
-            f"distributed.Security doesn't take it ({told(error)})",
+            f"distributed.Security doesn't take it ({error_text(error)})",
             "give its arguments",
         ) from None

@@ -340,7 +340,7 @@ class _Process:
             with marked_processes.held(self.pid) as handle:
                 return handle is not None and marked_processes.await_held(handle, seconds)
         if hasattr(os, "waitid"):
-            return self._look(os.WEXITED | os.WNOWAIT)
+            return self._has_ended(os.WEXITED | os.WNOWAIT)
         pause = marked_processes.LOOK_SECONDS / 32
         while not self.ended():
             select.select([], [], [], pause)
@@ -350,7 +350,7 @@ class _Process:
     def ended(self) -> bool:
         """Whether the main process has ended."""
         if hasattr(os, "waitid"):
-            return self._look(os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            return self._has_ended(os.WEXITED | os.WNOWAIT | os.WNOHANG)
         # MacOS before Python 3.13 can only look by reaping; what is left of the group goes in the
         # same breath.
         with self._lock:
@@ -359,7 +359,7 @@ class _Process:
                 marked_processes.signal_group(self.pid, signal.SIGKILL)
             return self._reaped
 
-    def _look(self, options: int) -> bool:
+    def _has_ended(self, options: int) -> bool:
         if self._lost:
             return True
         try:
