@@ -44,7 +44,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RemoteCall:
     """What is known of a call beside its types."""
 
     name: str
@@ -65,7 +65,7 @@ class Call:
         return getattr(root, self.name)(*(given[name] for name in self.parameters))
 
 
-CALLS: dict[str, Call] = {}
+REMOTE_CALLS: dict[str, RemoteCall] = {}
 """Name → call, of all that are marked."""
 
 
@@ -89,7 +89,7 @@ def _marked(method: Method, changes: bool, idempotent: bool) -> Method:
     assert isinstance(method, FunctionType)
     code = method.__code__
     parameters = code.co_varnames[1 : code.co_argcount]
-    CALLS[method.__name__] = Call(method.__name__, parameters, changes, idempotent)
+    REMOTE_CALLS[method.__name__] = RemoteCall(method.__name__, parameters, changes, idempotent)
     return method
 
 

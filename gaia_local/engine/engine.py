@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from gaia_local.config import Config
-from gaia_local.engine.calls import CALLS, Changes, Questions
+from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions
 from gaia_local.engine.local_socket import Listener, Unreachable
 from gaia_local.engine.recovery import recover
 from gaia_local.engine.remote_root import remote_root
@@ -64,10 +64,10 @@ class Engine:
     def __init__(self, config: Config) -> None:
         self.config = config
         """With the buckets that the root remembers, as far as it was read."""
-        self._asked = config
+        self._given_config = config
         self.storage = Storage(config.root, config.buckets)
         given = {key: repr(value) for key, value in config.given_settings().items()}
-        self._elsewhere = remote_root(config.root, given)
+        self._remote_root = remote_root(config.root, given)
         self._lock = threading.RLock()
         self.users = 0
         """How many `Gaia` objects share it; guarded by the registry's lock."""
@@ -83,7 +83,7 @@ class Engine:
             ours = self._owned is not None or self._closed
         if not ours:
             with contextlib.suppress(Unreachable):
-                return question(self._elsewhere)
+                return question(self._remote_root)
         return question(RootReader(self.reader, self.storage))
 
     def change(self, change: Callable[[Changes], T]) -> T:
@@ -94,7 +94,7 @@ class Engine:
                 return change(self.scheduler)
             except RootInUse as refusal:
                 try:
-                    return change(self._elsewhere)
+                    return change(self._remote_root)
                 except Unreachable as error:
                     patience = ABSENT_PATIENCE if error.absent else PATIENCE
                     if time.monotonic() - began > patience:
@@ -107,7 +107,7 @@ class Engine:
 
     def _answer(self, name: str, arguments: Mapping[str, Any], config: Mapping[str, str]) -> Any:
         """Answer another process. Runs in the listener's threads."""
-        owned, call = self._parts(), CALLS.get(name)
+        owned, call = self._parts(), REMOTE_CALLS.get(name)
         if owned is None:
             raise Unreachable(f"the owner of root {self.config.root} has just ended")
         if call is None:
@@ -278,7 +278,7 @@ class Engine:
                     use.workflow, {use.bucket: str(self.config.buckets[use.bucket])}
                 )
         # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
-        self.storage.create(away=self.config.buckets.keys() - self._asked.buckets.keys())
+        self.storage.create(away=self.config.buckets.keys() - self._given_config.buckets.keys())
         ends.callback(self._end, self.storage.close)
         recover(database, self.storage)
         return database
@@ -302,7 +302,7 @@ class Engine:
         """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput`
         for a contradiction.
         """
-        mapped = with_remembered(self.config.root, self._asked.buckets, uses)
+        mapped = with_remembered(self.config.root, self._given_config.buckets, uses)
         for name in sorted(mapped.keys() - self.config.buckets.keys()):
             logger.warning("bucket %r is %s, as its workflows were made with", name, mapped[name])
         self.config = self.config.with_buckets(mapped)

@@ -46,7 +46,7 @@ from gaia_local.errors import StorageError
 from gaia_local.model.tasks import DOUBTFUL
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
-from gaia_local.workflow.graph import KeyNode
+from gaia_local.workflow.nodes import KeyNode
 from gaia_local.workflow.states import INTERRUPTED, KeyKind, KeyState
 from gaia_local.workflow.workflow import Workflow
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from gaia_local.errors import StorageError
 from gaia_local.model import paths
 from gaia_local.model.keys import storage_key
-from gaia_local.state.database import Database, Made
+from gaia_local.state.database import Database
+from gaia_local.state.rows import Made
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.origins import Origin
 from gaia_local.workflow.states import KeyKind

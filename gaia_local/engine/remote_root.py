@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gaia_local.engine import local_socket
-from gaia_local.engine.calls import CALLS, Call, Root, to_wire
+from gaia_local.engine.calls import REMOTE_CALLS, RemoteCall, Root, to_wire
 from gaia_local.engine.local_socket import Unreachable
 from gaia_local.errors import EngineUnavailable
 
@@ -25,7 +25,7 @@ class _RemoteRoot:
     def __init__(self, root: Path, settings: Mapping[str, str]) -> None:
         self._root, self._settings = root, settings
 
-    def _send(self, call: Call, arguments: tuple[Any, ...]) -> Any:
+    def _send(self, call: RemoteCall, arguments: tuple[Any, ...]) -> Any:
         named = dict(zip(call.parameters, arguments, strict=True))
         settings = self._settings if call.changes else {}
         try:
@@ -37,12 +37,12 @@ class _RemoteRoot:
             raise
 
 
-def _method(call: Call) -> Callable[..., Any]:
+def _method(call: RemoteCall) -> Callable[..., Any]:
     def send(self: _RemoteRoot, *arguments: Any) -> Any:
         return self._send(call, arguments)
 
     return send
 
 
-for _call in CALLS.values():
+for _call in REMOTE_CALLS.values():
     setattr(_RemoteRoot, _call.name, _method(_call))

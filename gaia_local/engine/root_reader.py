@@ -13,7 +13,7 @@ from gaia_local.store import fingerprints
 from gaia_local.store.leases import find_log
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports
-from gaia_local.workflow.graph import KeyNode, StepNode
+from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.workflow import Workflow
 
@@ -74,7 +74,7 @@ class RootReader:
     def plan(self, workflow: str, keys: list[str] | None) -> list[PlannedStep]:
         trial = self._reader.scratch(workflow) if keys is not None else self._as_run_finds(workflow)
         if keys is not None:
-            trial.void(keys)
+            trial.invalidate(keys)
         elif not trial.running:  # else `run` changes nothing
             trial.retry()
         return trial.plan()
@@ -137,7 +137,7 @@ class RootReader:
         def look(found: Workflow) -> StepInputs:
             _check_step(found, step)
             node = found.graph.steps[step]
-            task = found.make_task(node) if node.attempt is None else node.attempt.task
+            task = found.attempts.make_task(node) if node.attempt is None else node.attempt.task
             inputs = [
                 (key, path, str(self._storage.source(task, key)), key in task.external)
                 for key, path in task.inputs

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.flushing import flush_point
-from gaia_local.engine.observing import load, looked_at, see
+from gaia_local.engine.observing import load, load_for_trial, observe
 from gaia_local.engine.remembering import knows_any, recall
 from gaia_local.errors import (
     Closed,
@@ -54,7 +54,8 @@ from gaia_local.model.workflows import WorkflowState, check_properties
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
-from gaia_local.workflow.decision import Changes, Decision, Look, Observation
+from gaia_local.workflow.contents import inspections
+from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
@@ -84,7 +85,7 @@ class Call:
 
     refusal: EngineUnavailable | None = None
     """Why it must be refused, if it would start anything."""
-    left: frozenset[str] = frozenset()
+    resumable: frozenset[str] = frozenset()
     """Tasks of an earlier process whose runs can be taken up."""
     new: Workflow | None = None
     """The workflow that it makes."""
@@ -152,7 +153,7 @@ class Scheduler:
             if saved is None:
                 raise self._no_such(name)
             saved = saved.then(self._not_in_rows(name))
-        return looked_at(saved, self._storage, self.listing)
+        return load_for_trial(saved, self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> dict[str, str | None]:
         """Which ids the names of images have now; None where that can't be told."""
@@ -345,7 +346,9 @@ class Scheduler:
             workflow = self._workflows.get(name)
             if workflow is None or task.id not in workflow.running:
                 return
-            at_once = workflow.heard(task, event) or (early and self._runtime.survives)
+            at_once = workflow.attempts.record_event(task, event) or (
+                early and self._runtime.outlives_engine
+            )
             order = early and not at_once and not self._write_ordered
             self._write_ordered |= order
         if at_once:
@@ -375,7 +378,7 @@ class Scheduler:
     def files_changed(self, paths: Collection[str] | None) -> None:
         """Files changed (None: who knows which). What became possible is started."""
         with self._lock:
-            touched: list[tuple[str, list[Look]]] = []
+            touched: list[tuple[str, list[Inspection]]] = []
             for name in self._looked_at & self._workflows.keys():
                 workflow = self._workflows[name]
                 graph = workflow.graph
@@ -384,9 +387,9 @@ class Scheduler:
                     if paths is None
                     else {key.key: key for path in paths for key in graph.overlapping(path)}
                 )
-                touched.append((name, workflow.looks(found.values())))
+                touched.append((name, inspections(found.values())))
         for name, looks in touched:
-            self._look_at(name, looks)
+            self._inspect(name, looks)
 
     # -- the road ----------------------------------------------------------------------------------
 
@@ -452,7 +455,7 @@ class Scheduler:
             self._write(
                 name, workflow.flush().changes
             )  # else what the call changes could not be taken back
-            workflow.left = set(call.left)
+            workflow.attempts.resumable = set(call.resumable)
         return workflow
 
     def _handle(
@@ -461,7 +464,7 @@ class Scheduler:
         """Decide, and look at what that asks for. False where nothing was decided."""
         decision = self._decide(name, decide, call)
         if decision is not None:
-            self._look_at(name, decision.look)
+            self._inspect(name, decision.inspect)
         return decision is not None
 
     def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
@@ -492,7 +495,7 @@ class Scheduler:
     def _lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
         """The disk refused what lies at keys: what Steps made of it doesn't count."""
         nodes = (workflow.graph.keys.get(key) for key in keys)
-        workflow.unpublished(
+        workflow.contents.unpublished(
             node.key for node in nodes if node is not None and node.state.made_by is not None
         )
         return self._trouble(workflow, error, Decision())
@@ -516,22 +519,22 @@ class Scheduler:
         for assignment in decision.start:
             self._executor.submit(assignment, self)
 
-    def _look_at(self, name: str, looks: list[Look], raises: bool = False) -> None:
+    def _inspect(self, name: str, looks: list[Inspection], raises: bool = False) -> None:
         """Look at files, without the lock, and decide about what is seen, until there is nothing
         more to be looked at.
         """
         while looks:
-            seen = self._see(name, looks, raises)
+            seen = self._observe(name, looks, raises)
             # Called at once.
             decision = self._decide(name, lambda workflow: workflow.observe(seen)) if seen else None  # noqa: B023
-            looks = [] if decision is None else decision.look
+            looks = [] if decision is None else decision.inspect
 
-    def _see(self, name: str, looks: list[Look], raises: bool) -> list[Observation]:
+    def _observe(self, name: str, looks: list[Inspection], raises: bool) -> list[Observation]:
         """Look at files; where that fails, the workflow is in trouble, unless the call is refused
         that it `raises` in.
         """
         try:
-            return see(self._storage, looks, self.listing)
+            return observe(self._storage, looks, self.listing)
         except (OSError, StorageError) as error:
             with self._lock:
                 self._missed.add(name)
@@ -564,10 +567,10 @@ class Scheduler:
                     name, properties, lambda key: self._storage.path(name, key)
                 )
                 edition = workflow.submitted.edition
-                change = workflow.compare(commands, steps, self._max_steps)
-                unknown = workflow.unknown(change)
+                change = workflow.merging.compare(commands, steps, self._max_steps)
+                unknown = workflow.merging.unknown(change)
                 outputs = (
-                    workflow.new_outputs(change, unknown)
+                    workflow.merging.new_outputs(change, unknown)
                     if knows_any(self._database, self._storage)
                     else {}
                 )
@@ -600,7 +603,7 @@ class Scheduler:
         try:
             published = tuple(self._storage.publish(outcome.outputs))
         except (OSError, StorageError) as error:
-            workflow.unpublished(output.key for output in outcome.outputs)
+            workflow.contents.unpublished(output.key for output in outcome.outputs)
             return Outcome(
                 TaskState.EXCEPTION,
                 message=error_text(error),
@@ -639,14 +642,16 @@ class Scheduler:
     def _prepared(self, workflow: Workflow, change: Change | None = None) -> Call:
         """Ask the runtime what a call must know that may start Steps, or that makes a change."""
         with self._lock:
-            images, interrupted = workflow.images(change), any(workflow.interrupted)
+            images, interrupted = workflow.images(change), any(workflow.attempts.interrupted)
         try:
             if images:
                 self._runtime.check(images)
         except EngineUnavailable as error:
             advice = "nothing of this call was stored: make it again then; `run` goes on with what was stored before"
             return Call(EngineUnavailable(f"{error}; {advice}"))
-        return Call(left=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset())
+        return Call(
+            resumable=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset()
+        )
 
     def _insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
@@ -679,10 +684,10 @@ class Scheduler:
             if keys is None:
                 self._missed.discard(name)
             known = workflow.graph.keys
-            looks = workflow.looks(
+            looks = inspections(
                 known[key] for key in (known if keys is None else keys) if key in known
             )
-        self._look_at(name, looks, raises=keys is None)  # else the call that it belongs to was made
+        self._inspect(name, looks, raises=keys is None)  # else the call that it belongs to was made
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait, holding the lock, until `true` says so; False when the time in seconds ran out
@@ -782,7 +787,7 @@ class Scheduler:
             [],
             decision.cancel + more.cancel,
             decision.discard + more.discard,
-            decision.look,
+            decision.inspect,
         )
 
     def _not_in_rows(self, name: str) -> Changes:

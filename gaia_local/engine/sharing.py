@@ -85,7 +85,7 @@ def kill_now() -> None:
 
 @contextlib.contextmanager
 def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception here hurries the end instead of breaking
+    """While inside, a signal that would raise an exception here kills at once instead of breaking
     into it.
 
     An exception between any two instructions would leave a Task that nobody cancels, or a lock that

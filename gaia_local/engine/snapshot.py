@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gaia_local.engine.observing import load, looked_at
+from gaia_local.engine.observing import load, load_for_trial
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.buckets import Use, read_uses
@@ -70,7 +70,7 @@ class Snapshot:
                 "there is none of this name",
                 nearest(name, self.workflows(), "workflows"),
             )
-        return looked_at(saved, self._storage, self.listing)
+        return load_for_trial(saved, self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> Mapping[str, str | None]:
         """As `Scheduler.images`."""

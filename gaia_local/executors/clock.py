@@ -25,9 +25,7 @@ class Clock:
         self._closed = False
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-        """Have `function` called in that many seconds; returns an idempotent function that takes
-        the order back.
-        """
+        """Have `function` called in that many seconds; returns an idempotent way to take it back."""
         box = [function]
         with self._condition:
             order = (

@@ -3,7 +3,7 @@
 Contract of every executor. Each `submit` leads to exactly one `ended` of its observer, whatever
 happens, from some thread of the executor's. The event that `started` gets says which worker took
 the Task up: `worker`, from 1. `cancel` never blocks on the Task, and wins even when it arrives
-before `submit`. `close` cancels what is left, waits until nothing runs, and is idempotent.
+before `submit`. `close` cancels all Tasks, waits until none runs, and is idempotent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ wait begins only after it: a wait without an end would now and then ignore a Ctr
 
 
 class Executor(Protocol):
-    """Runs Tasks somewhere; the module says what it promises."""
+    """Runs Tasks; the module has its promises."""
 
     def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Have the Task performed as soon as there is room."""
@@ -31,7 +31,7 @@ class Executor(Protocol):
         """Stop a Task, or keep it from starting."""
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> object:
-        """Have `function` called in that many seconds, in some thread, unless `close` comes first."""
+        """Have `function` called in that many seconds, in some thread, unless closed before."""
 
     def call_later_in_background(self, seconds: float, function: Callable[[], None]) -> None:
         """As `call_later`, for slow functions: only others of them wait for one."""
@@ -44,7 +44,7 @@ class Executor(Protocol):
 
 
 class Observer(Protocol):
-    """Receives what happens to Tasks, in the threads that perform them."""
+    """Receives the events and ends of Tasks, in the threads that perform them."""
 
     def started(self, task: Task, event: Event) -> None:
         """A worker takes the Task up: the events whose kind `begins`."""

@@ -28,7 +28,7 @@ _Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Obs
 
 
 class _Relay:
-    """Passes on what happens to one Task, until it ended. Implements `Observer`."""
+    """Passes on the events of one Task, until it ended. Implements `Observer`."""
 
     def __init__(self, observer: Observer, worker: int) -> None:
         self._observer, self._worker = observer, worker
@@ -62,7 +62,7 @@ class ThreadExecutor:
     ) -> None:
         """`perform` runs one Task; `grace` is the time in seconds between SIGTERM and SIGKILL.
 
-        `capacity` is what Tasks may take together, by default what this machine has.
+        `capacity` is the sum of all Tasks' resources, by default this machine's.
         """
         self._workers, self._perform, self._grace = workers, perform, grace
         self._capacity = Capacity.of_this_machine() if capacity is None else capacity
@@ -184,7 +184,7 @@ class ThreadExecutor:
                         self._condition.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """Take the first of the queue if it can start or end at once, or a cancelled one; else None."""
+        """Take the first one if it can start, or end at once; else a cancelled one, if any."""
         if not self._queue:
             return None
         _, _, assignment, cancellation, _ = self._queue[0]
@@ -214,7 +214,7 @@ class ThreadExecutor:
                 )
             elif cancellation.reason is None:
                 self._perform(assignment, cancellation, relay)
-        except Exception as error:  # a defect of ours: without an end, the workflow waits for ever
+        except Exception as error:  # a defect of ours: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {error_text(error)}"
             relay.ended(

@@ -1,8 +1,7 @@
-"""Performs one Task: take its files in, run its command, collect what it made, report. Decides
-nothing, publishes nothing.
+"""Performs one Task: takes its files in, runs its command, collects its outputs, and reports.
 
-What happens is told to an `Observer` as it happens: `Event`s in the order of the real worker, and
-at last, exactly once, an `Outcome`. The observer publishes the outcome's outputs, or lets them be;
+It decides nothing and publishes nothing. An `Observer` receives `Event`s as they happen, in the
+order of the real worker, and at last, exactly once, an `Outcome`. The observer publishes the outcome's outputs, or lets them be;
 when its call returns, the Task's private directory goes.
 """
 
@@ -35,7 +34,7 @@ class Worker:
     def perform(
         self, assignment: Assignment, cancellation: Cancellation, observer: Observer
     ) -> None:
-        """Run the Task once; everything it comes to is told, errors included."""
+        """Run the Task once, and report all that happens, errors included."""
         task = assignment.task
         with TaskFiles(task, self._workspace) as files:
             try:
@@ -76,7 +75,7 @@ class Worker:
         def report(kind: EventKind, /, **facts: Any) -> None:
             observer.happened(task, _event(task, kind, **facts))
 
-        run = self._runtime.rejoin if adopted else self._runtime.run
+        run = self._runtime.resume if adopted else self._runtime.run
         began = time.monotonic()
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):

@@ -1,5 +1,5 @@
-"""How one Task's command runs: the contract, and the choice among those who keep it.
+"""Runtimes run the command of one Task: their contract, and the choice of one.
 
 Promises that a run ends when it is cancelled, and leaves no process and no container behind.
-Never in it: which Task runs, or when; what becomes of its outputs.
+Never in it: the choice of Tasks to run, or the publishing of their outputs.
 """

@@ -22,16 +22,15 @@ class ImageRuntime(Runtime, Protocol):
 
 
 class AutoRuntime:
-    """Runs a Task in a container where an engine answers and has or gets the image, else as a
-    process.
+    """Runs a Task in a container where the engine has or gets the image, else as a process.
 
-    Invariant: what was chosen for an image stays chosen, so that two Tasks of one Command never run
+    Invariant: the choice for an image stays, so that two Tasks of one Command never run
     differently; each choice of processes is logged with its reason, once for the engine and once
     for an image.
     """
 
     name = "auto"
-    survives = True
+    outlives_engine = True
     mounts_inputs = False  # one answer for both: processes need copies
 
     def __init__(self, docker_runtime: ImageRuntime, process_runtime: Runtime) -> None:
@@ -67,11 +66,11 @@ class AutoRuntime:
         """Run the command with the runtime chosen for its image."""
         return self._runtime(invocation.task.image).run(invocation, cancellation, report)
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Take up a container: only these are resumable, whatever is chosen for the image now."""
-        return self._docker.rejoin(invocation, cancellation, report)
+        """Resume a container: only these are resumable, whatever is chosen for the image now."""
+        return self._docker.resume(invocation, cancellation, report)
 
     def close(self) -> None:
         """Close both runtimes."""

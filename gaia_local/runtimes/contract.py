@@ -58,7 +58,7 @@ class Cancellation:
             stop()
 
     def kill_now(self) -> None:
-        """Kill what was told to terminate, without waiting for the grace."""
+        """Kill a cancelled run without waiting for the grace."""
         with self._lock:
             kill = self._kill if self._reason is not None else None
         if kill is not None:
@@ -116,8 +116,8 @@ class Invocation:
     `tree` is the Task's private directory that mirrors the container's file system: the internal
     path ``/in/a`` is ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`;
     output directories and the parents of output files exist. When the run has ended, each output
-    lies in the tree too, or was not made; and so does what it leads to, if it is a link, except for
-    inputs that the runtime mounts.
+    lies in the tree too, or was not made; and so does the target of one that is a link, unless that
+    is an input which the runtime mounts.
 
     `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`,
     where not None, receives stdout alone. `inputs` pairs each internal path with the file or
@@ -134,10 +134,9 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ended: its exit code (128 + n when signal n ended it), and, where known, a
-    sentence on why it failed.
+    """How a command ended: its exit code, which is 128 + n when signal n ended it.
 
-    It failed where there is such a sentence, whatever its exit code.
+    A `message` says why it failed; with one, it failed whatever its exit code.
     """
 
     code: int
@@ -154,7 +153,7 @@ class ReportEvent(Protocol):
 class Runtime(Protocol):
     """Runs one command at a time for each thread that calls it.
 
-    What holds for every run, begun here (`run`) or taken up (`rejoin`):
+    Promises for every run, begun (`run`) or resumed (`resume`):
 
     1. It reports ``execution-complete`` and ``container-exit`` (with ``code``), in this order, when
        the program has ended.
@@ -166,28 +165,24 @@ class Runtime(Protocol):
     """
 
     name: str
-    survives: bool
-    """True where a run outlives an engine that dies, and can be taken up by the next one."""
+    outlives_engine: bool
+    """Whether a run outlives an engine that dies, so that the next one can resume it."""
     mounts_inputs: bool
-    """True where inputs are mounted from the store, so that the worker copies none (but see
-    `Invocation`).
-    """
+    """Whether inputs are mounted from the store, so that the worker copies none of those."""
 
     def check(self, images: Collection[str]) -> None:
-        """Raise `EngineUnavailable` when nothing can be run now. Called before Steps of these
-        `images` start.
-        """
+        """Before Steps of these `images` start: raise `EngineUnavailable` if none can run now."""
 
     def image_id(self, image: str) -> str | None:
-        """Which image this name means now; None where that is unknown or means nothing."""
+        """The id of the image that a name means now; None where it is unknown or not tracked."""
         ...
 
     def resumable_tasks(self) -> Collection[str]:
-        """The ids of Tasks that an earlier process began and that `rejoin` can take up."""
+        """The ids of Tasks that an earlier process began and that can be resumed."""
         ...
 
     def end(self, task_id: str) -> None:
-        """End and remove what an earlier process left of a Task. One that is gone is fine."""
+        """End and remove an earlier process's run of a Task, if it exists."""
         ...
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
@@ -197,14 +192,14 @@ class Runtime(Protocol):
         """
         ...
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Take up the run of one of `resumable_tasks`, where it is, and return how it ended.
+        """Resume the run of one of `resumable_tasks`, where it is, and return how it ended.
 
-        Its log comes from the beginning, with its exit code and its outputs; it has what is left of
+        Its log comes from the beginning, with its exit code and its outputs; it has the rest of
         its timeout. A run that was prepared and never started is started, with ``execution-start``.
-        Raises `RuntimeFailure` where there is nothing to take up.
+        Raises `RuntimeFailure` where there is nothing to resume.
         """
         ...
 

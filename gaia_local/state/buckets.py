@@ -1,6 +1,4 @@
-"""Which directory serves which bucket: what a call gives, and what the root remembers of the calls
-before it.
-"""
+"""Which directory serves which bucket: as configured, and as the root remembers."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ class Use:
     workflow: str
     bucket: str
     directory: str | None
-    """That serves it; None where it lies under the root."""
+    """The directory of the bucket; None where it lies under the root."""
 
 
 def read_uses(database: Database) -> list[Use]:
@@ -31,8 +29,9 @@ def read_uses(database: Database) -> list[Use]:
 
 
 def with_remembered(root: Path, given: Mapping[str, Path], uses: Iterable[Use]) -> dict[str, Path]:
-    """All buckets that are mapped. Raises `InvalidInput` where one is given another directory than
-    workflows use.
+    """All buckets that are mapped.
+
+    Raises `InvalidInput` where one has another directory now than workflows use.
     """
     mapped = dict(given)
     for use in uses:
@@ -47,14 +46,18 @@ def with_remembered(root: Path, given: Mapping[str, Path], uses: Iterable[Use]) 
         elif now is None:
             mapped[use.bucket] = Path(use.directory)
         elif os.path.realpath(use.directory) != os.path.realpath(now):
-            right = "leave it out (where the directory has moved, put a link to it there), or delete the workflow first"
+            right = (
+                "leave it out (if the directory has moved, put a link to it there), "
+                "or delete the workflow first"
+            )
             raise InvalidInput(where, f"{made} {use.directory}, and it is {now} now", right)
     return mapped
 
 
 def recall(config: Config) -> Config:
-    """The configuration with what its root remembers, as far as that can be read. Raises as
-    `with_remembered` does.
+    """The configuration with the buckets that its root remembers, as far as that can be read.
+
+    Raises as `with_remembered` does.
     """
     path = config.root / "gaia.db"
     uses: list[Use] = []

@@ -1,6 +1,4 @@
-"""The file that holds the state of all workflows: how it is made, opened and brought up to date.
-Knows no rows.
-"""
+"""The file that holds the state of all workflows: how it is made, opened and migrated."""
 
 from __future__ import annotations
 
@@ -13,51 +11,58 @@ from typing import Any
 
 from gaia_local.errors import DatabaseError
 
-PATIENCE = 10.0
-"""Seconds to wait for another process that holds the file; only a foreign program ever does for
-long.
-"""
-DAMAGED = "it is damaged: put a copy of it back, or move it away and upload again: what lies in the store is found there"
+LOCK_TIMEOUT_SECONDS = 10.0
+"""For another process to release the file; only a foreign program ever holds it for long."""
+DAMAGED = (
+    "it is damaged: put a copy of it back, or move it away and upload again: "
+    "files that are in the store already will be found and used"
+)
 _ADVICE = {
-    "locked": f"another process holds it, for more than {PATIENCE:g} s: find it (`fuser`, `lsof`) and end it",
+    "locked": f"another process has held it for more than {LOCK_TIMEOUT_SECONDS:g} s: "
+    "find that process (`fuser`, `lsof`) and end it",
     "full": "make room on its disk",
     "readonly": "its disk or its directory is read-only: make it writable",
-    "unable to open": "see to it that its disk is there, and that this user may read and write it and its directory",
-    "disk i/o": "its disk is full, read-only, gone or broken: see to that",
+    "unable to open": "check that its disk is mounted, "
+    "and that this user may read and write it and its directory",
+    "disk i/o": "its disk is full, read-only, gone or broken: repair that",
     "malformed": DAMAGED,
     "not a database": DAMAGED,
     "no such": DAMAGED,
 }
-"""What stands in SQLite's text → what to do."""
+"""Part of SQLite's message → advice."""
 
 SCHEMA = """
 create table workflows (
-    name text primary key, state text not null, properties text not null, steps integer not null, created real not null
+    name text primary key, state text not null, properties text not null, steps integer not null,
+    created real not null
 );
 create table commands (
-    workflow text not null, name text not null, definition text not null, primary key (workflow, name)
+    workflow text not null, name text not null, definition text not null,
+    primary key (workflow, name)
 );
 create table steps (
-    workflow text not null, name text not null, definition text not null, primary key (workflow, name)
+    workflow text not null, name text not null, definition text not null,
+    primary key (workflow, name)
 );
 create table tasks (
-    id text primary key, workflow text not null, step text not null, state text not null, reason text not null,
-    definition text not null, exit_code integer, message text, image_id text, inputs text, superseded integer not null,
-    created real not null, started real, ended real
+    id text primary key, workflow text not null, step text not null, state text not null,
+    reason text not null, definition text not null, exit_code integer, message text, image_id text,
+    inputs text, superseded integer not null, created real not null, started real, ended real
 );
 create index tasks_by_step on tasks (workflow, step);
 create table data (
-    workflow text not null, key text not null, state text not null, quick text, digest text, task text, why text,
-    primary key (workflow, key)
+    workflow text not null, key text not null, state text not null, quick text, digest text,
+    task text, why text, primary key (workflow, key)
 ) without rowid;
 create table events (
-    id integer primary key, workflow text not null, time real not null, event text not null, facts text not null
+    id integer primary key, workflow text not null, time real not null, event text not null,
+    facts text not null
 );
 create index events_by_workflow on events (workflow);
 """
 
 MIGRATIONS, FIRST = "gaia_local", "0001_first"
-"""What sqlite-utils calls the set of them, and the one that makes the `SCHEMA`."""
+"""The name of the migrations as a set, and of the first, which creates the `SCHEMA`."""
 LATER = {
     "0002_buckets": """
 create table buckets (
@@ -74,9 +79,9 @@ create table made (
     place text primary key, state text not null, quick text, digest text, task text, why text
 ) without rowid;
 create table made_tasks (
-    id text primary key, workflow text not null, step text not null, state text not null, reason text not null,
-    definition text not null, exit_code integer, message text, image_id text, inputs text, superseded integer not null,
-    created real not null, started real, ended real
+    id text primary key, workflow text not null, step text not null, state text not null,
+    reason text not null, definition text not null, exit_code integer, message text, image_id text,
+    inputs text, superseded integer not null, created real not null, started real, ended real
 )
 """,
     "0005_flushed": """
@@ -86,22 +91,24 @@ create table flushed (epoch integer not null, boot text not null);
 insert into flushed values (0, '')
 """,
 }
-"""Those that came after it: what they make, and fill with what is known already."""
+"""The later migrations: the tables they create, and fill from the older ones."""
+_APPLIED = f"('{MIGRATIONS}', '{{}}', datetime('now') || '+00:00')"
 _REGISTER = f"""
-create table "_sqlite_migrations" ("id" integer primary key, "migration_set" text, "name" text, "applied_at" text);
-create unique index "idx__sqlite_migrations_migration_set_name" on "_sqlite_migrations" ("migration_set", "name");
+create table "_sqlite_migrations" (
+    "id" integer primary key, "migration_set" text, "name" text, "applied_at" text
+);
+create unique index "idx__sqlite_migrations_migration_set_name"
+    on "_sqlite_migrations" ("migration_set", "name");
 insert into "_sqlite_migrations" (migration_set, name, applied_at) values
-    {", ".join(f"('{MIGRATIONS}', '{name}', datetime('now') || '+00:00')" for name in (FIRST, *LATER))};
+    {", ".join(_APPLIED.format(name) for name in (FIRST, *LATER))};
 """
-"""Where sqlite-utils notes the migrations that a database has been through: a new one begins after
-all of them.
-"""
+"""The table of applied migrations, as sqlite-utils keeps it: a new database has them all."""
 
 
 def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
     """A connection to the file, which is created and migrated where it may be written.
 
-    Answers also whether it is blank: another process makes it just now, or would have to. Raises
+    Answers also whether it is blank: another process is creating it, or would have to. Raises
     `DatabaseError` for a file that is no such database.
     """
     try:
@@ -130,27 +137,28 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
 
 
 def _refuse_foreign(path: Path, readonly: bool) -> None:
-    """A link in the place of one of SQLite's files would be followed, to be written or emptied."""
-    for each in (
+    """Refuse links in the place of SQLite's files: they would be followed and written to."""
+    for file in (
         path,
         Path(f"{path}-wal"),
         Path(f"{path}-shm"),
         path.with_name(path.name + ".new"),
     ):
         with contextlib.suppress(FileNotFoundError):
-            status = os.lstat(each)
+            status = os.lstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise DatabaseError(
-                    f"{each} is a link, or no regular file: it must be one that gaia_local made; move it away"
+                    f"{file} is a link, or no regular file: "
+                    "it must be one that gaia_local made; move it away"
                 )
             if not readonly and status.st_uid not in (os.geteuid(), os.stat(path.parent).st_uid):
                 raise DatabaseError(
-                    f"{each} belongs to another user (uid {status.st_uid}): move it away"
+                    f"{file} belongs to another user (uid {status.st_uid}): move it away"
                 )
 
 
 def trouble(path: Path, error: sqlite3.Error) -> DatabaseError:
-    """What SQLite says of the file, with what to do."""
+    """SQLite's error about the file, with advice."""
     advice = next((right for text, right in _ADVICE.items() if text in str(error).lower()), None)
     return DatabaseError(
         f"the state database {path} can't be used: {error}" + (f"; {advice}" if advice else "")
@@ -159,7 +167,9 @@ def trouble(path: Path, error: sqlite3.Error) -> DatabaseError:
 
 def _open(path: Path, how: str, readonly: bool) -> tuple[sqlite3.Connection, bool]:
     uri = f"{path.absolute().as_uri()}?{how}"
-    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=PATIENCE)
+    connection = sqlite3.connect(
+        uri, uri=True, check_same_thread=False, timeout=LOCK_TIMEOUT_SECONDS
+    )
     with contextlib.ExitStack() as undo:
         undo.callback(connection.close)
         if not readonly:
@@ -171,7 +181,7 @@ def _open(path: Path, how: str, readonly: bool) -> tuple[sqlite3.Connection, boo
 
 
 def _create(path: Path) -> None:
-    """Make it under another name: so nobody ever reads one that is half made."""
+    """Create it under another name and rename it: nobody ever reads one that is incomplete."""
     new = path.with_name(path.name + ".new")
     try:
         # The log of a database that was taken away would be replayed into this one.
@@ -190,20 +200,18 @@ def _create(path: Path) -> None:
 
 
 def _is_current(connection: sqlite3.Connection) -> bool:
-    """Whether all migrations were applied, and no others: asked here, since sqlite-utils takes its
-    time to import.
-    """
+    """Whether just all migrations were applied; asked without sqlite-utils, slow to import."""
     try:
         rows = connection.execute(
             "select name from _sqlite_migrations where migration_set = ?", (MIGRATIONS,)
         )
         return sorted(name for (name,) in rows) == [FIRST, *LATER]
-    except sqlite3.OperationalError:  # there is no such table yet; another trouble will show again
+    except sqlite3.OperationalError:  # there is no such table yet; another error will show again
         return False
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool:
-    """Apply what is pending; False where it can't be written, and there is nothing to read either."""
+    """Apply pending migrations; False where it can't be written and holds no tables to read."""
     import sqlite_utils
     from sqlite_utils.migrations import Migrations
 
@@ -217,7 +225,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool
 
     for name, script in {FIRST: SCHEMA, **LATER}.items():
         add(name, script)
-    applied = {each.name for each in migrations.applied(db)}
+    applied = {migration.name for migration in migrations.applied(db)}
     unknown = applied - {FIRST, *LATER}
     if unknown:
         raise DatabaseError(
@@ -226,7 +234,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, readonly: bool) -> bool
         )
     if readonly:
         for name in LATER.keys() - applied if applied else ():
-            for statement in LATER[name].split(";"):  # to whoever reads, what is new is empty
+            for statement in LATER[name].split(";"):  # a new table reads as empty
                 if statement.lstrip().startswith("create table"):
                     connection.execute(statement.replace("create table", "create temp table"))
         return bool(applied)

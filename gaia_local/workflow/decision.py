@@ -69,11 +69,9 @@ class Changes:
         return (*self.begun, *self.ended.values())
 
 
-@dataclass(
-    slots=True
-)  # not frozen: there are as many as keys, and that would cost each three times as much
-class Look:
-    """A key that must be looked at, as it was known when that was asked for."""
+@dataclass(slots=True)  # not frozen: that makes each of them, one for a key, three times as dear
+class Inspection:
+    """A request to look at a key's file, with what was known of the key when it was made."""
 
     key: str
     path: str
@@ -91,11 +89,11 @@ class Look:
 class Observation:
     """What lay at a key when it was looked at."""
 
-    look: Look
+    inspection: Inspection
     quick: str | None
     """Its quick fingerprint; None where there is nothing."""
     digest: str | None = None
-    """Needed where one is known and `quick` isn't as known, and where `look.read`."""
+    """Needed where one is known and `quick` isn't as known, and where `inspection.read`."""
     listing: bytes | None = None
     """Along with the digest of a directory: `Fingerprint.listing`."""
     lost: str | None = None
@@ -112,8 +110,15 @@ class Decision:
     """Ids of Tasks that were submitted."""
     discard: list[str] = field(default_factory=list)
     """Ids of Tasks that an earlier process began, of which nothing is to be left."""
-    look: list[Look] = field(default_factory=list)
+    inspect: list[Inspection] = field(default_factory=list)
     """What must be looked at, without the lock, before more can be decided."""
+
+    def drain(self) -> Decision:
+        """What is in it, and then isn't any more."""
+        drained = Decision(self.changes, self.start, self.cancel, self.discard, self.inspect)
+        self.changes, self.start, self.cancel = Changes(), [], []
+        self.discard, self.inspect = [], []
+        return drained
 
 
 @dataclass(frozen=True, slots=True)

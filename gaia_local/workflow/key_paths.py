@@ -39,6 +39,11 @@ class KeyPaths(Generic[T]):
         """What lies above a path, the nearest first, and below it."""
         return self._above(path) + self._below(path)
 
+    def at_or_overlapping(self, path: str) -> list[T]:
+        """What lies at a path, above it, or below it."""
+        exact = self._at.get(path)
+        return ([exact] if exact is not None else []) + self.overlapping(path)
+
     def enter(self, path: str, what: T) -> None:
         """Something lies at this path, where nothing did."""
         self._at[path] = what

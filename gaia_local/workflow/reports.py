@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.workflow.graph import READY, KeyNode, StepNode
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import READY, KeyNode, StepNode
 from gaia_local.workflow.origins import FOUND
 from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
+from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
         ChangedFiles,
         DataEntry,
         Failure,
+        FlowEntry,
         KeyExplanation,
         LatestAttempt,
         ServerStatus,
@@ -88,8 +91,20 @@ def status(workflow: Workflow, debug: bool) -> ServerStatus:
         answer["data"] = {
             key.key: _data(workflow, key) for key in workflow.graph.keys.values() if not key.idle
         }
-        answer["flow"] = workflow.graph.describe()
+        answer["flow"] = flow(workflow.graph)
     return answer
+
+
+def flow(graph: Graph) -> dict[str, FlowEntry]:
+    """Step → what it reads, makes, and comes after."""
+    return {
+        name: {
+            "inputs": [key.key for key in node.inputs],
+            "outputs": [key.key for key in node.outputs],
+            "after": sorted({maker.step.name for key in node.inputs for maker in key.makers}),
+        }
+        for name, node in graph.steps.items()
+    }
 
 
 def graph(workflow: Workflow) -> WorkflowGraph:
@@ -234,7 +249,7 @@ def explain_step(
         for key in node.inputs
         if key.status != READY
     }
-    verdict = workflow.graph.verdict(node)
+    verdict = verdict_on(node)
     return {
         "workflow": workflow.name,
         "step": node.step.name,
@@ -299,7 +314,7 @@ def _why(workflow: Workflow, key: KeyNode) -> str | None:
     """Why a key isn't complete, where that is known."""
     reason = key.state.why
     if reason is None and key.state.usable and key.maker is not None:
-        reason = workflow.graph.verdict(key.maker).reason
+        reason = verdict_on(key.maker).reason
     return None if reason is None else str(reason)
 
 

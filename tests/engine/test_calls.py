@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gaia_local.engine.calls import CALLS, Changes, Questions, change, read, to_wire
+from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions, change, read, to_wire
 from gaia_local.engine.local_socket import call
 from gaia_local.engine.remote_root import remote_root
 from gaia_local.engine.root_reader import RootReader
@@ -34,9 +34,12 @@ def owned(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_questions_change_nothing_and_changes_are_marked_so() -> None:
-    assert {name for name, each in CALLS.items() if not each.changes} == public(Questions)
-    assert {name for name, each in CALLS.items() if each.changes} == public(Changes)
-    assert {name for name, each in CALLS.items() if not each.idempotent} == {"upload", "delete"}
+    assert {name for name, each in REMOTE_CALLS.items() if not each.changes} == public(Questions)
+    assert {name for name, each in REMOTE_CALLS.items() if each.changes} == public(Changes)
+    assert {name for name, each in REMOTE_CALLS.items() if not each.idempotent} == {
+        "upload",
+        "delete",
+    }
 
 
 def test_a_reader_answers_questions_and_nothing_else() -> None:
@@ -44,11 +47,11 @@ def test_a_reader_answers_questions_and_nothing_else() -> None:
     assert public(Changes) <= public(Scheduler)
 
 
-@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize("name", sorted(REMOTE_CALLS))
 def test_arguments_bear_the_same_names_everywhere(name: str) -> None:
-    sides = Changes if CALLS[name].changes else Questions
+    sides = Changes if REMOTE_CALLS[name].changes else Questions
     defined = list(inspect.signature(getattr(sides, name)).parameters.values())[1:]
-    assert CALLS[name].parameters == tuple(each.name for each in defined)
+    assert REMOTE_CALLS[name].parameters == tuple(each.name for each in defined)
     assert all(each.kind is each.POSITIONAL_ONLY for each in defined)
 
 
@@ -60,14 +63,17 @@ def test_marks_tell_of_a_call_what_its_types_don_t() -> None:
     def upset(root: object, /) -> None: ...
 
     try:
-        assert (CALLS["ask"].parameters, CALLS["ask"].changes) == (("workflow",), False)
-        assert (CALLS["upset"].parameters, CALLS["upset"].idempotent) == ((), False)
+        assert (REMOTE_CALLS["ask"].parameters, REMOTE_CALLS["ask"].changes) == (
+            ("workflow",),
+            False,
+        )
+        assert (REMOTE_CALLS["upset"].parameters, REMOTE_CALLS["upset"].idempotent) == ((), False)
     finally:
-        del CALLS["ask"], CALLS["upset"]
+        del REMOTE_CALLS["ask"], REMOTE_CALLS["upset"]
 
 
 HAVE_METHODS = (Scheduler, RootReader, Snapshot)
-UNMARKED = sorted({name for kind in HAVE_METHODS for name in dir(kind)} - CALLS.keys())
+UNMARKED = sorted({name for kind in HAVE_METHODS for name in dir(kind)} - REMOTE_CALLS.keys())
 
 
 def test_what_is_not_marked_can_t_be_called_from_another_process(owned: Path) -> None:
@@ -99,4 +105,4 @@ def test_all_calls_can_be_made_of_a_root_elsewhere(owned: Path) -> None:
     root = remote_root(owned, {})
     root.command("w", [])
     assert root.workflows()["w"]["step-count"] == 0
-    assert all(callable(getattr(root, name)) for name in CALLS)
+    assert all(callable(getattr(root, name)) for name in REMOTE_CALLS)

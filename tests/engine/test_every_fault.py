@@ -41,7 +41,7 @@ from gaia_local.store import fingerprints, walking
 from gaia_local.store.storage import Storage
 from gaia_local.store.workspaces import LocalWorkspace
 from gaia_local.workflow.decision import Decision
-from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.states import Intent, KeyKind, VerdictKind
 from gaia_local.workflow.workflow import Workflow
 from support import reloading
@@ -510,7 +510,7 @@ class Scenario:
                     self._check_step(workflow, node)
 
     def _check_step(self, workflow: Workflow, node: StepNode) -> None:
-        task, path = workflow.make_task(node), self.bench.storage.path
+        task, path = workflow.attempts.make_task(node), self.bench.storage.path
         inputs = {internal: content_of(Path(path("w", key))) for key, internal in task.inputs}
         if self.stale.intersection(key for key, _ in (*task.inputs, *task.outputs)):
             return

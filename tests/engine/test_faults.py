@@ -552,7 +552,7 @@ def test_too_few_watches(tmp_path: Path) -> None:
 @pytest.fixture
 def hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hands]:
     """A workflow driven by hand, whose database waits for a lock but a moment."""
-    monkeypatch.setattr(state_file, "PATIENCE", 0.02)
+    monkeypatch.setattr(state_file, "LOCK_TIMEOUT_SECONDS", 0.02)
     made = Hands(tmp_path / "root")
     made.command(command("src", "x"), command("one", "x", "a"))
     yield made
@@ -578,7 +578,8 @@ def test_a_database_held_by_another_program_is_explained(hands: Hands) -> None:
         ]
         for call in calls:
             with pytest.raises(
-                DatabaseError, match=r"database is locked; another process holds it, .* end it"
+                DatabaseError,
+                match=r"database is locked; another process has held it for .* end it",
             ):
                 call()
             assert hands.status() == before

@@ -464,7 +464,7 @@ class Left(Hands):
 
 def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> None:
     hands.put("src")
-    hands.scheduler._runtime.survives = True
+    hands.scheduler._runtime.outlives_engine = True
     hands.merge(step("s", "one", "out", "src"))
     task = hands.task("s")
     seen = fingerprints.fingerprint(hands.storage.path("w", "src"))
@@ -488,7 +488,7 @@ def test_a_dry_run_changes_nothing_of_what_runs(hands: Hands) -> None:
     hands.start("r")  # which is not written yet
     before = hands.status()
     trial = hands.scheduler.scratch("w")
-    trial.void(["m"])
+    trial.invalidate(["m"])
     assert [each["step"] for each in trial.plan()] == ["m", "r"]
     assert hands.status() == before
     hands.complete("r")

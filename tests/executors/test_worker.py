@@ -513,7 +513,7 @@ def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
     assert bench.events == ["step-adopted", "execution-complete", "container-exit"]
     assert outcome.state is TaskState.COMPLETE
     assert bench.stored()["b/y"] == "made before"
-    assert bench.runtime.invocations == []  # it was rejoined, not run
+    assert bench.runtime.invocations == []  # it was resumed, not run
 
 
 def test_an_adopted_task_whose_directory_is_gone_fails(bench: WorkerBench) -> None:

@@ -28,7 +28,7 @@ class FakeProcess(NoRuntime):
 
     def __init__(self) -> None:
         self.ran: list[str] = []
-        self.rejoined: list[str] = []
+        self.resumed: list[str] = []
         self.closed = 0
 
     def check(self, images: Collection[str]) -> None:
@@ -42,10 +42,10 @@ class FakeProcess(NoRuntime):
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        self.rejoined.append(invocation.task.image)
+        self.resumed.append(invocation.task.image)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, f"{self.name}, {cancellation.reason}")
 
@@ -215,8 +215,8 @@ def test_resumable_tasks_are_containers(caplog: pytest.LogCaptureFixture) -> Non
     docker = FakeDocker(engine=True)
     runtime = AutoRuntime(docker, FakeProcess())
     assert list(runtime.resumable_tasks()) == ["task-1"]
-    assert outcome(runtime.rejoin, "gone") == "docker"
-    assert (docker.ran, docker.rejoined, docker.asked) == ([], ["gone"], [])
+    assert outcome(runtime.resume, "gone") == "docker"
+    assert (docker.ran, docker.resumed, docker.asked) == ([], ["gone"], [])
     runtime.end("task-1")
     assert docker.ended == ["task-1"]
     assert warnings(caplog) == []

@@ -14,7 +14,7 @@ class NoRuntime:
     """A runtime that is always there and is never asked to run."""
 
     name = "none"
-    survives = False
+    outlives_engine = False
     mounts_inputs = False
 
     def check(self, images: Collection[str]) -> None:
@@ -32,7 +32,7 @@ class NoRuntime:
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         raise AssertionError("nothing runs here")
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
         raise AssertionError("nothing is left here")
@@ -54,9 +54,9 @@ class ScriptedRuntime(NoRuntime):
         self.invocations.append(invocation)
         report(EventKind.CONTAINER_CREATE)
         report(EventKind.EXECUTION_START)
-        return self.rejoin(invocation, cancellation, report)
+        return self.resume(invocation, cancellation, report)
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
         ended = self.program(invocation, cancellation)

@@ -28,9 +28,11 @@ from gaia_local.model.events import Event, EventKind
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Fingerprint, TaskState
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.workflow.decision import Changes, Decision, Look, Observation, Saved
-from gaia_local.workflow.graph import StepNode
+from gaia_local.workflow.contents import inspections
+from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation, Saved
+from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
+from gaia_local.workflow.traversal import descendants
 from gaia_local.workflow.workflow import Workflow
 from support.reloading import told
 
@@ -144,13 +146,13 @@ class History:
             for assignment in decision.start:
                 self.check_start(assignment)
                 self.alive[assignment.task.id] = Run(assignment)
-            if not decision.look:
+            if not decision.inspect:
                 break
-            decision = self.workflow.observe(self.see(decision.look))
+            decision = self.workflow.observe(self.see(decision.inspect))
         self.check_fresh()
         self.check_reloaded()
 
-    def see(self, looks: Iterable[Look]) -> Iterator[Observation]:
+    def see(self, looks: Iterable[Inspection]) -> Iterator[Observation]:
         for look in looks:
             quick, content = self.world.look(look.key) or (None, None)
             needed = quick is not None and (look.read or look.state.digest is not None)
@@ -159,13 +161,13 @@ class History:
     def tell(self, keys: Iterable[str]) -> None:
         graph = self.workflow.graph
         nodes = {each.key: each for key in keys for each in graph.overlapping(locate(key))}
-        self.act(self.workflow.observe(self.see(self.workflow.looks(nodes.values()))))
+        self.act(self.workflow.observe(self.see(inspections(nodes.values()))))
 
     def load(self) -> Workflow:
         workflow = Workflow.load(self.rows.saved(), locate)
-        while looks := workflow.needed_looks():
+        while looks := workflow.needed_inspections():
             while looks:
-                looks = workflow.take_in(self.see(looks))
+                looks = workflow.record_observations(self.see(looks))
         return workflow
 
     # -- what must be so ---------------------------------------------------------------------------
@@ -225,7 +227,7 @@ class History:
 
     def basis(self, node: StepNode) -> tuple[Any, ...]:
         """What a Step would make its outputs from now."""
-        tokens = self.workflow.make_task(node).command
+        tokens = self.workflow.attempts.make_task(node).command
         return (tokens, *((key, self.world.read(key)) for key in node.step.inputs.values()))
 
     def check_end(self) -> None:
@@ -253,9 +255,9 @@ class History:
 
     def define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
         parsed = [Command.parse("w", each) for each in new]
-        change = self.workflow.compare(parsed, [Step.parse("w", each) for each in steps])
+        change = self.workflow.merging.compare(parsed, [Step.parse("w", each) for each in steps])
         seen = {}
-        for key in self.workflow.unknown(change):
+        for key in self.workflow.merging.unknown(change):
             looked = self.world.look(key)
             seen[key] = None if looked is None else looked[0]
         before = self.below(
@@ -269,7 +271,7 @@ class History:
         nodes = [
             self.workflow.graph.steps[name] for name in names if name in self.workflow.graph.steps
         ]
-        return names | {node.step.name for node in self.workflow.graph.descendants(nodes)}
+        return names | {node.step.name for node in descendants(nodes)}
 
     def merge(self) -> None:
         steps = [
@@ -407,7 +409,7 @@ class History:
             self.end(run, TaskState.EXCEPTION)
             return
         facts = {"inputs": {key: content for key, (_, content) in run.read.items()}}
-        if self.workflow.heard(task, Event(EventKind.STEP_START, "w", 1.0, facts)):
+        if self.workflow.attempts.record_event(task, Event(EventKind.STEP_START, "w", 1.0, facts)):
             self.act(self.workflow.decide())
 
     def finish(self) -> None:
@@ -451,7 +453,7 @@ class History:
                 outputs.append(Output(key, "", locate(key), Fingerprint(quick, content)))
         self.last.pop(task.name, None)
         if unstored:
-            self.workflow.unpublished(key for key, _ in task.outputs)
+            self.workflow.contents.unpublished(key for key, _ in task.outputs)
             state, outputs = TaskState.EXCEPTION, []
         if state is TaskState.COMPLETE:
             self.last[task.name] = basis

@@ -11,6 +11,7 @@ from gaia_local.engine.observing import load
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
+from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
 
 MOST_STEPS = 60
@@ -27,7 +28,7 @@ def told(workflow: Workflow) -> dict[str, Any]:
         attempt = node.attempt
         told[f"step {name}"] = (
             node.state,
-            graph.verdict(node),
+            verdict_on(node),
             None
             if attempt is None
             else (attempt.task.id, attempt.state, attempt.superseded, attempt.inputs),
@@ -74,7 +75,7 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
 def check(scheduler: Scheduler, name: str) -> None:
     """Fail where they differ; a decision that waits for a look at a file isn't through yet."""
     workflow = scheduler._workflows.get(name)
-    if workflow is None or workflow.graph.looked_for or workflow.trouble is not None:
+    if workflow is None or workflow.graph.uninspected or workflow.trouble is not None:
         return
     if name in scheduler._unwritten or len(workflow.graph.steps) > MOST_STEPS:
         return

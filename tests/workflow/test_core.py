@@ -13,9 +13,11 @@ from collections.abc import Callable
 import pytest
 
 from gaia_local.workflow import graph as graph_module
-from gaia_local.workflow.graph import Graph, StepNode
+from gaia_local.workflow import verdicts
+from gaia_local.workflow.contents import Contents
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import READY, StepNode
 from gaia_local.workflow.states import VerdictKind
-from gaia_local.workflow.workflow import Workflow
 from support.histories import History
 
 HISTORIES = int(os.environ.get("GAIA_LOCAL_HISTORIES", "1500"))
@@ -40,17 +42,18 @@ def test_random_histories() -> None:
 
 def let_readers_start(patch: pytest.MonkeyPatch) -> None:
     """A key whose Step is going to run may be read."""
-    patch.setattr(graph_module, "PENDING", graph_module.READY)
+    patch.setattr(graph_module, "PENDING", READY)
 
 
 def forget_what_was_read(patch: pytest.MonkeyPatch) -> None:
     """A Step that is done is done, whatever its inputs hold now."""
-    patch.setattr(Graph, "_difference", lambda *_: None)
+    for module in (graph_module, verdicts):
+        patch.setattr(module, "difference", lambda *_: None)
 
 
 def let_parts_count(patch: pytest.MonkeyPatch) -> None:
     """What was stored in part counts."""
-    patch.setattr(Workflow, "unpublished", lambda *_: None)
+    patch.setattr(Contents, "unpublished", lambda *_: None)
 
 
 def hold_nobody(patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
-from gaia_local.workflow.graph import LACKING, PENDING, READY, Graph, KeyNode, StepNode
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import LACKING, PENDING, READY, KeyNode, StepNode
+from gaia_local.workflow.reports import flow
 from gaia_local.workflow.states import (
     ABSENT,
     EXPIRED,
@@ -37,6 +39,8 @@ from gaia_local.workflow.states import (
     Verdict,
     VerdictKind,
 )
+from gaia_local.workflow.traversal import descendants
+from gaia_local.workflow.verdicts import verdict_on
 from support.builders import task
 
 
@@ -123,7 +127,7 @@ def verdicts(graph: Graph) -> dict[str, str]:
 
 
 def told(graph: Graph, name: str) -> tuple[str, str]:
-    verdict = graph.verdict(graph.steps[name])
+    verdict = verdict_on(graph.steps[name])
     return verdict.kind.value, str(verdict.reason)
 
 
@@ -168,9 +172,9 @@ def snapshot(graph: Graph) -> dict[str, Any]:
         "can run": sorted(graph.can_run),
         "verdicts": +graph.verdicts,
         "overtaken": sorted(node.step.name for node in graph.overtaken),
-        "looks": sorted(graph.looks),
+        "to_inspect": sorted(graph.to_inspect),
         "changed": dict(graph.changed),
-        "describe": graph.describe(),
+        "describe": flow(graph),
         "found": {
             path: sorted(node.key for node in graph.overlapping(path))
             for path in map(locate, ALL_KEYS)
@@ -287,14 +291,14 @@ def test_overlapping_keys_depend_on_each_other(made: str, read: str) -> None:
     put(graph, read, content())
     assert ("reader" in graph.can_run) is not overlap
     assert graph.keys[read].external is not overlap
-    assert [node.step.name for node in graph.descendants([graph.steps["maker"]])] == (
+    assert [node.step.name for node in descendants([graph.steps["maker"]])] == (
         ["reader"] if overlap else []
     )
-    assert graph.describe()["reader"]["after"] == (["maker"] if overlap else [])
+    assert flow(graph)["reader"]["after"] == (["maker"] if overlap else [])
     put(graph, made, content())
-    assert list(graph.looks) == ([read] if overlap else [])
+    assert list(graph.to_inspect) == ([read] if overlap else [])
     put(graph, read, content())
-    assert ("reader" in graph.can_run, graph.looks) == (True, {})
+    assert ("reader" in graph.can_run, graph.to_inspect) == (True, {})
     put(graph, read, ABSENT)
     assert "reader" not in graph.can_run
 
@@ -309,7 +313,7 @@ def test_a_directory_waits_for_all_that_is_made_in_it() -> None:
     assert "all" not in graph.can_run
     assert graph.waiting_inputs() == ["d/"]
     put(graph, "d/e/y", content())
-    assert (list(graph.looks), graph.waiting_inputs()) == (
+    assert (list(graph.to_inspect), graph.waiting_inputs()) == (
         ["d/"],
         ["d/"],
     )  # it holds another file than when it was seen
@@ -326,7 +330,7 @@ def test_a_step_may_make_a_directory_and_files_in_it() -> None:
     )
     assert list(graph.can_run) == ["s"]
     put(graph, "d/x", content())
-    assert (list(graph.can_run), list(graph.looks)) == ([], ["d/"])
+    assert (list(graph.can_run), list(graph.to_inspect)) == ([], ["d/"])
     put(graph, "d/", content())
     assert sorted(graph.can_run) == ["q", "r"]
 
@@ -339,12 +343,12 @@ def test_descendants_are_the_nearest_first_and_leave_out_where_they_begin() -> N
         step("end", ["l", "r"], ["e"]),
         step("apart"),
     )
-    names = [node.step.name for node in graph.descendants([graph.steps["top"]])]
+    names = [node.step.name for node in descendants([graph.steps["top"]])]
     assert names == ["left", "right", "end"]
-    assert [
-        node.step.name for node in graph.descendants([graph.steps["left"], graph.steps["end"]])
-    ] == ["end"]
-    assert graph.descendants([graph.steps["end"]]) == []
+    assert [node.step.name for node in descendants([graph.steps["left"], graph.steps["end"]])] == [
+        "end"
+    ]
+    assert descendants([graph.steps["end"]]) == []
 
 
 def test_replacing_keeps_the_order_and_forgets_what_nobody_names() -> None:
@@ -509,7 +513,7 @@ def test_a_refused_replacement_forgets_no_look() -> None:
     with pytest.raises(InvalidInput, match="wait for each other"):
         change(graph, ["one"], [step("one", ["a", "b"], ["b"])])
     assert snapshot(graph) == before
-    assert list(graph.looks) == ["a"]
+    assert list(graph.to_inspect) == ["a"]
 
 
 def test_thousands_of_steps_are_quick() -> None:
@@ -575,7 +579,7 @@ def test_why_a_step_runs(state: StepState, reason: Reason, why: Reason | None) -
     put(graph, "a", KeyState(KeyKind.ABSENT, why=why))
     become(graph, "one", state)
     expected = INTERRUPTED if state is StepState.INTERRUPTED else why or reason
-    assert graph.verdict(graph.steps["one"]) == Verdict(VerdictKind.RUN, expected)
+    assert verdict_on(graph.steps["one"]) == Verdict(VerdictKind.RUN, expected)
 
 
 def test_a_running_step_is_overtaken_by_a_changed_or_missing_input() -> None:
@@ -595,9 +599,9 @@ def test_uncertain_keys_are_looked_at_before_a_verdict() -> None:
     finish(graph, "one")
     finish(graph, "two")
     put(graph, "in", content(None))
-    assert (list(graph.looks), verdicts(graph)) == (["in"], {"one": "wait", "two": "wait"})
+    assert (list(graph.to_inspect), verdicts(graph)) == (["in"], {"one": "wait", "two": "wait"})
     put(graph, "in", content("1"))
-    assert (list(graph.looks), verdicts(graph)) == ([], {"one": "fresh", "two": "fresh"})
+    assert (list(graph.to_inspect), verdicts(graph)) == ([], {"one": "fresh", "two": "fresh"})
 
 
 def test_asking_why_a_step_waits_changes_nothing() -> None:
@@ -612,7 +616,7 @@ def test_asking_why_a_step_waits_changes_nothing() -> None:
     assert told(graph, "two") == ("wait", "upstream one ran again")
     assert snapshot(graph) == before
     finish_anew(graph, "one", "1")
-    assert (list(graph.looks), verdicts(graph)["two"]) == (["b"], "wait")
+    assert (list(graph.to_inspect), verdicts(graph)["two"]) == (["b"], "wait")
 
 
 def test_a_look_waits_for_whoever_makes_a_part_of_it() -> None:
@@ -621,9 +625,9 @@ def test_a_look_waits_for_whoever_makes_a_part_of_it() -> None:
     begin(graph, "one")
     graph.unsee(graph.keys["d/"])
     graph.settle()
-    assert (graph.looks, verdicts(graph)["all"]) == ({}, "wait")
+    assert (graph.to_inspect, verdicts(graph)["all"]) == ({}, "wait")
     finish(graph, "one")
-    assert list(graph.looks) == ["d/"]
+    assert list(graph.to_inspect) == ["d/"]
 
 
 # ---------------------------------------------------------------------------------------- the order
@@ -905,7 +909,7 @@ class Plain:
         seeable = {
             key for key in self.unseen if {self.own(made) for made in self.above(key)} <= {READY}
         }
-        assert seeable - self.taken <= set(graph.looks) <= seeable
+        assert seeable - self.taken <= set(graph.to_inspect) <= seeable
         for path in map(locate, ALL_KEYS):
             assert {node.key for node in graph.overlapping(path)} == {
                 key for key in self.keys if overlap(locate(key), path)
@@ -1105,7 +1109,7 @@ class Counting(RuleBasedStateMachine):
     @rule(data=st.data(), state=some_state)
     def take_looks(self, data: st.DataObject, state: KeyState) -> None:
         """Some of what was asked for is looked at, and the rest still being looked at."""
-        looks, self.graph.looks = dict(self.graph.looks), {}
+        looks, self.graph.to_inspect = dict(self.graph.to_inspect), {}
         self.plain.taken |= looks.keys()
         for key in data.draw(st.sets(st.sampled_from(sorted(looks)))) if looks else ():
             self.mark_key(key, state)
@@ -1166,7 +1170,10 @@ class Counting(RuleBasedStateMachine):
             with pytest.raises(InvalidInput):
                 change(self.graph, removed, added)
             after = snapshot(self.graph)
-            assert set(after.pop("looks")) - plain.taken == set(before.pop("looks")) - plain.taken
+            assert (
+                set(after.pop("to_inspect")) - plain.taken
+                == set(before.pop("to_inspect")) - plain.taken
+            )
             assert after == before
             return
         idle = {key for key, node in nodes.items() if node.idle}
@@ -1205,7 +1212,7 @@ class Counting(RuleBasedStateMachine):
     def asking_changes_nothing(self) -> None:
         before = snapshot(self.graph)
         for node in self.graph.steps.values():
-            verdict = self.graph.verdict(node)
+            verdict = verdict_on(node)
             assert verdict.kind is node.verdict
             assert (verdict.reason is None) == (verdict.kind is VerdictKind.FRESH)
         assert snapshot(self.graph) == before

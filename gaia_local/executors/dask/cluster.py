@@ -20,7 +20,7 @@ class Cluster:
     """The cluster that the configuration names. Thread-safe."""
 
     def __init__(self, config: DaskConfig, settings: SessionSettings) -> None:
-        """`settings` is what workers need, but for the session."""
+        """`settings` are those of `settings_for`, without a session."""
         self.config, self._settings = config, settings
         self.listener = ClusterListener()
         self._lock = threading.Lock()
@@ -40,9 +40,7 @@ class Cluster:
         return connection if connection is not None and connection.alive else None
 
     def check(self) -> None:
-        """Connect where there is no connection, and prepare new workers. Raises
-        `EngineUnavailable`.
-        """
+        """Connect if need be, and prepare new workers. Raises `EngineUnavailable`."""
         connection = self.connect()
         with self._lock:
             connection.prepare_workers()
@@ -77,7 +75,7 @@ class Cluster:
             self._disconnect()
 
     def close(self) -> None:
-        """Close what was opened. Idempotent."""
+        """Close the connection and the cluster of this machine. Idempotent."""
         with self._lock:
             self._closed = True
             self._disconnect()

@@ -34,7 +34,7 @@ class ClusterListener:
     """Is called by a connection, in threads of the client's: its methods must not block."""
 
     def message_received(self, message: Mapping[str, Any]) -> None:
-        """A worker told something of a Task."""
+        """A worker reports something of a Task."""
 
     def worker_left(self, address: str) -> None:
         """A worker left the cluster."""
@@ -64,7 +64,7 @@ class Connection:
         self._settings = replace(settings, session=self._client.id, topic=self._client.id)
         # The scheduler forgets a topic of the client's own name when the client is gone.
         self._pickled = pickle.dumps(self._settings)
-        # A call that fails is logged by the worker with its arguments: without what may be secret.
+        # A call that fails is logged by the worker with its arguments: without its secrets.
         self._bare = pickle.dumps(replace(self._settings, docker=DockerConfig()))
         self._futures: dict[str, Future] = {}
         self._prepared: set[str] = set()
@@ -82,7 +82,7 @@ class Connection:
         self._client.sync(self._refresh, callback_timeout=self._timeout)
 
     def prepare_workers(self) -> None:
-        """End what earlier engines run on workers that are new. Raises `EngineUnavailable`."""
+        """End earlier engines' Tasks on new workers. Raises `EngineUnavailable`."""
         new = [member.address for member in self.members if member.address not in self._prepared]
         if not new:
             return
@@ -162,7 +162,7 @@ class Connection:
         self._ask_in_client_thread(lambda answers: None, dask_worker.kill_now, self._client.id)
 
     def clean_up(self, lease: str, then: Callable[[dict[str, Any]], None]) -> None:
-        """End what dead workers left, first of all under this lease."""
+        """End and remove leftovers of dead workers, first of all of this lease."""
         self._ask_in_client_thread(then, dask_worker.clean_up, self._bare, lease)
 
     def ask(

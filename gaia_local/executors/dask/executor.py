@@ -1,13 +1,13 @@
 """Runs Tasks on the workers of a Dask cluster; keeps the promises of `executors.contract`.
 
 The engine decides, publishes and writes down; workers stage, run and prepare (`session`). One
-thread here does all that changes anything: others put what is to be done into its `mailbox`. It
-submits a Task under a lease (`leases`), receives reports under that lease's name, and submits it
-again, under another lease, when its worker is lost.
+thread changes everything: others put calls into its `mailbox`. It submits a Task under a lease
+(`leases`), receives reports under that lease's name, and submits it again, under another lease,
+when its worker is lost.
 
 Invariants:
 - A Task is in one place: it waits in the queue, is leased under exactly one lease, or waits for
-  the end of what its lost worker left on its machine. Reports under any other lease are ignored.
+  its lost worker's leftovers to be ended. Reports under any other lease are ignored.
 - The lease is revoked before the Task is submitted again or its `Outcome` says `CANCELLED`; it
   ends after the observer has published its outputs.
 - Dask may run a Task a second time, when it takes a worker for dead. The lease can be taken up
@@ -142,7 +142,7 @@ class DaskExecutor(ClusterListener):
     # -- in the mailbox's thread -------------------------------------------------------------------
 
     def _act(self) -> None:
-        """Cancel what is to be cancelled, and submit what there is room for."""
+        """Pass on cancellations, and submit as many Tasks as there is room for."""
         connection = self._cluster.connection
         if connection is None:
             if self._submissions:
@@ -250,7 +250,7 @@ class DaskExecutor(ClusterListener):
         for task_id in list(self._submissions):
             self._cancel(task_id)
 
-    # -- what becomes of a Task --------------------------------------------------------------------
+    # -- the way of a Task to its end --------------------------------------------------------------
 
     def _handle_message(self, message: Mapping[str, Any]) -> None:
         lease, worker = message["lease"], message["worker"]
@@ -284,7 +284,7 @@ class DaskExecutor(ClusterListener):
         """Look for Tasks that Dask has finished without a report of their ends.
 
         NOTE: a report comes before the end of a Task does, but may still be in the mailbox: only
-        what was finished at the last check, too, counts.
+        those count that were finished at the last check, too.
         """
         connection = self._cluster.connection
         finished = {} if connection is None else connection.finished()
@@ -307,7 +307,7 @@ class DaskExecutor(ClusterListener):
             self._lose(submission)
 
     def _lose(self, submission: Submission) -> None:
-        """The worker of a Task is lost: end what it left, then submit the Task to another."""
+        """The worker of a Task is lost: end its leftovers, then submit the Task to another."""
         lease, worker, task = submission.lease, submission.worker, submission.task
         logger.warning(
             "workflow %r, Step %r: worker %s died", task.workflow, task.name, worker or "unknown"
@@ -323,7 +323,7 @@ class DaskExecutor(ClusterListener):
             )
 
     def _retry(self, submission: Submission, worker: str) -> None:
-        """What a lost worker left is ended: queue the Task again, or end it."""
+        """A lost worker's leftovers are ended: queue the Task again, or end it."""
         submission.cleaned_up = True
         if submission.over:
             return

@@ -1,6 +1,4 @@
-"""Keys for a Dask cluster of this machine: whoever doesn't have them can't speak with it, and so
-can't run code in it.
-"""
+"""Keys for a Dask cluster of this machine, without which nobody can connect and run code in it."""
 
 from __future__ import annotations
 
@@ -14,13 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 _VALID = datetime.timedelta(days=3650)
 """Longer than any engine lives."""
 
-
 _ROLES = ("client", "scheduler", "worker")
 
 
 def make_keys() -> dict[str, Any]:
-    """Arguments for `distributed.Security`: a new certificate, its own authority, and its private
-    key, in memory alone.
+    """Arguments for `distributed.Security`: a new certificate, its authority and key, in memory.
 
     NOTE: `distributed.Security.temporary` makes an RSA key, which takes up to half a second.
     """

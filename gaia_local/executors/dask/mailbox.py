@@ -1,4 +1,4 @@
-"""One thread that does what others put into its mailbox."""
+"""A thread that calls the functions that other threads put into its mailbox."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Mailbox:
                 checked = time.monotonic()
 
     def _handle_calls(self) -> None:
-        """Do what was put, waiting for the first of it until the next check is due."""
+        """Call the functions that were put; wait for the first until the next check is due."""
         try:
             self._guarded(self._calls.get(timeout=CHECK_SECONDS if self._is_busy() else None))
             while True:

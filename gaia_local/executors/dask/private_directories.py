@@ -40,7 +40,7 @@ def paths_matching(base: Path, pattern: str) -> list[Path]:
 
 
 def clean_up_dead_workers(base: Path, settings: SessionSettings) -> None:
-    """End and remove what dead processes left under `base`."""
+    """End the Tasks of dead processes and remove their directories under `base`."""
     dead = [path for path in paths_matching(base, "worker-*") if owner(path) is None]
     if not dead:
         return
@@ -59,7 +59,7 @@ def _end_task(task_runner: TaskRunner, private: Path) -> None:
     try:
         task_runner.end(private.name)
     except GaiaError as error:
-        logger.warning("what is left of Task %s could not be ended: %s", private.name, error)
+        logger.warning("leftovers of Task %s could not be ended: %s", private.name, error)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ class TaskRun:
 
 
 class TaskReporter:
-    """Tells the engine what happens to one Task. Implements `Observer`.
+    """Tells the engine the events and the end of one Task. Implements `Observer`.
 
     Events are sent a little later, the outcome at once, and nothing after it.
     """
@@ -97,7 +97,7 @@ class TaskReporter:
         self._send(facts)
 
     def flush(self) -> None:
-        """Send what waits to be sent."""
+        """Send the events and the outcome that wait."""
         with self._lock:
             events, end = self._events, self._end
             self._events, self._end, self._flush_is_due = [], None, False

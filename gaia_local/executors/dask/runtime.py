@@ -12,7 +12,7 @@ class ClusterRuntime:
     """Checks the cluster and closes it. Implements `Runtime`, but runs nothing in this process."""
 
     name = "dask"
-    survives = False
+    outlives_engine = False
     mounts_inputs = False
 
     def __init__(self, cluster: Cluster) -> None:
@@ -37,7 +37,7 @@ class ClusterRuntime:
         """Never called: the workers have runtimes of their own."""
         raise NotImplementedError
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
         """Never called: no Task is ever resumable."""

@@ -7,13 +7,13 @@ same root takes its place.
 Invariants:
 - A Task runs only under a lease that this worker took up (`leases`), and not after that was taken
   back: a worker looks at its leases every `LEASE_CHECK_SECONDS`, since it may be cut off from the
-  engine, and ends what runs without one.
-- Private directories are locked for as long as the process lives. What a dead one left is ended and
-  removed by the next worker of the same machine that begins, or is asked to
+  engine, and ends Tasks without one.
+- Private directories are locked for as long as the process lives. Leftovers of a dead one are ended
+  and removed by the next worker of the same machine that begins, or is asked to
   (`clean_up_dead_workers`).
-- The engine is told of a Task in order, the `Outcome` last, over the connection that tells Dask
-  that it is over, and before it does. What lies in the lease is told by places relative to the root
-  and the buckets.
+- Reports of a Task come to the engine in order, the `Outcome` last, over the connection that tells
+  Dask of its end, and before that. Outputs in the lease are named by paths relative to the root and
+  the buckets.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from gaia_local.runtimes.contract import Cancellation
 from gaia_local.store.leases import NotLeased, TakenUp, is_held, take_up
 
 LEASE_CHECK_SECONDS = 2.0
-"""Between two looks at the leases of what runs."""
+"""Between two checks of the leases of running Tasks."""
 EVENT_BATCH_SECONDS = 0.1
-"""How long an event may wait for others: a short Task is told of in one message."""
+"""How long an event may wait for others: a short Task is reported in one message."""
 
 logger = logging.getLogger("gaia_local")
 
@@ -105,7 +105,7 @@ class Session:
         return list(runs)
 
     def kill_now(self) -> None:
-        """Kill what is cancelled, and what will be."""
+        """Kill cancelled Tasks at once, from now on."""
         self._kills_now = True
         with self._changed:
             runs = list(self._runs.values())
@@ -113,7 +113,7 @@ class Session:
             run.cancellation.kill_now()
 
     def abandon(self, worker: Host | None = None) -> None:
-        """End what runs (on one worker of this process): nobody waits for it."""
+        """End the Tasks (of one worker in this process): nobody waits for them."""
         with self._changed:
             runs = [run for run in self._runs.values() if worker in (None, run.worker)]
         for run in runs:
@@ -127,7 +127,7 @@ class Session:
             return not self._workers
 
     def close(self) -> None:
-        """End what runs, wait for that, and leave nothing behind."""
+        """End all Tasks, wait for them, and leave nothing behind."""
         self.abandon()
         with self._changed:
             self._changed.wait_for(lambda: not self._runs)
@@ -157,7 +157,7 @@ class Session:
             reporter.flush()
 
     def _check_leases(self) -> None:
-        """End what has no lease any more."""
+        """End Tasks whose leases were revoked."""
         with self._changed:
             runs = dict(self._runs)
             self._checking_leases = bool(runs)

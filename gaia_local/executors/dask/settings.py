@@ -29,7 +29,7 @@ class TaskRunner(Protocol):
         """See `worker.Worker.perform`."""
 
     def end(self, task_id: str) -> None:
-        """End what a dead process left of a Task outside its private directory."""
+        """End a dead process's leftovers of a Task outside its private directory."""
 
     def close(self) -> None:
         """Let go of connections."""

@@ -1,4 +1,4 @@
-"""A Dask cluster as an engine would find it: which workers there are, and what each sees."""
+"""Asks the workers of a Dask cluster for their versions, and whether they see the root."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from gaia_local.executors.dask.settings import path_on_workers, settings_for
 
 @dataclass(frozen=True)
 class Surveyed(Member):
-    """A worker of the cluster, and what it answered."""
+    """A worker of the cluster, with its answers."""
 
     version: str
     """Of gaia_local, or a few words where there is none."""
     sees_root: bool | None
-    """None where there is nothing to be seen yet."""
+    """None where the root doesn't exist yet."""
 
 
 def survey(config: Config, probe: Path | None) -> list[Surveyed]:
-    """Ask each worker; `probe` is a file in the root. Raises `EngineUnavailable`. Starts nothing,
-    ends nothing.
-    """
+    """Ask all workers; `probe` is a file in the root. Raises `EngineUnavailable`."""
     cluster = Cluster(config.dask, settings_for(config, ""))
     try:
         connection = cluster.connect()

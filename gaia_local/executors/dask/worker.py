@@ -51,7 +51,7 @@ def own_version() -> str:
 def perform(
     engine_version: str, topic: str, settings: bytes, lease: str, assignment: bytes
 ) -> None:
-    """Perform one Task: what the engine submits to the cluster. Answers through the topic alone."""
+    """Perform one Task, as the engine submits it. Answers through the topic alone."""
     worker = get_worker()
     if engine_version != own_version():  # looked at before anything is unpickled, which could fail
         words = (
@@ -79,9 +79,7 @@ async def prepare(settings: bytes, dask_worker: DaskWorker) -> None:
 
 
 async def clean_up(settings: bytes, lease: str, dask_worker: DaskWorker) -> None:
-    """End and remove what dead workers of this machine left; wait for the death of the one that had
-    this lease.
-    """
+    """End and remove leftovers of dead workers, after waiting for the death of the lease's one."""
     unpickled = _unpickled(settings)
     base = _private_base(unpickled, dask_worker)
     end = time.monotonic() + _DEATH_SECONDS
@@ -103,13 +101,13 @@ async def cancel(session: str, leases: list[str]) -> list[str]:
 
 
 async def kill_now(session: str) -> None:
-    """Kill what was cancelled, and what will be, without a grace."""
+    """Kill cancelled Tasks at once, from now on."""
     if (running := _sessions.get(session)) is not None:
         await asyncio.to_thread(running.kill_now)
 
 
 async def end_session(settings: bytes, dask_worker: DaskWorker) -> None:
-    """The engine goes: end what runs, and leave nothing of it here."""
+    """The engine goes: end its Tasks, and leave nothing of it on this worker."""
     session = _unpickled(settings).session
     with _sessions_lock:
         _ended.append(session)

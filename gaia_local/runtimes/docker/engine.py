@@ -186,8 +186,7 @@ class DockerEngine:
     def follow_output(
         self, container: str, past: bool, stop: Callable[[], bool]
     ) -> Iterator[LiveOutput]:
-        """The output of a container, as pairs of stream number and bytes, and a function that waits
-        for its exit code.
+        """Follow a container: its output, in `frames`, and a function that waits for its exit code.
 
         With `past`, the output begins with the engine's log; without it, with this call, which must
         come before the start. Both raise `NoAnswer`. They are two connections: an engine that goes

@@ -74,7 +74,7 @@ class ContainerFiles:
         labels: Mapping[str, str],
         stop: Callable[[], bool],
     ) -> MountPlan:
-        """Plan the mounts; `labels` are put on the container that shows what is in the image."""
+        """Plan the mounts; `labels` are put on the container that shows the image's files."""
         task, tree = invocation.task, invocation.tree.absolute()
         mounted = invocation.inputs if mounts_inputs else ()
         read_only = {internal_path(path).path: source.absolute() for path, source in mounted}

@@ -26,8 +26,9 @@ class LeftoverContainer(NamedTuple):
 
 
 def all_leftovers() -> list[tuple[str, LeftoverContainer]]:
-    """The containers of all roots, with their roots. Raises as `containers_with`, or
-    `EngineUnavailable`.
+    """The containers of all roots, with their roots.
+
+    Raises `EngineUnavailable`, or as `containers_with`.
     """
     with contextlib.closing(DockerEngine()) as engine:
         engine.ping()
@@ -65,7 +66,7 @@ def runtime_failures(failed: str) -> Iterator[None]:
         raise RuntimeFailure(f"{failed}; the engine refuses: {refusal.text}") from refusal
     except NoAnswer as no_answer:
         raise RuntimeFailure(
-            f"{failed}; the engine doesn't answer: {no_answer}; see to it that Docker runs"
+            f"{failed}; the engine doesn't answer: {no_answer}; make sure that Docker runs"
         ) from no_answer
     except (EngineUnavailable, Closed) as error:
         raise RuntimeFailure(f"{failed}; {error}") from error

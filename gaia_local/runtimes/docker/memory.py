@@ -48,9 +48,9 @@ def explain_exit(
     oom_seconds: float,
     stop: Callable[[], bool],
 ) -> Exit:
-    """Add to an `Exit` without a message what the engine knows: mostly that memory ran out.
+    """Explain an `Exit` without a message, if the engine can: mostly that memory ran out.
 
-    `limit` is what `memory_limit` answers. The engine has `oom_seconds` to learn of it: 0 where no
+    `limit` is the answer of `memory_limit`. The engine has `oom_seconds` to learn of it: 0 where no
     program was killed for lack of memory during the run.
     """
     if ended.message is not None or stop():

@@ -62,7 +62,7 @@ class DockerRuntime:
     """Runs commands in Docker containers. Implements `Runtime`. Thread-safe; connects when used."""
 
     name = "docker"
-    survives = True
+    outlives_engine = True
 
     def __init__(self, config: DockerConfig, root_id: str) -> None:
         """`root_id` marks all containers as belonging to one root."""
@@ -155,10 +155,10 @@ class DockerRuntime:
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image)
 
-    def rejoin(
+    def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Take up a Task's container and return how it ended (see `Runtime.rejoin`)."""
+        """Resume a Task's container and return how it ended (see `Runtime.resume`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
         container, image = container_name(task.id), None
         kills = oom_kills()
@@ -174,7 +174,9 @@ class DockerRuntime:
                         ended = self._execute(container, task, output, cancellation, report)
                     else:
                         elapsed = time.time() - began
-                        ended = Exit(self._resume(container, task, output, cancellation, elapsed))
+                        ended = Exit(
+                            self._follow_running(container, task, output, cancellation, elapsed)
+                        )
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
                 oom_seconds = OOM_SECONDS if oom_kills() == kills else BUSY_OOM_SECONDS
@@ -242,7 +244,7 @@ class DockerRuntime:
 
         def start(client: APIClient) -> None:
             nonlocal tried
-            # An answer that got lost: to start what has ended since would run the program twice.
+            # The answer got lost: a start after the program's end would run it twice.
             if tried and client.inspect_container(container)["State"]["Status"] != "created":
                 return
             tried = True
@@ -270,7 +272,7 @@ class DockerRuntime:
             lost = no_answer
         return self._follow_from_start(container, output, stop, lost)
 
-    def _resume(
+    def _follow_running(
         self,
         container: str,
         task: Task,

@@ -1,6 +1,4 @@
-"""What programs get of this process's environment: all of it but what opens the engine, or its
-cluster, to others.
-"""
+"""The environment of programs: this process's own without the secrets of engine and cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ _SECRET = (
     b"DASK_INTERNAL_INHERIT_CONFIG",
     b"DASK_DISTRIBUTED__COMM__TLS__",
 )
-"""How the names of such variables begin. Any other one may be meant for the programs."""
+"""How the names of secret variables begin. Any other one may be meant for the programs."""
 
 
 def for_programs(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

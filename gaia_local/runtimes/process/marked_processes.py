@@ -1,13 +1,11 @@
-"""The processes of a run, beyond its main one: how they are recognised, ended, and found again
-after a crash.
+"""Recognises the processes of a run, ends them, and finds them again after a crash.
 
-Every process of a run has the run's mark in its environment. Numbers of processes come to mean
-others; so whatever is done to one is done while a descriptor of it is held, or while its number
-can't be given to another.
+Every process of a run has the run's mark in its environment. Pids are reused; so a process is
+signalled only while a descriptor of it is held, or while its pid can't be given to another.
 
 NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and
-pidfds, and nothing of a process in the midst of an exec; and its import takes longer than that of
-this package.
+pidfds, and nothing of a process during an exec; and its import takes longer than that of this
+package.
 """
 
 from __future__ import annotations
@@ -30,18 +28,14 @@ from gaia_local.runtimes.process.supervisor import RECORD
 TASK_VARIABLE = "GAIA_LOCAL_TASK"
 """Holds the Task's id in the environment of every process of a Task."""
 WORK_VARIABLE = "GAIA_LOCAL_WORK"
-"""Holds the run's own working directory, which no other run has: what a stray process is recognised
-by.
-"""
+"""Holds the run's own working directory, which no other run has: the mark of stray processes."""
 SUPERVISOR = os.fsencode(supervisor.__file__)
-"""What a supervisor runs; it is at work where its program is."""
+"""The program of a supervisor: a process is one if this is in its command line."""
 
-LOOK_SECONDS = 0.02
-"""Between two looks at a process, where the system has no way to wait for what is waited for."""
+POLL_SECONDS = 0.02
+"""Between two checks of a process, where the system has no way to wait."""
 _GONE_SECONDS = 5.0
-"""How long a killed process may take to be gone; more than that is a hanging disk, and no reason to
-hang too.
-"""
+"""How long to wait for the end of a killed process: after that, its disk hangs."""
 
 _STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(47, 49)
 """Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
@@ -50,7 +44,7 @@ _TASK_BYTES, _WORK_BYTES = TASK_VARIABLE.encode(), WORK_VARIABLE.encode()
 
 
 def marked(environment: Mapping[bytes, bytes], task: str, work: Path) -> dict[bytes, bytes]:
-    """The environment, but for the engine's secrets, with the mark of the run of a Task in `work`."""
+    """The environment without the engine's secrets, with the mark of a run in `work`."""
     return {
         **for_programs(environment),
         _TASK_BYTES: os.fsencode(task),
@@ -67,19 +61,17 @@ def signal_group(group: int, number: int) -> None:
 
 
 def end_strays(session: int | None, mark: bytes) -> bool:
-    """Kill the processes of one run that left its group, wait until they are gone, and say whether
-    there were any.
+    """Kill the processes of one run that left its group, and wait; returns whether any existed.
 
-    Linux only. `session` is given while its number is sure to be the run's; beyond it the
-    environment tells.
+    Linux only. A process belongs to the run by its mark, or by its `session`, which is given only
+    while its id is sure to be the run's.
     """
     if not hasattr(os, "pidfd_open"):
         return False
     found: set[int] = set()
     while new := [pid for pid in all_pids() if pid not in found and _belongs(pid, session, mark)]:
-        found.update(
-            new
-        )  # a killed process makes no more of them: when a round finds no new one, there is none
+        # A killed process makes no more of them: a round that finds no new one is the last.
+        found.update(new)
         for pid in new:
             with held(pid) as handle:
                 if handle is not None and _belongs(pid, session, mark):
@@ -93,9 +85,9 @@ def end_strays(session: int | None, mark: bytes) -> bool:
 
 
 def _environment(pid: int) -> bytes:
-    # NOTE: in the midst of an exec a process seems to have none. To take that for a stranger's let
-    # 1 stray in 500 go, of those that were stopped while they started. The kernel notes first where
-    # the environment lies, then the code.
+    # NOTE: during an exec a process seems to have none. Of strays that were killed while they
+    # started, 1 in 500 was missed for that. The kernel sets the address of the environment first,
+    # then that of the code.
     deadline = time.monotonic() + _GONE_SECONDS
     while not (environment := _read(f"/proc/{pid}/environ")):
         facts = _facts(pid)
@@ -105,15 +97,13 @@ def _environment(pid: int) -> bytes:
             or (start == end and facts[_CODE] != b"0")
             or time.monotonic() > deadline
         ):
-            break  # a zombie, or one that has none indeed
-        select.select([], [], [], LOOK_SECONDS / 32)
+            break  # a zombie, or its environment is empty
+        select.select([], [], [], POLL_SECONDS / 32)
     return environment
 
 
 def mark_of(directory: Path | str, end: str) -> bytes:
-    """What the environment of a process holds that works in `directory` (``end="\\0"``) or below it
-    (``end="/"``).
-    """
+    """The mark of processes that work in `directory` (``end="\\0"``) or below it (``end="/"``)."""
     return b"\0%b=%b%b" % (_WORK_BYTES, os.fsencode(directory), end.encode())
 
 
@@ -128,9 +118,7 @@ def _belongs(pid: int, session: int | None, mark: bytes) -> bool:
 
 @contextlib.contextmanager
 def held(pid: int) -> Iterator[int | None]:
-    """A descriptor of the process `pid`, or None where there is none: it never comes to mean
-    another process.
-    """
+    """A descriptor of a process, which never means another one; None where there is none."""
     try:
         handle = os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux; gone, a mere thread, or an old kernel
@@ -165,7 +153,7 @@ def _facts(pid: int) -> list[bytes]:
 
 
 def all_pids() -> list[int]:
-    """The numbers of all processes, where the system says them."""
+    """The pids of all processes; none where the system doesn't list them."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
@@ -173,27 +161,23 @@ def all_pids() -> list[int]:
 
 
 def leftover(path: Path) -> int | None:
-    """A process that still runs of the run whose record is, or would be, at `path`; else None.
+    """A live process of the run whose record is, or would be, at `path`; else None.
 
-    Recorded numbers alone would not tell: the process must also have begun at the same instant
-    since the same boot. Where there is no record or its process ended, one with the run's mark in
-    its environment is looked for. Only Linux tells these things; elsewhere the answer is None.
+    A recorded pid alone proves nothing: the process must also have begun at the same instant since
+    the same boot. Without a record, or after its process's end, a process with the run's mark is
+    looked for. Linux only; elsewhere the answer is None.
     """
     pid, mark = _recorded(path), mark_of(path.parent, "/")
-    return (
-        pid
-        if pid is not None
-        else next((each for each in all_pids() if _belongs(each, None, mark)), None)
-    )
+    if pid is not None:
+        return pid
+    return next((found for found in all_pids() if _belongs(found, None, mark)), None)
 
 
 def end_leftover(path: Path) -> bool:
-    """Kill all that still runs of the run whose record is, or would be, at `path`, and wait until
-    it is gone.
+    """Kill all processes of the run whose record is, or would be, at `path`; True if any existed.
 
-    That is the recorded process's whole group, and whatever else bears the run's mark in its
-    environment. True if there was something to kill. A supervisor, which kills all of it and then
-    ends, is waited for.
+    They are the recorded process's group, and all with the run's mark in their environment. Waits
+    for their ends, and for those of supervisors, which kill all of it before they end.
     """
     _await_supervisors()
     pid = _recorded(path)
@@ -203,15 +187,13 @@ def end_leftover(path: Path) -> bool:
                 signal_group(pid, signal.SIGKILL)
             if handle is not None:
                 await_held(handle, _GONE_SECONDS)
-    # NOTE: numbers are given in turn, so that the session's means nobody else right after its end.
+    # NOTE: pids are given in turn: right after the session's end, no other process has its id.
     strays = end_strays(pid, mark_of(path.parent, "/"))
     return pid is not None or strays
 
 
 def _await_supervisors() -> None:
-    """Wait until the supervisors whose engine is dead have ended: one may hear of a last program
-    only now.
-    """
+    """Wait for the ends of supervisors whose engine is dead: one may just be starting a program."""
     deadline = time.monotonic() + _GONE_SECONDS
     for pid in all_pids():
         with held(pid) as handle:
@@ -234,26 +216,22 @@ def _recorded(path: Path) -> int | None:
     try:
         record = json.loads(path.read_bytes())
         pid, start, boot = record["pid"], record["start"], record["boot"]
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-    ):  # none, or one that a crash of the machine cut short
+    # There is none, or a crash of the machine cut it short.
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     same = start is not None and boot == _boot() and _start_time(pid) == start
     return int(pid) if same else None
 
 
 def record(pid: int, work: Path, parent: int) -> None:
-    """Write down which child of `parent` runs in `work`, for the engine that comes after a crash."""
+    """Record which child of `parent` runs in `work`, for the engine after a crash."""
     path = work.parent / RECORD
     record = {"pid": pid, "start": _start_time(pid, parent), "boot": _boot()}
     try:
         try:
             _write_new(path, json.dumps(record))
         except FileExistsError:
-            # Emptying a file makes ext4 flush it, which takes longer than all the rest.
+            # Truncating a file makes ext4 flush it, which takes longer than all the rest.
             path.unlink()
             _write_new(path, json.dumps(record))
     except OSError as error:
@@ -269,9 +247,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _start_time(pid: int, parent: int | None = None) -> int | None:
-    """When `pid` began, in clock ticks since boot; None where nobody says it, for a zombie, or for
-    no child of `parent`.
-    """
+    """The start of `pid` in clock ticks since boot; None if unknown, a zombie, or no child."""
     try:
         facts = _facts(pid)
         strange = facts[_STATE] in (b"Z", b"X") or parent not in (None, int(facts[_PARENT]))

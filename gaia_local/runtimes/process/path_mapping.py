@@ -1,4 +1,4 @@
-"""Internal paths in a Command's tokens, replaced by what they stand for on this machine."""
+"""Replaces the internal paths in a Command's tokens by paths of this machine."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ _GOES_ON = re.compile(rf"\.*[{_AFTER}]")  # a dot may end a sentence
 
 
 def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> tuple[str, ...]:
-    """The `tokens` with each of the internal `paths` in them replaced by what it stands for: `tree`
-    + path.
+    """Replace each of the internal `paths` in the `tokens` by `tree` + path.
 
     Whole path components only, anywhere in a token: in ``--out=/out/x``, at a flag (``-I/in/a``),
-    in JSON, in shell code. The longest path wins, and what was put in is not looked at again.
+    in JSON, in shell code. The longest path wins, and replacements are not searched again.
     """
     bare, lengths = _by_length(tuple(paths))
     root = str(tree)
@@ -61,10 +60,10 @@ def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: 
 
 
 def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
-    """The first path in the tokens that lies where the internal `paths` do, is none of them, and
-    can't be this machine's.
+    """The first path in the tokens that is neither an internal path nor one of this machine.
 
-    It was meant to be one inside the container; `localize` leaves it as it is.
+    It lies in a directory of internal `paths` and was probably meant to be one; `localize` leaves
+    it as it is.
     """
     bare, _ = _by_length(tuple(paths))
     absent = {folder for path in bare for folder in folders(path) if not os.path.lexists(folder)}

@@ -1,4 +1,4 @@
-"""What a program prints on its way into files: pipes, and files that are made late."""
+"""Carries the output of programs into files: pipes, and files that are made late."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import TracebackType
 from gaia_local.errors import RuntimeFailure
 
 _PIPE_BYTES = 1 << 16
-"""What a pipe holds."""
+"""The capacity of a pipe."""
 
 
 class LazyFile:
@@ -53,9 +53,7 @@ class LazyFile:
 
 
 class Pipe:
-    """A pipe for a program to write into at its `write_end`; what comes out of it goes to each of
-    `files`.
-    """
+    """A pipe from a program, at its `write_end`, to each of `files`."""
 
     def __init__(self, files: tuple[LazyFile, ...]) -> None:
         self._files = files
@@ -63,7 +61,7 @@ class Pipe:
             self.read_end, self.write_end = os.pipe()
         except OSError as error:
             raise RuntimeFailure(
-                f"there is no pipe for what the program writes: {error.strerror}"
+                f"there is no pipe for the program's output: {error.strerror}"
             ) from error
 
     def __enter__(self) -> Pipe:
@@ -84,19 +82,19 @@ class Pipe:
             self.write_end = -1
 
     def drain(self) -> None:
-        """Copy what the pipe still holds: no more than that, so that nobody can keep it flowing."""
+        """Copy the rest of the pipe, and no more: a writer can't keep it flowing."""
         rest = struct.unpack("i", fcntl.ioctl(self.read_end, termios.FIONREAD, b"\0" * 4))[0]
         while rest > 0 and (copied := self.copy(rest)):
             rest -= copied
 
     def copy(self, most: int = _PIPE_BYTES) -> int:
-        """Copy what comes next, at most so many bytes; 0 at the end."""
+        """Copy at most so many bytes and return how many; 0 at the end."""
         data = os.read(self.read_end, min(most, _PIPE_BYTES))
         try:
             for file in self._files if data else ():
                 file.write(data)
         except OSError as error:
             raise RuntimeFailure(
-                f"what the program wrote cannot be stored: {error.strerror}"
+                f"the program's output cannot be stored: {error.strerror}"
             ) from error
         return len(data)

@@ -1,7 +1,6 @@
-"""Supervisors, as the engine sees them: each watches over one program at a time, of which it leaves
-nothing.
+"""The engine's side of supervisors, each of which runs one program at a time and leaves nothing.
 
-They are processes (`supervisor` is what they run), since only a process that did nothing else can
+They are processes (`supervisor` is their program), since only a process that did nothing else can
 tell what belongs to one Step: in the engine's own there are also the children of the program that
 the engine is part of. They are reused, since each takes as long to start as several short programs.
 """
@@ -36,16 +35,12 @@ from gaia_local.runtimes.process.supervisor import (
     Start,
 )
 
-_PATIENCE = struct.pack("@ll", 1, 0)
-"""How long to be without a reply after which a supervisor may have been stopped: seconds and
-microseconds.
-"""
+_RECEIVE_TIMEOUT = struct.pack("@ll", 1, 0)
+"""Seconds and microseconds without a reply until a supervisor is woken: it may be stopped."""
 
 
 def available() -> bool:
-    """Whether there can be supervisors here: on Linux, and where this program is Python, and not
-    one that has it in it.
-    """
+    """Whether there can be supervisors: on Linux, where this program is Python itself."""
     name = os.path.basename(sys.executable or "")
     return (
         hasattr(os, "pidfd_open")
@@ -85,7 +80,7 @@ class Supervisor:
         finally:
             theirs.close()
         self.pid = self._process.pid
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _RECEIVE_TIMEOUT)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -93,14 +88,12 @@ class Supervisor:
         """A descriptor that can be read when there is a reply."""
         return self._socket.fileno()
 
-    def speaks(self, seconds: float | None) -> bool:
-        """Whether there is a reply in so many seconds; one that has nothing to do says only that it
-        has ended.
-        """
+    def has_reply(self, seconds: float | None) -> bool:
+        """Whether there is a reply in so many seconds; an idle one replies only with its end."""
         return bool(self._poll.poll(None if seconds is None else seconds * 1000))
 
     def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
-        """Say what to do. Raises `OSError` where it has ended."""
+        """Send a frame. Raises `OSError` where it has ended."""
         body = marshal.dumps(frame)
         message = LENGTH.pack(len(body)) + body
         if streams:
@@ -116,12 +109,12 @@ class Supervisor:
                 reply = self._socket.recv(REPLY.size, socket.MSG_WAITALL)
             except ConnectionResetError:
                 return None
-            except BlockingIOError:  # no patience any more
+            except BlockingIOError:  # the timeout
                 self.wake()
         return REPLY.unpack(reply) if len(reply) == REPLY.size else None
 
     def wake(self) -> None:
-        """Let it go on, where somebody stopped it: its program can do so."""
+        """Continue it where somebody, perhaps its program, stopped it."""
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
@@ -131,14 +124,12 @@ class Supervisor:
         self._process.wait()
 
     def forget(self) -> None:
-        """Close the connection; as `Inherited.forget`: it must see the engine's end, whoever else
-        lives on.
-        """
+        """Close the connection, as `Inherited.forget`: a child must not hide the engine's end."""
         self._socket.close()
 
 
 class Supervisors:
-    """As many supervisors as programs ran at a time. Thread-safe."""
+    """A pool of supervisors, as many as programs ran at a time. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -146,18 +137,18 @@ class Supervisors:
         self._closed = False
 
     def take(self) -> Supervisor:
-        """One that has nothing to do. Raises `OSError` where none can be started."""
+        """An idle one. Raises `OSError` where none can be started."""
         while True:
             with self._lock:
                 supervisor = self._idle.pop() if self._idle else None
             if supervisor is None:
                 return Supervisor()
-            if not supervisor.speaks(0):
+            if not supervisor.has_reply(0):
                 return supervisor
             supervisor.close()
 
     def give_back(self, supervisor: Supervisor) -> None:
-        """It has nothing to do any more."""
+        """Return one that is idle."""
         with self._lock:
             if not self._closed:
                 self._idle.append(supervisor)
@@ -165,9 +156,7 @@ class Supervisors:
         supervisor.close()
 
     def close(self) -> None:
-        """End those that have nothing to do, at once, and the others when they are given back.
-        Idempotent.
-        """
+        """End idle ones at once, and others when they are given back. Idempotent."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -175,22 +164,22 @@ class Supervisors:
             supervisor.close()
 
 
-class Supervised:
-    """A program that a supervisor watches over, from its start to its end.
+class SupervisedProcess:
+    """A program under a supervisor, from its start to its end.
 
     Invariant: a signal is sent only under the lock and before the supervisor was given back. After
-    that it may be at work for another program, which is not to be hit by a late one; before, it
-    ignores what comes after its program's end.
+    that it may run another program, which a late signal must not hit; before, it ignores signals
+    after its program's end.
     """
 
-    def __init__(self, supervisors: Supervisors, what: Start, streams: tuple[int, int]) -> None:
-        """Start a program (see `supervisor.Start`) that writes into these streams.
+    def __init__(self, supervisors: Supervisors, program: Start, streams: tuple[int, int]) -> None:
+        """Start a program that writes into these streams.
 
-        Raises `ValueError` for what no program can be given, and `OSError` where there is no
-        supervisor to be had.
+        Raises `ValueError` for texts that no program can be given, and `OSError` where no
+        supervisor can be started.
         """
-        places, tokens, _, self._work = what
-        if any(b"\0" in each for each in (*places, *tokens)):
+        paths, tokens, _, self._work = program
+        if any(b"\0" in text for text in (*paths, *tokens)):
             raise ValueError("embedded null byte")
         if not tokens[0]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -204,7 +193,7 @@ class Supervised:
         """Why it couldn't be started, known after its `end`."""
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
-                self._supervisor.send(what, streams)
+                self._supervisor.send(program, streams)
         except BaseException:
             self._supervisor.close()
             raise
@@ -246,19 +235,18 @@ class Supervised:
                 self._supervisor.send(int(number))
 
     def wait(self, seconds: float | None) -> bool:
-        """Until nothing of it lives; False where something does after so many seconds."""
-        return self._supervisor.speaks(seconds) and self.ended()
+        """Wait until nothing of it lives; False where something does after so many seconds."""
+        return self._supervisor.has_reply(seconds) and self.ended()
 
     def ended(self) -> bool:
-        """Whether nothing of it lives; to be asked when the supervisor speaks."""
+        """Whether nothing of it lives; to be asked when there is a reply."""
         if self._end is None and not self._lost:
             self._end = self._supervisor.reply()
             self._lost = self._end is None
         return True
 
     def end(self) -> int:
-        """Kill what there is of it, and return its return code, which means nothing where there is
-        an `error`.
+        """Kill all of it, and return its return code, which means nothing with an `error`.
 
         Raises `RuntimeFailure` where nobody knows it.
         """
@@ -280,14 +268,14 @@ class Supervised:
         return os.waitstatus_to_exitcode(number)
 
     def _unsupervised(self) -> RuntimeFailure:
-        """Without its supervisor: end what can be found of the program."""
+        """After its supervisor's end: end the processes of the program that can be found."""
         self._supervisor.close()
         mark = marked_processes.mark_of(os.fsdecode(self._work), "\0")
         marked_processes.end_strays(None, mark)
-        if (
-            self._pid
-        ):  # then what is in its session without the mark; its own number is no part of that
+        # Then those in its session without the mark; its own pid is not among them.
+        if self._pid:
             marked_processes.end_strays(self._pid, mark)
         return RuntimeFailure(
-            "its supervisor was ended, so that nobody knows how its program ended, or what is left of it"
+            "its supervisor was ended, so that nobody knows how its program ended,"
+            " or what is left of it"
         )

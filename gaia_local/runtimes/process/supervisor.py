@@ -1,18 +1,17 @@
-"""What a supervisor runs: it starts one program at a time, and after a program's end nothing of it
-lives.
+"""The program of a supervisor: starts one program at a time, and ends all that it leaves.
 
 It runs alone (``python supervisor.py DESCRIPTOR``), on Linux. As a *subreaper* it becomes the
-parent of each process below it whose own parent died, whatever that process did to its session and
+parent of each process below it whose own parent died, even of one that changed its session and
 environment: once it has no child left, nothing of the program is left. When the engine dies, all of
 it is killed.
 
-From the engine's socket come frames: `LENGTH`, then what `marshal` makes of a tuple (what to start,
-with two descriptors), or of the number of a signal for the program's group. Back go pairs of
-numbers: `REPLY`.
+The engine's socket carries frames: `LENGTH`, then a marshalled tuple (a `Start`, with two
+descriptors) or number (of a signal for the program's group). The replies are pairs of numbers:
+`REPLY`.
 """
 
-# NOTE: `_signal` and `_socket` are the halves that are in C: the others bring `enum`, which takes
-# longer than all else here.
+# NOTE: `signal` and `socket` import `enum`, which takes longer than all else here; these are their
+# halves in C.
 import _signal as signal  # type: ignore[import-not-found]
 import _socket as socket
 import ctypes
@@ -26,27 +25,23 @@ import sys
 import time
 
 STARTED, FAILED, ENDED, STUCK = range(4)
-"""What a reply tells; beside it the pid, an errno, the wait status, or the pid of one that can't be
-ended.
-"""
+"""The kinds of replies, with the pid, an errno, the wait status, or the pid of a stuck process."""
 REPLY = struct.Struct("=ii")
 LENGTH = struct.Struct("=I")
 RECORD = "process.json"
-"""The file beside the working directory that says which process runs there, or, empty, that one
-did.
-"""
+"""The file beside the working directory that names its process, or, empty, says that one ran."""
 _STREAMS = struct.Struct("=ii")
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _CLOSE_ON_EXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _GONE_SECONDS = 5.0
 """How long killed processes may take to be gone."""
-_LOOK_SECONDS = 0.02
-"""Between two looks at the children: the kernel's list may lack one while others end."""
+_POLL_SECONDS = 0.02
+"""Between two reads of the children: the kernel's list may lack one while others end."""
 
 Start = tuple[list[bytes], list[bytes], dict[bytes, bytes], bytes]
-"""Where the program may be, its tokens, environment and working directory."""
+"""Possible paths of the program, its tokens, environment and working directory."""
 Frame = Start | int
-"""What to start, or a signal for it; 0 asks for its pid, which is told as long as it runs."""
+"""A program to start, or a signal for it; 0 asks for its pid, answered as long as it runs."""
 
 
 class Supervisor:
@@ -60,7 +55,7 @@ class Supervisor:
         self._status = 0
 
     def serve(self) -> None:
-        """Do what the engine says, until it is gone or a process can't be ended."""
+        """Obey the engine until it is gone or a process can't be ended."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         poll.register(self._socket.fileno(), select.POLLIN)
@@ -68,34 +63,34 @@ class Supervisor:
         while going:
             ready = [descriptor for descriptor, _ in poll.poll()]
             if self._woken in ready:
-                program, left = self._program, self._reap()
-                going = self._program == program or self._finish(left)
+                program, has_children = self._program, self._reap()
+                going = self._program == program or self._finish(has_children)
             if going and self._socket.fileno() in ready:
                 going = self._obey()
 
     def close(self) -> None:
-        """Kill what there is of the program, and leave word that there was one."""
-        at_work = self._program != 0
+        """Kill the program and its children, and record that there was one."""
+        was_running = self._program != 0
         self.end()
-        if at_work:
+        if was_running:
             try:
                 open(f"../{RECORD}", "a").close()
             except OSError:  # no room, or no directory any more
                 pass
 
     def end(self) -> int:
-        """Kill what there is of the program; returns a process that can't be ended, or 0."""
+        """Kill the program and its children; returns a process that can't be ended, or 0."""
         deadline = time.monotonic() + _GONE_SECONDS
         while self._reap():
-            left = _children()
-            for pid in left:
+            children = _children()
+            for pid in children:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except PermissionError:  # it became another user's, and may still end by itself
                     continue
-            if left and time.monotonic() > deadline:
-                return left[0]
-            select.select([self._woken], [], [], _LOOK_SECONDS)
+            if children and time.monotonic() > deadline:
+                return children[0]
+            select.select([self._woken], [], [], _POLL_SECONDS)
         return 0
 
     def _obey(self) -> bool:
@@ -112,16 +107,16 @@ class Supervisor:
         return frame is not None
 
     def _frame(self) -> tuple[Frame | None, tuple[int, ...]]:
-        """What the engine says, with the streams that come along; None at its end."""
+        """The next frame with its descriptors; None at the engine's end."""
         size, flags = socket.CMSG_SPACE(_STREAMS.size), _CLOSE_ON_EXEC | socket.MSG_WAITALL
         head, ancillary, *_ = self._socket.recvmsg(LENGTH.size, size, flags)
         streams = _STREAMS.unpack(ancillary[0][2]) if ancillary else ()
-        left = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else 0
+        missing = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else 0
         body = bytearray()
-        while left and (part := self._socket.recv(left)):
+        while missing and (part := self._socket.recv(missing)):
             body += part
-            left -= len(part)
-        return (marshal.loads(body) if body and not left else None), streams
+            missing -= len(part)
+        return (marshal.loads(body) if body and not missing else None), streams
 
     def _start(
         self,
@@ -138,11 +133,11 @@ class Supervisor:
             os.chdir("/")
             self._reply(FAILED, getattr(error, "errno", None) or errno.EINVAL)
         finally:
-            for each in streams:
-                os.close(each)
+            for stream in streams:
+                os.close(stream)
 
     def _reap(self) -> bool:
-        """Read the ends of all children that ended; False where there is none left."""
+        """Reap all children that ended; False where none is left."""
         try:
             os.read(self._woken, 1 << 12)
         except BlockingIOError:
@@ -155,11 +150,9 @@ class Supervisor:
         except ChildProcessError:
             return False
 
-    def _finish(self, left: bool) -> bool:
-        """After the program's end: end what it left, and say how it ended; False where that can't
-        be done.
-        """
-        stuck = self.end() if left else 0
+    def _finish(self, has_children: bool) -> bool:
+        """End what the program left and reply how it ended; False where a process is stuck."""
+        stuck = self.end() if has_children else 0
         os.chdir("/")
         if stuck:
             self._reply(STUCK, stuck)
@@ -175,26 +168,21 @@ class Supervisor:
 
 
 def _woken_by_signals() -> int:
-    """A descriptor that can be read after a child's end; signals that would end us do no more than
-    that.
-    """
+    """A descriptor that can be read after a child's end, or a signal that would end us."""
     woken, wake = os.pipe()
-    for each in (woken, wake):
-        os.set_blocking(each, False)
+    for descriptor in (woken, wake):
+        os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
-    for number in (
-        signal.SIGHUP,
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # meant for the engine: it says what is to be done
+    # Those are meant for the engine, which says what is to be done.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # programs inherit that, but no handler
             signal.signal(number, _ignore)
     return woken
 
 
 def _ignore(number: int, frame: object) -> None:
-    """What a handler of ours does."""
+    """The handler of signals that only wake us."""
 
 
 def _spawn(
@@ -203,17 +191,15 @@ def _spawn(
     environment: dict[bytes, bytes],
     streams: tuple[int, ...],
 ) -> int:
-    """Start the program that lies at the first of `places` where one can be started; as `execvp`
-    chooses its error.
-    """
-    told = None
+    """Start the first program of `places` that can be started; raises the error of `execvp`."""
+    raised = None
     for place in places:
         try:
             return _spawn_at(place, tokens, environment, streams)
         except OSError as error:
-            if told is None or (told.errno in _ABSENT and error.errno not in _ABSENT):
-                told = error
-    raise told or FileNotFoundError(errno.ENOENT, "")
+            if raised is None or (raised.errno in _ABSENT and error.errno not in _ABSENT):
+                raised = error
+    raise raised or FileNotFoundError(errno.ENOENT, "")
 
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
@@ -229,9 +215,7 @@ def _spawn_at(
         return os.posix_spawn(
             place, tokens, environment, file_actions=actions, setsid=True, setsigdef=defaults
         )
-    except (
-        NotImplementedError
-    ):  # a Python built for a C library from before 2018 has no such `setsid`
+    except NotImplementedError:  # Python was built for a C library of before 2018, without `setsid`
         import subprocess
 
         process = subprocess.Popen(
@@ -268,7 +252,7 @@ def _parent(pid: int) -> int:
 
 def main(descriptor: int) -> None:
     """Serve the engine at the other end of the socket."""
-    gc.disable()  # nothing here is in a circle
+    gc.disable()  # no object here is part of a cycle
     os.chdir("/")  # no directory of the engine's is held
     os.set_inheritable(descriptor, False)
     if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) != 0:

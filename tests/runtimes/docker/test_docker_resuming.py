@@ -28,8 +28,8 @@ def left_behind(bench: ContainerBench, client: docker.APIClient, run: Run) -> st
     return made
 
 
-def rejoin(bench: ContainerBench, run: Run) -> Run:
-    run.exit = bench.runtime.rejoin(run.invocation, run.cancellation, run.report)
+def resume(bench: ContainerBench, run: Run) -> Run:
+    run.exit = bench.runtime.resume(run.invocation, run.cancellation, run.report)
     return run
 
 
@@ -44,7 +44,7 @@ def test_a_container_is_taken_up(
     client.start(container)
     if over:
         client.wait(container)
-    rejoin(bench, run)
+    resume(bench, run)
     assert (run.code, run.log, run.stdout) == (3, b"begun\nover\n", b"begun\nover\n")
     assert run.events == [("execution-complete", {}), ("container-exit", {"code": 3})]
     assert (run.tree / "full/x").read_text() == "made\n"
@@ -57,7 +57,7 @@ def test_a_file_of_the_image_is_no_output_of_a_resumed_container(
 ) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x", "/full/own"))
     client.start(left_behind(bench, client, run))
-    rejoin(bench, run)
+    resume(bench, run)
     assert run.code == 0
     assert [path.name for path in (run.tree / "full").iterdir()] == ["x"]
     assert bench.containers(client) == []
@@ -68,7 +68,7 @@ def test_a_container_that_was_never_started_is_started(
 ) -> None:
     run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",))
     left_behind(bench, client, run)
-    rejoin(bench, run)
+    resume(bench, run)
     assert run.code == 0
     assert [event for event, _ in run.events] == [
         "execution-start",
@@ -86,7 +86,7 @@ def test_a_resumed_container_has_the_rest_of_its_timeout(
     client.start(left_behind(bench, client, run))
     time.sleep(1.0)  # the time that passed before is what counts here
     began = time.monotonic()
-    rejoin(bench, run)
+    resume(bench, run)
     assert time.monotonic() - began < 10
     assert run.cancellation.reason == BY_TIMEOUT
     assert bench.containers(client) == []
@@ -98,7 +98,7 @@ def test_a_resumed_container_can_be_cancelled(
     run = bench.prepare("sleep", "60")
     client.start(left_behind(bench, client, run))
     run.cancellation.cancel(BY_REQUEST)
-    assert rejoin(bench, run).code == 143
+    assert resume(bench, run).code == 143
     assert run.events == []
     assert bench.containers(client) == []
 
@@ -106,5 +106,5 @@ def test_a_resumed_container_can_be_cancelled(
 def test_a_container_that_is_gone_cannot_be_taken_up(bench: ContainerBench) -> None:
     run = bench.prepare("true")
     with pytest.raises(RuntimeFailure, match="No such container"):
-        rejoin(bench, run)
+        resume(bench, run)
     assert run.events == []

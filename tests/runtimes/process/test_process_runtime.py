@@ -27,6 +27,7 @@ from gaia_local.forks import await_fork, forking
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
 from gaia_local.runtimes.process import runtime as process_runtime
+from gaia_local.runtimes.process import starting
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.runtime import ProcessRuntime
 from gaia_local.runtimes.process.supervisor import RECORD
@@ -203,7 +204,7 @@ def test_images_are_ignored_with_one_warning(
     with caplog.at_level(logging.WARNING, "gaia_local"), ThreadPoolExecutor(4) as pool:
         list(pool.map(bench.run, [bench.invocation("true") for _ in range(8)]))
     assert [record.getMessage() for record in caplog.records] == [
-        "runtime 'process': images are ignored ('image:1' first); programs run as they are here"
+        "runtime 'process': images are ignored ('image:1' first); programs run as this machine has them"
     ]
 
 
@@ -375,7 +376,7 @@ def test_a_full_disk_ends_the_run(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo x; exec sleep 60", stdout="/out/x")
     (invocation.tree / "out/x").symlink_to("/dev/full")
     with pytest.raises(
-        RuntimeFailure, match="what the program wrote cannot be stored: No space left on device"
+        RuntimeFailure, match="the program's output cannot be stored: No space left on device"
     ):
         bench.run(invocation)
     assert living(invocation) == []
@@ -414,7 +415,7 @@ def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None
     invocation = bench.invocation("touch", "ran")
     assert not bench.runtime.resumable_tasks()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
-        bench.runtime.rejoin(invocation, bench.cancellation(), silent)
+        bench.runtime.resume(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()
 
 
@@ -645,7 +646,7 @@ def test_a_program_that_a_fork_may_still_hold_waits_for_it(
         waits.set()
         await_fork()
 
-    monkeypatch.setattr(process_runtime, "await_fork", awaiting)
+    monkeypatch.setattr(starting, "await_fork", awaiting)
     invocation = bench.invocation("/in/program", inputs=["/in/program"])
     program = shutil.copy("/bin/sh", invocation.tree / "in/program")
     bench.run(bench.invocation("true"))  # its supervisor is the second one's

@@ -21,7 +21,7 @@ import pytest
 from gaia_local.errors import RuntimeFailure
 from gaia_local.runtimes.contract import Exit
 from gaia_local.runtimes.process import marked_processes, supervisor
-from gaia_local.runtimes.process.supervision import Supervised, Supervisors
+from gaia_local.runtimes.process.supervision import SupervisedProcess, Supervisors
 from support.fixtures import WaitUntil
 from support.gates import Fifo
 from support.processes import ProcessBench, bench, crashed, fifo, living, python, running
@@ -69,11 +69,13 @@ def supervisors() -> Iterator[Supervisors]:
     made.close()
 
 
-def start(supervisors: Supervisors, work: Path, *tokens: str) -> Supervised:
+def start(supervisors: Supervisors, work: Path, *tokens: str) -> SupervisedProcess:
     encoded = [os.fsencode(each) for each in tokens]
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        return Supervised(supervisors, ([encoded[0]], encoded, {}, os.fsencode(work)), (null, null))
+        return SupervisedProcess(
+            supervisors, ([encoded[0]], encoded, {}, os.fsencode(work)), (null, null)
+        )
     finally:
         os.close(null)
 
@@ -211,7 +213,7 @@ def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(
 def test_signals_after_the_end_are_ignored(supervisors: Supervisors, tmp_path: Path) -> None:
     """They were sent when the engine had not heard of it yet."""
     first = start(supervisors, tmp_path, "/bin/true")
-    assert first._supervisor.speaks(10)
+    assert first._supervisor.has_reply(10)
     first.terminate()
     first.kill()
     assert first.end() == 0

@@ -1,0 +1,96 @@
+"""Starts the program of a Task, with a supervisor or without one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from gaia_local.errors import RuntimeFailure
+from gaia_local.forks import await_fork, forking
+from gaia_local.runtimes.contract import Exit, Invocation
+from gaia_local.runtimes.process import marked_processes
+from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
+from gaia_local.runtimes.process.path_mapping import localize
+from gaia_local.runtimes.process.supervision import SupervisedProcess, Supervisors
+from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
+
+
+def start(
+    invocation: Invocation, streams: tuple[int, int], supervisors: Supervisors | None
+) -> UnsupervisedProcess | SupervisedProcess | Exit:
+    """Start the program; the `Exit` is that of one which could not be started."""
+    task, work = invocation.task, invocation.work
+    environment = marked_processes.marked(os.environb, task.id, work)
+    tree = str(invocation.tree)
+    tokens = localize(task.command, internal_paths(task), tree)
+    if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
+        await_fork()
+    try:
+        if supervisors is None:
+            return _start_alone(tokens, environment, work, streams)
+        program = (
+            _possible_paths(tokens[0], environment),
+            [*map(os.fsencode, tokens)],
+            environment,
+            os.fsencode(work),
+        )
+        return SupervisedProcess(supervisors, program, streams)
+    except OSError as error:
+        return not_started(invocation, error)
+    # A text that cannot be encoded or holds a NUL; a child that died early.
+    except (ValueError, subprocess.SubprocessError) as error:
+        raise RuntimeFailure(f"{step_label(task)}: it cannot be started: {error}") from error
+
+
+def _start_alone(
+    tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]
+) -> UnsupervisedProcess:
+    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process
+    # was given by its parent is: the lock of flock(1), make's job server, a supervisor's pipe. No
+    # container would see them, and they would stay open for as long as the Task runs.
+    with forking():
+        process = subprocess.Popen(
+            tokens,
+            executable=_program_path(
+                tokens[0], environment.get(b"PATH", b""), int(time.monotonic())
+            ),
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=streams[0],
+            stderr=streams[1],
+            start_new_session=True,
+        )
+    return UnsupervisedProcess(process, work)
+
+
+def _possible_paths(name: str, environment: dict[bytes, bytes]) -> list[bytes]:
+    """The paths at which a program may be, in the order of `PATH`."""
+    path = environment.get(b"PATH", b"")
+    if "/" in name:
+        return [os.fsencode(name)]
+    if (found := _program_path(name, path, int(time.monotonic()))) is not None:
+        return [os.fsencode(found)]
+    directories = (
+        path.split(b":") if b"PATH" in environment else map(os.fsencode, os.defpath.split(":"))
+    )
+    return [os.path.join(directory, os.fsencode(name)) for directory in directories]
+
+
+@functools.lru_cache(maxsize=256)
+def _program_path(name: str, path: bytes, _second: int) -> str | None:
+    """The path of a program by PATH; None where it depends on the working directory, or is missing.
+
+    NOTE: else the child would look for it, by failing to execute it in one directory after the
+    other, while this whole process is blocked.
+    """
+    directories = os.fsdecode(path).split(os.pathsep)
+    return (
+        shutil.which(name, path=os.fsdecode(path))
+        if "/" not in name and all(map(os.path.isabs, directories))
+        else None
+    )

@@ -1,0 +1,255 @@
+"""The Tasks of one workflow, as attempts at its Steps: what begins, what is cancelled, how each ends.
+
+What comes of it is written into the decision in the making.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gaia_local.model.assignment import Assignment, Outcome
+from gaia_local.model.commands import Command
+from gaia_local.model.events import Event, EventKind
+from gaia_local.model.tasks import BY_REQUEST, NO_KEYS, Fingerprint, Task, TaskState
+from gaia_local.workflow import templates
+from gaia_local.workflow.decision import Decision
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import StepNode
+from gaia_local.workflow.origins import Origin
+from gaia_local.workflow.origins import inherit as inherited
+from gaia_local.workflow.states import (
+    RETRY,
+    Attempt,
+    KeyKind,
+    Reason,
+    StepState,
+    VerdictKind,
+)
+from gaia_local.workflow.submissions import Submitted
+from gaia_local.workflow.verdicts import verdict_on
+
+
+class Attempts:
+    """What runs of one workflow, and what ran. Not thread-safe: the scheduler's lock guards it."""
+
+    def __init__(self, workflow: str, submitted: Submitted, graph: Graph, draft: Decision) -> None:
+        """`draft` is the decision in the making."""
+        self._workflow, self._submitted = workflow, submitted
+        self._graph, self._draft = graph, draft
+        self.running: dict[str, Attempt] = {}
+        """Task id → the Tasks that count: queued or running, not cancelled."""
+        self.resumable: set[str] = set()
+        """Tasks of an earlier process whose runs can be taken up."""
+
+    @property
+    def interrupted(self) -> list[Attempt]:
+        """The Tasks that an earlier process began and did not end."""
+        nodes = self._graph.steps.values()
+        return [
+            node.attempt
+            for node in nodes
+            if node.state is StepState.INTERRUPTED and node.attempt is not None
+        ]
+
+    def make_task(self, node: StepNode) -> Task:
+        """The Task that a Step would be now."""
+        command = self._submitted.commands[node.step.command]
+        assert isinstance(command, Command)
+        rendered = templates.render(self._workflow, node.step, command)
+        outside = [key.key for key in node.inputs if key.external]
+        return Task(
+            id=uuid.uuid4().hex,
+            name=node.step.name,
+            workflow=self._workflow,
+            image=rendered.image,
+            command=rendered.tokens,
+            inputs=rendered.inputs,
+            outputs=rendered.outputs,
+            stdout=rendered.stdout,
+            timeout=rendered.timeout,
+            reason=str(verdict_on(node).reason),
+            external=frozenset(outside) if outside else NO_KEYS,
+            resources=command.resources,
+        )
+
+    def begin(self, node: StepNode) -> None:
+        """Start a Step, or take up its interrupted Task; not yet where a file must be seen first."""
+        adopted = self._can_adopt(node)
+        if node.verdict is not VerdictKind.RUN:
+            return
+        attempt = self._adopt(node) if adopted else self._add(node)
+        why = Reason.parse(attempt.task.reason)
+        for key in node.outputs:
+            if key.state.kind is KeyKind.THERE:
+                self._graph.mark(key, replace(key.state, kind=KeyKind.UNSURE, why=why))
+        self._graph.mark_step(node, attempt.step_state)
+        self.running[attempt.task.id] = attempt
+        self._draft.start.append(Assignment(attempt.task, node.rank, _fingerprints(node), adopted))
+
+    def _can_adopt(self, node: StepNode) -> bool:
+        """Whether an interrupted Task still runs, and reads what the inputs hold now."""
+        attempt = node.attempt
+        if node.state is not StepState.INTERRUPTED or attempt is None:
+            return False
+        if attempt.task.id not in self.resumable:
+            return False
+        same = attempt.inputs is not None and self._graph.reads_the_same(node, attempt.inputs)
+        self._graph.settle()
+        return same
+
+    def _adopt(self, node: StepNode) -> Attempt:
+        attempt = node.attempt
+        assert attempt is not None
+        attempt.state, attempt.ended, attempt.message = TaskState.RUNNING, None, None
+        node.reads = attempt.inputs
+        self.resumable.remove(attempt.task.id)
+        self._draft.changes.ended[attempt.task.id] = attempt
+        return attempt
+
+    def _add(self, node: StepNode) -> Attempt:
+        task = self.make_task(node)
+        if node.state is StepState.INTERRUPTED:
+            self.supersede(node)
+        attempt = node.attempt = Attempt(task, TaskState.RUNNING, time.time())
+        node.reads = {key.key: key.state.digest for key in node.inputs}
+        self._draft.changes.begun.append(attempt)
+        return attempt
+
+    def inherit(self, node: StepNode, origins: Mapping[str, Sequence[Origin]]) -> None:
+        """A new Step begins with what is known of the files at its outputs, where these would count
+        as the user's.
+        """
+        users = (
+            key
+            for key in node.outputs
+            if key.state.kind is KeyKind.THERE and key.state.made_by is None
+        )
+        found = [key for key in users if key.key in origins]
+        if not found:
+            return
+        attempt, states = inherited(
+            self.make_task(node), {key.key: origins[key.key] for key in found}
+        )
+        for key in found:
+            self._graph.mark(key, states[key.key])
+        if attempt is not None:
+            node.attempt, node.reads = attempt, attempt.inputs
+            self._graph.mark_step(node, attempt.step_state)
+            self._draft.changes.begun.append(attempt)
+            self._draft.changes.ended[attempt.task.id] = attempt
+
+    def record_event(self, task: Task, event: Event) -> bool:
+        """Record the event of a Task that counts.
+
+        Answers whether that leads to a decision, since what it reads is out of date.
+        """
+        self._draft.changes.events.append(event)
+        if not event.event.begins:
+            return False
+        attempt, node = self.running[task.id], self._graph.steps[task.name]
+        if event.event is EventKind.STEP_START:
+            attempt.started, attempt.inputs = event.time, event.facts.get("inputs")
+            node.reads = attempt.inputs or node.reads
+            self._draft.changes.ended[task.id] = attempt
+            for key in node.inputs:
+                known = key.state.digest
+                if (
+                    key.state.usable
+                    and known is not None
+                    and known != (node.reads or {}).get(key.key, known)
+                ):
+                    self._graph.unsee(key)  # it changed, and nobody told
+        self._graph.mark_step(node, StepState.RUNNING)
+        self._graph.settle()
+        return bool(self._graph.overtaken or self._graph.to_inspect)
+
+    def record_end(self, task: Task, outcome: Outcome) -> Attempt:
+        """A Task that counts ended."""
+        attempt = self.running.pop(task.id)
+        attempt.state, attempt.ended = outcome.state, time.time()
+        attempt.exit_code, attempt.message = outcome.exit_code, outcome.message
+        attempt.image_id = outcome.image_id
+        if outcome.inputs:  # an adopted Task's were recorded at its start
+            attempt.inputs = {key: read.digest for key, read in outcome.inputs.items()}
+        self._draft.changes.ended[task.id] = attempt
+        node = self._graph.steps[task.name]
+        node.reads = attempt.inputs
+        self._graph.mark_step(node, attempt.step_state)
+        return attempt
+
+    def note_success(self, attempt: Attempt, outcome: Outcome) -> None:
+        """The event of a Task that is complete, which holds the whole record of it."""
+        task, ended = attempt.task, attempt.ended
+        assert ended is not None
+        self.note(
+            EventKind.STEP_COMPLETE,
+            task,
+            reason=task.reason,
+            image_id=outcome.image_id,
+            command=task.command,
+            inputs=attempt.inputs,
+            outputs={output.key: output.fingerprint.digest for output in outcome.outputs},
+            elapsed=ended - (attempt.started or attempt.created),
+        )
+
+    def note_failure(self, task: Task, outcome: Outcome) -> None:
+        """The events of a Task that failed; its Step runs again as a retry."""
+        for key in self._graph.steps[task.name].outputs:
+            if key.state.why is not None:
+                self._graph.mark(key, replace(key.state, why=RETRY))
+        if outcome.reason is not None:
+            self.note(EventKind.STEP_TERMINATED, task, reason=outcome.reason)
+        if outcome.state is TaskState.ERROR:
+            facts = {"log": outcome.tail, "code": outcome.exit_code, "message": outcome.message}
+            self.note(EventKind.STEP_ERROR, task, **facts)
+        else:
+            self.note(
+                EventKind.TASK_ERROR, task, message=outcome.message, exception=outcome.exception
+            )
+
+    def cancel(self, node: StepNode, why: str) -> None:
+        """Cancel the Task of a Step, if one runs."""
+        attempt = node.attempt
+        if attempt is None or self.running.pop(attempt.task.id, None) is None:
+            return
+        attempt.state, attempt.ended, attempt.message = TaskState.CANCELLED, time.time(), why
+        self._draft.changes.ended[attempt.task.id] = attempt
+        self._draft.cancel.append(attempt.task.id)
+        self.note(EventKind.STEP_TERMINATED, attempt.task, reason=BY_REQUEST)
+        self._graph.mark_step(node, StepState.CANCELLED)
+
+    def supersede(self, node: StepNode) -> None:
+        """The outcome of a Step's last Task doesn't count any more."""
+        attempt = node.attempt
+        if attempt is None or attempt.superseded:
+            return
+        if attempt.state is TaskState.INTERRUPTED:
+            self._draft.discard.append(attempt.task.id)
+        attempt.superseded = True
+        self._draft.changes.ended[attempt.task.id] = attempt
+        self._graph.mark_step(node, StepState.NEW)
+
+    def withdraw(self, node: StepNode, why: str) -> None:
+        """Cancel the Task of a Step; what it, or the last one, came to doesn't count any more."""
+        self.cancel(node, why)
+        self.supersede(node)
+
+    def note(self, event: EventKind, task: Task | None = None, **facts: Any) -> None:
+        """Add an event to the decision."""
+        who = {} if task is None else {"id": task.id, "task": task.name}
+        self._draft.changes.events.append(
+            Event(event, self._workflow, time.time(), {**who, **facts})
+        )
+
+
+def _fingerprints(node: StepNode) -> dict[str, Fingerprint]:
+    """What is known of a Step's inputs, whole."""
+    return {
+        key.key: Fingerprint(key.state.quick, key.state.digest)
+        for key in node.inputs
+        if key.state.quick is not None and key.state.digest is not None
+    }

@@ -1,0 +1,55 @@
+"""What must be made again: the outputs of Steps, and of all Steps that depend on those."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from gaia_local.workflow.attempts import Attempts
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.nodes import KeyNode, StepNode
+from gaia_local.workflow.states import ABSENT, KeyKind, Reason, ReasonKind
+
+
+class Invalidation:
+    """Invalidates outputs of one workflow. Not thread-safe: the scheduler's lock guards it."""
+
+    def __init__(self, graph: Graph, attempts: Attempts) -> None:
+        self._graph, self._attempts = graph, attempts
+
+    def invalidate(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
+        """Outputs of a Step must be made again: its running Task is cancelled; if it failed, it may
+        start again.
+        """
+        self._attempts.withdraw(node, str(why))
+        for key in outputs:
+            there = key.state.kind is not KeyKind.ABSENT
+            self._graph.mark(
+                key, replace(key.state, kind=KeyKind.EXPIRED if there else KeyKind.ABSENT, why=why)
+            )
+
+    def invalidate_dependents(
+        self,
+        tops: list[StepNode],
+        readers: list[tuple[StepNode, Reason]],
+        spared: Collection[str] = (),
+    ) -> None:
+        """Void all that depends on `tops`, and `readers` with what depends on those, except through
+        `spared` ones.
+        """
+        done = {node.step.name for node in tops}
+        queue = readers + [(node, ran_again(top)) for top in tops for node in top.successors()]
+        for node, why in queue:
+            name = node.step.name
+            if name not in done and name not in spared and self._graph.steps.get(name) is node:
+                done.add(name)
+                ran = node.attempt is not None
+                self.invalidate(
+                    node, [key for key in node.outputs if ran or key.state is not ABSENT], why
+                )
+                queue.extend((each, ran_again(node)) for each in node.successors())
+
+
+def ran_again(node: StepNode) -> Reason:
+    """Why what reads the outputs of a Step must run."""
+    return Reason(ReasonKind.UPSTREAM, node.step.name)

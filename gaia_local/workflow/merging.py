@@ -1,0 +1,131 @@
+"""Merging Commands and Steps into a workflow: what that changes, and what it makes of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from gaia_local.model.commands import AnyCommand
+from gaia_local.model.steps import Step
+from gaia_local.workflow.attempts import Attempts
+from gaia_local.workflow.contents import Contents, inspections
+from gaia_local.workflow.decision import Observation
+from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.invalidation import Invalidation, ran_again
+from gaia_local.workflow.nodes import StepNode
+from gaia_local.workflow.origins import NO_ORIGINS, Origin
+from gaia_local.workflow.states import ABSENT, UNMADE, Attempt, KeyKind, Reason, ReasonKind
+from gaia_local.workflow.submissions import Change, Submitted
+from gaia_local.workflow.templates import MAX_STEPS
+
+
+class Merging:
+    """Changes the definitions of one workflow. Not thread-safe: the scheduler's lock guards it."""
+
+    def __init__(
+        self,
+        submitted: Submitted,
+        graph: Graph,
+        attempts: Attempts,
+        contents: Contents,
+        invalidation: Invalidation,
+    ) -> None:
+        self._submitted, self._graph, self._attempts = submitted, graph, attempts
+        self._contents, self._invalidation = contents, invalidation
+        self.removed: dict[str, Attempt] = {}
+        """Step that was taken out → its last Task: there may be a Step of this name again."""
+
+    def compare(
+        self, commands: Iterable[AnyCommand], steps: Iterable[Step], most: int = MAX_STEPS
+    ) -> Change:
+        """What merging these would change. Raises `InvalidInput`, also where they make more than
+        `most` Steps.
+        """
+        return self._submitted.compare(
+            commands, steps, lambda name: self._graph.steps[name].step, most
+        )
+
+    def unknown(self, change: Change) -> dict[str, str]:
+        """Key → path, of those that a change brings in: they must be looked at first."""
+        names = {
+            key for step in change.added for key in (*step.inputs.values(), *step.outputs.values())
+        }
+        known = self._graph.keys
+        return {
+            key: self._graph.locate(key) for key in names if key not in known or known[key].idle
+        }
+
+    def new_outputs(self, change: Change, unknown: Mapping[str, str]) -> dict[str, str]:
+        """Key → path, of all that the Steps make that a change brings in, and that nobody made
+        before.
+        """
+        new = (step for step in change.added if step.name not in change.replaced)
+        keys = (key for step in new for key in step.outputs.values())
+        return {key: unknown.get(key) or self._graph.keys[key].path for key in keys}
+
+    def merge(
+        self,
+        change: Change,
+        seen: Mapping[str, str | None],
+        origins: Mapping[str, Sequence[Origin]] = NO_ORIGINS,
+    ) -> None:
+        """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
+
+        What is new is linked in; what changed must run again, with all that depends on it. `seen`
+        has the quick fingerprint of what lies at each key of `unknown`, None where nothing does;
+        `origins` who made it, of keys of `new_outputs`.
+        """
+        graph = self._graph
+        removed = {name: graph.steps[name] for name in change.removed}
+        deprived = _deprived_readers(removed, change)
+        new_keys = graph.replace(change.removed, change.added)  # refuses, or succeeds
+        for name, node in removed.items():
+            self._release(name, node)
+        graph.forget(key for node in removed.values() for key in (*node.inputs, *node.outputs))
+        for step in change.added:
+            graph.steps[step.name].attempt = self.removed.pop(step.name, None)
+        for key in new_keys:
+            request = inspections((key,))[0]
+            self._contents.observe(key, Observation(request, seen[key.key]))
+            if key.above:  # what a Step makes may have come there since it was looked at
+                graph.unsee(key)
+        replaced = [graph.steps[name] for name in change.replaced]
+        for node in replaced:
+            self._invalidation.invalidate(node, node.outputs, change.replaced[node.step.name])
+        new = {step.name for step in change.added} - change.replaced.keys()
+        # What lies there already counts for a new Step: it is not expired along with its inputs.
+        self._invalidation.invalidate_dependents(replaced, deprived, new)
+        self._submitted.accept(change)
+        for name in new if origins else ():
+            self._attempts.inherit(graph.steps[name], origins)
+
+    def _release(self, name: str, node: StepNode) -> None:
+        """A Step was taken out of the graph: its Task is cancelled, and its outputs have no maker.
+
+        What lies at those is no data of the workflow until the user replaces it.
+        """
+        self._attempts.withdraw(node, "the Step was replaced")
+        if node.attempt is not None:
+            self.removed[name] = node.attempt
+        for key in node.outputs:
+            now = self._graph.at(key.path)
+            if now is None or (now is key and now.maker is not None):
+                continue
+            state = ABSENT
+            if key.state.kind is not KeyKind.ABSENT:
+                state = replace(key.state, kind=KeyKind.EXPIRED, why=UNMADE)
+            self._graph.mark(now, state)
+
+
+def _deprived_readers(
+    removed: Mapping[str, StepNode], change: Change
+) -> list[tuple[StepNode, Reason]]:
+    """The Steps that read what removed ones made, with why they must run."""
+    readers = []
+    for name, node in removed.items():
+        for key in node.outputs:
+            why = Reason(ReasonKind.INPUT_CHANGED, key.key)
+            if name in change.replaced:
+                why = ran_again(node)
+            readers += [(reader, why) for reader in key.all_readers]
+    return readers

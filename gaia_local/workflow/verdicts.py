@@ -1,0 +1,101 @@
+"""Whether a Step must run, and why: read off its node and those of its inputs, changing nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gaia_local.model.tasks import TaskState
+from gaia_local.workflow.nodes import LACKING, PENDING, READY, KeyNode, StepNode
+from gaia_local.workflow.states import (
+    INTERRUPTED,
+    NEW,
+    RETRY,
+    KeyKind,
+    Reason,
+    ReasonKind,
+    StepState,
+    Verdict,
+    VerdictKind,
+)
+
+
+def verdict_on(node: StepNode) -> Verdict:
+    """What is to become of a Step, and why."""
+    kind = node.verdict
+    if kind is VerdictKind.RUNNING:
+        assert node.attempt is not None
+        return Verdict(kind, Reason.parse(node.attempt.task.reason))
+    reason = None if kind is VerdictKind.FRESH else need(node)
+    if reason is None and kind is VerdictKind.WAIT:
+        makers = (maker for key in node.inputs for maker in key.makers if maker.active)
+        pending = (key for key in node.inputs if key.status == PENDING)
+        maker = next(makers, None)
+        reason = (
+            change_of(next(pending))
+            if maker is None
+            else Reason(ReasonKind.UPSTREAM, maker.step.name)
+        )
+    return Verdict(kind, reason)
+
+
+def need(node: StepNode) -> Reason | None:
+    """Why a Step must run, as far as it is known what its inputs hold."""
+    for key in node.outputs:
+        state = key.state
+        if (
+            state.kind is KeyKind.ABSENT
+            or state.kind is KeyKind.EXPIRED
+            or state.kind is KeyKind.UNSURE
+        ):
+            return _why_made(node, key)
+    if node.state is StepState.DONE and node.reads is not None:
+        other = difference(node, node.reads)
+        return None if other is None else change_of(other)
+    return None
+
+
+def may_have_to_run(node: StepNode) -> bool:
+    """Whether a Step might have to run once its pending inputs are certain.
+
+    One whose outputs were found in the store doesn't run for an input that wasn't there then.
+    """
+    if node.reads is not None or need(node) is not None:
+        return True
+    return any(key.status == PENDING and key.state.usable for key in node.inputs)
+
+
+def difference(node: StepNode, reads: Mapping[str, str | None]) -> KeyNode | None:
+    """The first input that is known to hold something else than is in `reads`."""
+    return next((key for key in node.inputs if _differs(key, reads.get(key.key))), None)
+
+
+def change_of(key: KeyNode) -> Reason:
+    """Why whoever read a key must run again: what lies there now was made anew, or is the user's."""
+    if key.status != LACKING and key.makers and (key.state.made_by is not None or key.above):
+        return Reason(ReasonKind.UPSTREAM, key.makers[0].step.name)
+    return Reason(ReasonKind.INPUT_CHANGED, key.key)
+
+
+def _differs(key: KeyNode, read: str | None) -> bool:
+    """Whether a key is known to hold something else than a Step read of it."""
+    if key.status != READY:
+        return key.status == LACKING
+    return read is not None and key.state.digest is not None and read != key.state.digest
+
+
+# One for each case, the first that fits.
+def _why_made(node: StepNode, key: KeyNode) -> Reason:  # noqa: PLR0911
+    """Why a Step must make one of its outputs."""
+    if node.state is StepState.FAILED:
+        return RETRY
+    if node.state is StepState.INTERRUPTED:
+        return INTERRUPTED
+    if key.state.why is not None:
+        return key.state.why
+    if node.state is StepState.DONE:
+        return Reason(ReasonKind.MISSING, key.key)
+    if node.state is StepState.CANCELLED and node.attempt is not None:
+        return Reason.parse(node.attempt.task.reason)
+    if node.attempt is not None and node.attempt.state in (TaskState.ERROR, TaskState.EXCEPTION):
+        return RETRY
+    return NEW

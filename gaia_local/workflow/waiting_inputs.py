@@ -1,0 +1,45 @@
+"""The answer to `waiting-inputs`, kept up to date with what changes instead of made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gaia_local.workflow.nodes import READY, KeyNode
+from gaia_local.workflow.states import VerdictKind
+
+
+class WaitingInputs:
+    """The inputs that aren't ready of all Steps that aren't complete."""
+
+    def __init__(self) -> None:
+        self._names: list[str] | None = None
+        """What was answered last; None before the first time, and after a change of the graph."""
+        self._touched: set[KeyNode] = set()
+        """The keys that may wait since then, or not any more."""
+
+    def touch(self, keys: Iterable[KeyNode]) -> None:
+        """The status of keys, or the verdict on their readers, changed."""
+        if self._names is not None:
+            self._touched.update(keys)
+
+    def reset(self) -> None:
+        """The graph changed: the next answer is made of all keys."""
+        self._names = None
+        self._touched.clear()
+
+    def names(self, keys: Iterable[KeyNode]) -> list[str]:
+        """Their keys, sorted, out of all `keys` of the graph."""
+        touched = keys if self._names is None else self._touched
+        if touched:
+            renewed = {key.key for key in touched}
+            self._names = [key for key in self._names or () if key not in renewed]
+            self._names += [key.key for key in touched if _is_waited_for(key)]
+            self._names.sort()
+        self._touched.clear()
+        return list(self._names or ())
+
+
+def _is_waited_for(key: KeyNode) -> bool:
+    return key.status != READY and any(
+        node.verdict is not VerdictKind.FRESH for node in key.readers
+    )
