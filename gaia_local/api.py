@@ -17,7 +17,7 @@ from gaia_local.engine import sharing
 from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
-from gaia_local.http_errors import face
+from gaia_local.http_errors import with_http_errors
 from gaia_local.model.commands import AnyCommand, Command, warn_of_unknown_fields
 from gaia_local.model.names import as_stored, check_key
 from gaia_local.model.paths import pop_path
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gaia_local")
 
-WAIT_ROUND = 1.0
+WAIT_CALL_SECONDS = 1.0
 """Seconds that one question whether a workflow is quiet takes at most; `wait` asks again."""
 
 
-@face
+@with_http_errors
 class Gaia:
     """Keeps and runs workflows under one local root, with the methods and the answers of the client
     of a Gaia server.
@@ -153,11 +153,11 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         names = check_list(name, "keys", keys)
-        for each in names:
-            if not isinstance(each, str):
+        for key in names:
+            if not isinstance(key, str):
                 raise InvalidInput(
                     f"workflow {name!r}",
-                    f"expire was given {shown(each)}",
+                    f"expire was given {shown(key)}",
                     "give names of Steps and storage keys",
                 )
         if dry_run:
@@ -227,7 +227,7 @@ class Gaia:
         end = math.inf if timeout is None else time.monotonic() + timeout
 
         def is_quiet(root: Questions) -> bool:
-            return root.wait(name, max(0.0, min(WAIT_ROUND, end - time.monotonic())))
+            return root.wait(name, max(0.0, min(WAIT_CALL_SECONDS, end - time.monotonic())))
 
         while not self._opened.ask(is_quiet):
             if time.monotonic() >= end:
@@ -366,7 +366,10 @@ class Gaia:
         self.close(wait=kind is None)
 
     def __repr__(self) -> str:
-        return f"Gaia(root={os.fspath(self._config.root)!r}, runtime={self._config.runtime!r}, workers={self._config.workers})"
+        return (
+            f"Gaia(root={os.fspath(self._config.root)!r}, runtime={self._config.runtime!r},"
+            f" workers={self._config.workers})"
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks: the workflows of the root, with state and progress."""
@@ -387,28 +390,30 @@ class Gaia:
 
 def _commands(workflow: str, given: object) -> list[AnyCommand]:
     commands = check_list(workflow, "commands", given)
-    parsed = _once(workflow, "Command", [Command.parse(workflow, each) for each in commands])
+    parsed = _without_duplicates(
+        workflow, "Command", [Command.parse(workflow, command) for command in commands]
+    )
     warn_of_unknown_fields(workflow, "Command", commands)
     return parsed
 
 
 def _steps(workflow: str, given: object) -> list[Step]:
     steps = check_list(workflow, "steps", given)
-    parsed = _once(workflow, "Step", [Step.parse(workflow, each) for each in steps])
+    parsed = _without_duplicates(workflow, "Step", [Step.parse(workflow, step) for step in steps])
     warn_of_unknown_fields(workflow, "Step", steps)
     return parsed
 
 
-def _once(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
+def _without_duplicates(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
     seen: set[str] = set()
-    for each in parsed:
-        if each.name in seen:
+    for definition in parsed:
+        if definition.name in seen:
             raise InvalidInput(
                 f"workflow {workflow!r}",
-                f"two of the {kind}s given are named {each.name!r}",
+                f"two of the {kind}s given are named {definition.name!r}",
                 "give each a name of its own",
             )
-        seen.add(each.name)
+        seen.add(definition.name)
     return parsed
 
 

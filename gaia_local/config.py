@@ -211,8 +211,8 @@ def _buckets(given: object) -> dict[str, Path]:
         if not isinstance(name, str) or not name or ":" in name or "\0" in name:
             raise InvalidInput(
                 where,
-                "the name is empty, or no text, or holds ':'",
-                "name it as keys do before their ':'",
+                "the name is empty, isn't text, or contains ':'",
+                "give the part of its keys before the ':'",
             )
         buckets[name] = _directory(where, path)
     return buckets
@@ -230,7 +230,7 @@ def _directory(where: str, given: object) -> Path:
         OSError,
     ) as error:  # a NUL, an unknown ~user, a loop of links
         raise InvalidInput(
-            where, f"{shown(given)} is no path ({error})", "give a directory's path"
+            where, f"{shown(given)} isn't a path ({error})", "give a directory's path"
         ) from None
 
 
@@ -294,7 +294,10 @@ def _absolute(given: object) -> bool:
     return isinstance(given, str | os.PathLike) and os.path.isabs(given) and "\0" not in str(given)
 
 
-_SECRET = {"env": "it is not a dictionary of text", "security": "it is no such thing"}
+_SECRET = {
+    "env": "it is not a dictionary of text",
+    "security": "it isn't a dictionary of arguments",
+}
 """Keys whose values are never shown, and what is said instead."""
 
 _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -360,5 +363,5 @@ _DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ),
     ),
 }
-assert set(_DASK) == {each.name for each in fields(DaskConfig)}
-assert set(_DOCKER) == {each.name for each in fields(DockerConfig)}
+assert set(_DASK) == {field.name for field in fields(DaskConfig)}
+assert set(_DOCKER) == {field.name for field in fields(DockerConfig)}

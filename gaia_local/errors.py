@@ -12,21 +12,19 @@ import heapq
 import itertools
 from collections.abc import Iterable
 
-_SHOWN = 80
-_COMPARED = 100
+_MAX_SHOWN = 80
+_MAX_NAME_LENGTH = 100
 """How long names may be that are compared."""
-_LOOKED_AT, _CLOSELY = 5000, 30
+_MAX_NAMES, _MAX_COMPARED = 5000, 30
 """How many names are looked at for the closest, and how many of those are compared letter by
 letter.
 """
-_BRIEF = 200
+_MAX_VALUES = 200
 """How many values may be in one that is shown."""
 
 
 class GaiaError(Exception):
-    """Something that gaia_local refuses or cannot do; the text says what, where and what would be
-    right.
-    """
+    """An operation that is refused or fails; its text says what, where and what would be right."""
 
 
 class InvalidInput(GaiaError):
@@ -79,32 +77,32 @@ class DatabaseError(GaiaError):
 def shown(value: object) -> str:
     """A refused value for a message: short, and never itself a reason to fail, or to wait."""
     try:
-        text = repr(value[:_SHOWN] if isinstance(value, str) else value) if _is_brief(value) else ""
+        text = (
+            repr(value[:_MAX_SHOWN] if isinstance(value, str) else value)
+            if _is_brief(value)
+            else ""
+        )
     except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
         text = ""
     text = text or f"of type {type(value).__name__}"
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def _is_brief(value: object) -> bool:
-    """Whether there are few values in it: one that is used in many places at many levels has a text
-    without end.
-    """
-    left = [value]
-    for each in left:
-        if isinstance(each, dict | list | tuple | set | frozenset):
-            if len(left) + len(each) > _BRIEF:
+    """Whether it holds few values; one that nests a value many times may have an endless text."""
+    values = [value]
+    for nested in values:
+        if isinstance(nested, dict | list | tuple | set | frozenset):
+            if len(values) + len(nested) > _MAX_VALUES:
                 return False
-            left += each
-            if isinstance(each, dict):
-                left += each.values()
+            values += nested
+            if isinstance(nested, dict):
+                values += nested.values()
     return True
 
 
-def told(error: BaseException) -> str:
-    """The text of an error, fit to be stored and printed: what isn't UTF-8 in a file's name is
-    escaped.
-    """
+def error_text(error: BaseException) -> str:
+    """The text of an error, fit to be stored and printed: bytes that aren't UTF-8 are escaped."""
     return str(error).encode("utf-8", "backslashreplace").decode()
 
 
@@ -113,9 +111,9 @@ def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
 
     However many there are, and however long: only some are looked at.
     """
-    names = [str(each) for each in itertools.islice(known, _LOOKED_AT + 1)]
+    names = [str(candidate) for candidate in itertools.islice(known, _MAX_NAMES + 1)]
     given = name if isinstance(name, str) else shown(name)
-    close = _close(given, names[:_LOOKED_AT]) if len(given) <= _COMPARED else []
+    close = _closest(given, names[:_MAX_NAMES]) if len(given) <= _MAX_NAME_LENGTH else []
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:
@@ -124,25 +122,24 @@ def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
     return f"{noun}: {first}" + (" …" if len(names) > 8 else "")
 
 
-def _close(given: str, names: list[str]) -> list[str]:
-    """The names most like `given`; of many, those are compared that begin and end as it does, for
-    that takes little time.
+def _closest(given: str, names: list[str]) -> list[str]:
+    """The names most like `given`.
+
+    Of many, only those with a similar beginning and end are compared, which takes little time.
     """
-    short = [each for each in names if len(each) <= _COMPARED]
+    short = [name for name in names if len(name) <= _MAX_NAME_LENGTH]
 
-    def likeness(each: str) -> float:
-        head = _common(given, each)
-        tail = _common(reversed(given[head:]), reversed(each[head:]))
-        return 2 * (head + tail) / (len(given) + len(each))
+    def likeness(name: str) -> float:
+        head = _common_prefix_length(given, name)
+        tail = _common_prefix_length(reversed(given[head:]), reversed(name[head:]))
+        return 2 * (head + tail) / (len(given) + len(name))
 
-    if len(short) > _CLOSELY:
-        short = heapq.nlargest(_CLOSELY, short, likeness)
+    if len(short) > _MAX_COMPARED:
+        short = heapq.nlargest(_MAX_COMPARED, short, likeness)
     return difflib.get_close_matches(given, short, n=3, cutoff=0.6)
 
 
-def _common(one: Iterable[str], other: Iterable[str]) -> int:
+def _common_prefix_length(first: Iterable[str], second: Iterable[str]) -> int:
     """How many characters are the same at the beginning of both."""
-    return sum(
-        1
-        for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    )
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

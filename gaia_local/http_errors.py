@@ -1,4 +1,4 @@
-"""What users meet at the face of the package: the errors of the published client's contract.
+"""The errors that users of the package meet: those of the published client's contract.
 
 Inside, errors are the plain ones of `gaia_local.errors`. The published client raises
 `requests.HTTPError` for whatever the server refuses; so whatever leaves a method of `Gaia`, or
@@ -30,33 +30,33 @@ def http_error(error: GaiaError) -> GaiaError:
     return made
 
 
-def at_face(function: Callable[P, T]) -> Callable[P, T]:
-    """What it is given, whose errors are those of the client's contract."""
+def raises_http_errors(function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, whose errors are those of the client's contract."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        __tracebackhide__ = True  # pytest shows whoever called
+        __tracebackhide__ = True  # pytest shows the caller
         try:
             return function(*args, **kwargs)
         except GaiaError as error:
             if isinstance(error, OSError):  # as `HTTPError` is: it comes from another such function
                 raise
             trace = error.__traceback__
-            met = http_error(error).with_traceback(trace and trace.tb_next)
-        # Here, where the plain one isn't its context: nobody wants to read the same twice.
+            http = http_error(error).with_traceback(trace and trace.tb_next)
+        # Outside of the handler, so that the plain error isn't shown as its context.
         try:
-            raise met
+            raise http
         finally:
-            del met, trace  # which hold this frame, and that holds them
+            del http, trace  # which hold this frame, and that holds them
 
     return call
 
 
-def face(kind: type[T]) -> type[T]:
-    """A class whose methods users call: the public ones, and how it is made, are at the face."""
+def with_http_errors(kind: type[T]) -> type[T]:
+    """The class itself, whose constructor and public methods raise the client's errors."""
     for name, function in list(vars(kind).items()):
         if isinstance(function, FunctionType) and (name == "__init__" or not name.startswith("_")):
-            setattr(kind, name, at_face(function))
+            setattr(kind, name, raises_http_errors(function))
     return kind
 
 
@@ -72,13 +72,15 @@ def _http_kind(plain: Any) -> Any:
             self.__dict__.update(vars(error))
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return _again, (plain, plain.__reduce__(self)[1], vars(self))
+            return _unpickled, (plain, plain.__reduce__(self)[1], vars(self))
 
     return functools.update_wrapper(Http, plain, updated=())
 
 
-def _again(plain: type[GaiaError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> GaiaError:
-    """One that was copied, or sent to another process."""
+def _unpickled(
+    plain: type[GaiaError], arguments: tuple[Any, ...], facts: dict[str, Any]
+) -> GaiaError:
+    """An error that was copied, or sent to another process."""
     made = plain(*arguments)
     made.__dict__.update(facts)
     return http_error(made)

@@ -140,8 +140,8 @@ def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:
         (reading.workflow, (gaia, "w")),
         (reading.log, (gaia, "w", "made", 0)),
         (reading.log, (gaia, "w", "waiting", 0)),
-        (stream.View.whole, (stream.View(gaia, "w"),)),
-        (stream.View.update, (stream.View(gaia, "w"), {"w", "gone"})),
+        (stream.ClientView.everything, (stream.ClientView(gaia, "w"),)),
+        (stream.ClientView.update, (stream.ClientView(gaia, "w"), {"w", "gone"})),
     ]
     for function, arguments in answers:
         assert problems(function(*arguments), answer_type(function)) == [], (function, arguments)

@@ -106,7 +106,7 @@ def test_none_means_the_default() -> None:
         ({"wrokers": 2}, ["'wrokers'", "did you mean 'workers'"]),
         ({5: 2}, ["no key 5"]),
         ({"root": 5}, ["config, root", "5"]),
-        ({"root": "a\0b"}, ["config, root", "no path"]),
+        ({"root": "a\0b"}, ["config, root", "isn't a path"]),
         ({"root": "~nobody-of-this-name/x"}, ["config, root", "~nobody-of-this-name"]),
         ({"runtime": "podman"}, ["config, runtime", "'podman'", "'docker' or 'process' or 'auto'"]),
         ({"runtime": ["docker"]}, ["config, runtime", "['docker']"]),
@@ -124,8 +124,8 @@ def test_none_means_the_default() -> None:
         ({"buckets": {1: "/x"}}, ["config, bucket 1"]),
         ({"buckets": {"a": ""}}, ["config, bucket 'a'", "directory"]),
         ({"buckets": {"a": None}}, ["config, bucket 'a'", "None"]),
-        ({"buckets": {"a": "x\0"}}, ["config, bucket 'a'", "no path"]),
-        ({"buckets": {"a": "~nobody-of-this-name"}}, ["config, bucket 'a'", "no path"]),
+        ({"buckets": {"a": "x\0"}}, ["config, bucket 'a'", "isn't a path"]),
+        ({"buckets": {"a": "~nobody-of-this-name"}}, ["config, bucket 'a'", "isn't a path"]),
         ({"docker": "x"}, ["config, docker", "'x'"]),
         ({"docker": {"memroy": 5}}, ["config, docker", "'memroy'", "'memory'"]),
         ({"docker": {"inputs": "link"}}, ["docker.inputs", "'link'", "'copy' or 'mount'"]),
@@ -259,7 +259,7 @@ def test_the_options_of_a_cluster_are_parsed(tmp_path: Path) -> None:
         ),
         (
             {"local": 2, "security": "secret"},
-            "config, dask.security: it is no such thing; give a dictionary",
+            "config, dask.security: it isn't a dictionary of arguments; give a dictionary",
         ),
     ],
 )

@@ -23,8 +23,16 @@ import requests
 from gaia_local import Gaia, compat, errors
 from gaia_local.compat import client
 from gaia_local.engine.local_socket import Unreachable
-from gaia_local.errors import Closed, GaiaError, InvalidInput, StorageError, nearest, shown, told
-from gaia_local.http_errors import at_face, http_error
+from gaia_local.errors import (
+    Closed,
+    GaiaError,
+    InvalidInput,
+    StorageError,
+    error_text,
+    nearest,
+    shown,
+)
+from gaia_local.http_errors import http_error, raises_http_errors
 from gaia_local.testing import GaiaFixture
 from support.builders import nested_lists
 from support.fixtures import MakeGaia
@@ -72,7 +80,7 @@ def test_none_is_an_error_of_the_operating_system(error: type[GaiaError]) -> Non
 
 @pytest.mark.parametrize("plain", PLAIN, ids=lambda plain: type(plain).__name__)
 def test_errors_become_those_of_the_published_client(plain: GaiaError) -> None:
-    @at_face
+    @raises_http_errors
     def fail() -> None:
         raise plain
 
@@ -160,7 +168,7 @@ def test_causes_and_traceback_are_those_of_the_plain_one(hidden: bool) -> None:
         raise KeyError("of the caller")
     except KeyError:
         with pytest.raises(StorageError) as caught:
-            at_face(fail)()
+            raises_http_errors(fail)()
     frames = traceback.extract_tb(caught.value.__traceback__)
     assert [each.name for each in frames][1:] == ["call", "fail"]
     assert list(chain(caught.value))[1:] == ([] if hidden else [FileNotFoundError, KeyError])
@@ -172,7 +180,7 @@ def test_a_failed_call_releases_its_objects_at_once() -> None:
 
     seen: list[weakref.ref[Big]] = []
 
-    @at_face
+    @raises_http_errors
     def fail() -> None:
         big = Big()
         seen.append(weakref.ref(big))
@@ -190,7 +198,7 @@ def test_a_failed_call_releases_its_objects_at_once() -> None:
 def test_an_error_passes_through_nested_calls_unchanged() -> None:
     error = http_error(StorageError("gone"))
 
-    @at_face
+    @raises_http_errors
     def outer() -> None:
         raise error
 
@@ -303,7 +311,7 @@ def test_shown_is_short_and_never_fails(value: object, text: str) -> None:
 
 
 def test_told_can_be_stored_and_printed() -> None:
-    assert told(GaiaError("it's here: é")) == "it's here: é"
-    text = told(GaiaError("tree/bad\udcff is a FIFO"))
+    assert error_text(GaiaError("it's here: é")) == "it's here: é"
+    text = error_text(GaiaError("tree/bad\udcff is a FIFO"))
     assert text == "tree/bad\\udcff is a FIFO"
     assert text.encode()

@@ -9,15 +9,15 @@ Never in it: a decision, or an answer that the API doesn't give.
 """
 
 # Each module adds its commands; in this order `--help` lists them.
-from gaia_local.cli import running  # isort: skip
+from gaia_local.cli import starting  # isort: skip
 from gaia_local.cli import executing  # isort: skip
 from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
 from gaia_local.cli import asking  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
-from gaia_local.cli.app import app, main
 from gaia_local.cli.examples import attach
+from gaia_local.cli.program import app, main
 
 attach(app)
 
-__all__ = ["app", "asking", "executing", "keeping", "main", "running", "seeing", "serving"]
+__all__ = ["app", "asking", "executing", "keeping", "main", "seeing", "serving", "starting"]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.app import Json, Name, StepName, app, open_gaia, resumable, whole
 from gaia_local.cli.output import (
     log_printer,
     open_console,
@@ -18,13 +17,14 @@ from gaia_local.cli.output import (
     print_result,
     print_table,
 )
+from gaia_local.cli.program import Json, Name, StepName, app, open_gaia, resumable, with_progress
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
 
-FOLLOW_ROUND = 0.4
+FOLLOW_CHECK_SECONDS = 0.4
 """Seconds between two looks at a log that is followed."""
-PIECE = 65_536
+READ_BYTES = 65_536
 """Bytes of a log that are read at a time."""
 
 
@@ -44,7 +44,7 @@ def status(
         )  # refuses a name that nobody uploaded, which status answers as the server does
         answer = gaia.status(name, debug=debug)
         if as_json or debug:
-            print_json(whole(gaia, answer))
+            print_json(with_progress(gaia, answer))
         else:
             print_result(gaia, answer)
 
@@ -58,8 +58,8 @@ def workflows(ctx: typer.Context, as_json: Json = False) -> None:
         print_json(answer)
         return
     rows = [
-        [name, each["state"], str(each["step-count"]), str(each["properties"].get("owner", ""))]
-        for name, each in sorted(answer["workflows"].items())
+        [name, entry["state"], str(entry["step-count"]), str(entry["properties"].get("owner", ""))]
+        for name, entry in sorted(answer["workflows"].items())
     ]
     if rows:
         print_table(["workflow", "state", "Steps", "owner"], rows)
@@ -81,7 +81,7 @@ def explain(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say why a Step ran, would or wouldn't run now; or where the data of a storage key come from."""
+    """Say why a Step ran, would or wouldn't run now; or how the data of a storage key came about."""
     with open_gaia(ctx) as gaia:
         answer = gaia.explain(name, what)
     if as_json:
@@ -96,26 +96,24 @@ def logs(
     name: Name,
     step: StepName,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on showing it until the Step ends.")
+        bool, typer.Option("-f", "--follow", help="Follow the log until the Step ends.")
     ] = False,
     raw: Annotated[
         bool,
         typer.Option(
             "--raw",
-            help="Print its bytes as they are, to a terminal too: what controls it is obeyed.",
+            help="Print its bytes unchanged; a terminal obeys control characters in them.",
         ),
     ] = False,
 ) -> None:
-    """Print the log of a Step's latest attempt; on a terminal, control characters in it are shown,
-    and not obeyed.
-    """
+    """Print the log of a Step's latest attempt; a terminal shows control characters as text."""
     import threading
 
     never = threading.Event()
     with resumable(ctx), open_gaia(ctx) as gaia, log_printer(raw) as write:
         at, task = 0, None
         while True:
-            more = follow and _goes_on(gaia, name, step)
+            more = follow and _may_write_more(gaia, name, step)
             attempt = gaia.attempt(name, step)
             if attempt["task"] != task:
                 at, task = 0, attempt["task"]
@@ -123,7 +121,7 @@ def logs(
                 at = _print_from(at, attempt["log"], write)
             if not more:
                 return
-            never.wait(FOLLOW_ROUND)
+            never.wait(FOLLOW_CHECK_SECONDS)
 
 
 @app.command(rich_help_panel="Ask")
@@ -142,14 +140,14 @@ def _print_from(at: int, log: str, write: Callable[[bytes], None]) -> int:
     try:
         with open(log, "rb") as file:
             file.seek(at)
-            while piece := file.read(PIECE):
+            while piece := file.read(READ_BYTES):
                 write(piece)
             return file.tell()
     except FileNotFoundError:
         return at
 
 
-def _goes_on(gaia: Gaia, name: str, step: str) -> bool:
+def _may_write_more(gaia: Gaia, name: str, step: str) -> bool:
     """Whether the Step runs, or may still begin."""
     answer = gaia.status(name, debug=True)
     task = answer["status"]["tasks"].get(step)

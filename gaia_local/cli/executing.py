@@ -18,8 +18,8 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from gaia_local.cli.app import Escaped, app
 from gaia_local.cli.output import Messages
+from gaia_local.cli.program import ScriptError, app
 
 
 class _OptionsFirst(typer.core.TyperCommand):
@@ -73,7 +73,7 @@ def execute(
         )
     from gaia_local.compat import install
 
-    alias, restore, threads = install(ctx.obj.config), _remember(), _threads()
+    installation, restore, threads = install(ctx.obj.config), _remember(), _threads()
     try:
         if module is None:
             _run_script(arguments[0], arguments)
@@ -84,12 +84,12 @@ def execute(
     except BaseException as error:  # noqa: BLE001 it is raised again, by `main`
         if missing := _not_found(error):
             raise SystemExit(f"gaia-local: {missing}") from None
-        raise Escaped(error, _of_script(error.__traceback__), sys.excepthook) from None
+        raise ScriptError(error, _of_script(error.__traceback__), sys.excepthook) from None
     finally:
         if (
             not _threads() - threads
         ):  # those may go on for long, and then this process does nothing else
-            alias.undo()
+            installation.undo()
             restore()
 
 
@@ -154,9 +154,9 @@ def _remember() -> Callable[[], None]:
 def _threads() -> set[threading.Thread]:
     """The threads that Python waits for, without the engine's."""
     return {
-        each
-        for each in threading.enumerate()
-        if not each.daemon and not each.name.startswith("gaia-local")
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and not thread.name.startswith("gaia-local")
     }
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, app, open_gaia
 from gaia_local.cli.output import print_answer, print_json, print_report
+from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
 
 
-@app.command(rich_help_panel="Keep in order")
+@app.command(rich_help_panel="Maintain")
 def halt(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
     """Stop a workflow; `run` starts it again."""
     with open_gaia(ctx) as gaia:
@@ -18,7 +18,7 @@ def halt(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
     print_answer(answer, f"{name} is halted", as_json)
 
 
-@app.command(rich_help_panel="Keep in order")
+@app.command(rich_help_panel="Maintain")
 def delete(
     ctx: typer.Context,
     name: Name,
@@ -35,7 +35,7 @@ def delete(
     )
 
 
-@app.command(rich_help_panel="Keep in order")
+@app.command(rich_help_panel="Maintain")
 def clean(ctx: typer.Context, as_json: Json = False) -> None:
     """Remove the containers, processes and private files that an engine of this root left when it
     died.
@@ -46,15 +46,16 @@ def clean(ctx: typer.Context, as_json: Json = False) -> None:
     from gaia_local.doctor.leftovers import clean as remove
 
     removed = remove(Config.parse(ctx.obj.config))
-    answer = {"removed": [asdict(each) for each in removed]}
+    answer = {"removed": [asdict(leftover) for leftover in removed]}
     print_answer(
         answer,
-        "\n".join(f"removed {each.kind} {each.name}" for each in removed) or "nothing was left",
+        "\n".join(f"removed {leftover.kind} {leftover.name}" for leftover in removed)
+        or "there were no leftovers",
         as_json,
     )
 
 
-@app.command(rich_help_panel="Keep in order")
+@app.command(rich_help_panel="Maintain")
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Say what works here: the Docker Engine, the root, the disk, the file-watch limit."""
     from dataclasses import asdict

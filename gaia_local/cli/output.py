@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from gaia_local import Gaia
-    from gaia_local.doctor.checks import Report
+    from gaia_local.doctor.checks import DoctorReport
 
 LOG_LINES = 10
 """How much of a failed Step's log is shown."""
-LISTED = 20
+MAX_LISTED = 20
 """How many failed Steps, and how many missing inputs, are listed."""
-_SHOWN = 5
+MAX_FILES = 5
 """How many of the files that changed in a directory are named."""
 _NO_COLOUR = "\x1b[0m"
-_UNBROKEN = 10_000
+_UNBROKEN_WIDTH = 10_000
 """The width where no terminal is, so that whoever reads it gets whole lines."""
 
 
@@ -42,7 +42,7 @@ def open_console(error: bool = False) -> Console:
     """A console on stdout, or on stderr."""
     opened: Console = _console_class()(stderr=error, highlight=False, soft_wrap=True, emoji=False)
     if not opened.is_terminal:
-        opened.width = _UNBROKEN
+        opened.width = _UNBROKEN_WIDTH
     return opened
 
 
@@ -51,7 +51,7 @@ def _console_class() -> Any:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    class FitConsole(Console):
+    class EscapingConsole(Console):
         """One that obeys no text on a terminal: all that is printed passes through `render`."""
 
         def render(
@@ -63,7 +63,7 @@ def _console_class() -> Any:
                 else:
                     yield Segment(escaped(segment.text, LINES), segment.style)
 
-    return FitConsole
+    return EscapingConsole
 
 
 class Messages(logging.Handler):
@@ -78,7 +78,7 @@ class Messages(logging.Handler):
         )
 
 
-class FitFormatter(logging.Formatter):
+class EscapingFormatter(logging.Formatter):
     """What is logged to stderr, tracebacks too, fit for a terminal where that is one."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -194,7 +194,7 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     if "error" in status["status"]:
         console.print(f"[red]{escape(status['status']['error'])}[/]")
     failures = gaia.failures(workflow)
-    for failure in failures[:LISTED]:
+    for failure in failures[:MAX_LISTED]:
         console.print(f"\n[red]{escape(failure_line(failure))}[/]")
         for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
             console.print(_quoted(line))
@@ -202,8 +202,8 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     missing = missing_inputs(gaia, status)
     if missing:
         console.print("\nInputs that are missing, and that no Step makes:")
-        for key in missing[:LISTED]:
-            console.print(f"  {key}, to be put at {gaia.path(workflow, key)}", markup=False)
+        for key in missing[:MAX_LISTED]:
+            console.print(f"  {key}, expected at {gaia.path(workflow, key)}", markup=False)
         _print_more(console, len(missing), "inputs")
 
 
@@ -211,31 +211,43 @@ def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
     """The Steps that would run, and why."""
     if plan:
         print_table(
-            ["Step", "would run because"], [[each["step"], each["reason"]] for each in plan]
+            ["Step", "would run because"], [[entry["step"], entry["reason"]] for entry in plan]
         )
     else:
         open_console().print("nothing would run")
 
 
-def print_explanation(told: Mapping[str, Any]) -> None:
+def print_explanation(explanation: Mapping[str, Any]) -> None:
     """What `Gaia.explain` tells of a Step or a storage key."""
-    if "step" in told:
-        made = told["last"]
+    if "step" in explanation:
+        made = explanation["last"]
         rows = [
-            ("Step", told["step"]),
-            ("would run", f"{'yes' if told['would_run'] else 'no'}: {told['because']}"),
+            ("Step", explanation["step"]),
+            (
+                "would run",
+                f"{'yes' if explanation['would_run'] else 'no'}: {explanation['because']}",
+            ),
         ]
         rows += [
-            ("waits for", f"{key} ({_maker(makers)})") for key, makers in told["waits_for"].items()
+            ("waits for", f"{key} ({_made_by(makers)})")
+            for key, makers in explanation["waits_for"].items()
         ]
-        for key, found in told["changed"].items():
-            rows += [(how, f"{key}: {_some(names)}") for how, names in found.items() if names]
+        for key, found in explanation["changed"].items():
+            rows += [
+                (how, f"{key}: {_first_names(names)}") for how, names in found.items() if names
+            ]
     else:
-        made = told["made"]
-        rows = [("key", told["key"]), ("path", told["path"]), ("state", told["state"])]
-        rows += [(label, told[label]) for label in ("because", "digest") if told[label]]
-        rows += [("made by", told["made_by"] or "no Step")]
-        rows += [("read by", each) for each in told["read_by"]]
+        made = explanation["made"]
+        rows = [
+            ("key", explanation["key"]),
+            ("path", explanation["path"]),
+            ("state", explanation["state"]),
+        ]
+        rows += [
+            (label, explanation[label]) for label in ("because", "digest") if explanation[label]
+        ]
+        rows += [("made by", explanation["made_by"] or "no Step")]
+        rows += [("read by", step) for step in explanation["read_by"]]
     if made is not None:
         elapsed = "" if made["elapsed"] is None else f" in {made['elapsed']:.3g} s"
         rows += [
@@ -256,23 +268,23 @@ def print_explanation(told: Mapping[str, Any]) -> None:
         console.print(f"{label:12}{escaped(text) if console.is_terminal else text}", markup=False)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (
-        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_FILES]) + (
+        f" and {len(names) - MAX_FILES} more" if len(names) > MAX_FILES else ""
     )
 
 
 def print_events(events: Sequence[Mapping[str, Any]]) -> None:
     """What happened, a line each."""
     rows = []
-    for each in events:
+    for event in events:
         facts = {
             key: value
-            for key, value in each.items()
+            for key, value in event.items()
             if key not in ("event", "workflow", "time", "id", "task", "log")
         }
         text = " ".join(f"{key}={value}" for key, value in facts.items())
-        rows.append([_moment(each["time"]), each["event"], each.get("task", ""), text])
+        rows.append([_moment(event["time"]), event["event"], event.get("task", ""), text])
     print_table(["time", "event", "Step", ""], rows)
 
 
@@ -292,7 +304,8 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
                 console.print(_quoted(line))
     contained = any(event["event"] == EventKind.CONTAINER_CREATE for event in gaia.events(name))
     console.print(
-        f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report lies in"
+        f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report"
+        " lies in"
     )
     console.print(f"  {gaia.path(name, 'results:report/')}", markup=False)
     console.print("Try next:")
@@ -305,7 +318,7 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
         console.print(f"  {program} {command}  # {why}", markup=False)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: DoctorReport) -> None:
     """What the doctor found."""
     from rich.markup import escape
 
@@ -313,13 +326,14 @@ def print_report(report: Report) -> None:
     colours = {"ok": "green", "note": "yellow", "problem": "red"}
     for check in report.checks:
         console.print(
-            f"[{colours[check.verdict]}]{check.verdict:8}[/][bold]{check.name:14}[/]{escape(check.text)}"
+            f"[{colours[check.verdict]}]{check.verdict:8}[/][bold]{check.name:14}[/]"
+            f"{escape(check.text)}"
         )
         if check.advice:
             console.print(f"{'':22}[dim]{escape(check.advice)}[/]")
 
 
-def _maker(makers: Sequence[str]) -> str:
+def _made_by(makers: Sequence[str]) -> str:
     return f"made by {' and '.join(makers)}" if makers else "no Step makes it"
 
 
@@ -356,5 +370,5 @@ def _last_written(line: str) -> str:
 
 
 def _print_more(console: Console, number: int, what: str) -> None:
-    if number > LISTED:
-        console.print(f"  … and {number - LISTED} more {what}")
+    if number > MAX_LISTED:
+        console.print(f"  … and {number - MAX_LISTED} more {what}")

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
     from gaia_local.model.answer_types import Failure, StatusAnswer, TimelineAttempt
 
-LIVE_ROUND = 0.1
+LIVE_REFRESH_SECONDS = 0.1
 """Seconds between two drawings on a terminal."""
-WATCH_ROUND = 0.25
+WATCH_REFRESH_SECONDS = 0.25
 """The same where what runs is shown, with its logs."""
-PLAIN_ROUND = 1.0
-PLAIN_PAUSE = 10.0
+PLAIN_CHECK_SECONDS = 1.0
+PLAIN_LINE_SECONDS = 10.0
 """Seconds between two lines where the output is no terminal, so that logs stay short."""
-REFRESH = 2.0
+ATTEMPTS_REFRESH_SECONDS = 2.0
 """Seconds after which all attempts are looked at, even though no number changed."""
-SHARE = 5
+REFRESH_SHARE = 5
 """To look at all attempts may take one such part of the time."""
 LOG_LINES = 4
 """The most lines that are shown of a running Step's log."""
@@ -47,7 +47,9 @@ def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
         while True:
             show(gaia.progress(workflow))
             try:
-                return gaia.wait(workflow, timeout=LIVE_ROUND if live else PLAIN_ROUND)
+                return gaia.wait(
+                    workflow, timeout=LIVE_REFRESH_SECONDS if live else PLAIN_CHECK_SECONDS
+                )
             except TimeoutError:
                 continue
 
@@ -56,19 +58,19 @@ def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Show on stdout what runs until the workflow is quiet, whoever runs it; answers its status."""
     console = open_console()
     live = console.is_terminal and not console.is_dumb_terminal
-    sight = Sight(gaia, workflow)
-    with _table(console) if live else _news(console) as show:
+    view = WatchView(gaia, workflow)
+    with _table(console) if live else _attempt_lines(console) as show:
         while True:
-            sight.look()
-            show(sight)
-            answer = _quiet(gaia, workflow)
+            view.refresh()
+            show(view)
+            answer = _status_if_quiet(gaia, workflow)
             if answer is not None:
-                sight.look(whole=True)
-                show(sight)
+                view.refresh(everything=True)
+                show(view)
                 return answer
 
 
-class Sight:
+class WatchView:
     """What `watch` shows of a workflow."""
 
     def __init__(self, gaia: Gaia, workflow: str) -> None:
@@ -80,30 +82,37 @@ class Sight:
         self.failures: list[Failure] = []
         """See `Gaia.failures`."""
         self._gaia = gaia
-        self._seen: Mapping[str, Any] = {}
-        self._looked = self._took = 0.0
+        self._last_counts: Mapping[str, Any] = {}
+        self._refreshed_at = self._refresh_took = 0.0
         self._logs: dict[str, Path | None] = {}
 
-    def look(self, whole: bool = False) -> None:
+    def refresh(self, everything: bool = False) -> None:
         """Look again; at the attempts only where a number changed or some time passed, unless
         `whole`.
         """
         self.counts = self._gaia.progress(self.workflow)
         began = time.monotonic()
-        due = self.counts != self._seen or began - self._looked > REFRESH
-        if whole or not self._looked or (due and began - self._looked > SHARE * self._took):
-            self._seen = self.counts
+        due = (
+            self.counts != self._last_counts
+            or began - self._refreshed_at > ATTEMPTS_REFRESH_SECONDS
+        )
+        if (
+            everything
+            or not self._refreshed_at
+            or (due and began - self._refreshed_at > REFRESH_SHARE * self._refresh_took)
+        ):
+            self._last_counts = self.counts
             self.attempts = self._gaia.timeline(self.workflow)["attempts"]
             self.failures = self._gaia.failures(self.workflow)
-            self._looked = time.monotonic()
-            self._took = self._looked - began
+            self._refreshed_at = time.monotonic()
+            self._refresh_took = self._refreshed_at - began
 
     @property
     def running(self) -> list[TimelineAttempt]:
         """The attempts that run, the first to start first."""
         return sorted(
-            (each for each in self.attempts if each["state"] == "running"),
-            key=lambda each: each["started"] or 0.0,
+            (attempt for attempt in self.attempts if attempt["state"] == "running"),
+            key=lambda attempt: attempt["started"] or 0.0,
         )
 
     def tail(self, attempt: TimelineAttempt, lines: int) -> list[str]:
@@ -131,17 +140,17 @@ def _tail(log: Path, lines: int) -> list[str]:
     return text.rstrip("\n").split("\n")[-lines:] if text else []
 
 
-def _quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
+def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
     """The status of a workflow that is quiet now or within a round."""
     began = time.monotonic()
     try:
-        answer = gaia.wait(workflow, timeout=WATCH_ROUND)
+        answer = gaia.wait(workflow, timeout=WATCH_REFRESH_SECONDS)
     except TimeoutError:
         return None
     if answer["state"] != "running":
         return answer
     # Whoever runs it can't be asked to tell when it is quiet.
-    time.sleep(max(0.0, WATCH_ROUND - (time.monotonic() - began)))
+    time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (time.monotonic() - began)))
     return None
 
 
@@ -172,7 +181,7 @@ def _lines(console: Console, workflow: str) -> Iterator[Show]:
     def show(counts: Mapping[str, Any]) -> None:
         nonlocal shown, at
         line, now = counts_line(counts), time.monotonic()
-        if line != shown and now - at >= PLAIN_PAUSE:
+        if line != shown and now - at >= PLAIN_LINE_SECONDS:
             console.print(f"{workflow}: {line}", markup=False)
             shown, at = line, now
 
@@ -180,20 +189,20 @@ def _lines(console: Console, workflow: str) -> Iterator[Show]:
 
 
 @contextlib.contextmanager
-def _table(console: Console) -> Iterator[Callable[[Sight], None]]:
+def _table(console: Console) -> Iterator[Callable[[WatchView], None]]:
     from rich.live import Live
 
     with Live(
         console=console, auto_refresh=False, transient=True, vertical_overflow="crop"
     ) as live:
 
-        def show(sight: Sight) -> None:
-            live.update(_screen(sight, console.height), refresh=True)
+        def show(view: WatchView) -> None:
+            live.update(_screen(view, console.height), refresh=True)
 
         yield show
 
 
-def _screen(sight: Sight, height: int) -> RenderableType:
+def _screen(view: WatchView, height: int) -> RenderableType:
     """Numbers, what runs with the ends of the logs, what failed last: as much as `height` lines can
     hold.
     """
@@ -202,14 +211,14 @@ def _screen(sight: Sight, height: int) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    counts, running, now = sight.counts, sight.running, time.time()
+    counts, running, now = view.counts, view.running, time.time()
     head = Table.grid(padding=(0, 1))
     head.add_row(
-        Text(sight.workflow, "bold"),
+        Text(view.workflow, "bold"),
         ProgressBar(total=max(1, counts["steps"]), completed=counts["done"], width=24),
         counts_line(counts),
     )
-    failed = _latest_failures(sight)
+    failed = _latest_failures(view)
     room = max(1, height - 5 - len(failed))
     shown = running[: room if len(running) <= room else room - 1]
     lines = min(LOG_LINES, max(1, room // max(1, len(shown))))
@@ -218,7 +227,7 @@ def _screen(sight: Sight, height: int) -> RenderableType:
     table.add_column(no_wrap=True, justify="right", min_width=9)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=5)
     for attempt in shown:
-        tail = sight.tail(attempt, lines)
+        tail = view.tail(attempt, lines)
         log = Text("\n", "dim", no_wrap=True, overflow="ellipsis").join(map(log_text, tail))
         table.add_row(
             Text(f"▶ {attempt['step']}", "blue"), duration(now - (attempt["started"] or now)), log
@@ -233,28 +242,30 @@ def _screen(sight: Sight, height: int) -> RenderableType:
     return Group(*parts)
 
 
-def _latest_failures(sight: Sight) -> list[Failure]:
-    ended = {each["step"]: each["ended"] or 0.0 for each in sight.attempts}
-    return sorted(sight.failures, key=lambda failure: ended.get(failure["step"], 0.0))[-FAILURES:]
+def _latest_failures(view: WatchView) -> list[Failure]:
+    ended = {attempt["step"]: attempt["ended"] or 0.0 for attempt in view.attempts}
+    return sorted(view.failures, key=lambda failure: ended.get(failure["step"], 0.0))[-FAILURES:]
 
 
 @contextlib.contextmanager
-def _news(console: Console) -> Iterator[Callable[[Sight], None]]:
+def _attempt_lines(console: Console) -> Iterator[Callable[[WatchView], None]]:
     known: dict[str, str] | None = None
 
-    def show(sight: Sight) -> None:
+    def show(view: WatchView) -> None:
         nonlocal known
         if known is None:  # what is over already is no news
             known = {
-                each["task"]: each["state"] for each in sight.attempts if each["state"] != "running"
+                attempt["task"]: attempt["state"]
+                for attempt in view.attempts
+                if attempt["state"] != "running"
             }
             console.print(
-                f"{sight.workflow}: {sight.counts['state']}, {counts_line(sight.counts)}",
+                f"{view.workflow}: {view.counts['state']}, {counts_line(view.counts)}",
                 markup=False,
             )
-        for each in sight.attempts:
-            if each["state"] not in (known.get(each["task"]), "queued"):
-                known[each["task"]] = each["state"]
-                console.print(attempt_line(each), markup=False)
+        for attempt in view.attempts:
+            if attempt["state"] not in (known.get(attempt["task"]), "queued"):
+                known[attempt["task"]] = attempt["state"]
+                console.print(attempt_line(attempt), markup=False)
 
     yield show

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.app import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
 from gaia_local.cli.output import open_console, print_json, print_result
+from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
 
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", metavar="FILE", help="Write it there instead of to standard output."
+        "-o", "--output", metavar="FILE", help="Write to this file, not to standard output."
     ),
 ]
 
@@ -52,7 +52,7 @@ def graph(
     *,
     form: Annotated[
         GraphFormat | None,
-        typer.Option("--format", help="What to write; by default what FILE's name says, else svg."),
+        typer.Option("--format", help="The format; by default that of FILE's name, else svg."),
     ] = None,
     group: Annotated[
         bool | None,
@@ -80,7 +80,7 @@ def graph(
         _write(pictures.draw(answer, group).svg, output)
     elif output is None and sys.stdout.isatty():
         raise typer.BadParameter(
-            "a terminal can't show a PNG; give -o FILE, or lead standard output elsewhere"
+            "a terminal can't show a PNG; give -o FILE, or redirect standard output"
         )
     else:
         _write(pictures.draw(answer, group).png(), output)
@@ -93,9 +93,7 @@ def timeline(
     *,
     form: Annotated[
         TimelineFormat | None,
-        typer.Option(
-            "--format", help="What to write; by default what FILE's name says, else html."
-        ),
+        typer.Option("--format", help="The format; by default that of FILE's name, else html."),
     ] = None,
     output: Output = None,
     as_json: Json = False,

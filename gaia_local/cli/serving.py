@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaia_local.cli.app import app, open_gaia, resumable
-from gaia_local.cli.output import FitFormatter, open_console
+from gaia_local.cli.output import EscapingFormatter, open_console
+from gaia_local.cli.program import app, open_gaia, resumable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,19 +28,19 @@ def serve(
         typer.Option(
             envvar="GAIA_LOCAL_TOKEN",
             metavar="TEXT",
-            help="Answer only whoever brings this token: as a bearer token, or once as /?token=TEXT in a browser. "
-            "Without it one is made, and only you yourself may do without.",
+            help="Require this token: as a bearer token, or once as /?token=TEXT in a browser. "
+            "By default one is made, and your own programs need none.",
         ),
     ] = None,
     no_token: Annotated[
         bool,
         typer.Option(
             "--no-token",
-            help="Answer every user of this machine, who can run programs as you then.",
+            help="Require no token: every user of this machine can then run programs as you.",
         ),
     ] = False,
     max_body: Annotated[
-        int, typer.Option(metavar="MB", help="The most that a request may bring, in megabytes.")
+        int, typer.Option(metavar="MB", help="The largest request body, in megabytes.")
     ] = 64,
 ) -> None:
     """Serve this root to clients of a Gaia server, and its status page to browsers.
@@ -92,7 +92,10 @@ def serve(
 
 
 def _warn_of_others() -> None:
-    text = "[bold red]warning:[/] --no-token: every user of this machine can run programs as you, and read your files"
+    text = (
+        "[bold red]warning:[/] --no-token: every user of this machine can run programs as you, and"
+        " read your files"
+    )
     open_console(error=True).print(text)
 
 
@@ -113,7 +116,7 @@ def _log_requests() -> None:
     logger.setLevel(logging.INFO)
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(FitFormatter())
+        handler.setFormatter(EscapingFormatter())
         logger.addHandler(handler)
     logger.propagate = False
 

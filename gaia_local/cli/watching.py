@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
     from gaia_local.store.watcher import Watcher
 
-NAMED = 4
+MAX_NAMED = 4
 """How many Steps, reasons and missing inputs a line names."""
 
 Follow = Callable[[], Mapping[str, Any]]
@@ -45,7 +45,7 @@ class Definitions:
         self.steps: Any = None
         self._read()
 
-    def concerned(self, paths: Collection[str] | None) -> bool:
+    def includes(self, paths: Collection[str] | None) -> bool:
         """Whether one of the files is among these; None stands for nobody knows what changed."""
         return paths is None or not self._paths.isdisjoint(paths)
 
@@ -58,11 +58,11 @@ class Definitions:
                 return
             self._merge(gaia, workflow)
         except GaiaError as error:
-            yield f"not merged: {_line(error)}"
+            yield f"not merged: {_one_line(error)}"
             return
         names = _names(self.steps)
         if gone := sorted(self._names - names):
-            yield f"{_some(gone)} left {self._files[1]}, and stay in the workflow"
+            yield f"{_first_names(gone)}: gone from {self._files[1]}, but still in the workflow"
         self._names = names
 
     def _read(self) -> bool:
@@ -100,13 +100,13 @@ def _bytes(path: Path) -> bytes:
 
 def _names(steps: object) -> set[str]:
     return (
-        {str(each.get("name")) for each in steps if isinstance(each, Mapping)}
+        {str(step.get("name")) for step in steps if isinstance(step, Mapping)}
         if isinstance(steps, list)
         else set()
     )
 
 
-class Waves:
+class ChangeReporter:
     """Waits for changes of one workflow, and tells of each what it set off. A context manager: it
     listens inside.
     """
@@ -120,16 +120,16 @@ class Waves:
             follow,
             definitions,
         )
-        self._news, self._files = threading.Event(), threading.Event()
-        self._told = 0
+        self._something_changed, self._definitions_changed = threading.Event(), threading.Event()
+        self._reported = 0
         """How many attempts were told of."""
         self._state: str | None = None
         self._exit = contextlib.ExitStack()
 
-    def __enter__(self) -> Waves:
+    def __enter__(self) -> ChangeReporter:
         """Listen from now on; what ran before is no news. This process becomes the root's owner."""
         with contextlib.suppress(InvalidInput):  # it is still to be uploaded
-            self._told = len(self._gaia.timeline(self._workflow)["attempts"])
+            self._reported = len(self._gaia.timeline(self._workflow)["attempts"])
         with contextlib.ExitStack() as undo:
             undo.callback(self._gaia.subscribe(self._changed))
             if self._definitions is not None:
@@ -145,79 +145,81 @@ class Waves:
         set off.
         """
         while True:
-            if self._definitions is not None and self._files.is_set():
-                self._files.clear()
+            if self._definitions is not None and self._definitions_changed.is_set():
+                self._definitions_changed.clear()
                 yield from map(_stamped, self._definitions.merge(self._gaia, self._workflow))
-            self._news.clear()
-            yield from map(_stamped, self._wave())
-            while not self._news.wait(SIGNAL_CHECK_SECONDS):
+            self._something_changed.clear()
+            yield from map(_stamped, self._report())
+            while not self._something_changed.wait(SIGNAL_CHECK_SECONDS):
                 pass
 
-    def _wave(self) -> Iterator[str]:
+    def _report(self) -> Iterator[str]:
         try:
             status = self._follow()
             counts = self._gaia.progress(self._workflow)
         except InvalidInput:  # it was deleted
             raise
         except GaiaError as error:
-            yield _line(error)
+            yield _one_line(error)
             return
         attempts = self._gaia.timeline(self._workflow)["attempts"]
-        new, self._told = attempts[self._told :], len(attempts)
+        new, self._reported = attempts[self._reported :], len(attempts)
         before, self._state = self._state, status["state"]
         if new or before != self._state:
-            yield wave_line(new, counts, status)
+            yield change_line(new, counts, status)
 
     def _watch(self, definitions: Definitions) -> Watcher:
         from gaia_local.store.watcher import Watcher
 
         def changed(paths: Collection[str] | None) -> None:
-            if definitions.concerned(paths):
-                self._files.set()
-                self._news.set()
+            if definitions.includes(paths):
+                self._definitions_changed.set()
+                self._something_changed.set()
 
         return Watcher(definitions.directories, changed, recursive=False)
 
     def _changed(self, workflows: Collection[str]) -> None:
         if self._workflow in workflows:
-            self._news.set()
+            self._something_changed.set()
 
 
-def wave_line(
+def change_line(
     attempts: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], status: Mapping[str, Any]
 ) -> str:
     """What changed → what ran, in which time → how the workflow stands now."""
     parts = []
     if attempts:
         reasons = dict.fromkeys(
-            each["reason"] for each in attempts if not each["reason"].startswith("upstream ")
+            attempt["reason"]
+            for attempt in attempts
+            if not attempt["reason"].startswith("upstream ")
         )
-        steps = dict.fromkeys(each["step"] for each in attempts)
+        steps = dict.fromkeys(attempt["step"] for attempt in attempts)
         times = [
-            each[kind]
-            for each in attempts
+            attempt[kind]
+            for attempt in attempts
             for kind in ("queued", "ended")
-            if each[kind] is not None
+            if attempt[kind] is not None
         ]
-        ran = f"{_some(list(steps))} ran in {duration(max(times) - min(times))}"
-        parts = [_some(list(reasons) or ["upstream"]), ran]
+        ran = f"{_first_names(list(steps))} ran in {duration(max(times) - min(times))}"
+        parts = [_first_names(list(reasons) or ["upstream"]), ran]
     parts.append(f"{status['state']}, {counts_line(counts)}")
-    failed = [each["step"] for each in attempts if each["state"] in ("error", "exception")]
+    failed = [attempt["step"] for attempt in attempts if attempt["state"] in ("error", "exception")]
     if failed:
-        parts[-1] += f" ({_some(failed)})"
+        parts[-1] += f" ({_first_names(failed)})"
     elif status["state"] == "incomplete":
-        parts[-1] += f" (for {_some(status['waiting-inputs'])})"
+        parts[-1] += f" (for {_first_names(status['waiting-inputs'])})"
     return " → ".join(parts)
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _first_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _stamped(line: str) -> str:
     return f"{time.strftime('%H:%M:%S')}  {line}"
 
 
-def _line(error: GaiaError) -> str:
+def _one_line(error: GaiaError) -> str:
     return " ".join(str(error).split())

@@ -26,7 +26,7 @@ from types import CodeType, FunctionType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.forks import call_in_child, forget_in_child
-from gaia_local.http_errors import at_face
+from gaia_local.http_errors import raises_http_errors
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -36,7 +36,7 @@ PACKAGE, CLIENT = "gaia", "gaia.client"
 logger = logging.getLogger("gaia_local")
 
 
-class Alias:
+class Installation:
     """One installation of the name `gaia`, from `install` to `undo` or `close`.
 
     As a context manager it closes at the end of the block: waiting for what runs, or at once if an
@@ -61,11 +61,12 @@ class Alias:
 
         if given and not isinstance(given, Mapping):
             Config.parse(given)  # which refuses it
-        known = {each.name for each in fields(Config)} - {"given"}
+        known = {field.name for field in fields(Config)} - {"given"}
         for key in (given or {}).keys() - known - {"gaia_host"} - self._ignored:
             self._ignored.add(key)
             logger.warning(
-                "config, %r: it means nothing to the local engine and is ignored, as the published client does",
+                "config, %r: it means nothing to the local engine and is ignored, as the published"
+                " client does",
                 key,
             )
         made = Gaia(
@@ -100,7 +101,7 @@ class Alias:
         while self._made:
             self._made.pop().close(wait)
 
-    def __enter__(self) -> Alias:
+    def __enter__(self) -> Installation:
         return self
 
     def __exit__(
@@ -112,8 +113,8 @@ class Alias:
         self.close(wait=kind is None)
 
 
-@at_face
-def install(config: Mapping[str, Any] | None = None) -> Alias:
+@raises_http_errors
+def install(config: Mapping[str, Any] | None = None) -> Installation:
     """Let `gaia` mean the local engine, and answer what undoes that.
 
     `config`, as `gaia_local.Gaia` takes it, holds the defaults of every `Gaia()` made from here on;
@@ -134,10 +135,12 @@ def install(config: Mapping[str, Any] | None = None) -> Alias:
 
     Config.parse(config)
     with _lock:
-        alias = Alias({**(_installed[-1].config if _installed else {}), **(config or {})})
+        installation = Installation(
+            {**(_installed[-1].config if _installed else {}), **(config or {})}
+        )
         _hold()
-        _installed.append(alias)
-        return alias
+        _installed.append(installation)
+        return installation
 
 
 @contextlib.contextmanager
@@ -156,7 +159,7 @@ def reserve() -> Iterator[None]:
             _release()
 
 
-@at_face
+@raises_http_errors
 def engine_of(front: object) -> Gaia:
     """What does the work for an object of a script's `Gaia`. Raises `GaiaError` where nothing is
     installed.
@@ -165,16 +168,18 @@ def engine_of(front: object) -> Gaia:
 
     with _lock:
         state = vars(front)
-        alias, made, process = state.get("_gaia_local", (None, None, None))
-        if made is None or alias.closed or process != os.getpid():
+        installation, made, process = state.get("_gaia_local", (None, None, None))
+        if made is None or installation.closed or process != os.getpid():
             if not _installed:
                 raise Closed(
-                    "this gaia.Gaia has no engine: nothing is installed by gaia_local.compat at present; call it within "
-                    "`gaia_local.compat.install()`, in a test with the fixture gaia_client, or by `gaia-local exec`"
+                    "this gaia.Gaia has no engine: nothing is installed by gaia_local.compat at"
+                    " present; call it within "
+                    "`gaia_local.compat.install()`, in a test with the fixture gaia_client, or by"
+                    " `gaia-local exec`"
                 )
-            alias = _installed[-1]
-            made = alias.make(state.get("_gaia_local_config"))
-            state["_gaia_local"] = (alias, made, os.getpid())
+            installation = _installed[-1]
+            made = installation.make(state.get("_gaia_local_config"))
+            state["_gaia_local"] = (installation, made, os.getpid())
         found: Gaia = made
         return found
 
@@ -187,18 +192,18 @@ def installed() -> bool:
 # ------------------------------------------------------------------------------------------- inside
 
 _lock = threading.RLock()
-_installed: list[Alias] = []
+_installed: list[Installation] = []
 _holders = 0
 """How many installations and reservations want `gaia` to be importable."""
 _restore: Callable[[], None] | None = None
 
 
-def _in_child() -> None:
+def _renew_lock_in_child() -> None:
     global _lock  # noqa: PLW0603 whoever held it is not here
     _lock = threading.RLock()
 
 
-call_in_child(_in_child)
+call_in_child(_renew_lock_in_child)
 
 
 class _Finder(MetaPathFinder, InspectLoader):
@@ -235,7 +240,7 @@ class _Finder(MetaPathFinder, InspectLoader):
         return fullname == PACKAGE
 
 
-@at_face
+@raises_http_errors
 def _hold() -> None:
     global _holders, _restore  # noqa: PLW0603 there is one name `gaia` in a process
     if not _holders:
@@ -311,7 +316,7 @@ def _published() -> Any:
         place = getattr(sys.modules[PACKAGE], "__file__", None) or "a place without a file"
         raise InvalidInput(
             "gaia_local.compat",
-            f"a package gaia that is no client of Gaia is imported already, from {place}",
+            f"a package gaia that isn't a client of Gaia is imported already, from {place}",
             "install before it is imported, or give it another name",
         )
     return found

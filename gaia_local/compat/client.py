@@ -147,7 +147,8 @@ def main() -> None:
     parser.add_argument(
         "--path",
         default="",
-        help="upload: what the files' paths begin with; expire: Steps and keys, with commas between them",
+        help="upload: what the files' paths begin with; expire: Steps and keys, with commas"
+        " between them",
     )
     parser.add_argument(
         "--extension", choices=["json", "yaml"], default="json", help="what the files' names end in"

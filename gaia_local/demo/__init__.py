@@ -50,7 +50,7 @@ def name(taken: Collection[str], now: float | None = None) -> str:
     stamp = time.strftime("%Y%m%d.%H%M%S", time.localtime(now))
     first = f"{_owner()}_demo_{stamp}"
     names = (first if number == 1 else f"{first}-{number}" for number in range(1, len(taken) + 2))
-    return next(each for each in names if each not in taken)
+    return next(taken_name for taken_name in names if taken_name not in taken)
 
 
 def place_inputs(place: Callable[[str], Path]) -> None:

@@ -47,7 +47,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """All checks."""
 
     checks: tuple[Check, ...]
@@ -58,9 +58,9 @@ class Report:
         return all(check.verdict != PROBLEM for check in self.checks)
 
 
-def examine(config: Config) -> Report:
+def examine(config: Config) -> DoctorReport:
     """Look at everything. Changes nothing and starts nothing."""
-    return Report(
+    return DoctorReport(
         (
             _python(),
             _package(),
@@ -76,7 +76,10 @@ def examine(config: Config) -> Report:
 
 
 def _python() -> Check:
-    text = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    text = (
+        f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
+        f" {platform.machine()}"
+    )
     return Check(
         "python",
         OK,
@@ -92,7 +95,7 @@ def _package() -> Check:
         return Check(
             "gaia-local",
             NOTE,
-            "runs from its source, without having been installed",
+            "runs from its source and isn't installed",
             "pip install gaia-local",
         )
     return Check(
@@ -101,7 +104,7 @@ def _package() -> Check:
 
 
 def _engine(config: Config) -> Check:
-    address = os.environ.get("DOCKER_HOST") or "the usual socket (DOCKER_HOST is not set)"
+    address = os.environ.get("DOCKER_HOST") or "the default socket (DOCKER_HOST is not set)"
     facts: dict[str, Any] = {"address": address, "reachable": False, "runtime": config.runtime}
     with contextlib.closing(DockerEngine()) as engine:
         try:
@@ -140,7 +143,8 @@ def _cluster(config: Config) -> list[Check]:
                 Check(
                     "dask",
                     OK,
-                    f"{config.dask.local} worker processes on this machine, started with the first Step",
+                    f"{config.dask.local} worker processes on this machine, started with the first"
+                    " Step",
                 )
             ]
         from gaia_local.executors.dask.survey import survey
@@ -163,8 +167,8 @@ def _cluster(config: Config) -> list[Check]:
         return [Check("dask", PROBLEM, text, advice, facts)]
     facts |= {
         "reachable": True,
-        "threads": sum(each.threads for each in found),
-        "workers": [asdict(each) for each in found],
+        "threads": sum(worker.threads for worker in found),
+        "workers": [asdict(worker) for worker in found],
     }
     text = f"{config.dask.address}: {len(found)} workers, {facts['threads']} threads"
     checks = [
@@ -176,21 +180,21 @@ def _cluster(config: Config) -> list[Check]:
             facts,
         )
     ]
-    for each in found:
+    for worker in found:
         sees = {
             True: "sees the root",
             False: "doesn't see the root",
             None: "the root doesn't exist yet",
-        }[each.sees_root]
+        }[worker.sees_root]
         advice = (
             ""
-            if each.version == own_version()
+            if worker.version == own_version()
             else "install the same version of gaia_local on both"
         )
-        if each.sees_root is False:
-            advice = "share the root with it, or say with dask.path_map where it sees it"
-        threads = f"{each.threads} thread{'s' if each.threads > 1 else ''}"
-        text = f"{each.name} at {each.address}: {threads}, gaia_local {each.version}, {sees}"
+        if worker.sees_root is False:
+            advice = "share the root with it, or map its path with dask.path_map"
+        threads = f"{worker.threads} thread{'s' if worker.threads > 1 else ''}"
+        text = f"{worker.name} at {worker.address}: {threads}, gaia_local {worker.version}, {sees}"
         checks.append(Check("dask worker", PROBLEM if advice else OK, text, advice))
     return checks
 
@@ -220,19 +224,19 @@ def _root(config: Config) -> Check:
         "writable": False,
         "owner": None,
     }
-    there = _nearest(root)
+    existing = _nearest_existing(root)
     if _exists(root) and not root.is_dir():
         return Check(
-            "root", PROBLEM, f"{root} is no directory", "choose another: --root DIR", facts
+            "root", PROBLEM, f"{root} isn't a directory", "choose another: --root DIR", facts
         )
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             facts["writable"] = True
     except OSError as error:
         return Check(
             "root",
             PROBLEM,
-            f"{there} can't be written: {error.strerror}",
+            f"{existing} can't be written: {error.strerror}",
             "choose another: --root DIR",
             facts,
         )
@@ -257,20 +261,34 @@ def _leftovers(config: Config) -> Check:
         found = leftovers.find(config)
     except GaiaError as error:
         return Check("leftovers", NOTE, f"unknown: {error}")
-    facts = {"found": [asdict(each) for each in found]}
+    facts = {"found": [asdict(leftover) for leftover in found]}
     if not found:
         return Check("leftovers", OK, "none", facts=facts)
-    told = [
-        " ".join(filter(None, (each.kind, each.name, each.workflow, each.step, f"of {each.root}")))
-        for each in found
+    lines = [
+        " ".join(
+            filter(
+                None,
+                (
+                    leftover.kind,
+                    leftover.name,
+                    leftover.workflow,
+                    leftover.step,
+                    f"of {leftover.root}",
+                ),
+            )
+        )
+        for leftover in found
     ]
-    advice = "gaia-local run takes containers of its root up again; gaia-local clean removes what is left of a root"
-    return Check("leftovers", NOTE, "; ".join(told), advice, facts)
+    advice = (
+        "gaia-local run resumes containers of its root; gaia-local clean removes all leftovers of"
+        " a root"
+    )
+    return Check("leftovers", NOTE, "; ".join(lines), advice, facts)
 
 
 def _file_system(config: Config) -> Check:
-    there = _nearest(config.root)
-    kind, reflink = _kind(there), _reflink(there)
+    existing = _nearest_existing(config.root)
+    kind, reflink = _kind(existing), _reflink(existing)
     facts = {"type": kind, "reflink": reflink}
     copies = {
         True: "copies of inputs share their blocks (reflink)",
@@ -295,7 +313,7 @@ def _file_system(config: Config) -> Check:
 
 
 def _disk(config: Config) -> Check:
-    usage = shutil.disk_usage(_nearest(config.root))
+    usage = shutil.disk_usage(_nearest_existing(config.root))
     facts = {"free": usage.free, "total": usage.total}
     text = f"{_size(usage.free)} of {_size(usage.total)} free"
     if usage.free < NO_DISK:
@@ -307,7 +325,7 @@ def _watches(config: Config) -> Check:
     try:
         limit = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
     except (OSError, ValueError):
-        return Check("file watches", OK, "this system has no limit to look at")
+        return Check("file watches", OK, "this system tells no limit")
     # One watch for each directory of the store; all programs of a user share the limit.
     needed = 0
     for top in (config.root / "storage", *config.buckets.values()):
@@ -323,9 +341,9 @@ def _watches(config: Config) -> Check:
     return Check("file watches", OK, text, facts=facts)
 
 
-def _nearest(path: Path) -> Path:
+def _nearest_existing(path: Path) -> Path:
     """The path itself, or the nearest of its parents that exists."""
-    return next((each for each in (path, *path.parents) if _exists(each)), Path("/"))
+    return next((candidate for candidate in (path, *path.parents) if _exists(candidate)), Path("/"))
 
 
 def _exists(path: Path) -> bool:

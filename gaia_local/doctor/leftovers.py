@@ -20,7 +20,7 @@ from gaia_local.store.storage import Storage
 
 
 @dataclass(frozen=True)
-class Leftover:
+class FoundLeftover:
     """A container or process that nobody watches."""
 
     kind: str
@@ -33,15 +33,22 @@ class Leftover:
     running: bool = True
 
 
-def find(config: Config) -> list[Leftover]:
+def find(config: Config) -> list[FoundLeftover]:
     """The containers of all roots that nobody owns, and the processes and private directories of
     this root.
     """
     found = []
     with contextlib.suppress(EngineUnavailable, RuntimeFailure):
         found += [
-            Leftover("container", root, each.container[:12], each.workflow, each.step, each.running)
-            for root, each in all_leftovers()
+            FoundLeftover(
+                "container",
+                root,
+                container.container[:12],
+                container.workflow,
+                container.step,
+                container.running,
+            )
+            for root, container in all_leftovers()
             if owner(Path(root)) is None
         ]
     if owner(config.root) is None:
@@ -49,7 +56,7 @@ def find(config: Config) -> list[Leftover]:
     return found
 
 
-def clean(config: Config) -> list[Leftover]:
+def clean(config: Config) -> list[FoundLeftover]:
     """Remove what is left of this root, and return what that was. Raises `RootInUse` where an
     engine runs.
     """
@@ -62,17 +69,17 @@ def clean(config: Config) -> list[Leftover]:
         removed = _of_root(config)
         runtime = DockerRuntime(config.docker, root_id(config.root))
         with contextlib.closing(runtime), contextlib.suppress(EngineUnavailable, RuntimeFailure):
-            for each in runtime.leftovers():
-                runtime.remove_leftover(each.container)
-                left = Leftover(
+            for container in runtime.leftovers():
+                runtime.remove_leftover(container.container)
+                found = FoundLeftover(
                     "container",
                     str(config.root),
-                    each.container[:12],
-                    each.workflow,
-                    each.step,
-                    each.running,
+                    container.container[:12],
+                    container.workflow,
+                    container.step,
+                    container.running,
                 )
-                removed.append(left)
+                removed.append(found)
         for directory in storage.left_staging():
             end_leftover(directory / RECORD)
         storage.sweep()
@@ -81,10 +88,10 @@ def clean(config: Config) -> list[Leftover]:
     return removed
 
 
-def _of_root(config: Config) -> list[Leftover]:
+def _of_root(config: Config) -> list[FoundLeftover]:
     found = []
     for directory in Storage(config.root, config.buckets).left_staging():
         pid = leftover(directory / RECORD)
         kind, name = ("staging", directory.name) if pid is None else ("process", str(pid))
-        found.append(Leftover(kind, str(config.root), name, running=pid is not None))
+        found.append(FoundLeftover(kind, str(config.root), name, running=pid is not None))
     return found

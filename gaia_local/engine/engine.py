@@ -21,7 +21,7 @@ from gaia_local.engine.remote_root import remote_root
 from gaia_local.engine.root_reader import RootReader
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
-from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, told
+from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, error_text
 from gaia_local.executors.contract import Executor
 from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
@@ -295,8 +295,8 @@ class Engine:
         try:
             end()
         except (OSError, GaiaError) as error:
-            message = "root %s: something could not be ended in order: %s"
-            logger.error(message, self.config.root, told(error))
+            message = "root %s: the engine could not be shut down cleanly: %s"
+            logger.error(message, self.config.root, error_text(error))
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
         """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput`

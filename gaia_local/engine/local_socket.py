@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local import errors
-from gaia_local.errors import EngineUnavailable, GaiaError, told
+from gaia_local.errors import EngineUnavailable, GaiaError, error_text
 from gaia_local.forks import forget_in_child
 
 logger = logging.getLogger("gaia_local")
@@ -141,7 +141,7 @@ class Listener:
                     return
                 if not told:
                     logger.warning(
-                        "calls from other processes can't be taken for now: %s", error.strerror
+                        "calls from other processes can't be accepted for now: %s", error.strerror
                     )
                 told = True
                 continue
@@ -173,7 +173,7 @@ class Listener:
             told_us = json.loads(line)
             if told_us["version"] != VERSION:
                 raise GaiaError(
-                    f"the process {os.getpid()}, which owns this root, runs another version of gaia_local; end it, or use that"
+                    f"the process {os.getpid()}, which owns this root, runs another version of gaia_local; end it, or use the same version"
                 )
             return {
                 "answer": self._answer(told_us["call"], told_us["arguments"], told_us["config"])
@@ -189,7 +189,9 @@ class Listener:
             return {
                 "error": {
                     "kind": "GaiaError",
-                    "arguments": [f"the engine failed: {type(error).__name__}: {told(error)}"],
+                    "arguments": [
+                        f"the engine failed: {type(error).__name__}: {error_text(error)}"
+                    ],
                 }
             }
 
@@ -222,12 +224,10 @@ def call(
         except OSError as error:
             absent = isinstance(error, FileNotFoundError)
             raise Unreachable(
-                f"the owner of root {root} doesn't answer: {told(error)}", absent, told_all
+                f"the owner of root {root} doesn't answer: {error_text(error)}", absent, told_all
             ) from error
     if not reply.endswith(b"\n"):
-        raise Unreachable(
-            f"the owner of root {root} ended in the midst of the call {name!r}", told_all=True
-        )
+        raise Unreachable(f"the owner of root {root} ended during the call {name!r}", told_all=True)
     answer = json.loads(reply)
     if "error" in answer:
         kind, facts = answer["error"]["kind"], answer["error"]["arguments"]

@@ -66,7 +66,7 @@ def _made_by_others(database: Database, workflow: str, key: str) -> list[Made]:
     """The records that other workflows have of a key in a shared bucket."""
     parsed = storage_key(key)
     assert parsed.bucket is not None
-    places, within = _around(paths.plain(parsed.path))
+    places, within = _around(paths.normalized(parsed.path))
     names = [f"{parsed.bucket}:{place}{end}" for place in places for end in ("", "/")]
     return database.made_by_others(workflow, parsed.bucket, names, f"{parsed.bucket}:{within}")
 

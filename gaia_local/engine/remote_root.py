@@ -32,7 +32,7 @@ class _RemoteRoot:
             return local_socket.call(self._root, call.name, named, settings, to_wire)
         except Unreachable as error:
             if error.told_all and not call.idempotent:
-                message = f"{error}; look with `status` whether it was made"
+                message = f"{error}; check with `status` whether it took effect"
                 raise EngineUnavailable(message) from error
             raise
 

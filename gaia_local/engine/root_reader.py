@@ -188,7 +188,7 @@ class RootReader:
         if found is None:
             raise InvalidInput(
                 f"workflow {name!r}",
-                "there is none of this name",
+                "it doesn't exist",
                 nearest(name, self._reader.workflows(), "workflows"),
             )
         return found[0]

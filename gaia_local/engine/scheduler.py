@@ -41,8 +41,8 @@ from gaia_local.errors import (
     InvalidInput,
     StorageError,
     WorkflowExists,
+    error_text,
     nearest,
-    told,
 )
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
 from gaia_local.model.assignment import Outcome
@@ -294,7 +294,7 @@ class Scheduler:
         for name in list(self._workflows):
             self._handle(name, halted)
             if name in self._unwritten:  # the next engine takes what ran for interrupted
-                logger.error("workflow %r: what ended last is not written down", name)
+                logger.error("workflow %r: the latest results could not be recorded", name)
 
     def close(self) -> None:
         """Halt what runs, start nothing more, and end the executor's threads. Idempotent."""
@@ -603,7 +603,7 @@ class Scheduler:
             workflow.contents.unpublished(output.key for output in outcome.outputs)
             return Outcome(
                 TaskState.EXCEPTION,
-                message=told(error),
+                message=error_text(error),
                 exception=type(error).__name__,
                 inputs=outcome.inputs,
             )
@@ -626,14 +626,14 @@ class Scheduler:
             try:
                 tell(news)
             except Exception:  # a defect of whoever listens must not cost a Task
-                logger.exception("a subscriber could not be told of a change")
+                logger.exception("a subscriber failed at the notice of a change")
 
     def _discard(self, task_id: str) -> None:
         """End and remove what an earlier process left of a Task."""
         try:
             self._runtime.end(task_id)
         except GaiaError as error:
-            logger.warning("what is left of Task %s could not be ended: %s", task_id, error)
+            logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
         self._storage.discard(task_id)
 
     def _prepared(self, workflow: Workflow, change: Change | None = None) -> Call:
@@ -735,7 +735,7 @@ class Scheduler:
     def _no_such(self, name: str) -> InvalidInput:
         return InvalidInput(
             f"workflow {name!r}",
-            "there is none of this name",
+            "it doesn't exist",
             nearest(name, self.workflows(), "workflows"),
         )
 
@@ -774,12 +774,12 @@ class Scheduler:
         """
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
         text = (
-            f"workflow {workflow.name!r} starts nothing more: {told(error)}; "
+            f"workflow {workflow.name!r} starts nothing more: {error_text(error)}; "
             "`run` continues it when that is repaired"
         )
         if workflow.trouble is None:
             logger.error("%s", text)
-        more = workflow.record_trouble(kind(text), told(error), decision.start)
+        more = workflow.record_trouble(kind(text), error_text(error), decision.start)
         if workflow.name in self._unwritten:
             self._unwritten[workflow.name] = self._unwritten[workflow.name].then(more.changes)
             more.changes = Changes()

@@ -67,7 +67,7 @@ class Snapshot:
         if saved is None:
             raise InvalidInput(
                 f"workflow {name!r}",
-                "there is none of this name",
+                "it doesn't exist",
                 nearest(name, self.workflows(), "workflows"),
             )
         return load_for_trial(saved, self._storage, self.listing)

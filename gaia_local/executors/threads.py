@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from gaia_local.errors import Closed, told
+from gaia_local.errors import Closed, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
 from gaia_local.model.assignment import Assignment, Outcome
@@ -216,7 +216,7 @@ class ThreadExecutor:
                 self._perform(assignment, cancellation, relay)
         except Exception as error:  # a defect of ours: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
-            message = f"the engine failed: {told(error)}"
+            message = f"the engine failed: {error_text(error)}"
             relay.ended(
                 task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__)
             )

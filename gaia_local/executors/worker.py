@@ -1,8 +1,8 @@
 """Performs one Task: takes its files in, runs its command, collects its outputs, and reports.
 
 It decides nothing and publishes nothing. An `Observer` receives `Event`s as they happen, in the
-order of the real worker, and at last, exactly once, an `Outcome`. The observer publishes the outcome's outputs, or lets them be;
-when its call returns, the Task's private directory goes.
+order of the real worker, and at last, exactly once, an `Outcome`. The observer publishes the
+outcome's outputs, or not; when its call returns, the Task's private directory is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gaia_local.errors import DiskError, GaiaError, StorageError, told
+from gaia_local.errors import DiskError, GaiaError, StorageError, error_text
 from gaia_local.executors.contract import Observer
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
@@ -42,7 +42,7 @@ class Worker:
                 outcome = self._run(files, assignment.adopted, cancellation, observer)
             except (GaiaError, OSError) as error:
                 kind = type(error).__name__
-                outcome = Outcome(TaskState.EXCEPTION, message=told(error), exception=kind)
+                outcome = Outcome(TaskState.EXCEPTION, message=error_text(error), exception=kind)
             if cancellation.reason not in (None, BY_TIMEOUT):
                 outcome = Outcome(TaskState.CANCELLED)
             if not outcome.outputs:
@@ -89,7 +89,7 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
     task = files.task
     problems = [ended.message] if ended.message else []
     if reason == BY_TIMEOUT:
-        problems = [f"the timeout of {task.timeout:g} s ended it"]
+        problems = [f"it exceeded its timeout of {task.timeout:g} s"]
     outputs: list[Output] = []
     if ended.code == 0 and not problems:
         try:
@@ -98,7 +98,7 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
         except DiskError:
             raise
         except StorageError as error:
-            problems = [told(error)]
+            problems = [error_text(error)]
     failed = bool(problems) or ended.code != 0
     message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
     if failed:

@@ -12,7 +12,7 @@ from gaia_local.errors import InvalidInput
 MAX_VALUES = 2_000_000
 """In a YAML file, with each alias counted as the values it stands for."""
 
-_RIGHT_JSON = "give valid JSON, or name the file .yaml if it is that"
+_RIGHT_JSON = "give valid JSON, or name the file .yaml if it is YAML"
 _RIGHT_YAML = "give valid YAML"
 
 
@@ -22,10 +22,10 @@ def read(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidInput(
-            str(path), f"it can't be read ({error.strerror})", "give a file that can"
+            str(path), f"it can't be read ({error.strerror})", "give a file that can be read"
         ) from None
     except UnicodeDecodeError:
-        raise InvalidInput(str(path), "it is not UTF-8 text", "save it as UTF-8") from None
+        raise InvalidInput(str(path), "it isn't UTF-8 text", "save it as UTF-8") from None
     try:
         return (
             _read_yaml(path, text) if path.suffix in (".yaml", ".yml") else _read_json(path, text)
@@ -41,7 +41,7 @@ def _read_json(path: Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"{path}, line {error.lineno}, column {error.colno}"
-        raise InvalidInput(where, f"this is not JSON: {error.msg}", _RIGHT_JSON) from None
+        raise InvalidInput(where, f"this is not valid JSON: {error.msg}", _RIGHT_JSON) from None
     except ValueError as error:  # a number of too many digits
         raise InvalidInput(str(path), str(error), _RIGHT_JSON) from None
 
@@ -54,10 +54,13 @@ def _read_yaml(path: Path, text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else str(path)
         raise InvalidInput(
-            where, f"this is not YAML: {error.problem or error.context}", _RIGHT_YAML
+            where, f"this is not valid YAML: {error.problem or error.context}", _RIGHT_YAML
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # an invalid character, an invalid date
-        raise InvalidInput(str(path), f"this is not YAML: {error}", _RIGHT_YAML) from None
+    except (
+        yaml.YAMLError,
+        ValueError,
+    ) as error:  # a character that may not be there; no date though it looks like one
+        raise InvalidInput(str(path), f"this is not valid YAML: {error}", _RIGHT_YAML) from None
 
 
 def _safe_yaml(text: str) -> Any:
@@ -71,7 +74,7 @@ def _safe_yaml(text: str) -> Any:
         if node in sizes:
             if not sizes[node]:
                 raise yaml.MarkedYAMLError(
-                    problem="an alias stands for a value that holds the alias",
+                    problem="an alias refers to a value that contains it",
                     problem_mark=node.start_mark,
                 )
             return sizes[node]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gaia_local.model.paths import plain
+from gaia_local.model.paths import normalized
 
 _REMEMBERED = 4096
 """Texts of each kind: those of the Tasks that run now, not of all workflows."""
@@ -80,7 +80,7 @@ class InternalPath:
     @staticmethod
     def parse(text: str) -> InternalPath:
         """Any text is parsed: `names.check_internal_path` refuses invalid ones."""
-        return InternalPath(text, f"/{plain(text)}", names_directory(text))
+        return InternalPath(text, f"/{normalized(text)}", names_directory(text))
 
     def __str__(self) -> str:
         return self.text

@@ -64,8 +64,8 @@ def check_key(where: str, key: str) -> None:
     if any(part.startswith(OWN) for part in parts):
         raise InvalidInput(
             place,
-            f"a part of it begins with {OWN!r}",
-            "names like that are the engine's own: choose another",
+            f"a component of it begins with {OWN!r}",
+            "such names are reserved for the engine: choose another",
         )
 
 
@@ -98,7 +98,7 @@ def _check_path(place: str, path: str) -> None:
     if ".." in parts:
         raise InvalidInput(place, "it holds '..'", "name the path from its beginning")
     if not any(part not in ("", ".") for part in parts):
-        raise InvalidInput(place, "it names no file", "give a path")
+        raise InvalidInput(place, "it doesn't name a file", "give a path")
     if len(path.encode()) > MAX_PATH_BYTES:
         raise InvalidInput(
             place, f"it has over {MAX_PATH_BYTES:,} bytes", "no file system takes it: shorten it"
@@ -106,7 +106,7 @@ def _check_path(place: str, path: str) -> None:
     if any(len(part.encode()) > _NAME_BYTES for part in parts):
         raise InvalidInput(
             place,
-            f"a part of it has over {_NAME_BYTES} bytes",
+            f"a component of it has over {_NAME_BYTES} bytes",
             "no file system takes it: shorten it",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 
-def plain(path: str) -> str:
+def normalized(path: str) -> str:
     """A relative, normalized path: ``/a//./b/`` becomes ``a/b``."""
     path = path.strip("/")
     if "//" in path or "./" in path or path.endswith("/.") or path == ".":

@@ -27,13 +27,13 @@ def check_workflow_name(name: object) -> str:
     checked = check_name("workflow", name, "workflow")
     if "/" in checked or checked == ".":
         raise InvalidInput(
-            f"workflow {name!r}", "it can't be the name of a directory", "leave out '/'"
+            f"workflow {name!r}", "the name can't be a directory's name", "leave out '/'"
         )
     if checked.startswith(OWN):
         raise InvalidInput(
             f"workflow {name!r}",
             f"it begins with {OWN!r}",
-            "names like that are the engine's own: choose another",
+            "such names are reserved for the engine: choose another",
         )
     return checked
 

@@ -56,7 +56,9 @@ class Picture:
             target.write_bytes(self.png())
         else:
             raise InvalidInput(
-                f"save, {str(path)!r}", "it is no picture's name", "let it end in .svg or .png"
+                f"save, {str(path)!r}",
+                "the name ends in neither .svg nor .png",
+                "give it one of these endings",
             )
         return target
 

@@ -88,16 +88,16 @@ def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tup
     """The Steps and edges of what `Gaia.graph` answers; raises `InvalidInput` for anything else."""
     try:
         nodes = [
-            Node(clean(each["step"]), clean(each["command"]), clean(each["state"]))
-            for each in graph["steps"]
+            Node(clean(step["step"]), clean(step["command"]), clean(step["state"]))
+            for step in graph["steps"]
         ]
         edges = [
-            (clean(each["from"]), clean(each["to"]), tuple(clean(key) for key in each["keys"]))
-            for each in graph["edges"]
+            (clean(edge["from"]), clean(edge["to"]), tuple(clean(key) for key in edge["keys"]))
+            for edge in graph["edges"]
         ]
     except (TypeError, KeyError) as error:
         raise InvalidInput(
-            "draw", f"{shown(graph)} is no graph ({error!r})", "give what Gaia.graph answers"
+            "draw", f"{shown(graph)} isn't a graph ({error!r})", "give what Gaia.graph answers"
         ) from None
     known = {node.name for node in nodes}
     if len(known) < len(nodes):
@@ -107,7 +107,7 @@ def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tup
             if name not in known:
                 raise InvalidInput(
                     "draw",
-                    f"an edge names {name!r}, which is no Step",
+                    f"an edge names {name!r}, which isn't a Step",
                     "give what Gaia.graph answers",
                 )
     return nodes, edges

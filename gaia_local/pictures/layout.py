@@ -72,7 +72,7 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
         for variant in _VARIANTS[: len(_VARIANTS) if len(boxes) <= _FEW else 1]
     ]
     drawing = (
-        min(drawings, key=lambda each: _cost(each, boxes, between))
+        min(drawings, key=lambda drawing: _cost(drawing, boxes, between))
         if len(drawings) > 1
         else drawings[0]
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gaia_local.pictures.boxes import Node, count, read
-from gaia_local.pictures.states import LOOKS, look
+from gaia_local.pictures.states import APPEARANCES, appearance
 from gaia_local.pictures.words import clean
 
 MERMAID_EDGES = 500
@@ -19,17 +19,20 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
     lines = [
         f"digraph {_dot(clean(graph.get('workflow', '')))} {{",
         '  graph [rankdir=TB, ranksep=0.6, fontname="sans-serif"];',
-        '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=12, margin="0.15,0.08"];',
-        '  edge [color="#9aa5b4", arrowsize=0.7, fontname="sans-serif", fontsize=10, fontcolor="#5b6675"];',
+        '  node [shape=box, style="rounded,filled", fontname="sans-serif", fontsize=12,'
+        ' margin="0.15,0.08"];',
+        '  edge [color="#9aa5b4", arrowsize=0.7, fontname="sans-serif", fontsize=10,'
+        ' fontcolor="#5b6675"];',
     ]
     for number, nodes in enumerate(groups):
         shown, label = (
-            look(_state(nodes)),
+            appearance(_state(nodes)),
             "\\n".join(_dot_text(line) for line in _label(nodes, group)),
         )
         tooltip = _dot("; ".join(_tooltip(nodes, group)))
         lines.append(
-            f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}", color="{shown.ink}"];'
+            f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}",'
+            f' color="{shown.ink}"];'
         )
     for (source, target), (number, keys) in edges.items():
         label = f', label="{number} edges"' if number > 1 else ""
@@ -57,7 +60,7 @@ def mermaid(graph: Mapping[str, Any], group: bool | None = None) -> str:
             else f"  n{source} --> n{target}"
         )
     for state in sorted({_state(nodes) for nodes in groups}):
-        shown = LOOKS[state]
+        shown = APPEARANCES[state]
         lines.append(f"  classDef {state} fill:{shown.wash},stroke:{shown.ink},color:#1b2430")
     return "\n".join(lines) + "\n"
 
@@ -91,13 +94,13 @@ def _label(nodes: Sequence[Node], group: bool) -> list[str]:
     node = nodes[0]
     if not group:
         return [
-            f"{look(node.state).sign} {node.name}",
+            f"{appearance(node.state).sign} {node.name}",
             *([] if node.command == node.name else [node.command]),
         ]
     counts = count(node.state for node in nodes)
     return [
         node.command,
-        "  ".join(f"{look(state).sign} {number} {state}" for state, number in counts.items()),
+        "  ".join(f"{appearance(state).sign} {number} {state}" for state, number in counts.items()),
     ]
 
 
@@ -126,8 +129,8 @@ def _mermaid(text: str) -> str:
         "\\n", "\\\u2060n"
     )  # else a new line, even from entities; what comes between has no width
     return "".join(
-        each
-        if each.isalnum() or each in " _-.,/…▷◷▶✓✗■‖!" or ord(each) > 0x2FF
-        else f"#{ord(each)};"
-        for each in text
+        character
+        if character.isalnum() or character in " _-.,/…▷◷▶✓✗■‖!" or ord(character) > 0x2FF
+        else f"#{ord(character)};"
+        for character in text
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """The look of one state; colours are ``#rrggbb``."""
 
     sign: str
@@ -29,19 +29,19 @@ _RED = ("#bc2a2a", "#fde4e2", "#ff8d85", "#451a1a")
 _VIOLET = ("#8a2f9e", "#f7e3fa", "#dd92ee", "#3b1944")
 _AMBER = ("#8f5a00", "#fcefd3", "#e8b04b", "#3a2a0c")
 
-LOOKS: dict[str, Look] = {
-    "waiting": Look("…", *_GREY),
-    "ready": Look("▷", *_SLATE),
-    "queued": Look("◷", *_SLATE),
-    "running": Look("▶", *_BLUE),
-    "complete": Look("✓", *_GREEN),
-    "error": Look("✗", *_RED),
-    "exception": Look("!", *_VIOLET),
-    "cancelled": Look("■", *_GREY),
-    "interrupted": Look("‖", *_AMBER),
-    "initialized": Look("▷", *_SLATE),
-    "halted": Look("■", *_AMBER),
-    "incomplete": Look("…", *_AMBER),
+APPEARANCES: dict[str, Appearance] = {
+    "waiting": Appearance("…", *_GREY),
+    "ready": Appearance("▷", *_SLATE),
+    "queued": Appearance("◷", *_SLATE),
+    "running": Appearance("▶", *_BLUE),
+    "complete": Appearance("✓", *_GREEN),
+    "error": Appearance("✗", *_RED),
+    "exception": Appearance("!", *_VIOLET),
+    "cancelled": Appearance("■", *_GREY),
+    "interrupted": Appearance("‖", *_AMBER),
+    "initialized": Appearance("▷", *_SLATE),
+    "halted": Appearance("■", *_AMBER),
+    "incomplete": Appearance("…", *_AMBER),
 }
 """State of a Step, of an attempt at one, or of a workflow → its look."""
 
@@ -51,6 +51,6 @@ ORDER = (*STEP_STATES, "cancelled", "interrupted")
 """The same, with those that only an attempt at a Step can have."""
 
 
-def look(state: str) -> Look:
+def appearance(state: str) -> Appearance:
     """The look of a state; one that nobody knows yet looks like ``waiting``."""
-    return LOOKS.get(state, LOOKS["waiting"])
+    return APPEARANCES.get(state, APPEARANCES["waiting"])

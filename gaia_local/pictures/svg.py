@@ -25,7 +25,7 @@ from gaia_local.pictures.boxes import (
     count,
 )
 from gaia_local.pictures.layout import Layout, Point
-from gaia_local.pictures.states import LOOKS
+from gaia_local.pictures.states import APPEARANCES
 from gaia_local.pictures.words import bold, shorten, width
 
 MARGIN = 24.0
@@ -34,7 +34,10 @@ HEAD = 92.0
 TITLE = 18.0
 LISTED = 12
 """How many names or keys a tooltip lists."""
-FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans", sans-serif'
+FONTS = (
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans",'
+    " sans-serif"
+)
 
 SIGNS = {
     "complete": '<path class="s" d="M-4 .5 L-1.2 3.4 L4 -3"/>',
@@ -43,7 +46,8 @@ SIGNS = {
     "running": '<path class="f" d="M-2.6 -4 L4.2 0 L-2.6 4 Z"/>',
     "ready": '<path class="s" d="M-2.2 -3.4 L3.6 0 L-2.2 3.4 Z"/>',
     "queued": '<path class="s" d="M0 -4.2 L0 .4 L3 2.2"/>',
-    "waiting": '<circle class="f" cx="-3.8" r="1.2"/><circle class="f" r="1.2"/><circle class="f" cx="3.8" r="1.2"/>',
+    "waiting": '<circle class="f" cx="-3.8" r="1.2"/><circle class="f" r="1.2"/><circle class="f"'
+    ' cx="3.8" r="1.2"/>',
     "cancelled": '<path class="f" d="M-3 -3 H3 V3 H-3 Z"/>',
     "interrupted": '<path class="s" d="M-2 -3.4 V3.4 M2 -3.4 V3.4"/>',
 }
@@ -83,8 +87,10 @@ def style(scope: str) -> str:
     """
     fixed = (
         f".{scope} text{{font-family:{FONTS};font-size:{SMALL:g}px}}"
-        f".{scope} .name{{font-size:{NAME:g}px;font-weight:600}}.{scope} .title{{font-size:{TITLE:g}px;font-weight:600}}"
-        f".{scope} .way{{fill:none;stroke-width:1.3}}.{scope} .box,.{scope} .panel{{stroke-width:1.2}}"
+        f".{scope} .name{{font-size:{NAME:g}px;font-weight:600}}.{scope}"
+        f" .title{{font-size:{TITLE:g}px;font-weight:600}}"
+        f".{scope} .way{{fill:none;stroke-width:1.3}}.{scope} .box,.{scope}"
+        f" .panel{{stroke-width:1.2}}"
         f".{scope} .s{{fill:none;stroke-width:1.9;stroke-linecap:round;stroke-linejoin:round}}"
     )
     night = _rules(scope, _DARK, night=True)
@@ -101,15 +107,16 @@ def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
         ".way": f"stroke:{colours['line']}",
         ".head": f"fill:{colours['line']}",
         ".panel": f"fill:{colours['panel']};stroke:{colours['line']}",
-        ".halo": f"stroke:{colours['ground']};stroke-width:4;stroke-linejoin:round;fill:{colours['ground']}",
+        ".halo": f"stroke:{colours['ground']};stroke-width:4;stroke-linejoin:round;"
+        f"fill:{colours['ground']}",
         ".s": f"stroke:{colours['on']}",
         ".f": f"fill:{colours['on']}",
     }
-    for state, shown in LOOKS.items():
+    for state, shown in APPEARANCES.items():
         ink, wash = (shown.night_ink, shown.night_wash) if night else (shown.ink, shown.wash)
         rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state} .disc": f"fill:{ink}"}
     return "".join(
-        ",".join(f".{scope} {each.strip()}" for each in selector.split(",")) + f"{{{rule}}}"
+        ",".join(f".{scope} {part.strip()}" for part in selector.split(",")) + f"{{{rule}}}"
         for selector, rule in rules.items()
     )
 
@@ -134,7 +141,8 @@ def graph_svg(
     parts = [
         f'<rect class="ground" width="{length(wide)}" height="{length(high)}"/>',
         f'<text class="title" x="{MARGIN:g}" y="34">{escape(title)}'
-        f'<tspan class="muted" dx="12" style="font-size:{NAME:g}px;font-weight:400">{escape(about)}</tspan>'
+        f'<tspan class="muted" dx="12" style="font-size:{NAME:g}px;'
+        f'font-weight:400">{escape(about)}</tspan>'
         f"<title>{escape(workflow)}</title></text>",
         f'<g transform="translate({MARGIN:g} 58)">{signs}</g>',
         f'<g transform="translate({length((wide - layout.width) / 2)} {HEAD:g})">',
@@ -144,7 +152,8 @@ def graph_svg(
     ]
     described = f"The graph of the workflow {workflow}: {about}; {words(counts)}"
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="gaia-graph" role="img" width="{length(wide)}" height="{length(high)}" '
+        '<svg xmlns="http://www.w3.org/2000/svg" class="gaia-graph" role="img"'
+        f' width="{length(wide)}" height="{length(high)}" '
         f'viewBox="0 0 {length(wide)} {length(high)}" aria-label={quoteattr(described)}>'
         f"<style>{escape(style('gaia-graph'))}</style>{''.join(parts)}</svg>\n"
     )
@@ -175,7 +184,8 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
     for state, number in counts.items():
         text = f"{state} {number}"
         parts.append(
-            f'{sign(state, x + 9, 0)}<text class="label" x="{length(x + 23)}" y="4">{escape(text)}</text>'
+            f'{sign(state, x + 9, 0)}<text class="label" x="{length(x + 23)}"'
+            f' y="4">{escape(text)}</text>'
         )
         x += 23 + width(text, SMALL) + 20
     return "".join(parts), x
@@ -195,7 +205,8 @@ def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
         arrow = f"M{length(x)} {length(y)} l7 -3.6 v7.2 Z"
         x, y = x + 12, y + 18
     return (
-        f'<g><path class="way" style="stroke-width:{stroke:.2g}" d="{path}"/><path class="head" d="{arrow}"/>'
+        f'<g><path class="way" style="stroke-width:{stroke:.2g}" d="{path}"/><path class="head"'
+        f' d="{arrow}"/>'
         f"{tooltip(_of_link(link))}{_number(number, x, y)}</g>"
     )
 
@@ -208,7 +219,10 @@ def _between(points: Sequence[Point]) -> tuple[str, str, Point]:
     path = f"M{length(ends[0][0])} {length(ends[0][1])}"
     for (x1, y1), (x2, y2) in itertools.pairwise(ends):
         middle = (y1 + y2) / 2
-        path += f" C{length(x1)} {length(middle)} {length(x2)} {length(middle)} {length(x2)} {length(y2)}"
+        path += (
+            f" C{length(x1)} {length(middle)} {length(x2)} {length(middle)} {length(x2)}"
+            f" {length(y2)}"
+        )
     return path, f"M{length(x)} {length(y)} l-3.6 {length(-head)} h7.2 Z", (x + 6, y - 2.6 * head)
 
 
@@ -281,11 +295,13 @@ def _draw_group(box: Box) -> str:
         share = inside * number / steps
         known = state if state in SIGNS else "waiting"
         parts.append(
-            f'<g class="{known}"><rect class="disc" x="{length(x)}" y="{length(y)}" width="{length(share)}" '
+            f'<g class="{known}"><rect class="disc" x="{length(x)}" y="{length(y)}"'
+            f' width="{length(share)}" '
             f'height="{BAR:g}"/></g>'
         )
         parts.append(
-            f'{sign(state, at + 7, y + 24, 7)}<text class="label" x="{length(at + 18)}" y="{length(y + 28)}">{number}</text>'
+            f'{sign(state, at + 7, y + 24, 7)}<text class="label" x="{length(at + 18)}"'
+            f' y="{length(y + 28)}">{number}</text>'
         )
         x, at = x + share, at + 26.0 + width(str(number), SMALL)
     about = tooltip(

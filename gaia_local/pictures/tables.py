@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from gaia_local.pictures.states import look
+from gaia_local.pictures.states import appearance
 from gaia_local.pictures.words import clean
 
 _CELL = "padding:.25em .9em .25em 0;text-align:left;vertical-align:middle;white-space:nowrap"
@@ -37,8 +37,11 @@ def _row(name: str, counts: Mapping[str, Any]) -> str:
 
 
 def _badge(state: str) -> str:
-    shown = look(state)
-    style = f"background:{shown.wash};color:{shown.ink};border-radius:1em;padding:.1em .7em;font-weight:600"
+    shown = appearance(state)
+    style = (
+        f"background:{shown.wash};color:{shown.ink};border-radius:1em;padding:.1em"
+        " .7em;font-weight:600"
+    )
     return f'<span style="{style}">{shown.sign} {escape(state)}</span>'
 
 
@@ -46,7 +49,8 @@ def _bar(counts: Mapping[str, Any]) -> str:
     """Done, running and failed Steps as shares of one bar."""
     shares = (("done", "complete"), ("running", "running"), ("failed", "error"))
     parts = "".join(
-        f'<span style="width:{100 * counts[kind] / counts["steps"]:.2f}%;background:{look(state).ink}"></span>'
+        f'<span style="width:{100 * counts[kind] / counts["steps"]:.2f}%;'
+        f'background:{appearance(state).ink}"></span>'
         for kind, state in shares
         if counts[kind]
     )

@@ -12,7 +12,8 @@ try:
     import uvicorn  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"the server needs the package {error.name}, which isn't installed: pip install 'gaia-local[server]'",
+        f"the server needs the package {error.name}, which isn't installed: pip install"
+        " 'gaia-local[server]'",
         name=error.name,
     ) from error
 
@@ -21,6 +22,6 @@ from gaia_local.server.app import create_app
 from gaia_local.server.connections import raise_limit
 from gaia_local.server.guard import is_loopback
 from gaia_local.server.resuming import resume
-from gaia_local.server.running import Server
+from gaia_local.server.server import Server
 
 __all__ = ["Server", "create_app", "is_loopback", "raise_limit", "resume", "secret"]

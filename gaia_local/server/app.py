@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import calls, reading, secret
+from gaia_local.server import endpoints, reading, secret
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.stream import EventStream
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
@@ -55,7 +55,7 @@ def create_app(
         token = secret.new()
     closing = asyncio.Event()
     routes: list[BaseRoute] = []
-    for name in calls.CALLS:
+    for name in endpoints.CALLS:
         routes.append(Route(f"/{name}", _call(gaia, name, max_body), methods=["POST"]))
         routes.append(
             Route(f"/{name}", _post_only, methods=["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -91,7 +91,7 @@ def create_app(
 def _call(gaia: Gaia, name: str, max_body: int) -> Endpoint:
     async def answer(request: Request) -> Response:
         body = await read_body(request, max_body)
-        return await _in_thread(lambda: Answer(calls.make(gaia, name, body)))
+        return await _in_thread(lambda: Answer(endpoints.make(gaia, name, body)))
 
     return answer
 

@@ -1,9 +1,7 @@
-"""The server's connections: who is at the other end, how long one may be silent, and how many there
-may be.
+"""The server's connections: their users, how long one may be silent, and how many there may be.
 
-What hasn't asked anything that it may ask is a stranger. Where there are too many, the stranger
-that has been there the longest makes room for the next: so nobody is kept out by others who merely
-connect.
+A client without a permitted request is a stranger. Where there are too many connections, the oldest
+stranger is disconnected for the next: so clients that merely connect keep nobody out.
 """
 
 from __future__ import annotations
@@ -28,42 +26,44 @@ logger = logging.getLogger("gaia_local.server")
 
 KEY = "gaia_local.connection"
 """Where the state of a request has its `Connection`."""
-SILENCE = 10.0
+HEAD_TIMEOUT_SECONDS = 10.0
 """Seconds in which a request's head must have come, from when it began, or since the connection was
 made.
 """
-MOST, MOST_OF_ONE = 500, 250
+MAX_CONNECTIONS, MAX_PER_ADDRESS = 500, 250
 """How many connections there may be, and how many from one address."""
-FEW = 16
+ALWAYS_ALLOWED = 16
 """How many there may be in any case."""
-RESERVE = 256
+RESERVED_DESCRIPTORS = 256
 """Descriptors that connections leave to Steps; a quarter of them all, where that is less."""
-HIGHEST = 65_536
+MAX_DESCRIPTOR_LIMIT = 65_536
 """The limit of descriptors that is asked for at most: programs that close all there may be, one by
 one, take their time.
 """
-TELL_AGAIN = 60.0
-"""Seconds after which it is told again that there are too many."""
+WARNING_PAUSE_SECONDS = 60.0
+"""Seconds between two warnings that there are too many."""
 
 
 def raise_limit() -> None:
     """Let this process have as many open files as the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = HIGHEST if hard == resource.RLIM_INFINITY else min(hard, HIGHEST)
+    wanted = (
+        MAX_DESCRIPTOR_LIMIT if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTOR_LIMIT)
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # macOS has another limit below this one
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @dataclass(eq=False)
-class _Caller:
+class _Client:
     connection: socket.socket
     host: str
-    known: bool = False
-    """Whether it has asked something that it may ask."""
+    permitted: bool = False
+    """Whether it has made a permitted request."""
 
 
-class Door(socket.socket):
+class ListeningSocket(socket.socket):
     """A socket that listens, and takes no more connections than there may be.
 
     uvicorn and asyncio accept whatever comes, and when descriptors run out, they say so some
@@ -72,87 +72,88 @@ class Door(socket.socket):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._callers: dict[int, _Caller] = {}
+        self._clients: dict[int, _Client] = {}
         """By their descriptors, in the order in which they came."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         """Given up for a moment when there is no other descriptor: what can't be taken can't be
         refused, either.
         """
         self._made_room = False
-        self._told_at = -TELL_AGAIN
+        self._warned_at = -WARNING_PAUSE_SECONDS
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises `BlockingIOError` where there is none, or none that is taken."""
+        """The next connection. Raises `BlockingIOError` where none is there or may be accepted."""
         if self._made_room:  # let the one that had to go be closed before there are more
             self._made_room = False
             raise BlockingIOError(errno.EAGAIN, "one at a time")
-        connection, address = self._take()
-        caller = _Caller(connection, str(address[0]))
-        if not self._make_room(caller):
+        connection, address = self._accept_within_limits()
+        client = _Client(connection, str(address[0]))
+        if not self._make_room(client):
             connection.close()
             raise BlockingIOError(errno.EAGAIN, "there are too many connections")
-        self._callers[connection.fileno()] = caller
+        self._clients[connection.fileno()] = client
         return connection, address
 
-    def know(self, descriptor: int) -> None:
-        """A connection has asked something that it may ask: it doesn't make room for others."""
-        if descriptor in self._callers:
-            self._callers[descriptor].known = True
+    def mark_permitted(self, descriptor: int) -> None:
+        """A connection has made a permitted request: it isn't closed in favour of others."""
+        if descriptor in self._clients:
+            self._clients[descriptor].permitted = True
 
     def close(self) -> None:
         """Take no more connections. Idempotent."""
-        self._drop_spare()
+        self._close_spare()
         super().close()
 
-    def _take(self) -> tuple[socket.socket, Any]:
+    def _accept_within_limits(self) -> tuple[socket.socket, Any]:
         try:
             return super().accept()
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
                 raise
-            self._tell("no descriptors are left")
-            self._drop_spare()
+            self._warn("no file descriptors are left")
+            self._close_spare()
             with contextlib.suppress(OSError):
                 super().accept()[0].close()
             with contextlib.suppress(OSError):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            raise BlockingIOError(errno.EAGAIN, "there is no descriptor for it") from error
+            raise BlockingIOError(errno.EAGAIN, "there is no file descriptor for it") from error
 
-    def _make_room(self, new: _Caller) -> bool:
+    def _make_room(self, new: _Client) -> bool:
         """Whether there is room for one more; a stranger that is there already may have to go."""
-        self._callers = {
-            number: each
-            for number, each in self._callers.items()
-            if each.connection.fileno() == number
+        self._clients = {
+            number: client
+            for number, client in self._clients.items()
+            if client.connection.fileno() == number
         }
-        neighbours = [each for each in self._callers.values() if each.host == new.host]
-        if len(neighbours) >= MOST_OF_ONE:
-            self._tell(f"there are {MOST_OF_ONE} from {new.host}")
-        elif len(self._callers) >= MOST:
-            self._tell(f"there are {MOST}")
-        elif len(self._callers) >= FEW and _descriptors_are_scarce():
-            self._tell("the descriptors that are left are for Steps")
+        neighbours = [client for client in self._clients.values() if client.host == new.host]
+        if len(neighbours) >= MAX_PER_ADDRESS:
+            self._warn(f"there are {MAX_PER_ADDRESS} from {new.host}")
+        elif len(self._clients) >= MAX_CONNECTIONS:
+            self._warn(f"there are {MAX_CONNECTIONS}")
+        elif len(self._clients) >= ALWAYS_ALLOWED and _descriptors_are_scarce():
+            self._warn("the remaining file descriptors are reserved for Steps")
         else:
             return True
-        crowd = neighbours if len(neighbours) >= MOST_OF_ONE else self._callers.values()
-        stranger = next((each for each in crowd if not each.known), None)
+        candidates = neighbours if len(neighbours) >= MAX_PER_ADDRESS else self._clients.values()
+        stranger = next((client for client in candidates if not client.permitted), None)
         if stranger is not None:
-            del self._callers[stranger.connection.fileno()]
+            del self._clients[stranger.connection.fileno()]
             with contextlib.suppress(OSError):
                 stranger.connection.shutdown(socket.SHUT_RDWR)  # whoever reads from it closes it
             self._made_room = True
         return stranger is not None
 
-    def _tell(self, what: str) -> None:
+    def _warn(self, problem: str) -> None:
         now = time.monotonic()
-        if now - self._told_at >= TELL_AGAIN:
-            self._told_at = now
+        if now - self._warned_at >= WARNING_PAUSE_SECONDS:
+            self._warned_at = now
             logger.warning(
-                "too many connections: %s; those that ask nothing are closed, and then new ones",
-                what,
+                "too many connections: %s; those without a request are closed, then new ones are"
+                " refused",
+                problem,
             )
 
-    def _drop_spare(self) -> None:
+    def _close_spare(self) -> None:
         if self._spare >= 0:
             os.close(self._spare)
             self._spare = -1
@@ -161,58 +162,62 @@ class Door(socket.socket):
 def _descriptors_are_scarce() -> bool:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return limit != resource.RLIM_INFINITY and limit - len(os.listdir("/dev/fd")) < min(
-        RESERVE, limit // 4
+        RESERVED_DESCRIPTORS, limit // 4
     )
 
 
 class Connection(H11Protocol):
-    """One connection, closed when it doesn't say what it wants."""
+    """One connection, closed when no request head comes in time."""
 
-    def __init__(self, *, door: Door, app_state: dict[str, Any], **given: Any) -> None:
+    def __init__(
+        self, *, listening: ListeningSocket, app_state: dict[str, Any], **given: Any
+    ) -> None:
         super().__init__(app_state={**app_state, KEY: self}, **given)
-        self._door = door
-        self._asked = False
+        self._listening = listening
+        self._answering = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """See `asyncio.Protocol`, as the two below."""
         super().connection_made(transport)
-        self._expect()
+        self._start_timeout()
 
     def data_received(self, data: bytes) -> None:
-        if not self._asked:
-            self._expect()
+        if not self._answering:
+            self._start_timeout()
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._calm()
+        self._stop_timeout()
         super().connection_lost(exc)
 
     @contextlib.contextmanager
-    def asking(self) -> Any:
+    def answering(self) -> Any:
         """While inside, a request whose head has come is answered."""
-        self._asked = True
-        self._calm()
+        self._answering = True
+        self._stop_timeout()
         try:
             yield
         finally:
-            self._asked = False
+            self._answering = False
 
-    def know(self) -> None:
-        """It has asked something that it may ask."""
-        self._door.know(self.transport.get_extra_info("socket").fileno())
+    def mark_permitted(self) -> None:
+        """It has made a permitted request."""
+        self._listening.mark_permitted(self.transport.get_extra_info("socket").fileno())
 
     @functools.cached_property
-    def is_own(self) -> bool:
-        """Whether who connected is the user of this process, or root. Reads a file."""
+    def is_same_user(self) -> bool:
+        """Whether the client runs as the user of this process, or as root. Reads a file."""
         ours, theirs = (self.transport.get_extra_info(name) for name in ("sockname", "peername"))
-        return bool(ours and theirs) and peers.is_own(ours[:2], theirs[:2])
+        return bool(ours and theirs) and peers.is_same_user(ours[:2], theirs[:2])
 
-    def _expect(self) -> None:
+    def _start_timeout(self) -> None:
         if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().call_later(SILENCE, self.transport.abort)
+            self._deadline = asyncio.get_running_loop().call_later(
+                HEAD_TIMEOUT_SECONDS, self.transport.abort
+            )
 
-    def _calm(self) -> None:
+    def _stop_timeout(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -1,8 +1,7 @@
-"""Who may ask: no web page of another site, no name that merely resolves to this machine, no one
-without the token.
+"""Access control: the Host header, the origin, and the token of each request.
 
-The user that the server runs as may do without it, where that is wanted and the system says whose a
-connection is. Each request is looked at before anything of it is read.
+The user that the server runs as needs no token, where that is wanted and the system tells the user
+of a connection. Each request is checked before its body is read.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gaia_local.errors import InvalidInput, told
+from gaia_local.errors import InvalidInput, error_text
 from gaia_local.server.connections import KEY, Connection
 from gaia_local.server.wire import Answer
 
@@ -34,7 +33,8 @@ logger = logging.getLogger("gaia_local.server")
 _READING = ("GET", "HEAD")
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; "
         "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
@@ -49,12 +49,10 @@ hold one of ours.
 
 
 class Guard:
-    """Lets through what may ask; everything else is refused with a status and a text that says why."""
+    """Lets permitted requests through; refuses others with a status and a text that says why."""
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
-        """Without a `token` everybody may ask who reaches it; with `same_user` our own user may,
-        token or not.
-        """
+        """Without a `token` all requests are permitted; with `same_user`, also our own user's."""
         self._app, self._host, self._token, self._same_user = app, host, token, same_user
         self._cookie_value = (
             None
@@ -68,7 +66,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection: Connection | None = scope.get("state", {}).get(KEY)
-        with contextlib.nullcontext() if connection is None else connection.asking():
+        with contextlib.nullcontext() if connection is None else connection.answering():
             await self._answer(scope, receive, send, connection)
 
     async def _answer(
@@ -76,12 +74,12 @@ class Guard:
     ) -> None:
         began = time.monotonic()
 
-        answering = False
+        has_begun = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal answering
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                answering = True
+                has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -99,37 +97,41 @@ class Guard:
         try:
             app = await self._refusal(scope, connection) or self._app
             if connection is not None and app is self._app:
-                connection.know()
+                connection.mark_permitted()
             await app(scope, receive, send_guarded)
         except asyncio.CancelledError:
-            if not answering:
+            if not has_begun:
                 ending = _refused(
-                    503, "the server ends; look with status whether this call was heeded"
+                    503,
+                    "the server is shutting down; check with status whether this call took effect",
                 )
                 await ending(scope, receive, send_guarded)
             raise
-        except Exception as error:  # a defect: whoever asked must hear of it, and so must the log
+        except Exception as error:  # a defect: the client and the log must learn of it
             logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
-            if answering:
+            if has_begun:
                 raise
-            refusal = _refused(500, f"the server failed: {type(error).__name__}: {told(error)}")
+            refusal = _refused(
+                500, f"the server failed: {type(error).__name__}: {error_text(error)}"
+            )
             await refusal(scope, receive, send_guarded)
 
     async def _refusal(self, scope: Scope, connection: Connection | None) -> Response | None:
-        """The answer to a request that may not go on."""
+        """The answer to a request that isn't permitted; None for one that is."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not answers_to(hosts[0], self._host):
             given = hosts[0][:80] if len(hosts) == 1 else f"{len(hosts)} of them"
             return _refused(
                 421,
-                f"the Host header is {given!r}, no name of this server: use the address that `serve` printed",
+                f"the Host header is {given!r}, which isn't a name of this server: use the address"
+                " that `serve` printed",
             )
         if self._token is not None and (refusal := self._check_token(scope, headers)) is not None:
             if not (
                 self._same_user
                 and connection
-                and await to_thread.run_sync(lambda: connection.is_own)
+                and await to_thread.run_sync(lambda: connection.is_same_user)
             ):
                 return refusal
             if (
@@ -141,7 +143,8 @@ class Guard:
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
                 return _refused(
                     403,
-                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may ask for that",
+                    f"the Origin {origin[:80]!r} is another site's: only pages of this server may"
+                    " request that",
                 )
             if (
                 headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -149,7 +152,8 @@ class Guard:
             ):
                 return _refused(
                     415,
-                    "the body isn't said to be JSON: send it with the header Content-Type: application/json",
+                    "the request doesn't declare JSON: send the header Content-Type:"
+                    " application/json",
                 )
         return None
 
@@ -172,7 +176,7 @@ class Guard:
             return entered
         text = "the token is missing or wrong"
         if self._same_user:
-            text += ", and this connection isn't known to be of the user who runs this server"
+            text += ", and this connection isn't known to belong to the user who runs this server"
         if page:
             refusal: Response = PlainTextResponse(
                 f"{text}: open this page as /?token=TOKEN once, with the token of `serve`.\n", 401
@@ -219,14 +223,16 @@ def is_loopback(host: str) -> bool:
         return address.is_loopback
     try:
         found = {
-            str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         }
     except (OSError, UnicodeError):
         right = "give an address or a name of this machine"
         raise InvalidInput(
             "serve, --host", f"nothing is known of the host {host!r}", right
         ) from None
-    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)
+    return all(
+        ipaddress.ip_address(address_text.partition("%")[0]).is_loopback for address_text in found
+    )
 
 
 def answers_to(header: str, host: str) -> bool:
@@ -267,7 +273,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _path(scope: Scope) -> str:
-    """What was asked for, as it was written, without the query: that may hold the token."""
+    """The path as it was sent, without the query, which may hold the token."""
     return str(scope.get("raw_path", b"").decode("ascii", "replace"))
 
 

@@ -1,6 +1,4 @@
-"""Whose a TCP connection from this machine is. Linux tells it in ``/proc/net``; elsewhere nobody
-knows.
-"""
+"""The user of a TCP connection from this machine: from ``/proc/net``, so on Linux alone."""
 
 from __future__ import annotations
 
@@ -20,34 +18,36 @@ Address = tuple[str, int]
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def is_own(ours: Address, theirs: Address) -> bool:
-    """Whether who connected from `theirs` to `ours` is the user of this process, or root."""
+def is_same_user(ours: Address, theirs: Address) -> bool:
+    """Whether the connection from `theirs` to `ours` is of this process's user, or of root."""
     own = os.geteuid()
     return own != _nobody() and user(ours, theirs) in (own, ROOT)
 
 
 def user(ours: Address, theirs: Address) -> int | None:
-    """The user id of the process that connected from `theirs` to `ours`; None where that isn't
-    known.
-    """
+    """The user id of the process that connected from `theirs` to `ours`; None: unknown."""
     for _ in range(_TRIES):
-        for table, here, there in _entries(ours, theirs):
-            found = _find(_TABLES / table, here, there)
+        for table, local_hex, remote_hex in _entries(ours, theirs):
+            found = _find(_TABLES / table, local_hex, remote_hex)
             if found is not None:
                 return found
     return None
 
 
-def _find(table: Path, here: bytes, there: bytes) -> int | None:
+def _find(table: Path, local_hex: bytes, remote_hex: bytes) -> int | None:
     try:
         with table.open("rb") as lines:
             for line in lines:
-                if there not in line:
+                if remote_hex not in line:
                     continue
                 _, local, remote, state, _, _, _, owner, _, inode, *_ = line.split()
                 # NOTE: what its process has closed has no inode any more, and 0 for its user: that
                 # isn't root.
-                if (local, remote) == (there, here) and state == _ESTABLISHED and inode != b"0":
+                if (
+                    (local, remote) == (remote_hex, local_hex)
+                    and state == _ESTABLISHED
+                    and inode != b"0"
+                ):
                     return int(owner)
     except OSError:  # another system, or one that hides it
         return None
@@ -57,18 +57,18 @@ def _find(table: Path, here: bytes, there: bytes) -> int | None:
 def _entries(ours: Address, theirs: Address) -> list[tuple[str, bytes, bytes]]:
     """Where the other end may stand: table, and both addresses as they are written there."""
     try:
-        here, there = ipaddress.ip_address(ours[0]), ipaddress.ip_address(theirs[0])
+        local_hex, remote_hex = ipaddress.ip_address(ours[0]), ipaddress.ip_address(theirs[0])
     except ValueError:
         return []
     entries: list[tuple[str, Ip, Ip]] = []
-    one, other = _short(here), _short(there)
+    one, other = _short(local_hex), _short(remote_hex)
     if one.version == other.version == 4:
         entries.append(("tcp", one, other))
-        here, there = (
+        local_hex, remote_hex = (
             ipaddress.IPv6Address(f"::ffff:{one}"),
             ipaddress.IPv6Address(f"::ffff:{other}"),
         )  # a socket for both
-    entries.append(("tcp6", here, there))
+    entries.append(("tcp6", local_hex, remote_hex))
     return [
         (table, _written(ip.packed, ours[1]), _written(peer.packed, theirs[1]))
         for table, ip, peer in entries

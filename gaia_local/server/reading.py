@@ -22,15 +22,15 @@ if TYPE_CHECKING:
         WorkflowProgress,
     )
 
-PIECE = 1024 * 1024
+MAX_LOG_BYTES = 1024 * 1024
 """The most bytes of a log that one call answers."""
-_ALIVE = ("queued", "running")
+_UNFINISHED = ("queued", "running")
 
 
 def workflows(gaia: Gaia) -> WorkflowList:
     """All workflows with their progress."""
     found = ((name, entry(gaia, row)) for name, row in gaia.workflows()["workflows"].items())
-    return {"workflows": {name: each for name, each in found if each is not None}}
+    return {"workflows": {name: row for name, row in found if row is not None}}
 
 
 def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
@@ -86,14 +86,14 @@ def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
             "task": None,
         }
     ended = (
-        attempt["state"] not in _ALIVE
+        attempt["state"] not in _UNFINISHED
     )  # asked before the file is read: what it then holds is all
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)
             start = min(start, size)
             file.seek(start)
-            piece = file.read(PIECE)
+            piece = file.read(MAX_LOG_BYTES)
     except FileNotFoundError:
         size, start, piece = 0, 0, b""
     over = ended and start + len(piece) >= size

@@ -1,4 +1,4 @@
-"""What ran when the last engine ended goes on: the server's way to begin."""
+"""At its start, the server resumes the workflows that ran when the last engine ended."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gaia_local.server")
 
-ENDED = frozenset({"interrupted", "closed", "trouble"})
+RESUMABLE_REASONS = frozenset({"interrupted", "closed", "trouble"})
 """The reasons of a `flow-halted` event that no user asked for."""
 
 
 def resume(gaia: Gaia) -> list[str]:
-    """Start the workflows again that the end of an engine halted, and no user; answers their names.
+    """Resume the workflows that were halted by an engine's end, not by a user; answers their names.
 
     Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged,
     and the others go on.
@@ -31,12 +31,12 @@ def resume(gaia: Gaia) -> list[str]:
             halts = [
                 event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED
             ]
-            if halts and halts[-1].get("reason") in ENDED:
+            if halts and halts[-1].get("reason") in RESUMABLE_REASONS:
                 gaia.expire(name, [])  # which, unlike run, doesn't start failed Steps again
                 resumed.append(name)
         except GaiaError as error:
             logger.error(
-                "workflow %r was running when the last engine ended, and can't go on: %s",
+                "workflow %r was running when the last engine ended, and can't be resumed: %s",
                 name,
                 error,
             )

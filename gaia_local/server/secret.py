@@ -36,5 +36,5 @@ def write(root: Path, token: str) -> None:
             raise
     except OSError as error:
         raise StorageError(
-            f"{root / NAME}: the token can't be kept there ({error.strerror})"
+            f"{root / NAME}: the token can't be written there ({error.strerror})"
         ) from error

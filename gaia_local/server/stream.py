@@ -1,6 +1,4 @@
-"""What changes, as it changes: server-sent events from the scheduler's own notices, without looking
-at any file.
-"""
+"""Server-sent events of changes, from the scheduler's own notices: no file is read for them."""
 
 from __future__ import annotations
 
@@ -31,18 +29,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gaia_local.server")
 
-HEARTBEAT = 15.0
+HEARTBEAT_SECONDS = 15.0
 """Seconds after which a stream without changes says that it is still there."""
-PAUSE = 0.1
+EVENT_PAUSE_SECONDS = 0.1
 """Seconds between two events: what changes meanwhile is told in one."""
-AGAIN = 1000
+RECONNECT_MILLISECONDS = 1000
 """Milliseconds after which a browser connects again."""
 
 
 class EventStream(Response):
-    """An answer without an end: at first the whole, then what changed; until the client goes, or
-    `closing` is set.
-    """
+    """An endless answer: first everything, then changes, until the client goes or `closing` is set."""
 
     media_type = "text/event-stream"
 
@@ -50,7 +46,7 @@ class EventStream(Response):
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._gaia, self._closing = gaia, closing
-        self._view = View(gaia, workflow)
+        self._view = ClientView(gaia, workflow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client."""
@@ -69,29 +65,29 @@ class EventStream(Response):
             group.start_soon(until_gone)
             group.start_soon(until_closing)
             try:
-                await self._tell(send)
+                await self._send_changes(send)
             except GaiaError as error:  # the client asks again, and gets to hear it then
                 logger.warning("an event stream ended: %s", error)
                 group.cancel_scope.cancel()
         await send({"type": "http.response.body", "body": b""})
 
-    async def _tell(self, send: Send) -> None:
-        news = News(asyncio.get_running_loop())
-        unsubscribe = await to_thread.run_sync(self._gaia.subscribe, news.put)
+    async def _send_changes(self, send: Send) -> None:
+        changed_names = ChangedNames(asyncio.get_running_loop())
+        unsubscribe = await to_thread.run_sync(self._gaia.subscribe, changed_names.put)
         try:
-            change = await to_thread.run_sync(self._view.whole)
-            await self._send(send, f"retry: {AGAIN}\n{_event(change)}")
+            change = await to_thread.run_sync(self._view.everything)
+            await self._send(send, f"retry: {RECONNECT_MILLISECONDS}\n{_event(change)}")
             while True:
                 changed = None
-                with anyio.move_on_after(HEARTBEAT):
-                    changed = await news.take()
+                with anyio.move_on_after(HEARTBEAT_SECONDS):
+                    changed = await changed_names.take()
                 if changed is None:
                     await self._send(send, ": nothing new\n\n")
                     continue
                 change = await to_thread.run_sync(self._view.update, changed)
                 if change["workflows"] or change["steps"]:
                     await self._send(send, _event(change))
-                await anyio.sleep(PAUSE)
+                await anyio.sleep(EVENT_PAUSE_SECONDS)
         finally:
             unsubscribe()
 
@@ -99,14 +95,14 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": text.encode("ascii"), "more_body": True})
 
 
-class News:
+class ChangedNames:
     """The names of workflows that changed, put by the engine's threads, taken by a loop's task."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
         self._names: set[str] = set()
-        self._some = asyncio.Event()
+        self._not_empty = asyncio.Event()
 
     def put(self, names: Collection[str]) -> None:
         """Note some names; never blocks. Any thread may call it."""
@@ -117,26 +113,26 @@ class News:
             with contextlib.suppress(
                 RuntimeError
             ):  # the loop has ended, and whoever waited there with it
-                self._loop.call_soon_threadsafe(self._some.set)
+                self._loop.call_soon_threadsafe(self._not_empty.set)
 
     async def take(self) -> set[str]:
         """All names since the last time; waits until there is one."""
-        await self._some.wait()
-        self._some.clear()
+        await self._not_empty.wait()
+        self._not_empty.clear()
         with self._lock:
             names, self._names = self._names, set()
         return names
 
 
-class View:
-    """What a client was told already, and how that differs from what is."""
+class ClientView:
+    """The state that a client knows, and how it differs from the present one."""
 
     def __init__(self, gaia: Gaia, workflow: str | None) -> None:
         self._gaia, self._workflow = gaia, workflow
         self._workflows: dict[str, ListedWorkflow] = {}
         self._steps: dict[str, StepState] = {}
 
-    def whole(self) -> WorkflowChanges:
+    def everything(self) -> WorkflowChanges:
         """All workflows, and all Steps of the one."""
         change = self.update(self._gaia.workflows()["workflows"])
         return (
@@ -177,7 +173,7 @@ class View:
             now = {}
         before, self._steps = self._steps, now
         changed: dict[str, str | None] = {
-            step: each["state"] for step, each in now.items() if each != before.get(step)
+            step: state["state"] for step, state in now.items() if state != before.get(step)
         }
         return changed | {step: None for step in before if step not in now}
 

@@ -1,4 +1,4 @@
-"""JSON in and out: what a call's body may hold, and what becomes of a refused one."""
+"""JSON in and out: the checked fields of a call's body, and the answer to a refused one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from gaia_local.errors import GaiaError, InvalidInput, nearest, shown, told
+from gaia_local.errors import GaiaError, InvalidInput, error_text, nearest, shown
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes that a body may have."""
-PATIENCE = 10.0
+BODY_TIMEOUT_SECONDS = 10.0
 """Seconds to wait for more of a body."""
-_DRAINED = 4
+_MAX_DRAINED_BODIES = 4
 """How many times that is read and dropped of a longer one, so that its sender gets to read the
 refusal.
 """
@@ -52,14 +52,15 @@ class Field:
     required: bool = True
 
 
-_WORDS = {str: "text", list: "a list", dict: "an object", bool: "true or false"}
+_KIND_NAMES = {str: "text", list: "a list", dict: "an object", bool: "true or false"}
 
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The body of a request; one of more than `limit` bytes is refused without being stored."""
     refusal = Refused(
         413,
-        f"the body has more than {limit} bytes, the most that is taken: serve with a larger --max-body",
+        f"the body has more than {limit} bytes, the most that is taken: serve with a larger"
+        " --max-body",
     )
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() else 0
@@ -70,7 +71,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     try:
         stream = request.stream()
         while True:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
                 part = await anext(stream, None)
             if part is None:
                 break
@@ -79,13 +80,14 @@ async def read_body(request: Request, limit: int) -> bytes:
                 parts.append(part)
             else:
                 parts.clear()
-                if size > _DRAINED * limit:
+                if size > _MAX_DRAINED_BODIES * limit:
                     break
     except ClientDisconnect:
-        raise Refused(400, "the body ended before its end") from None
+        raise Refused(400, "the body is incomplete: the connection ended") from None
     except TimeoutError:
         raise Refused(
-            408, f"nothing more of the body came for {PATIENCE:g} s: send it without pauses"
+            408,
+            f"nothing more of the body came for {BODY_TIMEOUT_SECONDS:g} s: send it without pauses",
         ) from None
     if max(size, declared) > limit:
         raise refusal
@@ -93,15 +95,15 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """The fields of a call's body. Raises `InvalidInput` for what `Gaia` would not see, or take as
-    something else.
-    """
+    """The fields of a call's body. Raises `InvalidInput` for errors that `Gaia` can't notice."""
     try:
         given = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        problem = "it is nested too deep" if isinstance(error, RecursionError) else told(error)
+        problem = (
+            "it is nested too deep" if isinstance(error, RecursionError) else error_text(error)
+        )
         raise InvalidInput(
-            where, f"the body is no JSON ({problem})", "send a JSON object"
+            where, f"the body isn't valid JSON ({problem})", "send a JSON object"
         ) from None
     if not isinstance(given, dict):
         raise InvalidInput(where, f"the body is {shown(given)}", "send a JSON object")
@@ -115,12 +117,12 @@ def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any
             value, bool | None
         ):  # other kinds are refused by `Gaia` itself
             raise InvalidInput(
-                where, f"the field {name!r} is {shown(value)}", f"give {_WORDS[field.kind]}"
+                where, f"the field {name!r} is {shown(value)}", f"give {_KIND_NAMES[field.kind]}"
             )
     for name, field in fields.items():
         if field.required and name not in given:
             raise InvalidInput(
-                where, f"the field {name!r} is missing", f"give {_WORDS[field.kind]}"
+                where, f"the field {name!r} is missing", f"give {_KIND_NAMES[field.kind]}"
             )
     return given
 
@@ -133,4 +135,4 @@ def _finite(text: str) -> float:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text[:20]} is no number that JSON has")
+    raise ValueError(f"{text[:20]} is not a JSON number")

@@ -148,7 +148,7 @@ def _refuse_foreign(path: Path, readonly: bool) -> None:
             status = os.lstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise DatabaseError(
-                    f"{file} is a link, or no regular file: "
+                    f"{file} is a link, or not a regular file: "
                     "it must be one that gaia_local made; move it away"
                 )
             if not readonly and status.st_uid not in (os.geteuid(), os.stat(path.parent).st_uid):

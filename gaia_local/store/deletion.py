@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gaia_local.errors import DiskError, told
+from gaia_local.errors import DiskError, error_text
 from gaia_local.model.names import OWN
 from gaia_local.store import disk_sync, removal
 
@@ -54,7 +54,9 @@ def _removing(workflow: str, top: object) -> Iterator[None]:
         name = str(error.filename)
         which = repr(name) if os.path.isabs(name) else f"{name!r} in {str(top)!r}"
         problem = f"workflow {workflow!r} isn't deleted: {which} can't be removed: {error.strerror}"
-        raise DiskError(told(DiskError(f"{problem}; see to that, then delete it again"))) from error
+        raise DiskError(
+            error_text(DiskError(f"{problem}; fix that, then delete it again"))
+        ) from error
 
 
 def _aside_name(workflow: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 from collections.abc import Iterator
 
-from gaia_local.errors import DiskError, told
+from gaia_local.errors import DiskError, error_text
 
 _ADVICE = {
     errno.ENOSPC: "make room, then `run` goes on",
@@ -29,5 +29,5 @@ def disk_errors(what: str, but: type[OSError] | tuple[()] = ()) -> Iterator[None
 def disk_error(what: str, error: OSError) -> DiskError:
     """What could not be done, why, and what to do."""
     advice = _ADVICE.get(error.errno or 0)
-    why = told(error) if error.strerror is None else error.strerror
+    why = error_text(error) if error.strerror is None else error.strerror
     return DiskError(f"{what}: {why}" + (f"; {advice}" if advice else ""))

@@ -62,7 +62,7 @@ class Leases:
                 os.mkdir(f"{self._storage.area(str(bucket))}/{name}", 0o700)
         except OSError as error:
             raise DiskError(
-                f"a directory for what the Task makes can't be made: {error.strerror}"
+                f"a directory for the Task's outputs can't be made: {error.strerror}"
             ) from error
 
     def revoke(self, name: str) -> None:
@@ -143,10 +143,10 @@ def take_up(root: Path, name: str) -> None:
             )
         )
     except FileExistsError:
-        raise TakenUp(f"Task {name} was taken up before") from None
+        raise TakenUp(f"Task {name} was started before") from None
     except FileNotFoundError:
         raise NotLeased(
-            f"Task {name} was taken back, or {root} is not the engine's root: see dask.path_map"
+            f"Task {name} was revoked, or {root} is not the engine's root: see dask.path_map"
         ) from None
     except OSError as error:
         raise StorageError(f"{root} can't be written: {error.strerror}") from error

@@ -50,7 +50,7 @@ def missing_outputs(task: Task, directory: PrivateDirectory) -> list[str]:
                 there = f"a link to {link}, where the Task made nothing,"
             problems.append(f"{problem}: there is {there} at {internal}")
         elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
-            problems.append(f"{problem}: {internal} is no directory")
+            problems.append(f"{problem}: {internal} isn't a directory")
         elif not wants_directory(key, internal) and stat.S_ISDIR(mode):
             advice = "end key and path with '/' to store one"
             problems.append(f"{problem}: {internal} is a directory; {advice}")

@@ -96,7 +96,7 @@ class Ownership:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptors.append(os.open(_path(root), flags, 0o600))
             if not stat.S_ISREG(os.fstat(self._descriptors[-1]).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file", _path(root))
+                raise OSError(errno.EINVAL, "it isn't a regular file", _path(root))
             self._lock(root)
         except OSError as error:
             self._close()

@@ -91,7 +91,7 @@ class Storage:
 
     def area(self, bucket: str) -> str:
         """That directory, made. Raises `StorageError`."""
-        with disk_errors(f"a directory of the engine's own can't be made in {bucket}"):
+        with disk_errors(f"a private directory of the engine can't be made in {bucket}"):
             own_directories.own_directory(self.area_path(bucket))
         return self.area_path(bucket)
 
@@ -114,13 +114,13 @@ class Storage:
         key names.
         """
         parsed = storage_key(key)
-        bucket, path = parsed.bucket, paths.plain(parsed.path)
+        bucket, path = parsed.bucket, paths.normalized(parsed.path)
         if bucket is None:
             return f"{self._store}/{workflow}/{path}"
         mapped = self._buckets.get(bucket)
         if mapped is not None:
             return os.path.join(mapped, path)
-        return f"{self._store}/{workflow}/{paths.plain(bucket)}/{path}"
+        return f"{self._store}/{workflow}/{paths.normalized(bucket)}/{path}"
 
     def is_mapped(self, key: str) -> bool:
         """Whether a key lies in a mapped bucket, which workflows share."""

@@ -38,7 +38,7 @@ def path_status(path: str) -> os.stat_result | None:
 def check_absent(path: str, error: OSError) -> None:
     """Raise unless `error` says that nothing lies at `path`, nor can."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-        raise StorageError(f"{path}: can't be looked at ({error.strerror})") from error
+        raise StorageError(f"{path}: can't be examined ({error.strerror})") from error
 
 
 def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:

@@ -30,8 +30,8 @@ ROUND = 2.0
 one is replaced.
 """
 _LIMITS = {
-    errno.ENOSPC: "the system watches too few directories at a time: raise fs.inotify.max_user_watches",
-    errno.EMFILE: "the system has too few watchers at a time: raise fs.inotify.max_user_instances",
+    errno.ENOSPC: "too many directories are watched for this system: raise fs.inotify.max_user_watches",
+    errno.EMFILE: "there are too many watchers for this system: raise fs.inotify.max_user_instances",
 }
 
 
@@ -101,7 +101,7 @@ class Watcher:
             news = True
             if watched is not None:
                 logger.warning(
-                    "%s vanished%s", top, "" if identity is None else ", and another lies there"
+                    "%s vanished%s", top, "" if identity is None else ", and another took its place"
                 )
                 trees.unwatch(top)
                 del self._watched[top]
@@ -133,7 +133,7 @@ class Watcher:
             if error is not None and not self._polling:
                 self._polling = True
                 advice = _LIMITS.get(error.errno or 0, f"files can't be watched ({error.strerror})")
-                logger.warning("%s; until then files are looked at every %g s", advice, POLL)
+                logger.warning("%s; until then files are checked every %g s", advice, POLL)
             self._condition.notify()
 
     def _deliver(self) -> None:

@@ -16,7 +16,7 @@ from gaia_local import Gaia
 from gaia_local.config import Config
 from gaia_local.doctor.leftovers import clean
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
-from gaia_local.http_errors import face
+from gaia_local.http_errors import with_http_errors
 from gaia_local.model.keys import StorageKey, names_directory
 from gaia_local.model.terminal_text import escaped
 from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
@@ -26,7 +26,7 @@ from gaia_local.store.storage import Storage
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import RunAnswer
 
-TIMEOUT = 60.0
+RUN_TIMEOUT_SECONDS = 60.0
 """Seconds that `run` waits for a workflow's end, unless it is told otherwise."""
 LOG_LINES = 20
 """How much of a failed Step's log is told."""
@@ -34,7 +34,7 @@ LOG_LINES = 20
 Content = str | bytes | Mapping[str, str | bytes]
 
 
-@face
+@with_http_errors
 class GaiaFixture(Gaia):
     """A `Gaia` in a root of its own, with `put`, `get` and `run` for tests.
 
@@ -56,7 +56,7 @@ class GaiaFixture(Gaia):
         """The whole configuration: another `Gaia` made with it shares this one's engine."""
         super().__init__(self.config)
         self._folder = folder
-        self._told: dict[str, set[str]] = {}
+        self._reported: dict[str, set[str]] = {}
         """Workflow → the ids of failed Tasks that `run` has told of."""
 
     def put(self, key: str, content: Content, workflow: str | None = None) -> Path:
@@ -64,7 +64,10 @@ class GaiaFixture(Gaia):
         mapping of names to them.
         """
         if isinstance(content, Mapping) != names_directory(key):
-            right = "a mapping of names to contents for a directory, whose key ends in '/'; text or bytes for a file"
+            right = (
+                "a mapping of names to contents for a directory, whose key ends in '/'; text or"
+                " bytes for a file"
+            )
             raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
         path = self.path(self._workflow(key, workflow), key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,10 +76,10 @@ class GaiaFixture(Gaia):
             aside = Path(folder, "new")
             if isinstance(content, Mapping):
                 aside.mkdir()
-                for name, each in content.items():
+                for name, file_content in content.items():
                     _check_inside(key, name)
                     (aside / name).parent.mkdir(parents=True, exist_ok=True)
-                    (aside / name).write_bytes(_bytes(each))
+                    (aside / name).write_bytes(_bytes(file_content))
             else:
                 aside.write_bytes(_bytes(content))
             if path.is_dir() and not path.is_symlink():
@@ -107,11 +110,14 @@ class GaiaFixture(Gaia):
             ) from None
         except FileNotFoundError:
             raise AssertionError(
-                f"{key!r} isn't there, it would lie at {path}: {self._why_missing(name, key)}"
+                f"{key!r} isn't there, it belongs at {path}: {self._why_missing(name, key)}"
             ) from None
 
     def run(
-        self, workflow: str | None = None, dry_run: bool = False, timeout: float = TIMEOUT
+        self,
+        workflow: str | None = None,
+        dry_run: bool = False,
+        timeout: float = RUN_TIMEOUT_SECONDS,
     ) -> RunAnswer:
         """Run a workflow to its end: ``{"run": workflow}``.
 
@@ -121,15 +127,15 @@ class GaiaFixture(Gaia):
         again.
         """
         __tracebackhide__ = True
-        name = workflow if workflow is not None else self._only("run")
+        name = workflow if workflow is not None else self._only_workflow("run")
         if dry_run:
             return super().run(name, dry_run=True)
         self.progress(name)  # refuses a name that nobody uploaded
-        self._settle(name, timeout)
-        if not self._failed(name) - self._told.get(name, set()):
+        self._wait_for_end(name, timeout)
+        if not self._failed(name) - self._reported.get(name, set()):
             super().run(name)
-            self._settle(name, timeout)
-        self._told[name] = self._failed(name)
+            self._wait_for_end(name, timeout)
+        self._reported[name] = self._failed(name)
         if self.progress(name)["state"] not in ("complete", "initialized"):
             raise AssertionError(self.describe(name))
         return {"run": name}
@@ -160,16 +166,16 @@ class GaiaFixture(Gaia):
         try:
             running = [
                 name
-                for name, each in self.workflows()["workflows"].items()
-                if each["state"] == "running"
+                for name, entry in self.workflows()["workflows"].items()
+                if entry["state"] == "running"
             ]
         except Closed:
             return []
         return [
-            f"Step {each['step']!r} of workflow {name!r} ({each['state']})"
+            f"Step {step['step']!r} of workflow {name!r} ({step['state']})"
             for name in running
-            for each in self.graph(name)["steps"]
-            if each["state"] in ("queued", "running", "ready")
+            for step in self.graph(name)["steps"]
+            if step["state"] in ("queued", "running", "ready")
         ]
 
     def report(self) -> str:
@@ -181,20 +187,21 @@ class GaiaFixture(Gaia):
         except Closed:
             return ""
         return "\n\n".join(
-            self.describe(name) for name, each in workflows.items() if each["state"] != "complete"
+            self.describe(name) for name, entry in workflows.items() if entry["state"] != "complete"
         )
 
-    def _settle(self, name: str, timeout: float) -> None:
+    def _wait_for_end(self, name: str, timeout: float) -> None:
         __tracebackhide__ = True
         try:
             self.wait(name, timeout)
         except TimeoutError:
             lines = [
-                f"workflow {name!r} still runs after {timeout:g} s: {counts_line(self.progress(name))}"
+                f"workflow {name!r} still runs after {timeout:g} s:"
+                f" {counts_line(self.progress(name))}"
             ]
-            for each in self.graph(name)["steps"]:
-                if each["state"] == "running":
-                    lines += [f"Step {each['step']!r} runs", *self._log_end(name, each["step"])]
+            for step in self.graph(name)["steps"]:
+                if step["state"] == "running":
+                    lines += [f"Step {step['step']!r} runs", *self._log_end(name, step["step"])]
             raise AssertionError("\n".join(lines)) from None
 
     def _failed(self, name: str) -> set[str]:
@@ -210,21 +217,23 @@ class GaiaFixture(Gaia):
             return given
         bucket = StorageKey.parse(key).bucket
         # The file of a shared bucket's key is the same in each workflow.
-        return "shared" if bucket in (self.config["buckets"] or {}) else self._only(repr(key))
+        return (
+            "shared" if bucket in (self.config["buckets"] or {}) else self._only_workflow(repr(key))
+        )
 
-    def _only(self, what: str) -> str:
+    def _only_workflow(self, what: str) -> str:
         names: list[str] = sorted(self.workflows()["workflows"])
         if len(names) != 1:
             problem = "there are several workflows" if names else "there is no workflow yet"
-            raise InvalidInput(what, f"{problem}, and none is named", "say workflow=NAME")
+            raise InvalidInput(what, f"{problem}, and none is named", "give workflow=NAME")
         return names[0]
 
     def _why_missing(self, workflow: str, key: str) -> str:
         try:
-            told = self.explain(workflow, key)
+            explanation = self.explain(workflow, key)
         except GaiaError as error:
             return str(error)
-        because = told["because"] or ("" if "step" in told else told["state"])
+        because = explanation["because"] or ("" if "step" in explanation else explanation["state"])
         return f"{because}\n{self.describe(workflow)}"
 
 
@@ -241,8 +250,8 @@ def fresh(folder: Path, config: Mapping[str, Any]) -> Iterator[GaiaFixture]:
         yield gaia
     finally:
         gaia.close(wait=False)
-    if left := _left(Config.parse(gaia.config), threads):
-        raise AssertionError("the engine left behind: " + ", ".join(left))
+    if leftovers := _leftovers(Config.parse(gaia.config), threads):
+        raise AssertionError("the engine left behind: " + ", ".join(leftovers))
 
 
 def check_marker(asked: Mapping[str, Any]) -> None:
@@ -250,7 +259,7 @@ def check_marker(asked: Mapping[str, Any]) -> None:
     it.
     """
     known = [
-        *(each.name for each in fields(Config) if each.name not in ("given", "root")),
+        *(field.name for field in fields(Config) if field.name not in ("given", "root")),
         "leave_running",
     ]
     for key in asked:
@@ -260,19 +269,20 @@ def check_marker(asked: Mapping[str, Any]) -> None:
             )
 
 
-def _left(config: Config, before: set[threading.Thread]) -> list[str]:
+def _leftovers(config: Config, before: set[threading.Thread]) -> list[str]:
     if owner(config.root) == os.getpid():
         return [
-            "itself, since another Gaia on its root is still open: close that one, or make it under gaia_client"
+            "itself, since another Gaia on its root is still open: close that one, or make it"
+            " under gaia_client"
         ]
-    left = [
-        f"the thread {each.name}"
-        for each in threading.enumerate()
-        if each.name.startswith("gaia-local") and each not in before
+    leftovers = [
+        f"the thread {thread.name}"
+        for thread in threading.enumerate()
+        if thread.name.startswith("gaia-local") and thread not in before
     ]
     if config.runtime != "process" or Storage(config.root, config.buckets).left_staging():
-        left += [f"the {each.kind} {each.name}" for each in clean(config)]
-    return left
+        leftovers += [f"the {leftover.kind} {leftover.name}" for leftover in clean(config)]
+    return leftovers
 
 
 def _bytes(content: str | bytes) -> bytes:

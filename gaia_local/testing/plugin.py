@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """With `gaia_alias`, `gaia` must be there before the first conftest or test module imports it."""
+    """With `gaia_alias`, make `gaia` importable before any conftest or test module imports it."""
     if early_config.getini("gaia_alias"):
         from gaia_local.compat import reserve
 
@@ -49,8 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        "gaia(runtime=..., workers=..., buckets=..., leave_running=False): configure the fixture gaia with the keys of "
-        "Gaia's configuration; buckets may be a list of names; leave_running allows Steps that run when the test ends.",
+        "gaia(runtime=..., workers=..., buckets=..., leave_running=False): configure the fixture"
+        " gaia with the keys of "
+        "Gaia's configuration; buckets may be a list of names; leave_running allows Steps that run"
+        " when the test ends.",
     )
 
 
@@ -116,14 +118,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         unfinished = item.stash[_fixture].unfinished()
         if unfinished:
             pytest.fail(
-                "the test ended while Steps were running; wait for them (gaia.run, gaia.wait), halt them, or mark it "
+                "the test ended while Steps were running; wait for them (gaia.run, gaia.wait),"
+                " halt them, or mark it "
                 "with @pytest.mark.gaia(leave_running=True):\n  " + "\n  ".join(unfinished),
                 pytrace=False,
             )
 
 
 def _asked(node: pytest.Item) -> tuple[dict[str, Any], bool]:
-    """The configuration that settings and markers ask for, and whether Steps may be left running."""
+    """The configuration from settings and markers, and whether Steps may be left running."""
     from gaia_local.errors import InvalidInput, shown
     from gaia_local.testing.fixture import check_marker
 

@@ -266,7 +266,7 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
         return (
             "all its outputs are complete"
             if node.outputs
-            else "it has no outputs, and so nothing to run for"
+            else "it has no outputs, so it never needs to run"
         )
     if verdict.kind is VerdictKind.RUNNING:
         return f"it runs: {verdict.reason}"

@@ -272,9 +272,7 @@ class Workflow:
     ) -> Decision:
         """A decision can't be written: nothing starts until it can, `unstarted` neither."""
         for assignment in unstarted:
-            self.attempts.cancel(
-                self.graph.steps[assignment.task.name], "it could not be written down"
-            )
+            self.attempts.cancel(self.graph.steps[assignment.task.name], "it could not be recorded")
             self._draft.cancel.remove(assignment.task.id)
         if self.trouble is None:
             self.trouble = error

@@ -147,7 +147,7 @@ def test_missing_inputs_are_told_with_their_place_and_nothing_that_a_step_makes(
     assert "w: incomplete" in result.stdout
     assert (
         result.stdout.splitlines()[-1]
-        == f"  b:missing.txt, to be put at {here / 'gaia-data/storage/w/b/missing.txt'}"
+        == f"  b:missing.txt, expected at {here / 'gaia-data/storage/w/b/missing.txt'}"
     )
     assert call("status", "w").stdout == result.stdout
 

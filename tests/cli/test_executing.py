@@ -273,7 +273,7 @@ def test_a_refusal_that_the_script_does_not_catch_is_its_own_traceback() -> None
     ran = by_exec("bad.py")
     assert ran.returncode == 1
     assert ran.stderr.startswith("Traceback")
-    assert "there is none of this name" in ran.stderr.splitlines()[-1]
+    assert "it doesn't exist" in ran.stderr.splitlines()[-1]
 
 
 def test_log_messages_are_shown_once(here: Path) -> None:

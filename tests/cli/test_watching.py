@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gaia_local import GaiaError
-from gaia_local.cli.watching import Definitions, Waves, wave_line
+from gaia_local.cli.watching import ChangeReporter, Definitions, change_line
 from gaia_local.errors import InvalidInput
 from support.builders import COPY, step
 from support.command_line import answer, call, end, here, start
@@ -104,7 +104,9 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
         == "command changed → one, two, three ran in a moment → complete, 3 of 3 Steps done"
     )
     put("steps.json", "[{")
-    assert re.match(r"not merged: steps\.json, line 1, column 3: this is not JSON", kept.line())
+    assert re.match(
+        r"not merged: steps\.json, line 1, column 3: this is not valid JSON", kept.line()
+    )
     put("steps.json", [{**ONE, "command": "cpy"}, TWO, THREE])
     assert (
         kept.line()
@@ -113,7 +115,7 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
     Path("steps.json").unlink()
     assert re.match(r"not merged: steps\.json: it can't be read", kept.line())
     put("steps.json", [ONE, TWO])
-    assert kept.line() == "three left steps.json, and stay in the workflow"
+    assert kept.line() == "three: gone from steps.json, but still in the workflow"
     assert answer("status", "w", "--json")["progress"]["done"] == 3
     kept.stop()
 
@@ -139,7 +141,7 @@ def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:
 def test_a_workflow_that_is_deleted_is_not_kept(kept: Kept) -> None:
     call("delete", "w")
     out, err = end(kept.process, 2)
-    assert (out, "there is none of this name" in err) == ("", True)
+    assert (out, "it doesn't exist" in err) == ("", True)
 
 
 def test_outputs_in_the_store_are_reported_as_not_run(kept: Kept) -> None:
@@ -238,7 +240,7 @@ def test_a_line_names_a_few_of_many() -> None:
         for n in range(24)
     ]
     attempts += [attempt(f"s{n}", "retry after error", "error") for n in range(24, 30)]
-    assert wave_line(attempts, counts, {"state": "error", "waiting-inputs": []}) == (
+    assert change_line(attempts, counts, {"state": "error", "waiting-inputs": []}) == (
         "input changed: b:a, retry after error → s0, s1, s2, s3 and 26 more ran in 1.0 s "
         "→ error, 24 of 30 Steps done, 6 failed (s24, s25, s26, s27 and 2 more)"
     )
@@ -275,9 +277,9 @@ def test_only_the_definition_files_are_watched(here: Path) -> None:
     put("s.json", [])
     definitions = Definitions(Path("d/c.json"), Path("s.json"))
     assert definitions.directories == [here, here / "d"]
-    assert definitions.concerned({str(here / "s.json"), "/elsewhere"})
-    assert definitions.concerned(None)
-    assert not definitions.concerned({str(here / "d/other.json"), str(here / "d/s.json")})
+    assert definitions.includes({str(here / "s.json"), "/elsewhere"})
+    assert definitions.includes(None)
+    assert not definitions.includes({str(here / "d/other.json"), str(here / "d/s.json")})
 
 
 def test_trouble_is_told_in_a_line_and_the_watching_goes_on(make_gaia: MakeGaia) -> None:
@@ -291,8 +293,8 @@ def test_trouble_is_told_in_a_line_and_the_watching_goes_on(make_gaia: MakeGaia)
             raise told
         return dict(told)
 
-    with Waves(gaia, "w", follow) as waves:
-        lines = waves.lines()
+    with ChangeReporter(gaia, "w", follow) as reporter:
+        lines = reporter.lines()
         assert next(lines)[10:] == "the disk is full"
         gaia.expire("w", ["one"])
         assert next(lines)[10:].startswith("incomplete, 0 of 1 Steps done")

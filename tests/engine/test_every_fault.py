@@ -191,7 +191,7 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
 
     def looked(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         faults.at(
-            "look", key, lambda: StorageError(f"{path}: can't be looked at (the test's fault)")
+            "look", key, lambda: StorageError(f"{path}: can't be examined (the test's fault)")
         )
         return look(storage, key, path, follow)
 

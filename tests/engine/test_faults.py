@@ -216,7 +216,7 @@ def test_the_disk_is_full_while_the_database_is_written(
             assert gaia.wait("w", 20)["state"] == "complete"
             assert "error" not in gaia.status("w")["status"]
     if mended == "after it was closed":
-        assert "what ended last is not written down" in caplog.text
+        assert "the latest results could not be recorded" in caplog.text
         disk.clear()
     with Gaia(config) as gaia:
         if mended == "after it was closed":
@@ -701,7 +701,7 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     make_root(tmp_path)
     path, whole = tmp_path / "gaia.db", (tmp_path / "gaia.db").read_bytes()
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(DatabaseError, match=r"gaia\.db.*it is damaged: put a copy of it back"):
+    with pytest.raises(DatabaseError, match=r"gaia\.db.*it is damaged: restore a backup of it"):
         use(tmp_path)
     dice, refused = random.Random(4), 0
     for _ in range(40):

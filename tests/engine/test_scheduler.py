@@ -227,7 +227,7 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
         assert store == made | {"l/bad", "l/slow", "l/lazy"}
         messages = {each["step"]: each["message"] or "" for each in gaia.failures("w")}
         assert messages["bad"] == "exit code 1"
-        assert messages["slow"] == "the timeout of 1 s ended it"
+        assert messages["slow"] == "it exceeded its timeout of 1 s"
         assert "'d:lazy' was not made" in messages["lazy"]
         assert gaia.progress("w") == {
             "state": "error",
@@ -531,7 +531,7 @@ def test_calls_after_a_look_that_failed_look_again(
 
     def broken(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
         if key == "d/":
-            raise StorageError("d/: can't be looked at")
+            raise StorageError("d/: can't be examined")
         return look(storage, key, path, follow)
 
     with monkeypatch.context() as patch:
@@ -621,7 +621,7 @@ def test_a_workflow_being_deleted_takes_no_calls(hands: Hands) -> None:
     hands.scheduler.delete("w", data=True)
     assert len(refused) == 2
     assert hands.scheduler.workflows() == {}
-    with pytest.raises(InvalidInput, match="none of this name"):
+    with pytest.raises(InvalidInput, match="it doesn't exist"):
         hands.scheduler.run("w")
 
 
@@ -673,7 +673,7 @@ def test_a_call_whose_look_failed_leaves_the_files_watched(
     hands.complete("r")
 
     def broken(*_: object) -> str:
-        raise StorageError("src: can't be looked at")
+        raise StorageError("src: can't be examined")
 
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "quick_fingerprint", broken)
@@ -690,7 +690,7 @@ def test_an_output_that_cannot_be_looked_at_keeps_nobody_from_a_dead_engines_roo
     hands.database.close()
 
     def broken(*_: object) -> str:
-        raise StorageError("k: can't be looked at")
+        raise StorageError("k: can't be examined")
 
     database = Database(hands.storage.root / "gaia.db")
     with monkeypatch.context() as patch:

@@ -409,10 +409,10 @@ def test_the_timeout_is_the_reason(bench: WorkerBench) -> None:
     assert (outcome.state, outcome.reason, outcome.message) == (
         TaskState.ERROR,
         BY_TIMEOUT,
-        "the timeout of 0.5 s ended it",
+        "it exceeded its timeout of 0.5 s",
     )
     assert list(bench.stored()) == ["b/log"]
-    assert "# failed: the timeout of 0.5 s ended it\n" in bench.stored()["b/log"]
+    assert "# failed: it exceeded its timeout of 0.5 s\n" in bench.stored()["b/log"]
 
 
 @pytest.mark.parametrize("code", [0, 143])

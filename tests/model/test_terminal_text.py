@@ -244,7 +244,7 @@ def test_names_are_not_read_as_emoji() -> None:
         {"name": "say", "command": "copy", "inputs": {"from": "a:bug:x"}, "outputs": {"to": "a:x"}}
     )
     call("upload", "w", *options, status=1)
-    assert "a:bug:x, to be put at" in call("status", "w").stdout
+    assert "a:bug:x, expected at" in call("status", "w").stdout
 
 
 # ----------------------------------------------------------------------------------------- pictures

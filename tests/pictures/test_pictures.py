@@ -25,7 +25,7 @@ from gaia_local.pictures import MOST, dot, draw, mermaid, svg
 from gaia_local.pictures.boxes import PANEL, by_command, by_step
 from gaia_local.pictures.layout import place
 from gaia_local.pictures.png import LARGEST, png
-from gaia_local.pictures.states import LOOKS, STEP_STATES, look
+from gaia_local.pictures.states import APPEARANCES, STEP_STATES, appearance
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.pictures.words import clean, common_prefix, shorten, width, wrap
 from support.colours import contrast
@@ -141,7 +141,7 @@ def test_a_picture_of_the_demo_names_each_step_and_its_state(make_gaia: MakeGaia
 def test_states_are_told_by_colour_and_by_sign() -> None:
     signs = [svg.SIGNS[state] for state in STEP_STATES]
     assert len(set(signs)) == len(STEP_STATES)
-    assert len({look(state).sign for state in STEP_STATES}) == len(STEP_STATES)
+    assert len({appearance(state).sign for state in STEP_STATES}) == len(STEP_STATES)
     drawn = parsed(draw(small()).svg)
     for state in ("complete", "running", "error", "queued", "waiting", "exception"):
         discs = [
@@ -155,9 +155,9 @@ def test_states_are_told_by_colour_and_by_sign() -> None:
             assert len(disc) >= 2
 
 
-@pytest.mark.parametrize("state", LOOKS)
+@pytest.mark.parametrize("state", APPEARANCES)
 def test_every_state_can_be_read_in_light_and_dark(state: str) -> None:
-    shown = look(state)
+    shown = appearance(state)
     assert contrast(shown.ink, shown.wash) >= 4.5
     assert contrast(shown.night_ink, shown.night_wash) >= 4.5
     assert contrast(shown.ink, "#ffffff") >= 4.5
@@ -515,7 +515,7 @@ def test_mermaid_keeps_to_the_rules_of_quoting_whatever_the_names() -> None:
     steps = [(name, f"c {name}", STEP_STATES[n % 7]) for n, name in enumerate(HOSTILE)]
     labels, edges = read_mermaid(mermaid(graph(steps, itertools.pairwise(HOSTILE))))
     for label, (name, command, state) in zip(labels, steps, strict=True):
-        assert label == f"{look(state).sign} {clean(name)}\n{clean(command)}"
+        assert label == f"{appearance(state).sign} {clean(name)}\n{clean(command)}"
     assert edges == list(itertools.pairwise(range(len(HOSTILE))))
     labels, _ = read_mermaid(mermaid(graph(steps, []), group=True))
     assert labels[0] == f"{clean(steps[0][1])}\n✓ 1 complete"

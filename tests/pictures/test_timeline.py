@@ -339,7 +339,7 @@ def test_the_timeline_is_usable_by_pointer_and_keyboard(page: Any, tmp_path: Pat
     file = tmp_path / "w.html"
     file.write_text(html(arrange(MIXED, now=T0 + 120)), encoding="utf-8")
     page.goto(file.as_uri())
-    told_there = page.locator("#told")
+    told_there = page.locator("#details")
     page.locator(".bar.error").hover()
     assert "error, exit code 3" in told_there.inner_text()
     page.keyboard.press("Tab")  # to the zoom

@@ -371,7 +371,7 @@ def test_a_workflow_that_nobody_has_or_that_goes_is_said_so(site: Site) -> None:
     site.gaia.wait("me_here")
     site.page.goto(site.server.url + address("me_her"))
     expect(site.page.locator(".workflow > .empty")).to_contain_text(
-        "there is none of this name; did you mean 'me_here'?"
+        "it doesn't exist; did you mean 'me_here'?"
     )
     page = site.go("me_here")
     expect(page.locator(".node.step")).to_have_count(2)

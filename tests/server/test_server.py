@@ -27,7 +27,8 @@ import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError, demo
-from gaia_local.server import Server, create_app, resume, running, stream
+from gaia_local.server import Server, create_app, resume, stream
+from gaia_local.server import server as server_module
 from gaia_local.server.guard import answers_to
 from support.builders import ECHO
 from support.fixtures import MakeGaia, WaitUntil
@@ -179,20 +180,20 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
             "there is no field 'workflows'; did you mean 'workflow'?",
         ),
         ("run", ["w"], "the body is ['w']; send a JSON object"),
-        ("run", b"", "the body is no JSON"),
-        ("run", b'{"workflow": "w"', "the body is no JSON"),
-        ("run", b"\xff\xfe\xfd", "the body is no JSON"),
-        ("run", b"[" * 200_000, "the body is no JSON"),
-        ("run", b'{"workflow": ' + b"9" * 5000 + b"}", "the body is no JSON"),
+        ("run", b"", "the body isn't valid JSON"),
+        ("run", b'{"workflow": "w"', "the body isn't valid JSON"),
+        ("run", b"\xff\xfe\xfd", "the body isn't valid JSON"),
+        ("run", b"[" * 200_000, "the body isn't valid JSON"),
+        ("run", b'{"workflow": ' + b"9" * 5000 + b"}", "the body isn't valid JSON"),
         (
             "upload",
             b'{"workflow": "w", "properties": {"x": NaN}, "commands": [], "steps": []}',
-            "NaN is no number",
+            "NaN is not a JSON number",
         ),
         (
             "upload",
             b'{"workflow": "w", "properties": {"x": 1e999}, "commands": [], "steps": []}',
-            "1e999 is no number",
+            "1e999 is not a JSON number",
         ),
         (
             "upload",
@@ -214,7 +215,7 @@ def test_the_published_command_line(server: Server, gaia: Gaia, tmp_path: Path) 
         ("expire", {"workflow": "w", "keys": []}, "there is no field 'keys'"),
         ("expire", {"workflow": "w", "expire": [1]}, "expire was given 1"),
         ("workflows", {"workflow": "w"}, "there is no field 'workflow'"),
-        ("workflows", b"", "the body is no JSON"),
+        ("workflows", b"", "the body isn't valid JSON"),
         ("status", {"workflow": "\ud800"}, "\\ud800"),
     ],
 )
@@ -511,14 +512,14 @@ def test_many_changes_are_few_events(server: Server, gaia: Gaia) -> None:
         number = told.until(
             lambda workflows, steps: workflows.get("w", {}).get("state") == "complete"
         )
-        assert number <= 3 + (time.monotonic() - began) / stream.PAUSE
+        assert number <= 3 + (time.monotonic() - began) / stream.EVENT_PAUSE_SECONDS
 
 
 def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A, B])
     gaia.wait("w", 30)
-    view = stream.View(gaia, "w")
-    assert view.whole()["steps"] == {"a": "complete", "b": "complete"}
+    view = stream.ClientView(gaia, "w")
+    assert view.everything()["steps"] == {"a": "complete", "b": "complete"}
     gaia.expire("w", ["b"])
     gaia.wait("w", 30)
     for steps in ({"b": "complete"}, {}):
@@ -541,7 +542,7 @@ def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> N
 def test_a_stream_without_news_has_a_heartbeat(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
     with events(server) as told:
         told.next()
         assert told.line() == ": nothing new"
@@ -607,7 +608,7 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
         go_on.wait(60)
         return {}
 
-    monkeypatch.setattr(running, "GRACE", 1)
+    monkeypatch.setattr(server_module, "GRACE_SECONDS", 1)
     monkeypatch.setattr(gaia, "workflows", block)
     with Server(gaia, port=0) as server:
         host, _, port = urlsplit(server.url).netloc.partition(":")
@@ -627,7 +628,7 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
                 told = connection.makefile("rb").read()
                 assert told.startswith(b"HTTP/1.1 503 ")
                 assert told.endswith(
-                    b'{"error": "the server ends; look with status whether this call was heeded"}'
+                    b'{"error": "the server is shutting down; check with status whether this call took effect"}'
                 )
 
 
@@ -925,7 +926,7 @@ def test_a_port_that_is_taken_is_told(gaia: Gaia, server: Server) -> None:
     with pytest.raises(GaiaError, match=f"127.0.0.1 port {port}: another program listens there"):
         Server(gaia, port=port)
     for wrong in (-1, 65536):
-        with pytest.raises(GaiaError, match="there is no such port"):
+        with pytest.raises(GaiaError, match="the port is out of range"):
             Server(gaia, port=wrong)
 
 
@@ -1080,7 +1081,7 @@ def test_a_workflow_that_cannot_go_on_is_logged_and_the_server_goes_on(
         second.process.terminate()
         code, _, err = second.end()
     assert code == 143
-    assert "workflow 'w' was running when the last engine ended, and can't go on" in err
+    assert "workflow 'w' was running when the last engine ended, and can't be resumed" in err
 
 
 def test_resume_of_an_orderly_end_in_process(
@@ -1129,7 +1130,7 @@ def test_debug_logs_requests_without_the_token(gaia_root: Path) -> None:
     ("arguments", "says"),
     [
         (["--host", "0.0.0.0"], "--token"),
-        (["--port", "65536"], "there is no such port"),
+        (["--port", "65536"], "the port is out of range"),
         (["--max-body", "0"], "--max-body"),
         (["--token", "a b"], "--token"),
     ],

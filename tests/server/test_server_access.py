@@ -95,7 +95,7 @@ def test_another_user_is_refused_and_changes_nothing(
     for answer in answers:
         assert answer.startswith("HTTP/1.1 401 "), answer
         assert (
-            "the token is missing or wrong, and this connection isn't known to be of the user who runs this"
+            "the token is missing or wrong, and this connection isn't known to belong to the user who runs this"
             in answer
         )
         assert "mine" not in answer
@@ -248,9 +248,9 @@ def test_users_unknown_to_a_user_namespace_are_nobody(
     overflow = tmp_path / "overflowuid"
     monkeypatch.setattr(peers, "_OVERFLOW", overflow)
     overflow.write_text("60001\n")
-    assert peers.is_own(HERE, THERE)
+    assert peers.is_same_user(HERE, THERE)
     overflow.write_text(f"{NOBODY}\n")
-    assert not peers.is_own(HERE, THERE)
+    assert not peers.is_same_user(HERE, THERE)
 
 
 # --------------------------------------------------------------------------------------- the secret
@@ -287,7 +287,7 @@ def test_a_secret_is_kept_for_its_owner_alone(
 
 def test_a_secret_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "token").mkdir()
-    with pytest.raises(GaiaError, match=r"token: the token can't be kept there"):
+    with pytest.raises(GaiaError, match=r"token: the token can't be written there"):
         secret.write(tmp_path, secret.new())
     assert [each.name for each in tmp_path.iterdir()] == ["token"]
 

@@ -60,7 +60,7 @@ def ask(url: str) -> Any:
 def test_silent_connections_are_closed(
     server: Server, monkeypatch: pytest.MonkeyPatch, said: bytes, wait_until: WaitUntil
 ) -> None:
-    monkeypatch.setattr(connections, "SILENCE", 0.3)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.3)
     with contextlib.closing(dial(server.url, said)) as connection:
         wait_until(lambda: is_closed(connection))
 
@@ -69,7 +69,7 @@ def test_silent_connections_are_closed(
 def test_a_head_that_trickles_is_not_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
-    monkeypatch.setattr(connections, "SILENCE", 0.5)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.5)
     with contextlib.closing(dial(server.url)) as connection:
         if first:
             connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
@@ -86,7 +86,7 @@ def test_a_head_that_trickles_is_not_waited_for(
 def test_a_body_that_stops_is_not_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "PATIENCE", 0.3)
+    monkeypatch.setattr(wire, "BODY_TIMEOUT_SECONDS", 0.3)
     with contextlib.closing(dial(server.url, HEAD + b"Content-Length: 20\r\n\r\n{")) as connection:
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -100,7 +100,7 @@ def test_streaming_connections_may_be_silent(
     monkeypatch: pytest.MonkeyPatch,
     wait_until: WaitUntil,
 ) -> None:
-    monkeypatch.setattr(connections, "SILENCE", 0.2)
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.2)
     gaia.upload("w", {}, COMMANDS, [held(tmp_path / "fifo")])
     with events(server, "?workflow=w") as told:
         told.until(lambda workflows, steps: steps.get("h") == "running")
@@ -113,7 +113,9 @@ def test_streaming_connections_may_be_silent(
 # ------------------------------------------------------------------------------------------- number
 
 
-@pytest.mark.parametrize(("bound", "source"), [("MOST", "127.0.0.2"), ("MOST_OF_ONE", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("bound", "source"), [("MAX_CONNECTIONS", "127.0.0.2"), ("MAX_PER_ADDRESS", "127.0.0.1")]
+)
 def test_strangers_make_room_for_each_other_and_for_authorized_clients(
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +146,7 @@ def test_strangers_make_room_for_each_other_and_for_authorized_clients(
 
 
 def test_an_address_has_its_own_bound(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST_OF_ONE", 5)
+    monkeypatch.setattr(connections, "MAX_PER_ADDRESS", 5)
     with contextlib.ExitStack() as opened:
         others = [
             opened.enter_context(contextlib.closing(dial(server.url, b"G", "127.0.0.3")))
@@ -162,7 +164,7 @@ def test_an_address_has_its_own_bound(server: Server, monkeypatch: pytest.Monkey
 def test_authorized_clients_do_not_displace_each_other(
     server: Server, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
-    monkeypatch.setattr(connections, "MOST", 2)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
     with events(server) as one, events(server) as other:
         one.next()
         other.next()
@@ -219,7 +221,7 @@ def test_hundreds_of_half_open_connections_leave_steps_their_descriptors(
     lines = [each for each in err.splitlines() if "images are ignored" not in each]
     assert len(lines) == 1, err[:5000]
     assert lines[0].startswith(
-        "warning: too many connections: the descriptors that are left are for Steps;"
+        "warning: too many connections: the remaining file descriptors are reserved for Steps;"
     )
 
 
@@ -239,9 +241,9 @@ def test_connections_beyond_the_file_limit_are_refused_quietly() -> None:
     said = run(
         """
         import logging, os, resource, socket
-        from gaia_local.server.connections import Door
+        from gaia_local.server.connections import ListeningSocket
         logging.basicConfig(format="%(message)s", stream=__import__("sys").stdout)
-        door = Door(socket.AF_INET, socket.SOCK_STREAM)
+        door = ListeningSocket(socket.AF_INET, socket.SOCK_STREAM)
         door.bind(("127.0.0.1", 0))
         door.listen(10)
         door.setblocking(False)
@@ -269,7 +271,7 @@ def test_connections_beyond_the_file_limit_are_refused_quietly() -> None:
         """
     )
     assert said.splitlines() == [
-        "too many connections: no descriptors are left; those that ask nothing are closed, and then new ones",
+        "too many connections: no file descriptors are left; those without a request are closed, then new ones are refused",
         "refused",
         "refused",
         "refused",

@@ -168,7 +168,7 @@ def test_a_directory_that_may_not_be_entered_is_told(public: Path) -> None:
         (public / "locked").mkdir()
         (public / "locked/file").touch()
         (public / "locked").chmod(0)
-        with pytest.raises(StorageError, match="locked/file: can't be looked at"):
+        with pytest.raises(StorageError, match="locked/file: can't be examined"):
             fingerprints.quick_fingerprint(str(public / "locked/file"))
 
     as_nobody(act)

@@ -97,7 +97,7 @@ def test_only_the_buckets_that_outputs_go_to_have_a_part(bench: LeaseBench) -> N
 
 def test_a_lease_that_cannot_be_made(bench: LeaseBench) -> None:
     bench.leases.make("t.1", bench.makes())
-    with pytest.raises(StorageError, match="a directory for what the Task makes can't be made"):
+    with pytest.raises(StorageError, match="a directory for the Task's outputs can't be made"):
         bench.leases.make("t.1", bench.makes())
 
 

@@ -545,8 +545,8 @@ def test_an_output_below_a_file_is_refused_by_name(bench: StagingBench) -> None:
             "/out/x/",
             "output 'b:x' was not made: /out/x is a directory; end key and path with '/'",
         ),
-        ({"/out/x": "b:x/"}, "/out/x", "output 'b:x/' was not made: /out/x is no directory"),
-        ({"/out/x/": "b:x"}, "/out/x", "output 'b:x' was not made: /out/x/ is no directory"),
+        ({"/out/x": "b:x/"}, "/out/x", "output 'b:x/' was not made: /out/x isn't a directory"),
+        ({"/out/x/": "b:x"}, "/out/x", "output 'b:x' was not made: /out/x/ isn't a directory"),
         ({"/out/x/": "b:x/"}, "removed", "output 'b:x/' was not made: there is nothing at /out/x/"),
     ],
 )

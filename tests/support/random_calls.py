@@ -395,7 +395,7 @@ class Call:
             )
         if text.startswith("workflow already exists: "):
             yield str(self.arguments["workflow"])
-        if self.method == "expire" and "there is none of this name" in text:
+        if self.method == "expire" and "it doesn't exist" in text:
             yield repr(self.arguments["workflow"])
         for what in self.arguments.keys() & {"commands", "steps", "keys"}:
             yield f" is a {type(self.arguments[what]).__name__};"

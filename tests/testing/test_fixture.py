@@ -120,14 +120,14 @@ def test_replaced_inputs_are_noticed(gaia: GaiaFixture) -> None:
 
 def test_the_workflow_may_be_left_out_where_there_is_one(gaia: GaiaFixture) -> None:
     with pytest.raises(
-        InvalidInput, match=r"'a:from': there is no workflow yet.*say workflow=NAME"
+        InvalidInput, match=r"'a:from': there is no workflow yet.*give workflow=NAME"
     ):
         gaia.put("a:from", "x")
     gaia.upload("v", {}, COMMANDS, [COPY])
     gaia.put("a:from", "x")
     gaia.upload("w", {}, COMMANDS, [COPY])
     for call in (lambda: gaia.put("a:from", "x"), lambda: gaia.get("a:from"), gaia.run):
-        with pytest.raises(InvalidInput, match=r"there are several workflows.*say workflow=NAME"):
+        with pytest.raises(InvalidInput, match=r"there are several workflows.*give workflow=NAME"):
             call()
 
 
@@ -257,7 +257,7 @@ def test_a_timeout_names_the_running_step_and_its_log(gaia: GaiaFixture, flag: P
 def test_an_unknown_workflow_is_refused_and_a_dry_run_runs_nothing(
     gaia: GaiaFixture, flag: Path
 ) -> None:
-    with pytest.raises(InvalidInput, match="there is none of this name"):
+    with pytest.raises(InvalidInput, match="it doesn't exist"):
         gaia.run("nothing")
     gaia.upload("w", {}, COMMANDS, [check(flag)])
     gaia.wait("w")

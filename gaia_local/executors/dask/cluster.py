@@ -11,7 +11,7 @@ import dask
 from distributed import LocalCluster
 
 from gaia_local.config import DaskConfig
-from gaia_local.errors import Closed, EngineUnavailable, told
+from gaia_local.errors import Closed, EngineUnavailable, error_text
 from gaia_local.executors.dask.connection import ClusterListener, Connection, security_of
 from gaia_local.executors.dask.settings import SessionSettings
 
@@ -60,7 +60,7 @@ class Cluster:
                 self._connection.refresh()
             # What the client raises for addresses and the like.
             except (OSError, ValueError, TypeError, ImportError) as error:
-                why = told(error) or type(error).__name__
+                why = error_text(error) or type(error).__name__
                 # Its traceback would keep the client that failed from its end.
                 raise EngineUnavailable(
                     f"no Dask scheduler answers {self.where} within {self.config.timeout:g} s"
@@ -106,7 +106,7 @@ def _local_cluster(config: DaskConfig) -> LocalCluster:
             " pip install 'gaia-local[dask]'"
         ) from error
     security = security_of(make_keys() if config.security is None else config.security)
-    # What the scheduler and the workers tell over HTTP anybody here could read.
+    # Any user of this machine could read the HTTP pages of the scheduler and the workers.
     with dask.config.set(
         {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
     ):

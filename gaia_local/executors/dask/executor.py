@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Any
 
 from gaia_local.config import Config
-from gaia_local.errors import Closed, RuntimeFailure, StorageError, told
+from gaia_local.errors import Closed, RuntimeFailure, StorageError, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.dask.cluster import Cluster
@@ -188,7 +188,7 @@ class DaskExecutor(ClusterListener):
                     batches[wanted] = asked, []
                 self._leases.make(name, submission.task)
             except (StorageError, RuntimeFailure) as error:
-                self._end(submission, _failed(told(error), type(error).__name__))
+                self._end(submission, _failed(error_text(error), type(error).__name__))
                 continue
             submission.attempts += 1
             submission.worker, submission.lease = "", name
@@ -210,7 +210,7 @@ class DaskExecutor(ClusterListener):
             logger.exception(
                 "Tasks could not be given to the Dask scheduler %s", self._cluster.where
             )
-            failed = _failed(told(error), type(error).__name__)
+            failed = _failed(error_text(error), type(error).__name__)
             for submission in submissions:
                 self._end(submission, failed if connection.alive else self._interrupted())
 
@@ -295,7 +295,7 @@ class DaskExecutor(ClusterListener):
             submission, state = self._leased[lease], finished[lease]
             error = connection.error_of(lease) if state == "error" else ""
             if error:
-                self._end(submission, _failed(f"no worker could take it up: {error}"))
+                self._end(submission, _failed(f"no worker could start it: {error}"))
             elif state in ("finished", "error"):
                 self._lose(submission)
             else:  # the scheduler doesn't know it any more

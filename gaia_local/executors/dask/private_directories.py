@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gaia_local.errors import GaiaError, RootInUse, StorageError, told
+from gaia_local.errors import GaiaError, RootInUse, StorageError, error_text
 from gaia_local.executors.dask.settings import SessionSettings, TaskRunner
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
@@ -30,7 +30,7 @@ def make_private_directory(base: Path) -> tuple[Path, Ownership]:
         (directory / "staging").mkdir()
     except (OSError, StorageError, RootInUse) as error:
         raise StorageError(
-            f"{base} can't be used ({told(error)}); give another with the config's dask.scratch"
+            f"{base} can't be used ({error_text(error)}); give another with the config's dask.scratch"
         ) from error
     return directory, ownership
 

@@ -23,7 +23,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from gaia_local.errors import told
+from gaia_local.errors import error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.dask.private_directories import make_private_directory, remove_directory
 from gaia_local.executors.dask.reporting import Host, TaskReporter, TaskRun
@@ -79,14 +79,14 @@ class Session:
             self.task_runner.perform(leased, cancellation, reporter)
             if reporter.failed and not is_held(self.task_runner.tops[0], lease):
                 logger.warning(
-                    "Task %s was taken back, or given to another worker: its outputs are refused",
+                    "Task %s was taken back, or given to another worker: its result is refused",
                     lease,
                 )
         except NotLeased as refusal:
-            reporter.send_last(not_leased=told(refusal), taken=isinstance(refusal, TakenUp))
+            reporter.send_last(not_leased=error_text(refusal), taken=isinstance(refusal, TakenUp))
         except Exception as error:  # a defect of ours, or no disk: the engine must hear of it
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
-            message = f"the engine failed: {told(error)}"
+            message = f"the engine failed: {error_text(error)}"
             reporter.ended(
                 task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__)
             )
@@ -146,7 +146,7 @@ class Session:
 
     def _flush_soon(self, reporter: TaskReporter) -> None:
         with self._changed:
-            if not self._reporters:  # one order for all: each wakes the clock
+            if not self._reporters:  # one call for all: every call wakes the clock
                 self._clock.call_later(EVENT_BATCH_SECONDS, self._flush)
             self._reporters.add(reporter)
 

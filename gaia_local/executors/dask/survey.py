@@ -43,7 +43,7 @@ def survey(config: Config, probe: Path | None) -> list[Surveyed]:
                 dict(member.resources),
                 version
                 if isinstance(version := versions[member.address], str)
-                else "none that is installed",
+                else "no installed version",
                 None if wanted is None else seen[member.address] == wanted,
             )
             for member in connection.members

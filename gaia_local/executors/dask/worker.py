@@ -20,7 +20,7 @@ from pathlib import Path
 from distributed import Worker as DaskWorker
 from distributed import WorkerPlugin, get_worker
 
-from gaia_local.errors import GaiaError, told
+from gaia_local.errors import GaiaError, error_text
 from gaia_local.executors.dask.private_directories import clean_up_dead_workers, paths_matching
 from gaia_local.executors.dask.reporting import send
 from gaia_local.executors.dask.session import Session
@@ -45,7 +45,7 @@ def own_version() -> str:
     try:
         return version("gaia-local")
     except PackageNotFoundError:
-        return "none that is installed"
+        return "no installed version"
 
 
 def perform(
@@ -63,7 +63,10 @@ def perform(
         session = _session_for(_unpickled(settings), worker)
     except (GaiaError, OSError) as error:
         send(
-            worker, topic, lease, refused=f"worker {worker.address} can't run Steps: {told(error)}"
+            worker,
+            topic,
+            lease,
+            refused=f"worker {worker.address} can't run Steps: {error_text(error)}",
         )
         return
     session.perform(worker, lease, pickle.loads(assignment))

@@ -105,42 +105,42 @@ class Timeline:
     summary: str
 
 
-def arrange(told: Mapping[str, Any], now: float) -> Timeline:
+def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
     """Arrange what `Gaia.timeline` answers; what still runs ends at `now`, in seconds since the
     epoch.
 
     Raises `InvalidInput` for anything else.
     """
     try:
-        attempts = [_checked(each) for each in told["attempts"]]
-        workflow = clean(told["workflow"])
+        attempts = [_checked(attempt) for attempt in answer["attempts"]]
+        workflow = clean(answer["workflow"])
     except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
         raise InvalidInput(
             "timeline",
-            f"{shown(told)} is no timeline ({error!r})",
+            f"{shown(answer)} isn't a timeline ({error!r})",
             "give what Gaia.timeline answers",
         ) from None
     started = sorted(
-        (each for each in attempts if each["started"] is not None),
-        key=lambda each: float(each["started"]),
+        (attempt for attempt in attempts if attempt["started"] is not None),
+        key=lambda attempt: float(attempt["started"]),
     )
-    spans = [(each["started"], _end(each, now)) for each in started]
+    spans = [(attempt["started"], _end(attempt, now)) for attempt in started]
     axis = _Axis(spans)
     by_worker: dict[tuple[bool, int], list[tuple[dict[str, Any], float]]] = {}
-    for each, (_, end) in zip(started, spans, strict=True):
-        worker = each["worker"]
-        by_worker.setdefault((worker is None, worker or 0), []).append((each, end))
+    for attempt, (_, end) in zip(started, spans, strict=True):
+        worker = attempt["worker"]
+        by_worker.setdefault((worker is None, worker or 0), []).append((attempt, end))
     lanes = tuple(
         _lane("no worker known" if unknown else f"worker {worker}", members, axis)
         for (unknown, worker), members in sorted(by_worker.items())
     )
     counts: dict[str, int] = {}
-    for each in attempts:
-        counts[each["state"]] = counts.get(each["state"], 0) + 1
+    for attempt in attempts:
+        counts[attempt["state"]] = counts.get(attempt["state"], 0) + 1
     idle = tuple(
-        (clean(each["step"]), clean(each["state"]), clean(each["reason"]))
-        for each in attempts
-        if each["started"] is None
+        (clean(attempt["step"]), clean(attempt["state"]), clean(attempt["reason"]))
+        for attempt in attempts
+        if attempt["started"] is None
     )
     return Timeline(
         workflow,
@@ -224,7 +224,10 @@ def _summary(lanes: Sequence[Lane], axis: _Axis, number: int) -> str:
         return "nothing has started yet"
     attempts = f"{number} attempt{'' if number == 1 else 's'}"
     workers = f"{len(lanes)} worker{'' if len(lanes) == 1 else 's'}"
-    return f"{attempts} by {workers} in {duration(axis.busy)}, from {moment(axis.start)} to {moment(axis.end)}"
+    return (
+        f"{attempts} by {workers} in {duration(axis.busy)}, from {moment(axis.start)} to"
+        f" {moment(axis.end)}"
+    )
 
 
 class _Axis:
@@ -285,7 +288,8 @@ class _Axis:
         seen: set[float] = set()
         for level, times in enumerate(LEVELS):
             step = next(
-                (each for each in _STEPS if each >= self.busy / (TICKS * times)), _STEPS[-1]
+                (seconds for seconds in _STEPS if seconds >= self.busy / (TICKS * times)),
+                _STEPS[-1],
             )
             for start, end in self.segments:
                 offset = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 
 from gaia_local.pictures.boxes import count
-from gaia_local.pictures.states import LOOKS, look
+from gaia_local.pictures.states import APPEARANCES, appearance
 from gaia_local.pictures.svg import FONTS
 from gaia_local.pictures.timeline.lanes import Bar, Lane, Timeline
 
@@ -50,10 +50,10 @@ color:var(--text);display:flex;align-items:center;gap:.3rem;padding:0;overflow:h
 .bar.mark.thin .disc{display:inline-grid}
 .bar:focus-visible,.bar.shown{outline:2px solid var(--accent);outline-offset:1px;z-index:2}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-#told{position:fixed;left:0;right:0;bottom:0;padding:.7rem 1.75rem;min-height:3.6rem;background:var(--foot);z-index:5;
+#details{position:fixed;left:0;right:0;bottom:0;padding:.7rem 1.75rem;min-height:3.6rem;background:var(--foot);z-index:5;
 border-top:1px solid var(--line);overflow-wrap:anywhere}
-#told b{margin-right:.8rem}
-#told span{color:var(--muted);margin-right:1rem}
+#details b{margin-right:.8rem}
+#details span{color:var(--muted);margin-right:1rem}
 table{border-collapse:collapse;margin-top:.6rem}
 th,td{text-align:left;padding:.2rem 1.1rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top;
 overflow-wrap:anywhere}
@@ -65,7 +65,7 @@ summary{cursor:pointer}
 """
 
 _SCRIPT = """
-const axis = document.querySelector('.axis'), told = document.getElementById('told');
+const axis = document.querySelector('.axis'), details = document.getElementById('details');
 const zoom = document.getElementById('zoom'), scroll = document.querySelector('.scroll');
 const bars = [...document.querySelectorAll('.bar')];
 const marks = [...document.querySelectorAll('.tick')].sort((a, b) => parseFloat(a.style.left) - parseFloat(b.style.left));
@@ -79,7 +79,7 @@ function fit() {
     if (shown) free = mark.offsetLeft + mark.firstChild.offsetWidth / 2 + 8;
   }
 }
-function look(factor, at) {
+function zoomTo(factor, at) {
   const before = axis.clientWidth, place = scroll.scrollLeft + at;
   axis.style.width = 100 * factor + '%';
   axis.dataset.zoom = factor >= 16 ? 16 : factor >= 4 ? 4 : 1;
@@ -89,11 +89,11 @@ function look(factor, at) {
 function show(bar) {
   document.querySelector('.bar.shown')?.classList.remove('shown');
   bar.classList.add('shown');
-  const [name, ...facts] = bar.dataset.told.split('\\n');
-  told.replaceChildren(Object.assign(document.createElement('b'), {textContent: name}),
+  const [name, ...facts] = bar.dataset.facts.split('\\n');
+  details.replaceChildren(Object.assign(document.createElement('b'), {textContent: name}),
     ...facts.map(fact => Object.assign(document.createElement('span'), {textContent: fact})));
 }
-zoom?.addEventListener('input', () => look(2 ** zoom.value, scroll.clientWidth / 2));
+zoom?.addEventListener('input', () => zoomTo(2 ** zoom.value, scroll.clientWidth / 2));
 addEventListener('resize', fit);
 for (const [number, bar] of bars.entries()) {
   bar.addEventListener('mouseenter', () => show(bar));
@@ -129,17 +129,19 @@ def html(timeline: Timeline) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         f"<title>{title}: what ran when</title><style>{style}</style></head><body>"
-        f"<h1>{title}</h1><p>{escape(timeline.summary)}</p>{''.join(_key(timeline))}{_chart(timeline)}"
-        f"{''.join(_table(timeline))}<div id=told role=status>Point at a bar, or go from bar to bar with the arrow keys.</div>"
+        f"<h1>{title}</h1><p>{escape(timeline.summary)}"
+        f"</p>{''.join(_key(timeline))}{_chart(timeline)}"
+        f"{''.join(_table(timeline))}<div id=details role=status>Point at a bar, or go from bar to"
+        " bar with the arrow keys.</div>"
         f"<script>{_SCRIPT}</script></body></html>\n"
     )
 
 
 def _colours() -> Iterator[str]:
-    for state, shown in LOOKS.items():
+    for state, shown in APPEARANCES.items():
         yield f".{state}{{--ink:{shown.ink};--wash:{shown.wash}}}"
     yield "@media (prefers-color-scheme:dark){"
-    for state, shown in LOOKS.items():
+    for state, shown in APPEARANCES.items():
         yield f".{state}{{--ink:{shown.night_ink};--wash:{shown.night_wash}}}"
     yield "}"
 
@@ -157,11 +159,13 @@ def _key(timeline: Timeline) -> Iterator[str]:
 
 def _chart(timeline: Timeline) -> str:
     names = "".join(
-        f'<div style="height:{_height(lane)}px"><span>{escape(lane.name)}</span><small>{lane.busy:.0%} busy</small></div>'
+        f'<div style="height:{_height(lane)}px"><span>{escape(lane.name)}</span>'
+        f"<small>{lane.busy:.0%} busy</small></div>"
         for lane in timeline.lanes
     )
     marks = [
-        f'<div class="tick l{tick.level}" style="left:{_share(tick.at)}"><span>{escape(tick.text)}</span></div>'
+        f'<div class="tick l{tick.level}" style="left:{_share(tick.at)}"><span>{escape(tick.text)}'
+        "</span></div>"
         for tick in timeline.ticks
     ]
     marks += [
@@ -173,22 +177,26 @@ def _chart(timeline: Timeline) -> str:
     for lane in timeline.lanes:
         bars = "".join(_bar(bar, first and not number) for number, bar in enumerate(lane.bars))
         lanes.append(
-            f'<div class=lane role=list aria-label="{escape(lane.name)}" style="height:{_height(lane)}px">{bars}</div>'
+            f'<div class=lane role=list aria-label="{escape(lane.name)}"'
+            f' style="height:{_height(lane)}px">{bars}</div>'
         )
         first = False
     return (
-        f'<div class=chart><div class=names aria-hidden=true>{names}</div><div class=scroll><div class=axis data-zoom="1">'
+        f"<div class=chart><div class=names aria-hidden=true>{names}</div><div class=scroll><div"
+        ' class=axis data-zoom="1">'
         f"{''.join(marks)}{''.join(lanes)}</div></div></div>"
     )
 
 
 def _bar(bar: Bar, first: bool) -> str:
-    told = escape("\n".join(bar.facts))
+    facts = escape("\n".join(bar.facts))
     kind = "" if bar.state == "complete" else " mark"
     return (
-        f'<div class="bar {_class(bar.state)}{kind}" role=listitem tabindex={0 if first else -1} data-share="{bar.width:.6f}" '
+        f'<div class="bar {_class(bar.state)}{kind}" role=listitem tabindex={0 if first else -1}'
+        f' data-share="{bar.width:.6f}" '
         f'style="left:{_share(bar.left)};width:{_share(bar.width)};top:{2 + 24 * bar.row}px" '
-        f'data-told="{told}" aria-label="{told}">{_disc(bar.state)}<span>{escape(bar.step)}</span></div>'
+        f'data-facts="{facts}" aria-label="{facts}">{_disc(bar.state)}<span>{escape(bar.step)}'
+        "</span></div>"
     )
 
 
@@ -208,16 +216,19 @@ def _table(timeline: Timeline) -> Iterator[str]:
 
 
 def _row(step: str, state: str, worker: str, more: str) -> str:
-    cells = f'<th scope=row>{escape(step)}</th><td class="{_class(state)}">{_disc(state)} {escape(state)}</td>'
+    cells = (
+        f'<th scope=row>{escape(step)}</th><td class="{_class(state)}">{_disc(state)}'
+        f" {escape(state)}</td>"
+    )
     return f"<tr>{cells}<td>{escape(worker)}</td><td>{escape(more)}</td></tr>"
 
 
 def _disc(state: str) -> str:
-    return f"<i class=disc aria-hidden=true style=font-style:normal>{look(state).sign}</i>"
+    return f"<i class=disc aria-hidden=true style=font-style:normal>{appearance(state).sign}</i>"
 
 
 def _class(state: str) -> str:
-    return state if state in LOOKS else "waiting"
+    return state if state in APPEARANCES else "waiting"
 
 
 def _height(lane: Lane) -> int:

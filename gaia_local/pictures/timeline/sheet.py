@@ -44,7 +44,8 @@ def svg(timeline: Timeline) -> str:
     parts = [
         f'<rect class="ground" width="{WIDE:g}" height="{length(high)}"/>',
         f'<text class="title" x="{MARGIN:g}" y="34">{escape(title)}'
-        f'<tspan class="muted" dx="12" style="font-size:{NAME:g}px;font-weight:400">{escape(timeline.summary)}</tspan>'
+        f'<tspan class="muted" dx="12" style="font-size:{NAME:g}px;'
+        f'font-weight:400">{escape(timeline.summary)}</tspan>'
         f"<title>{escape(timeline.workflow)}</title></text>",
         f'<g transform="translate({MARGIN:g} 58)">{signs}</g>',
         *grounds,
@@ -56,7 +57,8 @@ def svg(timeline: Timeline) -> str:
     )
     rules = style("gaia-timeline") + ".gaia-timeline .cut{stroke-dasharray:2 3}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="gaia-timeline" role="img" width="{WIDE:g}" height="{length(high)}" '
+        '<svg xmlns="http://www.w3.org/2000/svg" class="gaia-timeline" role="img"'
+        f' width="{WIDE:g}" height="{length(high)}" '
         f'viewBox="0 0 {WIDE:g} {length(high)}" aria-label={quoteattr(about)}>'
         f"<style>{escape(rules)}</style>{''.join(parts)}</svg>\n"
     )
@@ -73,18 +75,21 @@ def _axis(timeline: Timeline, top: float, bottom: float) -> list[str]:
     ):
         x = length(_x(tick.at))
         parts.append(
-            f'<path class="way" style="stroke-opacity:.35" d="M{x} {length(top)} V{length(bottom)}"/>'
+            f'<path class="way" style="stroke-opacity:.35" d="M{x} {length(top)}'
+            f' V{length(bottom)}"/>'
         )
         if _x(tick.at) >= free:
             parts.append(
-                f'<text class="muted" x="{x}" y="{length(top - 6)}" style="text-anchor:middle">{escape(tick.text)}</text>'
+                f'<text class="muted" x="{x}" y="{length(top - 6)}"'
+                f' style="text-anchor:middle">{escape(tick.text)}</text>'
             )
             free = _x(tick.at) + 7.0 * len(tick.text) + 8.0
     for gap in timeline.gaps:
         x = length(_x(gap.at))
         parts.append(f'<path class="way cut" d="M{x} {length(top)} V{length(bottom)}"/>')
         parts.append(
-            f'<text class="muted" x="{x}" y="{length(bottom + 12)}" style="text-anchor:middle">{escape(gap.text)}</text>'
+            f'<text class="muted" x="{x}" y="{length(bottom + 12)}"'
+            f' style="text-anchor:middle">{escape(gap.text)}</text>'
         )
     return parts
 

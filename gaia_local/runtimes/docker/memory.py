@@ -19,7 +19,7 @@ OOM_SECONDS, BUSY_OOM_SECONDS = 0.3, 5.0
 """How long after a container's end its engine may learn that memory ran out: mostly, and on an
 overloaded machine.
 """
-_MACHINE_OOM = "out of memory (the machine's: there is no limit)"
+_MACHINE_OOM = "out of memory (of the machine: no limit is set)"
 
 
 def memory_limit(task: Task, config: DockerConfig) -> tuple[str | int | None, str]:

@@ -85,7 +85,7 @@ def disk_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         raise RuntimeFailure(
             f"{error.filename or target} could not be written: {error.strerror or error};"
-            " make room or check its rights"
+            " make room or check its permissions"
         ) from error
 
 

@@ -90,7 +90,6 @@ class UnsupervisedProcess:
             code = self._process.wait()
         if self._lost:
             raise RuntimeFailure(
-                f"the exit code of process {self.pid} went to another part of this program, which"
-                " waits for it"
+                f"the exit code of process {self.pid} was taken by another part of this program"
             )
         return code

@@ -389,7 +389,7 @@ def test_an_exit_code_that_went_elsewhere_is_not_taken_for_success(
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps all children
     try:
         for stdout in (None, "/out/x"):
-            with pytest.raises(RuntimeFailure, match="went to another part of this program"):
+            with pytest.raises(RuntimeFailure, match="was taken by another part of this program"):
                 bench.run(bench.invocation("true", stdout=stdout))
     finally:
         signal.signal(signal.SIGCHLD, before)
@@ -414,7 +414,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
 def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
     invocation = bench.invocation("touch", "ran")
     assert not bench.runtime.resumable_tasks()
-    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be taken up"):
+    with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be resumed"):
         bench.runtime.resume(invocation, bench.cancellation(), silent)
     assert not (invocation.work / "ran").exists()
 

@@ -20,7 +20,7 @@ import uvicorn
 from gaia_local.engine.sharing import kill_now
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
-from gaia_local.server.connections import Connection, Door
+from gaia_local.server.connections import Connection, ListeningSocket
 from gaia_local.server.wire import MAX_BODY
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTE
 """What ends a server in the main thread."""
 BACKLOG = 128
 """How many connections may wait to be taken, and are taken at a time."""
-GRACE = 3
+GRACE_SECONDS = 3
 """Seconds that calls may take to come to their end when the server is to end."""
 
 
@@ -77,7 +77,7 @@ class Server:
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http=functools.partial(Connection, door=self._socket),  # type: ignore[arg-type] # it calls it, and no more
+            http=functools.partial(Connection, listening=self._socket),  # type: ignore[arg-type] # it calls it, and no more
             backlog=BACKLOG,
             ws="none",
             lifespan="off",
@@ -86,7 +86,7 @@ class Server:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._server = _Uvicorn(config, app.state.closing)
         self._thread: threading.Thread | None = None
@@ -174,20 +174,20 @@ class _Uvicorn(uvicorn.Server):
         self.should_exit = True
 
 
-def _bind(host: str, port: int) -> Door:
+def _bind(host: str, port: int) -> ListeningSocket:
     where = f"serve, {host} port {port}"
     if not 0 <= port <= 65535:
         raise InvalidInput(
-            where, "there is no such port", "give a --port from 0 (any that is free) to 65535"
+            where, "the port is out of range", "give a --port from 0 (any that is free) to 65535"
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
         )[0]
-        bound = Door(family, kind, protocol)
+        bound = ListeningSocket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         raise InvalidInput(
-            where, f"it is no address ({error})", "give an address or a name of this machine"
+            where, f"it isn't an address ({error})", "give an address or a name of this machine"
         ) from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -199,7 +199,7 @@ def _bind(host: str, port: int) -> Door:
             right = "end that one, or give another --port (0: any that is free)"
         else:
             problem, right = (
-                f"nothing can listen there ({os.strerror(error.errno or 0)})",
+                f"the server can't listen there ({os.strerror(error.errno or 0)})",
                 "give another --host or --port",
             )
         raise InvalidInput(where, problem, right) from None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.app import (
+from gaia_local.cli.output import open_console, print_demo, print_json, print_plan, print_result
+from gaia_local.cli.program import (
     COMPLETE,
     FAILED,
     Json,
@@ -21,9 +22,8 @@ from gaia_local.cli.app import (
     open_gaia,
     pairs,
     resumable,
-    whole,
+    with_progress,
 )
-from gaia_local.cli.output import open_console, print_demo, print_json, print_plan, print_result
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -33,7 +33,7 @@ Watch = Annotated[
     bool,
     typer.Option(
         "--watch",
-        help="Then go on: run again what a changed file asks for, until Ctrl-C, and tell of it.",
+        help="Keep watching, and run Steps again when files change, until Ctrl-C.",
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would run, and why.")]
@@ -84,11 +84,11 @@ def upload(
     path: Annotated[
         str | None,
         typer.Option(
-            metavar="PREFIX", help="Instead of both: take PREFIXcommands.json and PREFIXsteps.json."
+            metavar="PREFIX", help="Instead of both: read PREFIXcommands.json and PREFIXsteps.json."
         ),
     ] = None,
     extension: Annotated[
-        str, typer.Option(metavar="json|yaml", help="What the files of --path end in.")
+        str, typer.Option(metavar="json|yaml", help="The extension of the files of --path.")
     ] = "json",
     properties: Annotated[
         list[str] | None,
@@ -187,21 +187,21 @@ def _keep_running(
     says how it ended.
     """
     from gaia_local.cli.progress import follow
-    from gaia_local.cli.watching import Waves
+    from gaia_local.cli.watching import ChangeReporter
 
     if as_json:
-        raise typer.BadParameter("with --watch it tells in lines what happens; leave out --json")
+        raise typer.BadParameter("--watch prints lines of text; leave out --json")
     state = FAILED
     try:
         with (
             resumable(ctx) as about,
             open_gaia(ctx) as gaia,
-            Waves(gaia, name, lambda: follow(gaia, name), files) as waves,
+            ChangeReporter(gaia, name, lambda: follow(gaia, name), files) as reporter,
         ):
             start(gaia)
             about.append(name)
             try:
-                for line in waves.lines():
+                for line in reporter.lines():
                     open_console().print(line, markup=False)
             except Stopped:
                 if gaia.progress(name)["state"] == "complete":
@@ -229,7 +229,7 @@ def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
 
     answer = follow(gaia, name)
     if as_json:
-        print_json(whole(gaia, answer))
+        print_json(with_progress(gaia, answer))
     else:
         print_result(gaia, answer)
     return COMPLETE if answer["state"] in ("complete", "initialized") else FAILED

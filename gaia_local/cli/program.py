@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-class Escaped(Exception):
+class ScriptError(Exception):
     """What a user's script raised, on its way to `main`: nothing before that may take it for an
     error of this program.
     """
@@ -118,7 +118,7 @@ def main() -> NoReturn:
     end: BaseException = SystemExit(COMPLETE)
     try:
         app(prog_name="gaia-local")
-    except Escaped as escaped:
+    except ScriptError as escaped:
         end, sys.excepthook = escaped.error, escaped.show
     raise end
 
@@ -206,22 +206,22 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
     """While inside, a signal that asks for the end raises `Stopped`; then says how the workflows in
     the list go on.
     """
-    about: list[str] = []
+    names: list[str] = []
     before: dict[int, Any] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in before:  # an exception a second time would break into the closing
-            signal.signal(each, lambda *_: _kill_now())
+        for handled in before:  # an exception a second time would break into the closing
+            signal.signal(handled, lambda *_: _kill_now())
         raise Stopped(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
             before[number] = signal.signal(number, stop)
     try:
-        yield about
+        yield names
     except Stopped:
-        for name in about:
-            open_console(error=True).print(f"\n{_how_it_goes_on(ctx, name)}", markup=False)
+        for name in names:
+            open_console(error=True).print(f"\n{_resume_hint(ctx, name)}", markup=False)
         raise
     finally:
         for number, handler in before.items():
@@ -234,7 +234,7 @@ def _kill_now() -> None:
         kill_now()
 
 
-def _how_it_goes_on(ctx: typer.Context, name: str) -> str:
+def _resume_hint(ctx: typer.Context, name: str) -> str:
     from gaia_local.config import Config
     from gaia_local.store.ownership import owner
 
@@ -245,16 +245,16 @@ def _how_it_goes_on(ctx: typer.Context, name: str) -> str:
 
 
 def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
-    for each in given or ():
-        key, equals, value = each.partition("=")
+    for pair in given or ():
+        key, equals, value = pair.partition("=")
         if not key or not equals:
             raise typer.BadParameter(
-                f"it is {each!r}; give a name, '=' and a value", param_hint=option
+                f"it is {pair!r}; give a name, '=' and a value", param_hint=option
             )
         yield key, value
 
 
-def whole(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
+def with_progress(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
     """A status with what print_result tells beside it."""
     name = status["workflow"]
     return {**status, "progress": gaia.progress(name), "failures": gaia.failures(name)}
