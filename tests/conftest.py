@@ -71,7 +71,7 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After every decision of an engine in this process, its workflow read back from the rows
     equals the live one.
     """
-    note, found = Scheduler._note, []
+    note, found = Scheduler._count_started, []
 
     def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
         note(scheduler, name, decision)
@@ -80,7 +80,7 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         except AssertionError as error:
             found.append(str(error))
 
-    monkeypatch.setattr(Scheduler, "_note", checked)
+    monkeypatch.setattr(Scheduler, "_count_started", checked)
     yield
     assert not found, found[0]
 

@@ -1,41 +1,39 @@
-"""What is on the disk, and when: the promise that a power cut never leaves a wrong result that is
-called complete.
+"""Flushes data to the disk, so that a power cut never leaves a wrong result called complete.
 
 The promise:
-- What a call answered is on the disk before it answers: its commit, and the outputs that it found
+- The changes of a call are on the disk before it answers: its commit, and the outputs that it found
   in the store.
-- What a Step made is on the disk at the latest half a second after its end, and before `wait`,
-  `close` or `delete` is through; or the loss is found out by the next engine, and the Step runs
-  again.
+- The outputs of a Step are on the disk at the latest half a second after its end, and before
+  `wait`, `close` or `delete` returns; or the next engine detects the loss, and the Step runs again.
 
-The invariant: *what was recorded up to the last flush point is on the disk as it was recorded*. A
-key is recorded with the number of the present epoch. A flush point (`flush_point`) ends an epoch,
-flushes the files of all keys that were recorded since the one before, with the directories on the
-way to them, and only then writes the number of the epoch down. Steps wait for none of this: their
-outputs are renamed into the store and their rows committed without a flush.
+The invariant: *all records up to the last flush point are on the disk, with the files they
+describe*. A key is recorded with the number of the present epoch. A flush point (`flush_point`)
+ends an epoch, flushes the files of all keys that were recorded since the one before, with the
+directories that hold them, and only then writes the number of the epoch. Steps wait for none of
+this: their outputs are renamed into the store and their rows committed without a flush.
 
 Rows are lost from the end only: SQLite's log is valid up to the end of some commit, the last one
-that was flushed or a later one. So the rows that a power cut leaves tell of some moment at or after
-the last flush point and the last answer, and the store has, of what was renamed into it since the
-flush point, anything: the new, the old, nothing, or a torn file.
+that was flushed or a later one. So the rows after a power cut describe some moment at or after the
+last flush point and the last answer. A file that was renamed into the store since the flush point
+may be the new one, the old one, absent or torn.
 
-The rows hold, too, which boot of the machine an engine last had the root in, or that it ended in
-order, all flushed. Under another boot, after anything else than an end in order, `compare` looks at
-all that Steps make, and nothing of that is taken for the user's:
+The rows also hold the boot of the machine in which an engine last had the root, or that it ended in
+order, with all flushed. Under another boot, unless it ended in order, `compare` checks all outputs
+of Steps, and none of these is taken for the user's:
 - recorded since the flush point, or of another quick fingerprint than recorded (its row may be
-  lost): the content is compared with the recorded digest; what differs, or has none, must be made
-  again;
-- recorded before, with the same quick fingerprint: it is what was flushed, since the store is
+  lost): the content is compared with the recorded digest; the Step must make it again if it
+  differs, or has no digest;
+- recorded before, with the same quick fingerprint: it is the flushed file, since the store is
   written by renames only;
-- not recorded at all: it must be made again, since the start and the end of its Step may both be
-  lost. Of the user's files, those recorded since the flush point are read at the next look,
-  whatever their quick fingerprints say. What no Step makes any more goes on not to count, whatever
-  lies there now. No container is taken up: what it left is no more on the disk than what was
-  stored.
+- not recorded: the Step must make it again, since the start and the end of it may both be lost.
 
-A crash between any two of these writes leaves the epoch of before: more is compared than must be.
-An engine that dies while the machine goes on loses nothing; what it had recorded and not flushed,
-the next one flushes.
+The user's files that were recorded since the flush point are read at the next inspection, whatever
+their quick fingerprints are. Files that no Step makes any more still don't count. No container is
+resumed: its files are no safer on the disk than those in the store.
+
+A crash between any two of these writes leaves the epoch before: more is compared than necessary. If
+an engine dies while the machine goes on, nothing is lost; the next engine flushes its unflushed
+records.
 """
 
 from __future__ import annotations
@@ -52,10 +50,10 @@ from gaia_local.workflow.workflow import Workflow
 
 
 def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[str], Exception]]:
-    """Have all that is recorded on the disk. Not to be called by two at a time.
+    """Flush all that is recorded to the disk. One call at a time.
 
-    Answers the workflows whose files the disk refused, with the keys and what it said: then there
-    is no flush point.
+    Returns the workflows whose files the disk refused, with the keys and the error: then there is
+    no flush point.
     """
     epoch = database.next_epoch()
     keys: dict[str, list[str]] = {}
@@ -76,7 +74,7 @@ def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[st
 
 
 def compare(database: Database, storage: Storage, workflow: str) -> dict[str, KeyState]:
-    """After a power cut: the keys of a workflow of which other is known now than is recorded."""
+    """After a power cut: the keys of a workflow whose states must be corrected."""
     saved = database.saved(workflow)
     assert saved is not None
     recent = {key for _, key in database.unflushed(workflow)}
@@ -98,9 +96,7 @@ def compare(database: Database, storage: Storage, workflow: str) -> dict[str, Ke
 def _compare_made(
     storage: Storage, key: KeyNode, recorded: KeyState | None, recent: bool
 ) -> KeyState | None:
-    """What to record of a key that a Step makes; None where that is as it was, or where nothing
-    lies there.
-    """
+    """The new state of a key that a Step makes; None where it stays, or where there is no file."""
     if recorded is not None and recorded.kind is KeyKind.EXPIRED:
         return None
     unknown = KeyState(KeyKind.EXPIRED, why=INTERRUPTED)
@@ -113,7 +109,7 @@ def _compare_made(
         if quick == recorded.quick and not recent:
             return None
         now = storage.fingerprint(key.key, key.path) if recorded.digest is not None else None
-    except (OSError, StorageError):  # what can't be read must not keep anybody from the root
+    except (OSError, StorageError):  # an unreadable file must not block the whole root
         now = None
     if recorded is not None and now is not None and now.digest == recorded.digest:
         return replace(recorded, quick=now.quick)

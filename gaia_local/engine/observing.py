@@ -1,4 +1,4 @@
-"""Looks at files for a workflow, without a lock: what a decision needs to know of them."""
+"""Looks at files for the decisions about a workflow, without a lock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gaia_local.workflow.decision import Inspection, Observation, Saved
 from gaia_local.workflow.states import Intent, KeyState
 from gaia_local.workflow.workflow import Workflow
 
-TRIES = 100
-"""How often a directory is read anew that changes while it is read."""
+MOST_READS = 100
+"""Of a directory that changes while it is read."""
 Listings: TypeAlias = Callable[[str], bytes | None]
 """Digest of a directory → `Fingerprint.listing`, where that is recorded."""
 
@@ -44,7 +44,7 @@ def _read(storage: Storage, request: Inspection, listings: Listings) -> Observat
 
     What vanishes inside a directory that stays doesn't make that one vanish.
     """
-    for _ in range(TRIES):
+    for _ in range(MOST_READS):
         now = storage.fingerprint(request.key, request.path, request.external)
         if now is not None:
             lost = _lost_entry(request.state, now, listings)
@@ -55,7 +55,7 @@ def _read(storage: Storage, request: Inspection, listings: Listings) -> Observat
 
 
 def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str | None:
-    """An entry that is missing of a directory that a Task made, where nothing else in it changed."""
+    """A missing entry of a directory that a Task made, where no other kind of change is in it."""
     if before.made_by is None or before.digest in (None, now.digest) or now.listing is None:
         return None
     recorded = listings(before.digest)
@@ -66,7 +66,7 @@ def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str |
 
 
 def load(saved: Saved, storage: Storage, listings: Listings) -> Workflow:
-    """A workflow from its rows, with what must be seen of its files to understand them."""
+    """A workflow from its rows, after the inspections that these require."""
     workflow = Workflow.load(saved, lambda key: storage.path(saved.name, key))
     _inspect(workflow, workflow.needed_inspections(), storage, listings)
     return workflow

@@ -1,6 +1,4 @@
-"""Looks up who made the files that lie at the outputs of new Steps: without a lock, before these
-are decided about.
-"""
+"""Looks up who made the files at the outputs of new Steps, without a lock, before a decision."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from gaia_local.workflow.states import KeyKind
 
 
 def knows_any(database: Database, storage: Storage) -> bool:
-    """Whether there is anything to `recall`: mostly not, and then no time is to be lost."""
+    """Whether there can be anything to `recall`, which is seldom, asked at little cost."""
     return len(storage.tops()) > 1 or database.remembers()
 
 
@@ -29,11 +27,10 @@ def recall(
     outputs: Mapping[str, str],
     seen: Mapping[str, str | None],
 ) -> dict[str, list[Origin]]:
-    """Key → what the root knows of the file that lies there, of those `outputs` (key → path) of
-    which it knows anything.
+    """Key → the records of its file, of those `outputs` (key → path) that have any.
 
     `seen` has the quick fingerprints that are known. A file that changed since it was made is the
-    user's, of no origin.
+    user's, and has no origin.
     """
     remembers, found = database.remembers(), {}
     for key, path in outputs.items():
@@ -43,26 +40,17 @@ def recall(
         quick = seen[key] if key in seen else storage.quick_fingerprint(key, path)
         if quick is None:
             continue
-        made = (
-            [
-                (storage.at(each.place), each)
-                for each in database.made(*_around(storage.place(path)))
-            ]
-            if remembers
-            else []
-        )
-        made += (
-            [
-                (storage.path(workflow, each.place), each)
-                for each in _of_others(database, workflow, key)
-            ]
-            if shared
-            else []
-        )
-        origins = [_origin(storage, each, path, quick) for place, each in made if place == path]
-        known = [origin for origin in origins if origin is not None]
-        if not known:  # perhaps of what it is a part of, or what is a part of it
-            parts = (_origin(storage, each, place) for place, each in made if place != path)
+        records: list[tuple[str, Made]] = []
+        if remembers:
+            for record in database.made(*_around(storage.place(path))):
+                records.append((storage.at(record.place), record))
+        if shared:
+            for record in _made_by_others(database, workflow, key):
+                records.append((storage.path(workflow, record.place), record))
+        exact = [_origin(storage, made, path, quick) for place, made in records if place == path]
+        known = [origin for origin in exact if origin is not None]
+        if not known:  # perhaps of a directory that holds it, or of a part of it
+            parts = (_origin(storage, made, place) for place, made in records if place != path)
             known = [replace(origin, whole=False) for origin in parts if origin is not None][:1]
         if known:
             found[key] = known
@@ -70,29 +58,27 @@ def recall(
 
 
 def _around(place: str) -> tuple[list[str], str]:
-    """A place with those that it lies in, and how all begin that lie in it."""
+    """A place with all directories that hold it, and the prefix of all places inside it."""
     return [place, *paths.folders(place)], f"{place}/"
 
 
-def _of_others(database: Database, workflow: str, key: str) -> list[Made]:
-    """What other workflows know of a key in a bucket that they share."""
+def _made_by_others(database: Database, workflow: str, key: str) -> list[Made]:
+    """The records that other workflows have of a key in a shared bucket."""
     parsed = storage_key(key)
     assert parsed.bucket is not None
-    places, within = _around(paths.plain(parsed.path))
+    places, within = _around(paths.normalized(parsed.path))
     names = [f"{parsed.bucket}:{place}{end}" for place in places for end in ("", "/")]
     return database.made_by_others(workflow, parsed.bucket, names, f"{parsed.bucket}:{within}")
 
 
 def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -> Origin | None:
-    """What is known, if it is still what lies there; `quick` is its quick fingerprint, where that
-    is known.
-    """
+    """The record as an origin, if the file has not changed; `quick`: its fingerprint, if known."""
     state = made.state
     try:
         quick = quick or storage.quick_fingerprint("", path)
         if quick is None:
             return None
-        if state.quick is None:  # nobody could know what was left there, only that it doesn't count
+        if state.quick is None:  # the file is unknown, and doesn't count
             return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
         if quick != state.quick and state.digest is not None:
             now = storage.fingerprint("", path)

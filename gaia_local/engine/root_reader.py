@@ -131,7 +131,7 @@ class RootReader:
             return reports.explain_step(trial, node, changed)
         if key is not None:
             return reports.explain_key(trial, key, self._made_by(workflow, key))
-        raise trial.no_such(name)
+        raise trial.unknown_name(name)
 
     def inputs(self, workflow: str, step: str) -> StepInputs:
         def look(found: Workflow) -> StepInputs:
@@ -177,7 +177,9 @@ class RootReader:
     def _as_run_finds(self, workflow: str) -> Workflow:
         """A copy of a workflow, with its files and its images as they are now."""
         trial = self._reader.scratch(workflow)
-        trial.images_are(self._reader.images({image for _, image, _ in trial.made_with()}))
+        trial.invalidate_changed_images(
+            self._reader.images({image for _, image, _ in trial.recorded_images()})
+        )
         trial.graph.settle()
         return trial
 

@@ -67,16 +67,12 @@ logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
 
 CLOSED = "the engine was closed"
-LATE = 0.05
-"""Seconds after a look at files after which one that came since may have been told of already: less
-than a watcher waits.
-"""
-WRITE_ROUND = 0.1
-"""Seconds after which the start of a Task is written, for whoever reads the rows. A short one's is
-written with its end.
-"""
-FLUSH_ROUND = 0.5
-"""Seconds after which what was recorded is flushed."""
+STALE_AFTER_SECONDS = 0.05
+"""The age from which an observation may be out of date: less than the delay of a watcher."""
+WRITE_DELAY_SECONDS = 0.1
+"""After the start of a Task until it is written; that of a short one is written with its end."""
+FLUSH_DELAY_SECONDS = 0.5
+"""After a record until it is flushed to the disk."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +110,13 @@ class Scheduler:
         self._changed = threading.Condition(self._lock)
         self._workflows: dict[str, Workflow] = {}
         self._looked_at: set[str] = set()
-        """Workflows whose files were compared with what is recorded, in this process: what is told
-        of them is heeded.
-        """
+        """Workflows whose files were compared with their records; reports of changes count."""
         self._missed: set[str] = set()
-        """Those of which a file could not be examined: the next call looks at all of them again.
-        """
+        """Workflows with a file that could not be inspected: the next call inspects all again."""
         self._alive: collections.Counter[str] = collections.Counter()
         """Workflow → how many of its Tasks are alive."""
         self._unwritten: dict[str, Changes] = {}
-        """Workflow → what was decided and could not be written down."""
+        """Workflow → changes that were decided and could not be written."""
         self._deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
         self._write_ordered = self._flush_ordered = False
@@ -162,10 +155,13 @@ class Scheduler:
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self._lock:
-            attempts = {each.task.id: each for each in self._database.attempts(name, step)}
+            recorded = self._database.attempts(name, step)
+            attempts = {attempt.task.id: attempt for attempt in recorded}
             unwritten = self._not_in_rows(name).attempts()
             attempts |= {
-                each.task.id: each for each in unwritten if step is None or each.task.name == step
+                attempt.task.id: attempt
+                for attempt in unwritten
+                if step is None or attempt.task.name == step
             }
             return list(attempts.values())
 
@@ -233,14 +229,14 @@ class Scheduler:
         self._define(name, [], steps, check_properties(name, None))
 
     def run(self, name: str) -> None:
-        """Start whatever can run, failed Steps included; changes nothing while the workflow runs."""
+        """Start all that can run, failed Steps included; no change while the workflow runs."""
         workflow = self._get(name)
         with self._lock:
             if workflow.running and workflow.trouble is None:
                 return
         self._look_at_files(name)
         with self._lock:
-            used = {image for _, image, _ in workflow.made_with()}
+            used = {image for _, image, _ in workflow.recorded_images()}
         images, call = self.images(used), self._prepared(workflow)
         self._insist(name, lambda workflow: workflow.run(images), call)
 
@@ -282,7 +278,7 @@ class Scheduler:
         finally:
             with self._lock:
                 self._deleting.discard(name)
-            self._tell((name,))
+            self._notify((name,))
 
     def stop(self) -> None:
         """Halt what runs, in all workflows."""
@@ -324,7 +320,7 @@ class Scheduler:
                 return False
         for name, (keys, why) in failed.items():
             # It is called at once.
-            self._handle(name, lambda workflow: self._lost(workflow, keys, why))  # noqa: B023
+            self._handle(name, lambda workflow: self._record_lost(workflow, keys, why))  # noqa: B023
         return not failed and not unwritten
 
     def kill_now(self) -> None:
@@ -355,8 +351,8 @@ class Scheduler:
             self._handle(name, Workflow.decide)
             return
         if order:
-            self._executor.call_later(WRITE_ROUND, self._write_all)
-        self._tell((name,))
+            self._executor.call_later(WRITE_DELAY_SECONDS, self._write_all)
+        self._notify((name,))
 
     started = happened
 
@@ -388,8 +384,8 @@ class Scheduler:
                     else {key.key: key for path in paths for key in graph.overlapping(path)}
                 )
                 touched.append((name, inspections(found.values())))
-        for name, looks in touched:
-            self._inspect(name, looks)
+        for name, requests in touched:
+            self._inspect(name, requests)
 
     # -- the road ----------------------------------------------------------------------------------
 
@@ -421,11 +417,11 @@ class Scheduler:
                     self._looked_at.add(name)
             except (DatabaseError, EngineUnavailable) as error:
                 failure = error
-                if call is None or not self._taken_back(workflow, decision, trouble):
-                    decision = self._trouble(workflow, error, decision)
+                if call is None or not self._roll_back(workflow, decision, trouble):
+                    decision = self._record_trouble(workflow, error, decision)
                 else:
                     decision = Decision()
-            self._note(name, decision)
+            self._count_started(name, decision)
         self._act(name, decision)
         if call is not None and failure is not None:
             raise failure
@@ -468,7 +464,7 @@ class Scheduler:
         return decision is not None
 
     def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
-        """Write down what was decided, with what could not be written before, in one transaction."""
+        """Write changes, with those that could not be written before, in one transaction."""
         if name in self._unwritten:
             changes = self._unwritten[name].then(changes)
         if not changes and new is None:
@@ -484,23 +480,23 @@ class Scheduler:
         self._unwritten.pop(name, None)
         if changes.keys and not self._flush_ordered:
             self._flush_ordered = True
-            self._executor.call_later_in_background(FLUSH_ROUND, self._flush_behind)
+            self._executor.call_later_in_background(FLUSH_DELAY_SECONDS, self._flush_in_background)
 
-    def _flush_behind(self) -> None:
+    def _flush_in_background(self) -> None:
         """Flush what was recorded lately. Runs in a thread of the executor's."""
         with self._lock:
             self._flush_ordered = False
         self.flush()
 
-    def _lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
+    def _record_lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
         """The disk refused what lies at keys: what Steps made of it doesn't count."""
         nodes = (workflow.graph.keys.get(key) for key in keys)
         workflow.contents.unpublished(
             node.key for node in nodes if node is not None and node.state.made_by is not None
         )
-        return self._trouble(workflow, error, Decision())
+        return self._record_trouble(workflow, error, Decision())
 
-    def _note(self, name: str, decision: Decision) -> None:
+    def _count_started(self, name: str, decision: Decision) -> None:
         """Count what starts; whoever waits is told where that may be over. Every decision comes
         here, under the lock.
         """
@@ -511,7 +507,7 @@ class Scheduler:
 
     def _act(self, name: str, decision: Decision) -> None:
         """Do what was decided and written down."""
-        self._tell((name,))
+        self._notify((name,))
         for task_id in decision.cancel:
             self._executor.cancel(task_id)
         for task_id in decision.discard:
@@ -519,30 +515,31 @@ class Scheduler:
         for assignment in decision.start:
             self._executor.submit(assignment, self)
 
-    def _inspect(self, name: str, looks: list[Inspection], raises: bool = False) -> None:
+    def _inspect(self, name: str, requests: list[Inspection], raises: bool = False) -> None:
         """Look at files, without the lock, and decide about what is seen, until there is nothing
         more to be looked at.
         """
-        while looks:
-            seen = self._observe(name, looks, raises)
-            # Called at once.
-            decision = self._decide(name, lambda workflow: workflow.observe(seen)) if seen else None  # noqa: B023
-            looks = [] if decision is None else decision.inspect
+        while requests:
+            seen = self._observe(name, requests, raises)
+            decision = None
+            if seen:  # the lambda is called at once
+                decision = self._decide(name, lambda workflow: workflow.observe(seen))  # noqa: B023
+            requests = [] if decision is None else decision.inspect
 
-    def _observe(self, name: str, looks: list[Inspection], raises: bool) -> list[Observation]:
+    def _observe(self, name: str, requests: list[Inspection], raises: bool) -> list[Observation]:
         """Look at files; where that fails, the workflow is in trouble, unless the call is refused
         that it `raises` in.
         """
         try:
-            return observe(self._storage, looks, self.listing)
+            return observe(self._storage, requests, self.listing)
         except (OSError, StorageError) as error:
             with self._lock:
                 self._missed.add(name)
             if raises:
                 raise
             trouble = error
-        logger.error("workflow %r: a file could not be examined: %s", name, trouble)
-        self._handle(name, lambda workflow: self._trouble(workflow, trouble, Decision()))
+        logger.error("workflow %r: a file could not be looked at: %s", name, trouble)
+        self._handle(name, lambda workflow: self._record_trouble(workflow, trouble, Decision()))
         return []
 
     # -- inside ------------------------------------------------------------------------------------
@@ -555,7 +552,7 @@ class Scheduler:
         properties: Mapping[str, Any],
         new: bool = False,
     ) -> None:
-        """Merge definitions: what is needed to decide about them is asked first, without the lock."""
+        """Merge definitions; all facts for the decision are collected before, without the lock."""
         if not new:
             self._look_at_files(name, unless_done=True)
         while True:
@@ -591,7 +588,7 @@ class Scheduler:
                 return decision
 
             if self._handle(name, define, call if known else replace(call, new=workflow)):
-                if time.monotonic() - began > LATE:
+                if time.monotonic() - began > STALE_AFTER_SECONDS:
                     self._look_at_files(name, seen)
                 if any(seen[key] for key in made & seen.keys()):
                     self.flush()
@@ -620,7 +617,7 @@ class Scheduler:
         for name in names:
             self._handle(name, Workflow.flush)
 
-    def _tell(self, news: Collection[str]) -> None:
+    def _notify(self, news: Collection[str]) -> None:
         """What becomes of a workflow that is being deleted is told when that is over."""
         news = [name for name in news if name not in self._deleting]
         if not news:
@@ -647,7 +644,10 @@ class Scheduler:
             if images:
                 self._runtime.check(images)
         except EngineUnavailable as error:
-            advice = "nothing of this call was stored: repeat it then; `run` continues what was stored before"
+            advice = (
+                "nothing of this call was stored: repeat it then; "
+                "`run` continues with what was stored before"
+            )
             return Call(EngineUnavailable(f"{error}; {advice}"))
         return Call(
             resumable=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset()
@@ -684,10 +684,12 @@ class Scheduler:
             if keys is None:
                 self._missed.discard(name)
             known = workflow.graph.keys
-            looks = inspections(
+            requests = inspections(
                 known[key] for key in (known if keys is None else keys) if key in known
             )
-        self._inspect(name, looks, raises=keys is None)  # else the call that it belongs to was made
+        self._inspect(
+            name, requests, raises=keys is None
+        )  # else the call that it belongs to was made
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait, holding the lock, until `true` says so; False when the time in seconds ran out
@@ -745,9 +747,7 @@ class Scheduler:
             else self._storage.place(self._storage.path(name, key))
         )
 
-    def _taken_back(
-        self, workflow: Workflow, decision: Decision, trouble: GaiaError | None
-    ) -> bool:
+    def _roll_back(self, workflow: Workflow, decision: Decision, trouble: GaiaError | None) -> bool:
         """A call's change doesn't count: read back what there was before, when there was this
         trouble.
 
@@ -768,15 +768,18 @@ class Scheduler:
             self._workflows[name] = again
         return True
 
-    def _trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
+    def _record_trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
         """What was decided can't be written down, or a decision not be made: nothing starts until
         it can.
         """
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
-        text = f"workflow {workflow.name!r} starts nothing more: {error_text(error)}; `run` continues it when that is fixed"
+        text = (
+            f"workflow {workflow.name!r} starts nothing more: {error_text(error)}; "
+            "`run` continues it when that is repaired"
+        )
         if workflow.trouble is None:
             logger.error("%s", text)
-        more = workflow.fall_into_trouble(kind(text), error_text(error), decision.start)
+        more = workflow.record_trouble(kind(text), error_text(error), decision.start)
         if workflow.name in self._unwritten:
             self._unwritten[workflow.name] = self._unwritten[workflow.name].then(more.changes)
             more.changes = Changes()

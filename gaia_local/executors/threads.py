@@ -193,7 +193,7 @@ class ThreadExecutor:
             not wanted
             or cancellation.reason is not None
             or self._capacity.fits(wanted)
-            or self._capacity.lack(wanted)
+            or self._capacity.shortage(wanted)
         ):
             return heapq.heappop(self._queue)
         for waiting in self._queue:
@@ -208,9 +208,9 @@ class ThreadExecutor:
     ) -> None:
         task = assignment.task
         try:
-            if (lack := self._capacity.lack(task.resources)) is not None:
+            if (shortage := self._capacity.shortage(task.resources)) is not None:
                 relay.ended(
-                    task, Outcome(TaskState.EXCEPTION, message=lack, exception="RuntimeFailure")
+                    task, Outcome(TaskState.EXCEPTION, message=shortage, exception="RuntimeFailure")
                 )
             elif cancellation.reason is None:
                 self._perform(assignment, cancellation, relay)

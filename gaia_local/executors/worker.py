@@ -1,8 +1,8 @@
 """Performs one Task: takes its files in, runs its command, collects its outputs, and reports.
 
 It decides nothing and publishes nothing. An `Observer` receives `Event`s as they happen, in the
-order of the real worker, and at last, exactly once, an `Outcome`. The observer publishes the outcome's outputs, or lets them be;
-when its call returns, the Task's private directory goes.
+order of the real worker, and at last, exactly once, an `Outcome`. The observer publishes the
+outcome's outputs, or not; when its call returns, the Task's private directory is removed.
 """
 
 from __future__ import annotations

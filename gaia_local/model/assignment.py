@@ -1,6 +1,4 @@
-"""What is handed to whoever runs a Task, with what only this run of it needs, and what comes back:
-how it ended.
-"""
+"""The order to run a Task, with the data of this run only, and the outcome that comes back."""
 
 from __future__ import annotations
 
@@ -23,9 +21,9 @@ class Assignment:
         compare=False,
         repr=False,
     )
-    """Input key → what is recorded of its file."""
+    """Input key → the recorded fingerprint of its file."""
     adopted: bool = False
-    """An earlier engine began it: what it left is taken up instead of starting anew."""
+    """An earlier engine began it, and it is resumed instead of started anew."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +38,19 @@ class Output:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a Task ended, with what it made."""
+    """How a Task ended, with its outputs."""
 
     state: TaskState
-    """`COMPLETE`, `ERROR`, `EXCEPTION` or `CANCELLED`; `INTERRUPTED` where nobody will ever hear
-    how it ended.
-    """
+    """`COMPLETE`, `ERROR`, `EXCEPTION`, `CANCELLED`, or `INTERRUPTED` where the end is unknown."""
     outputs: tuple[Output, ...] = ()
     """Ready to be published: all of them on success, the ``>>`` logs on failure."""
     exit_code: int | None = None
     message: str | None = None
     exception: str | None = None
     reason: str | None = None
-    """`terminated-by-timeout`, where that is what ended it."""
+    """`terminated-by-timeout`, where the timeout ended it."""
     image_id: str | None = None
     tail: str = ""
     """The last lines of its log."""
     inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
-    """Key → what was read."""
+    """Key → the fingerprint of the input that was read."""

@@ -29,15 +29,13 @@ from gaia_local.model.validation import (
 )
 
 logger = logging.getLogger("gaia_local")
-_WARNED = 5
-"""How many fields that mean nothing are told of in a call."""
+_MOST_WARNINGS = 5
+"""Of unknown fields, in a call."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A reusable program: an image, the tokens to run in it, and which internal paths go in and
-    out.
-    """
+    """A reusable program: an image, the tokens to run in it, and its internal paths."""
 
     name: str
     image: str
@@ -50,9 +48,7 @@ class Command:
     definition: Mapping[str, Any] = field(compare=False, repr=False)
     """The JSON as submitted, which is what `Gaia.command` answers."""
     resources: Resources = field(default=NONE, compare=False)
-    """What it asks of a machine: results don't depend on it, so that a change of it makes nothing
-    run again.
-    """
+    """Required of a machine. Results don't depend on it: after a change no Step runs again."""
 
     @staticmethod
     def parse(workflow: str, given: object) -> Command | CompositeCommand:
@@ -71,7 +67,9 @@ class Command:
         tokens = fields.get("command")
         if not isinstance(tokens, list | tuple) or not tokens:
             raise InvalidInput(
-                where, f"command is {shown(tokens)}", 'give a list of tokens, as ["sh", "-c", "ls"]'
+                where,
+                f"command is {shown(tokens)}",
+                'give a list of tokens, as ["sh", "-c", "ls"]',
             )
         command = tuple(render_value(read_value(f"{where}, command", token)) for token in tokens)
         inputs = read_texts(where, "inputs", fields.get("inputs"))
@@ -93,7 +91,7 @@ class Command:
 
 @dataclass(frozen=True)
 class CompositeCommand:
-    """A Command that is a little workflow: its inner Steps take its place when a Step invokes it."""
+    """A Command that is a small workflow: a Step that invokes it becomes its inner Steps."""
 
     name: str
     inputs: tuple[str, ...]
@@ -113,7 +111,7 @@ class CompositeCommand:
         inner = fields["steps"]
         if not isinstance(inner, list | tuple) or not inner:
             raise InvalidInput(where, f"steps is {shown(inner)}", "give a list of Steps")
-        steps = tuple(Step._parse(where, step, key=check_local_name) for step in inner)
+        steps = tuple(Step._parse(where, step, check=check_local_name) for step in inner)
         names = [step.name for step in steps]
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])
@@ -131,11 +129,9 @@ AnyCommand: TypeAlias = "Command | CompositeCommand"
 
 
 def warn_of_unknown_fields(workflow: str, kind: str, given: Iterable[Mapping[str, Any]]) -> None:
-    """Tell of fields that mean nothing in definitions that were parsed: of the first few, and how
-    many more there are.
-    """
+    """Warn of unknown fields in parsed definitions: the first few, and the number of the rest."""
     found = _unknown_fields(f"workflow {workflow!r}", kind, given)
-    for where, name, known in itertools.islice(found, _WARNED):
+    for where, name, known in itertools.islice(found, _MOST_WARNINGS):
         logger.warning(
             "%s: the field %s means nothing here; %s", where, shown(name), nearest(name, known)
         )
@@ -146,15 +142,15 @@ def warn_of_unknown_fields(workflow: str, kind: str, given: Iterable[Mapping[str
 def _unknown_fields(
     outer: str, kind: str, given: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[str, object, frozenset[str]]]:
-    """Where, which, and which there are instead."""
+    """The place, the unknown field, and the known ones."""
     known = _STEP_FIELDS if kind == "Step" else _COMMAND_FIELDS
-    for each in given:
-        if each.keys() <= known and "steps" not in each:
+    for definition in given:
+        if definition.keys() <= known and "steps" not in definition:
             continue
-        where = f"{outer}, {kind} {each['name']!r}"
-        yield from ((where, name, known) for name in each if name not in known)
+        where = f"{outer}, {kind} {definition['name']!r}"
+        yield from ((where, name, known) for name in definition if name not in known)
         if kind == "Command":
-            yield from _unknown_fields(where, "Step", each.get("steps") or ())
+            yield from _unknown_fields(where, "Step", definition.get("steps") or ())
 
 
 _COMMAND_FIELDS = frozenset(

@@ -10,16 +10,14 @@ from typing import Any
 from gaia_local.errors import InvalidInput
 
 MAX_VALUES = 2_000_000
-"""How many values a YAML file may hold, each alias counted as what it stands for."""
+"""In a YAML file, with each alias counted as the values it stands for."""
 
 _RIGHT_JSON = "give valid JSON, or name the file .yaml if it is YAML"
 _RIGHT_YAML = "give valid YAML"
 
 
 def read(path: Path) -> Any:
-    """The contents of a JSON or YAML file. Raises `InvalidInput` that names the file and the line
-    of what is wrong.
-    """
+    """The contents of a JSON or YAML file. Raises `InvalidInput` with the file and the line."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -66,15 +64,13 @@ def _read_yaml(path: Path, text: str) -> Any:
 
 
 def _safe_yaml(text: str) -> Any:
-    """Plain values only; what aliases make of it is counted before it is made, since each level may
-    be ten of the last.
-    """
+    """Plain values only; aliases are counted before they are expanded, which may be exponential."""
     import yaml
 
     sizes: dict[yaml.Node, int] = {}
 
     def size(node: yaml.Node) -> int:
-        """How many values there are in `node`, aliases written out."""
+        """The number of values in `node`, with aliases expanded."""
         if node in sizes:
             if not sizes[node]:
                 raise yaml.MarkedYAMLError(
@@ -88,7 +84,7 @@ def _safe_yaml(text: str) -> Any:
             map(size, itertools.chain(*inner) if isinstance(node, yaml.MappingNode) else inner)
         )
         if count > MAX_VALUES:
-            problem = f"with its aliases written out it holds over {MAX_VALUES:,} values"
+            problem = f"with its aliases expanded it holds over {MAX_VALUES:,} values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         sizes[node] = count
         return count

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it, to two or three digits: ``0.35 s``, ``12.4 s``, ``3 min 20 s``,
-    ``2 h 5 min``, ``3 d 4 h``.
-    """
+    """A time to two or three digits: ``0.35 s``, ``12.4 s``, ``3 min 20 s``, ``3 d 4 h``."""
     if seconds < 0.0995:
         return f"{1000 * max(0.0, seconds):.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
     whole = round(seconds)
-    for unit, below, size in (("d", "h", 3600), ("h", "min", 60), ("min", "s", 1)):
+    for unit, smaller, size in (("d", "h", 3600), ("h", "min", 60), ("min", "s", 1)):
         large, small = divmod(whole // size, {"d": 24, "h": 60, "min": 60}[unit])
         if large:
-            return f"{large} {unit}" + (f" {small} {below}" if small else "")
+            return f"{large} {unit}" + (f" {small} {smaller}" if small else "")
     return f"{whole} s"

@@ -1,4 +1,4 @@
-"""What happens to Tasks and workflows, in the words of the server and its worker."""
+"""Events of Tasks and workflows, under the names of the server and its worker."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class EventKind(enum.StrEnum):
-    """What can happen, under the names that the server and the worker give it."""
+    """The kinds of events, under the names of the server and its worker."""
 
     STEP_START = "step-start"
-    """A worker takes a Task up."""
+    """A worker begins a Task."""
     STEP_ADOPTED = "step-adopted"
-    """A worker takes up what an earlier engine left of a Task."""
+    """A worker resumes a Task of an earlier engine."""
     CONTAINER_CREATE = "container-create"
     EXECUTION_START = "execution-start"
     EXECUTION_COMPLETE = "execution-complete"
     CONTAINER_EXIT = "container-exit"
-    """Whatever ran it: the program ended."""
+    """The program ended, also one that ran without a container."""
     WORKER_LOST = "worker-lost"
     """The worker of a cluster that ran a Task died; another will run it."""
     DATA_COMPLETE = "data-complete"
@@ -40,19 +40,19 @@ class EventKind(enum.StrEnum):
     def written_at_once(self) -> bool:
         """Whether it is written before its Task ends.
 
-        That is at once where the run may outlive this process, and whoever takes it up needs it.
+        That is at once where the run may outlive this process: it is needed to resume the Task.
         """
         return self in (EventKind.STEP_START, EventKind.EXECUTION_START)
 
     @property
     def begins(self) -> bool:
-        """Whether it says that a worker takes a Task up, and so bears the worker's number."""
+        """Whether it marks the begin of a Task on a worker, and so holds the worker's number."""
         return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened; `facts` are what this kind of event carries."""
+    """Something that happened; `facts` has the further fields of this kind of event."""
 
     event: EventKind
     workflow: str

@@ -1,7 +1,7 @@
-"""Storage keys and the places of outputs: what their texts say, each read by one function.
+"""Storage keys and the places of outputs, parsed, each by one function.
 
-Rows, JSON and the graph keep the texts, of which there are many. Whoever wants to know what one
-says asks here, and is answered from a cache while that text is in use.
+Rows, JSON and the graph keep the texts, of which there are many; the parsed forms are cached while
+a text is in use.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gaia_local.model.paths import plain
+from gaia_local.model.paths import normalized
 
 _REMEMBERED = 4096
 """Texts of each kind: those of the Tasks that run now, not of all workflows."""
 
 LOCAL_KEYS = "composite/"
-"""How the keys begin that a composite Command's local names become."""
+"""The prefix of the keys that a composite Command's local names become."""
 
 
 def names_directory(text: str) -> bool:
     """Whether a storage key or an internal path is that of a directory.
 
-    It stands alone for those who look at very many keys and ask nothing else of them.
+    A function of its own, for use with very many keys of which nothing else is asked.
     """
     return text.endswith("/")
 
 
 @dataclass(frozen=True, slots=True)
 class StorageKey:
-    """What a Step reads or makes: ``bucket:path``, or ``path`` alone. `str` gives the text back."""
+    """An input or output of a Step: ``bucket:path``, or ``path`` alone. `str` returns the text."""
 
     bucket: str | None
     """None where the text has no colon."""
@@ -41,7 +41,7 @@ class StorageKey:
 
     @staticmethod
     def parse(text: str) -> StorageKey:
-        """Any text is read: `names.check_key` refuses what no key may be."""
+        """Any text is parsed: `names.check_key` refuses invalid ones."""
         bucket, colon, path = text.partition(":")
         if not colon:
             return StorageKey(None, text, names_directory(text))
@@ -52,7 +52,7 @@ class StorageKey:
 
 
 class Capture(enum.Enum):
-    """What an output can be in place of a file that the program makes."""
+    """An output that is no file of the program's, but what it prints."""
 
     PRINTED = enum.auto()
     """Its stdout and stderr together: ``>``, ``STDOUT``."""
@@ -61,7 +61,7 @@ class Capture(enum.Enum):
 
     @staticmethod
     def parse(text: str) -> Capture | None:
-        """None for what isn't the text of a capture."""
+        """None for any other text."""
         return _CAPTURES.get(text)
 
 
@@ -70,24 +70,24 @@ _CAPTURES = {">": Capture.PRINTED, "STDOUT": Capture.PRINTED, ">>": Capture.LOG}
 
 @dataclass(frozen=True, slots=True)
 class InternalPath:
-    """Where a program finds an input or leaves an output. `str` gives the text back."""
+    """The path of an input or output for the program. `str` returns the text."""
 
     text: str
     path: str
-    """Absolute, without the parts that mean nothing: the same for all texts of one place."""
+    """Absolute and normalized: the same for all texts of one place."""
     is_directory: bool
 
     @staticmethod
     def parse(text: str) -> InternalPath:
-        """Any text is read: `names.check_internal_path` refuses what no internal path may be."""
-        return InternalPath(text, f"/{plain(text)}", names_directory(text))
+        """Any text is parsed: `names.check_internal_path` refuses invalid ones."""
+        return InternalPath(text, f"/{normalized(text)}", names_directory(text))
 
     def __str__(self) -> str:
         return self.text
 
 
 OutputPlace: TypeAlias = InternalPath | Capture
-"""Where an output comes from."""
+"""The source of an output."""
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -103,7 +103,7 @@ def internal_path(text: str) -> InternalPath:
 
 
 def output_place(text: str) -> OutputPlace:
-    """The internal path of an output, or what stands in its place; it was checked."""
+    """The internal path of an output, or its capture; it was checked."""
     return Capture.parse(text) or internal_path(text)
 
 
@@ -113,7 +113,7 @@ def wants_directory(key: str, internal: InternalPath) -> bool:
 
 
 def made_files(outputs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, InternalPath]]:
-    """Key and path of each output that is no capture: what the program itself is to make."""
+    """Key and path of each output that is a file: the program itself must make it."""
     for key, text in outputs:
         place = output_place(text)
         if isinstance(place, InternalPath):

@@ -1,4 +1,4 @@
-"""What names, storage keys and internal paths may be: the checks that each passes on its way in."""
+"""The checks of names, storage keys and internal paths."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from gaia_local.model.terminal_text import holds_controls
 from gaia_local.model.validation import check_text
 
 OWN = ".gaia-local"
-"""How the names of the engine's own files begin: they are no part of any tree, and no key may name
-one.
-"""
+"""The prefix of the names of the engine's own files, which belong to no tree and no key."""
 
 _SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
 _NAME_BYTES = 255
@@ -31,9 +29,7 @@ _as_stored: ContextVar[bool] = ContextVar("as_stored", default=False)
 
 @contextlib.contextmanager
 def as_stored() -> Iterator[None]:
-    """While inside, names may hold what was refused later than they were stored: a root stays
-    readable.
-    """
+    """Inside, names are valid that only older versions accepted: old roots stay readable."""
     token = _as_stored.set(True)
     try:
         yield
@@ -42,9 +38,7 @@ def as_stored() -> Iterator[None]:
 
 
 def check_name(where: str, name: object, kind: str) -> str:
-    """A name that may be part of a path: not empty, not absolute, no ``..``, nothing that doesn't
-    print.
-    """
+    """A name that may be part of a path: not empty, not absolute, no ``..``, printable."""
     if not isinstance(name, str):
         raise InvalidInput(where, f"the name of a {kind} is {shown(name)}", "give a string")
     if not is_plain(name):
@@ -53,9 +47,7 @@ def check_name(where: str, name: object, kind: str) -> str:
 
 
 def is_plain(key: str) -> bool:
-    """Whether a storage key, a name or a path is of the usual kind, in which no check finds
-    anything wrong.
-    """
+    """Whether a storage key, a name or a path is of the usual form, which passes all checks."""
     return _PLAIN_KEY.fullmatch(key) is not None and len(key) <= MAX_PATH_BYTES
 
 
@@ -78,7 +70,7 @@ def check_key(where: str, key: str) -> None:
 
 
 def check_key_template(where: str, key: str) -> None:
-    """A storage key that may hold ``{{var}}``: what can be said before the vars are filled in."""
+    """A storage key that may hold ``{{var}}``: one that does is checked again when rendered."""
     if "{{" in key:
         check_text(where, key)
     else:
@@ -97,7 +89,7 @@ def _check_path(place: str, path: str) -> None:
     if holds_controls(path) and not _as_stored.get():
         raise InvalidInput(
             place,
-            "it holds a control character, or one that turns the direction of text",
+            "it holds a control character, or one that changes the direction of text",
             "leave it out",
         )
     if path.startswith("/"):
@@ -123,7 +115,7 @@ def check_internal_template(where: str, path: object) -> None:
     if not isinstance(path, str):
         raise InvalidInput(where, f"the internal path is {shown(path)}", "give a string")
     place = f"{where}, internal path {path!r}"
-    if "{{" in path:  # looked at again when the vars are filled in
+    if "{{" in path:  # checked again when the vars are filled in
         check_text(place, path)
         return
     if not path.startswith("/"):
@@ -144,9 +136,7 @@ def check_internal_path(where: str, path: str) -> None:
 def check_places(
     where: str, inputs: Mapping[str, str], outputs: Mapping[str, str], stdout: str | None = None
 ) -> None:
-    """Internal paths that can't be together: an input's and another's, or anything at or below the
-    file of `stdout`.
-    """
+    """Refuse conflicting internal paths: equal ones, and any at or below the file of `stdout`."""
     taken: dict[str, str] = {}
     printed = None if stdout is None else InternalPath.parse(stdout)
     for kind, paths in (("input", inputs), ("output", outputs)):
@@ -154,9 +144,9 @@ def check_places(
             if Capture.parse(text) is not None:
                 continue
             place = InternalPath.parse(text)
-            other = taken.get(place.path)
-            if other is not None and not (kind == "output" and other.startswith("output")):
-                problem = f"{other} and {kind} {key!r} have one internal path {text!r}"
+            first = taken.get(place.path)
+            if first is not None and not (kind == "output" and first.startswith("output")):
+                problem = f"{first} and {kind} {key!r} have one internal path {text!r}"
                 raise InvalidInput(where, problem, "give each its own")
             taken[place.path] = f"{kind} {key!r}"
             if printed is None or not is_inside(place.path, printed.path):

@@ -1,12 +1,12 @@
-"""Path algebra: what the texts of paths say, by whole components and without a look at the disk."""
+"""Path algebra: on the texts of paths, by whole components and without the disk."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
 
-def plain(path: str) -> str:
-    """A path without the parts that mean nothing: ``/a//./b/`` is ``a/b``."""
+def normalized(path: str) -> str:
+    """A relative, normalized path: ``/a//./b/`` becomes ``a/b``."""
     path = path.strip("/")
     if "//" in path or "./" in path or path.endswith("/.") or path == ".":
         return "/".join(part for part in path.split("/") if part not in ("", "."))
@@ -31,7 +31,7 @@ def nearest(path: str, others: Collection[str]) -> str | None:
 
 
 def depth(path: str) -> int:
-    """How deep a path lies, if it is absolute and plain: whatever holds it is less deep."""
+    """The depth of an absolute, normalized path: greater than that of any directory around it."""
     return path.count("/")
 
 

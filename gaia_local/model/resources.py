@@ -1,4 +1,4 @@
-"""What a Command asks of the machine it runs on, and how much of that a machine has left."""
+"""The resources that a Command requires, and those that a machine has free."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """How much of each; None: whatever there is, and nothing is counted."""
+    """An amount of each; None: no limit, and not counted."""
 
     cpus: float | None = None
     memory: int | None = None
@@ -27,7 +27,7 @@ class Resources:
 
     @staticmethod
     def parse(where: str, given: object) -> Resources:
-        """Read `resources` of a Command. ``4GB`` has 1024³ bytes each, as Docker counts them."""
+        """Read `resources` of a Command. A ``GB`` has 1024³ bytes, as for Docker."""
         if given is None:
             return NONE
         if not isinstance(given, Mapping):
@@ -36,7 +36,7 @@ class Resources:
                 f"it is {shown(given)}",
                 'give a dictionary, as {"cpus": 2, "memory": "4GB", "gpus": 1}',
             )
-        known = [each.name for each in fields(Resources)]
+        known = [field.name for field in fields(Resources)]
         for name in given:
             if name not in known:
                 raise InvalidInput(
@@ -52,25 +52,25 @@ class Resources:
         return (self.cpus, self.memory, self.gpus) != (None, None, None)
 
     def items(self) -> list[tuple[str, float]]:
-        """Those that are asked for."""
-        every = (("cpus", self.cpus), ("memory", self.memory), ("gpus", self.gpus))
-        return [(name, amount) for name, amount in every if amount is not None]
+        """The required ones, by name."""
+        amounts = (("cpus", self.cpus), ("memory", self.memory), ("gpus", self.gpus))
+        return [(name, amount) for name, amount in amounts if amount is not None]
 
 
 NONE = Resources()
 
 
 class Capacity:
-    """What a machine has, less what was taken. Not thread-safe."""
+    """The free resources of a machine. Not thread-safe."""
 
     def __init__(self, total: Resources) -> None:
         """`total` has an amount of each."""
         self._total = dict(total.items())
-        self._left = dict(self._total)
+        self._free = dict(self._total)
 
     @staticmethod
     def of_this_machine() -> Capacity:
-        """What this process may use: CPUs, the machine's memory, NVIDIA's devices."""
+        """All that this process may use: CPUs, the machine's memory, NVIDIA's devices."""
         cpus = (
             len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
@@ -80,29 +80,30 @@ class Capacity:
         gpus = sum(1 for device in Path("/dev").glob("nvidia*") if device.name[6:].isdigit())
         return Capacity(Resources(cpus, memory, gpus))
 
-    def lack(self, wanted: Resources) -> str | None:
-        """A sentence where the whole machine has less than what is wanted."""
+    def shortage(self, wanted: Resources) -> str | None:
+        """A sentence where the whole machine has less than is wanted."""
         for name, amount in wanted.items():
             if amount > self._total[name]:
-                return f"its Command needs {name}: {_told(name, amount)}; this machine has {_told(name, self._total[name])}"
+                needed, total = _amount_text(name, amount), _amount_text(name, self._total[name])
+                return f"its Command needs {name}: {needed}; this machine has {total}"
         return None
 
     def fits(self, wanted: Resources) -> bool:
-        """Whether that much is left."""
-        return all(amount <= self._left[name] + 1e-9 for name, amount in wanted.items())
+        """Whether that much is free."""
+        return all(amount <= self._free[name] + 1e-9 for name, amount in wanted.items())
 
     def take(self, wanted: Resources) -> None:
         """Take that much."""
         for name, amount in wanted.items():
-            self._left[name] -= amount
+            self._free[name] -= amount
 
     def give_back(self, wanted: Resources) -> None:
         """Give back what was taken."""
         for name, amount in wanted.items():
-            self._left[name] += amount
+            self._free[name] += amount
 
 
-def _told(name: str, amount: float) -> str:
+def _amount_text(name: str, amount: float) -> str:
     return f"{amount / (1 << 30):.3g} GB" if name == "memory" else f"{amount:g}"
 
 

@@ -45,13 +45,11 @@ class Step:
 
     @staticmethod
     def parse(workflow: str, given: object, text: str | None = None) -> Step:
-        """Read one Step from its JSON; `text` is what that was read from, where it comes from a
-        Step's `text`.
-        """
-        return Step._parse(f"workflow {workflow!r}", given, key=check_key_template, text=text)
+        """Read one Step from its JSON; a stored Step has its `text` already."""
+        return Step._parse(f"workflow {workflow!r}", given, check=check_key_template, text=text)
 
     @staticmethod
-    def _parse(outer: str, given: object, key: Any, text: str | None = None) -> Step:
+    def _parse(outer: str, given: object, check: Any, text: str | None = None) -> Step:
         fields, name, text = read_definition(outer, "Step", given, text)
         where = f"{outer}, Step {name!r}"
         command = fields.get("command")
@@ -60,9 +58,9 @@ class Step:
         inputs = read_texts(where, "inputs", fields.get("inputs"))
         outputs = read_texts(where, "outputs", fields.get("outputs"))
         for kind, keys in (("input", inputs), ("output", outputs)):
-            for each, storage_key in keys.items():
+            for name_inside, storage_key in keys.items():
                 if not is_plain(storage_key):
-                    key(f"{where}, {kind} {each!r}", storage_key)
+                    check(f"{where}, {kind} {name_inside!r}", storage_key)
         values: Mapping[str, Value | tuple[Value, ...]] = read_mapping(
             where, "vars", fields.get("vars")
         )
@@ -90,8 +88,7 @@ class Step:
 def read_definition(
     outer: str, kind: str, given: object, text: str | None = None
 ) -> tuple[Mapping[str, Any], str, str]:
-    """The fields of a Command or Step, its name, and its JSON, which later changes of what was
-    given don't reach.
+    """The fields of a Command or Step, its name, and its JSON, which is independent of `given`.
 
     `text` is that JSON where it is known.
     """

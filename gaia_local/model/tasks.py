@@ -1,6 +1,4 @@
-"""A Task, which is one attempt at a Step: its state, why it was ended, and what its files were
-like.
-"""
+"""A Task, which is one attempt at a Step: its definition, its state, fingerprints of its files."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 
 
 NO_KEYS: frozenset[str] = frozenset()
-"""One for all Tasks that read no outside file: Python makes each a new one."""
+"""One set for all Tasks that read no outside file, instead of one for each."""
 
 
 class TaskState(enum.StrEnum):
@@ -34,30 +32,27 @@ class TaskState(enum.StrEnum):
 
 
 DOUBTFUL = "?"
-"""What a quick fingerprint ends with that no look is to find again, since a change could go unseen.
-"""
+"""The suffix of a quick fingerprint that must match no later one: a change could go unnoticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a file or tree was like: `quick` from names, sizes, times and inodes; `digest` from
-    names and contents.
-    """
+    """Of a file or tree: `quick` from names, sizes, times, inodes; `digest` from the contents."""
 
     quick: str
     digest: str
     listing: bytes | None = field(default=None, compare=False, repr=False)
-    """The entries of a directory, each with what tells its content; see `fingerprints`."""
+    """The entries of a directory, with a digest of each; see `fingerprints`."""
 
     @property
     def looked_like(self) -> str:
-        """`quick`, as a look would find it."""
+        """`quick`, without the mark of doubt."""
         return self.quick.removesuffix(DOUBTFUL)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One Step made concrete: all that says what is run. `Assignment` adds what one run needs."""
+    """One Step made concrete: all that defines a run. `Assignment` adds the data of one run."""
 
     id: str
     name: str
@@ -73,9 +68,7 @@ class Task:
     reason: str = "new"
     """Why it runs."""
     external: frozenset[str] = NO_KEYS
-    """Those inputs that no Step makes: a link among them was put there by the user, and is
-    followed.
-    """
+    """Inputs that no Step makes: links among them are the user's, and are followed."""
     resources: Resources = NONE
 
     def wire(self, state: str) -> TaskEntry:

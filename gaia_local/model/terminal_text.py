@@ -1,15 +1,13 @@
-"""Characters that steer a terminal, or turn the direction of text, and so make it show what isn't
-there.
-"""
+"""Control characters, and those that change the direction of text: finds and escapes them."""
 
 from __future__ import annotations
 
 import re
 
 BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-"""What turns the direction of text, as a class of characters in a regular expression."""
+"""Characters that change the direction of text, for a class in a regular expression."""
 LINES = "\n\t"
-"""What text of many lines holds."""
+"""The control characters of text with lines."""
 _CONTROL = rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{BIDI}]"
 _COLOUR = r"\x1b\[[0-9;:]{0,60}m"
 _find = re.compile(_CONTROL).search
@@ -23,10 +21,9 @@ def holds_controls(text: str) -> bool:
 
 
 def escaped(text: str, keep: str = "", colours: bool = False) -> str:
-    """Text fit for a terminal: controls are written as Python writes them, ``\\x1b``, unless they
-    are in `keep`.
+    """Text safe for a terminal: controls become Python escapes, ``\\x1b``, unless in `keep`.
 
-    With `colours`, what sets a terminal's colours stays, too.
+    With `colours`, the sequences that set a terminal's colours stay, too.
     """
     if text.isprintable():
         return text

@@ -1,6 +1,6 @@
-"""Reads what a caller gave: each value is what it must be, or `InvalidInput` tells where it isn't.
+"""Reads and checks values from a caller; `InvalidInput` says which one is invalid.
 
-What comes out are copies, which later changes of what was given don't reach.
+The results are copies, independent of later changes of the caller's objects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from gaia_local.errors import InvalidInput, shown
 
 Value: TypeAlias = "str | int | float | bool"
-"""What a var may hold once arrays are expanded."""
+"""The value of a var once arrays are expanded."""
 
 MAX_NESTING = 100
 """Levels of lists and dictionaries in a Command, a Step or properties: Python's stack is finite."""
@@ -22,9 +22,7 @@ MAX_VALUES = 2_000_000
 MAX_JSON_CHARACTERS = 100_000_000
 """Characters of text in one of them."""
 NOTHING: Mapping[str, Any] = {}
-"""What a Step without inputs, outputs or vars has of them: one for all, since there may be very
-many Steps.
-"""
+"""The inputs, outputs or vars of a Step that has none: one object for very many Steps."""
 
 _COLLECTIONS = (dict, list, tuple)
 _ENCODER = json.JSONEncoder(allow_nan=False)
@@ -57,30 +55,30 @@ def _check_size(where: str, what: str, given: Mapping[str, Any]) -> None:
     level: list[Any] = [given]
     values = characters = 0
     for _ in range(MAX_NESTING + 1):
-        below: list[Any] = []
-        for each in level:
-            if isinstance(each, str):
-                characters += len(each)
-            elif isinstance(each, _COLLECTIONS):
-                values += len(each)
+        next_level: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                characters += len(value)
+            elif isinstance(value, _COLLECTIONS):
+                values += len(value)
                 if values > MAX_VALUES:
                     raise InvalidInput(
                         where,
                         f"the {what} holds over {MAX_VALUES:,} values",
                         "use a file for so many",
                     )
-                below += each
-                if isinstance(each, dict):
-                    below += each.values()
+                next_level += value
+                if isinstance(value, dict):
+                    next_level += value.values()
         if characters > MAX_JSON_CHARACTERS:
             raise InvalidInput(
                 where,
                 f"the {what} holds over {MAX_JSON_CHARACTERS:,} characters",
                 "use a file for so much text",
             )
-        if not below:
+        if not next_level:
             return
-        level = below
+        level = next_level
     raise InvalidInput(
         where, f"the {what} is nested over {MAX_NESTING} levels deep", "use fewer levels"
     )
@@ -141,7 +139,7 @@ def read_defaults(where: str, given: object) -> dict[str, Value | None]:
 
 
 def read_value_or_array(where: str, given: object) -> Value | tuple[Value, ...]:
-    """What a var may hold in a Step."""
+    """The value of a var in a Step."""
     return (
         tuple([read_value(where, one) for one in given])
         if isinstance(given, list | tuple)
@@ -160,7 +158,7 @@ def read_value(where: str, given: object) -> Value:
 
 
 def as_json(where: str, what: str, given: Mapping[str, Any]) -> str:
-    """A dictionary as JSON: none without end, nor with what JSON has no word for."""
+    """A dictionary as JSON; too large ones, and values that JSON can't hold, are refused."""
     _check_size(where, what, given)
     try:
         return _ENCODER.encode(given)

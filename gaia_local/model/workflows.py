@@ -1,4 +1,4 @@
-"""What a workflow has beside its Commands and Steps: a name, properties, a state."""
+"""The name, the properties and the state of a workflow."""
 
 from __future__ import annotations
 

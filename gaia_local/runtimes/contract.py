@@ -24,7 +24,7 @@ class Cancellation:
     """Ends the run of one Task: `cancel` from any thread; the first reason wins and stays.
 
     `call_later(seconds, function)` has the function called after that time in some other thread,
-    and returns a function that takes the order back. It serves the timeout, and SIGKILL `grace`
+    and returns a function that cancels the call. It serves the timeout, and SIGKILL `grace`
     seconds after SIGTERM.
 
     Invariant: between the entry and the exit of `stopping`, a cancelled run has been told to
@@ -73,14 +73,14 @@ class Cancellation:
         Both may be called when the run has just ended by itself. Their errors are logged: they must
         not stop the thread that cancels.
         """
-        orders: list[Callable[[], None]] = []
+        cancel_calls: list[Callable[[], None]] = []
         inside = True
 
         def stop() -> None:
             with self._lock:
                 if not inside:
                     return
-                orders.append(self._call_later(self._grace, kill_if_inside))
+                cancel_calls.append(self._call_later(self._grace, kill_if_inside))
             attempt(terminate)
 
         def kill_if_inside() -> None:
@@ -96,7 +96,7 @@ class Cancellation:
         with self._lock:
             self._stop, self._kill = stop, kill_if_inside
             cancelled = self._reason is not None
-            orders.append(self._call_later(timeout, lambda: self.cancel(BY_TIMEOUT)))
+            cancel_calls.append(self._call_later(timeout, lambda: self.cancel(BY_TIMEOUT)))
         if cancelled:
             stop()
         try:
@@ -105,8 +105,8 @@ class Cancellation:
             with self._lock:
                 inside = False
                 self._stop = self._kill = None
-            for take_back in orders:
-                take_back()
+            for cancel_call in cancel_calls:
+                cancel_call()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""The rows of a root: the state file in SQLite, and what is read from it and written into it.
+"""The rows of a root: the state file in SQLite, its reads and writes.
 
-Promises that what one decision changed is written whole, or not at all.
+Promises that the changes of one decision are written all together, or not at all.
 Never in it: a decision, a thread, or SQL for any other wing to run.
 """

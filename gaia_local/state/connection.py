@@ -1,4 +1,4 @@
-"""A connection to the state file: transactions, reads and writes, and what of it is on the disk."""
+"""A connection to the state file: transactions, reads, writes, and the flush to the disk."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Connection:
             self._file = None
 
     def _refuse_lost(self) -> None:
-        """Raise where the file was removed or replaced: what is written to it would be lost."""
+        """Raise where the file was removed or replaced: later writes to it would be lost."""
         if self._file is None:
             return
         with contextlib.suppress(OSError):
@@ -112,24 +112,22 @@ class Connection:
             return
         try:
             descriptor = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        except (
-            FileNotFoundError
-        ):  # a file system on which SQLite keeps no such log: there it flushes each commit
+        except FileNotFoundError:  # where SQLite can keep no such log, it flushes each commit
             return
         try:
             disk_sync.fsync(descriptor)
             if not self._synced:  # the file is there since this was opened
                 disk_sync.flush_one(str(self._path.parent))
         except OSError as error:
-            what = "what was written last may be lost if the machine stops"
             raise DatabaseError(
-                f"the state database {self._path} can't be flushed ({error.strerror}): {what}"
+                f"the state database {self._path} can't be flushed ({error.strerror}): "
+                "the last changes may be lost if the machine stops"
             ) from error
         finally:
             os.close(descriptor)
         self._synced = max(self._synced, written)
 
-    def _read_each(
+    def _map_rows(
         self, make: Callable[[tuple[Any, ...]], T], sql: str, values: Iterable[Any]
     ) -> list[T]:
         """What `make` makes of rows, read one at a time since there may be very many."""

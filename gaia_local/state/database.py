@@ -116,7 +116,7 @@ class Database(Connection):
     def made(self, places: list[str], within: str) -> list[Made]:
         """Who made the files at `places`, and those whose place begins with `within` (a ``…/``)."""
         marks = ", ".join("?" * len(places))
-        return self._read_each(
+        return self._map_rows(
             read_made,
             "select place, made.state, quick, digest, task, why, made_tasks.* "
             "from made left join made_tasks on made_tasks.id = made.task "
@@ -130,7 +130,7 @@ class Database(Connection):
     ) -> list[Made]:
         """The same, of keys in a bucket shared with other workflows; each `place` is a key."""
         marks = ", ".join("?" * len(keys))
-        return self._read_each(
+        return self._map_rows(
             read_made,
             "select key, data.state, quick, digest, task, why, tasks.* from buckets "
             "join data on data.workflow = buckets.workflow left join tasks on tasks.id = data.task "
@@ -169,7 +169,7 @@ class Database(Connection):
             )
 
     def save(self, name: str, changes: Changes) -> None:
-        """Write down what was decided of a workflow; the caller holds the transaction."""
+        """Write the changes of a decision; the caller holds the transaction."""
         if changes.commands:
             rows = ((new.name, json.dumps(new.definition)) for new in changes.commands)
             self.define("commands", name, rows)
@@ -199,10 +199,10 @@ class Database(Connection):
     def definitions(self, table: Defined, workflow: str, read: Callable[[Any, str], T]) -> list[T]:
         """The `commands` or `steps` of a workflow in order; `read` takes each and its JSON."""
         sql = f"select definition from {table} where workflow = ? order by rowid"
-        return self._read_each(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
+        return self._map_rows(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
 
     def define(self, table: Defined, workflow: str, definitions: Iterable[tuple[str, str]]) -> None:
-        """Add or replace `commands` or `steps`, by name and JSON; replaced ones keep their place."""
+        """Add or replace `commands` or `steps`, by name and JSON; replaced ones stay in place."""
         self._write_many(
             f"insert into {table} values (?, ?, ?) "
             "on conflict (workflow, name) do update set definition = excluded.definition",
@@ -221,7 +221,7 @@ class Database(Connection):
             if value is not None:
                 where += f" and {column} = ?"
                 values.append(value)
-        return self._read_each(
+        return self._map_rows(
             read_attempt, f"select * from tasks where {where} order by rowid", values
         )
 
@@ -233,8 +233,8 @@ class Database(Connection):
             "(select max(rowid) from tasks where workflow = ? group by step)"
         )
         if state is not None:
-            return self._read_each(read_attempt, f"{last} and state = ?", (workflow, state.value))
-        return self._read_each(read_attempt, last, (workflow,))
+            return self._map_rows(read_attempt, f"{last} and state = ?", (workflow, state.value))
+        return self._map_rows(read_attempt, last, (workflow,))
 
     def add_attempts(self, attempts: Iterable[Attempt]) -> None:
         """New Tasks."""
@@ -279,14 +279,14 @@ class Database(Connection):
 
     @reads_rows
     def keys(self, workflow: str) -> dict[str, KeyState]:
-        """Storage key → what is known of it."""
+        """Storage key → its recorded state."""
         rows = self._rows(
             "select key, state, quick, digest, task, why from data where workflow = ?", (workflow,)
         )
         return {key: read_key_state(*known) for key, *known in rows}
 
     def set_keys(self, workflow: str, keys: Mapping[str, KeyState]) -> None:
-        """Add or replace what is known of keys; one that is just absent has no row."""
+        """Set the states of keys; one that is just absent has no row."""
         self._insert(
             "insert or replace into data values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -365,7 +365,7 @@ class Database(Connection):
             ((workflow, *bucket) for bucket in buckets.items()),
         )
 
-    # -- what is on the disk -----------------------------------------------------------------------
+    # -- flush points ------------------------------------------------------------------------------
 
     def next_epoch(self) -> int:
         """Keys are recorded with a new epoch from here on. Answers the one that is over."""
@@ -385,7 +385,7 @@ class Database(Connection):
         return self._rows(sql)
 
     def set_flushed(self, epoch: int) -> None:
-        """A flush point: what was recorded in this epoch and before is on the disk."""
+        """A flush point: all records of this epoch and before are on the disk."""
         self._write("update flushed set epoch = ?", (epoch,))
 
     @reads_rows

@@ -130,7 +130,7 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
             return _open(path, "immutable=1", readonly)
     except sqlite3.Error as error:
         raise trouble(path, error) from error
-    except UnicodeDecodeError as error:  # in what SQLite says of a damaged one
+    except UnicodeDecodeError as error:  # in SQLite's message about a damaged one
         raise DatabaseError(f"the state database {path} can't be used: {DAMAGED}") from error
     except OSError as error:
         raise DatabaseError(f"the state database {path} can't be made: {error.strerror}") from error

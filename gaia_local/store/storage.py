@@ -114,13 +114,13 @@ class Storage:
         key names.
         """
         parsed = storage_key(key)
-        bucket, path = parsed.bucket, paths.plain(parsed.path)
+        bucket, path = parsed.bucket, paths.normalized(parsed.path)
         if bucket is None:
             return f"{self._store}/{workflow}/{path}"
         mapped = self._buckets.get(bucket)
         if mapped is not None:
             return os.path.join(mapped, path)
-        return f"{self._store}/{workflow}/{paths.plain(bucket)}/{path}"
+        return f"{self._store}/{workflow}/{paths.normalized(bucket)}/{path}"
 
     def is_mapped(self, key: str) -> bool:
         """Whether a key lies in a mapped bucket, which workflows share."""

@@ -1,6 +1,6 @@
-"""The Tasks of one workflow, as attempts at its Steps: what begins, what is cancelled, how each ends.
+"""The attempts at a workflow's Steps: how Tasks begin, are cancelled, and end.
 
-What comes of it is written into the decision in the making.
+All of that is added to the decision in the making.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from gaia_local.workflow.verdicts import verdict_on
 
 
 class Attempts:
-    """What runs of one workflow, and what ran. Not thread-safe: the scheduler's lock guards it."""
+    """The Tasks of one workflow. Not thread-safe: the scheduler's lock guards it."""
 
     def __init__(self, workflow: str, submitted: Submitted, graph: Graph, draft: Decision) -> None:
         """`draft` is the decision in the making."""
         self._workflow, self._submitted = workflow, submitted
         self._graph, self._draft = graph, draft
         self.running: dict[str, Attempt] = {}
-        """Task id → the Tasks that count: queued or running, not cancelled."""
+        """Task id → attempts that are queued or running, and not cancelled."""
         self.resumable: set[str] = set()
-        """Tasks of an earlier process whose runs can be taken up."""
+        """Ids of an earlier process's Tasks that can be resumed."""
 
     @property
     def interrupted(self) -> list[Attempt]:
@@ -56,7 +56,7 @@ class Attempts:
         ]
 
     def make_task(self, node: StepNode) -> Task:
-        """The Task that a Step would be now."""
+        """The Task of a Step as it is now."""
         command = self._submitted.commands[node.step.command]
         assert isinstance(command, Command)
         rendered = templates.render(self._workflow, node.step, command)
@@ -77,7 +77,7 @@ class Attempts:
         )
 
     def begin(self, node: StepNode) -> None:
-        """Start a Step, or take up its interrupted Task; not yet where a file must be seen first."""
+        """Start a Step, or resume its Task, unless a file must be inspected first."""
         adopted = self._can_adopt(node)
         if node.verdict is not VerdictKind.RUN:
             return
@@ -91,7 +91,7 @@ class Attempts:
         self._draft.start.append(Assignment(attempt.task, node.rank, _fingerprints(node), adopted))
 
     def _can_adopt(self, node: StepNode) -> bool:
-        """Whether an interrupted Task still runs, and reads what the inputs hold now."""
+        """Whether an interrupted Task can be resumed, and its inputs are unchanged."""
         attempt = node.attempt
         if node.state is not StepState.INTERRUPTED or attempt is None:
             return False
@@ -120,9 +120,7 @@ class Attempts:
         return attempt
 
     def inherit(self, node: StepNode, origins: Mapping[str, Sequence[Origin]]) -> None:
-        """A new Step begins with what is known of the files at its outputs, where these would count
-        as the user's.
-        """
+        """Give a new Step the history of files at its outputs that would count as the user's."""
         users = (
             key
             for key in node.outputs
@@ -145,7 +143,7 @@ class Attempts:
     def record_event(self, task: Task, event: Event) -> bool:
         """Record the event of a Task that counts.
 
-        Answers whether that leads to a decision, since what it reads is out of date.
+        Returns whether that asks for a decision, since its inputs are out of date.
         """
         self._draft.changes.events.append(event)
         if not event.event.begins:
@@ -162,7 +160,7 @@ class Attempts:
                     and known is not None
                     and known != (node.reads or {}).get(key.key, known)
                 ):
-                    self._graph.unsee(key)  # it changed, and nobody told
+                    self._graph.require_inspection(key)  # it changed unnoticed
         self._graph.mark_step(node, StepState.RUNNING)
         self._graph.settle()
         return bool(self._graph.overtaken or self._graph.to_inspect)
@@ -234,7 +232,7 @@ class Attempts:
         self._graph.mark_step(node, StepState.NEW)
 
     def withdraw(self, node: StepNode, why: str) -> None:
-        """Cancel the Task of a Step; what it, or the last one, came to doesn't count any more."""
+        """Cancel the Task of a Step, and supersede its last one."""
         self.cancel(node, why)
         self.supersede(node)
 
@@ -247,7 +245,7 @@ class Attempts:
 
 
 def _fingerprints(node: StepNode) -> dict[str, Fingerprint]:
-    """What is known of a Step's inputs, whole."""
+    """The recorded fingerprints of a Step's inputs, where they are complete."""
     return {
         key.key: Fingerprint(key.state.quick, key.state.digest)
         for key in node.inputs

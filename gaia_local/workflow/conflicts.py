@@ -1,4 +1,4 @@
-"""What a new Step can't have along with the others: a taken name, a file that another Step makes."""
+"""Conflicts of a new Step with the others: a taken name, a file that another Step makes."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def check_step(
                 "give each output a key of its own",
             )
         outputs.add(key)
-        for other in known.at_or_overlapping(paths[key]):
-            if other.maker is None:
+        for present in known.at_or_overlapping(paths[key]):
+            if present.maker is None:
                 continue
-            problem = f"it makes {key!r}, and Step {other.maker.step.name!r} makes "
-            problem += "it too" if other.key == key else f"{other.key!r}, which overlaps it"
+            problem = f"it makes {key!r}, and Step {present.maker.step.name!r} makes "
+            problem += "it too" if present.key == key else f"{present.key!r}, which overlaps it"
             raise InvalidInput(where, problem, "let one Step make each file")

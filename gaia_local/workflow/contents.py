@@ -1,4 +1,4 @@
-"""What lies at the keys of one workflow: what was seen there, and which Steps that concerns."""
+"""The contents of a workflow's keys: records observations, and tells the Steps they concern."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Contents:
             self._graph.mark(key, replace(state, digest=seen.digest or state.digest))
         elif seen.digest is not None and seen.digest == state.digest:
             self._graph.mark(key, replace(state, quick=quick))
-        elif made and seen.lost is not None:  # what is left of it is no version of the user's
+        elif made and seen.lost is not None:  # a damaged directory is no version of the user's
             why = Reason(ReasonKind.MISSING, f"{key.key.removesuffix('/')}/{seen.lost}")
             self._change(key, replace(state, kind=KeyKind.EXPIRED, quick=quick, why=why))
         else:
@@ -97,16 +97,16 @@ class Contents:
             if state.digest is None or seen.quick == seen.looked_like:
                 self._graph.mark(key, replace(state, quick=seen.quick, digest=seen.digest))
         elif state.digest != seen.digest:
-            self._graph.unsee(key)
+            self._graph.require_inspection(key)
 
     def unpublished(self, keys: Iterable[str]) -> None:
-        """Storing a Task's outputs failed midway: what lies at their keys doesn't count."""
+        """Publishing a Task's outputs failed: the files at their keys don't count."""
         for key in keys:
             node = self._graph.keys[key]
             self._change(node, replace(node.state, kind=KeyKind.EXPIRED, quick=None, why=RETRY))
 
     def record_outcome(self, task: Task, outcome: Outcome) -> None:
-        """What a Task read, and what it made, which was published just now."""
+        """Record the inputs and the published outputs of a Task."""
         for key, read in outcome.inputs.items():
             self._record_read(self._graph.keys[key], read)
             self._add_listing(read)

@@ -1,6 +1,4 @@
-"""What was decided of one workflow: the value that every call, every end of a Task and every look
-at files comes to.
-"""
+"""A decision about one workflow: every call, end of a Task and observation leads to one."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from gaia_local.workflow.states import Attempt, KeyState
 
 @dataclass(slots=True)
 class Changes:
-    """What is new in the rows of a workflow. Attempts are the live ones: they are written as they
-    are then.
-    """
+    """Changed rows of a workflow. Attempts are the live ones: their state when written counts."""
 
     state: tuple[WorkflowState, int] | None = None
     """The state of the workflow and its number of Steps, where these changed."""
@@ -28,15 +24,13 @@ class Changes:
     """Steps as they were given."""
     begun: list[Attempt] = field(default_factory=list)
     ended: dict[str, Attempt] = field(default_factory=dict)
-    """Task id → attempts that were known before, and changed."""
+    """Task id → attempts with a row already, which changed."""
     keys: dict[str, KeyState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     listings: dict[str, bytes] = field(default_factory=dict)
-    """Digest of a directory → `Fingerprint.listing`. Nothing to be written by itself."""
+    """Digest of a directory → `Fingerprint.listing`: written along with other changes only."""
     buckets: dict[str, str | None] = field(default_factory=dict)
-    """Bucket that the workflow uses → the directory that serves it; None where it lies under the
-    root.
-    """
+    """Bucket that the workflow uses → its directory; None where it lies under the root."""
 
     def __bool__(self) -> bool:
         rows = (
@@ -71,7 +65,7 @@ class Changes:
 
 @dataclass(slots=True)  # not frozen: that makes each of them, one for a key, three times as dear
 class Inspection:
-    """A request to look at a key's file, with what was known of the key when it was made."""
+    """A request to look at a key's file, and the state of the key at the time of the request."""
 
     key: str
     path: str
@@ -87,7 +81,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What lay at a key when it was looked at."""
+    """What was found at a key when it was inspected."""
 
     inspection: Inspection
     quick: str | None
@@ -97,24 +91,24 @@ class Observation:
     listing: bytes | None = None
     """Along with the digest of a directory: `Fingerprint.listing`."""
     lost: str | None = None
-    """An entry that was there of a directory as a Step made it, where such is all that changed."""
+    """A missing entry of a directory that a Step made, where such are all that changed."""
 
 
 @dataclass(slots=True)
 class Decision:
-    """What is to be written down, and what is to be done after that."""
+    """Rows to write, and what to do after that."""
 
     changes: Changes = field(default_factory=Changes)
     start: list[Assignment] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
     """Ids of Tasks that were submitted."""
     discard: list[str] = field(default_factory=list)
-    """Ids of Tasks that an earlier process began, of which nothing is to be left."""
+    """Ids of Tasks that an earlier process began, whose remains are to be removed."""
     inspect: list[Inspection] = field(default_factory=list)
-    """What must be looked at, without the lock, before more can be decided."""
+    """Keys to inspect, without the lock, before more can be decided."""
 
     def drain(self) -> Decision:
-        """What is in it, and then isn't any more."""
+        """Move all of it into a new decision."""
         drained = Decision(self.changes, self.start, self.cancel, self.discard, self.inspect)
         self.changes, self.start, self.cancel = Changes(), [], []
         self.discard, self.inspect = [], []
@@ -136,14 +130,12 @@ class Saved:
     keys: dict[str, KeyState]
 
     def then(self, changes: Changes) -> Saved:
-        """The rows as they will be when changes are written; their attempts are copied, since the
-        live ones change.
-        """
+        """The rows after changes were written, with copies of their attempts: live ones change."""
         state, steps = changes.state or (self.state, self.steps)
-        commands = {each.name: each for each in (*self.commands, *changes.commands)}
-        given = {each.name: each for each in (*self.given, *changes.steps)}
-        newer = (replace(each) for each in (*changes.ended.values(), *changes.begun))
-        attempts = {each.task.name: each for each in (*self.attempts, *newer)}
+        commands = {command.name: command for command in (*self.commands, *changes.commands)}
+        given = {step.name: step for step in (*self.given, *changes.steps)}
+        newer = (replace(attempt) for attempt in (*changes.ended.values(), *changes.begun))
+        attempts = {attempt.task.name: attempt for attempt in (*self.attempts, *newer)}
         keys = {**self.keys, **changes.keys}
         rows = (list(commands.values()), list(given.values()), list(attempts.values()), keys)
         return Saved(self.name, self.properties, state, steps, *rows)

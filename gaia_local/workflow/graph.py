@@ -1,17 +1,16 @@
-"""The graph of one workflow: Steps, the keys between them, the state of each, and the verdict on
-each Step.
+"""The graph of one workflow: its Steps and keys, their states, and the verdict on each Step.
 
-It is the only writer of the states: `mark` for a key, `mark_step` for a Step. What follows from
-them is worked out in `settle`, from the front of the graph to its end, and costs the neighbours of
-what changed, never the whole graph:
+It is the only writer of the states: `mark` for a key, `mark_step` for a Step. `settle` draws the
+conclusions, from the front of the graph to its end, at the cost of the neighbours of the changes,
+never of the whole graph:
 
-- A key is *ready* when what lies there may be read, *pending* while a Step is going to run that
-  makes it (or a part of it, or a directory that it lies in), *lacking* where nobody is going to
-  make it. A Step that must run but can't (it failed, or lacks an input) holds nobody: what lies at
-  its keys is used as it is.
+- A key is *ready* when its file may be read, *pending* while a Step is going to run that makes it
+  (or a part of it, or a directory that it lies in), *missing* where no Step is going to make it. A
+  Step that must run but can't (it failed, or an input is missing) holds up no other Step: its
+  outputs are used as they are.
 - A Step is *active* while it runs, can start, or waits for active Steps only. So readers wait until
-  it is certain what they read, and then compare: what the last Task of a Step read, content by
-  content, is part of its result.
+  their inputs are certain, and then compare: what the last Task of a Step read, content by content,
+  is part of its result.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from gaia_local.model.steps import Step
 from gaia_local.workflow.conflicts import check_step
 from gaia_local.workflow.key_paths import KeyPaths
 from gaia_local.workflow.nodes import (
-    LACKING,
+    MISSING,
     PENDING,
     READY,
     KeyNode,
@@ -51,31 +50,27 @@ class Graph:
         self._paths: KeyPaths[KeyNode] = KeyPaths()
         self._next_order = 0
         self._unsettled: list[tuple[int, int, StepNode]] = []
-        """A heap of the Steps that must be judged anew, the front of the graph first."""
+        """A heap of the Steps to be judged anew, the front of the graph first."""
         self._queued: set[StepNode] = set()
-        """The same as a set."""
+        """The same Steps as a set."""
         self.verdicts: Counter[VerdictKind] = Counter()
         """How many Steps there are of each verdict."""
         self.can_run: dict[str, StepNode] = {}
         """The Steps that can start now, and must."""
         self.overtaken: dict[StepNode, KeyNode] = {}
-        """The Steps whose Task runs, and read what an input doesn't hold any more: `settle` finds
-        them.
-        """
+        """Steps whose running Task reads an outdated input → that input. Filled by `settle`."""
         self.to_inspect: dict[str, KeyNode] = {}
-        """The keys that must be looked at now, before it can be told whether their readers run.
-        Whoever looks takes them out.
-        """
+        """The keys to inspect now, before their readers can be judged; the inspector empties it."""
         self.uninspected: set[KeyNode] = set()
-        """These, and those that somebody took out to look at them, and has not seen yet."""
+        """These keys, and those that were taken out of it and are being inspected."""
         self.changed: dict[str, KeyState] = {}
-        """The keys that got another state: the log of `mark`, which its reader empties."""
+        """The keys whose state changed: the log of `mark`, which its reader empties."""
         self._waiting_inputs = WaitingInputs()
 
     # -- the states --------------------------------------------------------------------------------
 
     def mark(self, key: KeyNode, state: KeyState) -> None:
-        """Set the state of a key; it was looked at, or made, just now."""
+        """Set the state of a key, which was just inspected or made."""
         before, key.state = key.state, state
         key.version += 1
         key.unseen = False
@@ -86,32 +81,30 @@ class Graph:
             if state.digest != before.digest or state.usable != before.usable:
                 for reader in key.readers:
                     self._unsettle(reader)
-                for other in key.below:
-                    self.unsee(other)
+                for overlapping in key.overlapping_inputs:
+                    self.require_inspection(overlapping)
         self._update_own_status(key)
         if key.idle:
-            self.forget((key,))
+            self.forget_unused((key,))
 
-    def unsee(self, key: KeyNode) -> None:
-        """What lies at a key may be another thing than is known: it must be looked at before
-        anybody reads it.
-        """
+    def require_inspection(self, key: KeyNode) -> None:
+        """The file of a key may have changed: it must be inspected before a Step reads it."""
         key.version += 1
         key.unseen = True
         self._update_own_status(key)
 
     def mark_step(self, node: StepNode, state: StepState) -> None:
-        """Set the state of a Step, and of its last Task whether that counts."""
+        """Set the state of a Step, after its last Task where that still counts."""
         node.state = state
         if not (state.alive or state is StepState.DONE or state is StepState.FAILED):
             node.reads = None
         if self.steps.get(node.step.name) is node:
             self._unsettle(node)
 
-    # -- what follows from them --------------------------------------------------------------------
+    # -- judging -----------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Judge all Steps anew for which that may have changed."""
+        """Judge all Steps anew whose verdict may have changed."""
         while self._unsettled:
             node = heapq.heappop(self._unsettled)[2]
             self._queued.discard(node)
@@ -126,18 +119,14 @@ class Graph:
                 self._set_verdict(node, kind)
 
     def ready(self) -> list[StepNode]:
-        """The Steps that can start, in the order that ends the whole soonest: the longest way on
-        first, then by upload.
-        """
+        """The Steps that can start, those with the longest path to the end first."""
         return sorted(self.can_run.values(), key=lambda node: node.rank)
 
     def reads_the_same(self, node: StepNode, reads: Mapping[str, str | None]) -> bool:
-        """Whether the inputs of a Step hold what is in `reads`, as far as that is known; the rest
-        must be looked at.
-        """
+        """Whether no input is known to differ from `reads`; unknown ones will be inspected."""
         if difference(node, reads) is not None:
             return False
-        self._unsee_unknown(node, reads)
+        self._inspect_unknown_inputs(node, reads)
         return True
 
     def _judge(self, node: StepNode) -> VerdictKind:
@@ -145,23 +134,23 @@ class Graph:
             return VerdictKind.RUNNING
         if not node.outputs:
             return VerdictKind.FRESH
-        if node.pending and not node.lacking:
+        if node.pending and not node.missing:
             return VerdictKind.WAIT if may_have_to_run(node) else VerdictKind.FRESH
         if need(node) is None:
             if node.state is StepState.DONE and node.reads is not None:
-                self._unsee_unknown(node, node.reads)
+                self._inspect_unknown_inputs(node, node.reads)
             return VerdictKind.FRESH
         if node.state is StepState.FAILED and (
             node.reads is None or self.reads_the_same(node, node.reads)
         ):
             return VerdictKind.FAILED
-        return VerdictKind.BLOCKED if node.lacking else VerdictKind.RUN
+        return VerdictKind.BLOCKED if node.missing else VerdictKind.RUN
 
-    def _unsee_unknown(self, node: StepNode, reads: Mapping[str, str | None]) -> None:
-        """Have those inputs looked at that may hold something else than is in `reads`."""
+    def _inspect_unknown_inputs(self, node: StepNode, reads: Mapping[str, str | None]) -> None:
+        """Require inspection of the inputs that may differ from `reads`."""
         for key in node.inputs:
             if key.status == READY and key.state.digest is None and reads.get(key.key) is not None:
-                self.unsee(key)
+                self.require_inspection(key)
 
     def _set_verdict(self, node: StepNode, kind: VerdictKind) -> None:
         self.verdicts[node.verdict] -= 1
@@ -185,19 +174,19 @@ class Graph:
             heapq.heappush(self._unsettled, (*node.rank, node))
 
     def _update_own_status(self, key: KeyNode) -> None:
-        """Work out what a key is for its readers, and for those of the keys that overlap it."""
+        """Update the status of a key, and of the keys that overlap it."""
         pending = key.unseen or (key.maker is not None and key.maker.active)
-        own = PENDING if pending else READY if key.state.usable else LACKING
+        own = PENDING if pending else READY if key.state.usable else MISSING
         if own != key.own:
             before, key.own = key.own, own
-            for other in key.below:
-                count_change(other, before, own)
-                self._update_status(other)
+            for overlapping in key.overlapping_inputs:
+                count_change(overlapping, before, own)
+                self._update_status(overlapping)
         self._update_status(key)
 
     def _update_status(self, key: KeyNode) -> None:
-        status = LACKING if key.lacking else PENDING if key.pending else key.own
-        if key.unseen and not key.lacking and not key.pending:
+        status = MISSING if key.missing else PENDING if key.pending else key.own
+        if key.unseen and not key.missing and not key.pending:
             self.to_inspect[key.key] = key
             self.uninspected.add(key)
         elif self.uninspected:
@@ -217,81 +206,76 @@ class Graph:
     def replace(
         self, removed: Iterable[str], added: Iterable[Step], trusted: bool = False
     ) -> list[KeyNode]:
-        """Take Steps out and put others in; all of it or, with `InvalidInput`, nothing.
+        """Remove Steps and add others; all of it or, with `InvalidInput`, nothing.
 
-        Returns the keys that are new in the graph, which the caller must look at. It must `forget`
-        those that only the removed Steps named. `trusted` Steps (they were in the graph before) are
-        not checked.
+        Returns the keys that are new in the graph, which the caller must inspect. It must call
+        `forget_unused` with those that only the removed Steps named. `trusted` Steps (they were in
+        the graph before) are not checked.
         """
         changed = dict(self.changed)
-        taken_out = [self.steps[name] for name in removed]
-        orders = {node.step.name: node.order for node in taken_out}
-        put_in: list[StepNode] = []
-        fresh: dict[KeyNode, KeyNode | None] = {}
-        """New key → the one whose file it names from now on."""
-        named = {key for node in taken_out for key in (*node.inputs, *node.outputs)}
-        for node in taken_out:
+        detached = [self.steps[name] for name in removed]
+        orders = {node.step.name: node.order for node in detached}
+        attached: list[StepNode] = []
+        new_keys: dict[KeyNode, KeyNode | None] = {}
+        """New key → the key whose file it names from now on."""
+        known = {key for node in detached for key in (*node.inputs, *node.outputs)}
+        for node in detached:
             self._detach(node)
         try:
             for step in added:
                 node = StepNode(step, orders.get(step.name, self._next_order))
                 self._next_order += node.order == self._next_order
-                named_here = (*step.inputs.values(), *step.outputs.values())
                 paths = {
                     key: self.keys[key].path if key in self.keys else self.locate(key)
-                    for key in named_here
+                    for key in (*step.inputs.values(), *step.outputs.values())
                 }
                 if not trusted:
                     where = f"workflow {self._workflow!r}, Step {step.name!r}"
                     check_step(where, step, paths, self.steps, self._paths)
-                put_in.append(node)
-                keys = {key: self._key(key, path, fresh) for key, path in paths.items()}
+                attached.append(node)
+                keys = {key: self._key(key, path, new_keys) for key, path in paths.items()}
                 for key in keys.values():
-                    if key.idle and key not in named:
-                        fresh.setdefault(key)
+                    if key.idle and key not in known:
+                        new_keys.setdefault(key)
                 node.outputs = tuple([keys[key] for key in dict.fromkeys(step.outputs.values())])
                 node.inputs = tuple([keys[key] for key in dict.fromkeys(step.inputs.values())])
                 self._attach(node)
-            if not self._measure():
-                cycle = " → ".join(find_cycle(put_in))
+            if not self._order_by_depth():
+                cycle = " → ".join(find_cycle(attached))
                 raise InvalidInput(
                     f"workflow {self._workflow!r}",
                     f"Steps wait for each other: {cycle}",
                     "break the cycle",
                 )
         except InvalidInput:
-            for node in put_in:
+            for node in attached:
                 self._detach(node)
-            self.forget(fresh)
-            for other in fresh.values():
-                if other is not None:
-                    self.enter(other)
-                    self._update_status(other)  # that it must be looked at was forgotten with it
-            for node in taken_out:
+            self.forget_unused(new_keys)
+            for renamed in new_keys.values():
+                if renamed is not None:
+                    self.add_key(renamed)
+                    self._update_status(renamed)  # its pending inspection was lost with it
+            for node in detached:
                 self._attach(node)
             self.changed = changed
-            self._measure()
+            self._order_by_depth()
             self.settle()
             raise
         finally:
             self._waiting_inputs.reset()
-        return list(fresh)
+        return list(new_keys)
 
-    def enter(self, key: KeyNode) -> KeyNode:
-        """Put a key in. One that no Step reads or makes is kept as long as what lies there doesn't
-        count.
-        """
+    def add_key(self, key: KeyNode) -> KeyNode:
+        """Add a key. One that no Step reads or makes is kept as long as it is expired."""
         self.keys[key.key] = key
-        self._paths.enter(key.path, key)
-        for other in self._paths.overlapping(key.path):
-            if other.maker is not None:
-                self._overlap(other, key)
+        self._paths.add(key.path, key)
+        for overlapping in self._paths.overlapping(key.path):
+            if overlapping.maker is not None:
+                self._overlap(overlapping, key)
         return key
 
-    def forget(self, keys: Iterable[KeyNode]) -> None:
-        """Take those out that no Step reads or makes any more, unless it must be remembered that
-        they don't count.
-        """
+    def forget_unused(self, keys: Iterable[KeyNode]) -> None:
+        """Remove those that no Step reads or makes any more; expired ones must be remembered."""
         for key in keys:
             if key.idle and key.state.kind is not KeyKind.EXPIRED and self.keys.get(key.key) is key:
                 if key.state is not ABSENT:
@@ -312,10 +296,10 @@ class Graph:
         """The inputs that aren't ready of all Steps that aren't complete, sorted."""
         return self._waiting_inputs.names(self.keys.values())
 
-    # -- inside ------------------------------------------------------------------------------------
+    # -- upkeep ------------------------------------------------------------------------------------
 
-    def _measure(self) -> bool:
-        """Order the Steps to be judged by their depths; False where some Steps wait for each other."""
+    def _order_by_depth(self) -> bool:
+        """Order the Steps to be judged by depth; False where some Steps wait for each other."""
         acyclic = measure_depths(self.steps.values())
         self._unsettled = [(*node.rank, node) for node in self._queued]
         heapq.heapify(self._unsettled)
@@ -326,12 +310,12 @@ class Graph:
         self.verdicts[node.verdict] += 1
         for key in node.outputs:
             key.maker = node
-            for other in self._paths.overlapping(key.path):
-                self._overlap(key, other)
+            for overlapping in self._paths.overlapping(key.path):
+                self._overlap(key, overlapping)
             self._update_own_status(key)
         for key in node.inputs:
             key.readers = with_neighbour(key.readers, node)
-        node.lacking = sum([key.status == LACKING for key in node.inputs])
+        node.missing = sum([key.status == MISSING for key in node.inputs])
         node.pending = sum([key.status == PENDING for key in node.inputs])
         if node.verdict is VerdictKind.RUN:
             self.can_run[node.step.name] = node
@@ -341,7 +325,7 @@ class Graph:
         name = node.step.name
         del self.steps[name]
         self._queued.discard(node)
-        # Whoever comes in its place has its rank; `_measure` makes the heap anew.
+        # The Step that replaces it has its rank; `_order_by_depth` makes a new heap.
         self._unsettled.clear()
         self.verdicts[node.verdict] -= 1
         self.can_run.pop(name, None)
@@ -349,40 +333,40 @@ class Graph:
         for key in node.inputs:
             key.readers = without_neighbour(key.readers, node)
         for key in node.outputs:
-            for other in key.below:
-                other.above = without_neighbour(other.above, key)
-                count_change(other, key.own, READY)
-                self._update_status(other)
-            key.maker, key.below = None, ()
+            for reader in key.overlapping_inputs:
+                reader.overlapping_outputs = without_neighbour(reader.overlapping_outputs, key)
+                count_change(reader, key.own, READY)
+                self._update_status(reader)
+            key.maker, key.overlapping_inputs = None, ()
             self._update_own_status(key)
 
-    def _overlap(self, made: KeyNode, other: KeyNode) -> None:
-        made.below = with_neighbour(made.below, other)
-        other.above = with_neighbour(other.above, made)
-        count_change(other, READY, made.own)
-        self._update_status(other)
+    def _overlap(self, output: KeyNode, key: KeyNode) -> None:
+        """A key overlaps an output, and so depends on it."""
+        output.overlapping_inputs = with_neighbour(output.overlapping_inputs, key)
+        key.overlapping_outputs = with_neighbour(key.overlapping_outputs, output)
+        count_change(key, READY, output.own)
+        self._update_status(key)
 
-    def _key(self, key: str, path: str, fresh: dict[KeyNode, KeyNode | None]) -> KeyNode:
+    def _key(self, key: str, path: str, new_keys: dict[KeyNode, KeyNode | None]) -> KeyNode:
+        """The node of a key, which may be another name of the file of a key that was removed."""
         node = self.keys.get(key)
         if node is None:
-            node, other = KeyNode(key, path), self._paths.at(path)
-            fresh[node] = other
-            if (
-                other is not None
-            ):  # only Steps now taken out named it, if any: this is another name of that file
-                self._remove(other)
-                node.state = other.state
+            node, former = KeyNode(key, path), self._paths.at(path)
+            new_keys[node] = former
+            if former is not None:
+                self._remove(former)
+                node.state = former.state
                 if node.state is not ABSENT:
-                    self.changed |= {other.key: ABSENT, key: node.state}
-            self.enter(node)
+                    self.changed |= {former.key: ABSENT, key: node.state}
+            self.add_key(node)
             self._update_own_status(node)
         return node
 
     def _remove(self, key: KeyNode) -> None:
-        for made in key.above:
-            made.below = without_neighbour(made.below, key)
-        key.above, key.pending, key.lacking = (), 0, 0
+        for output in key.overlapping_outputs:
+            output.overlapping_inputs = without_neighbour(output.overlapping_inputs, key)
+        key.overlapping_outputs, key.pending, key.missing = (), 0, 0
         del self.keys[key.key]
         self.to_inspect.pop(key.key, None)
         self.uninspected.discard(key)
-        self._paths.leave(key.path)
+        self._paths.remove(key.path)

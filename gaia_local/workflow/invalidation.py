@@ -18,9 +18,7 @@ class Invalidation:
         self._graph, self._attempts = graph, attempts
 
     def invalidate(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
-        """Outputs of a Step must be made again: its running Task is cancelled; if it failed, it may
-        start again.
-        """
+        """Outputs of a Step must be made again: its Task is cancelled or superseded."""
         self._attempts.withdraw(node, str(why))
         for key in outputs:
             there = key.state.kind is not KeyKind.ABSENT
@@ -34,9 +32,7 @@ class Invalidation:
         readers: list[tuple[StepNode, Reason]],
         spared: Collection[str] = (),
     ) -> None:
-        """Void all that depends on `tops`, and `readers` with what depends on those, except through
-        `spared` ones.
-        """
+        """Invalidate all dependents of `tops`, and `readers` with theirs; none through `spared`."""
         done = {node.step.name for node in tops}
         queue = readers + [(node, ran_again(top)) for top in tops for node in top.successors()]
         for node, why in queue:
@@ -47,9 +43,9 @@ class Invalidation:
                 self.invalidate(
                     node, [key for key in node.outputs if ran or key.state is not ABSENT], why
                 )
-                queue.extend((each, ran_again(node)) for each in node.successors())
+                queue.extend((successor, ran_again(node)) for successor in node.successors())
 
 
 def ran_again(node: StepNode) -> Reason:
-    """Why what reads the outputs of a Step must run."""
+    """Why the readers of a Step's outputs must run."""
     return Reason(ReasonKind.UPSTREAM, node.step.name)

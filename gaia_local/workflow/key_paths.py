@@ -1,4 +1,4 @@
-"""Where the keys of one graph lie: which lies at a path, which above it, which below."""
+"""The paths of a graph's keys, with fast search for the paths that overlap one."""
 
 from __future__ import annotations
 
@@ -10,43 +10,37 @@ from gaia_local.model.paths import folders
 T = TypeVar("T")
 
 _MOST_CLEAR = 10_000
-"""How many directories are remembered to have nothing above them: paths may be asked for without an
-end.
-"""
+"""Limits the directories that are remembered as clear: any number of paths may be asked for."""
 
 
 class KeyPaths(Generic[T]):
-    """Path → what lies there. Answers at once for a path with nothing above and below it, which
-    most are.
-    """
+    """A map from paths to keys, fast for a path that overlaps no other, which is the usual case."""
 
     def __init__(self) -> None:
         self._at: dict[str, T] = {}
         self._sorted: list[str] = []
         self._unsorted: list[str] = []
         self._folders: dict[str, int] = {}
-        """Directory of a path, or of such a directory → how many paths and such directories lie in
-        it.
-        """
+        """Directory of a path, or of such a directory → how many of both lie in it."""
         self._clear: set[str] = set()
-        """Directories at which, and above which, nothing lies, as far as that was looked at."""
+        """Directories that are no key's path and lie in none, as far as that was searched."""
 
     def at(self, path: str) -> T | None:
-        """What lies at the path itself."""
+        """The key with this very path."""
         return self._at.get(path)
 
     def overlapping(self, path: str) -> list[T]:
-        """What lies above a path, the nearest first, and below it."""
+        """The keys above a path, the nearest first, and those below it."""
         return self._above(path) + self._below(path)
 
     def at_or_overlapping(self, path: str) -> list[T]:
-        """What lies at a path, above it, or below it."""
+        """The keys at a path, above it, or below it."""
         exact = self._at.get(path)
         return ([exact] if exact is not None else []) + self.overlapping(path)
 
-    def enter(self, path: str, what: T) -> None:
-        """Something lies at this path, where nothing did."""
-        self._at[path] = what
+    def add(self, path: str, key: T) -> None:
+        """Add a key at a path that has none."""
+        self._at[path] = key
         self._unsorted.append(path)
         if path in self._clear:
             self._clear.clear()
@@ -55,8 +49,8 @@ class KeyPaths(Generic[T]):
             if count > 1:
                 break
 
-    def leave(self, path: str) -> None:
-        """Nothing lies at this path any more."""
+    def remove(self, path: str) -> None:
+        """Remove the key at a path."""
         del self._at[path]
         self._sort()
         del self._sorted[bisect.bisect_left(self._sorted, path)]
@@ -87,7 +81,7 @@ class KeyPaths(Generic[T]):
         self._sort()
         first = bisect.bisect_left(self._sorted, path + "/")
         last = bisect.bisect_left(self._sorted, path + "0", first)  # '0' follows '/'
-        return [self._at[each] for each in self._sorted[first:last]]
+        return [self._at[inner] for inner in self._sorted[first:last]]
 
     def _sort(self) -> None:
         if len(self._unsorted) > 16:

@@ -1,4 +1,4 @@
-"""Merging Commands and Steps into a workflow: what that changes, and what it makes of the graph."""
+"""Merges Commands and Steps into a workflow, and applies the changes to its graph."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gaia_local.model.steps import Step
 from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.contents import Contents, inspections
 from gaia_local.workflow.decision import Observation
+from gaia_local.workflow.expansion import MAX_STEPS
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.invalidation import Invalidation, ran_again
 from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.origins import NO_ORIGINS, Origin
 from gaia_local.workflow.states import ABSENT, UNMADE, Attempt, KeyKind, Reason, ReasonKind
 from gaia_local.workflow.submissions import Change, Submitted
-from gaia_local.workflow.templates import MAX_STEPS
 
 
 class Merging:
@@ -38,15 +38,13 @@ class Merging:
     def compare(
         self, commands: Iterable[AnyCommand], steps: Iterable[Step], most: int = MAX_STEPS
     ) -> Change:
-        """What merging these would change. Raises `InvalidInput`, also where they make more than
-        `most` Steps.
-        """
+        """What merging these would change; `InvalidInput` where they make over `most` Steps."""
         return self._submitted.compare(
             commands, steps, lambda name: self._graph.steps[name].step, most
         )
 
     def unknown(self, change: Change) -> dict[str, str]:
-        """Key → path, of those that a change brings in: they must be looked at first."""
+        """Key → path of the keys that a change adds: their files must be looked at first."""
         names = {
             key for step in change.added for key in (*step.inputs.values(), *step.outputs.values())
         }
@@ -56,9 +54,7 @@ class Merging:
         }
 
     def new_outputs(self, change: Change, unknown: Mapping[str, str]) -> dict[str, str]:
-        """Key → path, of all that the Steps make that a change brings in, and that nobody made
-        before.
-        """
+        """Key → path of the outputs of the Steps that a change adds, replaced ones apart."""
         new = (step for step in change.added if step.name not in change.replaced)
         keys = (key for step in new for key in step.outputs.values())
         return {key: unknown.get(key) or self._graph.keys[key].path for key in keys}
@@ -71,9 +67,9 @@ class Merging:
     ) -> None:
         """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
 
-        What is new is linked in; what changed must run again, with all that depends on it. `seen`
-        has the quick fingerprint of what lies at each key of `unknown`, None where nothing does;
-        `origins` who made it, of keys of `new_outputs`.
+        New Steps are added; changed ones must run again, with all their dependents. `seen` has the
+        quick fingerprint of each key of `unknown`, None where there is no file; `origins` has
+        the records of files at keys of `new_outputs`.
         """
         graph = self._graph
         removed = {name: graph.steps[name] for name in change.removed}
@@ -81,14 +77,16 @@ class Merging:
         new_keys = graph.replace(change.removed, change.added)  # refuses, or succeeds
         for name, node in removed.items():
             self._release(name, node)
-        graph.forget(key for node in removed.values() for key in (*node.inputs, *node.outputs))
+        graph.forget_unused(
+            key for node in removed.values() for key in (*node.inputs, *node.outputs)
+        )
         for step in change.added:
             graph.steps[step.name].attempt = self.removed.pop(step.name, None)
         for key in new_keys:
             request = inspections((key,))[0]
             self._contents.observe(key, Observation(request, seen[key.key]))
-            if key.above:  # what a Step makes may have come there since it was looked at
-                graph.unsee(key)
+            if key.overlapping_outputs:  # a Step may have written there since it was looked at
+                graph.require_inspection(key)
         replaced = [graph.steps[name] for name in change.replaced]
         for node in replaced:
             self._invalidation.invalidate(node, node.outputs, change.replaced[node.step.name])

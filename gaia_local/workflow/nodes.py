@@ -1,4 +1,4 @@
-"""What a graph is made of: a node for each storage key, and one for each Step."""
+"""The nodes of a graph: one for each storage key, and one for each Step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, Ver
 
 T = TypeVar("T")
 
-READY, PENDING, LACKING = range(3)
-"""What a key is for its readers."""
+READY, PENDING, MISSING = range(3)
+"""The status of a key for its readers."""
 
 
 @dataclass(eq=False, slots=True)
@@ -21,33 +21,31 @@ class KeyNode:
 
     key: str
     path: str
-    """Where it lies: two keys with one path name the same file."""
+    """Of its file: two keys with one path name the same file."""
     maker: StepNode | None = None
     readers: Sequence[StepNode] = ()
     state: KeyState = ABSENT
     unseen: bool = False
-    """What lies there must be looked at before anybody reads it."""
+    """Its file must be inspected before a Step reads it."""
     version: int = 0
-    """Counts what became known of it: a look at its file is out of date when this has changed
-    since.
-    """
-    above: Sequence[KeyNode] = ()
-    """Made keys that this key's path overlaps: those it depends on, itself apart."""
-    below: Sequence[KeyNode] = ()
-    """The inverse of `above`: no Step makes any of these, since two made keys can't overlap."""
-    own: int = LACKING
-    """What it would be if no other key overlapped it."""
+    """Counts the updates: an inspection is out of date when this has changed since."""
+    overlapping_outputs: Sequence[KeyNode] = ()
+    """Other keys that Steps make and that its path overlaps: it depends on them."""
+    overlapping_inputs: Sequence[KeyNode] = ()
+    """The inverse: no Step makes any of these, since two outputs can't overlap."""
+    own: int = MISSING
+    """Its status if no other key overlapped it."""
     pending: int = 0
-    """How many of `above` are pending."""
-    lacking: int = 0
-    """How many of `above` are lacking."""
-    status: int = LACKING
-    """`READY`, `PENDING` or `LACKING`."""
+    """How many of `overlapping_outputs` are pending."""
+    missing: int = 0
+    """How many of `overlapping_outputs` are missing."""
+    status: int = MISSING
+    """`READY`, `PENDING` or `MISSING`."""
 
     @property
     def external(self) -> bool:
         """No Step makes it, nor a part of it."""
-        return self.maker is None and not self.above
+        return self.maker is None and not self.overlapping_outputs
 
     @property
     def idle(self) -> bool:
@@ -58,18 +56,16 @@ class KeyNode:
     def makers(self) -> Sequence[StepNode]:
         """The Steps it comes from."""
         own = () if self.maker is None else (self.maker,)
-        return (
-            (*own, *(each.maker for each in self.above if each.maker is not None))
-            if self.above
-            else own
-        )
+        if not self.overlapping_outputs:
+            return own
+        return (*own, *(key.maker for key in self.overlapping_outputs if key.maker is not None))
 
     @property
     def all_readers(self) -> Iterator[StepNode]:
-        """Who reads it, or a key that overlaps it."""
+        """The Steps that read it, or a key that overlaps it."""
         yield from self.readers
-        for other in self.below:
-            yield from other.readers
+        for key in self.overlapping_inputs:
+            yield from key.readers
 
 
 @dataclass(eq=False, slots=True)
@@ -85,50 +81,48 @@ class StepNode:
     attempt: Attempt | None = None
     """Its last Task, whether that counts or not."""
     reads: Mapping[str, str | None] | None = None
-    """Input → digest of what its Task reads, read, or (queued) will read; None where that isn't
-    known.
-    """
-    lacking: int = 0
-    """How many of its inputs are lacking."""
+    """Input → digest of what its Task reads, read, or will read; None where it isn't known."""
+    missing: int = 0
+    """How many of its inputs are missing."""
     pending: int = 0
     """How many of its inputs are pending."""
     verdict: VerdictKind = VerdictKind.FRESH
     active: bool = False
     """As `verdict.active`."""
     depth: int = 0
-    """How many Steps the longest way on from it has; see `Graph.ready`."""
+    """How many Steps the longest path from it has; see `Graph.ready`."""
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Its place among those that can start: the smallest goes first. Before all that depends on
-        it.
-        """
+        """Its place in the order of start, the smallest first: before all that depends on it."""
         return (-self.depth, self.order)
 
     def successors(self) -> Iterator[StepNode]:
-        """The Steps that read what this one makes."""
+        """The Steps that read its outputs."""
         for key in self.outputs:
             yield from key.all_readers
 
 
 def count_change(node: KeyNode | StepNode, before: int, after: int) -> None:
-    """Something that a node depends on was `before`, and is `after`."""
+    """The status of a dependency of a node changed."""
     node.pending += (after == PENDING) - (before == PENDING)
-    node.lacking += (after == LACKING) - (before == LACKING)
+    node.missing += (after == MISSING) - (before == MISSING)
 
 
-# Most keys have few neighbours of a kind, and there may be very many keys: those without any share
-# one empty tuple.
+# Most keys have few neighbours, and there may be very many keys: all without any share one empty
+# tuple.
 
 
-def with_neighbour(some: Sequence[T], new: T) -> Sequence[T]:
-    if not isinstance(some, list):
+def with_neighbour(neighbours: Sequence[T], new: T) -> Sequence[T]:
+    """One more neighbour."""
+    if not isinstance(neighbours, list):
         return [new]
-    some.append(new)
-    return some
+    neighbours.append(new)
+    return neighbours
 
 
-def without_neighbour(some: Sequence[T], gone: T) -> Sequence[T]:
-    assert isinstance(some, list)
-    some.remove(gone)
-    return some or ()
+def without_neighbour(neighbours: Sequence[T], removed: T) -> Sequence[T]:
+    """One neighbour less."""
+    assert isinstance(neighbours, list)
+    neighbours.remove(removed)
+    return neighbours or ()

@@ -1,6 +1,4 @@
-"""Who made the files that lie at a new Step's outputs, as far as the root remembers, and what
-follows from that.
-"""
+"""What a new Step inherits from files at its outputs whose origin is on record."""
 
 from __future__ import annotations
 
@@ -11,36 +9,38 @@ from gaia_local.model.tasks import Task
 from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason, ReasonKind
 from gaia_local.workflow.submissions import COMMAND_CHANGED, STEP_CHANGED
 
-FOUND = "an earlier run, of a workflow that was deleted or that shares the file, made the output in the store"
-"""The message of an attempt that a Step began with."""
+FOUND = (
+    "an earlier run, of a workflow that was deleted or that shares the file, "
+    "made what lies in the store"
+)
+"""The message of an inherited attempt, by which its row is known: it must stay as it is."""
 
 NO_ORIGINS: Mapping[str, Sequence[Origin]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is remembered of a file that is as it was then."""
+    """The record of a file that has not changed since it was made."""
 
     state: KeyState
     maker: Attempt | None
-    """The Task that made it; None where that isn't known, only that it doesn't count."""
+    """The Task that made it; None where only that the file doesn't count is known."""
     whole: bool
-    """It is the very file or directory: not one inside, or around it."""
+    """It is this file or directory itself, not a part of it or one that holds it."""
 
 
 def inherit(
     task: Task, origins: Mapping[str, Sequence[Origin]]
 ) -> tuple[Attempt | None, dict[str, KeyState]]:
-    """What a new Step begins with, whose Task would be `task`: its last attempt, if any, and the
-    states of outputs.
+    """The last attempt, if any, and the states of outputs that a new Step, of `task`, begins with.
 
-    `origins` has all that is known of each output, at least one. What the same definition made
-    counts, if it was made from what the inputs hold, as ever; what another one made doesn't.
+    `origins` has the records of each output, at least one. Files that the same definition made
+    count, if the inputs still are what it read; those of another definition don't.
     """
     states: dict[str, KeyState] = {}
     makers: dict[str, Attempt] = {}
     for key, found in origins.items():
-        same = next((each for each in found if _why_anew(each, task) is None), None)
+        same = next((origin for origin in found if _why_anew(origin, task) is None), None)
         if same is None:
             why = found[0].state.why or _why_anew(found[0], task)
             states[key] = replace(found[0].state, kind=KeyKind.EXPIRED, made_by=None, why=why)
@@ -53,15 +53,9 @@ def inherit(
     last = max(makers.values(), key=lambda attempt: attempt.created)
     for key, maker in makers.items():
         if maker.inputs != last.inputs:  # one attempt can't stand for both
-            other = next(
-                (
-                    each
-                    for each, digest in (last.inputs or {}).items()
-                    if (maker.inputs or {}).get(each) != digest
-                ),
-                "",
-            )
-            why = Reason(ReasonKind.INPUT_CHANGED, other)
+            reads, latest = maker.inputs or {}, last.inputs or {}
+            changed = (key for key, digest in latest.items() if reads.get(key) != digest)
+            why = Reason(ReasonKind.INPUT_CHANGED, next(changed, ""))
             states[key] = replace(states[key], kind=KeyKind.EXPIRED, made_by=None, why=why)
     return replace(
         last, task=replace(task, reason=last.task.reason), message=FOUND, superseded=False
@@ -69,7 +63,7 @@ def inherit(
 
 
 def _why_anew(origin: Origin, task: Task) -> Reason | None:
-    """Why what lies there is nothing that `task` would have made; None where it is."""
+    """Why a file is not one that `task` would have made; None where it is."""
     made = None if origin.maker is None else origin.maker.task
     if made is None or not origin.whole:
         return STEP_CHANGED
@@ -79,7 +73,7 @@ def _why_anew(origin: Origin, task: Task) -> Reason | None:
 
 
 def _program(task: Task) -> tuple[object, ...]:
-    """What a Task runs, whatever its files are."""
+    """The program of a Task, without its files."""
     places = [sorted(internal for _, internal in pairs) for pairs in (task.inputs, task.outputs)]
     return (task.image, task.command, task.stdout, *places)
 

@@ -1,6 +1,4 @@
-"""What is said of a workflow: the dictionaries that the API answers, made from a `Workflow` and
-changing nothing.
-"""
+"""The dictionaries that the API answers about a `Workflow`, which they don't change."""
 
 from __future__ import annotations
 
@@ -96,7 +94,7 @@ def status(workflow: Workflow, debug: bool) -> ServerStatus:
 
 
 def flow(graph: Graph) -> dict[str, FlowEntry]:
-    """Step → what it reads, makes, and comes after."""
+    """Step → its inputs, outputs, and the Steps before it."""
     return {
         name: {
             "inputs": [key.key for key in node.inputs],
@@ -108,7 +106,7 @@ def flow(graph: Graph) -> dict[str, FlowEntry]:
 
 
 def graph(workflow: Workflow) -> WorkflowGraph:
-    """`state`, the `steps` in the order of upload, and the `edges` between them: see `Gaia.graph`."""
+    """The answer of `Gaia.graph`: `state`, `steps` in the order of upload, and `edges`."""
     nodes = sorted(workflow.graph.steps.values(), key=lambda node: node.order)
     edges: dict[tuple[str, str], list[str]] = {}
     for node in workflow.graph.steps.values():
@@ -148,7 +146,7 @@ def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> Latest
 
 
 def step_state(node: StepNode) -> str:
-    """The state of a Step as people are told it."""
+    """The state of a Step for people."""
     if node.verdict in (VerdictKind.RUNNING, VerdictKind.FAILED):
         assert node.attempt is not None
         return _attempt_state(node.attempt)
@@ -184,7 +182,7 @@ def failures(workflow: Workflow) -> list[Failure]:
 
 
 def made(attempt: Attempt) -> TaskRecord:
-    """The record of one Task: why, when, how long, from what, with what, and how it ended."""
+    """The record of one Task: reason, times, inputs, image, command, and outcome."""
     return {
         "task": attempt.task.id,
         "step": attempt.task.name,
@@ -211,7 +209,7 @@ def timeline(
     attempts: Iterable[Attempt],
     events: Iterable[Mapping[str, Any]],
 ) -> Timeline:
-    """What ran when: see `Gaia.timeline`. `commands` maps each Step of today to its Command."""
+    """The answer of `Gaia.timeline`. `commands` maps the present Steps to their Commands."""
     workers = {event["id"]: event["worker"] for event in events if "worker" in event}
     return {
         "workflow": workflow,
@@ -281,7 +279,7 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
 
 
 def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None) -> KeyExplanation:
-    """See `Gaia.explain`; `maker_attempt` made what lies there (None: it is the user's own)."""
+    """See `Gaia.explain`; `maker_attempt` made the file (None: it is the user's own)."""
     because = None
     if _state(key) != KeyKind.THERE.value:
         because = _why(workflow, key) or _what_is_missing(key)
@@ -300,11 +298,11 @@ def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None)
 
 def maker(key: KeyNode) -> str | None:
     """The Step that makes a key, the first by name where several make parts of it."""
-    return min((each.step.name for each in key.makers), default=None)
+    return min((maker.step.name for maker in key.makers), default=None)
 
 
 def _what_is_missing(key: KeyNode) -> str:
-    makers = sorted({each.step.name for each in key.makers})
+    makers = sorted({maker.step.name for maker in key.makers})
     if makers:
         return f"{' and '.join(makers)} must make it first"
     return "there is no such file, and no Step makes it"
@@ -329,13 +327,13 @@ def _data(workflow: Workflow, key: KeyNode) -> DataEntry:
 
 
 def _state(key: KeyNode) -> str:
-    """The state of a key as people are told it."""
+    """The state of a key for people."""
     if not key.state.usable:
         return "expired" if key.state.kind is KeyKind.EXPIRED else "incomplete"
     if key.status == READY:
         return "complete"
     if key.maker is None:
         return "incomplete"
-    # Made anew along with another output: as the server tells it. Else what it was made from may
-    # have changed.
-    return "complete" if any(not each.state.usable for each in key.maker.outputs) else "unsure"
+    # Complete, as the server says, where it is made again only along with another output. Otherwise
+    # its inputs may have changed.
+    return "complete" if any(not output.state.usable for output in key.maker.outputs) else "unsure"

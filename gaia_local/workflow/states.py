@@ -1,6 +1,4 @@
-"""The state of a storage key and of a Step, and the verdict on a Step: all that decisions are made
-of.
-"""
+"""The state of a storage key and of a Step, and the verdict on a Step."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ class Intent(enum.Enum):
     """What the user wants of a workflow."""
 
     NEW = "new"
-    """It is stored, and nobody asked for a run yet."""
+    """It is stored, and no run was asked for yet."""
     RUN = "run"
     HALT = "halt"
 
 
 class ReasonKind(enum.Enum):
-    """Why a Step must run; the value is how it is told, with ``{}`` for the subject."""
+    """Why a Step must run; the value is the text, with ``{}`` for the subject."""
 
     NEW = "new"
     EXPIRED = "expired"
@@ -36,12 +34,12 @@ class ReasonKind(enum.Enum):
     UNMADE = "no Step makes it any more"
 
 
-_TOLD = [(kind, *kind.value.partition("{}")) for kind in ReasonKind]
+_TEXTS = [(kind, *kind.value.partition("{}")) for kind in ReasonKind]
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a Step must run, or a key must be made: `str` of it is for people, and is what rows hold."""
+    """Why a Step must run, or a key must be made; `str` is for people, and for rows."""
 
     kind: ReasonKind
     subject: str = ""
@@ -52,8 +50,8 @@ class Reason:
 
     @staticmethod
     def parse(text: str) -> Reason:
-        """Read one back. Raises `ValueError` for what `str` of no reason says."""
-        for kind, before, hole, after in _TOLD:
+        """The reason whose `str` is `text`. Raises `ValueError` if there is none."""
+        for kind, before, hole, after in _TEXTS:
             if text.startswith(before):
                 reason = Reason(kind, text[len(before) : len(text) - len(after)] if hole else "")
                 if str(reason) == text:
@@ -69,16 +67,16 @@ UNMADE = Reason(ReasonKind.UNMADE)
 
 
 class KeyKind(enum.StrEnum):
-    """What is known of what lies at a storage key."""
+    """Whether the file of a storage key exists and counts."""
 
     ABSENT = "absent"
-    """Nothing lies there; what the user puts there counts."""
+    """There is no file; one that the user puts there counts."""
     THERE = "complete"
-    """It counts."""
+    """The file counts."""
     UNSURE = "unsure"
-    """It is used as long as nothing better is to be had, but the Step that makes it must run."""
+    """The file may be read while the Step that makes it can't run, but that must run."""
     EXPIRED = "expired"
-    """What lies there doesn't count: its Step must make it again, or nobody makes it any more."""
+    """The file doesn't count: its Step must make it again, or no Step makes it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +85,9 @@ class KeyState:
 
     kind: KeyKind
     quick: str | None = None
-    """The quick fingerprint of what lies there."""
+    """The quick fingerprint of the file."""
     digest: str | None = None
-    """The digest of its content; None where nobody had to know it yet."""
+    """The digest of its content; None where it wasn't needed yet."""
     made_by: str | None = None
     """The Task that made it; None for the user's own file."""
     why: Reason | None = None
@@ -97,7 +95,7 @@ class KeyState:
 
     @property
     def usable(self) -> bool:
-        """Whether a Step may read it, once whoever makes it isn't going to run."""
+        """Whether a Step may read it, unless the Step that makes it is going to run."""
         return self.kind is KeyKind.THERE or self.kind is KeyKind.UNSURE
 
 
@@ -105,7 +103,7 @@ ABSENT = KeyState(KeyKind.ABSENT)
 
 
 class StepState(enum.StrEnum):
-    """What became of the last Task of a Step that still counts."""
+    """The state of a Step's last Task, where that still counts."""
 
     NEW = "new"
     """It never ran, or nothing of its last Task counts any more."""
@@ -123,23 +121,23 @@ class StepState(enum.StrEnum):
 
 
 class VerdictKind(enum.StrEnum):
-    """What is to become of a Step; see `Verdict`."""
+    """Whether a Step runs; see `Verdict`."""
 
     RUN = "run"
     """It can start, and must."""
     WAIT = "wait"
-    """It runs, unless nothing changes for it, once Steps that are going to run have run."""
+    """It waits for Steps that are going to run, and runs if its inputs differ then."""
     RUNNING = "running"
     BLOCKED = "blocked"
-    """It must run, and can't: an input isn't there that nobody is going to make."""
+    """It must run, and can't: an input is missing that no Step is going to make."""
     FAILED = "failed"
     """It failed, and nothing changed since."""
     FRESH = "fresh"
-    """All that it makes is there, from what its inputs are now."""
+    """All its outputs are complete, made from its inputs as they are now."""
 
     @property
     def active(self) -> bool:
-        """The Step is going to run, or may have to: nothing that it makes is certain before that."""
+        """Whether the Step is going to run or may have to: its outputs are uncertain until then."""
         return self in _ACTIVE
 
 
@@ -156,7 +154,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Attempt:
-    """A Task and what became of it: its row."""
+    """A Task and its outcome: its row."""
 
     task: Task
     state: TaskState
@@ -169,7 +167,7 @@ class Attempt:
     inputs: Mapping[str, str] | None = None
     """Key → content digest of what it read."""
     superseded: bool = False
-    """Something changed since: its outputs don't count any more."""
+    """Its outputs don't count any more, since something changed."""
 
     @property
     def step_state(self) -> StepState:

@@ -1,7 +1,6 @@
-"""The Commands and Steps of one workflow as they were given, and the Steps that these became.
+"""The Commands and Steps of one workflow as submitted, and the concrete Steps they became.
 
-Compares what is given anew with what there is; what follows for files and Tasks is the `Workflow`'s
-to decide.
+Compares new definitions with the present ones; the consequences are decided elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from gaia_local.model.commands import AnyCommand, Command, CompositeCommand
 from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
 from gaia_local.model.validation import render_value
-from gaia_local.workflow import templates
+from gaia_local.workflow import expansion, templates
 from gaia_local.workflow.states import Reason, ReasonKind
 
 STEP_CHANGED = Reason(ReasonKind.STEP_CHANGED)
@@ -25,42 +24,42 @@ COMMAND_CHANGED = Reason(ReasonKind.COMMAND_CHANGED)
 
 @dataclass(frozen=True)
 class Change:
-    """What new Commands and Steps ask for."""
+    """What merging Commands and Steps changes."""
 
     removed: list[str]
     """Steps to be taken out; those that changed are added again."""
     added: list[Step]
     replaced: Mapping[str, Reason]
-    """Step among the added → why what it made so far doesn't count."""
+    """Added Step → why its outputs so far don't count."""
     commands: dict[str, AnyCommand]
-    """All that there will be."""
+    """All Commands after the change."""
     new_commands: list[AnyCommand]
     given: dict[str, Step]
     expansions: dict[str, list[str]]
 
 
 class Submitted:
-    """What was given of one workflow. Not thread-safe: the scheduler's lock guards it."""
+    """The definitions of one workflow. Not thread-safe: the scheduler's lock guards it."""
 
     def __init__(self, workflow: str) -> None:
         self._workflow = workflow
         self.edition = 0
-        """Counts the changes: what `compare` said holds as long as this is the same."""
+        """Counts the changes: the result of `compare` holds as long as this is the same."""
         self.commands: dict[str, AnyCommand] = {}
         self.steps: dict[str, Step] = {}
-        """Steps as they were given, before array vars and composite Commands were expanded."""
+        """Steps as submitted, before array vars and composite Commands were expanded."""
         self.expansions: dict[str, list[str]] = {}
-        """Submitted Step → the names of the Steps it became, unless that is its own alone."""
+        """Submitted Step → the names of the Steps it became, unless it is just its own name."""
 
     def load(self, commands: Iterable[AnyCommand], given: Iterable[Step]) -> list[Step]:
-        """Take in what was stored; answers the Steps that it became."""
+        """Take the stored definitions; returns the concrete Steps."""
         self.commands = {command.name: command for command in commands}
         steps: list[Step] = []
         for step in given:
             with as_stored():
-                expanded = templates.expand(self._workflow, step, self.commands)
+                expanded = expansion.expand(self._workflow, step, self.commands)
             self.steps[step.name] = step
-            self._became(step.name, [each.name for each in expanded])
+            self._set_expansion(step.name, [concrete.name for concrete in expanded])
             steps.extend(expanded)
         return steps
 
@@ -68,22 +67,22 @@ class Submitted:
         self,
         commands: Iterable[AnyCommand],
         steps: Iterable[Step],
-        there: Callable[[str], Step],
+        present: Callable[[str], Step],
         most: int,
     ) -> Change:
-        """What is to change when these are merged; `there` has each Step there is.
+        """What merging these changes; `present` gives a concrete Step of the workflow by name.
 
-        Raises `InvalidInput`, also for what makes more than `most` Steps, and changes nothing.
+        Raises `InvalidInput`, also if they make more than `most` Steps, and changes nothing.
         """
-        told = {command.name: command for command in commands}
+        submitted = {command.name: command for command in commands}
         new_commands = {
             name: command
-            for name, command in told.items()
+            for name, command in submitted.items()
             if not _same(self.commands.get(name), command)
         }
         adjusted = {
             name: command
-            for name, command in told.items()
+            for name, command in submitted.items()
             if name not in new_commands and self._adjusts(command)
         }
         given = {step.name: step for step in steps}
@@ -97,36 +96,36 @@ class Submitted:
         }
         self._check_number([*given.values(), *again.values()], known, most, given)
         expansions: dict[str, list[str]] = {}
-        old = {name: there(name) for outer in (*given, *again) for name in self.names(outer)}
+        old = {name: present(name) for outer in (*given, *again) for name in self.names(outer)}
         new: dict[str, Step] = {}
         replaced: dict[str, Reason] = {}
         for outer, step in (*given.items(), *again.items()):
-            expanded = templates.expand(self._workflow, step, known)
-            expansions[outer] = [each.name for each in expanded]
-            for each in expanded:
-                if each.name in new:
+            expanded = expansion.expand(self._workflow, step, known)
+            expansions[outer] = [concrete.name for concrete in expanded]
+            for concrete in expanded:
+                name = concrete.name
+                if name in new:
                     raise InvalidInput(
                         f"workflow {self._workflow!r}, Step {outer!r}",
-                        f"it becomes a Step {each.name!r}, and so does another",
+                        f"it becomes a Step {name!r}, and so does another",
                         "give each Step a name of its own",
                     )
-                new[each.name] = each
-                if each.name in old and not _same(old[each.name], each):
-                    replaced[each.name] = STEP_CHANGED
-                elif each.name in old and each.command in new_commands:
-                    replaced[each.name] = COMMAND_CHANGED
+                new[name] = concrete
+                if name in old and not _same(old[name], concrete):
+                    replaced[name] = STEP_CHANGED
+                elif name in old and concrete.command in new_commands:
+                    replaced[name] = COMMAND_CHANGED
         verdicts: templates.Verdicts = {}
-        for name, each in new.items():
+        for name, concrete in new.items():
             if name in replaced or name not in old:
-                command = known[each.command]
+                command = known[concrete.command]
                 assert isinstance(command, Command)
-                templates.check(self._workflow, each, command, verdicts)
+                templates.check(self._workflow, concrete, command, verdicts)
         removed = [name for name in old if name not in new]
         lost = {key for name in (*removed, *replaced) for key in old[name].outputs.values()}
         for outer, names in expansions.items():
-            for name in (
-                names
-            ):  # a new Step that takes over a key: what lies there was made by another definition
+            for name in names:
+                # A new Step that takes over a key: another definition made its file.
                 if name not in old and not lost.isdisjoint(new[name].outputs.values()):
                     replaced[name] = STEP_CHANGED if outer in given else COMMAND_CHANGED
         return Change(
@@ -140,15 +139,15 @@ class Submitted:
         )
 
     def accept(self, change: Change) -> None:
-        """Take in what `compare` came to."""
+        """Apply a change that `compare` made."""
         self.edition += 1
         self.commands = change.commands
         self.steps.update(change.given)
         for outer, names in change.expansions.items():
-            self._became(outer, names)
+            self._set_expansion(outer, names)
 
     def names(self, outer: str) -> list[str]:
-        """The names of the Steps that a submitted one, if there is such, became."""
+        """The names of the concrete Steps of a submitted one; none if there is no such Step."""
         return self.expansions.get(outer, [outer] if outer in self.steps else [])
 
     def _check_number(
@@ -158,11 +157,9 @@ class Submitted:
         most: int,
         given: Mapping[str, Step],
     ) -> None:
-        """Refuse more Steps than a call may make: before they are made, for their number can grow
-        beyond all bounds.
-        """
+        """Refuse more Steps than a call may make, before they are made: there may be any number."""
         total = 0
-        for step, number in templates.count(self._workflow, steps, commands):
+        for step, number in expansion.count(self._workflow, steps, commands):
             total += number if step.name in given else max(0, number - len(self.names(step.name)))
             if total > most:
                 raise InvalidInput(
@@ -172,12 +169,10 @@ class Submitted:
                 )
 
     def _adjusts(self, command: AnyCommand) -> bool:
-        """Whether a Command that comes to the same is told in another way, or asks another machine
-        for it.
-        """
+        """Whether an equivalent Command is written in another way, or has other resources."""
         return json.dumps(command.definition) != json.dumps(self.commands[command.name].definition)
 
-    def _became(self, outer: str, names: list[str]) -> None:
+    def _set_expansion(self, outer: str, names: list[str]) -> None:
         if names != [outer]:
             self.expansions[outer] = names
         else:
@@ -185,22 +180,16 @@ class Submitted:
 
 
 def _same(one: AnyCommand | Step | None, other: AnyCommand | Step) -> bool:
-    """Whether two definitions come to the same: values count as the text that they become in a
-    token.
-    """
-    return one is not None and _told(one) == _told(other)
+    """Whether two definitions are equivalent: values are compared as the text of tokens."""
+    return one is not None and _with_texts(one) == _with_texts(other)
 
 
-def _told(given: Any) -> Any:
-    """A definition with its values as text. Python's own comparison takes 1, 1.0 and True for the
-    same.
-    """
-    told = replace(given, vars={var: _text(value) for var, value in given.vars.items()})
-    return (
-        replace(told, steps=tuple(map(_told, given.steps)))
-        if isinstance(given, CompositeCommand)
-        else told
-    )
+def _with_texts(definition: Any) -> Any:
+    """A definition with its values as text: to Python 1, 1.0 and True are equal."""
+    texts = {var: _text(value) for var, value in definition.vars.items()}
+    if isinstance(definition, CompositeCommand):
+        return replace(definition, vars=texts, steps=tuple(map(_with_texts, definition.steps)))
+    return replace(definition, vars=texts)
 
 
 def _text(value: Any) -> Any:
@@ -210,7 +199,7 @@ def _text(value: Any) -> Any:
 
 
 def _users(commands: Mapping[str, AnyCommand], changed: set[str]) -> set[str]:
-    """The changed Commands and the composite ones that use them, at whatever depth."""
+    """The changed Commands and the composite ones that use them, at any depth."""
     touched = set(changed)
     grew = bool(changed)
     while grew:

@@ -1,4 +1,4 @@
-"""Ways through the nodes of a graph: what depends on what, how deep, and in which circle."""
+"""Walks through the nodes of a graph: descendants, depths, cycles."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from gaia_local.workflow.nodes import StepNode
 
 
 def descendants(tops: Iterable[StepNode]) -> list[StepNode]:
-    """All Steps that depend on `tops`, those left out unless they depend on each other; the
-    nearest first.
-    """
+    """All Steps that depend on `tops`, the nearest first."""
     found: dict[str, StepNode] = {}
     queue = [successor for top in tops for successor in top.successors()]
     for node in queue:
@@ -28,8 +26,8 @@ def measure_depths(steps: Collection[StepNode]) -> bool:
         node.depth = ways = 0
         for key in node.outputs:
             ways += len(key.readers)
-            for other in key.below:
-                ways += len(other.readers)
+            for overlapping in key.overlapping_inputs:
+                ways += len(overlapping.readers)
         open_ends[node] = ways
     ends = [node for node, ways in open_ends.items() if not ways]
     for node in ends:  # which grows

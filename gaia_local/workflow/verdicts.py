@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gaia_local.model.tasks import TaskState
-from gaia_local.workflow.nodes import LACKING, PENDING, READY, KeyNode, StepNode
+from gaia_local.workflow.nodes import MISSING, PENDING, READY, KeyNode, StepNode
 from gaia_local.workflow.states import (
     INTERRUPTED,
     NEW,
@@ -20,7 +20,7 @@ from gaia_local.workflow.states import (
 
 
 def verdict_on(node: StepNode) -> Verdict:
-    """What is to become of a Step, and why."""
+    """The verdict on a Step, with its reason."""
     kind = node.verdict
     if kind is VerdictKind.RUNNING:
         assert node.attempt is not None
@@ -39,7 +39,7 @@ def verdict_on(node: StepNode) -> Verdict:
 
 
 def need(node: StepNode) -> Reason | None:
-    """Why a Step must run, as far as it is known what its inputs hold."""
+    """Why a Step must run, as far as the contents of its inputs are known; None if it needn't."""
     for key in node.outputs:
         state = key.state
         if (
@@ -49,8 +49,8 @@ def need(node: StepNode) -> Reason | None:
         ):
             return _why_made(node, key)
     if node.state is StepState.DONE and node.reads is not None:
-        other = difference(node, node.reads)
-        return None if other is None else change_of(other)
+        changed = difference(node, node.reads)
+        return None if changed is None else change_of(changed)
     return None
 
 
@@ -65,25 +65,28 @@ def may_have_to_run(node: StepNode) -> bool:
 
 
 def difference(node: StepNode, reads: Mapping[str, str | None]) -> KeyNode | None:
-    """The first input that is known to hold something else than is in `reads`."""
+    """The first input that is known to differ from `reads`."""
     return next((key for key in node.inputs if _differs(key, reads.get(key.key))), None)
 
 
 def change_of(key: KeyNode) -> Reason:
-    """Why whoever read a key must run again: what lies there now was made anew, or is the user's."""
-    if key.status != LACKING and key.makers and (key.state.made_by is not None or key.above):
+    """Why the readers of a changed key must run: its Step ran again, or the user changed it."""
+    if (
+        key.status != MISSING
+        and key.makers
+        and (key.state.made_by is not None or key.overlapping_outputs)
+    ):
         return Reason(ReasonKind.UPSTREAM, key.makers[0].step.name)
     return Reason(ReasonKind.INPUT_CHANGED, key.key)
 
 
 def _differs(key: KeyNode, read: str | None) -> bool:
-    """Whether a key is known to hold something else than a Step read of it."""
+    """Whether the content of a key is known to differ from the digest that a Step read."""
     if key.status != READY:
-        return key.status == LACKING
+        return key.status == MISSING
     return read is not None and key.state.digest is not None and read != key.state.digest
 
 
-# One for each case, the first that fits.
 def _why_made(node: StepNode, key: KeyNode) -> Reason:  # noqa: PLR0911
     """Why a Step must make one of its outputs."""
     if node.state is StepState.FAILED:

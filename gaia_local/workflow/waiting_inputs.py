@@ -1,4 +1,4 @@
-"""The answer to `waiting-inputs`, kept up to date with what changes instead of made anew."""
+"""The `waiting-inputs` of a workflow, updated with the changes of its graph."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class WaitingInputs:
 
     def __init__(self) -> None:
         self._names: list[str] | None = None
-        """What was answered last; None before the first time, and after a change of the graph."""
+        """The last answer; None before the first one, and after a change of the graph."""
         self._touched: set[KeyNode] = set()
-        """The keys that may wait since then, or not any more."""
+        """The keys whose place in the answer may have changed since then."""
 
     def touch(self, keys: Iterable[KeyNode]) -> None:
         """The status of keys, or the verdict on their readers, changed."""

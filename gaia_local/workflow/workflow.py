@@ -1,10 +1,9 @@
-"""One workflow in memory, and all decisions about it: what is new in its rows, what starts, what is
-cancelled.
+"""One workflow in memory, and all decisions about it: new rows, Tasks to start, Tasks to cancel.
 
-It knows no file, no database and no thread. Whatever happens comes in through a method (a call of
-the user's, the end of a Task, a look at files) and leads to one `Decision`, which says what is to
-be written down and, after that, done. Where a decision needs to know what lies at a key, it says so
-in `Decision.inspect`; what was seen comes in through `observe`.
+It knows no file, no database and no thread. All that happens comes in through a method (a call of
+the user's, the end of a Task, an observation) and leads to one `Decision`: rows to write and, after
+that, actions. A decision that needs the content of a key asks for it in `Decision.inspect`; the
+answer comes in through `observe`.
 """
 
 from __future__ import annotations
@@ -59,9 +58,7 @@ class Workflow:
         self.name, self.properties = name, properties
         self.intent = Intent.NEW
         self.trouble: GaiaError | None = None
-        """Why nothing is started any more, until `run` tries again: mostly that nothing can be
-        written down.
-        """
+        """Why nothing starts until `run` tries again: mostly that no row can be written."""
         self.closing = False
         """The engine closes: nothing starts any more."""
         self.submitted = Submitted(name)
@@ -76,27 +73,27 @@ class Workflow:
             self.submitted, self.graph, self.attempts, self.contents, self._invalidation
         )
         self._stored = (WorkflowState.INITIALIZED, 0)
-        """The state and the number of Steps that were decided on last."""
-        self._flowing = False
+        """The state and the number of Steps of the last decision."""
+        self._was_running = False
 
     @staticmethod
     def load(saved: Saved, locate: Callable[[str], str]) -> Workflow:
-        """Read a workflow back as it was stored. Starts nothing."""
+        """A workflow as it was stored. Starts nothing."""
         workflow = Workflow(saved.name, saved.properties, locate)
         workflow.intent = _INTENTS.get(saved.state, Intent.RUN)
         workflow._stored = (saved.state, saved.steps)
         graph = workflow.graph
         graph.replace((), workflow.submitted.load(saved.commands, saved.given), trusted=True)
         known = [
-            graph.keys.get(name) or graph.enter(KeyNode(name, locate(name))) for name in saved.keys
+            graph.keys.get(name) or graph.add_key(KeyNode(name, locate(name)))
+            for name in saved.keys
         ]
-        for key in sorted(
-            known, key=lambda key: bool(key.above)
-        ):  # these were seen after what they overlap was made
+        # A key that overlaps outputs was inspected after these were made.
+        for key in sorted(known, key=lambda key: bool(key.overlapping_outputs)):
             graph.mark(key, saved.keys[key.key])
         for key in graph.keys.values():
-            if key.above and key.key not in saved.keys:
-                graph.unsee(key)
+            if key.overlapping_outputs and key.key not in saved.keys:
+                graph.require_inspection(key)
         for attempt in saved.attempts:
             node = graph.steps.get(attempt.task.name)
             if node is None:
@@ -104,11 +101,11 @@ class Workflow:
                 continue
             node.attempt, node.reads = attempt, attempt.inputs
             graph.mark_step(node, attempt.step_state)
-            if node.state.alive:  # another process runs it, which owns the root
+            if node.state.alive:  # the process that owns the root runs it
                 workflow.running[attempt.task.id] = attempt
         graph.settle()
         graph.changed.clear()
-        workflow._flowing = bool(workflow.running)
+        workflow._was_running = bool(workflow.running)
         return workflow
 
     @property
@@ -127,10 +124,10 @@ class Workflow:
             return WorkflowState.INITIALIZED
         return WorkflowState.ERROR if verdicts[VerdictKind.FAILED] else WorkflowState.INCOMPLETE
 
-    # -- what a call needs to know before it is decided --------------------------------------------
+    # -- what a call asks before it is decided -----------------------------------------------------
 
     def images(self, change: Change | None = None) -> set[str]:
-        """The images that Steps use, or will use after a change where that may start any."""
+        """The images that Steps use, or will use after a change; none if that can start nothing."""
         if change is not None and not change.added and not self.graph.can_run:
             return set()
         commands = self.submitted.commands if change is None else change.commands
@@ -138,26 +135,24 @@ class Workflow:
         used.update(step.command for step in (change.added if change is not None else ()))
         return {command.image for name in used if isinstance(command := commands[name], Command)}
 
-    def made_with(self) -> list[tuple[StepNode, str, str]]:
-        """The Steps whose outputs count, with the name and the id of the image that made them,
-        where that is known.
-        """
-        done = (node for node in self.graph.steps.values() if node.state is StepState.DONE)
-        tasks = ((node, node.attempt) for node in done if node.attempt is not None)
-        return [
-            (node, each.task.image, each.image_id)
-            for node, each in tasks
-            if each.image_id is not None
-        ]
+    def recorded_images(self) -> list[tuple[StepNode, str, str]]:
+        """The Steps that are done, each with the name and the recorded id of its image."""
+        recorded = []
+        for node in self.graph.steps.values():
+            attempt = node.attempt
+            if node.state is not StepState.DONE or attempt is None or attempt.image_id is None:
+                continue
+            recorded.append((node, attempt.task.image, attempt.image_id))
+        return recorded
 
-    def no_such(self, name: str) -> InvalidInput:
-        """The refusal of a name that no Step and no key has."""
+    def unknown_name(self, name: str) -> InvalidInput:
+        """The error for a name that no Step and no key has."""
         known = [*self.graph.steps, *self.submitted.steps, *self.graph.keys]
         what = f"there is no Step and no key {name!r}"
         return InvalidInput(f"workflow {self.name!r}", what, nearest(name, known, "Steps and keys"))
 
     def needed_inspections(self) -> list[Inspection]:
-        """Requests that the caller must see to before more can be decided; each is made once."""
+        """Requests to answer before more can be decided; each is handed out once."""
         keys, self.graph.to_inspect = self.graph.to_inspect, {}
         return inspections(keys.values())
 
@@ -176,14 +171,12 @@ class Workflow:
         return self._resume()
 
     def expire(self, names: Iterable[str]) -> Decision:
-        """Make the producers of keys, Steps, and all that depends on them run again; start what can
-        start.
-        """
+        """Invalidate Steps, the producers of keys, and all dependents; start what can start."""
         self.invalidate(names)
         return self._resume()
 
     def invalidate(self, names: Iterable[str]) -> None:
-        """The outputs of Steps, of the producers of keys, and of all dependents don't count.
+        """Invalidate the outputs of Steps, of the producers of keys, and of all dependents.
 
         Raises `InvalidInput` for an unknown name.
         """
@@ -198,12 +191,12 @@ class Workflow:
             elif name in graph.keys:
                 keys[name] = graph.keys[name]
             else:
-                raise self.no_such(name)
+                raise self.unknown_name(name)
         for node in steps.values():
             self._invalidation.invalidate(node, node.outputs, EXPIRED)
         readers: list[tuple[StepNode, Reason]] = []
         for key in keys.values():
-            for output in (key, *key.above):
+            for output in (key, *key.overlapping_outputs):
                 if output.maker is not None:
                     self._invalidation.invalidate(output.maker, (output,), EXPIRED)
                     why = ran_again(output.maker)
@@ -213,10 +206,8 @@ class Workflow:
         self._invalidation.invalidate_dependents(list(steps.values()), readers)
 
     def run(self, images: Mapping[str, str | None]) -> Decision:
-        """Start whatever can run, failed Steps included; `images` says which ids the names of
-        images have now.
-        """
-        self.images_are(images)
+        """Start all Steps that can run, failed ones included; `images`: name → present id."""
+        self.invalidate_changed_images(images)
         self.retry()
         return self._resume()
 
@@ -236,10 +227,10 @@ class Workflow:
         self.attempts.note(EventKind.FLOW_HALTED, **facts)
         return self.decide()
 
-    # -- what happens ------------------------------------------------------------------------------
+    # -- what happened -----------------------------------------------------------------------------
 
     def observe(self, seen: Iterable[Observation]) -> Decision:
-        """Files were looked at."""
+        """Files were inspected."""
         again, decision = self.record_observations(seen), self.decide()
         decision.inspect += again
         return decision
@@ -247,7 +238,7 @@ class Workflow:
     def record_observations(self, seen: Iterable[Observation]) -> list[Inspection]:
         """As `observe`, with nothing decided yet.
 
-        Answers what must be inspected once more, since it changed meanwhile.
+        Returns requests for keys that changed meanwhile, and must be inspected once more.
         """
         again = []
         for observation in seen:
@@ -276,12 +267,10 @@ class Workflow:
             self.attempts.note_failure(task, outcome)
         return self.decide()
 
-    def fall_into_trouble(
+    def record_trouble(
         self, error: GaiaError, message: str, unstarted: Iterable[Assignment]
     ) -> Decision:
-        """What was decided can't be written down: nothing starts until it can, nor do the Tasks
-        that were to start.
-        """
+        """A decision can't be written: nothing starts until it can, `unstarted` neither."""
         for assignment in unstarted:
             self.attempts.cancel(self.graph.steps[assignment.task.name], "it could not be recorded")
             self._draft.cancel.remove(assignment.task.id)
@@ -290,30 +279,26 @@ class Workflow:
             self.attempts.note(EventKind.FLOW_HALTED, reason="trouble", message=message)
         return self.decide()
 
-    # -- what would run ----------------------------------------------------------------------------
+    # -- planning ----------------------------------------------------------------------------------
 
     def plan(self) -> list[PlannedStep]:
-        """What would run, were the workflow running: `step` and `reason`, in an order in which it
-        could.
+        """The Steps that would run, with `step` and `reason`, in an order in which they could.
 
-        Where a Step runs again, what depends on it is listed, too: nobody knows yet whether its
-        outputs come out the same.
+        The dependents of a Step that runs again are among them: whether its outputs will differ is
+        not known yet.
         """
         self.graph.settle()
         nodes = [node for node in self.graph.steps.values() if node.active and not node.state.alive]
         nodes.sort(key=lambda node: node.rank)
         return [{"step": node.step.name, "reason": str(verdict_on(node).reason)} for node in nodes]
 
-    def images_are(self, images: Mapping[str, str | None]) -> None:
-        """Which ids the names of images have now (None: unknown): what was made with others must be
-        made again.
-        """
+    def invalidate_changed_images(self, images: Mapping[str, str | None]) -> None:
+        """Invalidate outputs of images with another id now (`images`: name → id; None: unknown)."""
         known = {name: identity for name, identity in images.items() if identity is not None}
-        changed = (
-            [node for node, name, made in self.made_with() if known.get(name, made) != made]
-            if known
-            else []
-        )
+        if not known:
+            return
+        recorded = self.recorded_images()
+        changed = [node for node, name, made in recorded if known.get(name, made) != made]
         for node in changed:
             self._invalidation.invalidate(node, node.outputs, Reason(ReasonKind.IMAGE_CHANGED))
         self._invalidation.invalidate_dependents(changed, [])
@@ -321,9 +306,7 @@ class Workflow:
     # -- deciding ----------------------------------------------------------------------------------
 
     def decide(self) -> Decision:
-        """Draw all conclusions from what came in: what is overtaken is cancelled, what can start
-        starts.
-        """
+        """Cancel the Tasks that read outdated inputs, and start what can start."""
         graph = self.graph
         graph.settle()
         while graph.overtaken:
@@ -350,11 +333,11 @@ class Workflow:
 
     @property
     def unwritten(self) -> Changes:
-        """What came in, and led to no decision yet."""
+        """Changes that no decision holds yet."""
         return replace(self._draft.changes, keys=self.graph.changed)
 
     def flush(self) -> Decision:
-        """What came in so far, with nothing decided about it."""
+        """The changes so far as a decision, with no conclusion drawn."""
         decision = self._draft.drain()
         decision.changes.keys, self.graph.changed = self.graph.changed, {}
         return decision
@@ -364,10 +347,10 @@ class Workflow:
         return self.decide()
 
     def _note_flow_end(self) -> None:
-        """Note the end of the flow, when nothing runs any more and something did."""
+        """Add the event of a workflow's end, and its state where that changed."""
         state = self.state
-        if self._flowing and state in _ENDS:
+        if self._was_running and state in _ENDS:
             self.attempts.note(_ENDS[state])
-        self._flowing = state is WorkflowState.RUNNING
+        self._was_running = state is WorkflowState.RUNNING
         if (state, len(self.graph.steps)) != self._stored:
             self._stored = self._draft.changes.state = (state, len(self.graph.steps))

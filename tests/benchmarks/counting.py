@@ -113,8 +113,8 @@ def main(root: str, shape: str, sizes: list[int]) -> None:
     from gaia_local.runtimes.process import runtime
 
     # Slow machines write in between what fast ones write with a Task's end.
-    setattr(scheduler, "WRITE_ROUND", LONG)  # noqa: B010 mypy knows them as constants
-    setattr(scheduler, "FLUSH_ROUND", LONG)  # noqa: B010
+    setattr(scheduler, "WRITE_DELAY_SECONDS", LONG)  # noqa: B010 mypy knows them as constants
+    setattr(scheduler, "FLUSH_DELAY_SECONDS", LONG)  # noqa: B010
     setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()

@@ -715,7 +715,7 @@ def trial(kind: str, nth: int, times: int = 1, gap: int = 1) -> tuple[Faults, di
     """The whole scenario with one fault."""
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     root = Path(tempfile.mkdtemp(prefix="gaia-local-faults-", dir=memory))
-    note = Scheduler._note
+    note = Scheduler._count_started
     faults = Faults(root, kind, nth, times, gap)
 
     def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
@@ -727,7 +727,7 @@ def trial(kind: str, nth: int, times: int = 1, gap: int = 1) -> tuple[Faults, di
 
     with contextlib.ExitStack() as undo, pytest.MonkeyPatch.context() as patch:
         undo.callback(shutil.rmtree, root)
-        patch.setattr(Scheduler, "_note", checked)
+        patch.setattr(Scheduler, "_count_started", checked)
         inject(patch, faults)
         scenario = Scenario(root, faults)
         try:

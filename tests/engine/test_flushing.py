@@ -244,7 +244,7 @@ def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
         hands.scheduler._write_all()
         hands.database.close()  # as if it had died
         hands._closed = True
-    monkeypatch.setattr(NoRuntime, "left", lambda self: [before.id])
+    monkeypatch.setattr(NoRuntime, "resumable_tasks", lambda self: [before.id])
     rows(tmp_path, "update flushed set boot = 'an earlier boot'")
     with contextlib.closing(Hands(tmp_path)) as hands:
         recover(hands.database, hands.storage)

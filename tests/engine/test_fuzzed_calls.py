@@ -33,7 +33,7 @@ from gaia_local.model.validation import MAX_JSON_CHARACTERS, MAX_NESTING, MAX_VA
 from gaia_local.model.workflows import check_properties
 from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
-from gaia_local.workflow import reports, templates
+from gaia_local.workflow import expansion, reports
 from support.fixtures import MakeGaia
 from support.hands import HandExecutor
 from support.links import Surroundings
@@ -197,7 +197,7 @@ def test_a_call_makes_only_so_many_steps(
 
     gaia.upload("w", {}, [echo], [step(5)])
     assert gaia.wait("w", 30)["state"] == "complete"
-    monkeypatch.setattr(templates, "expand", lambda *_: pytest.fail("they were made"))
+    monkeypatch.setattr(expansion, "expand", lambda *_: pytest.fail("they were made"))
     says = r"workflow 'w', Step 'x': up to it the call makes .* Steps, and max_steps is 5; use shorter arrays, several calls"
     thousand = list(range(1000))
     for steps in (
@@ -241,7 +241,7 @@ def test_any_call_is_taken_or_refused_by_name(
     outside the root.
     """
     made = refused = 0
-    monkeypatch.setattr(templates, "MAX_STEPS", 300)  # the same limit, reached at less expense
+    monkeypatch.setattr(expansion, "MAX_STEPS", 300)  # the same limit, reached at less expense
 
     @settings(
         max_examples=math.ceil(CALLS / CALLS_AT_ONCE),

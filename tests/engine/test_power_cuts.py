@@ -47,7 +47,7 @@ def test_complete_outputs_are_right_after_a_power_cut(
     memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "C")
-    monkeypatch.setattr(scheduler, "FLUSH_ROUND", 0.1)
+    monkeypatch.setattr(scheduler, "FLUSH_DELAY_SECONDS", 0.1)
     dice = random.Random(2026)
     disk = Disk(memory / "root", dice)
     cuts: list[tuple[Path, Said]] = []

@@ -570,7 +570,7 @@ def test_a_file_that_comes_while_a_call_is_prepared_is_seen(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watcher may have told of it before the key was known."""
-    monkeypatch.setattr(scheduler_module, "LATE", -1)
+    monkeypatch.setattr(scheduler_module, "STALE_AFTER_SECONDS", -1)
     look = Storage.quick_fingerprint
     put: list[Path] = []
 

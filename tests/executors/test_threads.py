@@ -287,7 +287,7 @@ def test_many_orders_do_not_leak(clock: Clock) -> None:
     for _ in range(20_000):
         clock.call_later(3600, Held().ring)()
     assert Held.alive == 10
-    assert len(vars(clock)["_orders"]) < 200
+    assert len(vars(clock)["_calls"]) < 200
     for take_back in kept:
         take_back()
     assert Held.alive == 0

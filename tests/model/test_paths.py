@@ -30,13 +30,15 @@ untidy = st.lists(st.one_of(names, st.sampled_from(["", "."])), max_size=6).map(
     ],
 )
 def test_a_path_is_made_plain(path: str, expected: str) -> None:
-    assert paths.plain(path) == expected
+    assert paths.normalized(path) == expected
 
 
 @given(untidy)
 def test_plain_keeps_the_parts_that_mean_something(path: str) -> None:
-    assert paths.plain(path) == "/".join(part for part in path.split("/") if part not in ("", "."))
-    assert paths.plain(paths.plain(path)) == paths.plain(path)
+    assert paths.normalized(path) == "/".join(
+        part for part in path.split("/") if part not in ("", ".")
+    )
+    assert paths.normalized(paths.normalized(path)) == paths.normalized(path)
 
 
 @pytest.mark.parametrize(

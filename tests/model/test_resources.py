@@ -57,7 +57,7 @@ def test_invalid_resources_are_refused(given: object, words: str) -> None:
 
 def test_taken_resources_are_unavailable_until_released() -> None:
     capacity = Capacity(Resources(2, 100, 0))
-    assert capacity.lack(Resources(2, 100)) is None
+    assert capacity.shortage(Resources(2, 100)) is None
     capacity.take(Resources(1.5, 60))
     assert capacity.fits(NONE)
     assert capacity.fits(Resources(0.5, 40))
@@ -78,15 +78,15 @@ def test_tenths_add_up() -> None:
 
 def test_more_than_the_machine_has() -> None:
     capacity = Capacity(Resources(2, 4 << 30, 0))
-    assert capacity.lack(Resources(3)) == "its Command needs cpus: 3; this machine has 2"
+    assert capacity.shortage(Resources(3)) == "its Command needs cpus: 3; this machine has 2"
     assert (
-        capacity.lack(Resources(memory=8 << 30))
+        capacity.shortage(Resources(memory=8 << 30))
         == "its Command needs memory: 8 GB; this machine has 4 GB"
     )
-    assert capacity.lack(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
+    assert capacity.shortage(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
 
 
 def test_the_capacity_of_this_machine_is_found() -> None:
     capacity = Capacity.of_this_machine()
     assert capacity.fits(Resources(len(os.sched_getaffinity(0)), 1 << 20))
-    assert capacity.lack(Resources(cpus=100_000)) is not None
+    assert capacity.shortage(Resources(cpus=100_000)) is not None

@@ -113,7 +113,7 @@ def test_names_that_mislead_are_refused(control: str) -> None:
     ):
         with pytest.raises(
             Exception,
-            match="control character, or one that turns the direction of text; leave it out",
+            match="control character, or one that changes the direction of text; leave it out",
         ) as told:
             refused()
         assert not holds_controls(str(told.value))
@@ -126,7 +126,7 @@ def test_a_key_that_a_var_turns_is_refused(make_gaia: Any) -> None:
         "outputs": {"said": "a:{{text}}"},
         "vars": {"text": "x\u202ey", "code": 0},
     }
-    with pytest.raises(Exception, match=r"'a:x\\u202ey'.*turns the direction"):
+    with pytest.raises(Exception, match=r"'a:x\\u202ey'.*changes the direction"):
         gaia.upload("w", {}, [SAY], [step])
     assert gaia.workflows() == {"workflows": {}}
 

@@ -125,11 +125,19 @@ class Disk:
 
     def _all_flushed(self) -> None:
         for top, _, names in os.walk(self.root):
-            for each in (top, *(f"{top}/{name}" for name in names)):
-                if stat.S_ISREG(os.lstat(each).st_mode) or each == top:
-                    descriptor = os.open(each, os.O_RDONLY)
-                    self._flushed(descriptor)
-                    os.close(descriptor)
+            for path in (top, *(f"{top}/{name}" for name in names)):
+                with contextlib.suppress(
+                    FileNotFoundError
+                ):  # programs remove their files meanwhile
+                    if path == top or stat.S_ISREG(os.lstat(path).st_mode):
+                        self._path_flushed(path)
+
+    def _path_flushed(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            self._flushed(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _inode(self, name: str) -> int:
         try:

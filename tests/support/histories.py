@@ -204,7 +204,7 @@ class History:
         """
         if node.state is StepState.FAILED:
             return False
-        parts = [part for key in node.inputs for part in (key, *key.above)]
+        parts = [part for key in node.inputs for part in (key, *key.overlapping_outputs)]
         return all(
             part.state.usable or (part.maker is not None and self.can_come(part.maker))
             for part in parts
@@ -238,7 +238,7 @@ class History:
                 key
                 for key in node.inputs
                 if self.world.read(key.key) is None
-                or any(not each.state.usable for each in (key, *key.above))
+                or any(not each.state.usable for each in (key, *key.overlapping_outputs))
             ]
             if node.verdict is VerdictKind.FRESH:
                 continue

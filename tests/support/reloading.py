@@ -68,7 +68,12 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
     for attempt in live.running.values():
         for key, _ in attempt.task.inputs:
             one, other = live.graph.keys.get(key), reloaded.graph.keys.get(key)
-            if one is not None and other is not None and other.above and one.state.digest is None:
+            if (
+                one is not None
+                and other is not None
+                and other.overlapping_outputs
+                and one.state.digest is None
+            ):
                 other.state = replace(other.state, digest=None)
 
 

@@ -22,7 +22,7 @@ from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
 from gaia_local.workflow.graph import Graph
-from gaia_local.workflow.nodes import LACKING, PENDING, READY, KeyNode, StepNode
+from gaia_local.workflow.nodes import MISSING, PENDING, READY, KeyNode, StepNode
 from gaia_local.workflow.reports import flow
 from gaia_local.workflow.states import (
     ABSENT,
@@ -142,11 +142,11 @@ def snapshot(graph: Graph) -> dict[str, Any]:
             "state": node.state,
             "unseen": node.unseen,
             "version": node.version,
-            "above": sorted(other.key for other in node.above),
-            "below": sorted(other.key for other in node.below),
+            "above": sorted(other.key for other in node.overlapping_outputs),
+            "below": sorted(other.key for other in node.overlapping_inputs),
             "own": node.own,
             "pending": node.pending,
-            "lacking": node.lacking,
+            "missing": node.missing,
             "status": node.status,
             "external": node.external,
         }
@@ -161,7 +161,7 @@ def snapshot(graph: Graph) -> dict[str, Any]:
             "state": node.state,
             "reads": node.reads,
             "pending": node.pending,
-            "lacking": node.lacking,
+            "missing": node.missing,
             "verdict": node.verdict,
             "active": node.active,
         }
@@ -188,7 +188,7 @@ def change(
     """Take Steps out, put others in, and forget the keys that nobody names any more."""
     gone = [graph.steps[name] for name in removed]
     fresh = graph.replace([node.step.name for node in gone], added, trusted)
-    graph.forget(key for node in gone for key in (*node.inputs, *node.outputs))
+    graph.forget_unused(key for node in gone for key in (*node.inputs, *node.outputs))
     return fresh
 
 
@@ -272,11 +272,11 @@ def test_a_step_without_outputs_never_starts() -> None:
 
 def test_one_key_read_or_told_twice_counts_once() -> None:
     graph = graph_of(step("s", ["a", "a"], ["b"]))
-    assert graph.steps["s"].lacking == 1
+    assert graph.steps["s"].missing == 1
     put(graph, "a", content())
     put(graph, "a", content())
     assert list(graph.can_run) == ["s"]
-    assert graph.steps["s"].lacking == 0
+    assert graph.steps["s"].missing == 0
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_a_refused_replacement_puts_back_what_it_took_out() -> None:
 
 def test_a_refused_replacement_forgets_no_look() -> None:
     graph = graph_of(step("one", ["a"], ["b"]), there=["a"])
-    graph.unsee(graph.keys["a"])
+    graph.require_inspection(graph.keys["a"])
     graph.settle()
     before = snapshot(graph)
     with pytest.raises(InvalidInput, match="wait for each other"):
@@ -623,7 +623,7 @@ def test_a_look_waits_for_whoever_makes_a_part_of_it() -> None:
     graph = graph_of(step("one", [], ["d/x"]), step("all", ["d/"], ["b"]))
     put(graph, "d/", content())
     begin(graph, "one")
-    graph.unsee(graph.keys["d/"])
+    graph.require_inspection(graph.keys["d/"])
     graph.settle()
     assert (graph.to_inspect, verdicts(graph)["all"]) == ({}, "wait")
     finish(graph, "one")
@@ -807,10 +807,10 @@ class Plain:
         for forget in (self.own, self.status, self.verdict, self.depth):
             forget.cache_clear()
 
-    def above(self, key: str) -> list[str]:
+    def overlapping_outputs(self, key: str) -> list[str]:
         return [made for made in self.makers if made != key and overlap(locate(made), locate(key))]
 
-    def below(self, key: str) -> list[str]:
+    def overlapping_inputs(self, key: str) -> list[str]:
         return [
             each
             for each in self.keys
@@ -834,12 +834,12 @@ class Plain:
     def own(self, key: str) -> int:
         if key in self.unseen or (key in self.makers and self.verdict(self.makers[key]).active):
             return PENDING
-        return READY if self.keys[key].usable else LACKING
+        return READY if self.keys[key].usable else MISSING
 
     @functools.cache  # noqa: B019
     def status(self, key: str) -> int:
-        others = [self.own(made) for made in self.above(key)]
-        return LACKING if LACKING in others else PENDING if PENDING in others else self.own(key)
+        others = [self.own(made) for made in self.overlapping_outputs(key)]
+        return MISSING if MISSING in others else PENDING if PENDING in others else self.own(key)
 
     @functools.cache  # noqa: B019
     def depth(self, name: str) -> int:
@@ -850,7 +850,7 @@ class Plain:
         reads = self.reads[name] or {}
         for key in self.inputs(name):
             read, digest = reads.get(key), self.keys[key].digest
-            if self.status(key) == LACKING:
+            if self.status(key) == MISSING:
                 return True
             if (
                 self.status(key) == READY
@@ -871,7 +871,7 @@ class Plain:
         if not made:
             return VerdictKind.FRESH
         unmade = any(each.kind is not KeyKind.THERE for each in made)
-        if PENDING in statuses and LACKING not in statuses:
+        if PENDING in statuses and MISSING not in statuses:
             usable = any(
                 self.status(key) == PENDING and self.keys[key].usable for key in self.inputs(name)
             )
@@ -880,7 +880,7 @@ class Plain:
             return VerdictKind.FRESH
         if state is StepState.FAILED and not (read_it and self.differs(name)):
             return VerdictKind.FAILED
-        return VerdictKind.BLOCKED if LACKING in statuses else VerdictKind.RUN
+        return VerdictKind.BLOCKED if MISSING in statuses else VerdictKind.RUN
 
     def waiting(self) -> list[str]:
         waiting = [name for name in self.steps if self.verdict(name) is not VerdictKind.FRESH]
@@ -907,7 +907,9 @@ class Plain:
             graph.can_run, key=lambda name: (-self.depth(name), graph.steps[name].order)
         )
         seeable = {
-            key for key in self.unseen if {self.own(made) for made in self.above(key)} <= {READY}
+            key
+            for key in self.unseen
+            if {self.own(made) for made in self.overlapping_outputs(key)} <= {READY}
         }
         assert seeable - self.taken <= set(graph.to_inspect) <= seeable
         for path in map(locate, ALL_KEYS):
@@ -931,15 +933,17 @@ class Plain:
                 self.unseen.add(key)
 
     def compare_key(self, node: KeyNode) -> None:
-        key, above = node.key, self.above(node.key)
+        key, above = node.key, self.overlapping_outputs(node.key)
         assert (node.state, node.unseen) == (self.keys[key], key in self.unseen)
         assert node.own == self.own(key)
         assert node.pending == sum(self.own(made) == PENDING for made in above)
-        assert node.lacking == sum(self.own(made) == LACKING for made in above)
+        assert node.missing == sum(self.own(made) == MISSING for made in above)
         assert node.status == self.status(key)
         assert node.external == (key not in self.makers and not above)
-        assert sorted(other.key for other in node.above) == sorted(above)
-        assert sorted(other.key for other in node.below) == sorted(self.below(key))
+        assert sorted(other.key for other in node.overlapping_outputs) == sorted(above)
+        assert sorted(other.key for other in node.overlapping_inputs) == sorted(
+            self.overlapping_inputs(key)
+        )
         assert {maker.step.name for maker in node.makers} == {
             self.makers[made] for made in [*above, key] if made in self.makers
         }
@@ -951,7 +955,7 @@ class Plain:
         name = node.step.name
         assert (node.state, node.reads) == (self.states[name], self.reads[name])
         statuses = [self.status(key) for key in self.inputs(name)]
-        assert (node.pending, node.lacking) == (statuses.count(PENDING), statuses.count(LACKING))
+        assert (node.pending, node.missing) == (statuses.count(PENDING), statuses.count(MISSING))
         assert node.verdict is self.verdict(name)
         assert node.active == node.verdict.active
         assert {other.step.name for other in node.successors()} == self.successors(name)
@@ -1056,11 +1060,11 @@ class Counting(RuleBasedStateMachine):
             self.settle()
 
     @rule(data=st.data())
-    def unsee(self, data: st.DataObject) -> None:
+    def require_inspection(self, data: st.DataObject) -> None:
         if self.plain.keys:
             key = data.draw(st.sampled_from(sorted(self.plain.keys)))
             version = self.graph.keys[key].version
-            self.graph.unsee(self.graph.keys[key])
+            self.graph.require_inspection(self.graph.keys[key])
             assert self.graph.keys[key].version > version
             self.plain.unseen.add(key)
             self.plain.taken.discard(key)
@@ -1140,8 +1144,8 @@ class Counting(RuleBasedStateMachine):
             del plain.keys[key]
             return
         if state.digest != before.digest or state.usable != before.usable:
-            plain.unseen.update(plain.below(key))
-            plain.taken.difference_update(plain.below(key))
+            plain.unseen.update(plain.overlapping_inputs(key))
+            plain.taken.difference_update(plain.overlapping_inputs(key))
 
     def mark_one(self, name: str, state: StepState, reads: Mapping[str, str | None] | None) -> None:
         node = self.graph.steps[name]

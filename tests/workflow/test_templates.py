@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from gaia_local.errors import GaiaError, InvalidInput
 from gaia_local.model.commands import AnyCommand, Command
 from gaia_local.model.steps import Step
-from gaia_local.workflow import templates
-from gaia_local.workflow.templates import Rendered, Verdicts, check, expand, render
+from gaia_local.workflow import expansion, templates
+from gaia_local.workflow.expansion import expand
+from gaia_local.workflow.templates import Rendered, Verdicts, check, render
 from support.recordings import RECORDED
 
 Answer = tuple[Rendered | None, str]
@@ -360,7 +361,7 @@ def test_steps_are_counted_without_being_made(made: Step, number: int) -> None:
             "steps": [{**inner, "command": "twice", "vars": {"x": list(range(6))}}],
         },
     )
-    assert list(templates.count("w", [made, made], known)) == [(made, number)] * 2
+    assert list(expansion.count("w", [made, made], known)) == [(made, number)] * 2
     assert len(expand("w", made, known)) == number
 
 

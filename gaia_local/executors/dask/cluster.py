@@ -106,7 +106,7 @@ def _local_cluster(config: DaskConfig) -> LocalCluster:
             " pip install 'gaia-local[dask]'"
         ) from error
     security = security_of(make_keys() if config.security is None else config.security)
-    # What the scheduler and the workers tell over HTTP anybody here could read.
+    # Any user of this machine could read the HTTP pages of the scheduler and the workers.
     with dask.config.set(
         {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
     ):

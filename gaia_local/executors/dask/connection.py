@@ -63,9 +63,11 @@ class Connection:
         )
         self._settings = replace(settings, session=self._client.id, topic=self._client.id)
         # The scheduler forgets a topic of the client's own name when the client is gone.
-        self._pickled = pickle.dumps(self._settings)
+        self._pickled_settings = pickle.dumps(self._settings)
         # A call that fails is logged by the worker with its arguments: without its secrets.
-        self._bare = pickle.dumps(replace(self._settings, docker=DockerConfig()))
+        self._settings_without_secrets = pickle.dumps(
+            replace(self._settings, docker=DockerConfig())
+        )
         self._futures: dict[str, Future] = {}
         self._prepared: set[str] = set()
         self.members: tuple[Member, ...] = ()
@@ -87,7 +89,7 @@ class Connection:
         if not new:
             return
         self._check_versions(new)
-        answers = self.ask(dask_worker.prepare, self._bare, workers=new)
+        answers = self.ask(dask_worker.prepare, self._settings_without_secrets, workers=new)
         for address, answer in answers.items():
             if isinstance(answer, BaseException):
                 logger.warning(
@@ -123,7 +125,9 @@ class Connection:
     ) -> None:
         """Have workers perform Tasks with the same `resource_restrictions`, by their priority."""
         futures = self._client.map(
-            functools.partial(dask_worker.perform, own_version(), self._client.id, self._pickled),
+            functools.partial(
+                dask_worker.perform, own_version(), self._client.id, self._pickled_settings
+            ),
             leases,
             assignments,
             key=[(f"gaia-local-{self._client.id}", lease) for lease in leases],
@@ -163,7 +167,9 @@ class Connection:
 
     def clean_up(self, lease: str, then: Callable[[dict[str, Any]], None]) -> None:
         """End and remove leftovers of dead workers, first of all of this lease."""
-        self._ask_in_client_thread(then, dask_worker.clean_up, self._bare, lease)
+        self._ask_in_client_thread(
+            then, dask_worker.clean_up, self._settings_without_secrets, lease
+        )
 
     def ask(
         self, function: Callable[..., Any], *arguments: Any, workers: Collection[str] | None = None
@@ -179,7 +185,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 self.refresh()
                 if self._prepared:  # else nothing was begun anywhere
-                    self.ask(dask_worker.end_session, self._bare)
+                    self.ask(dask_worker.end_session, self._settings_without_secrets)
             # Else the scheduler tells us of our own end, when nobody listens.
             for topic in (self._client.id, "all"):
                 self._client.unsubscribe_topic(topic)

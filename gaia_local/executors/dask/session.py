@@ -79,7 +79,7 @@ class Session:
             self.task_runner.perform(leased, cancellation, reporter)
             if reporter.failed and not is_held(self.task_runner.tops[0], lease):
                 logger.warning(
-                    "Task %s was taken back, or given to another worker: its outputs are refused",
+                    "Task %s was taken back, or given to another worker: its result is refused",
                     lease,
                 )
         except NotLeased as refusal:
@@ -146,7 +146,7 @@ class Session:
 
     def _flush_soon(self, reporter: TaskReporter) -> None:
         with self._changed:
-            if not self._reporters:  # one order for all: each wakes the clock
+            if not self._reporters:  # one call for all: every call wakes the clock
                 self._clock.call_later(EVENT_BATCH_SECONDS, self._flush)
             self._reporters.add(reporter)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from gaia_local.model.paths import folders
 
 # What may stand in a file's name right before or after a path and so makes it part of a longer one.
-# Before it also what ends a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since
+# Before it also the end of a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since
 # `@/in/a` is how many programs read arguments.
 _BEFORE = r"\w\-.+%~*?)\]}/\u0300-\u036f"
 _AFTER = r"\w\-+%~@\u0300-\u036f"

@@ -31,7 +31,7 @@ from gaia_local.runtimes.process.exits import (
 )
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
 from gaia_local.runtimes.process.starting import start
-from gaia_local.runtimes.process.supervision import SupervisedProcess, Supervisors, available
+from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool, available
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
 _CANCELLED_CODE = 128 + signal.SIGTERM
@@ -56,7 +56,7 @@ class ProcessRuntime:
     def __init__(self) -> None:
         self._warned = False
         self._warning = threading.Lock()
-        self._supervisors = Supervisors() if available() else None
+        self._supervisors = SupervisorPool() if available() else None
 
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run."""

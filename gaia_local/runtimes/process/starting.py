@@ -15,12 +15,12 @@ from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
 from gaia_local.runtimes.process.path_mapping import localize
-from gaia_local.runtimes.process.supervision import SupervisedProcess, Supervisors
+from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
 
 def start(
-    invocation: Invocation, streams: tuple[int, int], supervisors: Supervisors | None
+    invocation: Invocation, streams: tuple[int, int], supervisors: SupervisorPool | None
 ) -> UnsupervisedProcess | SupervisedProcess | Exit:
     """Start the program; the `Exit` is that of one which could not be started."""
     task, work = invocation.task, invocation.work
@@ -49,8 +49,8 @@ def start(
 def _start_alone(
     tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]
 ) -> UnsupervisedProcess:
-    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but what this process
-    # was given by its parent is: the lock of flock(1), make's job server, a supervisor's pipe. No
+    # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but those from this
+    # process's parent are: the lock of flock(1), make's job server, a supervisor's pipe. No
     # container would see them, and they would stay open for as long as the Task runs.
     with forking():
         process = subprocess.Popen(

@@ -49,7 +49,7 @@ def available() -> bool:
     )
 
 
-class Supervisor:
+class SupervisorProcess:
     """A process that starts programs, one after the other, and answers how they ended."""
 
     def __init__(self) -> None:
@@ -128,26 +128,26 @@ class Supervisor:
         self._socket.close()
 
 
-class Supervisors:
+class SupervisorPool:
     """A pool of supervisors, as many as programs ran at a time. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[Supervisor] = []
+        self._idle: list[SupervisorProcess] = []
         self._closed = False
 
-    def take(self) -> Supervisor:
+    def take(self) -> SupervisorProcess:
         """An idle one. Raises `OSError` where none can be started."""
         while True:
             with self._lock:
                 supervisor = self._idle.pop() if self._idle else None
             if supervisor is None:
-                return Supervisor()
+                return SupervisorProcess()
             if not supervisor.has_reply(0):
                 return supervisor
             supervisor.close()
 
-    def give_back(self, supervisor: Supervisor) -> None:
+    def give_back(self, supervisor: SupervisorProcess) -> None:
         """Return one that is idle."""
         with self._lock:
             if not self._closed:
@@ -172,7 +172,9 @@ class SupervisedProcess:
     after its program's end.
     """
 
-    def __init__(self, supervisors: Supervisors, program: Start, streams: tuple[int, int]) -> None:
+    def __init__(
+        self, supervisors: SupervisorPool, program: Start, streams: tuple[int, int]
+    ) -> None:
         """Start a program that writes into these streams.
 
         Raises `ValueError` for texts that no program can be given, and `OSError` where no

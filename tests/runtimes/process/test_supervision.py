@@ -1,4 +1,4 @@
-"""Supervisors: nothing of a program outlives it, and whatever else this process has for children is
+"""SupervisorPool: nothing of a program outlives it, and whatever else this process has for children is
 left alone.
 """
 
@@ -21,7 +21,7 @@ import pytest
 from gaia_local.errors import RuntimeFailure
 from gaia_local.runtimes.contract import Exit
 from gaia_local.runtimes.process import marked_processes, supervisor
-from gaia_local.runtimes.process.supervision import SupervisedProcess, Supervisors
+from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool
 from support.fixtures import WaitUntil
 from support.gates import Fifo
 from support.processes import ProcessBench, bench, crashed, fifo, living, python, running
@@ -63,13 +63,13 @@ and writes for ever.
 
 
 @pytest.fixture
-def supervisors() -> Iterator[Supervisors]:
-    made = Supervisors()
+def supervisors() -> Iterator[SupervisorPool]:
+    made = SupervisorPool()
     yield made
     made.close()
 
 
-def start(supervisors: Supervisors, work: Path, *tokens: str) -> SupervisedProcess:
+def start(supervisors: SupervisorPool, work: Path, *tokens: str) -> SupervisedProcess:
     encoded = [os.fsencode(each) for each in tokens]
     null = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -195,7 +195,7 @@ def test_a_process_that_keeps_forking_is_caught(bench: ProcessBench, tmp_path: P
 
 
 def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(
-    supervisors: Supervisors, tmp_path: Path
+    supervisors: SupervisorPool, tmp_path: Path
 ) -> None:
     first = start(supervisors, tmp_path, "/bin/true")
     assert first.wait(10)
@@ -210,7 +210,7 @@ def test_no_late_signal_hits_the_next_program_of_the_same_supervisor(
     assert second.end() == -signal.SIGTERM
 
 
-def test_signals_after_the_end_are_ignored(supervisors: Supervisors, tmp_path: Path) -> None:
+def test_signals_after_the_end_are_ignored(supervisors: SupervisorPool, tmp_path: Path) -> None:
     """They were sent when the engine had not heard of it yet."""
     first = start(supervisors, tmp_path, "/bin/true")
     assert first._supervisor.has_reply(10)
@@ -262,7 +262,7 @@ def test_the_end_of_the_engine_is_the_end_of_all(
 
 
 def test_forks_of_the_engine_keep_no_supervisor_alive(
-    supervisors: Supervisors, tmp_path: Path
+    supervisors: SupervisorPool, tmp_path: Path
 ) -> None:
     program = start(supervisors, tmp_path, "/bin/true")
     assert program.wait(10)
