@@ -1,5 +1,4 @@
-"""Pictures of workflows: graphs, tables for notebooks. They are made of what `Gaia` answers, and
-know nothing else.
+"""Pictures of workflows, made from answers of `Gaia` alone: graphs, and tables for notebooks.
 
 from gaia_local import Gaia
 from gaia_local.pictures import draw
@@ -38,8 +37,7 @@ class Picture:
         self._size = drawing.width, drawing.height
 
     def png(self, scale: float = 2.0) -> bytes:
-        """The picture in light colours as a PNG, `scale` pixels to each of the SVG's, or fewer for
-        a very large one.
+        """The picture in light colours as a PNG, `scale` times the SVG's size, if not too large.
 
         Raises `GaiaError` where ``gaia-local[pictures]`` isn't installed.
         """
