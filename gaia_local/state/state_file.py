@@ -109,7 +109,7 @@ def open_file(path: Path, readonly: bool) -> tuple[sqlite3.Connection, bool]:
     """A connection to the file, which is created and migrated where it may be written.
 
     Answers also whether it is blank: another process is creating it, or would have to. Raises
-    `DatabaseError` for a file that is no such database.
+    `DatabaseError` for any other file.
     """
     try:
         _refuse_foreign(path, readonly)

@@ -91,7 +91,7 @@ class Merging:
         for node in replaced:
             self._invalidation.invalidate(node, node.outputs, change.replaced[node.step.name])
         new = {step.name for step in change.added} - change.replaced.keys()
-        # What lies there already counts for a new Step: it is not expired along with its inputs.
+        # A file that is there already counts for a new Step: it doesn't expire with its inputs.
         self._invalidation.invalidate_dependents(replaced, deprived, new)
         self._submitted.accept(change)
         for name in new if origins else ():
