@@ -1,5 +1,4 @@
-"""Pictures of workflows: graphs, tables for notebooks. They are made of what `Gaia` answers, and
-know nothing else.
+"""Pictures of workflows, made from answers of `Gaia` alone: graphs, and tables for notebooks.
 
 from gaia_local import Gaia
 from gaia_local.pictures import draw

@@ -25,8 +25,7 @@ class Picture:
         self._size = drawing.width, drawing.height
 
     def png(self, scale: float = 2.0) -> bytes:
-        """The picture in light colours as a PNG, `scale` pixels to each of the SVG's, or fewer for
-        a very large one.
+        """The picture in light colours as a PNG, `scale` times the SVG's size, if not too large.
 
         Raises `GaiaError` where ``gaia-local[pictures]`` isn't installed.
         """
