@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.engine.scheduler import Scheduler
+from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.errors import EngineUnavailable
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.store.ownership import root_id
@@ -71,16 +71,16 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After every decision of an engine in this process, its workflow read back from the rows
     equals the live one.
     """
-    note, found = Scheduler._count_started, []
+    note, found = DecisionLoop._count_started, []
 
-    def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
-        note(scheduler, name, decision)
+    def checked(loop: DecisionLoop, name: str, decision: Decision) -> None:
+        note(loop, name, decision)
         try:
-            reloading.check(scheduler, name)
+            reloading.check(loop, name)
         except AssertionError as error:
             found.append(str(error))
 
-    monkeypatch.setattr(Scheduler, "_count_started", checked)
+    monkeypatch.setattr(DecisionLoop, "_count_started", checked)
     yield
     assert not found, found[0]
 

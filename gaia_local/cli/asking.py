@@ -81,7 +81,7 @@ def explain(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say why a Step ran, would or wouldn't run now; or how the data of a storage key came about."""
+    """Say why a Step ran, would or wouldn't run now; or how a storage key was made."""
     with open_gaia(ctx) as gaia:
         answer = gaia.explain(name, what)
     if as_json:

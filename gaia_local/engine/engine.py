@@ -262,7 +262,9 @@ class Engine:
             # Imported here: watchdog takes its time, and reading needs none.
             from gaia_local.store.watcher import Watcher
 
-            ends.callback(self._end, Watcher(self.storage.tops(), scheduler.files_changed).close)
+            ends.callback(
+                self._end, Watcher(self.storage.tops(), scheduler.loop.files_changed).close
+            )
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         return OwnedParts(scheduler, listener, ends)

@@ -109,12 +109,12 @@ class Counting:
 
 def main(root: str, shape: str, sizes: list[int]) -> None:
     """Count, and print a line of JSON: for each size, word → how often."""
-    from gaia_local.engine import scheduler
+    from gaia_local.engine import decision_loop
     from gaia_local.runtimes.process import runtime
 
     # Slow machines write in between what fast ones write with a Task's end.
-    setattr(scheduler, "WRITE_DELAY_SECONDS", LONG)  # noqa: B010 mypy knows them as constants
-    setattr(scheduler, "FLUSH_DELAY_SECONDS", LONG)  # noqa: B010
+    setattr(decision_loop, "WRITE_DELAY_SECONDS", LONG)  # noqa: B010 mypy knows them as constants
+    setattr(decision_loop, "FLUSH_DELAY_SECONDS", LONG)  # noqa: B010
     setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()

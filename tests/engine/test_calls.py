@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions, change, read, to_wire
+from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.engine.local_socket import call
 from gaia_local.engine.remote_root import remote_root
 from gaia_local.engine.root_reader import RootReader
@@ -72,7 +73,7 @@ def test_marks_tell_of_a_call_what_its_types_don_t() -> None:
         del REMOTE_CALLS["ask"], REMOTE_CALLS["upset"]
 
 
-HAVE_METHODS = (Scheduler, RootReader, Snapshot)
+HAVE_METHODS = (Scheduler, DecisionLoop, RootReader, Snapshot)
 UNMARKED = sorted({name for kind in HAVE_METHODS for name in dir(kind)} - REMOTE_CALLS.keys())
 
 

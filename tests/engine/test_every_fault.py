@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
+from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.engine.recovery import recover
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.errors import DatabaseError, GaiaError, StorageError
@@ -434,7 +435,7 @@ class Scenario:
     @property
     def workflow(self) -> Workflow:
         with self.faults.pause():
-            found = self.bench.scheduler._open("w")
+            found = self.bench.scheduler.loop.registry.open("w")
         assert found is not None
         return found
 
@@ -478,7 +479,7 @@ class Scenario:
         if most:
             state = self.workflow.state
             assert state is not WorkflowState.RUNNING, f"it waits for nothing: {self.told()}"
-            assert not self.scheduler._alive["w"]
+            assert not self.scheduler.loop.alive["w"]
 
     def finish(self) -> None:
         """Have all done that can be done; at last only what fails is tried again."""
@@ -552,7 +553,7 @@ class Scenario:
         """The user changes files, which the watcher sees."""
         paths = {self.put(f"user/{key}", content) for key, content in contents.items()}
         try:
-            self.scheduler.files_changed(paths)
+            self.scheduler.loop.files_changed(paths)
         except Died:
             self.revive()
             self.run()
@@ -623,7 +624,7 @@ class Scenario:
         self.own["m/y"] = "my own y"
         path = self.put("m/y", self.own["m/y"])
         try:
-            self.scheduler.files_changed({path})
+            self.scheduler.loop.files_changed({path})
         except Died:
             self.revive()
         self.perform()
@@ -651,7 +652,7 @@ def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
         hands.command(tool("logged", inputs="a", outputs={"x": "/out/x", "log": ">>"}))
         hands.merge(step("s", "logged", None, "a", outputs={"x": "x", "log": "log"}))
         hands.complete("s")
-        hands.scheduler.files_changed({str(hands.put("a", "another"))})
+        hands.scheduler.loop.files_changed({str(hands.put("a", "another"))})
         with monkeypatch.context() as patch:
             patch.setattr(os, "rename", fails_always)
             hands.fail("s")
@@ -677,7 +678,7 @@ def test_a_call_that_can_be_neither_written_nor_taken_back_is_written_later(
             assert hands.runs == ["other"]  # what was replaced doesn't run on
         hands.merge(changed)
         assert hands.runs == ["other", "s"]
-        workflow = hands.scheduler._workflows["w"]
+        workflow = hands.scheduler.loop.workflows["w"]
         assert not reloading.differences(workflow, hands.database, hands.storage)
 
 
@@ -715,19 +716,19 @@ def trial(kind: str, nth: int, times: int = 1, gap: int = 1) -> tuple[Faults, di
     """The whole scenario with one fault."""
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     root = Path(tempfile.mkdtemp(prefix="gaia-local-faults-", dir=memory))
-    note = Scheduler._count_started
+    note = DecisionLoop._count_started
     faults = Faults(root, kind, nth, times, gap)
 
-    def checked(scheduler: Scheduler, name: str, decision: Decision) -> None:
-        note(scheduler, name, decision)
+    def checked(loop: DecisionLoop, name: str, decision: Decision) -> None:
+        note(loop, name, decision)
         if not faults.fired:
             return
         with faults.pause():
-            reloading.check(scheduler, name)
+            reloading.check(loop, name)
 
     with contextlib.ExitStack() as undo, pytest.MonkeyPatch.context() as patch:
         undo.callback(shutil.rmtree, root)
-        patch.setattr(Scheduler, "_count_started", checked)
+        patch.setattr(DecisionLoop, "_count_started", checked)
         inject(patch, faults)
         scenario = Scenario(root, faults)
         try:

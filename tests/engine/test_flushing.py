@@ -240,8 +240,8 @@ def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
             "task": before.name,
             "inputs": {"s:a": fingerprints.digest(hands.storage.path("w", "s:a"))},
         }
-        hands.scheduler.started(before, Event(EventKind.STEP_START, "w", 1.0, facts))
-        hands.scheduler._write_all()
+        hands.scheduler.loop.started(before, Event(EventKind.STEP_START, "w", 1.0, facts))
+        hands.scheduler.loop._write_all()
         hands.database.close()  # as if it had died
         hands._closed = True
     monkeypatch.setattr(NoRuntime, "resumable_tasks", lambda self: [before.id])
@@ -342,14 +342,14 @@ def test_outputs_that_could_not_be_flushed_are_made_again(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            assert not hands.scheduler.flush()
+            assert not hands.scheduler.loop.flush()
         assert "No space left on device" in str(hands.scheduler.events("w")[-1]["message"])
         hands.complete("second")
         assert hands.state == "halted"
         hands.scheduler.run("w")
         assert hands.runs == ["first"]
         hands.complete("first")
-        assert hands.scheduler.flush()
+        assert hands.scheduler.loop.flush()
 
 
 def test_calls_are_flushed_before_they_answer(

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from gaia_local import Gaia
-from gaia_local.engine import scheduler
+from gaia_local.engine import decision_loop
 from gaia_local.store import ownership
 from support.disks import Disk
 from support.restless import CONFIG, User, problems
@@ -47,7 +47,7 @@ def test_complete_outputs_are_right_after_a_power_cut(
     memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "C")
-    monkeypatch.setattr(scheduler, "FLUSH_DELAY_SECONDS", 0.1)
+    monkeypatch.setattr(decision_loop, "FLUSH_DELAY_SECONDS", 0.1)
     dice = random.Random(2026)
     disk = Disk(memory / "root", dice)
     cuts: list[tuple[Path, Said]] = []

@@ -284,7 +284,7 @@ def test_outputs_of_two_runs_that_read_different_things(hands: Hands) -> None:
     hands.scheduler.run("w")
     hands.complete("s", "second")
     hands.put("y", "first")
-    hands.scheduler.files_changed(None)
+    hands.scheduler.loop.files_changed(None)
     delete(hands)
     with (
         contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection,

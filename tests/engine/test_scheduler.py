@@ -470,7 +470,7 @@ def test_a_run_is_taken_up_whose_input_nobody_had_read_whole(hands: Hands) -> No
     seen = fingerprints.fingerprint(hands.storage.path("w", "src"))
     assert seen is not None
     facts = {"id": task.id, "task": "s", "inputs": {"src": seen.digest}}
-    hands.scheduler.started(task, Event(EventKind.STEP_START, "w", time.time(), facts))
+    hands.scheduler.loop.started(task, Event(EventKind.STEP_START, "w", time.time(), facts))
     hands.database.close()
     database = Database(hands.storage.root / "gaia.db")
     recover(database, hands.storage)
@@ -517,7 +517,7 @@ def test_no_step_starts_after_close(hands: Hands) -> None:
     hands.merge(step("r", "one", "out", "outside"))
     hands.scheduler.close()
     path = hands.put("outside")
-    hands.scheduler.files_changed({str(path)})
+    hands.scheduler.loop.files_changed({str(path)})
     assert hands.runs == []
 
 
@@ -599,7 +599,7 @@ def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(
 
     monkeypatch.setattr(Storage, "fingerprint", fading)
     (hands.put("d/").parent / "new").write_text("x")
-    hands.scheduler.files_changed({hands.storage.path("w", "d/")})
+    hands.scheduler.loop.files_changed({hands.storage.path("w", "d/")})
     assert hands.reasons() == {"r": "input changed: d/"}
 
 
@@ -637,7 +637,7 @@ def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(
 
     def told_of_a_file(*arguments: Any) -> bool:
         monkeypatch.setattr(Database, "save", full)
-        hands.scheduler.files_changed({str(hands.put("outside", "2, longer"))})
+        hands.scheduler.loop.files_changed({str(hands.put("outside", "2, longer"))})
         return wait(*arguments)
 
     monkeypatch.setattr(hands.scheduler, "_wait_for", told_of_a_file)
@@ -679,7 +679,7 @@ def test_a_call_whose_look_failed_leaves_the_files_watched(
         patch.setattr(Storage, "quick_fingerprint", broken)
         with pytest.raises(StorageError):
             hands.scheduler.expire("w", [])
-    hands.scheduler.files_changed({str(hands.put("src", "2, longer"))})
+    hands.scheduler.loop.files_changed({str(hands.put("src", "2, longer"))})
     assert hands.reasons() == {"r": "input changed: src"}
 
 

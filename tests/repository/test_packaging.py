@@ -14,6 +14,7 @@ import pytest
 
 REPO = Path(__file__).parents[2]
 TARGETS = {
+    "answers",
     "help",
     "venv",
     "demo",

@@ -113,7 +113,9 @@ class Hands:
         """A worker takes the Task up."""
         task = self.task(step)
         facts = {"id": task.id, "task": task.name}
-        self.scheduler.started(task, Event(EventKind.STEP_START, self.workflow, time.time(), facts))
+        self.scheduler.loop.started(
+            task, Event(EventKind.STEP_START, self.workflow, time.time(), facts)
+        )
 
     def complete(self, step: str, content: str | None = None) -> None:
         """The Task makes all its outputs, with `content`, and ends well."""

@@ -47,6 +47,6 @@ def play(hands: Hands, row: dict[str, Any]) -> None:
             perform(hands, *row["op"])
         assert before is None or hands.status() == before
     elif row["op"][0] == "appear":
-        hands.scheduler.files_changed({str(hands.put(row["op"][1]))})
+        hands.scheduler.loop.files_changed({str(hands.put(row["op"][1]))})
     else:
         perform(hands, *row["op"])

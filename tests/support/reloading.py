@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.engine.observing import load
-from gaia_local.engine.scheduler import Scheduler
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.verdicts import verdict_on
@@ -77,12 +77,12 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
                 other.state = replace(other.state, digest=None)
 
 
-def check(scheduler: Scheduler, name: str) -> None:
+def check(loop: DecisionLoop, name: str) -> None:
     """Fail where they differ; a decision that waits for a look at a file isn't through yet."""
-    workflow = scheduler._workflows.get(name)
+    workflow = loop.workflows.get(name)
     if workflow is None or workflow.graph.uninspected or workflow.trouble is not None:
         return
-    if name in scheduler._unwritten or len(workflow.graph.steps) > MOST_STEPS:
+    if name in loop.journal or len(workflow.graph.steps) > MOST_STEPS:
         return
-    found = differences(workflow, scheduler._database, scheduler._storage)
+    found = differences(workflow, loop._database, loop._storage)
     assert not found, f"live and reloaded differ: {found}"

@@ -47,12 +47,12 @@ def drop(hands: Hands, key: str) -> None:
     """The user deletes a file, and the engine is told."""
     path = Path(hands.storage.path("w", key))
     path.unlink()
-    hands.scheduler.files_changed({str(path)})
+    hands.scheduler.loop.files_changed({str(path)})
 
 
 def put(hands: Hands, key: str, content: str = "outside") -> None:
     """The user writes a file, and the engine is told."""
-    hands.scheduler.files_changed({str(hands.put(key, content))})
+    hands.scheduler.loop.files_changed({str(hands.put(key, content))})
 
 
 # -- 1: an input that is made anew while it is read ------------------------------------------------
@@ -454,7 +454,7 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
 
     def outside(function: Any) -> Any:
         def called(path: str, *args: Any, **kwargs: Any) -> Any:
-            assert not hands.scheduler._lock._is_owned(), path  # type: ignore[attr-defined]
+            assert not hands.scheduler.loop.lock._is_owned(), path  # type: ignore[attr-defined]
             read.append(os.path.basename(path))
             return function(path, *args, **kwargs)
 

@@ -93,7 +93,7 @@ class ManyOutputs:
         os.utime(self.path(key), ns=(self.clock * 10**9, self.clock * 10**9))
 
     def tell(self, key: str) -> None:
-        self.hands.scheduler.files_changed({str(self.path(key))})
+        self.hands.scheduler.loop.files_changed({str(self.path(key))})
 
     def computed(self, number: int, version: Any, read: list[str], key: str) -> str:
         return ("red", "green", "blue")[zlib.crc32(f"{number} {version} {read} {key}".encode()) % 3]

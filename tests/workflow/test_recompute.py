@@ -146,7 +146,7 @@ class History:
         )
 
     def tell(self, key: str) -> None:
-        self.hands.scheduler.files_changed({str(self.path(key))})
+        self.hands.scheduler.loop.files_changed({str(self.path(key))})
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -570,7 +570,7 @@ def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) ->
     hands.complete("s")
     hands.scheduler.halt("w")
     hands.put("in", "second, longer")
-    hands.scheduler.files_changed({hands.storage.path("w", "in")})
+    hands.scheduler.loop.files_changed({hands.storage.path("w", "in")})
     assert (hands.runs, hands.state) == ([], "halted")
     assert hands.status()["data"]["out"]["state"] == "unsure"
     hands.scheduler.run("w")
@@ -603,7 +603,7 @@ def test_an_edited_output_survives_doubt_that_comes_to_nothing(tmp_path: Path) -
     edited = hands.put("k1", "the user's own version")
     made = Path(hands.storage.path("w", "k0"))
     made.unlink()
-    hands.scheduler.files_changed({str(made), str(edited)})
+    hands.scheduler.loop.files_changed({str(made), str(edited)})
     assert hands.reasons() == {"s0": "output missing: k0"}
     hands.complete("s0", "made by s0")
     assert hands.reasons() == {"s2": "input changed: k1"}

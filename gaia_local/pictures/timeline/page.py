@@ -1,4 +1,4 @@
-"""A timeline as one HTML file that needs no other: to be read by eye, by keyboard, and as a table."""
+"""A timeline as one HTML file that needs no other: for pointer and keyboard, and as a table."""
 
 from __future__ import annotations
 
@@ -13,49 +13,61 @@ from gaia_local.pictures.svg import FONTS
 from gaia_local.pictures.timeline.lanes import Bar, Lane, Timeline
 
 _STYLE = """
-:root{color-scheme:light dark;--ground:#fff;--text:#1b2430;--muted:#5b6675;--line:#d6dbe3;--band:#5b667514;
+:root{color-scheme:light dark;--ground:#fff;--text:#1b2430;--muted:#5b6675;--line:#d6dbe3;
+--band:#5b667514;
 --foot:#f4f6f8;--accent:#1d5fc4}
-@media (prefers-color-scheme:dark){:root{--ground:#14181e;--text:#e8ecf2;--muted:#a1acbb;--line:#333c49;
+@media (prefers-color-scheme:dark){:root{--ground:#14181e;--text:#e8ecf2;--muted:#a1acbb;
+--line:#333c49;
 --band:#a1acbb14;--foot:#1a1f27;--accent:#7cb0ff}}
 *{box-sizing:border-box}
-body{margin:0;padding:1.5rem 1.75rem 6rem;background:var(--ground);color:var(--text);font:13px/1.45 FONTS;
+body{margin:0;padding:1.5rem 1.75rem 6rem;background:var(--ground);color:var(--text);
+font:13px/1.45 FONTS;
 font-variant-numeric:tabular-nums}
 h1{font-size:1.4rem;margin:0 0 .15rem;overflow-wrap:anywhere}
 p{margin:0 0 .8rem;color:var(--muted)}
 .bar-row{display:flex;flex-wrap:wrap;gap:.4rem 1.4rem;align-items:center;margin:0 0 1rem}
 .bar-row label{display:flex;gap:.5rem;align-items:center;margin-left:auto;color:var(--muted)}
 .key{display:inline-flex;gap:.4rem;align-items:center}
-.disc{display:inline-grid;place-items:center;width:1.35em;height:1.35em;border-radius:50%;background:var(--ink);
+.disc{display:inline-grid;place-items:center;width:1.35em;height:1.35em;border-radius:50%;
+background:var(--ink);
 color:var(--ground);font-size:.8em;line-height:1;flex:none}
 .chart{display:grid;grid-template-columns:7.5rem minmax(0,1fr);border-top:1px solid var(--line)}
 .names{padding-top:1.9rem;border-right:1px solid var(--line)}
-.names div{padding:.1rem .6rem .1rem 0;margin-bottom:8px;display:flex;flex-direction:column;justify-content:center;
+.names div{padding:.1rem .6rem .1rem 0;margin-bottom:8px;display:flex;flex-direction:column;
+justify-content:center;
 line-height:1.2}
 .names small{color:var(--muted)}
 .scroll{overflow-x:auto;scrollbar-width:thin}
 .axis{position:relative;min-width:100%;padding-top:1.9rem;padding-bottom:1.3rem}
 .tick,.cut{position:absolute;top:1.5rem;bottom:0;border-left:1px solid var(--line)}
-.tick span{position:absolute;top:-1.2rem;transform:translateX(-50%);color:var(--muted);white-space:nowrap;font-size:.85em}
+.tick span{position:absolute;top:-1.2rem;transform:translateX(-50%);color:var(--muted);
+white-space:nowrap;font-size:.85em}
 .tick.l1,.tick.l2,.axis[data-zoom="1"] .tick.l1{display:none}
-.axis[data-zoom="4"] .tick.l1,.axis[data-zoom="16"] .tick.l1,.axis[data-zoom="16"] .tick.l2{display:block}
+.axis[data-zoom="4"] .tick.l1,.axis[data-zoom="16"] .tick.l1,
+.axis[data-zoom="16"] .tick.l2{display:block}
 .cut{border-left:1px dashed var(--muted)}
-.cut span{position:absolute;bottom:0;transform:translateX(-50%);color:var(--muted);white-space:nowrap;font-size:.85em;
+.cut span{position:absolute;bottom:0;transform:translateX(-50%);color:var(--muted);
+white-space:nowrap;font-size:.85em;
 background:var(--ground);padding:0 .3rem}
 .lane{position:relative;background:var(--band);border-radius:4px;margin-bottom:8px}
-.bar{position:absolute;height:20px;min-width:2px;border-radius:4px;background:var(--wash);border:1px solid var(--ink);
-color:var(--text);display:flex;align-items:center;gap:.3rem;padding:0;overflow:hidden;white-space:nowrap;font-size:.85em}
+.bar{position:absolute;height:20px;min-width:2px;border-radius:4px;background:var(--wash);
+border:1px solid var(--ink);
+color:var(--text);display:flex;align-items:center;gap:.3rem;padding:0;overflow:hidden;
+white-space:nowrap;font-size:.85em}
 .bar .disc{margin-left:2px}
 .bar.thin>*{display:none}
 .bar.mark{z-index:1;min-width:20px;overflow:hidden}
 .bar.mark.thin .disc{display:inline-grid}
 .bar:focus-visible,.bar.shown{outline:2px solid var(--accent);outline-offset:1px;z-index:2}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-#details{position:fixed;left:0;right:0;bottom:0;padding:.7rem 1.75rem;min-height:3.6rem;background:var(--foot);z-index:5;
+#details{position:fixed;left:0;right:0;bottom:0;padding:.7rem 1.75rem;min-height:3.6rem;
+background:var(--foot);z-index:5;
 border-top:1px solid var(--line);overflow-wrap:anywhere}
 #details b{margin-right:.8rem}
 #details span{color:var(--muted);margin-right:1rem}
 table{border-collapse:collapse;margin-top:.6rem}
-th,td{text-align:left;padding:.2rem 1.1rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top;
+th,td{text-align:left;padding:.2rem 1.1rem .2rem 0;border-bottom:1px solid var(--line);
+vertical-align:top;
 overflow-wrap:anywhere}
 tbody th{min-width:13em;font-weight:600}
 td:nth-child(2),td:nth-child(3),thead th{white-space:nowrap}
@@ -68,7 +80,8 @@ _SCRIPT = """
 const axis = document.querySelector('.axis'), details = document.getElementById('details');
 const zoom = document.getElementById('zoom'), scroll = document.querySelector('.scroll');
 const bars = [...document.querySelectorAll('.bar')];
-const marks = [...document.querySelectorAll('.tick')].sort((a, b) => parseFloat(a.style.left) - parseFloat(b.style.left));
+const leftOf = element => parseFloat(element.style.left);
+const marks = [...document.querySelectorAll('.tick')].sort((a, b) => leftOf(a) - leftOf(b));
 function fit() {
   const wide = axis.clientWidth;
   for (const bar of bars) bar.classList.toggle('thin', parseFloat(bar.dataset.share) * wide < 72);
@@ -99,13 +112,15 @@ for (const [number, bar] of bars.entries()) {
   bar.addEventListener('mouseenter', () => show(bar));
   bar.addEventListener('focus', () => show(bar));
   bar.addEventListener('keydown', event => {
-    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key], lane = {ArrowDown: 1, ArrowUp: -1}[event.key];
+    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    const lane = {ArrowDown: 1, ArrowUp: -1}[event.key];
     let next = step && bars[number + step];
     if (lane) {
-      const lanes = [...document.querySelectorAll('.lane')], to = lanes[lanes.indexOf(bar.parentElement) + lane];
-      const here = parseFloat(bar.style.left);
-      next = to && [...to.children].reduce((best, each) =>
-        Math.abs(parseFloat(each.style.left) - here) < Math.abs(parseFloat(best.style.left) - here) ? each : best);
+      const lanes = [...document.querySelectorAll('.lane')];
+      const target = lanes[lanes.indexOf(bar.parentElement) + lane];
+      const distance = other => Math.abs(leftOf(other) - leftOf(bar));
+      next = target && [...target.children].reduce((best, other) =>
+        distance(other) < distance(best) ? other : best);
     }
     if (step || lane) event.preventDefault();
     if (!next) return;

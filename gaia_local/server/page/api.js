@@ -1,8 +1,8 @@
 // The server: questions, orders, and its stream of changes.
 
-const SILENCE = 40_000; // The server says something every 15 s; this long without a word means that it is gone.
-const PATIENCE = [500, 1000, 2000, 4000, 8000]; // Before each new try, in milliseconds.
-const GLANCE = 15_000; // A hidden page looks this often instead of holding a connection: a browser has only a few.
+const SILENCE_MS = 40_000; // The server says something every 15 s; this long without a word means that it is gone.
+const RETRY_MS = [500, 1000, 2000, 4000, 8000]; // Before each new try, in milliseconds.
+const HIDDEN_POLL_MS = 15_000; // A hidden page looks this often instead of holding a connection: a browser has only a few.
 
 /** What the server refused, in its words. */
 export class Refused extends Error {
@@ -68,8 +68,8 @@ function refusal(status, text) {
 
 /**
  * What changes: `changed(news, whole)` is called with the whole when it is connected, then with what is new. With a workflow
- * the news hold its Steps, too. `linked(true | false, why)` says whether the server is there. It mends itself until it is
- * closed, and lets go of its connection while the page is hidden. `why` is null where the server just isn't there.
+ * the news hold its Steps, too. `linked(true | false, why)` says whether the server is there. It reconnects until it is
+ * closed, and disconnects while the page is hidden. `why` is null where the server just isn't there.
  */
 export class Stream {
   #workflow;
@@ -84,7 +84,7 @@ export class Stream {
     this.#changed = changed;
     this.#linked = linked;
     addEventListener("online", this.retry);
-    document.addEventListener("visibilitychange", this.#seen);
+    document.addEventListener("visibilitychange", this.#visibilityChanged);
     this.#follow();
   }
 
@@ -94,12 +94,12 @@ export class Stream {
   close() {
     this.#closed = true;
     removeEventListener("online", this.retry);
-    document.removeEventListener("visibilitychange", this.#seen);
+    document.removeEventListener("visibilitychange", this.#visibilityChanged);
     this.#connection?.abort();
     this.#wake();
   }
 
-  #seen = () => {
+  #visibilityChanged = () => {
     if (document.hidden) this.#connection?.abort();
     else this.#wake();
   };
@@ -116,16 +116,16 @@ export class Stream {
         if (!meant) this.#linked(false, refused ? error.message : null);
       }
       if (this.#closed) return;
-      await this.#pause(document.hidden ? GLANCE : hidden ? 0 : PATIENCE[Math.min(tries, PATIENCE.length - 1)]);
+      await this.#pause(document.hidden ? HIDDEN_POLL_MS : hidden ? 0 : RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
       tries += 1;
     }
   }
 
-  /** Hear the server until the connection ends, or, with `glance`, until the first news. */
-  async #listen(glance, heard) {
+  /** Hear the server until the connection ends, or, with `once`, until the first news. */
+  async #listen(once, heard) {
     const connection = new AbortController();
     this.#connection = connection;
-    let watch = setTimeout(() => connection.abort(), SILENCE);
+    let watch = setTimeout(() => connection.abort(), SILENCE_MS);
     try {
       const query = this.#workflow === null ? "" : `?${new URLSearchParams({ workflow: this.#workflow })}`;
       const headers = { accept: "text/event-stream" };
@@ -138,14 +138,14 @@ export class Stream {
         const { value, done } = await reader.read();
         clearTimeout(watch);
         if (done) throw new Unreachable();
-        watch = setTimeout(() => connection.abort(), SILENCE);
+        watch = setTimeout(() => connection.abort(), SILENCE_MS);
         const events = (text + value).split("\n\n");
         text = events.pop();
-        for (const news of events.map(parsed).filter((each) => each !== null)) {
+        for (const news of events.map(parsed).filter((data) => data !== null)) {
           heard();
-          this.#tell(news, whole);
+          this.#deliver(news, whole);
           whole = false;
-          if (glance) return;
+          if (once) return;
         }
       }
     } finally {
@@ -155,7 +155,7 @@ export class Stream {
   }
 
   /** Out of the way of what catches the connection's errors: the listener's own are not among them. */
-  #tell(news, whole) {
+  #deliver(news, whole) {
     queueMicrotask(() => {
       if (this.#closed) return;
       this.#linked(true, null);

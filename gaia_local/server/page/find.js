@@ -4,7 +4,7 @@ import { fill, html, put } from "./dom.js";
 import { glyph } from "./glyphs.js";
 import { byUrgency } from "./words.js";
 
-const MOST = 50;
+const MAX_FOUND = 50;
 
 export class Finder {
   #steps;
@@ -33,7 +33,7 @@ export class Finder {
     const words = this.#input.value.toLowerCase().split(/\s+/).filter(Boolean);
     const fit = this.#steps().filter(({ step }) => words.every((word) => step.toLowerCase().includes(word)));
     const places = new Map(byUrgency(new Set(fit.map(({ state }) => state))).map((state, index) => [state, index]));
-    this.#found = fit.sort((one, other) => places.get(one.state) - places.get(other.state)).slice(0, MOST);
+    this.#found = fit.sort((one, other) => places.get(one.state) - places.get(other.state)).slice(0, MAX_FOUND);
     this.#active = this.#found.length && words.length ? 0 : -1;
     this.#list.replaceChildren(...this.#found.map(({ step, state }, index) => html("li", {
       id: `found-${index}`, role: "option", "data-state": state, "aria-label": `${step}, ${state}`,
@@ -41,7 +41,7 @@ export class Finder {
       pointerdown: (event) => { event.preventDefault(); this.#pick(index); },
     }, glyph(state), html("span", { class: "name" }, step))));
     if (this.#found.length === 0) fill(this.#list, html("li", { class: "none", role: "option", "aria-disabled": "true" }, "No Step has this in its name."));
-    else if (fit.length > MOST) this.#list.append(html("li", { class: "none", role: "option", "aria-disabled": "true" }, `and ${fit.length - MOST} more`));
+    else if (fit.length > MAX_FOUND) this.#list.append(html("li", { class: "none", role: "option", "aria-disabled": "true" }, `and ${fit.length - MAX_FOUND} more`));
     this.#list.hidden = false;
     put(this.#input, "aria-expanded", "true");
     this.#mark();

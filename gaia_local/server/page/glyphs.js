@@ -1,4 +1,4 @@
-// A sign for each state, so that colour is never the only one who tells it.
+// A sign for each state: colour is never the only hint.
 
 import { svg } from "./dom.js";
 

@@ -75,13 +75,13 @@ export class GraphView {
   /** Mark a Step as the one that is looked at (null: none), and have it in sight, opening its group. */
   async select(step) {
     this.#selected = step;
-    const command = this.#graph?.steps.find((each) => each.step === step)?.command;
+    const command = this.#graph?.steps.find((entry) => entry.step === step)?.command;
     if (command !== undefined && this.#drawn !== null && !this.#drawn.places.some((place) => place.name === step)) {
       this.#opened.add(command);
       if (await this.#draw()) this.#showGroup(command);
     }
     this.#mark();
-    const place = this.#drawn?.places.find((each) => each.name === step);
+    const place = this.#drawn?.places.find((candidate) => candidate.name === step);
     if (place !== undefined) {
       this.#goTo(place, false);
       this.#view.reveal(place);
@@ -120,15 +120,15 @@ export class GraphView {
       put(shape.element, "transform", `translate(${shape.x.toFixed(1)} ${shape.y.toFixed(1)})`);
       places.push(...shape.spots.map((spot) => ({ ...spot, x: shape.x + spot.x, y: shape.y + spot.y })));
     }
-    const lines = edges.map((each, index) => ({
-      ...each, element: edge(laid.edges[index], shapes.get(each.from), shapes.get(each.to), laid.across),
+    const lines = edges.map((link, index) => ({
+      ...link, element: edge(laid.edges[index], shapes.get(link.from), shapes.get(link.to), laid.across),
     }));
     this.#drawn = { shapes, places, lines, at: new Map(places.map((spot) => [spot.element, spot])), width: laid.width, height: laid.height };
     const held = this.#svg.contains(document.activeElement);
     this.#edges.replaceChildren(...lines.map(({ element }) => element));
     this.#nodes.replaceChildren(...[...shapes.values()].map(({ element }) => element).filter(Boolean));
     this.states([]);
-    const kept = places.find((each) => each.id === this.#current?.id);
+    const kept = places.find((candidate) => candidate.id === this.#current?.id);
     this.#current = null;
     this.#goTo(kept ?? places[0] ?? null, held);
     this.#mark();

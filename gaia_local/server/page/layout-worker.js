@@ -52,9 +52,9 @@ function backward(places, across) {
   });
   let sum = 0;
   for (const row of rows.values()) {
-    const mean = (name) => row.reduce((total, each) => total + each[name], 0) / row.length;
+    const mean = (name) => row.reduce((total, node) => total + node[name], 0) / row.length;
     const [index, place] = [mean("index"), mean("place")];
-    for (const each of row) sum += Math.sign(each.index - index) * (each.place - place);
+    for (const node of row) sum += Math.sign(node.index - index) * (node.place - place);
   }
   return sum < 0;
 }

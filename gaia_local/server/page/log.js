@@ -3,7 +3,7 @@
 import { ask, path, why } from "./api.js";
 import { fill, html, plain } from "./dom.js";
 
-const PAUSE = 600; // Milliseconds between two looks at a log that grows.
+const POLL_MS = 600; // Milliseconds between two looks at a log that grows.
 const KEPT = 2_000_000; // Characters that stay on the page; of a longer log the end.
 const PIECE = 20_000; // Characters in one element: the browser lays out only those in sight.
 const END = Number.MAX_SAFE_INTEGER; // An offset behind the end of any log.
@@ -67,16 +67,16 @@ export class LogView {
           continue;
         }
         this.#add(answer.text);
-        this.#tell(answer);
+        this.#showEnd(answer);
         if (answer.over) return;
         const much = answer.next - from > PIECE;
         from = answer.next;
-        if (!much) await pause(PAUSE, signal);
+        if (!much) await pause(POLL_MS, signal);
       } catch (error) {
         const reason = why(error);
         if (signal.aborted) return;
         fill(this.#note, `The log can't be read: ${reason}. Trying again.`);
-        await pause(4 * PAUSE, signal);
+        await pause(4 * POLL_MS, signal);
       }
     }
   }
@@ -103,7 +103,7 @@ export class LogView {
     this.#atBottom = true;
   }
 
-  #tell({ over }) {
+  #showEnd({ over }) {
     const empty = this.#kept === 0 && this.#rest === "";
     const none = over ? "It wrote nothing." : "Nothing written yet.";
     fill(this.#note, this.#cut ? "Only the end of this log is shown." : empty ? none : null);

@@ -53,7 +53,7 @@ function go() {
 
 /** Go to a Step of the workflow that is shown, or back from it. */
 function open(step) {
-  const wanted = `#/${[shown.name, step].filter((each) => each !== null).map(encodeURIComponent).join("/")}`;
+  const wanted = `#/${[shown.name, step].filter((part) => part !== null).map(encodeURIComponent).join("/")}`;
   if (location.hash === wanted) shown.view.show(step, true);
   else location.hash = wanted;
 }

@@ -14,7 +14,7 @@ export class StepPanel {
   #step;
   #expire;
   #graph;
-  #told = null;
+  #announced = null;
   #state = null;
   #asked = 0;
   #badge = new Badge();
@@ -63,9 +63,9 @@ export class StepPanel {
   }
 
   /** Take in a graph, which tells the Step's neighbours and its state, and ask for the rest. */
-  take(graph) {
+  setGraph(graph) {
     this.#graph = graph;
-    this.#told = null;
+    this.#announced = null;
     this.#state = graph.steps.find(({ step }) => step === this.#step)?.state ?? this.#state;
     const after = dependents(graph, this.#step);
     fill(this.#cost, after === 0 ? "Runs it again. No other Step depends on it."
@@ -93,8 +93,8 @@ export class StepPanel {
   #show(told) {
     this.#log.start(told.last?.task ?? null);
     const text = JSON.stringify([told, this.#state]);
-    if (text === this.#told) return;
-    this.#told = text;
+    if (text === this.#announced) return;
+    this.#announced = text;
     const { last } = told;
     const failed = ["error", "exception"].includes(this.#state);
     const running = this.#state === "running";

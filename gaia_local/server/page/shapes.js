@@ -205,7 +205,7 @@ function bar(counts, wide) {
   const all = [...counts.values()].reduce((sum, number) => sum + number, 0);
   const parts = [];
   let x = 0;
-  for (const state of ["complete", ...[...counts.keys()].filter((each) => each !== "complete")]) {
+  for (const state of ["complete", ...[...counts.keys()].filter((name) => name !== "complete")]) {
     const part = ((counts.get(state) ?? 0) / all) * wide;
     if (part > 0) parts.push(svg("rect", { class: "part", "data-state": state, x, width: Math.max(2, part - 1), height: 6, rx: 2 }));
     x += part;

@@ -1,7 +1,7 @@
 // What part of a picture is seen: panned by dragging and scrolling, zoomed with the wheel and Ctrl, two fingers, or buttons.
 
-const LEAST = 0.05;
-const MOST = 2.5;
+const MIN_SCALE = 0.05;
+const MAX_SCALE = 2.5;
 const MARGIN = 22;
 const CLICK = 4; // Pixels that a pointer may move and still mean a click.
 
@@ -38,7 +38,7 @@ export class Viewport {
   }
 
   /** Show a box of the picture whole, in the middle, no larger than life. */
-  fit(box, least = LEAST) {
+  fit(box, least = MIN_SCALE) {
     const { width, height } = this.room;
     this.#scale = Math.max(least, Math.min(1, width / box.width, height / box.height));
     // What is larger than the room is seen from its beginning.
@@ -61,7 +61,7 @@ export class Viewport {
   zoom(factor, point = null) {
     const { width, height } = this.#svg.getBoundingClientRect();
     const { x, y } = point ?? { x: width / 2, y: height / 2 };
-    const scale = Math.max(LEAST, Math.min(MOST, this.#scale * factor));
+    const scale = Math.max(MIN_SCALE, Math.min(MAX_SCALE, this.#scale * factor));
     this.#x = x - (x - this.#x) * (scale / this.#scale);
     this.#y = y - (y - this.#y) * (scale / this.#scale);
     this.#scale = scale;

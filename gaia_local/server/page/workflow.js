@@ -1,4 +1,4 @@
-// One workflow: its state, what can be done with it, its graph, and the Step that is looked at.
+// One workflow: its state, what can be done with it, its graph, and the Step whose panel is open.
 
 import { ask, path, tell, why } from "./api.js";
 import { fill, html, put } from "./dom.js";
@@ -10,8 +10,8 @@ import { Badge, owner } from "./parts.js";
 import { wantsGroups } from "./plan.js";
 import { count, several, tally } from "./words.js";
 
-const PAUSE = 1000; // Milliseconds between two looks at the whole graph at least; the stream tells states at once.
-const PASSING = 8000; // How long the page says that something was done.
+const REFRESH_PAUSE_MS = 1000; // At least this long between two requests of the whole graph; states come by the stream.
+const MESSAGE_MS = 8000; // How long the page says that something was done.
 const FAILED = ["error", "exception"];
 const NARROW = matchMedia("(max-width: 44rem)"); // As in the style sheets: here the panel covers the rest.
 
@@ -27,7 +27,7 @@ export class WorkflowView {
   #grouped = null;
   #panel = null;
   #step = null;
-  #looking = false;
+  #refreshing = false;
   #again = false;
   #closed = false;
   #passing = null;
@@ -67,8 +67,8 @@ export class WorkflowView {
       html("div", { class: "standing" }, this.#badge.element, this.#legend, this.#owner, this.#said),
       this.#notices, this.#problem);
     this.element = html("section", { class: "workflow" }, this.#about, this.#gone, this.#work, this.#dialog);
-    addEventListener("focus", this.#look);
-    NARROW.addEventListener("change", this.#cover);
+    addEventListener("focus", this.#refresh);
+    NARROW.addEventListener("change", this.#updateInert);
   }
 
   /** Put the keyboard on the workflow's name. */
@@ -83,8 +83,8 @@ export class WorkflowView {
 
   close() {
     this.#closed = true;
-    removeEventListener("focus", this.#look);
-    NARROW.removeEventListener("change", this.#cover);
+    removeEventListener("focus", this.#refresh);
+    NARROW.removeEventListener("change", this.#updateInert);
     clearTimeout(this.#passing);
     this.#panel?.close();
     this.#picture.close();
@@ -97,9 +97,9 @@ export class WorkflowView {
       this.refused("This workflow was deleted.");
       return;
     }
-    if (entry !== undefined) this.#enter(entry);
-    this.#take(Object.entries(steps).filter(([, state]) => state !== null));
-    if (entry !== undefined || Object.keys(steps).length) this.#look();
+    if (entry !== undefined) this.#showEntry(entry);
+    this.#applyStates(Object.entries(steps).filter(([, state]) => state !== null));
+    if (entry !== undefined || Object.keys(steps).length) this.#refresh();
   }
 
   /** The server refuses to tell anything about the workflow. */
@@ -119,21 +119,21 @@ export class WorkflowView {
       this.#step = step;
       had?.close();
       had?.element.remove();
-      this.#panel = step === null ? null : new StepPanel(this.#name, step, { expire: (each) => this.#expire(each), close: () => this.#open(null) });
+      this.#panel = step === null ? null : new StepPanel(this.#name, step, { expire: (name) => this.#expire(name), close: () => this.#open(null) });
       if (this.#panel !== null) this.#work.append(this.#panel.element);
-      this.#cover();
-      if (this.#panel !== null && this.#graph !== null) this.#panel.take(this.#graph);
+      this.#updateInert();
+      if (this.#panel !== null && this.#graph !== null) this.#panel.setGraph(this.#graph);
     }
     if (focus) (this.#panel ?? this.#picture).focus();
     await this.#picture.select(step);
   }
 
   /** Nothing can be reached that lies under the panel. */
-  #cover = () => {
+  #updateInert = () => {
     for (const part of [this.#about, this.#stage]) part.inert = NARROW.matches && this.#panel !== null;
   };
 
-  #enter(entry) {
+  #showEntry(entry) {
     this.#work.hidden = false;
     this.#gone.hidden = true;
     fill(this.#owner, owner(this.#name, entry.properties));
@@ -147,7 +147,7 @@ export class WorkflowView {
   }
 
   /** Take in states: `[[step, state], …]`. */
-  #take(changed) {
+  #applyStates(changed) {
     if (this.#graph === null) return;
     const known = changed.filter(([step]) => this.#states.has(step));
     for (const [step, state] of known) {
@@ -174,28 +174,28 @@ export class WorkflowView {
     }));
   }
 
-  /** Look at the whole graph again, soon: Steps may have come, gone, or got other inputs. */
-  #look = async () => {
+  /** Ask for the whole graph again, soon: Steps may have come, gone, or got other inputs. */
+  #refresh = async () => {
     this.#again = true;
-    if (this.#looking) return;
-    this.#looking = true;
+    if (this.#refreshing) return;
+    this.#refreshing = true;
     while (this.#again && !this.#closed) {
       this.#again = false;
       const began = performance.now();
       try {
         const [graph, about] = await Promise.all([ask(path("workflows", this.#name, "graph")), ask(path("workflows", this.#name))]);
-        if (!this.#closed) await this.#see(graph, about);
+        if (!this.#closed) await this.#showGraph(graph, about);
       } catch (error) {
         const reason = why(error); // The stream tells of a server that is gone, and of a workflow that is.
-        if (this.#graph === null && !this.#closed) this.#tellProblem(`The workflow can't be shown: ${reason}.`);
+        if (this.#graph === null && !this.#closed) this.#showProblem(`The workflow can't be shown: ${reason}.`);
       }
       // A large graph isn't asked for more often than it can be shown.
-      await new Promise((resolve) => { setTimeout(resolve, Math.max(PAUSE, 20 * (performance.now() - began))); });
+      await new Promise((resolve) => { setTimeout(resolve, Math.max(REFRESH_PAUSE_MS, 20 * (performance.now() - began))); });
     }
-    this.#looking = false;
+    this.#refreshing = false;
   };
 
-  async #see(graph, about) {
+  async #showGraph(graph, about) {
     const shape = JSON.stringify([graph.steps.map(({ step, command }) => [step, command]), graph.edges]);
     const anew = shape !== this.#shape;
     this.#shape = shape;
@@ -214,7 +214,7 @@ export class WorkflowView {
     }
     this.#none.hidden = graph.steps.length > 0;
     fill(this.#none, "This workflow has no Steps yet.");
-    this.#panel?.take(graph);
+    this.#panel?.setGraph(graph);
     await this.#draw();
     if (first && this.#step !== null) await this.#picture.select(this.#step);
   }
@@ -255,27 +255,27 @@ export class WorkflowView {
   async #order(method, title, body, done) {
     const button = { run: this.#run, halt: this.#halt, expire: null }[method];
     if (button?.getAttribute("aria-disabled") === "true") return;
-    this.#tellProblem(null);
-    this.#tell(`${title}…`);
+    this.#showProblem(null);
+    this.#showMessage(`${title}…`);
     try {
       await tell(method, { workflow: this.#name, ...body });
-      this.#tell(done);
+      this.#showMessage(done);
     } catch (error) {
-      this.#tell(null);
-      this.#tellProblem(`${title} failed: ${why(error)}`);
+      this.#showMessage(null);
+      this.#showProblem(`${title} failed: ${why(error)}`);
     }
   }
 
-  #tell(text) {
+  #showMessage(text) {
     clearTimeout(this.#passing);
     fill(this.#said, text);
-    this.#passing = setTimeout(() => fill(this.#said, null), PASSING);
+    this.#passing = setTimeout(() => fill(this.#said, null), MESSAGE_MS);
   }
 
-  #tellProblem(text) {
+  #showProblem(text) {
     this.#problem.hidden = text === null;
     fill(this.#problem, text === null ? null : [html("p", {}, text),
-      html("button", { type: "button", class: "small", "aria-label": "Dismiss", click: () => this.#tellProblem(null) }, "×")]);
+      html("button", { type: "button", class: "small", "aria-label": "Dismiss", click: () => this.#showProblem(null) }, "×")]);
   }
 }
 

@@ -1,0 +1,417 @@
+"""The one road: every call, every end of a Task and every changed file is decided here, written
+down, and acted upon.
+
+Each time in this order: look at files (without the lock), then under the lock decide and commit,
+then act without it: tell, cancel, discard, start, and look at what the decision asks for, which
+leads to the next one. A call is one decision and one transaction: what can be refused is asked
+before.
+
+Invariants:
+- The store is written only under the lock, and only for a Task that counts at that moment
+  (`Workflow.running`). So the outputs of a cancelled Task are never stored, however late they come.
+- A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means:
+  none alive, and the state isn't `running`.
+- Nothing starts that isn't written down. A call whose change can't be written changes nothing. What
+  can't be written of what happened by itself (a Task ended, a file changed), or not be taken back
+  since nothing can be read either, is kept in memory and written with the next change; until then
+  the workflow is in *trouble* (`Workflow.trouble`): what runs goes on, nothing starts, and `run`
+  tries again.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gaia_local.engine.flushing import flush_point
+from gaia_local.engine.observing import observe
+from gaia_local.engine.registry import Registry
+from gaia_local.engine.subscribers import Subscribers
+from gaia_local.errors import (
+    Closed,
+    DatabaseError,
+    EngineUnavailable,
+    GaiaError,
+    InvalidInput,
+    StorageError,
+    error_text,
+)
+from gaia_local.executors.contract import Executor
+from gaia_local.model.assignment import Outcome
+from gaia_local.model.events import Event
+from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.workflows import WorkflowState
+from gaia_local.runtimes.contract import Runtime
+from gaia_local.state.database import Database
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation
+from gaia_local.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    pass
+
+logger = logging.getLogger("gaia_local")
+
+WRITE_DELAY_SECONDS = 0.1
+"""After the start of a Task until it is written; that of a short one is written with its end."""
+FLUSH_DELAY_SECONDS = 0.5
+"""After a record until it is flushed to the disk."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was found out before a call is decided."""
+
+    refusal: EngineUnavailable | None = None
+    """Why it must be refused, if it would start anything."""
+    resumable: frozenset[str] = frozenset()
+    """Tasks of an earlier process whose runs can be taken up."""
+    new: Workflow | None = None
+    """The workflow that it makes."""
+
+
+class DecisionLoop:
+    """The way of all that happens in one root's workflows. Thread-safe. Implements `Observer`."""
+
+    def __init__(
+        self, database: Database, storage: Storage, runtime: Runtime, executor: Executor
+    ) -> None:
+        self._database, self._storage = database, storage
+        self._runtime, self._executor = runtime, executor
+        self.registry = Registry(database, storage)
+        self.lock, self.workflows = self.registry.lock, self.registry.workflows
+        self.changed = threading.Condition(self.lock)
+        """Notified where a workflow may have become quiet."""
+        self.journal = self.registry.journal
+        self.subscribers = Subscribers()
+        self.alive: collections.Counter[str] = collections.Counter()
+        """Workflow → how many of its Tasks are alive."""
+        self.deleting: set[str] = set()
+        """Workflows that are being deleted: calls are refused until that is done."""
+        self.closed = False
+        self._write_ordered = self._flush_ordered = False
+        self._flushing = threading.Lock()
+
+    def happened(self, task: Task, event: Event) -> None:
+        """Note an event: it is written with what is written next, or a little later; where it must
+        be, at once.
+
+        A late one changes nothing.
+        """
+        name, early = task.workflow, event.event.written_at_once
+        with self.lock:
+            workflow = self.workflows.get(name)
+            if workflow is None or task.id not in workflow.running:
+                return
+            at_once = workflow.attempts.record_event(task, event) or (
+                early and self._runtime.outlives_engine
+            )
+            order = early and not at_once and not self._write_ordered
+            self._write_ordered |= order
+        if at_once:
+            self.handle(name, Workflow.decide)
+            return
+        if order:
+            self._executor.call_later(WRITE_DELAY_SECONDS, self._write_all)
+        self.notify((name,))
+
+    started = happened
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """A Task came to its end: its outputs are stored, if it still counts."""
+        name = task.workflow
+
+        def end(workflow: Workflow) -> Decision:
+            self.alive[name] -= 1
+            if task.id not in workflow.running:
+                return workflow.flush()
+            return workflow.ended(task, self._published(workflow, task, outcome))
+
+        if not self.handle(name, end):
+            with self.changed:
+                self.alive[name] -= 1
+                self.changed.notify_all()
+
+    def files_changed(self, paths: Collection[str] | None) -> None:
+        """Files changed (None: who knows which). What became possible is started."""
+        for name, requests in self.registry.inspections_of_paths(paths):
+            self._inspect(name, requests)
+
+    # -- the road ----------------------------------------------------------------------------------
+
+    def decide(
+        self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None
+    ) -> Decision | None:
+        """Lock, decide, commit, unlock, act. Answers the decision; to look at what it asks for is
+        the caller's part.
+
+        A call that is refused, or can't be written down, is as if nobody had called. Whatever else
+        happened counts, also where it can't be written down. None where nothing was decided: there
+        is no such workflow (any more), or the ground that a call was prepared on has changed.
+        """
+        failure: GaiaError | None = None
+        with self.lock:
+            workflow = self._ready(name, call)
+            if workflow is None:
+                return None
+            workflow.closing, trouble = self.closed, workflow.trouble
+            decision = decide(workflow)
+            if decision is None:
+                return None
+            try:
+                if call is not None and call.refusal is not None and decision.start:
+                    raise call.refusal
+                self._write(name, decision.changes, None if call is None else call.new)
+                self.workflows[name] = workflow
+                if call is not None:  # what was prepared for it has seen all files
+                    self.registry.inspected.add(name)
+            except (DatabaseError, EngineUnavailable) as error:
+                failure = error
+                if call is None or not self._roll_back(workflow, decision, trouble):
+                    decision = self._record_trouble(workflow, error, decision)
+                else:
+                    decision = Decision()
+            self._count_started(name, decision)
+        self._act(name, decision)
+        if call is not None and failure is not None:
+            raise failure
+        return decision
+
+    def _ready(self, name: str, call: Call | None) -> Workflow | None:
+        """The workflow to decide about, with nothing that happened before unwritten, if that can be
+        helped.
+        """
+        workflow = self.workflows.get(name)
+        if call is None:
+            if workflow is not None and name in self.journal:
+                with contextlib.suppress(DatabaseError):  # it is in trouble, and says so
+                    self._write(name, workflow.flush().changes)
+                    if isinstance(workflow.trouble, DatabaseError):
+                        workflow.trouble = None
+            return workflow
+        if self.closed:
+            raise Closed("this Gaia was closed")
+        if name in self.deleting:
+            raise InvalidInput(
+                f"workflow {name!r}", "it is being deleted", "try again when that is done"
+            )
+        if call.new is not None:
+            return call.new if workflow is None else None
+        if workflow is not None:
+            self._write(
+                name, workflow.flush().changes
+            )  # else what the call changes could not be taken back
+            workflow.attempts.resumable = set(call.resumable)
+        return workflow
+
+    def handle(
+        self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None
+    ) -> bool:
+        """Decide, and look at what that asks for. False where nothing was decided."""
+        decision = self.decide(name, decide, call)
+        if decision is not None:
+            self._inspect(name, decision.inspect)
+        return decision is not None
+
+    def insist(
+        self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
+    ) -> None:
+        """Decide, or raise what keeps a caller from it: the workflow has gone, or nothing can be
+        written down.
+        """
+        if not self.handle(name, decide, call):
+            raise self.registry.no_such(name)
+        self._database.sync()
+        with self.lock:
+            if name in self.journal:
+                self.raise_trouble(name)
+
+    def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
+        """Write changes; what is recorded of files is flushed a little later."""
+        written = self.journal.write(name, changes, new)
+        if written.keys and not self._flush_ordered:
+            self._flush_ordered = True
+            self._executor.call_later_in_background(FLUSH_DELAY_SECONDS, self._flush_in_background)
+
+    def _count_started(self, name: str, decision: Decision) -> None:
+        """Count what starts; whoever waits is told where that may be over. Every decision comes
+        here, under the lock.
+        """
+        self.alive[name] += len(decision.start)
+        workflow = self.workflows.get(name)
+        if workflow is None or workflow.state is not WorkflowState.RUNNING or not self.alive[name]:
+            self.changed.notify_all()
+
+    def _act(self, name: str, decision: Decision) -> None:
+        """Do what was decided and written down."""
+        self.notify((name,))
+        for task_id in decision.cancel:
+            self._executor.cancel(task_id)
+        for task_id in decision.discard:
+            self._discard(task_id)
+        for assignment in decision.start:
+            self._executor.submit(assignment, self)
+
+    def _discard(self, task_id: str) -> None:
+        """End and remove what an earlier process left of a Task."""
+        try:
+            self._runtime.end(task_id)
+        except GaiaError as error:
+            logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
+        self._storage.discard(task_id)
+
+    def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
+        """Move a Task's outputs into the store; where that fails, the Task did."""
+        try:
+            published = tuple(self._storage.publish(outcome.outputs))
+        except (OSError, StorageError) as error:
+            workflow.contents.unpublished(output.key for output in outcome.outputs)
+            return Outcome(
+                TaskState.EXCEPTION,
+                message=error_text(error),
+                exception=type(error).__name__,
+                inputs=outcome.inputs,
+            )
+        return replace(outcome, outputs=published) if published else outcome
+
+    # -- looking at files, outside of the lock -----------------------------------------------------
+
+    def inspect_files(
+        self, name: str, keys: Collection[str] | None = None, unless_done: bool = False
+    ) -> None:
+        """Compare the files of a workflow, or of some of its keys, with what is recorded.
+
+        Raises what keeps a file from being inspected, but for some `keys`: the call that those
+        belong to was made.
+        """
+        requests = self.registry.inspections_of_keys(name, keys, unless_done)
+        self._inspect(name, requests, raises=keys is None)
+
+    def _inspect(self, name: str, requests: list[Inspection], raises: bool = False) -> None:
+        """Look at files, without the lock, and decide about what is seen, until there is nothing
+        more to be looked at.
+        """
+        while requests:
+            seen = self._observe(name, requests, raises)
+            decision = None
+            if seen:  # the lambda is called at once
+                decision = self.decide(name, lambda workflow: workflow.observe(seen))  # noqa: B023
+            requests = [] if decision is None else decision.inspect
+
+    def _observe(self, name: str, requests: list[Inspection], raises: bool) -> list[Observation]:
+        """Look at files; where that fails, the workflow is in trouble, unless the call is refused
+        that it `raises` in.
+        """
+        try:
+            return observe(self._storage, requests, self._database.listing)
+        except (OSError, StorageError) as error:
+            with self.lock:
+                self.registry.missed.add(name)
+            if raises:
+                raise
+            trouble = error
+        logger.error("workflow %r: a file could not be looked at: %s", name, trouble)
+        self.handle(name, lambda workflow: self._record_trouble(workflow, trouble, Decision()))
+        return []
+
+    # -- trouble -----------------------------------------------------------------------------------
+
+    def _roll_back(self, workflow: Workflow, decision: Decision, trouble: GaiaError | None) -> bool:
+        """A call's change doesn't count: read back what there was before, when there was this
+        trouble.
+
+        False where that can't be read either: the change stays, unwritten. What is in memory must
+        be what the rows will say.
+        """
+        name = workflow.name
+        unwritten = self.journal.take(name) or decision.changes
+        if name in self.workflows:
+            try:
+                again = self.registry.read_again(name)
+            except (OSError, GaiaError):
+                self.journal.append(name, unwritten)
+                return False
+            again.trouble = trouble
+        return True
+
+    def _record_trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
+        """What was decided can't be written down, or a decision not be made: nothing starts until
+        it can.
+        """
+        kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
+        text = (
+            f"workflow {workflow.name!r} starts nothing more: {error_text(error)}; "
+            "`run` continues it when that is repaired"
+        )
+        if workflow.trouble is None:
+            logger.error("%s", text)
+        more = workflow.record_trouble(kind(text), error_text(error), decision.start)
+        if workflow.name in self.journal:
+            self.journal.append(workflow.name, more.changes)
+            more.changes = Changes()
+        # To stop what isn't recorded as stopped is safe.
+        return Decision(
+            more.changes,
+            [],
+            decision.cancel + more.cancel,
+            decision.discard + more.discard,
+            decision.inspect,
+        )
+
+    def _record_lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
+        """The disk refused what lies at keys: what Steps made of it doesn't count."""
+        nodes = (workflow.graph.keys.get(key) for key in keys)
+        workflow.contents.unpublished(
+            node.key for node in nodes if node is not None and node.state.made_by is not None
+        )
+        return self._record_trouble(workflow, error, Decision())
+
+    def raise_trouble(self, name: str) -> None:
+        workflow = self.workflows.get(name)
+        if workflow is not None and workflow.trouble is not None:
+            raise type(workflow.trouble)(str(workflow.trouble))
+
+    # -- written later, and flushed ----------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        """Write down what happened lately. Runs in a thread of the executor's."""
+        with self.lock:
+            self._write_ordered = False
+            names = [name for name, workflow in self.workflows.items() if workflow.unwritten]
+        for name in names:
+            self.handle(name, Workflow.flush)
+
+    def _flush_in_background(self) -> None:
+        """Flush what was recorded lately. Runs in a thread of the executor's."""
+        with self.lock:
+            self._flush_ordered = False
+        self.flush()
+
+    def flush(self) -> bool:
+        """Have all that is recorded on the disk; see `flushing`. False where that can't be.
+
+        What the disk refused is as lost: it must be made again, and its workflow is in trouble.
+        """
+        with self._flushing:
+            with self.lock:
+                unwritten = bool(self.journal)
+            try:
+                failed = flush_point(self._database, self._storage)
+            except DatabaseError as error:
+                logger.error("%s", error)
+                return False
+        for name, (keys, why) in failed.items():
+            # It is called at once.
+            self.handle(name, lambda workflow: self._record_lost(workflow, keys, why))  # noqa: B023
+        return not failed and not unwritten
+
+    def notify(self, names: Collection[str]) -> None:
+        """Tell the subscribers of workflows; of one that is being deleted, when that is over."""
+        names = [name for name in names if name not in self.deleting]
+        if names:
+            self.subscribers.notify(names)

@@ -1,0 +1,115 @@
+"""The workflows of a root that are in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+
+from gaia_local.engine.journal import Journal
+from gaia_local.engine.observing import load
+from gaia_local.errors import InvalidInput, nearest
+from gaia_local.state.database import Database
+from gaia_local.store.storage import Storage
+from gaia_local.workflow.contents import inspections
+from gaia_local.workflow.decision import Inspection, Saved
+from gaia_local.workflow.workflow import Workflow
+
+
+class Registry:
+    """Reads workflows when they are asked for, and says which of their files must be inspected.
+
+    `lock` guards it, the journal and each workflow. Its methods take the lock themselves.
+    """
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self._database, self._storage = database, storage
+        self.lock = threading.RLock()
+        self.workflows: dict[str, Workflow] = {}
+        self.journal = Journal(database)
+        self.inspected: set[str] = set()
+        """Workflows whose files were compared with what is recorded, in this process: from then on
+        the watcher's news of their files are decided about.
+        """
+        self.missed: set[str] = set()
+        """Those of which a file could not be inspected: the next call inspects all of them again.
+        """
+
+    def open(self, name: str) -> Workflow | None:
+        """The workflow, read now where that was not done yet; None where there is none."""
+        with self.lock:
+            workflow = self.workflows.get(name)
+        if workflow is None and (saved := self._database.saved(name)) is not None:
+            read = load(saved, self._storage, self._database.listing)
+            with self.lock:
+                if self._database.workflow(name) is not None:  # else it was deleted meanwhile
+                    workflow = self.workflows.setdefault(name, read)
+        return workflow
+
+    def get(self, name: str) -> Workflow:
+        """As `open`; raises `InvalidInput` where there is none."""
+        workflow = self.open(name)
+        if workflow is None:
+            raise self.no_such(name)
+        return workflow
+
+    def no_such(self, name: str) -> InvalidInput:
+        """The refusal of a name that no workflow has."""
+        known = self._database.workflows()
+        what = "it doesn't exist"
+        return InvalidInput(f"workflow {name!r}", what, nearest(name, known, "workflows"))
+
+    def saved(self, name: str) -> Saved:
+        """A workflow's rows as they will be when all that happened is written."""
+        with self.lock:
+            saved = self.journal.saved(name, self.workflows.get(name))
+        if saved is None:
+            raise self.no_such(name)
+        return saved
+
+    def read_again(self, name: str) -> Workflow:
+        """Replace a workflow by what its rows say."""
+        saved = self._database.saved(name)
+        assert saved is not None
+        workflow = load(saved, self._storage, self._database.listing)
+        with self.lock:
+            self.workflows[name] = workflow
+        return workflow
+
+    def forget(self, name: str) -> None:
+        """A workflow was deleted."""
+        with self.lock:
+            self.workflows.pop(name, None)
+            self.journal.take(name)
+            self.inspected.discard(name)
+
+    def inspections_of_keys(
+        self, name: str, keys: Collection[str] | None, unless_done: bool
+    ) -> list[Inspection]:
+        """Those of a workflow's keys, or of all; none where that was done already, with
+        `unless_done`.
+        """
+        self.open(name)
+        with self.lock:
+            workflow = self.workflows.get(name)
+            if workflow is None or (unless_done and name in self.inspected - self.missed):
+                return []
+            self.inspected.add(name)
+            if keys is None:
+                self.missed.discard(name)
+            nodes = workflow.graph.keys
+            wanted = nodes if keys is None else keys
+            return inspections(nodes[key] for key in wanted if key in nodes)
+
+    def inspections_of_paths(
+        self, paths: Collection[str] | None
+    ) -> list[tuple[str, list[Inspection]]]:
+        """Those of keys whose files lie at, above or below `paths`; None: of all keys."""
+        found = []
+        with self.lock:
+            for name in self.inspected & self.workflows.keys():
+                graph = self.workflows[name].graph
+                nodes = graph.keys
+                if paths is not None:
+                    nodes = {node.key: node for path in paths for node in graph.overlapping(path)}
+                found.append((name, inspections(nodes.values())))
+        return found
