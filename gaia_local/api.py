@@ -57,8 +57,7 @@ WAIT_CALL_SECONDS = 1.0
 
 @with_http_errors
 class Gaia:
-    """Keeps and runs workflows under one local root, with the methods and the answers of the client
-    of a Gaia server.
+    """Runs workflows under one local root, with the methods and answers of a Gaia server's client.
 
     Its answers are described in `gaia_local.model.answer_types`.
 
@@ -125,8 +124,7 @@ class Gaia:
         return {"halt": workflow}
 
     def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
-        """The server's answer, and beside it the flat one that the client's documentation
-        describes.
+        """The server's answer, and beside it the flat one of the client's documentation.
 
         With `debug` the server's part also has ``tasks``, ``data`` and ``flow``. A name that nobody
         uploaded is `initialized`, with nothing in it.
@@ -182,8 +180,7 @@ class Gaia:
         root: str | None = None,
         path_fn: Callable[[str], str] = pop_path,
     ) -> None:
-        """Copy one Step's inputs from the store to ``root/path_fn(internal path)``, and print its
-        command.
+        """Copy a Step's inputs to ``root/path_fn(internal path)``, and print its command.
 
         `root` is a directory, by default the current one. Raises `GaiaError` for an unknown Step or
         a missing input.
@@ -235,16 +232,12 @@ class Gaia:
         return self.status(name)
 
     def events(self, workflow: str) -> list[EventEntry]:
-        """The recorded events, oldest first: dictionaries with `event`, `workflow`, `time`, and
-        what the kind carries.
-        """
+        """The recorded events, oldest first: `event`, `workflow`, `time`, and facts of the kind."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.events(name))
 
     def logs(self, workflow: str, step: str) -> str:
-        """What the latest attempt at a Step wrote to stdout and stderr, so far; empty where it
-        never started.
-        """
+        """The output of the latest attempt at a Step, so far; empty where it never started."""
         name = check_workflow_name(workflow)
         _check_text(name, step)
         log = self._opened.ask(lambda root: root.log(name, step))
@@ -301,8 +294,7 @@ class Gaia:
         return self._opened.ask(lambda root: root.attempt(name, step))
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
-        """Why a Step ran last, would or wouldn't run now, and what it waits for; or how a storage
-        key came about.
+        """Why a Step ran last, would or wouldn't run now; or how a storage key was made.
 
         Of a Step's input directories that aren't what it read, the answer has the files that were
         added, changed and removed since.
@@ -312,9 +304,7 @@ class Gaia:
         return self._opened.ask(lambda root: root.explain(checked, name))
 
     def delete(self, workflow: str, data: bool = False) -> DeleteAnswer:
-        """Forget a workflow and its logs, stopping what runs; with `data` also its files (mapped
-        buckets stay).
-        """
+        """Stop and forget a workflow and its logs; with `data` also its files (not in buckets)."""
         with as_stored():
             name = check_workflow_name(workflow)
         self._opened.change(lambda root: root.delete(name, bool(data)))
@@ -335,8 +325,7 @@ class Gaia:
         return Path(self._opened.ask(lambda root: root.path(name, key)))
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `tell` with the names of workflows, after each change of theirs; answers what ends
-        that.
+        """Call `tell` with the names of changed workflows; answers a function that ends that.
 
         This process becomes the root's owner, as with `own`. `tell` is called in the engine's
         threads: it must not block.
@@ -344,8 +333,7 @@ class Gaia:
         return self._opened.scheduler.subscribe(tell)
 
     def close(self, wait: bool = True) -> None:
-        """Let go of the root: wait until every workflow is quiet, or (`wait=False`) stop what runs,
-        leaving it resumable.
+        """Release the root, after all workflows are quiet, or (`wait=False`) halted and resumable.
 
         `wait=False` stops what runs under the root, whoever of this process started it; the root
         itself is kept as long as another `Gaia` of this process uses it. Idempotent.

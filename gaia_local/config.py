@@ -49,9 +49,7 @@ class DaskConfig:
     address: str | None = None
     """The scheduler's, as ``tcp://host:8786``."""
     local: int | None = None
-    """Instead of `address`: start so many worker processes on this machine, for as long as the
-    engine lives.
-    """
+    """Instead of `address`: so many worker processes on this machine, while the engine lives."""
     timeout: float = 10.0
     """Seconds in which the scheduler must answer."""
     retries: int = 2
@@ -64,9 +62,7 @@ class DaskConfig:
     local directory.
     """
     security: Any = field(default=None, repr=False)
-    """Arguments of `distributed.Security`, or such an object. May hold secrets: never logged or
-    stored.
-    """
+    """Arguments of `distributed.Security`, or one. May hold secrets: never logged or stored."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +113,7 @@ class Config:
         return replace(self, buckets=buckets)
 
     def settings(self) -> dict[str, Any]:
-        """It as it is compared with another one, each bucket by itself. The `repr` of a value tells
-        nothing secret.
-        """
+        """The values to compare, each bucket by itself. The `repr` of a value holds no secret."""
         buckets = {f"bucket {name!r}": path for name, path in self.buckets.items()}
         others = {
             field.name: getattr(self, field.name)

@@ -16,9 +16,7 @@ _MAX_SHOWN = 80
 _MAX_NAME_LENGTH = 100
 """How long names may be that are compared."""
 _MAX_NAMES, _MAX_COMPARED = 5000, 30
-"""How many names are looked at for the closest, and how many of those are compared letter by
-letter.
-"""
+"""How many names are considered, and how many of them are compared letter by letter."""
 _MAX_VALUES = 200
 """How many values may be in one that is shown."""
 

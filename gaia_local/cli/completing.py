@@ -1,5 +1,4 @@
-"""What the shell offers for a word that is half typed: names of workflows, Steps and storage keys,
-out of the root.
+"""Shell completion of the names of workflows, Steps and storage keys in the root.
 
 It only reads, and offers nothing where that fails.
 """
@@ -30,9 +29,7 @@ def steps(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def steps_and_keys(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Steps and storage keys of the workflow that was typed before; not those that are there
-    already.
-    """
+    """Steps and storage keys of the workflow that was typed before, without those typed already."""
     known, keys = _names(ctx)
     typed = ctx.params.get("keys") or ()
     return _fitting((name for name in (*known, *keys) if name not in typed), incomplete)

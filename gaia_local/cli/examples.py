@@ -1,6 +1,4 @@
-"""An example for each command, which its --help ends with: the one place for them. Tests run what
-can be run.
-"""
+"""An example for each command, at the end of its --help. Tests run them."""
 
 from __future__ import annotations
 

@@ -23,9 +23,7 @@ from gaia_local.cli.program import ScriptError, app
 
 
 class _OptionsFirst(typer.core.TyperCommand):
-    """Leaves what follows the script, or `-m` and its module, to that: options too, `--help` among
-    them.
-    """
+    """Leaves the arguments after the script or module to it: options too, even `--help`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = 0
@@ -58,8 +56,7 @@ def execute(
         ),
     ] = None,
 ) -> None:
-    """Run a script of yours that was written for a Gaia server, unchanged: `import gaia` means the
-    local engine.
+    """Run a script written for a Gaia server, unchanged: `import gaia` means the local engine.
 
     It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every
     `Gaia()` in it. Steps that still run at its end are waited for.
@@ -125,17 +122,13 @@ def _run_module(name: str, arguments: list[str]) -> None:
 
 
 def _set_first_on_path(directory: str | None) -> None:
-    """Replace the entry that stands for this program by the script's, where Python has such entries
-    at all.
-    """
+    """Replace this program's entry in `sys.path` by the script's, except in safe mode."""
     if not getattr(sys.flags, "safe_path", False):
         sys.path[:1] = [] if directory is None else [directory]
 
 
 def _remember() -> Callable[[], None]:
-    """Take away what only this program has, and answer what puts that back, and undoes what a
-    script does to the same.
-    """
+    """Hide this program's own state from a script; answers a function that restores it."""
     argv, path, main, hook = sys.argv, list(sys.path), sys.modules["__main__"], sys.excepthook
     sys.excepthook = sys.__excepthook__
     logger = logging.getLogger("gaia_local")
@@ -168,8 +161,6 @@ def _of_script(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _not_found(error: BaseException) -> str | None:
-    """What runpy says of a module, directory or archive that can't be run; None for what the script
-    raised itself.
-    """
+    """Runpy's message for a target that can't be run; None for an error of the script itself."""
     own = isinstance(error, ImportError) and _of_script(error.__traceback__) is None
     return str(error) if own else None

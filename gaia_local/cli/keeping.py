@@ -37,9 +37,7 @@ def delete(
 
 @app.command(rich_help_panel="Maintain")
 def clean(ctx: typer.Context, as_json: Json = False) -> None:
-    """Remove the containers, processes and private files that an engine of this root left when it
-    died.
-    """
+    """Remove the containers, processes and private files that a dead engine of this root left."""
     from dataclasses import asdict
 
     from gaia_local.config import Config

@@ -106,9 +106,7 @@ def print_trace(
 
 @contextlib.contextmanager
 def log_printer(raw: bool) -> Iterator[Callable[[bytes], None]]:
-    """What prints the bytes of a log, piece by piece, on stdout: to a terminal as text that is
-    shown and not obeyed.
-    """
+    """A function that prints pieces of a log on stdout; a terminal shows its control characters."""
     if raw or not sys.stdout.isatty():
 
         def pass_on(piece: bytes) -> None:
@@ -180,9 +178,7 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
 
 
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
-    """How a workflow stands: for each failed Step why, with the end of its log; then the inputs
-    that are missing.
-    """
+    """The state of a workflow, its failed Steps with the ends of their logs, and missing inputs."""
     from rich.markup import escape
 
     console = open_console()
@@ -354,18 +350,14 @@ def _quoted(line: str) -> Text:
 
 
 def log_text(line: str) -> Text:
-    """A line of a program's in one line of a table: what it wrote last, where it went back to the
-    line's beginning.
-    """
+    """A line of a log for one line of a table, as it stands after carriage returns."""
     from rich.text import Text
 
     return Text(escaped(Text.from_ansi(_last_written(line)).plain))
 
 
 def _last_written(line: str) -> str:
-    """What a program wrote last where it went back to the line's beginning; of its controls the
-    colours alone are kept.
-    """
+    """The text after a line's last carriage return; of its controls the colours alone are kept."""
     return escaped(line.rstrip().rpartition("\r")[2], "\t", colours=True)
 
 

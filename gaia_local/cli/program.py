@@ -1,6 +1,4 @@
-"""The program itself: its options, what becomes of errors and signals, and what several commands
-need.
-"""
+"""The program itself: its options, errors and signals, and helpers of several commands."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class ScriptError(Exception):
-    """What a user's script raised, on its way to `main`: nothing before that may take it for an
-    error of this program.
-    """
+    """Carries an error of a user's script to `main`, past handlers of this program's errors."""
 
     def __init__(self, error: BaseException, trace: TracebackType | None, hook: Hook) -> None:
         """`trace` is the part of its traceback that belongs to the script; `hook` prints it."""
@@ -203,9 +199,7 @@ def open_gaia(ctx: typer.Context) -> Gaia:
 
 @contextlib.contextmanager
 def resumable(ctx: typer.Context) -> Iterator[list[str]]:
-    """While inside, a signal that asks for the end raises `Stopped`; then says how the workflows in
-    the list go on.
-    """
+    """While inside, a signal raises `Stopped`; then prints how to resume the listed workflows."""
     names: list[str] = []
     before: dict[int, Any] = {}
 

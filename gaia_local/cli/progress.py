@@ -87,9 +87,7 @@ class WatchView:
         self._logs: dict[str, Path | None] = {}
 
     def refresh(self, everything: bool = False) -> None:
-        """Look again; at the attempts only where a number changed or some time passed, unless
-        `whole`.
-        """
+        """Ask again; for the attempts only after a change or some time, unless `everything`."""
         self.counts = self._gaia.progress(self.workflow)
         began = time.monotonic()
         due = (
@@ -128,9 +126,7 @@ class WatchView:
 
 
 def _tail(log: Path, lines: int) -> list[str]:
-    """The last lines, as far as there is room for them on a terminal; one that was written over in
-    part is one.
-    """
+    """The last lines of a log, within its last `LOG_BYTES`."""
     try:
         with log.open("rb") as reader:
             reader.seek(max(0, reader.seek(0, os.SEEK_END) - LOG_BYTES))
@@ -203,9 +199,7 @@ def _table(console: Console) -> Iterator[Callable[[WatchView], None]]:
 
 
 def _screen(view: WatchView, height: int) -> RenderableType:
-    """Numbers, what runs with the ends of the logs, what failed last: as much as `height` lines can
-    hold.
-    """
+    """Numbers, running Steps with the ends of their logs, latest failures, in `height` lines."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table

@@ -99,9 +99,7 @@ def upload(
     watch: Watch = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a new workflow and run it to its end; with --watch, what changes in its own two files
-    is merged as well.
-    """
+    """Upload a new workflow and run it to its end; --watch also merges changes of its two files."""
     if path is not None and (commands or steps):
         raise typer.BadParameter("give either --path, or --commands and --steps")
     if path is not None:
@@ -183,9 +181,7 @@ def _keep_running(
     as_json: bool,
     files: Definitions | None = None,
 ) -> NoReturn:
-    """Run a workflow again and again as files change, until a signal comes; after Ctrl-C its state
-    says how it ended.
-    """
+    """Run a workflow again as files change, until a signal; after Ctrl-C exit by its state."""
     from gaia_local.cli.progress import follow
     from gaia_local.cli.watching import ChangeReporter
 

@@ -1,5 +1,4 @@
-"""A workflow that is kept up to date while its files change: what a change set off, told in a line
-each time.
+"""Keeps a workflow up to date while its files change, and reports each change in a line.
 
 The engine notices changes in the store by itself, and starts what they ask for; here somebody waits
 for that, and watches the files that hold the workflow's Commands and Steps, too.
@@ -50,9 +49,7 @@ class Definitions:
         return paths is None or not self._paths.isdisjoint(paths)
 
     def merge(self, gaia: Gaia, workflow: str) -> Iterator[str]:
-        """Merge what changed since the last time, if anything did; lines that tell what is wrong
-        with it.
-        """
+        """Merge the files if they changed since the last time; lines that report errors in them."""
         try:
             if not self._read():
                 return
@@ -107,9 +104,7 @@ def _names(steps: object) -> set[str]:
 
 
 class ChangeReporter:
-    """Waits for changes of one workflow, and tells of each what it set off. A context manager: it
-    listens inside.
-    """
+    """Reports what each change of one workflow started. A context manager: it listens inside."""
 
     def __init__(
         self, gaia: Gaia, workflow: str, follow: Follow, definitions: Definitions | None = None
@@ -141,9 +136,7 @@ class ChangeReporter:
         self._exit.close()
 
     def lines(self) -> Iterator[str]:
-        """Lines without an end: the first tells what ran up to now, each further one what a change
-        set off.
-        """
+        """Endless lines: the first for all that ran up to now, each further one for a change."""
         while True:
             if self._definitions is not None and self._definitions_changed.is_set():
                 self._definitions_changed.clear()

@@ -1,5 +1,4 @@
-"""The name `gaia` for the local engine: scripts written for the published client import that, and
-run unchanged.
+"""Lets `import gaia` mean the local engine, so that scripts for the published client run.
 
 `install` makes `import gaia`, `gaia.Gaia`, `from gaia import Gaia` and `from gaia.client import
 Gaia` mean this engine, whether or not the published package is installed; see there for what
@@ -53,9 +52,7 @@ class Installation:
         forget_in_child(self)
 
     def make(self, given: Any) -> Gaia:
-        """An object of the engine, for what a script gave as its configuration. Closed together
-        with this.
-        """
+        """A `Gaia` with a script's configuration. Closed together with this installation."""
         from gaia_local import Gaia
         from gaia_local.config import Config
 
@@ -76,14 +73,11 @@ class Installation:
         return made
 
     def forget(self) -> None:
-        """As `Inherited.forget`: what was made is the parent's, which a child reaches by objects of
-        its own.
-        """
+        """As `Inherited.forget`: a child makes its own objects, and leaves the parent's alone."""
         self._made.clear()
 
     def undo(self) -> None:
-        """Let `gaia` mean again what it meant before, or what an outer installation says.
-        Idempotent.
+        """Restore the meaning of `gaia` before this, or by an outer installation. Idempotent.
 
         The objects made meanwhile stay open, and a program that ends waits for their Steps.
         """
@@ -93,9 +87,7 @@ class Installation:
                 _release()
 
     def close(self, wait: bool = True) -> None:
-        """Undo, and close all objects made through this installation as `Gaia.close` does.
-        Idempotent.
-        """
+        """Undo, and close all objects made through this, as `Gaia.close` does. Idempotent."""
         self.undo()
         self.closed = True
         while self._made:
@@ -145,8 +137,7 @@ def install(config: Mapping[str, Any] | None = None) -> Installation:
 
 @contextlib.contextmanager
 def reserve() -> Iterator[None]:
-    """While inside, `gaia` can be imported, and means the local engine where something is
-    installed.
+    """While inside, `gaia` can be imported, and means the engine that is installed, if any.
 
     Elsewhere a `Gaia` can be made, and has no engine: what it is asked for raises `GaiaError`.
     """
@@ -161,9 +152,7 @@ def reserve() -> Iterator[None]:
 
 @raises_http_errors
 def engine_of(front: object) -> Gaia:
-    """What does the work for an object of a script's `Gaia`. Raises `GaiaError` where nothing is
-    installed.
-    """
+    """The `Gaia` behind a script's object. Raises `GaiaError` where nothing is installed."""
     from gaia_local.errors import Closed
 
     with _lock:

@@ -1,6 +1,4 @@
-"""Gaia's client, as scripts know it, over the local engine: the modules `gaia` and `gaia.client`
-hold these names.
-"""
+"""The published client's names over the local engine, for modules `gaia` and `gaia.client`."""
 
 from __future__ import annotations
 
@@ -35,8 +33,7 @@ else:
 
 
 class Gaia(_Methods):
-    """The published client's class: all methods of `gaia_local.Gaia`, done by the engine that is
-    installed.
+    """The published client's class: all methods of `gaia_local.Gaia`, by the installed engine.
 
     It isn't bound to that when it is made outside of an installation (at the import of a module,
     say), but at its first call inside one; when that installation was closed, to the next.
@@ -121,9 +118,7 @@ def say_that_steps_run_here() -> None:
 
 
 def launch_sisyphus(options: Mapping[str, Any]) -> None:
-    """Accepted: Steps run here, and there is no cloud worker to start. The first call says so in
-    the log.
-    """
+    """Accepted: there is no cloud worker to start. The first call says so in the log."""
     say_that_steps_run_here()
 
 
@@ -131,9 +126,7 @@ def launch_sisyphus(options: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """The published client's command line, with its arguments and what it prints; `--host` means
-    nothing here.
-    """
+    """The published client's command line, with its arguments and output; `--host` is ignored."""
     parser = argparse.ArgumentParser(
         description="The published Gaia client's commands, run by the local engine."
     )

@@ -1,6 +1,4 @@
-"""What works on this machine: one `Check` for each thing that Steps need, with advice where
-something is amiss.
-"""
+"""What works on this machine: a `Check` for each need of Steps, with advice where one fails."""
 
 from __future__ import annotations
 
@@ -127,9 +125,7 @@ def _engine(config: Config) -> Check:
 
 
 def _cluster(config: Config) -> list[Check]:
-    """The Dask cluster, where Steps are to run on one: each worker, its version, and whether it
-    sees the root.
-    """
+    """The configured Dask cluster: its workers, their versions, and whether they see the root."""
     if config.executor != "dask":
         return []
     facts: dict[str, Any] = {"address": config.dask.address, "reachable": False}
@@ -201,9 +197,7 @@ def _cluster(config: Config) -> list[Check]:
 
 @contextlib.contextmanager
 def _probe(root: Path) -> Iterator[Path | None]:
-    """A file in the root that nobody else can know; None where there is no root, or it can't be
-    written.
-    """
+    """A file of a random name in the root; None where there is no root, or it can't be written."""
     try:
         # An error of whoever uses it is none of this.
         file = tempfile.NamedTemporaryFile(prefix=OWN, dir=root)  # noqa: SIM115

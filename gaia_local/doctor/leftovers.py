@@ -1,6 +1,4 @@
-"""What engines that died left running: listed for any root, and removed. Changes nothing unless
-told to `clean`.
-"""
+"""Leftovers of dead engines: listed for any root, and removed by `clean` alone."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ class FoundLeftover:
 
 
 def find(config: Config) -> list[FoundLeftover]:
-    """The containers of all roots that nobody owns, and the processes and private directories of
-    this root.
-    """
+    """Containers of all roots without an owner; processes and private directories of this root."""
     found = []
     with contextlib.suppress(EngineUnavailable, RuntimeFailure):
         found += [
@@ -57,9 +53,7 @@ def find(config: Config) -> list[FoundLeftover]:
 
 
 def clean(config: Config) -> list[FoundLeftover]:
-    """Remove what is left of this root, and return what that was. Raises `RootInUse` where an
-    engine runs.
-    """
+    """Remove and return the leftovers of this root. Raises `RootInUse` where an engine runs."""
     if not config.root.is_dir():
         return []
     owned = Ownership(config.root)

@@ -1,5 +1,4 @@
-"""What a graph's picture is made of, before anything has a place: boxes with their sizes, and links
-between them.
+"""The parts of a graph's picture before layout: boxes with their sizes, and links.
 
 A Step is a box of its own; where many Steps of one Command lie side by side they share a panel, in
 which each is a chip, and what leads to or from them is one link. Grouped by Command, each Command
@@ -158,9 +157,7 @@ def _links(
 def _depths(
     nodes: Sequence[Node], edges: Iterable[tuple[str, str, tuple[str, ...]]]
 ) -> dict[str, int]:
-    """How many Steps the longest way to a Step has before it; Steps in a cycle get what is known of
-    them.
-    """
+    """The number of Steps on the longest way to each Step; for a cycle, as far as known."""
     readers: dict[str, list[str]] = {node.name: [] for node in nodes}
     missing = dict.fromkeys(readers, 0)
     for source, target, _ in edges:

@@ -27,9 +27,7 @@ _VARIANTS: list[dict[str, Any]] = [
 _FEW = 120
 """Boxes; of more only the first variant is tried."""
 _DISORDER = 400.0
-"""Two Steps of a Command that change places against the order of upload are as bad as links so many
-px longer.
-"""
+"""The cost, in px of link length, of two Steps of a Command against the order of upload."""
 _CORNER = 12.0
 """How far from a box's corner a link ends, at least."""
 _CLOSE, _APART = 8.0, 16.0
@@ -46,9 +44,7 @@ class Layout:
     corners: tuple[Point, ...]
     """The upper left corner of each box."""
     ways: tuple[tuple[Point, ...], ...]
-    """For each link the points that it goes through, from border to border; none where a box's link
-    leads to itself.
-    """
+    """For each link its points, from border to border; none where a link leads to its own box."""
 
 
 def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
@@ -99,9 +95,7 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
 
 
 def _cost(drawing: Any, boxes: Sequence[Box], links: Sequence[Link]) -> tuple[float, float]:
-    """How hard a drawing is to read: crossings, then how far links lead aside, and what is out of
-    order.
-    """
+    """How hard a drawing is to read: crossings, then sideways length of links, and disorder."""
     centers = [(node["center"]["x"], round(node["center"]["y"])) for node in drawing.nodes]
     aside = sum(abs(centers[link.source][0] - centers[link.target][0]) for link in links)
     rows: dict[tuple[str, int], list[float]] = {}
@@ -116,9 +110,7 @@ def _cost(drawing: Any, boxes: Sequence[Box], links: Sequence[Link]) -> tuple[fl
 def _spread(
     boxes: Sequence[Box], corners: Sequence[Point], links: Sequence[Link], lines: list[list[Point]]
 ) -> None:
-    """Keep the ends of lines off the corners of boxes, and off each other, in the order in which
-    they are.
-    """
+    """Keep the ends of lines off the corners of boxes, and off each other, in their order."""
     ends: dict[tuple[int, float], list[tuple[float, int, int]]] = {}
     for number, (link, line) in enumerate(zip(links, lines, strict=True)):
         ends.setdefault((link.source, line[0][1]), []).append((line[0][0], number, 0))

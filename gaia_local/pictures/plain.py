@@ -41,9 +41,7 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
 
 
 def mermaid(graph: Mapping[str, Any], group: bool | None = None) -> str:
-    """The graph as a Mermaid flowchart, for Markdown; `group` None groups what Mermaid would refuse
-    to draw.
-    """
+    """The graph as a Mermaid flowchart; `group` None groups graphs that Mermaid refuses to draw."""
     groups, edges = _parts(graph, bool(group))
     if group is None and len(edges) > MERMAID_EDGES:
         group = True
@@ -122,9 +120,7 @@ def _dot_text(text: str) -> str:
 
 
 def _mermaid(text: str) -> str:
-    """Text inside quotes: whatever may mean something to Mermaid or to HTML becomes an entity of
-    Mermaid's.
-    """
+    """Text inside quotes: characters special to Mermaid or HTML become entities of Mermaid's."""
     text = text.replace(
         "\\n", "\\\u2060n"
     )  # else a new line, even from entities; what comes between has no width

@@ -1,6 +1,4 @@
-"""PNG of SVG, by the library resvg. Its font comes with a library, too: a machine without fonts
-shows text nevertheless.
-"""
+"""PNG of SVG, by the library resvg. The font is a package too: the machine needs none."""
 
 from __future__ import annotations
 
@@ -18,8 +16,7 @@ LARGEST = 24e6
 def png(
     svg: str, size: tuple[float, float], scale: float = 2.0, system_fonts: bool = True
 ) -> bytes:
-    """Render an SVG of this size, `scale` pixels to each of its own, or fewer where there would be
-    too many.
+    """Render an SVG of this size, `scale` times as large, or less where that is too large.
 
     Characters that the library's font lacks are taken from the machine's fonts, where there are
     any; not so without `system_fonts`.

@@ -1,6 +1,4 @@
-"""What `Gaia` answers, in a sentence or a few lines: the command line and test reports say the
-same.
-"""
+"""Answers of `Gaia` as sentences, for the command line and for test reports."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ def missing_inputs(gaia: Answers, status: Mapping[str, Any]) -> list[str]:
 
 
 def log_end(gaia: Answers, workflow: str, step: str, lines: int) -> list[str]:
-    """The last lines of the log of a Step's latest attempt, of a long one without reading the
-    whole.
-    """
+    """The last lines of the log of a Step's latest attempt; a long log isn't read whole."""
     from gaia_local.store.logs import read_tail
 
     log = gaia.attempt(workflow, step)["log"]

@@ -1,6 +1,4 @@
-"""Writes a graph that was laid out as SVG: colours for light and dark, signs as shapes, whole names
-as tooltips.
-"""
+"""Writes a laid-out graph as SVG: light and dark colours, signs as shapes, names as tooltips."""
 
 from __future__ import annotations
 
@@ -82,9 +80,7 @@ class Drawing:
 
 
 def style(scope: str) -> str:
-    """The rules for what bears the class `scope`; light or dark as the reader prefers (light in a
-    PNG).
-    """
+    """The rules within class `scope`; light or dark as the reader prefers (light in a PNG)."""
     fixed = (
         f".{scope} text{{font-family:{FONTS};font-size:{SMALL:g}px}}"
         f".{scope} .name{{font-size:{NAME:g}px;font-weight:600}}.{scope}"
@@ -192,9 +188,7 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
 
 
 def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
-    """A line that leaves and arrives upright, with its head; a loop on the right side of `box`
-    where there are no points.
-    """
+    """A line that leaves and arrives upright, with its head; or, without points, a loop."""
     number = len(link.edges)
     stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
     if points:

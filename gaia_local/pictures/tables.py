@@ -14,9 +14,7 @@ _HEADINGS = ("workflow", "state", "progress", "Steps")
 
 
 def workflows_table(title: str, workflows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row for each workflow: its name, its state, a bar and the numbers of its progress (see
-    `Gaia.progress`).
-    """
+    """A row for each workflow: its name, its state, a bar and the numbers of `Gaia.progress`."""
     caption = f'<div style="font-family:monospace;margin:.3em 0">{escape(clean(title))}</div>'
     if not workflows:
         return f"<div>{caption}<div>no workflows yet</div></div>"

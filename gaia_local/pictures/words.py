@@ -24,9 +24,7 @@ ELLIPSIS = "…"
 
 
 def clean(text: object) -> str:
-    """Text that XML and every other format here can hold: what doesn't print becomes ``�``, white
-    space one blank.
-    """
+    """Text that each format can hold: unprintable characters become ``�``, white space a blank."""
     return "".join(_clean(character) for character in str(text))
 
 
@@ -72,9 +70,7 @@ def shorten(text: str, room: float, size: float) -> str:
 
 
 def wrap(text: str, room: float, size: float) -> list[str]:
-    """The text in one line or two, broken where a name has a joint; the second is shortened if need
-    be.
-    """
+    """The text in one line or two, broken after a separator; the second is shortened if needed."""
     if width(text, size) <= room:
         return [text]
     first = ""

@@ -1,5 +1,4 @@
-"""The HTTP server: the endpoints of a Gaia server, what the status page reads, and that page, over
-one `Gaia`.
+"""The HTTP server over one `Gaia`: the endpoints of a Gaia server, and the status page.
 
 It needs the extra ``gaia-local[server]``.
 

@@ -139,9 +139,7 @@ def _asked(request: Request, name: str) -> str:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    """A call of `Gaia`, which may block. When the server ends, its answer isn't waited for any
-    longer.
-    """
+    """A call of `Gaia`, which may block; abandoned when the server ends."""
     return await to_thread.run_sync(call, abandon_on_cancel=True)
 
 

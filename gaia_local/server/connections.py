@@ -27,9 +27,7 @@ logger = logging.getLogger("gaia_local.server")
 KEY = "gaia_local.connection"
 """Where the state of a request has its `Connection`."""
 HEAD_TIMEOUT_SECONDS = 10.0
-"""Seconds in which a request's head must have come, from when it began, or since the connection was
-made.
-"""
+"""Seconds within which a request's head must come, from its beginning or the connection's."""
 MAX_CONNECTIONS, MAX_PER_ADDRESS = 500, 250
 """How many connections there may be, and how many from one address."""
 ALWAYS_ALLOWED = 16
@@ -37,9 +35,7 @@ ALWAYS_ALLOWED = 16
 RESERVED_DESCRIPTORS = 256
 """Descriptors that connections leave to Steps; a quarter of them all, where that is less."""
 MAX_DESCRIPTOR_LIMIT = 65_536
-"""The limit of descriptors that is asked for at most: programs that close all there may be, one by
-one, take their time.
-"""
+"""The highest limit that is set: some programs close all possible descriptors one by one."""
 WARNING_PAUSE_SECONDS = 60.0
 """Seconds between two warnings that there are too many."""
 
@@ -75,9 +71,7 @@ class ListeningSocket(socket.socket):
         self._clients: dict[int, _Client] = {}
         """By their descriptors, in the order in which they came."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        """Given up for a moment when there is no other descriptor: what can't be taken can't be
-        refused, either.
-        """
+        """Closed for a moment when no descriptor is left: to be refused, a client needs one."""
         self._made_room = False
         self._warned_at = -WARNING_PAUSE_SECONDS
 

@@ -1,6 +1,4 @@
-"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object, as the published client sends
-it.
-"""
+"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object."""
 
 from __future__ import annotations
 

@@ -43,9 +43,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-"""What every answer carries: a page of ours runs our own files alone, and nobody else's page may
-hold one of ours.
-"""
+"""Headers of every answer: our pages run our own files alone, and no other page may embed them."""
 
 
 class Guard:
@@ -191,9 +189,7 @@ class Guard:
 
 
 def check_access(host: str, token: str | None, no_token: bool = False) -> None:
-    """Raise `InvalidInput` for a token that can't be sent, or one that is missing where others than
-    this machine can ask.
-    """
+    """Raise `InvalidInput` for a token that can't be sent, or is missing beyond the loopback."""
     if token is not None and no_token:
         raise InvalidInput(
             "serve, --no-token",
@@ -215,9 +211,7 @@ def check_access(host: str, token: str | None, no_token: bool = False) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there. Raises `InvalidInput` for an
-    unknown name.
-    """
+    """Whether only this machine reaches `host`. Raises `InvalidInput` for an unknown name."""
     address = _address(host)
     if address is not None:
         return address.is_loopback
@@ -236,8 +230,7 @@ def is_loopback(host: str) -> bool:
 
 
 def answers_to(header: str, host: str) -> bool:
-    """Whether a Host header names this machine's loopback, or the address that the server was told
-    to listen on.
+    """Whether a Host header names this machine's loopback, or the server's own address.
 
     A page of another site can make its own name resolve to this machine, but it can't make the
     browser send another name than its own. Where the server listens on all addresses, any address
@@ -283,9 +276,7 @@ def _query(scope: Scope, name: str) -> str:
 
 
 def _credential(header: str) -> str:
-    """What an Authorization header brings: a bearer token, or the password of what a client takes
-    from ``user:token@host``.
-    """
+    """The token of an Authorization header: bearer, or the password in ``user:token@host``."""
     kind, _, given = header.strip().partition(" ")
     if kind.lower() == "bearer":
         return given.strip()

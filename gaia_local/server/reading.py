@@ -1,6 +1,4 @@
-"""What the status page asks: workflows with their progress, one workflow's Steps, a log piece by
-piece.
-"""
+"""Answers for the status page: workflows with progress, one workflow, a log piece by piece."""
 
 from __future__ import annotations
 

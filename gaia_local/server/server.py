@@ -37,8 +37,7 @@ GRACE_SECONDS = 3
 
 
 class Server:
-    """Serves one `Gaia` from its making to `close`, either in the caller's thread (`run`) or in one
-    of its own (`start`).
+    """Serves one `Gaia` until `close`, in the caller's thread (`run`) or in its own (`start`).
 
     As a context manager it is started at the beginning of the block and closed at its end; `gaia`
     stays the caller's.
@@ -55,8 +54,7 @@ class Server:
         same_user: bool | None = None,
         max_body: int = MAX_BODY,
     ) -> None:
-        """Take the port (0: any that is free). Raises `InvalidInput` where that can't be, and as
-        `create_app` does.
+        """Bind the port (0: any that is free). Raises `InvalidInput`, as `create_app` does.
 
         Without a `token` one is made, and this user's own connections may do without it, as
         `same_user` says otherwise.
@@ -92,8 +90,7 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until one of `SIGNALS` comes, which is raised again afterwards; a second one
-        kills at once.
+        """Serve until one of `SIGNALS`, which is raised again then; a second one kills at once.
 
         `ready` is called when connections are taken.
         """

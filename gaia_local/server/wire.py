@@ -19,9 +19,7 @@ MAX_BODY = 64 * 1024 * 1024
 BODY_TIMEOUT_SECONDS = 10.0
 """Seconds to wait for more of a body."""
 _MAX_DRAINED_BODIES = 4
-"""How many times that is read and dropped of a longer one, so that its sender gets to read the
-refusal.
-"""
+"""A longer body is read and dropped up to so many times that, so its sender reads the refusal."""
 
 
 class Refused(GaiaError):

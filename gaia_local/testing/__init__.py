@@ -1,5 +1,4 @@
-"""For tests of code that uses Gaia: the pytest plugin, and the `GaiaFixture` that its fixtures
-give.
+"""For tests of code that uses Gaia: the pytest plugin, and `GaiaFixture` of its fixtures.
 
 Promises that a test's engine leaves nothing behind, and that pytest loads no engine before a test
 asks for one.

@@ -43,9 +43,7 @@ class GaiaFixture(Gaia):
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """`folder` gets the root and the directories of those `buckets` that are named without one:
-        ``["genomes"]``.
-        """
+        """`folder` gets the root, and the directories of `buckets` that are only named."""
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder / "root"
         """The root's path."""
@@ -60,9 +58,7 @@ class GaiaFixture(Gaia):
         """Workflow → the ids of failed Tasks that `run` has told of."""
 
     def put(self, key: str, content: Content, workflow: str | None = None) -> Path:
-        """Place what a storage key names, and answer where: text or bytes, or for a directory a
-        mapping of names to them.
-        """
+        """Write text, bytes, or a mapping of names to them, under a key; answers the path."""
         if isinstance(content, Mapping) != names_directory(key):
             right = (
                 "a mapping of names to contents for a directory, whose key ends in '/'; text or"
@@ -88,9 +84,7 @@ class GaiaFixture(Gaia):
         return path
 
     def get(self, key: str, workflow: str | None = None) -> str:
-        """The text that lies under a storage key. Raises `AssertionError` that says why, where
-        there is none.
-        """
+        """The text under a storage key. Raises `AssertionError` that says why there is none."""
         __tracebackhide__ = True
         try:
             return self.get_bytes(key, workflow).decode()
@@ -141,9 +135,7 @@ class GaiaFixture(Gaia):
         return {"run": name}
 
     def describe(self, workflow: str) -> str:
-        """How a workflow stands, in lines: counts, why Steps failed with the ends of their logs,
-        missing inputs.
-        """
+        """A workflow's state in lines: counts, failed Steps, ends of logs, missing inputs."""
         progress, status = self.progress(workflow), self.status(workflow)
         lines = [f"workflow {workflow!r}: {progress['state']}, {counts_line(progress)}"]
         if "error" in status["status"]:
@@ -179,9 +171,7 @@ class GaiaFixture(Gaia):
         ]
 
     def report(self) -> str:
-        """`describe` of all workflows that aren't complete; empty where all are, or this was
-        closed.
-        """
+        """`describe` of all workflows that aren't complete; empty also after closing."""
         try:
             workflows = self.workflows()["workflows"]
         except Closed:
@@ -255,9 +245,7 @@ def fresh(folder: Path, config: Mapping[str, Any]) -> Iterator[GaiaFixture]:
 
 
 def check_marker(asked: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` for what a test may not ask for; the root, which is the fixture's, among
-    it.
-    """
+    """Raise `InvalidInput` for keys that a test may not set, such as the root."""
     known = [
         *(field.name for field in fields(Config) if field.name not in ("given", "root")),
         "leave_running",

@@ -60,10 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def gaia(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GaiaFixture]:
-    """A `gaia_local.Gaia` in a temporary root, with `put`, `get` and `run`; Steps run as local
-    processes by default.
+    """A `gaia_local.Gaia` in a temporary root, with `put`, `get` and `run`.
 
-    The test fails if Steps still run at its end. See `gaia_local.testing.GaiaFixture`.
+    Steps run as local processes by default. The test fails if Steps still run at its end. See `gaia_local.testing.GaiaFixture`.
     """
     from gaia_local.errors import InvalidInput
     from gaia_local.testing.fixture import fresh
@@ -89,8 +88,7 @@ def gaia(
 
 @pytest.fixture
 def gaia_client(gaia: GaiaFixture) -> Iterator[GaiaFixture]:
-    """The fixture `gaia`, while `import gaia` and `from gaia.client import Gaia` mean the same
-    engine.
+    """The fixture `gaia`, while `import gaia` and `gaia.client` mean the same engine.
 
     So code under test that makes its own `Gaia()` runs offline, also where it imported the
     published client before.

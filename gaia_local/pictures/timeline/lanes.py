@@ -1,6 +1,4 @@
-"""Where attempts lie on a timeline: lanes by worker, and an axis of time from which long idle times
-are cut.
-"""
+"""Places attempts on a timeline: lanes by worker, and an axis without long idle times."""
 
 from __future__ import annotations
 
@@ -106,8 +104,7 @@ class Timeline:
 
 
 def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
-    """Arrange what `Gaia.timeline` answers; what still runs ends at `now`, in seconds since the
-    epoch.
+    """Arrange an answer of `Gaia.timeline`; running attempts end at `now` (since the epoch).
 
     Raises `InvalidInput` for anything else.
     """
