@@ -60,7 +60,8 @@ class RootReader:
         known = self._reader.view(
             workflow,
             lambda found: {
-                each.name: dict(each.definition) for each in found.submitted.commands.values()
+                command.name: dict(command.definition)
+                for command in found.submitted.commands.values()
             },
         )
         return known or {}
@@ -123,7 +124,7 @@ class RootReader:
         trial = self._as_run_finds(workflow)
         node, key = trial.graph.steps.get(name), trial.graph.keys.get(name)
         if node is not None:
-            listings = self._read_and_there(trial, node)
+            listings = self._read_and_current(trial, node)
             changed = {
                 key: cast("ChangedFiles", fingerprints.listing_changes(*pair))
                 for key, pair in listings.items()
@@ -157,21 +158,19 @@ class RootReader:
         if key.state.made_by is None:
             return None
         attempts = self._reader.attempts(workflow, reports.maker(key))
-        return next((each for each in attempts if each.task.id == key.state.made_by), None)
+        return next((attempt for attempt in attempts if attempt.task.id == key.state.made_by), None)
 
-    def _read_and_there(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:
-        """Input directory of a Step that isn't what it read → the listings of what it read, and of
-        what is there now.
-        """
+    def _read_and_current(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:
+        """Changed input directory of a Step → the listings of what it read, and of what is now."""
         attempt, found = node.attempt, {}
         for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
             known = trial.graph.keys.get(key)
             now = None if known is None else known.state.digest
             if read is not None and now not in (None, read):
                 before = self._reader.listing(read)
-                there = trial.unwritten.listings.get(now) or self._reader.listing(now)
-                if before is not None and there is not None:
-                    found[key] = before, there
+                current = trial.unwritten.listings.get(now) or self._reader.listing(now)
+                if before is not None and current is not None:
+                    found[key] = before, current
         return found
 
     def _as_run_finds(self, workflow: str) -> Workflow:

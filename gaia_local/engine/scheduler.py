@@ -296,13 +296,11 @@ class Scheduler:
         )
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait, holding the lock, until `true` says so; False when the time in seconds ran out
-        first.
-        """
+        """Wait, holding the lock, until `true` says so; False when the seconds ran out first."""
         end = None if timeout is None else time.monotonic() + timeout
-        while end is None or (left := end - time.monotonic()) > 0:
+        while end is None or (remaining := end - time.monotonic()) > 0:
             if self.loop.changed.wait_for(
-                true, SIGNAL_CHECK_SECONDS if end is None else min(left, SIGNAL_CHECK_SECONDS)
+                true, SIGNAL_CHECK_SECONDS if end is None else min(remaining, SIGNAL_CHECK_SECONDS)
             ):
                 return True
         return true()

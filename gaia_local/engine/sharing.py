@@ -100,8 +100,8 @@ def _unbroken(engine: Engine) -> Iterator[None]:
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for replaced, handler in before.items():
+            signal.signal(replaced, handler)
 
 
 def _at_exit() -> None:

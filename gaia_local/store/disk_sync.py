@@ -40,12 +40,12 @@ def flush(paths: Iterable[str], tops: Collection[str]) -> None:
         if status is None:
             continue
         inside = walk(path) if stat.S_ISDIR(status.st_mode) else ()
-        for each, entry in ((path, status), *((inner, entry) for _, inner, entry in inside)):
+        for inner, entry in ((path, status), *((inner, entry) for _, inner, entry in inside)):
             if stat.S_ISREG(entry.st_mode):
-                found[each] = entry.st_dev
+                found[inner] = entry.st_dev
             elif stat.S_ISDIR(entry.st_mode):
-                around[each] = entry.st_dev
-        top = next((each for each in tops if is_inside(path, each)), path)
+                around[inner] = entry.st_dev
+        top = next((top for top in tops if is_inside(path, top)), path)
         while path != top and (path := os.path.dirname(path)) not in around:
             around[path] = status.st_dev
     found |= around

@@ -67,14 +67,12 @@ class Leases:
 
     def revoke(self, name: str) -> None:
         """Take the lease back: from here on nobody finds its directories. Idempotent."""
-        for each in self._places(name):
+        for place in self._places(name):
             with contextlib.suppress(FileNotFoundError):
-                os.rename(each, f"{each}{_REVOKED}")
+                os.rename(place, f"{place}{_REVOKED}")
 
     def keep_log(self, name: str, task: Task) -> None:
-        """Move what the program printed to where the log of the Task belongs; nothing, where it
-        printed nothing.
-        """
+        """Move what the program printed, if anything, to where the log of the Task belongs."""
         for top in (f"{self._staging}/{name}", f"{self._staging}/{name}{_REVOKED}"):
             log = f"{top}/{LEASE_LOG}"
             try:
@@ -93,8 +91,8 @@ class Leases:
         """Remove the lease, revoked or not, with what is still in it."""
         with contextlib.suppress(OSError):
             self._keep(f"{self._staging}/{name}")
-        for each in self._places(name):
-            for path in (each, f"{each}{_REVOKED}"):
+        for place in self._places(name):
+            for path in (place, f"{place}{_REVOKED}"):
                 if os.path.lexists(path):
                     removal.remove(path)
 

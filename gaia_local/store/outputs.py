@@ -45,10 +45,10 @@ def missing_outputs(task: Task, directory: PrivateDirectory) -> list[str]:
         place, link = directory.find(internal.text)
         mode, problem = _mode(place), f"output {key!r} was not made"
         if not mode:
-            there = "nothing"
+            found = "nothing"
             if link is not None:
-                there = f"a link to {link}, where the Task made nothing,"
-            problems.append(f"{problem}: there is {there} at {internal}")
+                found = f"a link to {link}, where the Task made nothing,"
+            problems.append(f"{problem}: there is {found} at {internal}")
         elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
             problems.append(f"{problem}: {internal} isn't a directory")
         elif not wants_directory(key, internal) and stat.S_ISDIR(mode):
@@ -72,30 +72,32 @@ def prepare_outputs(
     """
     made = _made_outputs(task, directory, workspace, pairs, captures)
     # The innermost first, and by copy where another output still needs the file.
-    made.sort(key=lambda each: (paths.depth(each.source), each.kept), reverse=True)
-    needed = Counter(each.source for each in made)
-    # Without directories, each can stay where it is until it is published.
-    nested = any(each.is_directory for each in made)
-    for index, each in enumerate(made):
-        needed[each.source] -= 1
-        aside, device = workspace.prepared(task, index, each.target)
-        ways = (each.source, *paths.folders(each.source, directory.root))
+    made.sort(key=lambda output: (paths.depth(output.source), output.kept), reverse=True)
+    needed = Counter(output.source for output in made)
+    # Without directories, all can stay where they are until they are published.
+    nested = any(output.is_directory for output in made)
+    for index, output in enumerate(made):
+        needed[output.source] -= 1
+        aside, device = workspace.prepared(task, index, output.target)
+        ways = (output.source, *paths.folders(output.source, directory.root))
         shared = any(needed[place] for place in ways)
-        with disk_errors(f"output {each.key!r} can't be stored at {each.target}"):
-            each.prepared = aside
-            if each.kept or shared or each.status.st_dev != device:
-                copying.copy(each.source, aside, follow=False)
+        with disk_errors(f"output {output.key!r} can't be stored at {output.target}"):
+            output.prepared = aside
+            if output.kept or shared or output.status.st_dev != device:
+                copying.copy(output.source, aside, follow=False)
             elif nested or workspace.hands_over:
-                os.rename(each.source, aside)
+                os.rename(output.source, aside)
             else:
-                each.prepared = each.source
+                output.prepared = output.source
     if nested:
-        made.sort(key=lambda each: paths.depth(each.target))
+        made.sort(key=lambda output: paths.depth(output.target))
         with disk_errors("the outputs can't be stored in each other"):
             _nest(made)
     return [
-        Output(each.key, each.prepared, each.target, _fingerprint(each, workspace.hands_over))
-        for each in made
+        Output(
+            output.key, output.prepared, output.target, _fingerprint(output, workspace.hands_over)
+        )
+        for output in made
     ]
 
 
@@ -126,9 +128,7 @@ def _made_outputs(
 
 
 def _mode(place: str) -> int:
-    """The mode of what lies there; 0 where nothing does, or can: its name is too long, its
-    directory is closed to us.
-    """
+    """The mode of what lies there; 0 where nothing does, or where we can't tell."""
     try:
         return os.lstat(place).st_mode
     except OSError:
@@ -136,10 +136,8 @@ def _mode(place: str) -> int:
 
 
 def _nest(made: list[_MadeOutput]) -> None:
-    """Outputs whose keys lie below another's, as a log in a directory output, become part of that
-    one too.
-    """
-    directories = {each.target: each for each in made if os.path.isdir(each.prepared)}
+    """Outputs with keys below another's, as a log in a directory's, become part of that one too."""
+    directories = {output.target: output for output in made if os.path.isdir(output.prepared)}
     for inner in made:
         for parent in paths.folders(inner.target):
             outer = directories.get(parent)

@@ -115,13 +115,13 @@ class Ownership:
         forget_in_child(self)
 
     def _lock(self, root: Path) -> None:
-        for left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_TRIES)):
             try:
                 for descriptor in self._descriptors:
                     _lock(descriptor)
                 break
             except BlockingIOError:
-                if not left:
+                if not tries_left:
                     who = f"process {pid}" if (pid := _pid(root)) else "another process"
                     raise RootInUse(
                         f"root {root} is in use by {who}; end that, or give another root"

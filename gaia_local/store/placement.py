@@ -23,13 +23,13 @@ class Placement:
     def __init__(self, task: Task, directory: PrivateDirectory, copied: Collection[str]) -> None:
         self._directory, self._tree = directory, directory.root
         self._inputs = [(directory.local(internal), key) for key, internal in task.inputs]
-        self._inputs.sort(key=lambda each: paths.depth(each[0]))
+        self._inputs.sort(key=lambda placed: paths.depth(placed[0]))
         self._copied = [(place, key) for place, key in self._inputs if key in copied]
         outputs = [
             (directory.local(internal.text), key, wants_directory(key, internal))
             for key, internal in made_files(task.outputs)
         ]
-        self._outputs = sorted(outputs, key=lambda each: paths.depth(each[0]))
+        self._outputs = sorted(outputs, key=lambda placed: paths.depth(placed[0]))
         self._stdout = None if task.stdout is None else directory.local(task.stdout)
         self._copies: set[str] = set()
         self._folders = self._folders_around()

@@ -15,15 +15,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def refuse_stuck(top: str) -> None:
-    """Raise what the system says of the first thing in a file or tree that it won't let us
-    `remove`. Removes nothing.
+    """Raise the system's error for the first thing in it that can't be removed; removes nothing.
 
     What a disk of another machine refuses, or an empty directory where a disk is mounted, may show
     only as it is removed.
     """
-    left = [top]
-    while left:
-        path = left.pop()
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
         try:
             status = os.lstat(path)
             if not stat.S_ISDIR(status.st_mode):
@@ -36,11 +35,11 @@ def refuse_stuck(top: str) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         _refuse_kept(path, os.rmdir if inner else os.unlink)
-        for each, is_directory in inner:
+        for entry_path, is_directory in inner:
             if is_directory:
-                left.append(each)
+                waiting.append(entry_path)
             else:
-                _refuse_kept(each, os.rmdir)
+                _refuse_kept(entry_path, os.rmdir)
 
 
 def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
@@ -104,28 +103,30 @@ def _remove(parent: int, name: str, where: str) -> None:
     try:
         opened = _enter(parent, name, f"{where}/{name}")
         while True:
-            here = "/".join([where, *(each for each, _ in way)])
-            full = [each for each in os.listdir(opened) if not _removed(opened, each, here)]
+            current = "/".join([where, *(folder for folder, _ in way)])
+            full = [entry for entry in os.listdir(opened) if not _removed(opened, entry, current)]
             waiting.append(full)
             while not waiting[-1]:  # all that was in it is gone
                 waiting.pop()
                 gone, above = way.pop()
                 upper = parent if not way else os.open("..", _DIRECTORY, dir_fd=opened)
                 os.close(opened)
-                opened, here = upper, os.path.dirname(here)
+                opened, current = upper, os.path.dirname(current)
                 if not os.path.samestat(os.fstat(opened), above):
-                    raise OSError(errno.EBUSY, "it is moved while it is removed", f"{here}/{gone}")
-                if not _removed(opened, gone, here):
+                    raise OSError(
+                        errno.EBUSY, "it is moved while it is removed", f"{current}/{gone}"
+                    )
+                if not _removed(opened, gone, current):
                     raise OSError(
                         errno.ENOTEMPTY,
                         "files are made in it while it is removed",
-                        f"{here}/{gone}",
+                        f"{current}/{gone}",
                     )
                 if not way:
                     return
             name = waiting[-1].pop()
             way.append((name, os.fstat(opened)))
-            inner = _enter(opened, name, f"{here}/{name}")
+            inner = _enter(opened, name, f"{current}/{name}")
             os.close(opened)
             opened = inner
     finally:

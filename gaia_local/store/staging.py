@@ -190,7 +190,7 @@ class StagingArea:
 
         private = stat.S_IFDIR | 0o700
         try:
-            return all(empty(each, private) for each in (top, tree, f"{top}/work")) and not missing
+            return all(empty(path, private) for path in (top, tree, f"{top}/work")) and not missing
         except OSError:
             return False
 

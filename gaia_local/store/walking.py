@@ -84,11 +84,9 @@ def _sorted(directory: str) -> list[os.DirEntry[str]]:
 def _followed(
     link: str, status: os.stat_result, above: tuple[str, ...]
 ) -> tuple[str, os.stat_result, tuple[str, ...]]:
-    """What a link leads to, its status, and the directories that it is in then; the link itself
-    where it stays one.
-    """
+    """What a link leads to, its status, the directories it is in then; or the link, kept as one."""
     real = os.path.realpath(link)
-    there = path_status(real)
-    if there is None or any(is_inside(each, real) for each in above):
+    followed = path_status(real)
+    if followed is None or any(is_inside(directory, real) for directory in above):
         return link, status, above
-    return real, there, (*above, real) if stat.S_ISDIR(there.st_mode) else above
+    return real, followed, (*above, real) if stat.S_ISDIR(followed.st_mode) else above

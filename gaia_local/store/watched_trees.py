@@ -141,9 +141,9 @@ class _Directory:
         """Itself and all directories below it."""
         waiting = [self]
         while waiting:
-            each = waiting.pop()
-            waiting.extend(each.children.values())
-            yield each
+            directory = waiting.pop()
+            waiting.extend(directory.children.values())
+            yield directory
 
     def detach(self) -> None:
         """Be no child of the parent's, where another may have taken the place already."""
@@ -266,9 +266,11 @@ class _Tree:
             self._drop(list(gone.below()))
 
     def _drop(self, directories: list[_Directory]) -> None:
-        for each in directories:
-            self._directories.pop(each.watch, None)
-        self._inotify.remove_callbacks([(each.watch, each.callback) for each in directories])
+        for directory in directories:
+            self._directories.pop(directory.watch, None)
+        self._inotify.remove_callbacks(
+            [(directory.watch, directory.callback) for directory in directories]
+        )
 
 
 def _entries(path: str) -> list[os.DirEntry[str]]:

@@ -78,11 +78,11 @@ class LocalWorkspace(Workspace):
         for bucket in self.storage.mapped():
             if is_inside(target, bucket):
                 os.makedirs(bucket, exist_ok=True)
-                other = os.stat(bucket).st_dev
-                if other != device:
+                bucket_device = os.stat(bucket).st_dev
+                if bucket_device != device:
                     place = f"{self.storage.area(bucket)}/{task.id}"
                     os.makedirs(place, mode=0o700, exist_ok=True)
-                    return f"{place}/{index}", other
+                    return f"{place}/{index}", bucket_device
         return f"{own}/output-{index}", device
 
     def discard(self, task: Task) -> None:

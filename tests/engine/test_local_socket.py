@@ -356,7 +356,8 @@ def test_too_few_descriptors_are_told_once(
         assert call(tmp_path, "x", {}, {}, nothing) == "fine"
     assert tries >= 4
     assert (
-        len([record for record in caplog.records if "can't be taken" in record.getMessage()]) == 1
+        len([record for record in caplog.records if "can't be accepted" in record.getMessage()])
+        == 1
     )
 
 
