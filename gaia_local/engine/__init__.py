@@ -1,5 +1,4 @@
-"""Keeps a root: decides in order, writes down, acts; answers the calls of this process and of
-others.
+"""Keeps a root: decides in order, writes down, acts; answers calls of this and other processes.
 
 Promises that a call is one decision and one transaction, and that no result is called complete that
 isn't.

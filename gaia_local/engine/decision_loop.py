@@ -1,10 +1,8 @@
-"""The one road: every call, every end of a Task and every changed file is decided here, written
-down, and acted upon.
+"""The one road: calls, ends of Tasks and changed files are decided, written down and acted upon.
 
 Each time in this order: look at files (without the lock), then under the lock decide and commit,
 then act without it: tell, cancel, discard, start, and look at what the decision asks for, which
-leads to the next one. A call is one decision and one transaction: what can be refused is asked
-before.
+leads to the next one. A call is one decision and one transaction: whatever is refused is so first.
 
 Invariants:
 - The store is written only under the lock, and only for a Task that counts at that moment
@@ -98,8 +96,7 @@ class DecisionLoop:
         self._flushing = threading.Lock()
 
     def happened(self, task: Task, event: Event) -> None:
-        """Note an event: it is written with what is written next, or a little later; where it must
-        be, at once.
+        """Note an event: it is written with what is written next; at once where it must be.
 
         A late one changes nothing.
         """
@@ -147,8 +144,7 @@ class DecisionLoop:
     def decide(
         self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None
     ) -> Decision | None:
-        """Lock, decide, commit, unlock, act. Answers the decision; to look at what it asks for is
-        the caller's part.
+        """Lock, decide, commit, unlock, act. The caller looks at what the decision asks for.
 
         A call that is refused, or can't be written down, is as if nobody had called. Whatever else
         happened counts, also where it can't be written down. None where nothing was decided: there
@@ -183,9 +179,7 @@ class DecisionLoop:
         return decision
 
     def _ready(self, name: str, call: Call | None) -> Workflow | None:
-        """The workflow to decide about, with nothing that happened before unwritten, if that can be
-        helped.
-        """
+        """The workflow to decide about, with nothing unwritten, if that can be helped."""
         workflow = self.workflows.get(name)
         if call is None:
             if workflow is not None and name in self.journal:
@@ -203,9 +197,8 @@ class DecisionLoop:
         if call.new is not None:
             return call.new if workflow is None else None
         if workflow is not None:
-            self._write(
-                name, workflow.flush().changes
-            )  # else what the call changes could not be taken back
+            # Else what the call changes could not be taken back.
+            self._write(name, workflow.flush().changes)
             workflow.attempts.resumable = set(call.resumable)
         return workflow
 
@@ -221,9 +214,7 @@ class DecisionLoop:
     def insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
     ) -> None:
-        """Decide, or raise what keeps a caller from it: the workflow has gone, or nothing can be
-        written down.
-        """
+        """Decide, or raise why not: the workflow has gone, or nothing can be written down."""
         if not self.handle(name, decide, call):
             raise self.registry.no_such(name)
         self._database.sync()
@@ -239,9 +230,7 @@ class DecisionLoop:
             self._executor.call_later_in_background(FLUSH_DELAY_SECONDS, self._flush_in_background)
 
     def _count_started(self, name: str, decision: Decision) -> None:
-        """Count what starts; whoever waits is told where that may be over. Every decision comes
-        here, under the lock.
-        """
+        """Count what starts, and tell whoever waits; every decision comes here, under the lock."""
         self.alive[name] += len(decision.start)
         workflow = self.workflows.get(name)
         if workflow is None or workflow.state is not WorkflowState.RUNNING or not self.alive[name]:
@@ -293,9 +282,7 @@ class DecisionLoop:
         self._inspect(name, requests, raises=keys is None)
 
     def _inspect(self, name: str, requests: list[Inspection], raises: bool = False) -> None:
-        """Look at files, without the lock, and decide about what is seen, until there is nothing
-        more to be looked at.
-        """
+        """Look at files, without the lock, and decide, until nothing more is to be looked at."""
         while requests:
             seen = self._observe(name, requests, raises)
             decision = None
@@ -304,9 +291,7 @@ class DecisionLoop:
             requests = [] if decision is None else decision.inspect
 
     def _observe(self, name: str, requests: list[Inspection], raises: bool) -> list[Observation]:
-        """Look at files; where that fails, the workflow is in trouble, unless the call is refused
-        that it `raises` in.
-        """
+        """Look at files; a failure is raised if `raises`, else it is the workflow's trouble."""
         try:
             return observe(self._storage, requests, self._database.listing)
         except (OSError, StorageError) as error:
@@ -322,8 +307,7 @@ class DecisionLoop:
     # -- trouble -----------------------------------------------------------------------------------
 
     def _roll_back(self, workflow: Workflow, decision: Decision, trouble: GaiaError | None) -> bool:
-        """A call's change doesn't count: read back what there was before, when there was this
-        trouble.
+        """A call's change doesn't count: read back what there was before this trouble.
 
         False where that can't be read either: the change stays, unwritten. What is in memory must
         be what the rows will say.
@@ -340,9 +324,7 @@ class DecisionLoop:
         return True
 
     def _record_trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
-        """What was decided can't be written down, or a decision not be made: nothing starts until
-        it can.
-        """
+        """What was decided can't be written, or nothing decided: nothing starts until it can."""
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
         text = (
             f"workflow {workflow.name!r} starts nothing more: {error_text(error)}; "

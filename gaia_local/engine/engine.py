@@ -39,9 +39,7 @@ logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
 
 ABSENT_PATIENCE, PATIENCE, PAUSE = 0.5, 15.0, 0.02
-"""How many seconds to try again where the owner has no socket, or has one and doesn't listen: it
-begins, or it ends.
-"""
+"""Seconds to try again where the owner has no socket, or doesn't listen: it begins, or ends."""
 
 
 @dataclass(frozen=True)
@@ -136,18 +134,14 @@ class Engine:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The head; this process owns the root from here on. Raises `RootInUse` when another one
-        does.
-        """
+        """The head; this process owns the root now. Raises `RootInUse` when another does."""
         with self._lock:
             self._refuse_closed()
             return (self._owned or self._own()).scheduler
 
     @property
     def reader(self) -> Scheduler | Snapshot:
-        """Whoever can answer questions: the scheduler, where this process owns the root or must
-        clean up after a dead owner.
-        """
+        """Who answers questions: the scheduler, where this process owns or must clean the root."""
         with self._lock:
             self._refuse_closed()
             if self._owned is not None:
@@ -179,9 +173,7 @@ class Engine:
             owned.scheduler.stop()
 
     def drain(self) -> None:
-        """Block until every workflow is quiet and no other process can start anything here any
-        more.
-        """
+        """Block until all workflows are quiet and no other process can start anything here."""
         self.wait()
         if (owned := self._parts()) is not None and owned.listener is not None:
             owned.listener.finish()
@@ -206,9 +198,7 @@ class Engine:
             owned.scheduler.kill_now()
 
     def forget(self) -> None:
-        """As `Inherited.forget`: the parts are not to be waited for or stopped, since the parent's
-        threads work with them.
-        """
+        """As `Inherited.forget`: the parts are the parent's, whose threads work with them."""
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closed, self._owned = True, None
 
@@ -301,9 +291,7 @@ class Engine:
             logger.error(message, self.config.root, error_text(error))
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
-        """Serve the buckets that this root's workflows were made with, too. Raises `InvalidInput`
-        for a contradiction.
-        """
+        """Serve this root's workflows' buckets, too. Raises `InvalidInput` for a contradiction."""
         mapped = with_remembered(self.config.root, self._given_config.buckets, uses)
         for name in sorted(mapped.keys() - self.config.buckets.keys()):
             logger.warning("bucket %r is %s, as its workflows were made with", name, mapped[name])
@@ -311,9 +299,7 @@ class Engine:
         self.storage.map(mapped)
 
     def _listen(self) -> Listener | None:
-        """Let other processes make calls. The first may come before there is a scheduler: it waits
-        for that.
-        """
+        """Let other processes make calls; one that comes before the scheduler waits for it."""
         try:
             return Listener(self.config.root, self._answer)
         except OSError as error:

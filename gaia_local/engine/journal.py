@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Writes decisions down, and keeps those that could not be written. The scheduler's lock guards
-    it.
-    """
+    """Writes decisions down, and keeps those it couldn't. The scheduler's lock guards it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

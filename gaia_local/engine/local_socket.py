@@ -1,5 +1,4 @@
-"""The way into a root that another process owns: a Unix socket under the root, where its owner
-answers calls.
+"""The way into a root that another process owns: a Unix socket where its owner answers calls.
 
 One call a connection: a line of JSON ``{"version", "call", "arguments", "config"}``, and a line
 back, ``{"answer"}`` or ``{"error": {"kind", "arguments"}}``. Only the user whose root it is may
@@ -37,9 +36,7 @@ NAME = "engine.sock"
 VERSION = 1
 """Of what is said; not of the package, so that most versions of that get along."""
 PATIENCE = 10.0
-"""Seconds for a connection to be taken, a call to be told, and an answer to be heard; to find it
-may take any time.
-"""
+"""Seconds to connect, to tell a call, and to read an answer; to find the answer may take longer."""
 MOST = 100
 """How many calls are answered at a time; others wait."""
 _LONGEST = 100
@@ -50,14 +47,10 @@ Answer = Callable[[str, Mapping[str, Any], Mapping[str, str]], Any]
 
 
 class Unreachable(EngineUnavailable):
-    """Nobody answers: there is no socket, nobody listens any more, or the owner ended in the midst
-    of a call.
-    """
+    """Nobody answers: no socket, nobody who listens, or an owner that ended during a call."""
 
     def __init__(self, message: str, absent: bool = False, told_all: bool = False) -> None:
-        """`absent`: there is no socket at all; `told_all`: the call was told, and may have been
-        heeded.
-        """
+        """`absent`: there is no socket; `told_all`: the call was told, and may have been made."""
         super().__init__(message)
         self.absent, self.told_all = absent, told_all
 
@@ -69,9 +62,7 @@ class Listener:
     """Answers calls, each in a thread of its own, from its making to `close`."""
 
     def __init__(self, root: Path, answer: Answer) -> None:
-        """Take the place of what a dead owner left. Raises `OSError` where the file system has no
-        sockets.
-        """
+        """Take a dead owner's place. Raises `OSError` if the file system has no sockets."""
         self._answer = answer
         self._lock = threading.Lock()
         self._refusing = threading.Event()
@@ -244,9 +235,7 @@ _KINDS = {
 
 
 def _is_own(connection: socket.socket) -> bool:
-    """Whether this user, or root, is at the other end; where the system doesn't say, the socket's
-    mode must do.
-    """
+    """Whether the peer is this user or root; where unknown, the socket's mode must do."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     _, user, _ = struct.unpack(

@@ -27,9 +27,7 @@ class Registry:
         self.workflows: dict[str, Workflow] = {}
         self.journal = Journal(database)
         self.inspected: set[str] = set()
-        """Workflows whose files were compared with what is recorded, in this process: from then on
-        the watcher's news of their files are decided about.
-        """
+        """Workflows with files compared in this process: the watcher's news of them count."""
         self.missed: set[str] = set()
         """Those of which a file could not be inspected: the next call inspects all of them again.
         """
@@ -85,9 +83,7 @@ class Registry:
     def inspections_of_keys(
         self, name: str, keys: Collection[str] | None, unless_done: bool
     ) -> list[Inspection]:
-        """Those of a workflow's keys, or of all; none where that was done already, with
-        `unless_done`.
-        """
+        """Those of a workflow's keys (None: all); none if done already, with `unless_done`."""
         self.open(name)
         with self.lock:
             workflow = self.workflows.get(name)

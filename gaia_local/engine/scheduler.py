@@ -66,9 +66,7 @@ class Scheduler:
         return self._database.workflows()
 
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
-        """What `look` says of a workflow, under the lock; None where there is no such workflow, or
-        it is being deleted.
-        """
+        """What `look` says of a workflow, under the lock; None if absent or being deleted."""
         self.loop.registry.open(name)
         with self.loop.lock:
             workflow = None if name in self.loop.deleting else self.loop.workflows.get(name)
@@ -97,8 +95,7 @@ class Scheduler:
         return self._database.listing(digest)
 
     def wait(self, name: str | None, timeout: float | None = None) -> bool:
-        """Block until a workflow (None: every one) is quiet; False when the time in seconds ran out
-        first.
+        """Block until a workflow (None: every one) is quiet; False when the seconds ran out first.
 
         Raises the `GaiaError` of a workflow that is quiet because of trouble.
         """
@@ -114,8 +111,7 @@ class Scheduler:
             return quiet
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `tell` with the names of workflows after something happened in them; answers what
-        ends that.
+        """Call `tell` with the names of changed workflows; answers what ends that.
 
         It is called in whatever thread made the change, without the lock, and must not block. What
         it raises is logged.
@@ -167,9 +163,7 @@ class Scheduler:
         self.loop.insist(name, lambda workflow: workflow.expire(names), call)
 
     def delete(self, name: str, data: bool) -> None:
-        """Forget a workflow, its logs and, with `data`, its files in the store; what runs is
-        stopped first.
-        """
+        """Stop and forget a workflow: rows, logs and, with `data`, its files in the store."""
         self.loop.registry.get(name)
         with self.loop.lock:
             self.loop.deleting.add(name)
@@ -220,9 +214,7 @@ class Scheduler:
             self._database.set_boot("")
 
     def kill_now(self) -> None:
-        """Whatever is halted from now on, and was already, is killed without a grace. A signal
-        handler may call it.
-        """
+        """Kill what is halted, now and later, without a grace. A signal handler may call it."""
         self._executor.kill_now()
 
     # -- inside ------------------------------------------------------------------------------------

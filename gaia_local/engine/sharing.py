@@ -26,9 +26,7 @@ _ending: set[Engine] = set()
 
 
 def share(config: Config) -> Engine:
-    """The engine of a root, made for its first user; a later user may not ask for another
-    configuration.
-    """
+    """The engine of a root, made for its first user; all must give the same configuration."""
     with _engines_lock:
         engine = _engines.get(config.root)
         if engine is None:
@@ -42,8 +40,7 @@ def share(config: Config) -> Engine:
 
 
 def leave(engine: Engine, wait: bool) -> None:
-    """One user less; the last one closes the engine. First `wait` until it is quiet, or stop what
-    runs.
+    """One user less; the last closes the engine: waits until it is quiet (`wait`), or stops it.
 
     A Ctrl-C while it waits has it stop what runs.
     """
@@ -85,8 +82,7 @@ def kill_now() -> None:
 
 @contextlib.contextmanager
 def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception here kills at once instead of breaking
-    into it.
+    """While inside, a signal that would raise an exception kills at once instead.
 
     An exception between any two instructions would leave a Task that nobody cancels, or a lock that
     nobody releases.
@@ -105,9 +101,7 @@ def _unbroken(engine: Engine) -> Iterator[None]:
 
 
 def _at_exit() -> None:
-    """The script is over: wait for its Steps, as `concurrent.futures` does; after a Ctrl-C, or at
-    one, stop them.
-    """
+    """The script is over: wait for Steps, as `concurrent.futures` does; on Ctrl-C, stop them."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for engine in (*_engines.values(), *_ending):
         try:

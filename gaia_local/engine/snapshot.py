@@ -1,6 +1,4 @@
-"""Reads a root that nobody owns, or whose owner can't be asked: the questions of `Scheduler`,
-answered from the rows.
-"""
+"""Reads the rows of a root without an owner that can be asked: answers as `Scheduler` would."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
 
 
 class Snapshot:
-    """The rows of one root, read anew at each question; where there are none, there are no
-    workflows.
-    """
+    """The rows of one root, read anew at each question; without rows there are no workflows."""
 
     def __init__(
         self,

@@ -41,8 +41,7 @@ def copy(source: str, target: str, follow: bool, status: os.stat_result | None =
 
 
 def pull(source: str, top: Path, target: Path, follow: bool) -> None:
-    """Copy a file or tree over what lies at `target`: directories become one, files and links are
-    replaced.
+    """Copy a file or tree over `target`: directories become one, files and links are replaced.
 
     Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of
     `top`.
@@ -82,9 +81,7 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
 
 
 def copy_range(reader: int, writer: int) -> None:
-    """Copy what is left of one descriptor to another: blocks are shared where the file system can,
-    and holes stay holes.
-    """
+    """Copy the rest of one descriptor to another; shares blocks where possible, and keeps holes."""
     status = os.fstat(reader)
     if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
         _copy_bytes(reader, writer, status.st_size)

@@ -60,7 +60,5 @@ def _removing(workflow: str, top: object) -> Iterator[None]:
 
 
 def _aside_name(workflow: str) -> str:
-    """What a workflow's directory is called while it is deleted: always the same, so that a later
-    call finds it.
-    """
+    """A workflow's directory while it is deleted: always the same, for a later call to find."""
     return f"{_DELETED}{hashlib.blake2b(workflow.encode(), digest_size=16).hexdigest()}"

@@ -26,8 +26,7 @@ _UNREACHED = (
 
 
 def flush(paths: Iterable[str], tops: Collection[str]) -> None:
-    """Have files and trees on the disk, and that they are where they are: all directories between
-    them and `tops`.
+    """Have files and trees on the disk, with their names: all directories between them and `tops`.
 
     What isn't there any more, or may not be read (the user's), is left out. Raises `OSError` where
     the disk fails.
@@ -71,9 +70,7 @@ def flush_one(path: str) -> None:
 
 
 def fsync(descriptor: int) -> None:
-    """As `os.fsync`, also where the file system has nothing like it: there is nothing more to be
-    had.
-    """
+    """As `os.fsync`, also where the file system has nothing like it: nothing more can be had."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -82,9 +79,7 @@ def fsync(descriptor: int) -> None:
 
 
 def sync_file_system(path: str) -> bool:
-    """Flush all that the file system of `path` holds, which is faster than many files; False where
-    it isn't reached.
-    """
+    """Flush the file system of `path`, faster than many files; False where it isn't reached."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -27,13 +27,9 @@ TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 """Of what was changed while a program read it: equal to that of no content."""
 _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
-"""Nanoseconds within which two changes of a file may get the same time: the clocks of file systems
-step by 1 to 10 ms.
-"""
+"""Nanoseconds in which two changes may get one time: file systems' clocks step by 1 to 10 ms."""
 _ENTRY = struct.Struct("<HqqqQ").pack
-"""What the quick fingerprint of a directory has of each entry. Numbers as text would cost twice the
-time.
-"""
+"""A directory entry in the quick fingerprint: numbers as text would cost twice the time."""
 _PLAIN = hashlib.blake2b(digest_size=16)
 _EXECUTABLE = hashlib.blake2b(digest_size=16, person=b"x")
 """The digest of no content: a program can tell whether a file may be executed, too."""
@@ -43,8 +39,7 @@ _READINGS = 3
 
 
 def quick_fingerprint(path: str, follow: bool = False) -> str | None:
-    """The quick fingerprint of what lies at `path`: one `stat` for a file; None where nothing does,
-    nor can.
+    """The quick fingerprint of what lies at `path`, by one `stat` for a file; None for nothing.
 
     With `follow`, links inside a directory stand for what they lead to.
     """
@@ -81,8 +76,7 @@ def _of_inode(status: os.stat_result) -> str:
 
 
 def renamed(quick: str, path: str) -> str:
-    """The quick fingerprint of a file or tree at `path` that had `quick` before it was renamed:
-    that changes an inode.
+    """The quick fingerprint, after a rename, of what had `quick` before: that changes an inode.
 
     It stays as it was where something else was changed, too.
     """
@@ -98,9 +92,7 @@ def _but_changed(quick: str) -> list[str]:
 
 
 def digest(path: str, flush: bool = False) -> str:
-    """The content digest of the file or tree at `path`; with `flush`, what was read is on the disk
-    afterwards.
-    """
+    """The content digest of what lies at `path`; with `flush`, what was read is flushed, too."""
     return _digest(path, os.stat(path), flush, follow=False)[0]
 
 
@@ -129,8 +121,7 @@ def _digest(
 
 
 def listing_entries(listing: bytes) -> dict[str, bytes]:
-    """What `Fingerprint.listing` holds: path in the directory → what tells the content of that
-    entry.
+    """What `Fingerprint.listing` holds: path in the directory → what tells its entry's content.
 
     Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
     """
@@ -152,8 +143,7 @@ def listing_changes(before: bytes, now: bytes) -> dict[str, list[str]]:
 def fingerprint(
     path: str, flush: bool = False, status: os.stat_result | None = None
 ) -> Fingerprint | None:
-    """Both fingerprints of a file or tree that nobody changes; None where nothing is, or where it
-    vanished meanwhile.
+    """Both fingerprints of what nobody changes; None where nothing is, or where it vanished.
 
     `flush` as for `digest`; `status` is what `stat` says of it, where that is known.
     """
@@ -167,8 +157,7 @@ def fingerprint(
 
 
 def observed(path: str, follow: bool = False) -> Fingerprint | None:
-    """As `fingerprint`, of what others may change: what changes while it is read is read again,
-    three times at most.
+    """As `fingerprint`, of what others may change: if they do, it is read again, thrice at most.
 
     Its quick fingerprint is one that no look finds again where a change could go unseen: where
     something was changed while it was read, or so short a time before that the clock of the file
@@ -191,8 +180,7 @@ def observed(path: str, follow: bool = False) -> Fingerprint | None:
 
 
 def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | None) -> Fingerprint:
-    """Copy a file or tree as `copy` does, and say what was copied: the digest is that of the copy,
-    and of no later content.
+    """Copy a file or tree as `copy` does; the digest is the copy's own, not of later content.
 
     `known` is what it was last; where it is still that, it isn't read for a digest. The quick
     fingerprint is as that of `observed`.

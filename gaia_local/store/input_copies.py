@@ -53,9 +53,7 @@ def _unfit_for_mounts(
 
 
 def _has_mount_point(outer: str, relative: str, source: str) -> bool:
-    """Whether an input directory has something of the same kind as `source` at a place in it, with
-    no link on the way.
-    """
+    """Whether an input directory has, by no link, something of `source`'s kind at a place."""
     place = f"{outer}{relative}"
     if any(map(os.path.islink, (place, *folders(place, outer)))):
         return False

@@ -1,5 +1,4 @@
-"""Leases: where a worker on another machine puts what the engine is to get of a Task, and how that
-is taken from it.
+"""Leases: where a worker on another machine puts a Task's results, and how the engine takes them.
 
 A lease is a directory ``staging/<task>.<n>`` under the root, made for the nth time that a Task is
 given away; for outputs that go to mapped buckets there is one more in each of these. The engine
@@ -47,9 +46,7 @@ class Leases:
         self._staging = f"{storage.root}/staging"
         self._spare = storage.root / "spare"
         self._spares: list[str] = []
-        """Emptied directories for later leases: to rename one costs a tenth of removing it and
-        making another.
-        """
+        """Emptied directories for later leases: a rename costs a tenth of removing and making."""
         self._numbers = itertools.count()
         self._buckets = storage.tops()[1:]
 
@@ -131,9 +128,7 @@ def _renamed(source: str, target: str) -> bool:
 
 
 def take_up(root: Path, name: str) -> None:
-    """A worker takes the lease. Raises `NotLeased` where another has done so, or where there is
-    none.
-    """
+    """A worker takes the lease. Raises `NotLeased` where another has, or where there is none."""
     try:
         os.close(
             os.open(
@@ -156,9 +151,7 @@ def is_held(root: Path, name: str) -> bool:
 
 
 def find_log(storage: Storage, workflow: str, task_id: str) -> Path:
-    """Where the log of an attempt lies: in its lease, while a worker of a cluster writes it; else
-    where it belongs.
-    """
+    """Where an attempt's log lies: in its lease while a worker writes it, else in the logs."""
     log = storage.log(workflow, task_id)
     if not log.exists():
         running = sorted((storage.root / "staging").glob(f"{task_id}.*/{LEASE_LOG}"))

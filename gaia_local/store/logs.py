@@ -36,9 +36,7 @@ class Ending:
 
 
 def write_log(path: Path, task: Task, printed: Path, ending: Ending) -> None:
-    """Write the ``>>`` output: a header with the task, the lines that it printed, a footer with how
-    it ended.
-    """
+    """Write the ``>>`` output: a header with the task, what it printed, a footer with its end."""
     rows = [
         ("task", task.name),
         ("id", task.id),

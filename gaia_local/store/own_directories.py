@@ -31,9 +31,7 @@ def own_directory(path: str) -> None:
 
 
 def _shows_as(user: int, directory: str) -> bool:
-    """Whether what this user makes in a directory shows as that user's, as on some network file
-    systems.
-    """
+    """Whether what this user makes in a directory shows as theirs, unlike on some network disks."""
     try:
         probe = tempfile.mkdtemp(prefix=OWN, dir=directory)
     except OSError:

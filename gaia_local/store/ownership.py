@@ -1,5 +1,4 @@
-"""Who may write a root: one engine process at a time, by locks that the system takes back when the
-process ends.
+"""Who may write a root: one process at a time, by locks that end with the process.
 
 There are two: on the root's directory itself, which is there as long as anything in it is, and on
 the file `owner` in it, which has the owner's pid, and must do alone where the file system can't
@@ -25,9 +24,7 @@ UNKNOWN_BOOT = "unknown"
 
 
 def root_id(root: Path) -> str:
-    """The label that containers of this root carry: its path, so that whoever finds one knows where
-    it belongs.
-    """
+    """The label of this root's containers: its path, which says where one belongs."""
     return str(root)
 
 
@@ -40,16 +37,12 @@ def boot_id() -> str:
 
 
 def another_boot(boot: str) -> bool:
-    """Whether that (empty: none) may be another boot than this one: what was not flushed then may
-    be lost.
-    """
+    """Whether that (empty: none) may be another boot: what was unflushed then may be lost."""
     return boot != "" and (boot == UNKNOWN_BOOT or boot != boot_id())
 
 
 def owner(root: Path) -> int | None:
-    """The pid of the process that owns the root (0: it can't be told), or None where nobody does.
-    Changes nothing.
-    """
+    """The pid of the root's owner (0: can't be told), or None where nobody is. Changes nothing."""
     for path in (_path(root), str(root)):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -82,9 +75,7 @@ class Ownership:
     """The locks on a root, from its making to `release`."""
 
     def __init__(self, root: Path) -> None:
-        """Take the locks, making the root where it isn't there. Raises `RootInUse` with the owner's
-        pid.
-        """
+        """Take the locks, making the root if absent. Raises `RootInUse` with the owner's pid."""
         self._descriptors: list[int] = []
         try:
             real = os.path.realpath(root)
@@ -163,9 +154,7 @@ def _path(root: Path) -> str:
 
 
 def _pid(root: Path) -> int | None:
-    """The owner's pid: as it wrote it down or, where that is gone, as Linux tells it; None where
-    nobody knows.
-    """
+    """The owner's pid: as it wrote it down, or else as Linux tells it; None where nobody knows."""
     with contextlib.suppress(OSError):
         text = Path(_path(root)).read_text(errors="replace").partition("\n")[0]
         if text.isdigit():

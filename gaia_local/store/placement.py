@@ -73,9 +73,7 @@ class Placement:
         return {folder[len(self._tree) + 1 :] for folder in around}
 
     def _make_way(self, place: str, what: str) -> bool:
-        """Make the directory that holds a place, where copies lie around or at that: what is there
-        may be no folder of ours. False where none do.
-        """
+        """Make the directory around a place, where copies lie that may have links; else False."""
         if self._copies.isdisjoint((place, *paths.folders(place, self._tree))):
             return False
         self._directory.make_parent(place, what)

@@ -43,9 +43,7 @@ def refuse_stuck(top: str) -> None:
 
 
 def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
-    """Ask for a removal in a way that is `unfit` for what lies there: whether it may be removed is
-    looked at before that.
-    """
+    """Ask for a removal `unfit` for what lies there: permission is checked before fitness."""
     try:
         unfit(path)
     except OSError as error:
@@ -60,9 +58,7 @@ def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
 
 
 def remove_or_warn(path: str) -> None:
-    """As `remove`, of what harms nobody where it can't be removed, as files that a container left
-    of another user.
-    """
+    """As `remove`, where failing harms nobody: a container may leave another user's files."""
     with warning_only(path):
         remove(path)
 
@@ -135,9 +131,7 @@ def _remove(parent: int, name: str, where: str) -> None:
 
 
 def _removed(parent: int, name: str, where: str) -> bool:
-    """Remove what isn't a directory with something in it; False for such a one. Where a disk is
-    mounted is busy.
-    """
+    """Remove what isn't a full directory; False for such a one. Where a disk is mounted is busy."""
     try:
         try:
             os.unlink(name, dir_fd=parent)

@@ -1,6 +1,4 @@
-"""Private directories of Tasks: what lies where in one, how the paths that its program saw are
-found in it, and where they come from and go to.
-"""
+"""Private directories of Tasks: what lies where in one, and how their program's paths are found."""
 
 from __future__ import annotations
 
@@ -59,9 +57,7 @@ class PrivateDirectory:
         return find(self.root, internal, reach)
 
     def follow(self, directory: str, text: str) -> Iterator[str]:
-        """Where a link in a directory of the tree leads, as the program saw it: to what may be a
-        link again, and at last.
-        """
+        """Where a link in the tree leads, as the program saw it: the next place and the last."""
         tree = self.root
         internal = (
             text.removeprefix(tree + "/")
@@ -75,9 +71,7 @@ class PrivateDirectory:
             yield str(self.find(internal)[0])
 
     def make_parent(self, place: str, what: str) -> None:
-        """Make the directory that `place` in the tree is in; refuses to follow a link in a copied
-        input out of the tree.
-        """
+        """Make the directory around `place`; follows no link of a copied input out of the tree."""
         parent, tree = os.path.dirname(place), self.root
         if parent == tree:
             return
@@ -139,9 +133,7 @@ class StagingArea:
         """Of a folder, as the last one was made."""
 
     def make(self, directory: PrivateDirectory, folders: Folders = ()) -> None:
-        """Make the directories of one Task; `folders` are relative to the tree, parents before what
-        they hold.
-        """
+        """Make one Task's directories; `folders` are relative to the tree, parents first."""
         with self._lock:
             self._made[directory.top] = folders
             spares = self._spares.get(folders)
@@ -168,9 +160,7 @@ class StagingArea:
             removal.remove(top)
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
-        """Empty a Task's private directory; False where it is not as it was made, or can't be
-        emptied.
-        """
+        """Empty a Task's private directory; False where it can't be, or isn't as it was made."""
         tree, missing = f"{top}/tree", set(folders)
 
         def empty(directory: str, mode: int) -> bool:

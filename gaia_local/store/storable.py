@@ -17,8 +17,7 @@ from gaia_local.store.walking import SPECIAL_KINDS, walk
 
 
 def make_storable(path: str) -> os.stat_result:
-    """Make a tree that a program left fit for the store: ours, readable, without special files, no
-    file with two names.
+    """Make a program's tree fit for the store: ours, readable, no special files, no second names.
 
     Returns what `lstat` said of it before. Raises `StorageError` that names the first FIFO, socket
     or device.
@@ -51,8 +50,7 @@ def make_storable(path: str) -> os.stat_result:
 
 
 def confine_links(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) -> None:
-    """Make sure that no link in the tree `top` leads out of it, now or later; raises `StorageError`
-    that names `what`.
+    """Make sure that no link in `top` leads out of it, ever; raises `StorageError` naming `what`.
 
     Kept is a link that goes up only at its start, and never above `top`, and then down: whatever is
     renamed over parts of the tree, a chain of such links stays inside. Any other is read as its
@@ -84,9 +82,7 @@ def confine_links(top: str, what: str, follow: Callable[[str, str], Iterator[str
 
 
 def has_link(top: str, out: bool) -> bool:
-    """Whether there is a link in the directory at `top`; with `out`, one whose text leads out of
-    it. A file has none.
-    """
+    """Whether a directory has a link (`out`: one whose text leads out); a file has none."""
     waiting = [(top, 0)]
     while waiting:
         directory, depth = waiting.pop()
@@ -106,9 +102,7 @@ def has_link(top: str, out: bool) -> bool:
 
 
 def _stays(text: str, depth: int) -> bool:
-    """Whether a link `depth` directories below the top of a tree, itself, stays in what `walk`
-    finds there.
-    """
+    """Whether a link, `depth` directories below a tree's top, stays in what `walk` finds there."""
     parts = [part for part in text.split("/") if part not in ("", ".")]
     down = list(itertools.dropwhile(lambda part: part == "..", parts))
     if text.startswith("/") or len(parts) - len(down) > depth:

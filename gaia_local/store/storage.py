@@ -56,8 +56,7 @@ class Storage:
         return {bucket: self._buckets.get(bucket) for bucket in used}
 
     def create(self, away: Collection[str] = ()) -> None:
-        """Make the layout, for the owner only, with the directories of mapped buckets but for those
-        that may be `away`.
+        """Make the layout, for its owner only; directories of mapped buckets except those `away`.
 
         Raises `StorageError` where something else lies in one of its places.
         """
@@ -79,9 +78,7 @@ class Storage:
 
     @functools.cached_property
     def _own_name(self) -> str:
-        """What the directory of this root in a mapped bucket is called: other roots, also of other
-        users, may map it, too.
-        """
+        """This root's directory in a mapped bucket, which other roots and users may map, too."""
         with disk_errors(f"the root's identity {identity_file(self.root)} can't be read"):
             return f"{OWN}-{read_identity(self.root)}"
 
@@ -110,9 +107,7 @@ class Storage:
         return [Path(self._store), *map(Path, self._buckets.values())]
 
     def path(self, workflow: str, key: str) -> str:
-        """The absolute path of a storage key, without a trailing slash: the identity of what the
-        key names.
-        """
+        """The absolute path of a storage key, without a trailing slash: its identity."""
         parsed = storage_key(key)
         bucket, path = parsed.bucket, paths.normalized(parsed.path)
         if bucket is None:
@@ -127,9 +122,7 @@ class Storage:
         return bool(self._buckets) and ":" in key and key.partition(":")[0] in self._buckets
 
     def place(self, path: str) -> str:
-        """Where a path lies, as it is remembered: relative to the store, which may be moved with
-        its root, or absolute.
-        """
+        """A path as it is remembered: relative to the store, which may be moved, or absolute."""
         return path.removeprefix(f"{self._store}/")
 
     def at(self, place: str) -> str:
@@ -145,8 +138,7 @@ class Storage:
         return f"{self.staging}/{task_id}"
 
     def quick_fingerprint(self, key: str, path: str, follow: bool = False) -> str | None:
-        """The quick fingerprint of a key's file; None where it isn't there (a key with a '/' at its
-        end: no directory).
+        """The quick fingerprint of a key's file; None if absent, or no directory for a '/'.
 
         With `follow`, it is the user's: links in a directory stand for what they lead to, as where
         it is copied.
@@ -161,15 +153,11 @@ class Storage:
         return os.path.isdir(path) if names_directory(key) else os.path.exists(path)
 
     def fingerprint(self, key: str, path: str, follow: bool = False) -> Fingerprint | None:
-        """Both fingerprints of a key's file, which others may change meanwhile; None where it isn't
-        there.
-        """
+        """Both fingerprints of a key's file, which others may change meanwhile; None if absent."""
         return fingerprints.observed(path, follow) if self.exists(key, path) else None
 
     def source(self, task: Task, key: str) -> str:
-        """The path to read an input from; refuses a link that leads out of the store, unless the
-        user put it there.
-        """
+        """The path to read an input from; refuses links out of the store but the user's own."""
         path = self.path(task.workflow, key)
         if key in task.external or not self._holds_link(task.workflow, path):
             return path
@@ -210,9 +198,7 @@ class Storage:
         return list(published.values())
 
     def flush(self, workflow: str, keys: Iterable[str]) -> None:
-        """Have what lies at these keys on the disk, and the names of it. Raises `OSError` where the
-        disk fails.
-        """
+        """Flush these keys' files and names to the disk. Raises `OSError` where it fails."""
         disk_sync.flush(
             (self.path(workflow, key) for key in keys), (self._store, *self._buckets.values())
         )
@@ -232,9 +218,7 @@ class Storage:
         return list(self.staging.iterdir()) if self.staging.is_dir() else []
 
     def sweep(self, spared: Collection[str] = ()) -> None:
-        """Remove what dead Tasks left in the staging area, except those in `spared`, and what was
-        being deleted.
-        """
+        """Remove what dead Tasks left in staging, but `spared`, and what was being deleted."""
         self.close()
         for directory in (str(self.staging), *self.areas()):
             own_directories.own_directory(directory)
@@ -249,7 +233,8 @@ class Storage:
         removal.remove_or_warn(str(self.spare))
 
     def delete(self, workflow: str, data: bool) -> None:
-        """Remove a workflow's logs and, with `data`, its part of the store (never a mapped bucket).
+        """Remove a workflow's logs and, with `data`, its part of the store, never a mapped bucket.
+
         Raises `StorageError`; see `deletion`.
         """
         tops = [self._store, self._logs] if data else [self._logs]
@@ -261,9 +246,7 @@ class Storage:
         return (os.path.realpath(f"{self._store}/{workflow}"), *self._buckets.values())
 
     def _holds_link(self, workflow: str, path: str) -> bool:
-        """Whether a link may be on the way from the top of the store to a path in it, or be what
-        lies there.
-        """
+        """Whether a link may lie at a path, or on the way to it from the top of the store."""
         for top in (f"{self._store}/{workflow}", *self._buckets.values()):
             if paths.is_inside(path, top):
                 return path != top and any(map(os.path.islink, (path, *paths.folders(path, top))))

@@ -131,9 +131,7 @@ class TaskFiles:
             self._seen[key] = fingerprints.copy_observed(source, place, follow, known)
 
     def _fingerprint(self, key: str, source: str, known: Fingerprint | None) -> Fingerprint:
-        """The fingerprint of a mounted input: the recorded one where the file is still that, else a
-        new one.
-        """
+        """The fingerprint of a mounted input: the recorded one if it still fits, else a new one."""
         follow = key in self.task.external
         quick = None if known is None else self._storage.quick_fingerprint(key, source, follow)
         if known is not None and quick == known.quick:

@@ -42,8 +42,7 @@ def check_absent(path: str, error: OSError) -> None:
 
 
 def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Everything below the directory `top`, as (path relative to it, path, lstat), parents first,
-    in the order of names.
+    """Everything below `top`, as (relative path, path, lstat), parents first, ordered by name.
 
     With `follow`, a link stands for what it leads to, and path and status are of that; one that
     leads to nothing, or around in a circle, stays a link.

@@ -154,8 +154,7 @@ class _Directory:
 
 
 class _Tree:
-    """One tree. A directory is watched before it is listed, so that what appears in it is listed,
-    heard of, or both.
+    """One tree. Directories are watched before they are listed: what appears is listed or heard of.
 
     NOTE: events are read later than they happen, so a new directory may be found by the listing of
     its parent and told of again; a moved one may be found at its new place before its end at the
@@ -219,9 +218,7 @@ class _Tree:
         self._unsure(None)
 
     def _add_tree(self, path: str, parent: _Directory | None) -> None:
-        """Watch a directory and, if recursive, all below it; where it is new, what lies in it is
-        told like any change.
-        """
+        """Watch a directory (and all below, if recursive); all in a new one counts as changed."""
         new = parent is not None
         waiting = [(path, parent)]
         while waiting:

@@ -1,5 +1,4 @@
-"""Notices that files changed, and hands over debounced sets of paths. Knows neither keys nor
-workflows.
+"""Notices changed files; hands over debounced sets of paths. Knows neither keys nor workflows.
 
 What changed in a directory is handed over when all of it has been quiet for the debounce time, so
 that a file that is still being written, or a burst of files, comes once; where it never gets quiet,
@@ -26,9 +25,7 @@ PATIENCE = 20
 POLL = 1.0
 """Seconds between two looks at all files, where the system can't watch them."""
 ROUND = 2.0
-"""Seconds between two looks whether the watched directories are still the same: nobody is told when
-one is replaced.
-"""
+"""Seconds between two looks whether a watched directory was replaced, which nobody tells."""
 _LIMITS = {
     errno.ENOSPC: (
         "too many directories are watched for this system: raise fs.inotify.max_user_watches"
@@ -53,9 +50,7 @@ class Watcher:
         debounce: float = DEBOUNCE,
         recursive: bool = True,
     ) -> None:
-        """`tops` are the directories to watch, each (if `recursive`) with all below it; they must
-        exist.
-        """
+        """`tops` are directories that exist; if `recursive`, all below is watched, too."""
         self._changed, self._debounce, self._recursive = changed, debounce, recursive
         self._condition = threading.Condition()
         self._bursts: dict[str, _Burst] = {}
@@ -92,9 +87,7 @@ class Watcher:
             self._trees.close()
 
     def _check_tops(self) -> bool:
-        """Watch what came to lie at the watched paths instead of what was there; True where there
-        was such a thing.
-        """
+        """Watch what now lies at the watched paths; True where something came, went or changed."""
         trees, news = self._trees, False
         if trees is None:
             return False

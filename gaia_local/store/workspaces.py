@@ -23,9 +23,7 @@ class Workspace(ABC):
     """Where the Tasks of one process work. Thread-safe."""
 
     hands_over: bool
-    """The engine is on another machine. So what is prepared for it leaves the private directory,
-    and is flushed here, since nobody else can.
-    """
+    """Prepared outputs are flushed and leave the private directory: the engine is elsewhere."""
 
     def __init__(self, storage: Storage, area: StagingArea) -> None:
         self.storage, self._area = storage, area
