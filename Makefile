@@ -36,7 +36,7 @@ licences: $(INSTALLED) ## List the licences of all dependencies in resources/doc
 house: $(INSTALLED) ## Draw the imports between wings, and list the wings, in resources/docs/house.md
 	@PYTHONPATH=tests $(PY) -m house
 
-format: $(INSTALLED) ## Format the code and mend what can be mended by itself
+format: $(INSTALLED) ## Format the code and fix what can be fixed by itself
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 

@@ -30,8 +30,7 @@ from support.gates import WaitingSteps  # noqa: E402
 from support.waiting import wait_until  # noqa: E402
 
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
-"""Set to 1, it makes a failure of every skipped test: there, an engine that is missing is a defect.
-"""
+"""Set to 1, it makes a failure of every skipped test: a missing engine is a defect then."""
 
 
 # ------------------------------------------------------------------------------------------- guards
@@ -45,18 +44,17 @@ def nothing_survives(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     )
     yield
-    left = [f"the thread {thread.name}" for thread in _threads() if thread not in threads]
+    survivors = [f"the thread {thread.name}" for thread in _threads() if thread not in threads]
     for pid, command in _children().items():
-        if (
-            pid not in children and "multiprocessing.resource_tracker" not in command
-        ):  # which lives as long as Python does
-            left.append(f"the process {pid} ({command})")
+        # The resource tracker lives as long as Python does.
+        if pid not in children and "multiprocessing.resource_tracker" not in command:
+            survivors.append(f"the process {pid} ({command})")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     if top is not None and _uses_containers(request):
-        left += [f"the container {name}" for name in _containers(top)]
-    if left:
-        pytest.fail("the test left behind: " + ", ".join(left))
+        survivors += [f"the container {name}" for name in _containers(top)]
+    if survivors:
+        pytest.fail("the test left behind: " + ", ".join(survivors))
 
 
 @pytest.fixture(autouse=True)
@@ -96,9 +94,8 @@ def signals_as_in_a_terminal() -> Iterator[None]:
         if signal.getsignal(number) is signal.SIG_IGN
     ]
     for number in ignored:
-        signal.signal(
-            number, lambda *_: None
-        )  # ignored here as before, but a program that a test starts has the default
+        # Ignored here as before, but a program that a test starts has the default.
+        signal.signal(number, lambda *_: None)
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -145,7 +142,11 @@ def _containers(top: Path) -> list[str]:
         return []
     with contextlib.closing(client):
         found = client.containers(all=True, filters={"label": "gaia-local.root"})
-        return [each["Names"][0] for each in found if each["Labels"]["gaia-local.root"] in roots]
+        return [
+            container["Names"][0]
+            for container in found
+            if container["Labels"]["gaia-local.root"] in roots
+        ]
 
 
 # ----------------------------------------------------------------------------------------- fixtures

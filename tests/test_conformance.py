@@ -74,9 +74,8 @@ class OverHttp:
             try:
                 try:
                     return getattr(self._client, name)(*given, **named)
-                except (
-                    AssertionError
-                ):  # the client refuses what isn't of the right type: here the server is to
+                except AssertionError:
+                    # The client refuses what isn't of the right type: here the server is to.
                     fields = ("workflow", "properties", "commands", "steps")
                     return self._client._post(name, dict(zip(fields, given, strict=True)))
             except requests.HTTPError as error:

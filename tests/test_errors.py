@@ -41,7 +41,10 @@ ALL = [
     each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)
 ]
 PLAIN = [kind("it's broken") for kind in ALL if kind is not InvalidInput]
-PLAIN += [InvalidInput("a step", "is wrong", "mend it"), Unreachable("nobody answers", absent=True)]
+PLAIN += [
+    InvalidInput("a step", "is wrong", "repair it"),
+    Unreachable("nobody answers", absent=True),
+]
 BAD: dict[str, tuple[Any, ...]] = {
     "upload": ("", {}, [], []),
     "command": ("w", [{}]),
@@ -240,7 +243,7 @@ def test_each_can_be_copied_and_sent(made: GaiaError, travel: Callable[[Any], An
     assert str(came) == str(made)
     assert vars(came) == vars(made)
     if isinstance(came, InvalidInput):
-        assert (came.where, came.problem, came.right) == ("a step", "is wrong", "mend it")
+        assert (came.where, came.problem, came.right) == ("a step", "is wrong", "repair it")
 
 
 # ------------------------------------------------------------------------------------ what they say

@@ -152,9 +152,8 @@ class Engine:
             if (interrupted or ownership.another_boot(snapshot.boot())) and ownership.owner(
                 self.config.root
             ) is None:
-                with contextlib.suppress(
-                    RootInUse, StorageError
-                ):  # StorageError: a read-only root can still be read
+                # StorageError: a read-only root can still be read.
+                with contextlib.suppress(RootInUse, StorageError):
                     return self.scheduler
             return snapshot
 

@@ -174,9 +174,8 @@ class Scheduler:
             # What stays in the store must be whole: who uploads this name again finds it there.
             self.loop.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
-            self._storage.delete(
-                name, data
-            )  # where a file can't be removed, the workflow stays, and can be deleted again
+            # Where a file can't be removed, the workflow stays, and can be deleted again.
+            self._storage.delete(name, data)
             with self.loop.lock:
                 self._database.delete_workflow(name, data)
                 self.loop.registry.forget(name)

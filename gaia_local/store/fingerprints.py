@@ -210,9 +210,8 @@ def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
     if kind in SPECIAL_KINDS:  # to open a FIFO would wait for its writer
         raise StorageError(f"{path} is {SPECIAL_KINDS[kind]}: it can't be read as a file")
     total = (_EXECUTABLE if status.st_mode & 0o111 else _PLAIN).copy()
-    size = min(
-        _CHUNK, status.st_size + 1
-    )  # room for a megabyte costs more than to read a small file
+    # Room for a megabyte costs more than to read a small file.
+    size = min(_CHUNK, status.st_size + 1)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         while chunk := os.read(descriptor, size):

@@ -185,9 +185,8 @@ class _Tree:
         """Runs in the thread that reads inotify, as the next two."""
         with self._lock:
             directory = self._directories.get(event.wd)
-            if directory is None or (
-                not event.name and directory.parent is not None
-            ):  # its parent tells of its end
+            # The parent of a directory tells of its end.
+            if directory is None or (not event.name and directory.parent is not None):
                 return
             path = directory.path
             if event.name:

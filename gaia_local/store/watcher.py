@@ -79,9 +79,8 @@ class Watcher:
         with self._condition:
             self._closed = True
             self._condition.notify()
-        if (
-            self._thread is not threading.current_thread()
-        ):  # first: it may give the trees something to watch
+        # First: it may give the trees something to watch.
+        if self._thread is not threading.current_thread():
             self._thread.join()
         if self._trees is not None:
             self._trees.close()
@@ -136,9 +135,8 @@ class Watcher:
     def _deliver(self) -> None:
         while True:
             ready: Collection[str] | None
-            if (
-                self._check_tops()
-            ):  # outside the lock: it waits for a thread that may want to tell something
+            # Outside the lock: it waits for a thread that may want to tell something.
+            if self._check_tops():
                 self._changed(None)
             with self._condition:
                 if self._polling:

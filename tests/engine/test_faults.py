@@ -167,12 +167,12 @@ def test_the_disk_is_full_while_outputs_are_published(
     assert [gaia.path("w", f"b:{each}").stat().st_size for each in "xy"] == [2 * MB, 2 * MB]
 
 
-@pytest.mark.parametrize("mended", ["while the engine is open", "after it was closed"])
+@pytest.mark.parametrize("repaired", ["while the engine is open", "after it was closed"])
 def test_the_disk_is_full_while_the_database_is_written(
     make_disk: Callable[[int], Disk],
     gate: Fifo,
     wait_until: WaitUntil,
-    mended: str,
+    repaired: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     disk = make_disk(8 * MB)
@@ -210,21 +210,21 @@ def test_the_disk_is_full_while_the_database_is_written(
         assert last_run(gaia, "w", "first")["state"] == "complete"
         with pytest.raises(DatabaseError, match="full"):
             gaia.run("w")
-        if mended == "while the engine is open":
+        if repaired == "while the engine is open":
             disk.clear()
             gaia.run("w")
             assert gaia.wait("w", 20)["state"] == "complete"
             assert "error" not in gaia.status("w")["status"]
-    if mended == "after it was closed":
+    if repaired == "after it was closed":
         assert "the latest results could not be recorded" in caplog.text
         disk.clear()
     with Gaia(config) as gaia:
-        if mended == "after it was closed":
+        if repaired == "after it was closed":
             assert gaia.status("w")["state"] == "halted"
             gaia.run("w")
             gate.open()
             assert gaia.wait("w", 20)["state"] == "complete"
-        again = ["first"] if mended == "after it was closed" else []
+        again = ["first"] if repaired == "after it was closed" else []
         assert started(gaia) == [*again, "first", "second", "third"]
         ended = [event["task"] for event in gaia.events("w") if event["event"] == "step-complete"]
         assert ended == ["first", "second", "third"]

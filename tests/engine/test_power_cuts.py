@@ -145,7 +145,7 @@ def test_the_same_on_a_journal(
     monkeypatch: pytest.MonkeyPatch,
     wait_until: Callable[..., None],
 ) -> None:
-    """Copies of the device, in the midst of it, mounted and gone on with."""
+    """Copies of the device, in the middle of it, mounted and gone on with."""
     if not mountable(memory):
         pytest.skip("only root can mount a file here")
     monkeypatch.setenv("LC_ALL", "C")

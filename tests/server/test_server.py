@@ -377,7 +377,7 @@ def test_a_log_is_read_piece_by_piece_without_halves_of_characters(
         file.write("→".encode()[:2])
     assert log("h") == first
     assert log("h", 8) == {**first, "text": ""}
-    assert log("h", 7)["text"] == "\ufffd"  # in the midst of a character, where nobody was sent
+    assert log("h", 7)["text"] == "\ufffd"  # in the middle of a character, where nobody was sent
     let_go(tmp_path / "fifo")
     gaia.wait("w", 30)
     rest = log("h", 8)
@@ -765,10 +765,8 @@ def test_long_bodies_are_refused(gaia: Gaia) -> None:
         body = {"workflow": "w", "properties": {"x": "y" * 9_000}, "commands": [], "steps": []}
         assert post(server, "upload", body).status_code == 200
         body["properties"] = {"x": "y" * 12_000}
-        for data in (
-            json.dumps(body).encode(),
-            iter([json.dumps(body).encode()]),
-        ):  # with its length told, and in chunks
+        # With its length told, and in chunks.
+        for data in (json.dumps(body).encode(), iter([json.dumps(body).encode()])):
             answer = requests.post(server.url + "upload", data=data, headers=JSON, timeout=30)
             assert answer.status_code == 413
             assert "10000 bytes" in answer.json()["error"]

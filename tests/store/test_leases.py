@@ -48,7 +48,7 @@ def test_a_lease_is_taken_up_once(bench: LeaseBench) -> None:
 
 def test_a_task_without_a_lease_cannot_be_taken_up(bench: LeaseBench) -> None:
     with pytest.raises(
-        NotLeased, match=r"taken back, or .* is not the engine's root: see dask\.path_map"
+        NotLeased, match=r"was revoked, or .* is not the engine's root: see dask\.path_map"
     ):
         take_up(bench.root, "t.1")
 

@@ -22,7 +22,7 @@ def command(
         "name": name,
         "image": image,
         "command": ["sh", "-c", script],
-        "inputs": {each: f"/in/{each}" for each in inputs},
+        "inputs": {name: f"/in/{name}" for name in inputs},
         "outputs": outputs or {"x": "/out/x"},
     }
 

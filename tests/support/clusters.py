@@ -201,7 +201,7 @@ def programs(folder: Path) -> dict[int, str]:
             variables = (place / "environ").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        environment = dict(each.split("=", 1) for each in variables if "=" in each)
+        environment = dict(variable.split("=", 1) for variable in variables if "=" in variable)
         if environment.get(WORK_VARIABLE, "").startswith(f"{folder}/"):
             found[int(place.name)] = environment[TASK_VARIABLE]
     return found
@@ -222,9 +222,9 @@ def final_files(gaia: Gaia, name: str) -> dict[str, str]:
 def host_of(gaia: Gaia, name: str, step: str) -> str | None:
     """The address of the worker that took the Step up last; None as long as none did."""
     hosts = [
-        each["host"]
-        for each in gaia.events(name)
-        if each["event"] == "step-start" and each["task"] == step
+        event["host"]
+        for event in gaia.events(name)
+        if event["event"] == "step-start" and event["task"] == step
     ]
     return str(hosts[-1]) if hosts else None
 

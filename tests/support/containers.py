@@ -135,9 +135,9 @@ class ContainerBench:
         for path, content in (inputs or {}).items():
             place = tree / path.strip("/")
             files = {"": content} if isinstance(content, bytes) else content
-            for name, each in files.items():
+            for name, data in files.items():
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
-                (place / name).write_bytes(each)
+                (place / name).write_bytes(data)
         for path in outputs:
             if Capture.parse(path) is None:
                 place = tree / path.strip("/")
@@ -189,7 +189,7 @@ def bench(tmp_path: Path, full_image: str, client: docker.APIClient) -> Iterator
     yield bench
     bench.timers.close()
     bench.runtime.close()
-    left = bench.containers(client)
-    for container in left:
+    survivors = bench.containers(client)
+    for container in survivors:
         client.remove_container(container["Id"], force=True, v=True)
-    assert left == []
+    assert survivors == []

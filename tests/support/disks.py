@@ -158,9 +158,9 @@ class Disk:
         """
         os.makedirs(target)
         flushed = self._names.get(os.stat(source).st_ino, {})
-        there = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
-        for name in sorted({*flushed, *there}):
-            now, then = there.get(name), flushed.get(name)
+        present = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
+        for name in sorted({*flushed, *present}):
+            now, then = present.get(name), flushed.get(name)
             ours = not name.startswith(("gaia.db", "owner")) and source != str(self.root)
             changed = ours and (now is None or now.st_ino != then)
             if now is not None and (not changed or self._dice.random() < 0.5):
@@ -205,7 +205,7 @@ class Disk:
 
     def _say_the_same(self, target: Path, same: set[str]) -> None:
         """A copy has other inodes: rows that tell of what lay there tell of what lies there."""
-        here, there = Storage(self.root, {}), Storage(target, {})
+        original, copy = Storage(self.root, {}), Storage(target, {})
         with contextlib.closing(sqlite3.connect(target / "gaia.db")) as database, database:
             try:
                 rows = database.execute(
@@ -214,12 +214,12 @@ class Disk:
             except sqlite3.OperationalError:  # nothing of the database came to the disk
                 return
             for workflow, key, quick in rows:
-                path = here.path(workflow, key)
+                path = original.path(workflow, key)
                 if (
                     os.path.relpath(path, self.root) in same
                     and fingerprints.quick_fingerprint(path) == quick
                 ):
-                    now = fingerprints.quick_fingerprint(there.path(workflow, key))
+                    now = fingerprints.quick_fingerprint(copy.path(workflow, key))
                     database.execute(
                         "update data set quick = ? where workflow = ? and key = ?",
                         (now, workflow, key),

@@ -162,12 +162,12 @@ class Hands:
 
     def command(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.command(
-            self.workflow, [Command.parse(self.workflow, each) for each in definitions]
+            self.workflow, [Command.parse(self.workflow, definition) for definition in definitions]
         )
 
     def merge(self, *definitions: Mapping[str, object]) -> None:
         self.scheduler.merge(
-            self.workflow, [Step.parse(self.workflow, each) for each in definitions]
+            self.workflow, [Step.parse(self.workflow, definition) for definition in definitions]
         )
 
     def status(self) -> ServerStatus:

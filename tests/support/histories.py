@@ -63,12 +63,12 @@ class World:
             return str(number), content
         if key.endswith("/"):
             inside = [
-                (each, self.files[each]) for each in sorted(self.files) if each.startswith(key)
+                (path, self.files[path]) for path in sorted(self.files) if path.startswith(key)
             ]
             if inside:
                 return (
-                    "d" + ",".join(f"{each}={number}" for each, (_, number, _) in inside),
-                    ",".join(f"{each}={content}" for each, (content, _, _) in inside),
+                    "d" + ",".join(f"{path}={number}" for path, (_, number, _) in inside),
+                    ",".join(f"{path}={content}" for path, (content, _, _) in inside),
                 )
             return None
         folder = key.rpartition("/")[0] + "/"
@@ -92,9 +92,9 @@ class Rows:
         self.keys: dict[str, KeyState] = {}
 
     def save(self, changes: Changes) -> None:
-        self.commands |= {each.name: each for each in changes.commands}
-        self.given |= {each.name: each for each in changes.steps}
-        self.attempts |= {each.task.id: replace(each) for each in changes.attempts()}
+        self.commands |= {command.name: command for command in changes.commands}
+        self.given |= {step.name: step for step in changes.steps}
+        self.attempts |= {attempt.task.id: replace(attempt) for attempt in changes.attempts()}
         self.keys = {
             key: state for key, state in {**self.keys, **changes.keys}.items() if state != ABSENT
         }
@@ -102,7 +102,7 @@ class Rows:
             self.state, self.steps = changes.state
 
     def saved(self) -> Saved:
-        latest = {each.task.name: replace(each) for each in self.attempts.values()}
+        latest = {attempt.task.name: replace(attempt) for attempt in self.attempts.values()}
         given, commands = list(self.given.values()), list(self.commands.values())
         return Saved(
             "w", {}, self.state, self.steps, commands, given, list(latest.values()), dict(self.keys)
@@ -160,7 +160,7 @@ class History:
 
     def tell(self, keys: Iterable[str]) -> None:
         graph = self.workflow.graph
-        nodes = {each.key: each for key in keys for each in graph.overlapping(locate(key))}
+        nodes = {node.key: node for key in keys for node in graph.overlapping(locate(key))}
         self.act(self.workflow.observe(self.see(inspections(nodes.values()))))
 
     def load(self) -> Workflow:
@@ -193,7 +193,7 @@ class History:
                         f"{name} starts beside {maker.step.name}, further up"
                     )
                     found = maker.reads is None and all(
-                        each.state.made_by is None for each in maker.outputs
+                        output.state.made_by is None for output in maker.outputs
                     )
                     if self.can_come(maker) and not found:
                         above.append(maker)
@@ -238,7 +238,7 @@ class History:
                 key
                 for key in node.inputs
                 if self.world.read(key.key) is None
-                or any(not each.state.usable for each in (key, *key.overlapping_outputs))
+                or any(not near.state.usable for near in (key, *key.overlapping_outputs))
             ]
             if node.verdict is VerdictKind.FRESH:
                 continue
@@ -254,8 +254,8 @@ class History:
     # -- what happens ------------------------------------------------------------------------------
 
     def define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
-        parsed = [Command.parse("w", each) for each in new]
-        change = self.workflow.merging.compare(parsed, [Step.parse("w", each) for each in steps])
+        parsed = [Command.parse("w", command) for command in new]
+        change = self.workflow.merging.compare(parsed, [Step.parse("w", step) for step in steps])
         seen = {}
         for key in self.workflow.merging.unknown(change):
             looked = self.world.look(key)
@@ -357,9 +357,7 @@ class History:
     def edit(self) -> None:
         """The user writes a file: a source, or a Step's output."""
         keys = [*SOURCES, *self.workflow.graph.keys]
-        key = self.dice.choice(
-            [each for each in keys if each != "d/" and not each.endswith("/part")]
-        )
+        key = self.dice.choice([key for key in keys if key != "d/" and not key.endswith("/part")])
         self.world.write(key, self.dice.choice(VALUES))
         self.touched(key)
 
@@ -378,17 +376,17 @@ class History:
 
     def touched(self, key: str) -> None:
         nodes = [
-            each for each in self.workflow.graph.overlapping(locate(key)) if each.maker is not None
+            node for node in self.workflow.graph.overlapping(locate(key)) if node.maker is not None
         ]
-        self.may |= {maker.step.name for each in nodes for maker in each.makers}
+        self.may |= {maker.step.name for node in nodes for maker in node.makers}
         if self.dice.random() < 0.8:
             self.tell([key])
         else:
             self.untold = True
             readers = {
-                node.step.name
-                for each in self.workflow.graph.overlapping(locate(key))
-                for node in each.readers
+                reader.step.name
+                for node in self.workflow.graph.overlapping(locate(key))
+                for reader in node.readers
             }
             self.may |= self.below(
                 readers | {run.assignment.task.name for run in self.alive.values()}

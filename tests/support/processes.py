@@ -188,8 +188,8 @@ def crashed(
 
 def child_of(pid: int) -> int:
     (child,) = {
-        int(each)
+        int(child)
         for file in Path(f"/proc/{pid}/task").glob("*/children")
-        for each in file.read_text().split()
+        for child in file.read_text().split()
     }
     return child

@@ -42,9 +42,9 @@ class Proxy:
         """Break the connections whose last request holds `asked`."""
         with self._lock:
             pairs = [pair for pair in self._pairs if asked in self._requests.get(pair[0], b"")]
-            for each in [one for pair in pairs for one in pair]:
+            for connection in [one for pair in pairs for one in pair]:
                 with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -52,8 +52,8 @@ class Proxy:
         self.cut()
         for thread in self._threads:
             thread.join()
-        for each in [one for pair in self._pairs for one in pair]:
-            each.close()
+        for connection in [one for pair in self._pairs for one in pair]:
+            connection.close()
         shutil.rmtree(self._top)
 
     def _spawn(self, target: Callable[..., None], *args: Any) -> None:
@@ -85,8 +85,8 @@ class Proxy:
             while data := source.recv(1 << 16):
                 if asks:
                     self._requests[source] = data
-                    for each in [each for each in self.lost if each in data]:
-                        self.lost.remove(each)
+                    for asked in [asked for asked in self.lost if asked in data]:
+                        self.lost.remove(asked)
                         losing.set()
                 elif losing.is_set():
                     break

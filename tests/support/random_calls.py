@@ -389,9 +389,9 @@ class Call:
         yield from map(repr, _strings({**self.arguments, "workflow": None}))
         if " → " in text:  # a loop is told with bare names
             yield from (
-                f" {each['name']}"
-                for each in _parts(self.arguments)
-                if isinstance(each, dict) and "name" in each
+                f" {part['name']}"
+                for part in _parts(self.arguments)
+                if isinstance(part, dict) and "name" in part
             )
         if text.startswith("workflow already exists: "):
             yield str(self.arguments["workflow"])
@@ -399,14 +399,14 @@ class Call:
             yield repr(self.arguments["workflow"])
         for what in self.arguments.keys() & {"commands", "steps", "keys"}:
             yield f" is a {type(self.arguments[what]).__name__};"
-        if any(isinstance(each, dict) and "name" not in each for each in _parts(self.arguments)):
+        if any(isinstance(part, dict) and "name" not in part for part in _parts(self.arguments)):
             yield "is None"
         for bad in self.put_in:
             yield from map(shown, _parts(bad))
 
 
 def _strings(value: Any) -> Iterator[str]:
-    return (each for each in _parts(value) if isinstance(each, str))
+    return (part for part in _parts(value) if isinstance(part, str))
 
 
 def _parts(value: Any) -> list[Any]:

@@ -53,11 +53,11 @@ def differences(live: Workflow, database: Database, storage: Storage) -> dict[st
     assert saved is not None
     reloaded = load(saved, storage, database.listing)
     _know_as_much(live, reloaded)
-    one, other = told(live), told(reloaded)
+    before, after = told(live), told(reloaded)
     return {
-        what: (one.get(what), other.get(what))
-        for what in {**one, **other}
-        if one.get(what) != other.get(what)
+        what: (before.get(what), after.get(what))
+        for what in {**before, **after}
+        if before.get(what) != after.get(what)
     }
 
 
@@ -67,14 +67,14 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
     """
     for attempt in live.running.values():
         for key, _ in attempt.task.inputs:
-            one, other = live.graph.keys.get(key), reloaded.graph.keys.get(key)
+            node, again = live.graph.keys.get(key), reloaded.graph.keys.get(key)
             if (
-                one is not None
-                and other is not None
-                and other.overlapping_outputs
-                and one.state.digest is None
+                node is not None
+                and again is not None
+                and again.overlapping_outputs
+                and node.state.digest is None
             ):
-                other.state = replace(other.state, digest=None)
+                again.state = replace(again.state, digest=None)
 
 
 def check(loop: DecisionLoop, name: str) -> None:

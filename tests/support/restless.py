@@ -116,27 +116,25 @@ def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
         last[which if what.strip("?") in ("upload", "delete", "purge") else what.strip("?")] = (
             f"{what} {which}"
         )
-    there = gaia.workflows()["workflows"]
+    present = gaia.workflows()["workflows"]
     for workflow in ("w", "v"):
         call = last.get(workflow, "?").split()[0]
-        if "?" not in call and (call == "upload") is not (workflow in there):
+        if "?" not in call and (call == "upload") is not (workflow in present):
             found.append(f"lost: {call} {workflow}")
-        files = [each for each in gaia.path(workflow, "x").parent.rglob("x/*") if each.is_file()]
+        files = [path for path in gaia.path(workflow, "x").parent.rglob("x/*") if path.is_file()]
         if call == "purge" and files:
             found.append(f"lost: {call} {workflow}, there is {files[0]}")
         if call == "delete":  # who uploads it again finds these
             found += [
-                f"{each} is torn" for each in files if not each.read_bytes().endswith(b"first\n")
+                f"{path} is torn" for path in files if not path.read_bytes().endswith(b"first\n")
             ]
-    for workflow in there:
+    for workflow in present:
         gaia.run(workflow)
-        assert gaia.wait(workflow, timeout=60)["state"] in (
-            "complete",
-            "incomplete",
-        )  # an input may be gone
+        # An input may be gone.
+        assert gaia.wait(workflow, timeout=60)["state"] in ("complete", "incomplete")
         if gaia.status(workflow)["state"] == "complete":
             found += wrong(gaia, workflow)
-    if "w" in there:
+    if "w" in present:
         for name, text in texts_of(gaia).items():
             told = last.get(name, "")
             if told and "?" not in told and told != f"{name} {text}":

@@ -68,10 +68,10 @@ def special(path: Path, kind: str) -> None:
     if kind == "FIFO":
         os.mkfifo(path)
     else:
-        here = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes
+        folder = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes
         with socket.socket(socket.AF_UNIX) as made:
-            made.bind(f"/proc/self/fd/{here}/{path.name}")
-        os.close(here)
+            made.bind(f"/proc/self/fd/{folder}/{path.name}")
+        os.close(folder)
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def other_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         return
     directory = tmp_path.resolve() / "other disk"
     directory.mkdir()
-    there = f"{directory}/"
+    top = f"{directory}/"
     monkeypatch.setattr(
         storage,
         "_one_file_system",
-        lambda one, two: f"{one}/".startswith(there) == f"{two}/".startswith(there),
+        lambda one, two: f"{one}/".startswith(top) == f"{two}/".startswith(top),
     )
     yield directory

@@ -28,7 +28,7 @@ PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++
         ("/in/c++(1)", "T/in/c++(1)"),
         ("", ""),
         ("true", "true"),
-        # in the midst of a token
+        # in the middle of a token
         ("--out=/out/x", "--out=T/out/x"),
         ("-o/out/x", "-oT/out/x"),
         ("-I/in/a", "-IT/in/a"),
