@@ -1,6 +1,4 @@
-"""What all tests share: guards that nothing outlives a test, fixtures, and what becomes of skipped
-tests.
-"""
+"""What all tests share: guards that nothing outlives a test, fixtures, and rules for skips."""
 
 from __future__ import annotations
 
@@ -66,9 +64,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """After every decision of an engine in this process, its workflow read back from the rows
-    equals the live one.
-    """
+    """After every decision of an engine here, a workflow read back equals the live one."""
     note, found = DecisionLoop._count_started, []
 
     def checked(loop: DecisionLoop, name: str, decision: Decision) -> None:
@@ -85,9 +81,7 @@ def live_equals_reloaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def signals_as_in_a_terminal() -> Iterator[None]:
-    """A shell that starts the tests in the background, and nohup, have signals ignored by all that
-    runs below them.
-    """
+    """Background shells and nohup have signals ignored by all that runs below them."""
     ignored = [
         number
         for number in (signal.SIGINT, signal.SIGHUP)
@@ -106,9 +100,7 @@ def _threads() -> list[threading.Thread]:
 
 
 def _children() -> dict[int, str]:
-    """The child processes of this one, dead ones that nobody waited for included, and what they run
-    (Linux only).
-    """
+    """This process's children, also dead ones not waited for, and what they run (Linux only)."""
     found = {}
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -160,9 +152,7 @@ def gaia_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_gaia(gaia_root: Path) -> Iterator[MakeGaia]:
-    """Makes `Gaia` objects on `gaia_root` that run processes; they are closed at the end, stopping
-    what runs.
-    """
+    """Makes `Gaia` objects on `gaia_root` that run processes; at the end, they stop and close."""
     with contextlib.ExitStack() as made:
 
         def make(**config: Any) -> Gaia:
@@ -187,9 +177,7 @@ def waiting(tmp_path: Path) -> WaitingSteps:
 
 @pytest.fixture(scope="session")
 def docker_image() -> str:
-    """The image for tests with containers; skips the test where there is no engine, or the engine
-    doesn't have it.
-    """
+    """The image for tests with containers; skips where the engine or the image is missing."""
     import docker
     from docker.utils import kwargs_from_env
 

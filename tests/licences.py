@@ -54,9 +54,7 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """All that is installed with gaia-local and its extras. Raises `PackageNotFoundError` where one
-    of these is missing.
-    """
+    """All that is installed with gaia-local and its extras, or `PackageNotFoundError`."""
     found: dict[str, Row] = {}
     for extra in EXTRAS:
         queue = [

@@ -1,5 +1,4 @@
-"""The client's calls and their exact answers, over three ways to one engine; what is expected is
-written out.
+"""The client's calls and their exact answers, over three ways to one engine.
 
 The ways: a `Gaia` in this process, a `Gaia` whose root another process owns, and the published
 client over our server.
@@ -49,9 +48,7 @@ AB = {
 
 
 class OverHttp:
-    """The published client; what it doesn't have, or does on a cluster only, is asked of a `Gaia`
-    on the same root.
-    """
+    """The published client; what it lacks, or does on clusters only, a `Gaia` on the root does."""
 
     def __init__(self, server: Server, gaia: Gaia) -> None:
         self._client = Client({"gaia_host": urlsplit(server.url).netloc})

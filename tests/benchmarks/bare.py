@@ -1,5 +1,4 @@
-"""The bare references, each a whole process that does the same work with nothing around it: no
-state, no log, no retry.
+"""The bare references, each a whole process with the same work and no state, log or retry.
 
 Imports at the top are what all of them need, so that none of them pays for another's.
 """
@@ -36,9 +35,7 @@ def row(folder: str, count: int) -> None:
 
 
 def cluster(folder: str, count: int, address: str) -> None:
-    """`count` trivial programs on a Dask cluster, each submitted by itself; a few before that.
-    Prints the seconds.
-    """
+    """`count` trivial programs, each submitted alone to a Dask cluster. Prints the seconds."""
     from distributed import Client
 
     def one(path: str) -> int:
@@ -57,9 +54,7 @@ def cluster(folder: str, count: int, address: str) -> None:
 
 
 def containers(folder: str, count: int, image: str, workers: int) -> None:
-    """`count` trivial containers through the Docker SDK: create, start, wait, logs, remove. Prints
-    the seconds.
-    """
+    """`count` trivial containers by the Docker SDK, create to remove. Prints the seconds."""
     from concurrent.futures import ThreadPoolExecutor
 
     import docker
@@ -89,9 +84,7 @@ def containers(folder: str, count: int, image: str, workers: int) -> None:
 
 
 def one_container(folder: str, image: str, script: str, prints: bool) -> None:
-    """One container that writes much, into /out or, where it `prints`, for `docker logs` into a
-    file. Prints the seconds.
-    """
+    """A container that writes much into /out or, where it `prints`, a log. Prints the seconds."""
     import docker
 
     began = time.perf_counter()

@@ -10,9 +10,7 @@ from support.clusters import running
 
 
 def dask(setting: Setting) -> Iterator[Finding]:
-    """1,000 trivial Steps on a Dask cluster of 2 workers, beside `client.submit` of as many bare
-    programs on it.
-    """
+    """1,000 trivial Steps on a Dask cluster of 2 workers, beside as many bare `client.submit`."""
     count = setting.count(1000)
     with setting.place() as folder, running(Path(folder), "one", "two") as cluster:
 

@@ -1,6 +1,4 @@
-"""Containers, and much data in them, beside the Docker SDK. Needs an Engine that answers, with the
-image.
-"""
+"""Containers with much data, beside the Docker SDK. Needs an Engine that answers, and the image."""
 
 from __future__ import annotations
 
@@ -100,9 +98,7 @@ def containers(setting: Setting) -> Iterator[Finding]:
 
 @needs_engine
 def input_file(setting: Setting) -> Iterator[Finding]:
-    """A file of 1 GB as a container's input, copied or mounted, beside `cp` and beside a small
-    file.
-    """
+    """A file of 1 GB as a container's input, copied or mounted, beside `cp` and a small file."""
     size = setting.count(GIGABYTE, least=PART)
     with setting.place(large=True) as folder:
         big, small = Path(folder, "big"), Path(folder, "small")
@@ -148,9 +144,7 @@ def input_file(setting: Setting) -> Iterator[Finding]:
 
 @needs_engine
 def output_directory(setting: Setting) -> Iterator[Finding]:
-    """A directory of 1 GB as a container's output, beside a bare container that writes and flushes
-    it.
-    """
+    """A directory of 1 GB as a container's output, beside a bare container that flushes it."""
     size = setting.count(GIGABYTE, least=4 * PART) // 4
     script = "; ".join(f"head -c {size} /dev/zero > /out/{number}" for number in range(4))
     turns = in_turns(

@@ -1,7 +1,6 @@
-"""Counts what the engine does for a workflow instead of timing it:
-``python -m benchmarks.counting ARGUMENTS-AS-JSON``.
+"""Counts a workflow's operations, instead of timing: ``python -m benchmarks.counting ARGUMENTS``.
 
-Prints, for each size, how often each kind of operation was done from the upload to the end. A small
+ARGUMENTS are JSON. Prints, for each size, how often each kind of operation was done from the upload to the end. A small
 workflow goes first, so that nothing that is done once a process (imports, threads, connections) is
 counted; threads are, and should be none. Counted are SQL by its first word; file-system calls;
 flushes; looks at files (a `realpath` is one); programs; threads.
@@ -90,9 +89,7 @@ class Counting:
         return counted
 
     def _alone(self, function: Callable[..., Any], word: str) -> Callable[..., Any]:
-        """Count a function once, whatever it calls: how much that is depends on how deep a
-        directory lies.
-        """
+        """Count a function once, whatever it calls: that depends on how deep a directory lies."""
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             if getattr(self._inside, "alone", False):

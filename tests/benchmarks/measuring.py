@@ -72,9 +72,7 @@ class Row:
 
     what: str
     unit: str
-    """``s``, ``ms``, ``µs`` or ``MB``: what `measured` and `reference` are shown in; they are
-    seconds and bytes.
-    """
+    """``s``, ``ms``, ``µs`` or ``MB``, for `measured` and `reference` in seconds or bytes."""
     measured: Sequence[float]
     against: str = ""
     """What the reference is."""
@@ -149,8 +147,7 @@ class Turns:
 
 
 def in_turns(rounds: int, contestants: Mapping[str, Contestant]) -> Turns:
-    """Measure each contestant once a round, so that whatever disturbs the machine disturbs all
-    alike.
+    """Measure each contestant once a round, so that disturbances hit all alike.
 
     Every other round goes backwards.
     """
@@ -166,9 +163,7 @@ def in_turns(rounds: int, contestants: Mapping[str, Contestant]) -> Turns:
 def program(
     *command: str | Path, cwd: str | Path | None = None, **environment: str
 ) -> dict[str, float]:
-    """Run a program to its end. `seconds_s` is how long the whole process took; what it prints as
-    JSON is added.
-    """
+    """Run a program to its end: `seconds_s` of the whole process, and the JSON it prints."""
     began = time.perf_counter()
     ended = subprocess.run(
         [str(each) for each in command],

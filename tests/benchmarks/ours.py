@@ -1,7 +1,6 @@
-"""What is measured of gaia_local, each run a process of its own:
-``python -m benchmarks.ours NAME ARGUMENTS-AS-JSON``.
+"""What is measured of gaia_local, a process a run: ``python -m benchmarks.ours NAME ARGUMENTS``.
 
-Prints one line of JSON with seconds (`…_s`) and bytes.
+ARGUMENTS are JSON. Prints one line of JSON with seconds (`…_s`) and bytes.
 """
 
 from __future__ import annotations
@@ -53,9 +52,7 @@ def run(
     warm: bool = False,
     **config: Any,
 ) -> None:
-    """One workflow to its end; `warm`: after a small one, so that what is done once a process isn't
-    measured.
-    """
+    """One workflow to its end; `warm`: after a small one, which pays what a process pays once."""
     commands, steps = SHAPES[shape](count, image)
     began = time.perf_counter()
     with opened(root, runtime, workers, **config) as gaia:
@@ -77,9 +74,7 @@ def run(
 
 
 def again(root: str) -> None:
-    """`run` on a workflow that is complete: in a process that knows it already, and in one that has
-    to read it first.
-    """
+    """`run` on a complete workflow: in a process that knows it, and in one that reads it first."""
     began = time.perf_counter()
     with opened(root, "process") as gaia:
         gaia.run(NAME)

@@ -1,5 +1,4 @@
-"""Measures gaia_local beside bare references and other programs; prints a table with the targets,
-and may save it.
+"""Measures gaia_local beside references and other programs; prints, and may save, a table.
 
 Each thing is measured in turns with its reference, so that a noisy machine hurts both alike; the
 table has medians.
@@ -39,9 +38,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
 
 
 def main() -> int:
-    """Measure and print. The exit code is 1 where a measured program failed; a missed target is no
-    failure.
-    """
+    """Measure and print. The exit code is 1 for a program that failed, not a missed target."""
     arguments = _arguments()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="r", dir=arguments.folder.resolve()) as folder:

@@ -23,9 +23,7 @@ def shown(value: float, unit: str) -> str:
 
 
 def cells(row: Row, judged: bool) -> tuple[str, ...]:
-    """A row's text, a cell a column; `judged` is False where the sizes are not those that the
-    targets are for.
-    """
+    """A row's text, a cell a column; `judged` is False where the sizes have no targets."""
     reference = (
         f"{shown(statistics.median(row.reference), row.unit)} ({row.against})"
         if row.reference

@@ -1,6 +1,4 @@
-"""The command line: in process where what it prints matters, as a process of its own where signals
-and pipes do.
-"""
+"""The command line: in this process for what it prints, as its own for signals and pipes."""
 
 from __future__ import annotations
 

@@ -165,9 +165,7 @@ def test_an_example_is_understood(name: str) -> None:
 
 
 def test_the_examples_work(here: Path) -> None:
-    """Those that end by themselves, in the order of a workflow's life, on the README's first
-    workflow.
-    """
+    """Those that end by themselves, in a workflow's order of life, on the README's first one."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"`(\w+\.json)`:\n\n```json\n(.*?)```", readme, flags=re.DOTALL)
     assert {name for name, _ in blocks} == {"commands.json", "steps.json"}

@@ -1,6 +1,4 @@
-"""The demo workflow: well-formed, complete, and right in what it counts, as processes and in
-containers.
-"""
+"""The demo workflow: well-formed, complete, and right, as processes and in containers."""
 
 from __future__ import annotations
 

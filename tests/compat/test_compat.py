@@ -1,6 +1,4 @@
-"""The name `gaia` for the local engine: with and without the published client, nested, undone, in
-place of an imported one.
-"""
+"""The name `gaia` for the local engine: with and without the client, nested, undone, replacing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The engine's process dies at any moment; the next one goes on: nothing is lost, nothing runs
-twice, nothing is left.
-"""
+"""The engine's process dies at any moment; the next goes on: nothing is lost, or runs twice."""
 
 from __future__ import annotations
 
@@ -48,8 +46,7 @@ class Victim:
         )
 
     def kill(self, programs: int, seconds: float, wait_until: WaitUntil) -> bool:
-        """Start, kill so many seconds after so many more programs began; False when it had come to
-        its end before.
+        """Start, kill some seconds after so many more programs began; False when it had ended.
 
         Counted and not timed, so that a kill hits work under way however fast the machine and the
         engine are.
@@ -67,9 +64,7 @@ class Victim:
             return False
 
     def _programs(self) -> int:
-        """How many programs began in all engines' lives; read beside the API, to be no engine on
-        that root oneself.
-        """
+        """How many programs began in all engines' lives; read without being an engine there."""
         path = Path(self.config["root"]) / "gaia.db"
         if not path.exists():
             return 0
@@ -113,9 +108,7 @@ def begun(gaia: Gaia) -> int:
 def test_kill_at_random_moments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
-    """Must show 1: after each kill the state is whole; at the end the files are right and no
-    completed Step ran twice.
-    """
+    """After each kill the state is whole; files are right at last, no complete Step ran twice."""
     monkeypatch.setenv("LC_ALL", "C")
     dice = random.Random(2026)
     kills = rounds = 0
@@ -288,9 +281,7 @@ def test_kill_with_containers(tmp_path: Path, docker_image: str, wait_until: Wai
 
 
 def test_a_container_outlives_its_engine(tmp_path: Path, docker_image: str) -> None:
-    """Must show 2: a Step of 20 s whose engine is killed after 5 s ends at about 20 s, started
-    once.
-    """
+    """A Step of 20 s whose engine is killed after 5 s ends at about 20 s, started once."""
     seconds = int(os.environ.get("GAIA_LOCAL_LONG_STEP", "20"))
     config = {"root": str(tmp_path / "root"), "runtime": "docker", "watch": False}
     command = {

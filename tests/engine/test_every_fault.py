@@ -1,5 +1,4 @@
-"""Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n of a
-small workflow.
+"""Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n.
 
 Whatever it is: what is read back is what the live engine believes, nothing wrong is complete, and
 `run` leads to what comes of the workflow without any fault.
@@ -236,9 +235,7 @@ def content_of(path: Path) -> str:
 
 
 def made(task: Task, internal: str, inputs: Mapping[str, str], world: str) -> str:
-    """What a program makes at an internal path: nothing else than its words and its inputs go into
-    it.
-    """
+    """What a program makes at an internal path: of its words and its inputs alone."""
     seen = [*task.command, internal, *(f"{path} {inputs[path]}" for path in sorted(inputs))]
     if "clock" in task.command:
         seen.append(world)
@@ -253,9 +250,7 @@ def fails(task: Task, inputs: Mapping[str, str]) -> bool:
 
 
 class Programs(NoRuntime):
-    """Runs the programs in this thread; `during` says what else happens while the program of a Step
-    runs.
-    """
+    """Runs the programs in this thread; `during` says what happens while a Step's runs."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -644,9 +639,7 @@ class Scenario:
 def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed Step publishes its log only: what an earlier run of it made is used on, whatever
-    becomes of the log.
-    """
+    """A failed Step publishes its log only: what an earlier run made is used, log or no log."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("a")
         hands.command(tool("logged", inputs="a", outputs={"x": "/out/x", "log": ">>"}))

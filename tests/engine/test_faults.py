@@ -1,5 +1,4 @@
-"""Faults and limits: whatever fails around a workflow, the error is told, nothing is lost, and
-`run` goes on afterwards.
+"""Faults and limits: whatever fails, the error is told, nothing is lost, and `run` goes on.
 
 What a container runtime does with lost answers and cut connections is in `test_docker_runtime` (its
 `Proxy`).
@@ -379,9 +378,7 @@ def test_a_disk_that_refuses_while_files_are_removed_keeps_the_workflow(
 def test_half_of_a_directory_that_was_being_deleted_is_no_output(
     make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the delete is broken off, or refused midway: what is left of the directory counts for
-    nobody.
-    """
+    """A delete that is broken off, or refused midway: what is left of it counts for nobody."""
     gaia, definitions = make_gaia(), ([TREE], [step("t", "tree", "d:tree/")])
     gaia.upload("w", {}, *definitions)
     gaia.wait("w", 20)
@@ -697,9 +694,7 @@ def use(root: Path) -> None:
 
 
 def test_a_damaged_database(tmp_path: Path) -> None:
-    """Whatever became of its bytes: it works, or a `GaiaError` says what is wrong; the files in the
-    store stay.
-    """
+    """Whatever became of its bytes: it works, or a `GaiaError` says why; the store stays."""
     make_root(tmp_path)
     path, whole = tmp_path / "gaia.db", (tmp_path / "gaia.db").read_bytes()
     path.write_bytes(b"not a database at all" * 100)
@@ -751,9 +746,7 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
 
 
 def test_ten_processes_read_while_a_workflow_runs(tmp_path: Path) -> None:
-    """From before the root exists, through two openings and closings, to the end: nobody gets an
-    error.
-    """
+    """From before the root exists, through two openings, to the end: nobody gets an error."""
     root, stop = tmp_path / "root", tmp_path / "stop"
     script = f"""
         import os
@@ -814,9 +807,7 @@ def growth(
     steps: list[dict[str, Any]],
     state: str,
 ) -> int:
-    """How many bytes more of memory it takes to run this workflow than to run a small one, in a
-    process of its own.
-    """
+    """How many bytes more of memory this workflow takes than a small one, in its own process."""
     script = f"""
         import json, resource, sys
         from gaia_local import Gaia
@@ -984,9 +975,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_files_among_outputs(make_gaia: MakeGaia, kind: str) -> None:
-    """Refused by name; the other Steps are stored, and so is this one when it makes no such file
-    any more.
-    """
+    """Refused by name; other Steps are stored, and so is this one once it makes no such file."""
     if kind == "a device" and os.geteuid() != 0:
         pytest.skip("only root can make a device")
     gaia = make_gaia()
@@ -1147,9 +1136,7 @@ def engine(own_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
 def test_the_engine_goes_away_and_comes_back(
     engine: Engine, docker_image: str, tmp_path: Path, wait_until: WaitUntil, survives: bool
 ) -> None:
-    """A container that outlived its engine is followed to its end; one that died is a failure, and
-    `run` goes on.
-    """
+    """A container that outlived its engine is followed to its end; a dead one is a failure."""
     if survives:
         engine.stop()
         engine.start("--live-restore")

@@ -1,6 +1,4 @@
-"""After a power cut nothing wrong is called complete: what is compared, what is made again, and
-what is left alone.
-"""
+"""After a power cut nothing wrong is complete: what is compared, made again, and left alone."""
 
 from __future__ import annotations
 
@@ -71,9 +69,7 @@ def rows(root: Path, *statements: str) -> list[tuple[Any, ...]]:
 
 
 def cut_off(root: Path, flushed: bool = False) -> None:
-    """The machine stopped while an engine had the root; with `flushed`, some time after the last
-    flush point.
-    """
+    """The machine stopped while an engine had the root; `flushed`: after the last flush point."""
     rows(root, "update flushed set boot = 'an earlier boot'")
     if not flushed:
         rows(root, "update flushed set epoch = 0")

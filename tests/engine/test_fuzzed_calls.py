@@ -240,9 +240,7 @@ def test_a_call_makes_only_so_many_steps(
 def test_any_call_is_taken_or_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any call is taken or refused by name; refused ones change nothing, and no call reaches
-    outside the root.
-    """
+    """Any call is taken, or refused by name and changes nothing; none reaches out of the root."""
     made = refused = 0
     monkeypatch.setattr(expansion, "MAX_STEPS", 300)  # the same limit, reached at less expense
 
@@ -310,9 +308,7 @@ def test_any_call_is_taken_or_refused_by_name(
 
 
 def test_limits_are_named() -> None:
-    """What could grow without end is refused before it does, and the message says how much is
-    allowed.
-    """
+    """What could grow without end is refused before, with how much is allowed."""
     base = {"name": "s", "command": "c"}
     for extra, words in (
         (deep(200, list), f"nested over {MAX_NESTING} levels"),

@@ -1,6 +1,4 @@
-"""The way into a root that another process owns: what is answered, and what becomes of calls when
-the owner ends.
-"""
+"""The way into a root that another process owns: answers, and calls when the owner ends."""
 
 from __future__ import annotations
 
@@ -410,9 +408,7 @@ def test_a_waiting_call_ends_when_the_owner_closes(tmp_path: Path, owner: Owner)
 
 
 def test_many_processes_change_one_root(tmp_path: Path) -> None:
-    """Owners come and go while others call them: what was uploaded runs to its end, whoever runs
-    it.
-    """
+    """Owners come and go while others call them: whatever was uploaded runs to its end."""
     code = """
         import json, sys
         from gaia_local import Gaia

@@ -1,6 +1,4 @@
-"""The power goes at any moment of an engine's life; after `run`, nothing that is complete is wrong,
-and no answer was a lie.
-"""
+"""The power goes at any moment; after `run`, nothing complete is wrong, and no answer a lie."""
 
 from __future__ import annotations
 

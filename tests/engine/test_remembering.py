@@ -1,6 +1,4 @@
-"""What a root remembers of the files of workflows that it forgot, and of those that workflows
-share.
-"""
+"""What a root remembers of the files of forgotten workflows, and of those that are shared."""
 
 from __future__ import annotations
 
@@ -422,9 +420,7 @@ CHAIN = {"k0": ("in",), "k1": ("k0",), "g:k2": ("k1", "in"), "tree/": ("k0",)}
 
 
 class Chance:
-    """Makes, runs, halts and deletes a workflow as the dice say; the content of a file tells how it
-    was made.
-    """
+    """Makes, runs, halts, deletes a workflow as dice say; a file's content says how it was made."""
 
     def __init__(self, hands: Hands, seed: int) -> None:
         self.hands, self.dice = hands, random.Random(seed)

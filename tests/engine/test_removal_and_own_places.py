@@ -1,6 +1,4 @@
-"""What a tool on a laptop must never do: touch files that aren't its own, or let two engines into
-one root.
-"""
+"""What a tool must never do: touch others' files, or let two engines into one root."""
 
 from __future__ import annotations
 
@@ -136,9 +134,7 @@ def test_a_directory_of_another_user_is_no_root_and_no_area(public: Path, tmp_pa
 def test_removal_follows_no_link_that_comes_while_it_goes_on(
     tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program of the tree's owner swaps a directory for a link, between the look at it and the
-    way into it.
-    """
+    """A program swaps a directory for a link between the look at it and the way into it."""
     top = tmp_path / "top"
     (top / "inner").mkdir(parents=True)
     (top / "inner/file").touch()

@@ -1,6 +1,4 @@
-"""Decisions that the recordings don't show, with hand-driven Tasks; then the engine as a whole
-under load.
-"""
+"""Decisions that the recordings don't show, with hand-driven Tasks; then the engine under load."""
 
 from __future__ import annotations
 
@@ -175,9 +173,7 @@ def test_files_that_appear_while_nothing_looks_are_found_by_run(hands: Hands) ->
 
 
 def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
-    """Must show 2: the others finish, the state is `error`, failed Steps left only their logs,
-    nothing waits for ever.
-    """
+    """The others finish, the state is `error`, failed Steps left logs only, nothing waits on."""
     commands = [
         command("good", "echo good > /out/x", x="/out/x", log=">>"),
         command("bad", "echo half > /out/x; exit 1", x="/out/x", log=">>"),
@@ -273,9 +269,7 @@ def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
 
 
 def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
-    """Whatever the order of calls: it ends, each Step's last Task is complete, and the files are
-    right.
-    """
+    """Whatever the order of calls: it ends, all last Tasks are complete, the files are right."""
     again = "cat /in/a > /out/x; echo 1 >> /out/x"
     commands = [command("c0", "echo 1 > /out/x"), command("c1", again, "a")]
     steps = [step("s0", "c0", "d:0")]
@@ -419,9 +413,7 @@ def test_a_directory_that_changed_meanwhile_is_noticed_by_run_not_by_opening(han
 def test_halt_with_four_containers(
     tmp_path: Path, docker_image: str, wait_until: WaitUntil
 ) -> None:
-    """Must show 3: all gone within 5 s, `halted`; `run` finishes the workflow, and what was
-    complete doesn't run again.
-    """
+    """All gone within 5 s, `halted`; `run` finishes the workflow and repeats nothing complete."""
     nap = command("nap", "sleep {{seconds}}; echo done > /out/x", image=docker_image)
     nap["vars"] = {"seconds": 3}
     steps: list[dict[str, Any]] = [

@@ -55,9 +55,7 @@ class TestThreadExecutor(ExecutorContract):
         assert ours() == []
 
     def test_queued_tasks_do_not_start_during_close(self, single: ExecutorBench) -> None:
-        """The thread that is free as soon as the first Task is stopped takes up the next one before
-        `close` is there.
-        """
+        """The thread freed by the first stopped Task takes up the next before `close` is there."""
         told = threading.Event()
 
         def stop() -> None:

@@ -1,6 +1,4 @@
-"""One Task from beginning to end, with a runtime that does what the test says: events, outputs,
-logs, failures.
-"""
+"""One Task from beginning to end, with a made-up runtime: events, outputs, logs, failures."""
 
 from __future__ import annotations
 

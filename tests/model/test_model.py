@@ -1,6 +1,4 @@
-"""The words: what is taken, what is refused and with which words, and that parsing never fails in
-another way.
-"""
+"""The words: what is taken, what is refused and how, and that parsing fails in no other way."""
 
 from __future__ import annotations
 

@@ -67,9 +67,7 @@ def make(code: int, log: str = f"{RED}red{OFF}\tand {EVIL}\nlast\n") -> list[str
 
 
 def seen(*arguments: str, status: int = 0, **environment: str) -> str:
-    """What a terminal gets, without our own colours and movements, which must be all that controls
-    it.
-    """
+    """What a terminal gets, without our colours and movements, which are all that controls it."""
     text = OWN.sub("\n", on_a_terminal(list(arguments), environment, status=status))
     assert not holds_controls(text.replace("\n", "").replace("\t", "")), repr(text)
     return text

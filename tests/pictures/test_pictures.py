@@ -85,9 +85,7 @@ def small() -> dict[str, Any]:
 
 
 def wide(number: int) -> dict[str, Any]:
-    """One Step, `number` Steps that read it, each with a reader of its own, and one that reads all
-    of those.
-    """
+    """One Step, `number` Steps that read it, a reader of each, and one that reads all of those."""
     steps = [("start", "start", "complete")]
     steps += [(f"sim-{n:03d}", "simulate", STEP_STATES[n % 7]) for n in range(number)]
     steps += [(f"ana-{n:03d}", "analyze", "waiting") for n in range(number)]
@@ -487,9 +485,7 @@ CLASS = re.compile(r"  classDef (\w+) fill:#[0-9a-f]{6},stroke:#[0-9a-f]{6},colo
 
 
 def read_mermaid(text: str) -> tuple[list[str], list[tuple[int, int]]]:
-    """The labels and edges of a flowchart, by Mermaid's rules: quoted text has no quote in it, and
-    entities are decoded.
-    """
+    """A flowchart's labels and edges by Mermaid's rules: no quote in quotes, entities decoded."""
     head, *lines = text.splitlines()
     assert head == "flowchart TB"
     labels: list[str] = []

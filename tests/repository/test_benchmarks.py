@@ -1,6 +1,4 @@
-"""The benchmarks themselves: that each measures what it says, at sizes of seconds. No time is
-asserted.
-"""
+"""The benchmarks themselves: each measures what it says, in seconds. No time is asserted."""
 
 from __future__ import annotations
 

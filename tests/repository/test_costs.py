@@ -1,5 +1,4 @@
-"""What a Step costs, counted instead of timed: a regression fails here on any machine, however
-busy.
+"""What a Step costs, counted instead of timed: a regression fails here on any machine.
 
 The figures are those of `benchmarks.counting`, a process of its own for each shape. Lower the
 bounds as the engine gets faster; they lie about a fifth above what is counted.

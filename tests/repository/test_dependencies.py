@@ -86,9 +86,7 @@ def listed() -> dict[str, tuple[str, str]]:
 
 
 def test_the_page_of_licences_has_what_is_declared() -> None:
-    """What others bring along may change with any version of theirs: that is written down by `make
-    licences` alone.
-    """
+    """What others bring along may change with their versions: `make licences` writes it down."""
     page = listed()
     for extra in (None, *PROJECT["optional-dependencies"]):
         for name in declared(extra) - {licences.PACKAGE}:

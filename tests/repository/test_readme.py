@@ -1,6 +1,4 @@
-"""The README is true: its blocks run, and it names each command, option, method and configuration
-key there is.
-"""
+"""The README is true: its blocks run, and it names all commands, options, methods and keys."""
 
 from __future__ import annotations
 

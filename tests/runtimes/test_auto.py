@@ -1,6 +1,4 @@
-"""The runtime `auto`: which of two runtimes it takes for an image, how often it asks, and what it
-says.
-"""
+"""The runtime `auto`: which runtime it takes for an image, how often it asks, what it says."""
 
 from __future__ import annotations
 

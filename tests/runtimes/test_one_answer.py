@@ -1,7 +1,4 @@
-"""One script, one answer: whether it runs as a process or in a container, its inputs are copied or
-mounted, and its output directory is mounted or, since the image has files there, its outputs are
-copied out.
-"""
+"""One script, one answer: as a process or in a container, with copies or mounts."""
 
 from __future__ import annotations
 
@@ -16,9 +13,7 @@ from gaia_local import Gaia
 from support.containers import derived
 
 Answer = tuple[str, str]
-"""The state; and the text of the output, or what is said of the Step that failed, with the tree's
-own path left out.
-"""
+"""The state, and the output's text or what is said of the failure, without the tree's own path."""
 
 
 class Way(NamedTuple):
@@ -68,9 +63,7 @@ class Trial:
     def run(
         self, script: str, inputs: Mapping[str, str], outputs: Mapping[str, str] | None = None
     ) -> Answer:
-        """OUT in the script is the directory of its outputs; `outputs` are name → internal path,
-        `inputs` name → key.
-        """
+        """OUT in a script is the outputs' directory; `outputs`, `inputs` map names."""
         made = outputs or {"x": "OUT/x"}
         command = {
             "name": "c",

@@ -1,6 +1,4 @@
-"""The status page in a real browser, over a real server and Steps that run: what it shows, and what
-it lets its reader do.
-"""
+"""The status page in a real browser, over a real server: what it shows, what its reader may do."""
 
 from __future__ import annotations
 
@@ -84,9 +82,7 @@ class Site:
 
 @pytest.fixture
 def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
-    """Fails the test when the page asks another server for anything, or logs an error that nobody
-    expects.
-    """
+    """Fails the test when the page asks another server, or logs an error nobody expects."""
     gaia = make_gaia(watch=False)
     with Server(gaia, port=0) as server:
         context = browser.new_context(

@@ -22,9 +22,7 @@ from support.links import READ
 def test_a_container_is_confined_to_its_tasks_files(
     docker_image: str, gaia_root: Path, inputs: str, wait_until: WaitUntil
 ) -> None:
-    """No new privileges, no capabilities beyond the engine's own, and nothing of the host but its
-    own Task's files.
-    """
+    """No new privileges or capabilities, and nothing of the host but its own Task's files."""
     import docker
     from docker.utils import kwargs_from_env
 

@@ -1,6 +1,4 @@
-"""The HTTP server: the published client against it, what the status page reads, event streams, and
-who may ask at all.
-"""
+"""The HTTP server: the client against it, what the page reads, event streams, who may ask."""
 
 from __future__ import annotations
 
@@ -479,9 +477,7 @@ def test_a_stream_tells_the_whole_and_then_what_changed(
 def test_a_stream_is_prompt(
     server: Server, gaia: Gaia, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    """The median of ten changes: a machine that is busy with others may be late once, but not most
-    of the time.
-    """
+    """The median of ten changes: a busy machine may be late once, but not most of the time."""
     fifo = tmp_path / "fifo"
     gaia.upload("w", {}, COMMANDS, [held(fifo)])
     waits = []

@@ -1,6 +1,4 @@
-"""The server among other users of the machine: who may do without the token, and where that is
-kept.
-"""
+"""The server among other users: who may do without the token, and where that is kept."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Whatever is sent to a live server, it answers with what it means or with one clear refusal, and
-goes on answering.
+"""Whatever a live server is sent, it answers as meant or with one clear refusal, and goes on.
 
 `GAIA_LOCAL_FUZZ_REQUESTS` is the number of requests of each kind (at least 250, which takes some
 seconds).

@@ -1,6 +1,4 @@
-"""The state database: what goes in comes out, whole or not at all, from many threads, whatever
-happened to its file.
-"""
+"""The state database: what goes in comes out, whole or not at all, from many threads."""
 
 from __future__ import annotations
 

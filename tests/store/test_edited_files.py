@@ -1,5 +1,4 @@
-"""Random edits of real files, at rest and while Steps run: whatever is complete in the end is what
-a run from scratch makes.
+"""Random edits of real files, also while Steps run: in the end all is as if run from scratch.
 
 The edits are those that are hard to see: in place or by rename, with size and time of modification
 kept, the same content written anew, through links that lead out of the store, entries of

@@ -1,6 +1,4 @@
-"""The store: where keys lie, what a Task finds, what becomes of its outputs, and that no link leads
-anybody astray.
-"""
+"""The store: where keys lie, what Tasks find, what becomes of outputs, links that lead out."""
 
 from __future__ import annotations
 
@@ -716,9 +714,7 @@ def test_a_link_may_lead_to_another_output_only_inside_a_common_one(bench: Stagi
 
 
 def test_an_output_over_part_of_another_turns_no_link_outwards(bench: StagingBench) -> None:
-    """A link through another one, and up from there, would lead elsewhere once that one is a
-    directory.
-    """
+    """A link through another, and up from there, leads elsewhere once that is a directory."""
     task = bench.task({}, {"/out/": "b:run/"})
     staging = bench.stage(task)
     (staging.tree / "out/a/b/c").mkdir(parents=True)
@@ -785,9 +781,7 @@ def test_an_output_that_is_a_link_out_of_the_tree_is_refused(
 def test_an_output_below_a_link_out_of_the_tree_is_refused(
     bench: StagingBench, tmp_path: Path, directory: bool
 ) -> None:
-    """The program turns the directory around its output into a link: that must not take what lies
-    there.
-    """
+    """A program turns its output's directory into a link: what lies there must not be taken."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").mkdir() if directory else (outside / "x").write_text("precious")

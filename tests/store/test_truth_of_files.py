@@ -1,5 +1,4 @@
-"""Never a stale, truncated or foreign result that is called complete: what can be hard to see of
-files.
+"""Never a stale, truncated or foreign result called complete: what is hard to see of files.
 
 Each test is of one kind of change, in the runtimes and modes of inputs where these differ.
 """

@@ -1,6 +1,4 @@
-"""Watched directory trees: whatever happened in them, each change is told, and the next one will
-be.
-"""
+"""Watched directory trees: whatever happened, each change is told, and the next one will be."""
 
 from __future__ import annotations
 
@@ -265,9 +263,7 @@ def test_a_top_that_cannot_be_watched(top: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_histories(top: Path, tmp_path: Path, wait_until: WaitUntil, seed: int) -> None:
-    """Of what differs at the end each path is told, or a directory around it; and nowhere has
-    watching ended.
-    """
+    """All that differs at the end is told, or a directory around it; watching ended nowhere."""
     chance = random.Random(seed)
     away = tmp_path / "away"
     away.mkdir()

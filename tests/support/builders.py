@@ -37,8 +37,7 @@ ECHO = {
 def step(
     name: str, command: str, output: str | None = None, *inputs: str, **fields: Any
 ) -> dict[str, Any]:
-    """A Step. Its `output` is the key of ``x``, its `inputs` are those of ``a``, ``b``, ``c`` and
-    so on.
+    """A Step; `output` is the key of ``x``, `inputs` are the keys of ``a``, ``b``, ``c`` and so on.
 
     What is among `fields` stands instead of that, or beside it.
     """

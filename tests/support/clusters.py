@@ -1,6 +1,4 @@
-"""Dask clusters for tests: a scheduler and workers, each a process of its own, and what they have
-in common.
-"""
+"""Dask clusters for tests: a scheduler and workers, all processes of their own, and their data."""
 
 from __future__ import annotations
 
@@ -192,9 +190,7 @@ def running(folder: Path, *names: str, **options: Any) -> Iterator[DaskCluster]:
 
 
 def programs(folder: Path) -> dict[int, str]:
-    """The processes that are Tasks of workers with their private directories in `folder`: pid →
-    Task id.
-    """
+    """Task processes of workers with private directories in `folder`: pid → Task id."""
     found = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -249,9 +245,7 @@ def ran(gaia: Gaia, commands: list[Any], steps: list[Any], put: dict[str, str]) 
 
 
 def study(count: int) -> tuple[list[Any], list[Any]]:
-    """Chains of three, in each of which a directory is made and read, and joins of ten; `count`
-    Steps.
-    """
+    """Chains of three, with a directory made and read in them, and joins of ten: `count` Steps."""
     make = {
         "name": "make",
         "image": IMAGE,

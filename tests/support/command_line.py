@@ -1,6 +1,4 @@
-"""The command line: called in this process, as a process of its own, or on a terminal; and a
-workflow to call it with.
-"""
+"""The command line: called in this process, as its own, or on a terminal; and a workflow for it."""
 
 from __future__ import annotations
 

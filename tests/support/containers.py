@@ -34,9 +34,7 @@ def client(docker_image: str) -> Iterator[docker.APIClient]:
 
 @contextlib.contextmanager
 def derived(image: str, script: str, changes: str | None = None) -> Iterator[str]:
-    """The id of an image that is `image` after `script`, run by root, with Dockerfile instructions
-    applied.
-    """
+    """The id of `image` after `script` run by root, with Dockerfile instructions applied."""
     with docker.APIClient(version="auto", **kwargs_from_env()) as client:
         made = client.create_container(image, ["sh", "-ec", script])["Id"]
         try:
@@ -53,9 +51,7 @@ def derived(image: str, script: str, changes: str | None = None) -> Iterator[str
 
 @pytest.fixture(scope="module")
 def full_image(docker_image: str) -> Iterator[str]:
-    """An image where anybody may write into `/full`, where a file lies already; `/linked` leads
-    there.
-    """
+    """An image with a file in `/full`, where anybody may write; `/linked` leads to that."""
     with derived(
         docker_image, "mkdir /full; touch /full/own; chmod 777 /full; ln -s full /linked"
     ) as image:
@@ -126,9 +122,7 @@ class ContainerBench:
         timeout: float = 60,
         image: str | None = None,
     ) -> Run:
-        """`inputs` are put into the tree as copies; `mounts` are inputs that the runtime is to
-        mount.
-        """
+        """Puts `inputs` into the tree as copies; the runtime is to mount `mounts`."""
         task_id = str(uuid.uuid4())
         tree = self.top / task_id / "tree"
         tree.mkdir(parents=True)

@@ -1,6 +1,4 @@
-"""A disk that may lose its power at any moment: of what nobody flushed, chance says what is left of
-it.
-"""
+"""A disk that may lose power at any moment: chance says what is left of what nobody flushed."""
 
 from __future__ import annotations
 
@@ -153,9 +151,7 @@ class Disk:
         return content[:LOG_HEADER], len(content)
 
     def _copy_directory(self, source: str, target: str, same: set[str]) -> None:
-        """What there is of a directory; `same` gets the paths, relative to the root, that lie where
-        they lay.
-        """
+        """What there is of a directory; `same` gets the relative paths that lie where they lay."""
         os.makedirs(target)
         flushed = self._names.get(os.stat(source).st_ino, {})
         present = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
@@ -191,9 +187,7 @@ class Disk:
             Path(target).write_bytes(content)
 
     def _restore(self, inode: int, target: str, around: tuple[int, ...] = ()) -> None:
-        """What lay there when it was flushed; anything, where its inode was given to another
-        meanwhile.
-        """
+        """What lay there when flushed; anything, where its inode was given away meanwhile."""
         if inode in self._names and inode not in around:
             os.makedirs(target)
             for name, inner in self._names[inode].items():

@@ -124,9 +124,7 @@ class HeldAct:
 
 
 class ExecutorContract:
-    """The promises of `gaia_local.executors.contract`. A subclass for each executor says how one is
-    made.
-    """
+    """The promises of `gaia_local.executors.contract`; subclasses say how an executor is made."""
 
     repeat = REPEAT
     many = 1000

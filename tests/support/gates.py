@@ -45,14 +45,10 @@ class FileGate:
 
 
 class WaitingSteps(FileGate):
-    """Makes Steps that wait at the gate; each holds a lock, so that it fails where two runs of it
-    overlap.
-    """
+    """Makes Steps that wait at the gate, and that fail where two runs of one overlap."""
 
     def steps(self, count: int) -> tuple[list[Any], list[Any]]:
-        """Command and Steps ``wait-0`` …; each makes ``d:<number>``, which holds ``$WHO`` of
-        whoever ran it.
-        """
+        """Command and Steps ``wait-0`` … making ``d:<number>``, with ``$WHO`` of who ran it."""
         script = (
             f"echo begun {{{{n}}}}; {self.hold(self.folder)}; "
             "echo gone on; echo {{n}} $WHO > /out/x"

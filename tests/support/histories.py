@@ -1,5 +1,4 @@
-"""Random histories of a workflow, and what must be so at every moment of one: an oracle that looks
-at contents alone.
+"""Random histories of a workflow, and what must always hold: an oracle that sees contents alone.
 
 A world has, for each storage key, what lies there and who put it there. An engine decides; the
 history plays the user, the workers and the disk. What is asserted:
@@ -45,9 +44,7 @@ def locate(key: str) -> str:
 
 @dataclass
 class World:
-    """What lies at each key: its content, a number that changes with each writing, and from what a
-    Task made it.
-    """
+    """What lies at each key: content, a number that writing changes, and what it was made from."""
 
     files: dict[str, tuple[str, int, tuple[Any, ...] | None]] = field(default_factory=dict)
     writes: int = 0
@@ -127,9 +124,7 @@ class History:
         self.untold = False
         """Some file changed that nobody told the engine of."""
         self.may: set[str] = set()
-        """Steps that may run although nothing changed: somebody asked for it, or took something
-        away.
-        """
+        """Steps that may run though nothing changed: somebody asked, or took something away."""
         self.last: dict[str, tuple[Any, ...]] = {}
         """Step → the tokens and the contents of its last run."""
         self.workflow = Workflow("w", {}, locate)
@@ -199,9 +194,7 @@ class History:
                         above.append(maker)
 
     def can_come(self, node: StepNode) -> bool:
-        """Whether nothing keeps a Step from running, but Steps further up of which the same is
-        true.
-        """
+        """Whether a Step only lacks Steps further up of which the same is true."""
         if node.state is StepState.FAILED:
             return False
         parts = [part for key in node.inputs for part in (key, *key.overlapping_outputs)]
@@ -515,9 +508,7 @@ READ = [*SOURCES, *(f"b:{number}{x}" for number in range(7) for x in ("", "x"))]
 
 
 def compute(basis: tuple[Any, ...], internal: str) -> str:
-    """What a program makes of what it read: of few values, so that changed inputs often make the
-    same.
-    """
+    """What a program makes of its inputs: few values, so changed inputs often make the same."""
     return VALUES[zlib.crc32(str((basis, internal)).encode()) % 3]
 
 

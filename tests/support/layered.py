@@ -1,6 +1,4 @@
-"""Forty Steps in four layers, an engine that runs them as a process of its own, and what they have
-to make.
-"""
+"""Forty Steps in four layers, an engine in a process of its own, and what they have to make."""
 
 from __future__ import annotations
 

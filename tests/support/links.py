@@ -58,9 +58,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Links that lead out get into the store, as if they had come past the check: what follows must
-    hold without it.
-    """
+    """Links that lead out get into the store, past the check: what follows holds without it."""
     monkeypatch.setattr(storable, "confine_links", lambda *_: None)
 
 

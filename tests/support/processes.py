@@ -1,6 +1,4 @@
-"""The runtime `process`, tried: invocations in a directory, what runs in their name, and an engine
-that is killed.
-"""
+"""The runtime `process`, tried: invocations in a directory, their processes, a killed engine."""
 
 from __future__ import annotations
 
@@ -146,8 +144,7 @@ def crashed(
     with_record: bool = True,
     end_supervisor: signal.Signals | None = signal.SIGKILL,
 ) -> Iterator[Invocation]:
-    """An invocation whose engine was killed while it ran, and by default its supervisor, too, so
-    that neither ends anything.
+    """An invocation whose engine (by default its supervisor, too) was killed while it ran.
 
     The program says "ready" through `fifo`.
     """

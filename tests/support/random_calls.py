@@ -378,9 +378,7 @@ class Call:
         getattr(gaia, self.method)(**self.arguments)
 
     def is_named(self, text: str) -> bool:
-        """Whether the text of a refusal names something of this call (beside a workflow that is in
-        order).
-        """
+        """Whether a refusal's text names something of this call (beside a workflow in order)."""
         return any(word[:60].rstrip("…") in text for word in self._words(text))
 
     def _words(self, text: str) -> Iterator[str]:

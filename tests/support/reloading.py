@@ -1,6 +1,4 @@
-"""The invariant of the core: what the rows say is what the live engine believes, after every
-decision.
-"""
+"""The invariant of the core: after every decision, the rows say what the live engine believes."""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ def differences(live: Workflow, database: Database, storage: Storage) -> dict[st
 
 
 def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
-    """While a Task runs that reads a directory with made parts, only the one that is read back has
-    to know its digest.
-    """
+    """Of a directory with made parts that a Task reads, only the reloaded one knows the digest."""
     for attempt in live.running.values():
         for key, _ in attempt.task.inputs:
             node, again = live.graph.keys.get(key), reloaded.graph.keys.get(key)

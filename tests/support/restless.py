@@ -1,5 +1,6 @@
-"""A user who changes a workflow all the time and remembers what was answered; as a program, one who
-says it, too: ``python -m support.restless ROOT SEED``.
+"""A user who changes a workflow all the time: ``python -m support.restless ROOT SEED``.
+
+Remembers what was answered; as a program, it says that, too.
 """
 
 from __future__ import annotations
@@ -51,9 +52,7 @@ class User:
     gaia: Gaia
     dice: random.Random
     said: list[tuple[str, str]] = field(default_factory=list)
-    """Call and workflow, or Step and its text: what was asked for ends in '?', what was answered
-    doesn't.
-    """
+    """Call and workflow, or Step and text: with '?' if asked for only, without once answered."""
     turns: int = 0
     tell: Callable[[str, str], object] = lambda what, which: None
     """Is told what is said, as it is said."""

@@ -1,6 +1,4 @@
-"""The example project: a client's program that knows nothing of this package, and its tests, as
-their own pytest run.
-"""
+"""The example project: a program that knows nothing of this package, and its own pytest run."""
 
 from __future__ import annotations
 

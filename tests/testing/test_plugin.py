@@ -1,6 +1,4 @@
-"""The pytest plugin, in projects of its users: fixtures, settings, markers, what it fails, what it
-costs.
-"""
+"""The pytest plugin in users' projects: fixtures, settings, markers, failures, costs."""
 
 from __future__ import annotations
 
@@ -339,9 +337,7 @@ def test_it(gaia, number):
 
 
 def test_a_run_that_does_not_need_it_does_not_import_the_engine(tmp_path: Path) -> None:
-    """What it imports is its own three modules; what they cost is told by Python itself, in
-    microseconds.
-    """
+    """It imports its own three modules only; Python itself tells what they cost in microseconds."""
     code = "import json, sys, pytest\nbefore = set(sys.modules)\nimport gaia_local.testing.plugin\n"
     code += "print(json.dumps(sorted(set(sys.modules) - before)))"
     line = [sys.executable, "-X", "importtime", "-c", code]

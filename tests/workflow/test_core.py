@@ -1,5 +1,4 @@
-"""The core alone, without files, threads and a database: random histories, each moment compared
-with an oracle.
+"""The core alone, without files, threads and a database: random histories against an oracle.
 
 `GAIA_LOCAL_HISTORIES=100000` plays so many; a failure names the seed, and what happened.
 """

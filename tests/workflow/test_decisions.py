@@ -1,5 +1,4 @@
-"""Decisions that were wrong once, each with its minimal sequence: what was complete and must not
-be, or the reverse.
+"""Decisions that were wrong once, each with its minimal sequence.
 
 In most of them P makes k1 and k2, and R reads one of these and makes r.
 """
@@ -479,9 +478,7 @@ def test_no_file_is_read_under_the_lock(hands: Hands, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: str(finding["name"]))
 def test_decisions_that_were_wrong_once_are_right(finding: dict[str, Any], tmp_path: Path) -> None:
-    """Where a Step is said to end that doesn't run with us, it ends when it runs; in the end all
-    must be complete.
-    """
+    """A Step said to end that doesn't run with us ends when it runs; in the end all is complete."""
     hands = Hands(tmp_path)
     late: list[str] = []
     for operation in finding["operations"]:

@@ -1,5 +1,4 @@
-"""Replays sequences on which the real server's own decision code and ours agree, and the ones where
-ours was wrong.
+"""Replays sequences on which the real server's decision code and ours agree, or ours was wrong.
 
 `differential/README.md` says how they were made, and how to read them.
 """

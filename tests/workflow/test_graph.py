@@ -1,6 +1,4 @@
-"""The graph: who waits for what, what is refused, and that counting along is the same as counting
-from the start.
-"""
+"""The graph: who waits for what, what is refused, and that counting along is counting anew."""
 
 from __future__ import annotations
 
@@ -648,9 +646,7 @@ def test_the_longest_way_on_goes_first_then_the_order_of_upload() -> None:
 
 
 def study() -> list[Step]:
-    """A whole-cell study of 277 Steps: 16 chains of 8 simulations, each with an analysis, and what
-    joins them.
-    """
+    """A study of 277 Steps: 16 chains of 8 simulations and analyses, and what joins them."""
     steps = [step("parca", [], ["kb"]), step("variant", ["kb"], ["variant"])]
     for chain in range(16):
         before = "variant"
@@ -670,9 +666,7 @@ def study() -> list[Step]:
 
 
 def takes(workers: int, seconds: Mapping[str, float], by_rank: bool) -> float:
-    """How long the study takes, when those that can start are taken by rank, or first come, first
-    served.
-    """
+    """How long the study takes if ready Steps are taken by rank, or first come, first served."""
     graph, arrivals = graph_of(*study()), itertools.count()
     queued: list[tuple[tuple[int, int], int, StepNode]] = []
     running: list[tuple[float, int, StepNode]] = []
@@ -708,9 +702,7 @@ def durations(analysis: float) -> dict[str, float]:
 @pytest.mark.parametrize("analysis", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 8, 12, 16, 24])
 def test_a_study_takes_no_longer_than_first_come(workers: int, analysis: float) -> None:
-    """By half a percent at most: no rule that knows no durations wins every time, when Steps don't
-    come out even.
-    """
+    """By half a percent at most: no rule that knows no durations wins every time."""
     assert len(study()) == 277
     seconds = durations(analysis)
     assert takes(workers, seconds, by_rank=True) <= 1.005 * takes(workers, seconds, by_rank=False)
@@ -788,9 +780,7 @@ def acceptable(steps: Iterable[Step]) -> bool:
 
 
 class Plain:
-    """A graph as plain values: what was told of it, and all that follows from that, worked out from
-    the start.
-    """
+    """A graph as plain values: what was told of it, and what follows, worked out anew."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
@@ -920,9 +910,7 @@ class Plain:
             }
 
     def adopt(self, graph: Graph) -> None:
-        """A key with unknown content has to be looked at where a Step read it: which of them
-        depends on the order.
-        """
+        """A key of unknown content must be looked at where a Step read it; order says which."""
         assert {key for key in self.unseen if not graph.keys[key].unseen} == set()
         for key, node in graph.keys.items():
             if node.unseen and key not in self.unseen:
@@ -1002,9 +990,7 @@ tidy_step = st.integers(0, 4).flatmap(
         step, st.just(NAMES[n]), some_of(READS[n]), some_of(MAKES[n], least=1), st.just("c")
     )
 )
-"""One of a chain, so that there is something behind most Steps; now and then the end of it comes
-before its beginning.
-"""
+"""One of a chain, so that something follows most Steps; now and then the end comes first."""
 turned_step = st.integers(0, 3).flatmap(
     lambda n: st.builds(
         step, st.just(NAMES[n]), some_of(["e/", *READS[n + 1]]), some_of(MAKES[n]), st.just("c")

@@ -1,5 +1,4 @@
-"""Random histories of Steps with several outputs, on the scheduler with real files: in the end
-nothing is out of date.
+"""Random histories of Steps with several outputs, on real files: in the end all is current.
 
 The Tasks read when they are given away, and end whenever the history says so. A program computes
 its outputs from what it read; so each file in the store can be compared with what it would be, were

@@ -1,6 +1,4 @@
-"""What changed runs again, and nothing else: random histories against a model, and the triggers one
-by one.
-"""
+"""What changed runs again, and nothing else: random histories, and the triggers one by one."""
 
 from __future__ import annotations
 
@@ -27,8 +25,7 @@ CONTENTS = ["red", "green", "blue"]
 
 
 class History:
-    """A workflow whose Steps compute a function of their inputs, and a model of what must be so at
-    each quiet point.
+    """A workflow of functions of their inputs, and a model of what must be so at quiet points.
 
     The function has few values, so that changed inputs often give the same output. The graph is a
     chain of layers over three source files; one Step makes a directory that another reads a file
@@ -50,9 +47,7 @@ class History:
         self.must: set[int] = set()
         """Steps that must run although their inputs are the same."""
         self.may: set[int] = set()
-        """Steps whose run was cut short or whose output was deleted: they may run although nothing
-        changed.
-        """
+        """Steps cut short, or with deleted output: they may run although nothing changed."""
         self.hands = Hands(root)
         for source in SOURCES:
             self.write(source, "red")
@@ -287,9 +282,7 @@ class History:
             self.tell(key)
 
     def cut_short(self) -> None:
-        """A Task that runs now may be cancelled by what comes, and run again with inputs that are
-        the same in the end.
-        """
+        """A Task that runs now may be cancelled and run again with what are the same inputs."""
         self.may |= self.running_numbers()
 
     def halt(self) -> None:
@@ -346,9 +339,7 @@ def test_random_histories(edges: list[tuple[int, int]], operations: list[tuple[A
 
 
 def diamond(root: Path, source: str = "source-a first\n", **config: Any) -> tuple[Gaia, set[str]]:
-    """One source → 8 Steps over it and 8 over another → layers → one join: 50 Steps; returns those
-    below the first source.
-    """
+    """Two sources, 8 Steps over each → layers → one join: 50 Steps; returns those below one."""
     shell = (
         'for each in /in/*; do cat "$each"; done | sort | uniq > /out/x; echo {{name}} >> /out/x'
     )
@@ -447,9 +438,7 @@ def test_a_source_changes_while_no_engine_runs(tmp_path: Path) -> None:
 
 
 def test_a_source_changes_while_it_is_read(tmp_path: Path, wait_until: WaitUntil) -> None:
-    """The Task that reads it is cancelled, and its outputs, made from the old content, are never
-    stored.
-    """
+    """The Task that reads it is cancelled; its outputs of the old content are never stored."""
     go = tmp_path / "go"
     command = {
         "name": "slow",
@@ -579,9 +568,7 @@ def test_a_halted_workflow_records_changes_and_starts_nothing(tmp_path: Path) ->
 
 
 def test_an_edited_output_survives_doubt_that_comes_to_nothing(tmp_path: Path) -> None:
-    """The user replaces an output; what it was made from is deleted and made again, the same: the
-    edit stays.
-    """
+    """The user replaces an output; its inputs are remade, the same: the edit stays."""
     hands = Hands(tmp_path)
     hands.command(
         {"name": "src", "image": "i", "command": ["x"], "outputs": {"x": "/out/x"}},
@@ -684,9 +671,7 @@ def test_explain_and_plans(tmp_path: Path) -> None:
 def test_the_triggers_in_containers(
     tmp_path: Path, docker_image: str, wait_until: WaitUntil
 ) -> None:
-    """Must show 4: expire, merge and command, a changed file, a change while no engine runs,
-    another image.
-    """
+    """Must show 4: expire, merge, command, a changed file, also without engine, another image."""
     import docker
 
     client = docker.from_env()

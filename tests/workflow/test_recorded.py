@@ -1,5 +1,4 @@
-"""Replays the recorded decisions of the real server, row by row, on our scheduler with hand-driven
-Tasks.
+"""Replays the real server's recorded decisions, row by row, with hand-driven Tasks.
 
 Where a row says `ours`, the expectation that follows from it stands in `OURS`; every other field of
 that row, and all fields of all other rows, are expected as recorded.

@@ -1,6 +1,4 @@
-"""The words that decisions are made of: reasons come back from text as they were, and states follow
-from attempts.
-"""
+"""The words of decisions: reasons come back from text as they were, states follow attempts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`gaia_local.workflow.templates`: rendering, array vars, composite Commands, limits; the real
-server's recorded expansion.
-"""
+"""Rendering, array vars, composite Commands, limits; the real server's recorded expansion."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ def refused(action: Callable[[], object]) -> str:
 def render_and_check(
     given_step: Step, given_command: Command, known: Verdicts | None = None
 ) -> Answer:
-    """What `render` answers, or the text that it refuses with; `check` must agree, on its first
-    call and on later ones.
-    """
+    """What `render` answers, or its refusal's text; `check` must agree, at first and later."""
     verdicts: Verdicts = {} if known is None else known
     try:
         answer, text = render("w", given_step, given_command), ""
@@ -456,9 +452,7 @@ def composite(*steps: dict[str, Any], name: str = "C", vars: Any = None) -> dict
 def flattened(
     *definitions: dict[str, Any], **vars: Any
 ) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """Name → storage key in, storage key out and vars, of what a Step of the composite Command `C`
-    becomes.
-    """
+    """Name → input key, output key and vars of what a Step of the composite Command `C` becomes."""
     given_step = step(inputs={"A": "k/a"}, outputs={"Z": "k/z"}, vars=vars)
     made = expand("w", given_step, commands(COPY, *definitions))
     return {each.name: (each.inputs["from"], each.outputs["to"], dict(each.vars)) for each in made}
@@ -814,9 +808,7 @@ def composites_of(*known: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def with_keys(given_step: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The Step with just the keys that its Command asks for, so that more than the first check is
-    reached.
-    """
+    """The Step with just its Command's keys, so that more than the first check is reached."""
     asked, keys = definitions[given_step["command"]], iter(given_step.pop("keys"))
     return {
         **given_step,

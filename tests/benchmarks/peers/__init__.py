@@ -1,5 +1,4 @@
-"""Other programs that run workflows on one machine, doing the same work: the same Steps, two at a
-time.
+"""Other programs that run workflows on one machine: the same Steps, two at a time.
 
 Each `workflow_*` file is that program's own description of them. They read from the environment:
 `COUNT` trivial Steps, `SHAPE` ``joined`` (independent, and one that reads all their files) or
@@ -90,9 +89,7 @@ PEERS = (
 
 
 def peers(setting: Setting) -> Iterator[Finding]:
-    """1,000 trivial Steps and a join, a chain of 200, and nothing to do, beside make, ninja, doit,
-    luigi and dask.
-    """
+    """1,000 trivial Steps and a join, a chain of 200, and nothing to do, beside the peers."""
     ready: dict[Peer, Path] = {}
     for peer in PEERS:
         try:
@@ -162,9 +159,7 @@ def _theirs(setting: Setting, peer: Peer, environment: Path, shape: str, count: 
 
 
 def _prepare(peer: Peer, keep: Path) -> Path:
-    """The peer's environment, made where there is none yet. Raises `Failed` where the peer is not
-    to be had.
-    """
+    """The peer's environment, made if absent. Raises `Failed` if the peer can't be had."""
     if not peer.package:
         if shutil.which(peer.name) is None:
             raise Failed(f"there is no {peer.name} on PATH")

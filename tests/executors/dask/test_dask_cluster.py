@@ -1,6 +1,4 @@
-"""Workflows on a real Dask cluster: a scheduler and three workers, each a process of its own, on
-loopback.
-"""
+"""Workflows on a real Dask cluster: scheduler and three workers, own processes, on loopback."""
 
 from __future__ import annotations
 
@@ -379,9 +377,7 @@ def test_a_local_cluster_from_the_command_line(gaia_root: Path, tmp_path: Path) 
 def test_ctrl_c_ends_a_local_cluster(
     gaia_root: Path, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """A terminal sends it to all processes at once: the workers die before they can be asked to
-    stop anything.
-    """
+    """A terminal sends it to all processes at once: workers die before they are asked to stop."""
     for name, definitions in zip(("commands", "steps"), waiting.steps(3), strict=True):
         (tmp_path / f"{name}.json").write_text(json.dumps(definitions))
     options = [

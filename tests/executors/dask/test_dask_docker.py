@@ -1,6 +1,4 @@
-"""Containers on a real Dask cluster: each worker runs its Tasks in containers of the machine's
-engine.
-"""
+"""Containers on a real Dask cluster: workers run Tasks in containers of the machine's engine."""
 
 from __future__ import annotations
 

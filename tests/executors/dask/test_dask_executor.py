@@ -1,6 +1,4 @@
-"""The Dask executor: the contract of all executors, and what is its own, on a cluster in this
-process.
-"""
+"""The Dask executor: all executors' contract, and what is its own, on a cluster in this process."""
 
 from __future__ import annotations
 

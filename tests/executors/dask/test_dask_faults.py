@@ -1,6 +1,4 @@
-"""What may die while a cluster runs Steps: workers, the scheduler, the engine; and clusters that
-can't be used at all.
-"""
+"""What may die while a cluster runs Steps: workers, scheduler, engine; and unusable clusters."""
 
 from __future__ import annotations
 
@@ -173,9 +171,7 @@ def test_a_worker_that_is_stopped_in_order(
 def test_a_worker_that_comes_back_is_refused(
     tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """It stands still for longer than the scheduler waits; its program doesn't, and has its result
-    when it goes on.
-    """
+    """It stands still longer than the scheduler waits; its program goes on, and has its result."""
     (tmp_path / "cluster").mkdir()
     impatient = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2s"}
     with running(tmp_path / "cluster", environment=impatient) as cluster:
@@ -242,9 +238,7 @@ def test_the_engine_is_killed(
     tmp_path: Path,
     wait_until: WaitUntil,
 ) -> None:
-    """What runs on the cluster is ended before it is run again: two runs at a time would fail for
-    the lock they hold.
-    """
+    """What runs there is ended before it runs again: two at a time would fail for their lock."""
     cluster.start("one", "two")
     config = {
         "root": str(gaia_root),

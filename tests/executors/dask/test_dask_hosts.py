@@ -1,6 +1,4 @@
-"""Two hosts, as network namespaces that share a directory: one is cut off from the cluster while it
-runs a Step.
-"""
+"""Two hosts, as network namespaces with a shared directory: one is cut off during a Step."""
 
 from __future__ import annotations
 
@@ -113,9 +111,7 @@ def gaia(hosts: Hosts, make_gaia: MakeGaia) -> Gaia:
 def test_a_result_that_comes_too_late_is_refused(
     hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """The far host makes its result while it is cut off, and tells of it when the Step was given to
-    another.
-    """
+    """The far host makes its result while cut off, and tells when the Step was given away."""
     gaia.upload("w", {}, *waiting.steps(1))
     far = hosts.cluster.address_of("far")
     wait_until(lambda: host_of(gaia, "w", "wait-0") == far and "begun" in gaia.logs("w", "wait-0"))
@@ -136,9 +132,7 @@ def test_a_result_that_comes_too_late_is_refused(
 def test_a_step_that_ends_after_it_was_given_to_another(
     hosts: Hosts, gaia: Gaia, tmp_path: Path, waiting: WaitingSteps, wait_until: WaitUntil
 ) -> None:
-    """The far host sees in the shared directory that its Step was taken back, and ends it by
-    itself.
-    """
+    """The far host sees in the shared directory that its Step was taken back, and ends it."""
     commands, steps = waiting.steps(1)
     commands[0]["command"] = [
         "sh",

@@ -1,6 +1,4 @@
-"""How a container ends, and what is said of it: missing programs, memory that ran out,
-cancellation.
-"""
+"""How a container ends, and what is said of it: no program, no memory, cancellation."""
 
 from __future__ import annotations
 

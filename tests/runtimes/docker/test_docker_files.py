@@ -1,6 +1,4 @@
-"""The Docker runtime's way with files: what comes into a container, what is brought out of it, and
-what is mounted.
-"""
+"""The Docker runtime's way with files: what comes in, what is brought out, what is mounted."""
 
 from __future__ import annotations
 

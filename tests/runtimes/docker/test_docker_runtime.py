@@ -1,5 +1,4 @@
-"""The Docker runtime against a real engine: `GAIA_LOCAL_TEST_IMAGE` names a local image with
-busybox's programs.
+"""The Docker runtime against a real engine, with the image `GAIA_LOCAL_TEST_IMAGE` (busybox's).
 
 Without an engine or the image these tests are skipped; with GAIA_LOCAL_REQUIRE_DOCKER=1 they fail
 instead.

@@ -469,9 +469,7 @@ TREE = "sh -c 'sleep 60 & sleep 60 & echo x{ready}; wait' & {groups} sleep 60 & 
 
 
 def family(ready: str = "") -> str:
-    """A script that makes a tree of processes; on Linux also some that leave the group and the
-    session.
-    """
+    """A script that makes a tree of processes; on Linux some leave the group and the session."""
     groups = ""
     if shutil.which("timeout"):
         groups += "timeout 60 sleep 60 & "

@@ -56,9 +56,7 @@ for fifo in sys.argv[3:]:
         with open(fifo, mode) as file:
             file.write(what) if what else file.read()
 """
-"""Starts a process that is in no session, no group, no environment and no family of its program's,
-and writes for ever.
-"""
+"""Starts a process outside its program's session, group, environment and family; writes on."""
 
 
 @pytest.fixture
