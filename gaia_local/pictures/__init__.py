@@ -55,8 +55,8 @@ class Picture:
         else:
             raise InvalidInput(
                 f"save, {str(path)!r}",
-                "the name ends in neither .svg nor .png",
-                "give it one of these endings",
+                "the ending of the name is unknown",
+                "end it in .svg or .png",
             )
         return target
 

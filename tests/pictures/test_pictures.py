@@ -325,9 +325,9 @@ def test_an_empty_graph_is_a_picture() -> None:
     [
         ({}, "steps"),
         ({"steps": [{"step": "a"}], "edges": []}, "command"),
-        (None, "no graph"),
-        ([1], "no graph"),
-        ({"steps": 3, "edges": []}, "no graph"),
+        (None, "isn't a graph"),
+        ([1], "isn't a graph"),
+        ({"steps": 3, "edges": []}, "isn't a graph"),
         (graph([("a", "c", "waiting"), ("a", "c", "waiting")], []), "two Steps"),
         (graph([("a", "c", "waiting")], [("a", "b")]), "'b'"),
     ],
