@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 
 
 def progress(workflow: Workflow) -> WorkflowProgress:
-    """`state`, and how many Steps there are (`steps`), and are `done`, `running`, `failed`,
-    `waiting`.
+    """The answer of `Gaia.progress`: `state`, and the numbers of Steps.
 
-    Of a complete workflow also, unless that is 0, how many were `found` in the store and never ran.
+    A complete workflow has also, unless that is 0, the number that were `found` in the store.
     """
     verdicts, steps = workflow.graph.verdicts, len(workflow.graph.steps)
     found = (

@@ -6,7 +6,7 @@ Compares new definitions with the present ones; the consequences are decided els
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,53 +74,27 @@ class Submitted:
 
         Raises `InvalidInput`, also if they make more than `most` Steps, and changes nothing.
         """
-        submitted = {command.name: command for command in commands}
-        new_commands = {
-            name: command
-            for name, command in submitted.items()
-            if not _same(self.commands.get(name), command)
-        }
-        adjusted = {
-            name: command
-            for name, command in submitted.items()
-            if name not in new_commands and self._adjusts(command)
-        }
-        given = {step.name: step for step in steps}
+        new_commands: dict[str, AnyCommand] = {}
+        adjusted: dict[str, AnyCommand] = {}
+        for command in {command.name: command for command in commands}.values():
+            if not _same(self.commands.get(command.name), command):
+                new_commands[command.name] = command
+            elif self._adjusts(command):
+                adjusted[command.name] = command
         known = {**self.commands, **new_commands, **adjusted}
+        given = {step.name: step for step in steps}
         touched = _users(known, set(new_commands))
-        users = self.steps if touched else {}
-        again = {
-            name: step
-            for name, step in users.items()
-            if name not in given and step.command in touched
-        }
-        self._check_number([*given.values(), *again.values()], known, most, given)
-        expansions: dict[str, list[str]] = {}
-        old = {name: present(name) for outer in (*given, *again) for name in self.names(outer)}
-        new: dict[str, Step] = {}
-        replaced: dict[str, Reason] = {}
-        for outer, step in (*given.items(), *again.items()):
-            expanded = expansion.expand(self._workflow, step, known)
-            expansions[outer] = [concrete.name for concrete in expanded]
-            for concrete in expanded:
-                name = concrete.name
-                if name in new:
-                    raise InvalidInput(
-                        f"workflow {self._workflow!r}, Step {outer!r}",
-                        f"it becomes a Step {name!r}, and so does another",
-                        "give each Step a name of its own",
-                    )
-                new[name] = concrete
-                if name in old and not _same(old[name], concrete):
-                    replaced[name] = STEP_CHANGED
-                elif name in old and concrete.command in new_commands:
-                    replaced[name] = COMMAND_CHANGED
-        verdicts: templates.Verdicts = {}
-        for name, concrete in new.items():
-            if name in replaced or name not in old:
-                command = known[concrete.command]
-                assert isinstance(command, Command)
-                templates.check(self._workflow, concrete, command, verdicts)
+        affected = dict(given)
+        for name, step in self.steps.items() if touched else ():
+            if name not in given and step.command in touched:
+                affected[name] = step
+        self._check_number(affected.values(), known, most, given)
+        new, expansions = self._expand(affected, known)
+        old = {name: present(name) for outer in affected for name in self.names(outer)}
+        replaced = _replaced(old, new, new_commands)
+        self._check_templates(
+            (step for name, step in new.items() if name in replaced or name not in old), known
+        )
         removed = [name for name in old if name not in new]
         lost = {key for name in (*removed, *replaced) for key in old[name].outputs.values()}
         for outer, names in expansions.items():
@@ -138,6 +112,33 @@ class Submitted:
             expansions,
         )
 
+    def _expand(
+        self, steps: Mapping[str, Step], commands: Mapping[str, AnyCommand]
+    ) -> tuple[dict[str, Step], dict[str, list[str]]]:
+        """The concrete Steps by name, and the names of those that each Step becomes."""
+        concrete: dict[str, Step] = {}
+        expansions: dict[str, list[str]] = {}
+        for outer, submitted in steps.items():
+            expanded = expansion.expand(self._workflow, submitted, commands)
+            expansions[outer] = [step.name for step in expanded]
+            for step in expanded:
+                if step.name in concrete:
+                    raise InvalidInput(
+                        f"workflow {self._workflow!r}, Step {outer!r}",
+                        f"it becomes a Step {step.name!r}, and so does another",
+                        "give each Step a name of its own",
+                    )
+                concrete[step.name] = step
+        return concrete, expansions
+
+    def _check_templates(self, steps: Iterable[Step], commands: Mapping[str, AnyCommand]) -> None:
+        """Refuse Steps whose Commands can't be filled in."""
+        verdicts: templates.Verdicts = {}
+        for step in steps:
+            command = commands[step.command]
+            assert isinstance(command, Command)
+            templates.check(self._workflow, step, command, verdicts)
+
     def accept(self, change: Change) -> None:
         """Apply a change that `compare` made."""
         self.edition += 1
@@ -152,7 +153,7 @@ class Submitted:
 
     def _check_number(
         self,
-        steps: list[Step],
+        steps: Iterable[Step],
         commands: Mapping[str, AnyCommand],
         most: int,
         given: Mapping[str, Step],
@@ -177,6 +178,19 @@ class Submitted:
             self.expansions[outer] = names
         else:
             self.expansions.pop(outer, None)
+
+
+def _replaced(
+    old: Mapping[str, Step], new: Mapping[str, Step], new_commands: Collection[str]
+) -> dict[str, Reason]:
+    """The Steps in both whose definition or Command changed, with which of these."""
+    replaced = {}
+    for name, step in new.items():
+        if name in old and not _same(old[name], step):
+            replaced[name] = STEP_CHANGED
+        elif name in old and step.command in new_commands:
+            replaced[name] = COMMAND_CHANGED
+    return replaced
 
 
 def _same(one: AnyCommand | Step | None, other: AnyCommand | Step) -> bool:

@@ -325,9 +325,9 @@ def test_an_empty_graph_is_a_picture() -> None:
     [
         ({}, "steps"),
         ({"steps": [{"step": "a"}], "edges": []}, "command"),
-        (None, "isn't a graph"),
-        ([1], "isn't a graph"),
-        ({"steps": 3, "edges": []}, "isn't a graph"),
+        (None, "isn.t a graph"),
+        ([1], "isn.t a graph"),
+        ({"steps": 3, "edges": []}, "isn.t a graph"),
         (graph([("a", "c", "waiting"), ("a", "c", "waiting")], []), "two Steps"),
         (graph([("a", "c", "waiting")], [("a", "b")]), "'b'"),
     ],
@@ -380,7 +380,7 @@ def test_a_picture_is_saved_as_what_its_name_says(tmp_path: Path) -> None:
     picture = draw(small())
     assert picture.save(tmp_path / "w.svg").read_text(encoding="utf-8") == picture.svg
     assert picture.save(str(tmp_path / "w.PNG")).read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InvalidInput, match=r"\.svg or \.png"):
+    with pytest.raises(InvalidInput, match=r"\.svg nor \.png"):
         picture.save(tmp_path / "w.pdf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w.PNG", "w.svg"]
 
