@@ -62,7 +62,8 @@ def gaia(
 ) -> Iterator[GaiaFixture]:
     """A `gaia_local.Gaia` in a temporary root, with `put`, `get` and `run`.
 
-    Steps run as local processes by default. The test fails if Steps still run at its end. See `gaia_local.testing.GaiaFixture`.
+    Steps run as local processes by default. The test fails if Steps still run at its end.
+    See `gaia_local.testing.GaiaFixture`.
     """
     from gaia_local.errors import InvalidInput
     from gaia_local.testing.fixture import fresh
