@@ -1,4 +1,4 @@
-"""Draws the imports between wings, and lists the wings, as the code has them: ``python -m house``."""
+"""Draws the imports between wings, and lists the wings, from the code: ``python -m house``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from gaia_local.pictures.layout import place
 PACKAGE = Path(__file__).resolve().parent.parent / "gaia_local"
 DOCS = PACKAGE.parent / "resources/docs"
 FACE = "gaia_local"
-"""What stands for the package's own `__init__` and the modules beside it that users see through it."""
+"""Stands for the package's `__init__` and the modules beside it that users see through it."""
 FACED = {"__init__", "api", "http_errors"}
 BASE = "errors, config, forks"
 """What stands for the modules that know no wing."""
 WIDTH, HEIGHT, MARGIN = 112.0, 34.0, 24.0
 _HEAD = """# The house
 
-What the package is made of; `make house` writes this page and its picture anew. A wing imports only
-wings below it. Beside the wings lie `errors`, `config` and `forks`, which know none of them, and the
-face of the package: `api`, `http_errors` and the package itself.
+What the package is made of; `make house` writes this page and its picture anew. A wing imports
+only wings below it. Beside the wings lie `errors`, `config` and `forks`, which know none of them,
+and the face of the package: `api`, `http_errors` and the package itself.
 
 ![The imports between wings](house.svg)
 

@@ -1,4 +1,4 @@
-"""Lists the licences of all that is installed with gaia-local, as a page: ``python -m licences``."""
+"""Lists the licences of all that is installed with gaia-local as a page: ``python -m licences``."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ _TEXTS = {
 """How a licence that is given as free text begins."""
 _HEAD = """# Licences
 
-What is installed with gaia-local, and under which licence; `make licences` writes this page anew. *Always*: every installation
-needs it; the others come with the extra of that name (`pip install 'gaia-local[pictures]'`). Packages in italics come along
-with others. What the status page uses of others' lies in `gaia_local/server/page/vendor`, with its licences.
+What is installed with gaia-local, and under which licence; `make licences` writes this page anew.
+*Always*: every installation needs it; the others come with the extra of that name
+(`pip install 'gaia-local[pictures]'`). Packages in italics come along with others. What the status
+page uses of others' lies in `gaia_local/server/page/vendor`, with its licences.
 
 | package | licence | comes with |
 |---|---|---|"""
@@ -124,7 +125,8 @@ def licence(package: Distribution) -> str:
 def page() -> str:
     """The whole page."""
     shown = [
-        f"| {row.name if row.direct else f'*{row.name}*'} | {row.licence} | {', '.join(row.extras)} |"
+        f"| {row.name if row.direct else f'*{row.name}*'} "
+        f"| {row.licence} | {', '.join(row.extras)} |"
         for row in rows()
     ]
     return "\n".join([_HEAD, *shown, ""])

@@ -235,7 +235,8 @@ def test_the_options_of_a_cluster_are_parsed(tmp_path: Path) -> None:
     [
         (
             None,
-            "config, dask: it has no address; give a scheduler's, as 'tcp://scheduler:8786', or local",
+            "config, dask: it has no address; "
+            "give a scheduler's, as 'tcp://scheduler:8786', or local",
         ),
         ({}, "config, dask: it has no address"),
         ("tcp://x:1", "config, dask: it is 'tcp://x:1'; give a dictionary"),

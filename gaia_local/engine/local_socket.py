@@ -173,7 +173,8 @@ class Listener:
             told_us = json.loads(line)
             if told_us["version"] != VERSION:
                 raise GaiaError(
-                    f"the process {os.getpid()}, which owns this root, runs another version of gaia_local; end it, or use the same version"
+                    f"the process {os.getpid()}, which owns this root, runs another version of "
+                    "gaia_local; end it, or use the same version"
                 )
             return {
                 "answer": self._answer(told_us["call"], told_us["arguments"], told_us["config"])

@@ -93,7 +93,7 @@ class Snapshot:
         return self._read(read_uses, [])
 
     def wait(self, name: str, timeout: float) -> bool:
-        """As `Scheduler.wait`, except that it may give up earlier: nobody tells when rows change."""
+        """As `Scheduler.wait`, but it may give up earlier: nobody tells when rows change."""
         row = self._read(lambda database: database.workflow(name), None)
         if row is None or row["state"] != WorkflowState.RUNNING.value:
             return True

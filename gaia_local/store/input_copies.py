@@ -12,12 +12,11 @@ from gaia_local.store import storable
 
 
 def copies_needed(task: Task, sources: Mapping[str, str]) -> set[str]:
-    """The keys of the inputs that a program would not find in mounts as it does in copies; `sources`
-    says where each is read from.
+    """The keys of the inputs that a program would not find in mounts as it does in copies.
 
-    These are: what an output is nested with; a directory with links that a copy follows, out of it
-    or perhaps to where another input is to be; one that has nothing of its kind there. What is
-    nested with any of these is copied, too.
+    `sources` says where they are read from. Copies are needed by what an output is nested with, by
+    a directory with links that a copy follows (out of it, or perhaps to where another input is to
+    be), by what has nothing of its kind there, and by what is nested with any of these.
     """
     inputs = {internal_path(text).path: key for key, text in task.inputs}
     outputs = {internal.path for _, internal in made_files(task.outputs)}

@@ -57,7 +57,8 @@ def owner(root: Path) -> int | None:
             continue
         except OSError as error:
             raise StorageError(
-                f"root {root}: can't be read ({error.strerror}); give another with the config's root"
+                f"root {root}: can't be read ({error.strerror}); "
+                "give another with the config's root"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

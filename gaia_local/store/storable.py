@@ -1,4 +1,4 @@
-"""Makes what a program left fit for the store: readable, no special files, no link that leads out."""
+"""Makes what a program left fit for the store: readable, no special files, no link out of it."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Storage:
         self._buckets = {name: str(path) for name, path in buckets.items()}
 
     def buckets(self, keys: Iterable[str]) -> dict[str, str | None]:
-        """The buckets of keys, and the directories that serve them (None: they lie under the root)."""
+        """The buckets of keys, and the directories that serve them (None: those under the root)."""
         used = {
             key.partition(":")[0] for key in keys if ":" in key and not key.startswith(LOCAL_KEYS)
         }

@@ -1,4 +1,4 @@
-"""One Task's files, from its inputs to its outputs: taken in, looked at while it runs, taken out."""
+"""One Task's files, from inputs to outputs: taken in, looked at while it runs, taken out."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TaskFiles:
         return {key: self._seen[key].digest for key, _ in self.task.inputs}
 
     def inputs_read(self) -> dict[str, Fingerprint]:
-        """What the program read: of a mounted input nobody knows, where it was changed meanwhile."""
+        """What the program read; nobody knows it of a mounted input that changed meanwhile."""
         return {
             key: self._if_unchanged(key, seen) if key in self._mounted else seen
             for key, seen in self._seen.items()

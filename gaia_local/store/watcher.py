@@ -30,8 +30,12 @@ ROUND = 2.0
 one is replaced.
 """
 _LIMITS = {
-    errno.ENOSPC: "too many directories are watched for this system: raise fs.inotify.max_user_watches",
-    errno.EMFILE: "there are too many watchers for this system: raise fs.inotify.max_user_instances",
+    errno.ENOSPC: (
+        "too many directories are watched for this system: raise fs.inotify.max_user_watches"
+    ),
+    errno.EMFILE: (
+        "there are too many watchers for this system: raise fs.inotify.max_user_instances"
+    ),
 }
 
 

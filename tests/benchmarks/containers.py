@@ -187,7 +187,8 @@ def printing(setting: Setting) -> Iterator[Finding]:
         )
         return
     size = setting.count(GIGABYTE, least=PART)
-    script = f"yes 'a line of a program that says much, eighty characters or so, as they often are' | head -c {size}"
+    line = "a line of a program that says much, eighty characters or so, as they often are"
+    script = f"yes '{line}' | head -c {size}"
     turns = in_turns(
         setting.few(ROUNDS),
         {

@@ -182,7 +182,8 @@ def program(
     seconds = time.perf_counter() - began
     if ended.returncode != 0:
         raise Failed(
-            f"{command[0]} ended with exit code {ended.returncode}: {(ended.stderr or ended.stdout)[-2000:]}"
+            f"{command[0]} ended with exit code {ended.returncode}: "
+            f"{(ended.stderr or ended.stdout)[-2000:]}"
         )
     last = ended.stdout.strip().rpartition("\n")[2]
     return {
@@ -232,7 +233,10 @@ def machine(setting: Setting) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "Docker Engine": docker_engine() or "none that answers",
-        "disk": f"{1e3 * flush_seconds(setting):.2f} ms to write and flush a small file, which is what each output is",
+        "disk": (
+            f"{1e3 * flush_seconds(setting):.2f} ms to write and flush a small file, "
+            "which is what each output is"
+        ),
     }
 
 

@@ -123,7 +123,7 @@ def ask(root: str, shape: str, count: int, workflows: int) -> None:
 
 
 def look(root: str) -> None:
-    """The first question that a process asks about a large workflow, which it has to read for that."""
+    """The first question of a process about a large workflow, which it has to read for that."""
     with opened(root, "process") as gaia:
         began = time.perf_counter()
         gaia.status(NAME)

@@ -64,7 +64,8 @@ def main() -> None:
         f"{len(latencies)} changes, debounce {1000 * DEBOUNCE:.0f} ms: write to step-start", end=" "
     )
     print(
-        f"median {1000 * median:.0f} ms, 95th percentile {1000 * tail:.0f} ms (goal: median under 200 ms)"
+        f"median {1000 * median:.0f} ms, 95th percentile {1000 * tail:.0f} ms "
+        "(goal: median under 200 ms)"
     )
 
 

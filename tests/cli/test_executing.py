@@ -23,7 +23,8 @@ from support.fixtures import WaitUntil
 SHOW = """
 import sys
 import helper
-print(sys.argv, __name__, __file__, sys.path[0], sys.modules["__main__"].__dict__ is globals(), helper.WORDS)
+same = sys.modules["__main__"].__dict__ is globals()
+print(sys.argv, __name__, __file__, sys.path[0], same, helper.WORDS)
 def fail():
     return 1 / 0
 what = sys.argv[1] if len(sys.argv) > 1 else None
@@ -41,7 +42,9 @@ elif what == "text":
 elif what == "interrupt":
     raise KeyboardInterrupt
 elif what == "hook":
-    sys.excepthook = lambda kind, error, trace: print("mine:", kind.__name__, trace.tb_frame.f_code.co_filename)
+    def hook(kind, error, trace):
+        print("mine:", kind.__name__, trace.tb_frame.f_code.co_filename)
+    sys.excepthook = hook
     fail()
 """
 WORKFLOW = """
@@ -52,8 +55,10 @@ from gaia.client import Gaia as Client, step
 assert gaia.Gaia is Gaia is Client
 flow = gaia.Gaia({"gaia_host": "localhost:24442"})
 hold = "echo begun; until [ -e '%s' ]; do sleep 0.01; done"
-commands = [{"name": "hold", "image": "busybox", "command": ["sh", "-c", hold % sys.argv[2]], "outputs": {"out": ">"}}]
-flow.upload(sys.argv[1], {"owner": "me"}, commands, [step("hold", "hold", {}, {"out": "a:out.txt"})])
+hold = ["sh", "-c", hold % sys.argv[2]]
+commands = [{"name": "hold", "image": "busybox", "command": hold, "outputs": {"out": ">"}}]
+steps = [step("hold", "hold", {}, {"out": "a:out.txt"})]
+flow.upload(sys.argv[1], {"owner": "me"}, commands, steps)
 print("submitted", flush=True)
 if "wait" in sys.argv:
     flow.wait(sys.argv[1])
@@ -303,9 +308,12 @@ def test_forked_workers_of_a_script_reach_its_engine(here: Path) -> None:
     Path("pool.py").write_text(
         "import multiprocessing, gaia\n"
         "flow = gaia.Gaia()\n"
-        "say = [{'name': 'say', 'image': 'b', 'command': ['echo', '{{n}}'], 'outputs': {'said': '>'}}]\n"
+        "said = {'said': '>'}\n"
+        "echo = ['echo', '{{n}}']\n"
+        "say = [{'name': 'say', 'image': 'b', 'command': echo, 'outputs': said}]\n"
         "def submit(n):\n"
-        "    step = {'name': 'say', 'command': 'say', 'vars': {'n': n}, 'outputs': {'said': 'a:said'}}\n"
+        "    said = {'said': 'a:said'}\n"
+        "    step = {'name': 'say', 'command': 'say', 'vars': {'n': n}, 'outputs': said}\n"
         "    gaia.Gaia().upload(f'me_{n}', {}, say, [step])\n"
         "    return flow.wait(f'me_{n}')['state']\n"
         "flow.workflows()\n"

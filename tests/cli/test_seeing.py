@@ -201,7 +201,10 @@ def test_watch_can_be_left_and_what_runs_goes_on(here: Path) -> None:
 
 
 def test_a_terminal_sees_a_table_that_lives(here: Path) -> None:
-    chatty = 'printf \'\\033[31mred\\033[0m 10%%\\r20%%\\n\'; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done'
+    chatty = (
+        "printf '\\033[31mred\\033[0m 10%%\\r20%%\\n'; "
+        ': > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done'
+    )
     command = {
         "name": "chat",
         "image": "busybox",

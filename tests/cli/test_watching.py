@@ -125,7 +125,8 @@ def test_new_commands_may_need_new_steps(kept: Kept) -> None:
     assert "mood" in kept.line()
     put("steps.json", [{**ONE, "vars": {"mood": "good"}}, {**TWO, "vars": {"mood": "bad"}}])
     assert kept.line() == (
-        "step changed, command changed → one, two ran in a moment → error, 1 of 2 Steps done, 1 failed (two)"
+        "step changed, command changed → one, two ran in a moment → "
+        "error, 1 of 2 Steps done, 1 failed (two)"
     )
     assert "run w" in kept.stop(status=1)
 

@@ -76,7 +76,8 @@ def test_all_imports_give_the_same_class(config: dict[str, Any]) -> None:
     with compat.install(config):
         found: dict[str, Any] = {}
         exec(
-            "import gaia\nfrom gaia import Gaia\nfrom gaia.client import Gaia as Client\nimport gaia.client as client",
+            "import gaia\nfrom gaia import Gaia\n"
+            "from gaia.client import Gaia as Client\nimport gaia.client as client",
             found,
         )
         assert (
@@ -132,7 +133,10 @@ def test_another_submodule_is_not_found(config: dict[str, Any]) -> None:
 
 
 def test_installing_imports_neither_gaia_nor_the_engine(tmp_path: Path) -> None:
-    code = "import sys\nfrom gaia_local import compat\ncompat.install()\nprint({'gaia', 'gaia_local.api'} & set(sys.modules))"
+    code = (
+        "import sys\nfrom gaia_local import compat\ncompat.install()\n"
+        "print({'gaia', 'gaia_local.api'} & set(sys.modules))"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )

@@ -246,7 +246,10 @@ def test_a_delete_that_is_killed_leaves_nothing_that_counts(
         gaia.upload("w", {}, [command], [step])
         gaia.wait("w", 30)
         assert files() == 8000
-    code = "import json, sys; from gaia_local import Gaia; Gaia(json.loads(sys.argv[1])).delete('w', data=True)"
+    code = (
+        "import json, sys; from gaia_local import Gaia; "
+        "Gaia(json.loads(sys.argv[1])).delete('w', data=True)"
+    )
     with subprocess.Popen([sys.executable, "-c", code, json.dumps(config)]) as process:
         wait_until(lambda: files() < 8000 or process.poll() is not None)
         process.kill()

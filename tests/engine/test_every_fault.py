@@ -665,7 +665,7 @@ def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
 def test_a_call_that_can_be_neither_written_nor_taken_back_is_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would be known in memory only, and whoever repeats it would be told that all is well."""
+    """Else only memory would know it, and whoever repeats it would be told that all is well."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.command(tool("src"))
         hands.merge(step("s", "src", "x"), step("other", "src", "y"))

@@ -286,7 +286,7 @@ TREE = command(
 
 @pytest.fixture
 def stuck(make_disk: Callable[[int], Disk]) -> Iterator[Callable[[str, Path], None]]:
-    """Lets a path, in some way, be one that can't be removed, until `undo` or the end of the test."""
+    """Makes a path one that can't be removed, until `undo` or the end of the test."""
     with contextlib.ExitStack() as undo:
 
         def stick(way: str, path: Path) -> None:
@@ -508,7 +508,7 @@ def test_a_watched_directory_vanishes_and_comes_back(
 
 
 def test_too_few_watches(tmp_path: Path) -> None:
-    """In a user namespace, which has a limit of its own. One warning; files are looked at instead."""
+    """In a user namespace, which has its own limit: one warning; files are looked at instead."""
     tried = subprocess.run(
         ["unshare", "--user", "--map-root-user", "true"], capture_output=True, check=False
     )
@@ -521,11 +521,13 @@ def test_too_few_watches(tmp_path: Path) -> None:
         from gaia_local.store import watcher
         watcher.POLL = 0.05
         logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
-        root, source = pathlib.Path({str(tmp_path / "root")!r}), pathlib.Path({str(tmp_path / "bucket/a")!r})
+        root = pathlib.Path({str(tmp_path / "root")!r})
+        source = pathlib.Path({str(tmp_path / "bucket/a")!r})
         for n in range(8):
             (source.parent / str(n)).mkdir(parents=True)
         source.write_text("1")
-        with Gaia({{"root": root, "runtime": "process", "buckets": {{"b": source.parent}}}}) as gaia:
+        buckets = {{"b": source.parent}}
+        with Gaia({{"root": root, "runtime": "process", "buckets": buckets}}) as gaia:
             gaia.upload("w", {{}}, [{COPY!r}], [{step("s", "copy", "d:s", "b:a")!r}])
             print(gaia.wait("w", 20)["state"])
             source.write_text("two")
@@ -820,12 +822,15 @@ def growth(
         from gaia_local import Gaia
         commands, steps, small = json.load(sys.stdin)
         with Gaia({{"root": {str(root)!r}, "runtime": {runtime!r}, "workers": 2}}) as gaia:
-            gaia.upload("small", {{}}, [small], [{{"name": "s", "command": "small", "outputs": {{"x": "d:s", "log": "d:l"}}}}])
+            outputs = {{"x": "d:s", "log": "d:l"}}
+            one = {{"name": "s", "command": "small", "outputs": outputs}}
+            gaia.upload("small", {{}}, [small], [one])
             assert gaia.wait("small", 60)["state"] == "complete", gaia.failures("small")
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             gaia.upload("w", {{}}, commands, steps)
             state = gaia.wait("w", 100)["state"]
-            print(json.dumps([state, gaia.failures("w"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print(json.dumps([state, gaia.failures("w"), peak - before]))
     """
     small = command(
         "small", "echo 1; echo 1 > /out/x", image=commands[0]["image"], x="/out/x", log=">>"
@@ -969,7 +974,10 @@ def test_odd_names(tmp_path: Path, runtime: str, request: pytest.FixtureRequest)
 
 KINDS = {
     "a FIFO": "mkfifo /out/d/odd",
-    "a socket": f"cd /out/d && {sys.executable} -c \"import socket; socket.socket(socket.AF_UNIX).bind('odd')\"",
+    "a socket": (
+        f"cd /out/d && {sys.executable} -c "
+        "\"import socket; socket.socket(socket.AF_UNIX).bind('odd')\""
+    ),
     "a device": "mknod /out/d/odd c 1 3",
 }
 
@@ -999,7 +1007,10 @@ def test_special_files_among_outputs(make_gaia: MakeGaia, kind: str) -> None:
 
 def test_links_inside_an_output_stay_links(make_gaia: MakeGaia) -> None:
     gaia = make_gaia()
-    script = "cd /out/d && echo 1 > real; ln -s real near; ln -s /out/d/real whole; ln -s nothing dangling; ln -s . loop"
+    script = (
+        "cd /out/d && echo 1 > real; ln -s real near; ln -s /out/d/real whole; "
+        "ln -s nothing dangling; ln -s . loop"
+    )
     links = command("links", script, x="/out/d/")
     read = command("read", "cat /in/a/near > /out/x; test -L /in/a/whole", x="/out/x")
     read["inputs"] = {"a": "/in/a/"}

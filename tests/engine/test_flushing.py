@@ -80,7 +80,7 @@ def cut_off(root: Path, flushed: bool = False) -> None:
 
 
 def as_recorded(root: Path) -> None:
-    """Have the rows say the quick fingerprints that the files have now: a replay may leave them so."""
+    """Make the rows say the quick fingerprints that the files have now, as a replay may do."""
     storage = Storage(root, {})
     with contextlib.closing(Database(root / "gaia.db")) as database, database.transaction():
         for key, state in database.keys("w").items():
@@ -229,7 +229,7 @@ def test_many_that_were_lost_are_counted(make_gaia: MakeGaia, gaia_root: Path) -
 def test_an_interrupted_task_is_not_resumed_after_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its container may have ended before the power cut, with outputs that never came to the disk."""
+    """Its container may have ended before the power cut, its outputs never having been flushed."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
         hands.command(COPY)

@@ -90,7 +90,7 @@ class Fuzzed:
         return sorted(found)
 
     def statuses(self) -> Any:
-        """What the API says of all workflows, as JSON: so it is no view of something that changes."""
+        """What the API says of all workflows, as JSON: no view of something that changes."""
         names = self.gaia.workflows()["workflows"]
         return {
             name: json.dumps(self.gaia.status(name, debug=True), sort_keys=True) for name in names
@@ -198,7 +198,10 @@ def test_a_call_makes_only_so_many_steps(
     gaia.upload("w", {}, [echo], [step(5)])
     assert gaia.wait("w", 30)["state"] == "complete"
     monkeypatch.setattr(expansion, "expand", lambda *_: pytest.fail("they were made"))
-    says = r"workflow 'w', Step 'x': up to it the call makes .* Steps, and max_steps is 5; use shorter arrays, several calls"
+    says = (
+        r"workflow 'w', Step 'x': up to it the call makes .* Steps, and max_steps is 5; "
+        "use shorter arrays, several calls"
+    )
     thousand = list(range(1000))
     for steps in (
         [step(6, "x")],

@@ -252,7 +252,8 @@ def test_another_user_is_not_answered_though_the_socket_is_open_to_all(tmp_path:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(sys.argv[1])
             try:
-                connection.sendall(b'{"version": 1, "call": "status", "arguments": {}, "config": {}}\\n')
+                call = b'{"version": 1, "call": "status", "arguments": {}, "config": {}}\\n'
+                connection.sendall(call)
                 print(connection.recv(100))
             except ConnectionError:
                 print(b"")

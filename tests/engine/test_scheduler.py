@@ -498,7 +498,7 @@ def test_a_dry_run_changes_nothing_of_what_runs(hands: Hands) -> None:
 def test_the_end_of_a_block_waits_for_looks_too(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last part of a directory is made, and its reader has yet to start: nobody may close now."""
+    """A directory's last part is made, and its reader has yet to start: nobody may close now."""
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"))
     look, quiet = Storage.quick_fingerprint, []
 

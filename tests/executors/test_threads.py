@@ -1,4 +1,4 @@
-"""Executors: the contract that each of them keeps, then the thread pool's own ways, and its clock."""
+"""Executors: the contract that all of them keep, then the thread pool's own ways and its clock."""
 
 from __future__ import annotations
 

@@ -404,7 +404,10 @@ def test_text_in_a_png_needs_no_font_of_the_machine() -> None:
     def shown(text: str) -> bytes:
         style = f"<style>{svg.style('gaia-graph')}</style>"
         inner = f'<text class="name" x="5" y="20">{text}</text>'
-        drawn = f'<svg xmlns="http://www.w3.org/2000/svg" class="gaia-graph" width="99" height="30">{style}{inner}</svg>'
+        drawn = (
+            '<svg xmlns="http://www.w3.org/2000/svg" class="gaia-graph" width="99" height="30">'
+            f"{style}{inner}</svg>"
+        )
         return png(drawn, (99, 30), system_fonts=False)
 
     assert len({shown(""), shown("simulate"), shown("Zürich"), shown("ΔG")}) == 4
@@ -423,7 +426,10 @@ def test_a_library_that_is_missing_is_named(
 
 
 def test_importing_pictures_imports_no_library() -> None:
-    code = "import sys, gaia_local.pictures; print(sorted({'graphlay', 'resvg_py', 'networkx', 'docker'} & set(sys.modules)))"
+    code = (
+        "import sys, gaia_local.pictures; "
+        "print(sorted({'graphlay', 'resvg_py', 'networkx', 'docker'} & set(sys.modules)))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
 

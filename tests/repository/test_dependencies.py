@@ -46,7 +46,10 @@ def undeclared(source: Source) -> Iterator[str]:
         }
         if known.isdisjoint(names):
             where = f"the extra {extra!r}" if extra else "the dependencies"
-            yield f"{source.module}:{line} imports {library}, which is not among {where} of pyproject.toml"
+            yield (
+                f"{source.module}:{line} imports {library}, "
+                f"which is not among {where} of pyproject.toml"
+            )
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.module)

@@ -73,7 +73,10 @@ LIBRARIES = {
     "pytest": "testing",
 }
 """Library → where it may be imported."""
-BEARERS = "executors.clock executors.threads executors.dask.mailbox store.watcher engine.local_socket server"
+BEARERS = (
+    "executors.clock executors.threads executors.dask.mailbox "
+    "store.watcher engine.local_socket server"
+)
 """Where threads are born."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
 

@@ -59,7 +59,7 @@ def run_python(text: str) -> None:
 
 
 def run_line(line: str) -> str:
-    """Run one line of a console block (make apart, which would run this test); answers its program."""
+    """Run one line of a console block (but make, which would run this test): its program."""
     assert line.startswith("$ "), line
     program, *arguments = shlex.split(line[2:])
     if (

@@ -171,7 +171,10 @@ def test_links_in_an_input_directory(trial: Trial, links: str, at_a_link: bool) 
         top.symlink_to("real")
         top = trial.path("b:real")
     sow(top, far, LINKS[links])
-    script = "find -L /in/d -type f -exec printf x ';' 2> /dev/null | wc -c > OUT/x; cat /in/d/l >> OUT/x"
+    script = (
+        "find -L /in/d -type f -exec printf x ';' 2> /dev/null | wc -c > OUT/x; "
+        "cat /in/d/l >> OUT/x"
+    )
     count = sum(each.is_file() for each in top.rglob("*")) + links.startswith("to a")
     assert trial.run(script, {"d": "b:d/"}) == ("complete", f"{count}\nfar")
 
@@ -210,7 +213,8 @@ OUTPUTS: dict[str, tuple[str, Answer]] = {
         "mkdir x; echo 1 > x/y",
         (
             "error",
-            "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one",
+            "output 'o:x' was not made: OUT/x is a directory; "
+            "end key and path with '/' to store one",
         ),
     ),
     "a FIFO": (
@@ -247,7 +251,8 @@ OUTPUTS: dict[str, tuple[str, Answer]] = {
         "mkdir y; ln -s y x",
         (
             "error",
-            "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one",
+            "output 'o:x' was not made: OUT/x is a directory; "
+            "end key and path with '/' to store one",
         ),
     ),
     "a dangling link": (
@@ -272,7 +277,8 @@ OUTPUTS: dict[str, tuple[str, Answer]] = {
         "ln -s /in/d x",
         (
             "error",
-            "output 'o:x' was not made: OUT/x is a directory; end key and path with '/' to store one",
+            "output 'o:x' was not made: OUT/x is a directory; "
+            "end key and path with '/' to store one",
         ),
     ),
     "a link to what an input hasn't": (
@@ -329,7 +335,7 @@ def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
 
 
 def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
-    """Where both are in a mounted directory, an empty file is the place of the input's own mount."""
+    """Where both are in a mounted directory, the input's own mount is at an empty file."""
     fill(trial)
     assert trial.run("ln -s in OUT/x", {"beside": "b:a"}) == ("complete", "in a")
 
@@ -388,10 +394,14 @@ def test_an_output_that_is_a_link_to_the_directory_of_inputs(trial: Trial) -> No
 )
 def test_a_directory_of_the_container_is_no_output(trial: Trial) -> None:
     """Not even the part of it that another output has led to."""
-    script = "mkdir OUT/d; echo 1 > OUT/d/f; echo 2 > OUT/d/g; rmdir /made/y; ln -s OUT/d /made/y; ln -s d/f OUT/x"
+    script = (
+        "mkdir OUT/d; echo 1 > OUT/d/f; echo 2 > OUT/d/g; "
+        "rmdir /made/y; ln -s OUT/d /made/y; ln -s d/f OUT/x"
+    )
     said = (
         "error",
-        "output 'o:y/' was not made: there is a link to OUT/d, where the Task made nothing, at /made/y/",
+        "output 'o:y/' was not made: "
+        "there is a link to OUT/d, where the Task made nothing, at /made/y/",
     )
     state, message = trial.run(script, {}, {"x": "OUT/x", "y": "/made/y/"})
     assert (state, message.split("; ")[-1]) == said

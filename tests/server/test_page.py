@@ -448,7 +448,8 @@ def test_a_step_is_found_by_a_part_of_its_name(site: Site) -> None:
 def focused(page: Page) -> str:
     return str(
         page.evaluate(
-            "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+            "document.activeElement.getAttribute('aria-label')"
+            " ?? document.activeElement.textContent"
         )
     )
 
@@ -570,8 +571,14 @@ def test_the_page_is_readable_in_light_and_dark(site: Site, scheme: Any) -> None
     page = site.go()
     colours = page.evaluate("""() => {
         const probe = document.body.appendChild(document.createElement("i"));
-        const resolve = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
-        const names = ["text", "muted", "accent", "complete", "running", "queued", "error", "exception", "held", "waiting"];
+        const resolve = (name) => {
+            probe.style.color = `var(--${name})`;
+            return getComputedStyle(probe).color;
+        };
+        const names = [
+            "text", "muted", "accent", "complete", "running", "queued", "error", "exception",
+            "held", "waiting",
+        ];
         const grounds = ["ground", "surface"];
         const tints = ["complete", "running", "error", "exception", "held"];
         const all = [...names, ...grounds, ...tints.map((each) => `${each}-tint`)];
@@ -661,7 +668,10 @@ def test_no_name_is_taken_for_html(site: Site) -> None:
 
 
 def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
-    program = 'BEGIN { for (i = 0; i < 90000; i++) print "line " i " of a log that goes on and on"; print "the end" }'
+    program = (
+        'BEGIN { for (i = 0; i < 90000; i++) print "line " i " of a log that goes on and on"; '
+        'print "the end" }'
+    )
     site.gaia.upload("me_long", {}, [talk("c", f"awk '{program}'")], [step("only", "c", "k:out")])
     site.gaia.wait("me_long")
     assert len(site.gaia.logs("me_long", "only")) > 3_000_000
@@ -670,7 +680,8 @@ def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
     expect(log).to_contain_text("line 89999 of a log that goes on and on\nthe end\n")
     expect(page.locator(".log-view .note")).to_have_text("Only the end of this log is shown.")
     page.wait_for_function(
-        "() => { const log = document.querySelector('.log'); return log.scrollTop + log.clientHeight > log.scrollHeight - 30; }"
+        "() => { const log = document.querySelector('.log'); "
+        "return log.scrollTop + log.clientHeight > log.scrollHeight - 30; }"
     )
     log.evaluate("each => { each.scrollTop = 0; }")
     page.get_by_role("button", name="Go to the end").click()
@@ -820,7 +831,9 @@ def test_edges_from_many_to_many_run_through_a_junction(site: Site) -> None:
             const { nodes, edges } = plan(graph, false, new Set());
             return {
                 kinds: nodes.map(({ kind }) => kind),
-                edges: edges.map(({ from, to, makers, readers }) => [from, to, [...makers].join(""), [...readers].join("")]),
+                edges: edges.map(({ from, to, makers, readers }) => [
+                    from, to, [...makers].join(""), [...readers].join(""),
+                ]),
             };
         }""",
         graph,

@@ -38,7 +38,8 @@ def test_a_container_is_confined_to_its_tasks_files(
             "command": [
                 "sh",
                 "-c",
-                'test -n "$TOKEN"; cat /in/it > /out/it; until test -e /in/go; do sleep 0.05; done; false',
+                'test -n "$TOKEN"; cat /in/it > /out/it; '
+                "until test -e /in/go; do sleep 0.05; done; false",
             ],
         },
     ]

@@ -628,7 +628,8 @@ def test_half_requests_and_blocked_calls_do_not_delay_close(
                 told = connection.makefile("rb").read()
                 assert told.startswith(b"HTTP/1.1 503 ")
                 assert told.endswith(
-                    b'{"error": "the server is shutting down; check with status whether this call took effect"}'
+                    b'{"error": "the server is shutting down; '
+                    b'check with status whether this call took effect"}'
                 )
 
 

@@ -33,7 +33,8 @@ TALK = """
     host, port, asked = sys.argv[1], int(sys.argv[2]), json.load(sys.stdin)
     for method, path, body in asked:
         with socket.create_connection((host, port), 20) as connection:
-            said = f"{method} {path} HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\n"
+            said = f"{method} {path} HTTP/1.1\\r\\nHost: localhost\\r\\n"
+            said += "Content-Type: application/json\\r\\n"
             said += f"Content-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n{body}"
             connection.sendall(said.encode())
             if "leave" in sys.argv[3:]:
@@ -95,8 +96,8 @@ def test_another_user_is_refused_and_changes_nothing(
     for answer in answers:
         assert answer.startswith("HTTP/1.1 401 "), answer
         assert (
-            "the token is missing or wrong, and this connection isn't known to belong to the user who runs this"
-            in answer
+            "the token is missing or wrong, and this connection isn't known "
+            "to belong to the user who runs this" in answer
         )
         assert "mine" not in answer
     assert gaia.workflows()["workflows"].keys() == {"mine"}
@@ -184,7 +185,10 @@ def test_with_a_token_of_ones_own_it_must_be_brought(gaia: Gaia) -> None:
 
 # -------------------------------------------------------------------------------------------- peers
 
-LINE = "  {n}: {there} {here} {state} 00000000:00000000 00:00000000 00000000  {user}        0 {inode} 1 0000 20 4 30 10 -1\n"
+LINE = (
+    "  {n}: {there} {here} {state} 00000000:00000000 00:00000000 00000000  "
+    "{user}        0 {inode} 1 0000 20 4 30 10 -1\n"
+)
 HERE, THERE = ("127.0.0.1", 0x5F8A), ("127.0.0.1", 0xC001)
 OLD, MAPPED = "0100007F", "0000000000000000FFFF00000100007F"
 little = pytest.mark.skipif(
@@ -328,8 +332,8 @@ def test_serve_without_a_token_warns(gaia_root: Path) -> None:
         code, _, err = serving.end()
     assert code == 143
     assert (
-        err
-        == "warning: --no-token: every user of this machine can run programs as you, and read your files\n"
+        err == "warning: --no-token: every user of this machine can run programs as you, "
+        "and read your files\n"
     )
     assert not (gaia_root / "token").exists()
 

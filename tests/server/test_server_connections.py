@@ -271,7 +271,8 @@ def test_connections_beyond_the_file_limit_are_refused_quietly() -> None:
         """
     )
     assert said.splitlines() == [
-        "too many connections: no file descriptors are left; those without a request are closed, then new ones are refused",
+        "too many connections: no file descriptors are left; "
+        "those without a request are closed, then new ones are refused",
         "refused",
         "refused",
         "refused",

@@ -603,7 +603,8 @@ def test_a_newer_state_file_is_refused_and_left_unchanged(
     database.close()
     with sqlite3.connect(path) as connection:
         connection.execute(
-            "insert into _sqlite_migrations (migration_set, name, applied_at) values ('gaia_local', '0099_future', '')"
+            "insert into _sqlite_migrations (migration_set, name, applied_at) "
+            "values ('gaia_local', '0099_future', '')"
         )
     connection.close()
     before = path.read_bytes()

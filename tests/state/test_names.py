@@ -77,6 +77,9 @@ def test_rows_without_sense_give_no_names(text: str, make_gaia: MakeGaia, gaia_r
 
 
 def test_names_imports_no_heavy_modules() -> None:
-    code = "import sys, gaia_local.state.names; print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
+    code = (
+        "import sys, gaia_local.state.names; "
+        "print(sorted({'requests', 'typer', 'sqlite_utils', 'networkx'} & set(sys.modules)))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

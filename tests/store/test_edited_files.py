@@ -44,7 +44,8 @@ COMMANDS = [
         "command": [
             "sh",
             "-c",
-            "cp /in/l /parts/one && cat /in/a /in/l > /parts/two && mkdir /parts/s && date > /parts/s/made",
+            "cp /in/l /parts/one && cat /in/a /in/l > /parts/two && "
+            "mkdir /parts/s && date > /parts/s/made",
         ],
         "inputs": {"a": "/in/a", "l": "/in/l"},
         "outputs": {"parts": "/parts/"},

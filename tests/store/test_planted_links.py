@@ -44,7 +44,10 @@ TRAP = {
     "directory": "ln -s {outside} /out/tree/trap",
     "in a directory": "mkdir /out/tree/trap; ln -s {outside}/file /out/tree/trap/file",
     "up": "ln -s {up}{outside} /out/tree/trap",
-    "chain": "cd /out/tree; mkdir -p a/b/c; ln -s ../../../t a/b/c/s; mkdir t; ln -s a/b/c/s/{up}{outside} trap",
+    "chain": (
+        "cd /out/tree; mkdir -p a/b/c; ln -s ../../../t a/b/c/s; mkdir t; "
+        "ln -s a/b/c/s/{up}{outside} trap"
+    ),
 }
 
 

@@ -687,7 +687,10 @@ def test_a_link_that_leads_out_of_its_output_is_refused(
     with pytest.raises(StorageError) as refused:
         bench.prepare(task, staging)
     target = links[name].replace("TREE", str(staging.tree))
-    problem = f"output 'b:d/' can't be stored: its link '{name}' leads out of it, to '{target}'; copy the file"
+    problem = (
+        f"output 'b:d/' can't be stored: its link '{name}' leads out of it, to '{target}'; "
+        "copy the file"
+    )
     assert str(refused.value).startswith(problem)
     assert (staging.tree / "out/x").read_text() == "x"
     assert not (bench.root / "storage/w").exists()

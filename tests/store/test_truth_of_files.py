@@ -263,7 +263,10 @@ def test_outputs_that_are_one_file_with_two_names_are_stored_as_two(
     make_gaia: MakeGaia, image: str, way: dict[str, Any]
 ) -> None:
     workflow = Workflow(make_gaia(**way, watch=False), image)
-    made = "echo one > /out/x && ln /out/x /out/y && mkdir -p /out/d && ln /out/x /out/d/1 && ln /out/x /out/d/2"
+    made = (
+        "echo one > /out/x && ln /out/x /out/y && "
+        "mkdir -p /out/d && ln /out/x /out/d/1 && ln /out/x /out/d/2"
+    )
     workflow.step("s", made, {}, {"b:x": "/out/x", "b:y": "/out/y", "b:d/": "/out/d/"})
     workflow.upload()
     places = [workflow.store / name for name in ("b/x", "b/y", "b/d/1", "b/d/2")]

@@ -197,7 +197,8 @@ from watchdog.observers import Observer, polling
 from gaia_local.store import watched_trees
 watched_trees.Observer = polling.PollingObserver  # the system's own needs what was taken away
 heard = threading.Event()
-with contextlib.closing(watched_trees.watched_trees(lambda path: heard.set(), print, True)) as trees:
+heard_of = lambda path: heard.set()
+with contextlib.closing(watched_trees.watched_trees(heard_of, print, True)) as trees:
     trees.watch({str(top)!r})
     open({str(top / "new")!r}, "w").close()
     assert heard.wait(30)

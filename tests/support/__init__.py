@@ -1,1 +1,1 @@
-"""What tests share: builders, fakes, gates, servers, and other helpers, each of them defined once."""
+"""What tests share: builders, fakes, gates, servers and other helpers, each defined once."""

@@ -41,7 +41,8 @@ COMMANDS: list[dict[str, Any]] = [
         "command": [
             "sh",
             "-c",
-            'echo looking; test -n "$READY" || { echo "not ready" >&2; exit 3; }; echo found > /out/found',
+            'echo looking; test -n "$READY" || { echo "not ready" >&2; exit 3; }; '
+            "echo found > /out/found",
         ],
         "outputs": {"found": "/out/found"},
     },
@@ -51,7 +52,8 @@ COMMANDS: list[dict[str, Any]] = [
         "command": [
             "sh",
             "-c",
-            'echo begun; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done; echo over; : > /out/held',
+            'echo begun; : > "$BEGUN"; while [ ! -e "$GO" ]; do sleep 0.02; done; '
+            "echo over; : > /out/held",
         ],
         "outputs": {"held": "/out/held"},
     },

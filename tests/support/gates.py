@@ -53,7 +53,10 @@ class WaitingSteps(FileGate):
         """Command and Steps ``wait-0`` …; each makes ``d:<number>``, which holds ``$WHO`` of
         whoever ran it.
         """
-        script = f"echo begun {{{{n}}}}; {self.hold(self.folder)}; echo gone on; echo {{{{n}}}} $WHO > /out/x"
+        script = (
+            f"echo begun {{{{n}}}}; {self.hold(self.folder)}; "
+            "echo gone on; echo {{n}} $WHO > /out/x"
+        )
         command = {
             "name": "wait",
             "image": "busybox",

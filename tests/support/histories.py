@@ -138,7 +138,7 @@ class History:
     # -- the scheduler's part ----------------------------------------------------------------------
 
     def act(self, decision: Decision) -> None:
-        """Write down, act, look, until nothing is to be looked at; then everything must be right."""
+        """Write down, act, look, until nothing is to be looked at; then all must be right."""
         while True:
             self.rows.save(decision.changes)
             for task_id in decision.cancel:

@@ -27,7 +27,7 @@ ENGINE = textwrap.dedent(
 
 
 def forty_steps(image: str, seconds: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Four layers of ten: each Step joins two of the layer above; its files depend on all above it."""
+    """Four layers of ten: each Step joins two of the layer above, and depends on all above it."""
     command = {
         "name": "mix",
         "image": image,

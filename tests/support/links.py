@@ -68,8 +68,9 @@ def planted(outside: Path) -> str:
     """Shell code that makes links of all kinds in the output directory."""
     up = "/".join([".."] * 40)
     return f"""cd /out/tree; echo inner > own; mkdir dir; echo deep > dir/file
-        ln -s {outside}/file file; ln -s {outside} there; ln -s .. up; ln -s {up}{outside}/file relative
-        ln -s loop loop; ln -s ping pong; ln -s pong ping; ln -s own own1; ln -s own1 own2; ln -s file chain
+        ln -s {outside}/file file; ln -s {outside} there; ln -s .. up
+        ln -s {up}{outside}/file relative; ln -s loop loop; ln -s ping pong; ln -s pong ping
+        ln -s own own1; ln -s own1 own2; ln -s file chain
         ln -s /nowhere dangling"""
 
 

@@ -100,7 +100,7 @@ def bench(tmp_path: Path) -> Iterator[ProcessBench]:
 
 
 def living(invocation: Invocation) -> list[int]:
-    """The processes that run in the invocation's name, found by other means than the runtime's own."""
+    """The processes that run in the invocation's name, found otherwise than the runtime does."""
     mark = f"GAIA_LOCAL_TASK={invocation.task.id}".encode()
     found = []
     for entry in Path("/proc").iterdir():

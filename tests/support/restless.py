@@ -23,7 +23,8 @@ JOIN = {
     "command": [
         "sh",
         "-c",
-        "cat /in/a /in/b | sort -u > /out/x; echo {{text}} >> /out/x; mkdir /out/d/sub; cp /out/x /out/d/sub/x",
+        "cat /in/a /in/b | sort -u > /out/x; echo {{text}} >> /out/x; "
+        "mkdir /out/d/sub; cp /out/x /out/d/sub/x",
     ],
     "inputs": {"a": "/in/a", "b": "/in/b"},
     "outputs": {"x": "/out/x", "d": "/out/d/"},
@@ -166,7 +167,8 @@ def wrong(gaia: Gaia, workflow: str) -> list[str]:
             made = place.read_bytes() if place.is_file() else None
             if made != expected:
                 found.append(
-                    f"{workflow}: {place.parent.name}/{place.name} is {made!r} instead of {expected!r}"
+                    f"{workflow}: {place.parent.name}/{place.name} is {made!r} "
+                    f"instead of {expected!r}"
                 )
     return found
 

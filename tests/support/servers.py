@@ -123,7 +123,7 @@ def events(server: Server, query: str = "") -> Iterator[Events]:
 
 
 class Serving:
-    """`gaia-local serve` as a process of its own; killed at the end of the block if it still runs."""
+    """`gaia-local serve` as a process; killed at the end of the block if it still runs."""
 
     def __init__(self, root: Path, *arguments: str, code: str = "", **environment: str) -> None:
         program = [

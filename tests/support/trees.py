@@ -18,7 +18,7 @@ ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "x
 
 
 def as_nobody(act: Callable[[], None]) -> None:
-    """Act as a user who owns nothing here: root may do what this is about to show to be forbidden."""
+    """Act as a user who owns nothing: root may do what this is to show to be forbidden."""
     if os.geteuid() != 0:
         act()
         return

@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 
 
 def wait_until(condition: Callable[[], Answer], timeout: float = 20) -> Answer:
-    """The first true answer of `condition`; fails the test when `timeout` seconds were not enough."""
+    """The first true answer of `condition`; after `timeout` seconds without one, fails the test."""
     end = time.monotonic() + timeout
     never = threading.Event()
     while not (answer := condition()):

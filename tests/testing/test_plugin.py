@@ -17,10 +17,13 @@ pytest_plugins = ["pytester"]
 COMMANDS = """
 import pytest
 
+def command(name, *words):
+    return {"name": name, "image": "busybox", "command": list(words), "outputs": {"said": ">"}}
+
 COMMANDS = [
-    {"name": "say", "image": "busybox", "command": ["echo", "{{text}}"], "outputs": {"said": ">"}, "vars": {"text": "hello"}},
-    {"name": "fail", "image": "busybox", "command": ["sh", "-c", "echo doomed; exit 3"], "outputs": {"said": ">"}},
-    {"name": "hold", "image": "busybox", "command": ["sleep", "300"], "outputs": {"said": ">"}},
+    {**command("say", "echo", "{{text}}"), "vars": {"text": "hello"}},
+    command("fail", "sh", "-c", "echo doomed; exit 3"),
+    command("hold", "sleep", "300"),
 ]
 
 def step(name, command=None):
@@ -118,7 +121,8 @@ def test_next(gaia):
     result.stdout.fnmatch_lines(
         [
             "*_ test_hasty _*",
-            "the test ended while Steps were running; wait for them (gaia.run, gaia.wait), halt them, or mark it with "
+            "the test ended while Steps were running; wait for them (gaia.run, gaia.wait), "
+            "halt them, or mark it with "
             "@pytest.mark.gaia(leave_running=True):",
             "*Step 'hold' of workflow 'w' (*",
             "*Step 'again' of workflow 'w' (*",

@@ -635,8 +635,10 @@ def test_a_look_waits_for_whoever_makes_a_part_of_it() -> None:
 
 def test_the_longest_way_on_goes_first_then_the_order_of_upload() -> None:
     graph = graph_of(
-        step("leaf", [], ["l"]), step("short", [], ["s"]), step("long", [], ["g"]), step("also", [], ["x"]),
-        step("s2", ["s"], ["s2"]), step("g2", ["g"], ["d/g2"]), step("g3", ["d/"], ["g3"]), step("x2", ["x", "s2"], ["x2"]),
+        step("leaf", [], ["l"]), step("short", [], ["s"]), step("long", [], ["g"]),
+        step("also", [], ["x"]),
+        step("s2", ["s"], ["s2"]), step("g2", ["g"], ["d/g2"]), step("g3", ["d/"], ["g3"]),
+        step("x2", ["x", "s2"], ["x2"]),
     )  # fmt: skip
     assert [node.step.name for node in graph.ready()] == ["short", "long", "also", "leaf"]
     change(graph, ["g3"], [])

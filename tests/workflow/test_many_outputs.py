@@ -30,7 +30,7 @@ SEEDS = int(os.environ.get("GAIA_LOCAL_HISTORIES", "100"))
 
 
 class ManyOutputs:
-    """Step ``s<n>`` makes ``b:<n>`` and ``b:<n>x`` from sources and from what Steps before it make."""
+    """Step ``s<n>`` makes ``b:<n>`` and ``b:<n>x`` from sources and what Steps before it make."""
 
     def __init__(self, root: Path, dice: random.Random) -> None:
         self.hands, self.dice = Hands(root), dice

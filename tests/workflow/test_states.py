@@ -29,9 +29,9 @@ from support.builders import task
 ABOUT = [kind for kind in ReasonKind if "{}" in kind.value]
 """Those that are about a Step or a key."""
 NASTY = [
-    "a", "", " ", "{}", "{0}", "new", "expired", "upstream", " ran again", "x ran again", "upstream x ran again",
-    "upstream  ran again ran again", "input changed: k", "output missing: ", "ключ:z", "\u2028", "it's \"q\" 'x' \\ \n\t",
-    "a:b/c d", "\0", "%s", "🦊",
+    "a", "", " ", "{}", "{0}", "new", "expired", "upstream", " ran again", "x ran again",
+    "upstream x ran again", "upstream  ran again ran again", "input changed: k",
+    "output missing: ", "ключ:z", "\u2028", "it's \"q\" 'x' \\ \n\t", "a:b/c d", "\0", "%s", "🦊",
 ]  # fmt: skip
 
 
@@ -94,9 +94,10 @@ def test_parsed_reasons_print_unchanged(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "New", "new ", " new", "newer", "expired: x", "strange", "input changed", "input changed:b:x",
-        "upstream", "upstream x", "x ran again", "upstream ran again", "upstream x ran again.", "output missing",
-        "retry after error: x", "no Step makes it any more, too", "input changed: {}".upper(), "image changed: i", "{}",
+        "", " ", "New", "new ", " new", "newer", "expired: x", "strange", "input changed",
+        "input changed:b:x", "upstream", "upstream x", "x ran again", "upstream ran again",
+        "upstream x ran again.", "output missing", "retry after error: x",
+        "no Step makes it any more, too", "input changed: {}".upper(), "image changed: i", "{}",
     ],
 )  # fmt: skip
 def test_invalid_reasons_are_refused(text: str) -> None:

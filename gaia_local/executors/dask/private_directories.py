@@ -30,7 +30,8 @@ def make_private_directory(base: Path) -> tuple[Path, Ownership]:
         (directory / "staging").mkdir()
     except (OSError, StorageError, RootInUse) as error:
         raise StorageError(
-            f"{base} can't be used ({error_text(error)}); give another with the config's dask.scratch"
+            f"{base} can't be used ({error_text(error)}); "
+            "give another with the config's dask.scratch"
         ) from error
     return directory, ownership
 

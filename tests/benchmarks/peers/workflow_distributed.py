@@ -1,4 +1,4 @@
-"""For dask's distributed scheduler: a local cluster with two worker processes of one thread each."""
+"""For dask's distributed scheduler: a local cluster of two worker processes, a thread each."""
 
 from __future__ import annotations
 

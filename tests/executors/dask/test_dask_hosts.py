@@ -90,7 +90,7 @@ class Hosts:
         self.cluster.start("near", environment={"WHO": "near"})
 
     def await_refusal(self, wait_until: WaitUntil) -> None:
-        """Join the hosts again, and wait until the far worker heard that nobody knows it any more."""
+        """Join the hosts again, and wait until the far worker heard that nobody knows it now."""
         self.far.join()
         wait_until(lambda: "Stopping worker" in self.cluster.workers["far"].said(), 30)
 

@@ -42,7 +42,8 @@ async def attempt(address, security):
 async def main():
     own = Security(**make_keys())
     places = [address.rpartition("/")[2] for address in sys.argv[1:]]
-    ways = [(f"{scheme}://{place}", keys) for place in places for scheme, keys in (("tcp", None), ("tls", None), ("tls", own))]
+    keyed = (("tcp", None), ("tls", None), ("tls", own))
+    ways = [(f"{scheme}://{place}", keys) for place in places for scheme, keys in keyed]
     print(json.dumps(await asyncio.gather(*[attempt(*way) for way in ways])))
 
 if os.geteuid() == 0:  # another user of the machine

@@ -86,7 +86,10 @@ def test_a_name_that_somebody_else_has(bench: ContainerBench, client: docker.API
 
 
 def test_a_broken_stream_is_read_again(bench: ContainerBench, proxy: Proxy) -> None:
-    script = "printf 'one\nhalf a l'; echo err >&2; while [ ! -e /out/go ]; do sleep 0.05; done; printf 'ine\nend'"
+    script = (
+        "printf 'one\nhalf a l'; echo err >&2; "
+        "while [ ! -e /out/go ]; do sleep 0.05; done; printf 'ine\nend'"
+    )
     run = bench.prepare("sh", "-c", script, stdout="/s", outputs=("/out/",))
     run.invocation.log.write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:

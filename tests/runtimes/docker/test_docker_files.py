@@ -28,7 +28,8 @@ def test_renaming_over_outputs_and_inputs_works(bench: ContainerBench) -> None:
     run = bench.run(
         "sh",
         "-ec",
-        "echo new > /out/r.tmp; mv /out/r.tmp /out/r; sed -i s/a/b/ /data/deep/in.txt; cat /data/deep/in.txt",
+        "echo new > /out/r.tmp; mv /out/r.tmp /out/r; "
+        "sed -i s/a/b/ /data/deep/in.txt; cat /data/deep/in.txt",
         inputs={"/data/deep/in.txt": b"a\n"},
         outputs=("/out/r",),
     )
@@ -77,7 +78,8 @@ def test_output_files_beside_files_of_the_image_are_copied_out(bench: ContainerB
     run = bench.run(
         "sh",
         "-ec",
-        "echo 1 > /full/x.tmp; mv /full/x.tmp /full/x; chmod 755 /full/x; head -c 3000000 /dev/zero > /full/y",
+        "echo 1 > /full/x.tmp; mv /full/x.tmp /full/x; chmod 755 /full/x; "
+        "head -c 3000000 /dev/zero > /full/y",
         outputs=("/full/x", "/full/y", "/etc/absent"),
     )
     assert run.code == 0
@@ -109,7 +111,10 @@ def test_files_of_the_image_are_not_copied_out(bench: ContainerBench) -> None:
 
 def test_links_fifos_and_directories_are_copied_out_as_they_are(bench: ContainerBench) -> None:
     """So that whoever stores it finds the same as where the directory is mounted."""
-    script = "cd /full; mkdir d; echo 1 > d/f; mkfifo p; ln -s own l; ln -s /nowhere far; ln -s loop loop"
+    script = (
+        "cd /full; mkdir d; echo 1 > d/f; mkfifo p; "
+        "ln -s own l; ln -s /nowhere far; ln -s loop loop"
+    )
     run = bench.run(
         "sh",
         "-ec",
@@ -146,7 +151,8 @@ def test_directories_and_inputs_beside_files_of_the_image(bench: ContainerBench)
     run = bench.run(
         "sh",
         "-ec",
-        "cat /bin/in /etc/conf/a /in; echo more >> /bin/in; echo 1 > /bin/made/x; echo 2 > /etc/conf/b",
+        "cat /bin/in /etc/conf/a /in; "
+        "echo more >> /bin/in; echo 1 > /bin/made/x; echo 2 > /etc/conf/b",
         inputs={"/bin/in": b"1\n", "/etc/conf/": {"a": b"2\n"}, "/in": b"3\n"},
         outputs=("/bin/made/", "/etc/conf/b"),
     )
@@ -221,7 +227,8 @@ def test_mounted_inputs_are_read_only_and_lie_beside_outputs(
     run = bench.run(
         "sh",
         "-c",
-        "cat /data/f /ref/kb/x /bin/f; echo no >> /data/f; echo no >> /ref/kb/x; echo 1 > /data/out; mv /data/out /data/r",
+        "cat /data/f /ref/kb/x /bin/f; echo no >> /data/f; echo no >> /ref/kb/x; "
+        "echo 1 > /data/out; mv /data/out /data/r",
         mounts={"/data/f": store / "f", "/ref/kb/": store / "kb", "/bin/f": store / "f"},
         outputs=("/data/r", "/ref/other/"),
         stdout="/said",

@@ -204,7 +204,8 @@ def test_images_are_ignored_with_one_warning(
     with caplog.at_level(logging.WARNING, "gaia_local"), ThreadPoolExecutor(4) as pool:
         list(pool.map(bench.run, [bench.invocation("true") for _ in range(8)]))
     assert [record.getMessage() for record in caplog.records] == [
-        "runtime 'process': images are ignored ('image:1' first); programs run as this machine has them"
+        "runtime 'process': images are ignored ('image:1' first); "
+        "programs run as this machine has them"
     ]
 
 
@@ -504,7 +505,10 @@ def test_a_stop_leaves_nothing_of_the_tree(
 def test_background_processes_end_with_the_main_process(
     bench: ProcessBench, fifo: Fifo, stdout: str | None
 ) -> None:
-    script = f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & {family().rpartition(';')[0]}; cat {fifo.path}"
+    script = (
+        f"(echo in the background; echo ready > {fifo.path}; exec sleep 60) & "
+        f"{family().rpartition(';')[0]}; cat {fifo.path}"
+    )
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     assert bench.run(invocation) == Exit(0)
     assert living(invocation) == []

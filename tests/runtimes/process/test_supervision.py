@@ -1,6 +1,4 @@
-"""SupervisorPool: nothing of a program outlives it, and whatever else this process has for children is
-left alone.
-"""
+"""SupervisorPool: nothing of a program outlives it; other children are left alone."""
 
 from __future__ import annotations
 
@@ -47,7 +45,8 @@ if os.fork() == 0:
     if os.fork() == 0:
         os.closerange(0, 3)
         os.chdir("/")
-        os.execve(sys.executable, [sys.executable, "-S", "-c", {WRITE_FOR_EVER!r}, *sys.argv[1:3]], {{}})
+        program = [sys.executable, "-S", "-c", {WRITE_FOR_EVER!r}, *sys.argv[1:3]]
+        os.execve(sys.executable, program, {{}})
     os._exit(0)
 os.wait()
 while not os.path.exists(sys.argv[1]):
@@ -231,7 +230,10 @@ def test_programs_get_what_they_got_without_a_supervisor(bench: ProcessBench) ->
                 bench.runtime.close()
                 bench.runtime._supervisors = None
             # Of those ignored the first 30: two more are the C library's own.
-            program = "sed -nE '/^(SigBlk|SigCgt|Umask)/p; s/^SigIgn.*(.{7})$/\\1/p' /proc/self/status; ulimit -a"
+            program = (
+                "sed -nE '/^(SigBlk|SigCgt|Umask)/p; s/^SigIgn.*(.{7})$/\\1/p' /proc/self/status; "
+                "ulimit -a"
+            )
             invocation = bench.invocation("sh", "-c", program)
             assert bench.run(invocation) == Exit(0)
             found.append(invocation.log.read_text())
