@@ -261,7 +261,7 @@ def _dask(given: object, wanted: bool) -> DaskConfig:
     return replace(
         dask,
         path_map={
-            os.path.realpath(here): os.fspath(there) for here, there in dask.path_map.items()
+            os.path.realpath(local): os.fspath(remote) for local, remote in dask.path_map.items()
         },
     )
 
@@ -346,7 +346,7 @@ _DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a dictionary: absolute path here → absolute path on the workers",
         lambda given: (
             isinstance(given, Mapping)
-            and all(_absolute(here) and _absolute(there) for here, there in given.items())
+            and all(_absolute(local) and _absolute(remote) for local, remote in given.items())
         ),
     ),
     "scratch": ("an absolute path on the workers", lambda given: given is None or _absolute(given)),

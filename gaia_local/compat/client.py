@@ -17,7 +17,7 @@ import yaml
 
 from gaia_local import Gaia as Local
 from gaia_local import GaiaError
-from gaia_local.compat import engine_of, installed
+from gaia_local.compat.installation import engine_of, installed
 from gaia_local.model.definition_files import read
 
 __all__ = ["Gaia", "launch_sisyphus", "load_yaml", "main", "pop_path", "step", "to_gs"]

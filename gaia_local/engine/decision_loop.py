@@ -300,7 +300,7 @@ class DecisionLoop:
             if raises:
                 raise
             trouble = error
-        logger.error("workflow %r: a file could not be looked at: %s", name, trouble)
+        logger.error("workflow %r: a file could not be examined: %s", name, trouble)
         self.handle(name, lambda workflow: self._record_trouble(workflow, trouble, Decision()))
         return []
 

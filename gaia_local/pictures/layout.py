@@ -102,7 +102,7 @@ def _cost(drawing: Any, boxes: Sequence[Box], links: Sequence[Link]) -> tuple[fl
     for box, (x, y) in zip(boxes, centers, strict=True):
         rows.setdefault((box.nodes[0].command, y), []).append(x)
     swapped = sum(
-        one > other for row in rows.values() for one, other in itertools.combinations(row, 2)
+        first > second for row in rows.values() for first, second in itertools.combinations(row, 2)
     )
     return drawing.metrics()["crossings"], aside + _DISORDER * swapped
 
@@ -119,7 +119,7 @@ def _spread(
         side.sort()
         left, right = corners[box][0] + _CORNER, corners[box][0] + boxes[box].width - _CORNER
         places = [min(max(x, left), right) for x, _, _ in side]
-        if any(there - here < _CLOSE for here, there in itertools.pairwise(places)):
+        if any(end - start < _CLOSE for start, end in itertools.pairwise(places)):
             gap = min(_APART, (right - left) / (len(places) - 1))
             first = min(
                 max(sum(places) / len(places) - gap * (len(places) - 1) / 2, left),

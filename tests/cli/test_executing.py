@@ -342,7 +342,7 @@ def test_threads_of_the_script_that_go_on_keep_what_they_need(here: Path) -> Non
     Path("threads.py").write_text(
         "import sys, threading\n"
         "import gaia\n"
-        "def call_later():\n"
+        "def later():\n"
         "    threading.main_thread().join()\n"
         "    import gaia.client\n"
         "    print('later', gaia.Gaia().workflows(), sys.argv)\n"

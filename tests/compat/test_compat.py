@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaia_local import Gaia, GaiaError, compat, demo
-from gaia_local.compat import client
+from gaia_local.compat import client, redirection
 from gaia_local.errors import Closed, InvalidInput
 
 COMMANDS = [
@@ -37,7 +37,7 @@ def unimported() -> Iterator[None]:
         name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "gaia"
     }
     yield
-    assert not any(type(each).__module__ == compat.__name__ for each in sys.meta_path), (
+    assert not any(type(finder).__module__ == redirection.__name__ for finder in sys.meta_path), (
         "an alias is still installed"
     )
     for name in list(sys.modules):

@@ -91,10 +91,6 @@ OUTSIDE = {
 ADDRESSES = "workflow.reports"
 """The module of it that writes a path as an address, and uses `pathlib` for that alone."""
 
-ENTWINED = ("compat", "compat.client")
-"""The client's modules come into being when a script imports them, and ask back who is installed.
-"""
-
 
 def place(module: str, places: Iterable[str] = MAY_IMPORT) -> str | None:
     """The most exact of `places` that a module lies in."""
@@ -142,7 +138,7 @@ def between_modules(found: Iterable[Source]) -> networkx.DiGraph[str]:
         (source.module, other)
         for source in found
         for other, _ in source.own()
-        if other != source.module and (source.module, other) != ENTWINED
+        if other != source.module
     )
 
 
