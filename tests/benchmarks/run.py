@@ -72,18 +72,18 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> int:
         print(f"\n{name}: {title}", flush=True)
         found: list[Finding] = []
         try:
-            for each in benchmark(setting):
-                found.append(each)
+            for finding in benchmark(setting):
+                found.append(finding)
         except Failed as error:
             found.append(Missing(title.replace(".", ":"), f"failed: {error}"))
             failed = True
         findings += found
-        rows = [table.cells(each, judged) for each in found if isinstance(each, Row)]
+        rows = [table.cells(row, judged) for row in found if isinstance(row, Row)]
         for line in table.text([table.COLUMNS, *rows]) if rows else ():
             print(f"  {line}")
-        for each in found:
-            if isinstance(each, Missing):
-                print(f"  not measured: {each.what} {each.why}")
+        for finding in found:
+            if isinstance(finding, Missing):
+                print(f"  not measured: {finding.what} {finding.why}")
         sys.stdout.flush()
     about["load at the end"] = measuring.load()
     if arguments.save is not None:
@@ -96,7 +96,7 @@ def _save(folder: Path, about: dict[str, str], findings: list[Finding], judged: 
     (folder / "table.md").write_text(table.markdown(about, findings, judged), encoding="utf-8")
     (folder / "figures.json").write_text(table.as_json(about, findings), encoding="utf-8")
     made = ["table.md", "figures.json"]
-    points = [each for each in findings if isinstance(each, Point)]
+    points = [point for point in findings if isinstance(point, Point)]
     if points:
         table.plot(points, about, folder / "cost-per-step.png")
         made.append("cost-per-step.png")

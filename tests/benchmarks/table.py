@@ -45,13 +45,13 @@ def text(rows: Sequence[Sequence[str]]) -> Iterable[str]:
 
 def markdown(about: Mapping[str, str], findings: Sequence[Finding], judged: bool) -> str:
     """The whole as Markdown."""
-    rows = [cells(each, judged) for each in findings if isinstance(each, Row)]
+    rows = [cells(row, judged) for row in findings if isinstance(row, Row)]
     lines = [f"- {name}: {value}" for name, value in about.items()]
     lines += ["", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
-    missing = [each for each in findings if isinstance(each, Missing)]
+    missing = [finding for finding in findings if isinstance(finding, Missing)]
     if missing:
-        lines += ["", "Not measured:", "", *(f"- {each.what} {each.why}" for each in missing)]
+        lines += ["", "Not measured:", "", *(f"- {absent.what} {absent.why}" for absent in missing)]
     return "\n".join(lines) + "\n"
 
 
@@ -64,9 +64,9 @@ def as_json(about: Mapping[str, str], findings: Sequence[Finding]) -> str:
     return json.dumps(
         {
             "about": dict(about),
-            "rows": [whole(each) for each in findings if isinstance(each, Row)],
-            "points": [asdict(each) for each in findings if isinstance(each, Point)],
-            "missing": [asdict(each) for each in findings if isinstance(each, Missing)],
+            "rows": [whole(row) for row in findings if isinstance(row, Row)],
+            "points": [asdict(point) for point in findings if isinstance(point, Point)],
+            "missing": [asdict(absent) for absent in findings if isinstance(absent, Missing)],
         },
         indent=1,
         ensure_ascii=False,

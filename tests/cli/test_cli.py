@@ -218,7 +218,7 @@ def test_run_runs_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READY", "yes")
     assert "w: complete" in call("run", "w").stdout
     starts = [
-        each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"
+        event["task"] for event in answer("events", "w", "--json") if event["event"] == "step-start"
     ]
     assert sorted(starts) == ["check", "check", "check", "say"]
 
@@ -246,7 +246,7 @@ def test_expire_runs_again_what_depends_on_it() -> None:
     upload("w", SAY, COPY)
     assert "w: complete" in call("expire", "w", "a:said.txt").stdout
     starts = [
-        each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"
+        event["task"] for event in answer("events", "w", "--json") if event["event"] == "step-start"
     ]
     assert starts[:2] == ["say", "copy"]
     assert "say" in starts[2:]
@@ -257,7 +257,7 @@ def test_a_dry_run_tells_and_changes_nothing() -> None:
     before = answer("events", "w", "--json")
     assert re.search(r"^check +retry", call("run", "w", "--dry-run").stdout, flags=re.MULTILINE)
     assert [
-        each["step"] for each in answer("expire", "w", "a:said.txt", "--dry-run", "--json")["would"]
+        step["step"] for step in answer("expire", "w", "a:said.txt", "--dry-run", "--json")["would"]
     ][:1] == ["say"]
     assert answer("events", "w", "--json") == before
 
@@ -307,7 +307,7 @@ def test_queries_answer_json() -> None:
     }
     assert status["failures"] == []
     assert answer("status", "w", "--debug")["status"]["tasks"]["say"]["state"] == "complete"
-    assert {each["event"] for each in answer("events", "w", "--json")} >= {
+    assert {event["event"] for event in answer("events", "w", "--json")} >= {
         "step-start",
         "step-complete",
         "flow-complete",
@@ -391,7 +391,7 @@ def test_doctor_says_what_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "127.0.0.1:1" in text
     report = answer("doctor", "--json")
     assert report["ok"] is True
-    docker = next(each for each in report["checks"] if each["name"] == "docker")
+    docker = next(check for check in report["checks"] if check["name"] == "docker")
     assert docker["facts"]["reachable"] is False
 
 
@@ -427,7 +427,7 @@ def test_a_signal_stops_the_workflow_and_run_resumes_it(
     out, err = end(start("run", "w"), 0)
     assert "w: complete, 2 of 2 Steps done" in out
     starts = [
-        each["task"] for each in answer("events", "w", "--json") if each["event"] == "step-start"
+        event["task"] for event in answer("events", "w", "--json") if event["event"] == "step-start"
     ]
     assert starts.count("say") == 1
 
@@ -437,7 +437,7 @@ def test_a_second_terminal_asks_and_halts(here: Path) -> None:
     wait_until((here / "begun").exists, 60)
     assert answer("workflows", "--json")["workflows"]["w"]["state"] == "running"
     assert "w: running" in call("status", "w").stdout
-    root = next(each for each in answer("doctor", "--json")["checks"] if each["name"] == "root")
+    root = next(check for check in answer("doctor", "--json")["checks"] if check["name"] == "root")
     assert root["facts"]["owner"] == owner.pid
     call("halt", "w")
     end(owner, 1)

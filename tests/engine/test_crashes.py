@@ -454,13 +454,17 @@ def test_leftovers_are_listed_and_cleaned(
         )
 
     def listed() -> list[str]:
-        (check,) = [each for each in told("doctor")["checks"] if each["name"] == "leftovers"]
-        ours = [each for each in check["facts"]["found"] if each["root"] == victim.config["root"]]
-        return sorted(each["kind"] for each in ours)
+        (check,) = [check for check in told("doctor")["checks"] if check["name"] == "leftovers"]
+        ours = [
+            leftover
+            for leftover in check["facts"]["found"]
+            if leftover["root"] == victim.config["root"]
+        ]
+        return sorted(leftover["kind"] for leftover in ours)
 
     assert listed() == ["container"] * 4 + ["staging"] * 4
     assert (
-        sorted(each["kind"] for each in told("clean")["removed"])
+        sorted(removed["kind"] for removed in told("clean")["removed"])
         == ["container"] * 4 + ["staging"] * 4
     )
     assert listed() == []

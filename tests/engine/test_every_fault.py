@@ -346,7 +346,7 @@ def tool(
         "name": name,
         "image": "i",
         "command": [name, *words],
-        "inputs": {each: f"/in/{each}" for each in inputs.split()},
+        "inputs": {name: f"/in/{name}" for name in inputs.split()},
         "outputs": dict(outputs or {"x": "/out/x"}),
     }
 
@@ -478,8 +478,8 @@ class Scenario:
 
     def finish(self) -> None:
         """Have all done that can be done; at last only what fails is tried again."""
-        for each in list(self.programs.during.values()):
-            self.attempt(each)
+        for call in list(self.programs.during.values()):
+            self.attempt(call)
         self.programs.during.clear()
         for _ in range(4 + self.faults.times):
             self.perform()
@@ -554,11 +554,13 @@ class Scenario:
             self.run()
 
     def merge(self, *steps: Mapping[str, Any]) -> None:
-        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", each) for each in steps]))
+        self.attempt(lambda: self.scheduler.merge("w", [Step.parse("w", step) for step in steps]))
 
     def command(self, *commands: Mapping[str, Any]) -> None:
         self.attempt(
-            lambda: self.scheduler.command("w", [Command.parse("w", each) for each in commands])
+            lambda: self.scheduler.command(
+                "w", [Command.parse("w", command) for command in commands]
+            )
         )
 
     def upload(self) -> None:
@@ -566,9 +568,9 @@ class Scenario:
             if "w" in self.scheduler.workflows():
                 self.scheduler.run("w")
                 return
-            commands = [Command.parse("w", each) for each in COMMANDS]
+            commands = [Command.parse("w", command) for command in COMMANDS]
             self.scheduler.upload(
-                "w", {}, list(commands), [Step.parse("w", each) for each in STEPS]
+                "w", {}, list(commands), [Step.parse("w", step) for step in STEPS]
             )
 
         self.attempt(upload)
@@ -630,7 +632,7 @@ class Scenario:
         ):  # what could not be removed goes with the next engine
             self.revive()
             left = self.bench.storage.left_staging()
-        assert not left, f"staging is left: {[os.listdir(each) for each in left]}"
+        assert not left, f"staging is left: {[os.listdir(folder) for folder in left]}"
 
 
 # ------------------------------------------------------------- what was found, in its shortest form
@@ -793,7 +795,7 @@ def shell(name: str, script: str, *inputs: str, **outputs: str) -> dict[str, Any
         "name": name,
         "image": "busybox",
         "command": ["sh", "-c", script],
-        "inputs": {each: f"/in/{each}" for each in inputs},
+        "inputs": {name: f"/in/{name}" for name in inputs},
         "outputs": outputs,
     }
 
@@ -861,7 +863,7 @@ def real_trial(root: Path, kind: str, nth: int, workers: int) -> tuple[Faults, d
                 before = faults.hits
                 go_on()
                 rounds = rounds + 1 if before == faults.hits else 0
-            told = {each["step"]: each["state"] for each in gaia.graph("w")["steps"]}
+            told = {step["step"]: step["state"] for step in gaia.graph("w")["steps"]}
             for key in ("user/a", "m/x", "m/y", "m/d", "r/x", "r/d", "bad/x"):
                 place = root / "storage/w" / key
                 told[key] = content_of(place) if place.exists() else "nothing"

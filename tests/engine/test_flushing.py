@@ -65,7 +65,7 @@ def done(make_gaia: MakeGaia, gaia_root: Path) -> Path:
 
 def rows(root: Path, *statements: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(sqlite3.connect(root / "gaia.db")) as database, database:
-        return [row for each in statements for row in database.execute(each).fetchall()]
+        return [row for statement in statements for row in database.execute(statement).fetchall()]
 
 
 def cut_off(root: Path, flushed: bool = False) -> None:
@@ -101,7 +101,7 @@ def finished(gaia: Gaia) -> list[str]:
     gaia.run("w")
     assert gaia.wait("w")["state"] == "complete"
     return sorted(
-        each["task"] for each in gaia.events("w")[before:] if each["event"] == "step-complete"
+        event["task"] for event in gaia.events("w")[before:] if event["event"] == "step-complete"
     )
 
 
@@ -134,7 +134,7 @@ def test_torn_outputs_are_made_again(
     assert (last["event"], last["reason"]) == ("flow-halted", "interrupted")
     assert str(last["message"]).startswith("the machine stopped before these were on the disk: ")
     assert finished(gaia) == ["first" if "first" in name else "second"]
-    assert {(done / each).read_text() for each in MADE} == {CONTENT}
+    assert {(done / name).read_text() for name in MADE} == {CONTENT}
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -152,7 +152,7 @@ def test_outputs_without_a_row_are_made_again(
     cut_off(gaia_root)
     gaia = make_gaia(watch=False)
     assert finished(gaia)[-1] == step
-    assert {(done / each).read_text() for each in MADE} == {CONTENT}
+    assert {(done / name).read_text() for name in MADE} == {CONTENT}
 
 
 def test_an_input_that_is_not_as_recorded_is_read_again(
@@ -163,7 +163,7 @@ def test_an_input_that_is_not_as_recorded_is_read_again(
     as_recorded(gaia_root)
     cut_off(gaia_root)
     assert finished(make_gaia(watch=False)) == ["first", "second"]
-    assert {(done / each).read_bytes() for each in MADE} == {bytes(len(CONTENT))}
+    assert {(done / name).read_bytes() for name in MADE} == {bytes(len(CONTENT))}
 
 
 def test_whole_outputs_stay_complete(done: Path, make_gaia: MakeGaia, gaia_root: Path) -> None:
@@ -428,7 +428,7 @@ def test_a_flush_includes_the_directories_above(
         (str(tmp_path / "other"), top),
     )
     wanted = ["", "/w", "/w/link", "/w/tree", "/w/tree/sub", "/w/tree/sub/z", "/w/tree/y", "/w/x"]
-    assert sorted(done) == [top + each for each in wanted]
+    assert sorted(done) == [top + name for name in wanted]
 
 
 @pytest.mark.parametrize("reached", [True, False])

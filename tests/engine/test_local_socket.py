@@ -296,10 +296,10 @@ def test_calls_wait_for_each_other_where_there_are_too_many(
         threading.Thread(target=lambda: answers.append(call(tmp_path, "x", {}, {}, nothing)))
         for _ in range(20)
     ]
-    for each in callers:
-        each.start()
-    for each in callers:
-        each.join()
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
     assert answers == ["fine"] * 20
     assert most == 3
 
@@ -311,18 +311,18 @@ def test_silent_clients_delay_others_for_a_limited_time(
     monkeypatch.setattr(local_socket, "PATIENCE", 0.5)
     listener = listen(lambda *_: "fine")
     silent = [socket.socket(socket.AF_UNIX) for _ in range(9)]
-    for each in silent:
-        each.connect(str(tmp_path / NAME))
+    for client in silent:
+        client.connect(str(tmp_path / NAME))
     assert call(tmp_path, "x", {}, {}, nothing) == "fine"
-    for each in silent:
-        each.close()
+    for client in silent:
+        client.close()
     with (
         socket.socket(socket.AF_UNIX) as one,
         socket.socket(socket.AF_UNIX) as other,
         socket.socket(socket.AF_UNIX) as third,
     ):
-        for each in (one, other, third):
-            each.connect(str(tmp_path / NAME))
+        for client in (one, other, third):
+            client.connect(str(tmp_path / NAME))
         listener.close()  # which waits for none of them
 
 
@@ -432,11 +432,11 @@ def test_many_processes_change_one_root(tmp_path: Path) -> None:
     assert [process.wait(60) for process in running] == [0] * len(names)
     with Gaia(config) as gaia:
         assert {
-            name: each["state"] for name, each in gaia.workflows()["workflows"].items()
+            name: workflow["state"] for name, workflow in gaia.workflows()["workflows"].items()
         } == dict.fromkeys(names, "complete")
         for name in names:
             assert sorted(
-                each["task"] for each in gaia.events(name) if each["event"] == "step-start"
+                event["task"] for event in gaia.events(name) if event["event"] == "step-start"
             ) == ["a", "b"]
 
 

@@ -221,7 +221,7 @@ def test_eight_steps_of_which_some_fail(tmp_path: Path) -> None:
         }
         made = {"d/good", "d/after-good", "d/good-2", "l/good", "l/after-good", "l/good-2"}
         assert store == made | {"l/bad", "l/slow", "l/lazy"}
-        messages = {each["step"]: each["message"] or "" for each in gaia.failures("w")}
+        messages = {failure["step"]: failure["message"] or "" for failure in gaia.failures("w")}
         assert messages["bad"] == "exit code 1"
         assert messages["slow"] == "it exceeded its timeout of 1 s"
         assert "'d:lazy' was not made" in messages["lazy"]
@@ -246,15 +246,15 @@ def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
     steps: list[dict[str, Any]] = []
     for number in range(300):
         earlier = order.sample(range(number), min(number, order.randint(2, 6)))
-        reads = [f"d:{each}" for each in earlier]
+        reads = [f"d:{number}" for number in earlier]
         steps.append(step(f"s{number}", f"c{len(reads)}", f"d:{number}", *reads))
-    assert sum(len(each["inputs"]) for each in steps) >= 1150
+    assert sum(len(step["inputs"]) for step in steps) >= 1150
     shuffled = steps[:]
     order.shuffle(shuffled)
     with Gaia({"root": tmp_path, "runtime": "process", "workers": 4}) as gaia:
         gaia.upload("w", {}, commands, shuffled)
         assert gaia.wait("w", 100)["state"] == "complete"
-        reads_of = {each["name"]: set(each["inputs"].values()) for each in steps}
+        reads_of = {step["name"]: set(step["inputs"].values()) for step in steps}
         complete: set[str] = set()
         starts: collections.Counter[str] = collections.Counter()
         for event in gaia.events("w"):
@@ -481,7 +481,7 @@ def test_a_dry_run_changes_nothing_of_what_runs(hands: Hands) -> None:
     before = hands.status()
     trial = hands.scheduler.scratch("w")
     trial.invalidate(["m"])
-    assert [each["step"] for each in trial.plan()] == ["m", "r"]
+    assert [step["step"] for step in trial.plan()] == ["m", "r"]
     assert hands.status() == before
     hands.complete("r")
     assert hands.state == "complete"

@@ -101,11 +101,11 @@ def parsed(text: str) -> ET.Element:
 
 
 def titles(text: str) -> list[str]:
-    return [each.text or "" for each in parsed(text).iterfind(".//svg:title", NS)]
+    return [title.text or "" for title in parsed(text).iterfind(".//svg:title", NS)]
 
 
 def texts(text: str) -> list[str]:
-    return ["".join(each.itertext()) for each in parsed(text).iterfind(".//svg:text", NS)]
+    return ["".join(text_node.itertext()) for text_node in parsed(text).iterfind(".//svg:text", NS)]
 
 
 def run_demo(gaia: Gaia, name: str) -> None:
@@ -143,9 +143,9 @@ def test_states_are_told_by_colour_and_by_sign() -> None:
     drawn = parsed(draw(small()).svg)
     for state in ("complete", "running", "error", "queued", "waiting", "exception"):
         discs = [
-            each
-            for each in drawn.iterfind(f".//svg:g[@class='{state}']", NS)
-            if each.find("svg:circle", NS) is not None
+            group
+            for group in drawn.iterfind(f".//svg:g[@class='{state}']", NS)
+            if group.find("svg:circle", NS) is not None
         ]
         boxes = list(drawn.iterfind(f".//svg:g[@class='{state}']/svg:rect", NS))
         assert len(discs) == len(boxes) + 1  # one more in the legend
@@ -180,7 +180,7 @@ def test_the_layout_runs_from_top_to_bottom_in_order_of_upload() -> None:
 
 def on_path(path: str) -> list[tuple[float, float]]:
     """Points on a path of cubic curves, as it is drawn."""
-    numbers = [float(each) for each in re.findall(r"-?\d+\.?\d*", path)]
+    numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*", path)]
     points = list(zip(numbers[::2], numbers[1::2], strict=True))
     found = []
     for start in range(0, len(points) - 1, 3):
@@ -207,8 +207,8 @@ def test_boxes_do_not_overlap(told: dict[str, Any], make: Any) -> None:
     assert min(frame[0] for frame in frames) >= 0
     assert max(frame[2] for frame in frames) <= layout.width
     paths = [
-        each.attrib["d"]
-        for each in parsed(draw(told, group=make is by_command).svg).iterfind(
+        way.attrib["d"]
+        for way in parsed(draw(told, group=make is by_command).svg).iterfind(
             ".//svg:path[@class='way']", NS
         )
     ]
@@ -268,8 +268,8 @@ def test_a_group_has_the_numbers_of_its_steps() -> None:
     for state, number in boxes[1].counts.items():
         assert f"{number} {state}" in tip
     shares = [
-        float(each.attrib["width"])
-        for each in parsed(drawn).iterfind(".//svg:rect[@class='disc']", NS)
+        float(disc.attrib["width"])
+        for disc in parsed(drawn).iterfind(".//svg:rect[@class='disc']", NS)
     ]
     assert sum(shares) == pytest.approx(sum(box.width - 24 for box in boxes), abs=2)
 
@@ -302,14 +302,14 @@ def test_hostile_names_are_text_and_nothing_else() -> None:
     told = graph(steps, itertools.pairwise(HOSTILE), name='w"<&\\')
     for group in (False, True):
         drawn = draw(told, group=group).svg
-        assert {each.tag for each in parsed(drawn).iter()} <= {
+        assert {element.tag for element in parsed(drawn).iter()} <= {
             f"{{{NS['svg']}}}{tag}"
             for tag in ("svg", "style", "g", "rect", "text", "tspan", "title", "path", "circle")
         }
         shown = "\n".join(titles(drawn))
         for name in HOSTILE:
             assert clean(name) in shown
-        assert max(width(each, 13) for each in texts(drawn)) < 700
+        assert max(width(text, 13) for text in texts(drawn)) < 700
 
 
 def test_an_empty_graph_is_a_picture() -> None:
@@ -452,11 +452,11 @@ def test_dot_is_understood_by_graphviz_whatever_the_names(group: bool) -> None:
     steps = [(name, name[::-1], STEP_STATES[n % 7]) for n, name in enumerate(HOSTILE)]
     told = graph(steps, itertools.pairwise(HOSTILE), name='w"<&\\')
     read = run_dot(dot(told, group))
-    labels = [each["label"].replace("\\\\", "\\").replace("&amp;", "&") for each in read["objects"]]
+    labels = [node["label"].replace("\\\\", "\\").replace("&amp;", "&") for node in read["objects"]]
     assert len(labels) == len(HOSTILE)
     for label, name in zip(labels, HOSTILE, strict=True):
         assert clean(name[::-1] if group else name) in label
-    assert [(each["tail"], each["head"]) for each in read["edges"]] == list(
+    assert [(edge["tail"], edge["head"]) for edge in read["edges"]] == list(
         itertools.pairwise(range(len(HOSTILE)))
     )
 
@@ -476,7 +476,7 @@ def test_dot_shows_names_as_they_are() -> None:
 
 def test_dot_of_groups_counts_edges() -> None:
     read = run_dot(dot(wide(20), group=True))
-    assert [each["label"] for each in read["edges"]] == ["20 edges"] * 3
+    assert [edge["label"] for edge in read["edges"]] == ["20 edges"] * 3
 
 
 NODE = re.compile(r'  n(\d+)\["(.*)"\]:::(\w+)')

@@ -53,8 +53,12 @@ def test_attempts_tell_what_ran_when_and_where(
     told = gaia.timeline("w")
     assert told["workflow"] == "w"
     first, second, third = told["attempts"]
-    assert [each["step"] for each in (first, second, third)] == ["a", "b", "c"]
-    assert [each["state"] for each in (first, second, third)] == ["running", "running", "queued"]
+    assert [attempt["step"] for attempt in (first, second, third)] == ["a", "b", "c"]
+    assert [attempt["state"] for attempt in (first, second, third)] == [
+        "running",
+        "running",
+        "queued",
+    ]
     assert {first["worker"], second["worker"]} == {1, 2}
     assert (third["worker"], third["started"], third["ended"]) == (None, None, None)
     assert first["started"] is not None
@@ -62,14 +66,18 @@ def test_attempts_tell_what_ran_when_and_where(
     gate.touch()
     gaia.wait("w")
     first, second, third = gaia.timeline("w")["attempts"]
-    assert [each["state"] for each in (first, second, third)] == ["complete", "error", "complete"]
+    assert [attempt["state"] for attempt in (first, second, third)] == [
+        "complete",
+        "error",
+        "complete",
+    ]
     assert (second["exit_code"], second["message"], second["reason"]) == (1, "exit code 1", "new")
-    for each in (first, second, third):
-        assert each["started"] is not None
-        assert each["ended"] is not None
-        assert each["queued"] <= each["started"] <= each["ended"]
+    for attempt in (first, second, third):
+        assert attempt["started"] is not None
+        assert attempt["ended"] is not None
+        assert attempt["queued"] <= attempt["started"] <= attempt["ended"]
     assert third["worker"] in (1, 2)
-    assert {each["command"] for each in (first, second, third)} == {"hold"}
+    assert {attempt["command"] for attempt in (first, second, third)} == {"hold"}
 
 
 def test_attempts_that_were_stopped_and_tried_again(
@@ -84,7 +92,7 @@ def test_attempts_that_were_stopped_and_tried_again(
     gaia.run("w")
     gaia.wait("w")
     attempts = gaia.timeline("w")["attempts"]
-    assert [(each["step"], each["state"]) for each in attempts] == [
+    assert [(attempt["step"], attempt["state"]) for attempt in attempts] == [
         ("a", "cancelled"),
         ("b", "cancelled"),
         ("a", "complete"),
@@ -92,7 +100,7 @@ def test_attempts_that_were_stopped_and_tried_again(
     ]
     assert attempts[0]["started"] is not None
     assert attempts[1]["started"] is None
-    assert len({each["task"] for each in attempts}) == 4
+    assert len({attempt["task"] for attempt in attempts}) == 4
 
 
 # ----------------------------------------------------------------------------------------- arranged
@@ -286,7 +294,7 @@ def test_a_file_needs_no_other_and_is_no_place_for_code() -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src &#x27;sha256-{digest}&#x27;" in page
     drawn = ET.fromstring(svg(arrange(told(*attempts, workflow=HOSTILE[0]), now=T0)))
-    tips = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    tips = [title.text or "" for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
     for name in HOSTILE:
         assert any(clean(name) in tip for tip in tips)
 
@@ -298,9 +306,9 @@ def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
     arranged = arrange(told(*attempts), now=T0)
     drawn = ET.fromstring(svg(arranged))
     discs = [
-        each.attrib["class"]
-        for each in drawn.iter()
-        if each.find("{http://www.w3.org/2000/svg}circle[@class='disc']") is not None
+        group.attrib["class"]
+        for group in drawn.iter()
+        if group.find("{http://www.w3.org/2000/svg}circle[@class='disc']") is not None
     ]
     assert sorted(discs) == [
         "cancelled",

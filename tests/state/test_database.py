@@ -76,7 +76,11 @@ def attempted(name: str = "s", identity: str = "t1", workflow: str = "w") -> Tas
 def define(
     database: Database, table: Any, workflow: str, definitions: list[dict[str, Any]]
 ) -> None:
-    database.define(table, workflow, ((each["name"], json.dumps(each)) for each in definitions))
+    database.define(
+        table,
+        workflow,
+        ((definition["name"], json.dumps(definition)) for definition in definitions),
+    )
 
 
 def defined(database: Database, table: Any, workflow: str) -> list[Any]:
@@ -293,10 +297,10 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
         given.begun,
         {key: state for key, state in given.keys.items() if state != ABSENT},
     )
-    assert [dict(each.definition) for each in found.commands] == [
-        dict(each.definition) for each in given.commands
+    assert [dict(command.definition) for command in found.commands] == [
+        dict(command.definition) for command in given.commands
     ]
-    assert [each.text for each in found.given] == [each.text for each in given.steps]
+    assert [step.text for step in found.given] == [step.text for step in given.steps]
     assert [event["event"] for event in database.events("w")] == ["step-start", "flow-complete"]
     assert saved(database, "other") == Saved(
         "other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {}
@@ -577,7 +581,7 @@ def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) 
             ).fetchall()
         db = sqlite_utils.Database(made)
         migrations = Migrations(MIGRATIONS)
-        noted = [each.name for each in migrations.applied(db)]
+        noted = [migration.name for migration in migrations.applied(db)]
         migrations.ensure_migrations_table(db)
         db.close()
         return [re.sub(r"\s", "", sql).lower() for (sql,) in parts], applied, noted

@@ -44,9 +44,9 @@ class StagingBench(StoreBench):
         """Prepare and publish; and whatever was published has the fingerprint that was told."""
         outputs = self.storage.publish(self.prepare(task, staging))
         self.workspace.discard(task)
-        for each in outputs:
-            assert fingerprints.fingerprint(each.target) == each.fingerprint
-            assert each.target == self.storage.path("w", each.key)
+        for output in outputs:
+            assert fingerprints.fingerprint(output.target) == output.fingerprint
+            assert output.target == self.storage.path("w", output.key)
         assert os.listdir(self.root / "staging") == []
         return outputs
 
@@ -411,7 +411,7 @@ def test_outputs_are_published(bench: StagingBench) -> None:
     (staging.tree / "out/dir/sub/y").write_text("y")
     bench.captures[Capture.PRINTED].write_text("said")
     published = bench.publish(task, staging)
-    assert {each.key for each in published} == set(outputs.values())
+    assert {output.key for output in published} == set(outputs.values())
     expected = {
         "x": "x",
         "dir": None,
@@ -637,13 +637,13 @@ def test_links_inside_an_output_lead_there_in_the_store(
     (staging.tree / "out/d/t/x").write_text("x")
     sow(
         staging.tree / "out/d",
-        {each: target.replace("TREE", str(staging.tree)) for each, target in links.items()},
+        {link: target.replace("TREE", str(staging.tree)) for link, target in links.items()},
     )
     bench.publish(task, staging)
     place = Path(bench.storage.path("w", "b:elsewhere"))
     assert os.readlink(place / name) == stored
-    for each in links:
-        real = os.path.realpath(place / each)
+    for link in links:
+        real = os.path.realpath(place / link)
         assert real == str(place) or real.startswith(f"{place}/")
     if stored.endswith("x"):
         assert (place / name).read_text() == "x"
@@ -680,7 +680,7 @@ def test_a_link_that_leads_out_of_its_output_is_refused(
     (staging.tree / "out/x").write_text("x")
     sow(
         staging.tree / "out/d",
-        {each: target.replace("TREE", str(staging.tree)) for each, target in links.items()},
+        {link: target.replace("TREE", str(staging.tree)) for link, target in links.items()},
     )
     with pytest.raises(StorageError) as refused:
         bench.prepare(task, staging)
@@ -879,7 +879,7 @@ def test_a_bucket_on_another_disk(
     (staging.tree / "out/dir/new").write_text("new")
     bench.captures[Capture.PRINTED].write_text("said")
     prepared = bench.prepare(task, staging)
-    far = [each.source for each in prepared if each.key.startswith("far:")]
+    far = [output.source for output in prepared if output.key.startswith("far:")]
     area = bench.storage.area(f"{other_disk}/bucket")
     assert all(source.startswith(f"{area}/") for source in far)
     published = bench.storage.publish(prepared)
@@ -896,8 +896,8 @@ def test_a_bucket_on_another_disk(
     seen.pop(os.path.basename(area))
     assert seen == expected
     assert bench.content("b:near") == "near"
-    for each in published:
-        assert fingerprints.fingerprint(each.target) == each.fingerprint
+    for output in published:
+        assert fingerprints.fingerprint(output.target) == output.fingerprint
 
 
 def test_a_bucket_on_the_same_disk_needs_no_copy(tmp_path: Path) -> None:

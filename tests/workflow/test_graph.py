@@ -154,8 +154,8 @@ def snapshot(graph: Graph) -> dict[str, Any]:
             "step": node.step,
             "order": node.order,
             "depth": node.depth,
-            "inputs": [each.key for each in node.inputs],
-            "outputs": [each.key for each in node.outputs],
+            "inputs": [key.key for key in node.inputs],
+            "outputs": [key.key for key in node.outputs],
             "state": node.state,
             "reads": node.reads,
             "pending": node.pending,
@@ -460,7 +460,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(
-    ("added", "words"), [each[1:] for each in REFUSALS], ids=[each[0] for each in REFUSALS]
+    ("added", "words"),
+    [refusal[1:] for refusal in REFUSALS],
+    ids=[refusal[0] for refusal in REFUSALS],
 )
 @pytest.mark.parametrize(
     "first", [[], [step("fine", ["in"], ["f/x"])]], ids=["alone", "after a good one"]
@@ -751,14 +753,14 @@ def overlap(one: str, other: str) -> bool:
 def acceptable(steps: Iterable[Step]) -> bool:
     """Whether these Steps can be one graph, told from the definitions alone."""
     steps = list(steps)
-    if len({each.name for each in steps}) < len(steps):
+    if len({step.name for step in steps}) < len(steps):
         return False
     spelled: dict[str, str] = {}
-    for each in steps:
-        for key in (*each.inputs.values(), *each.outputs.values()):
+    for step in steps:
+        for key in (*step.inputs.values(), *step.outputs.values()):
             if spelled.setdefault(locate(key), key) != key:
                 return False
-    outputs = [(each.name, key) for each in steps for key in each.outputs.values()]
+    outputs = [(step.name, key) for step in steps for key in step.outputs.values()]
     if len(set(outputs)) < len(outputs):
         return False
     if any(
@@ -766,13 +768,13 @@ def acceptable(steps: Iterable[Step]) -> bool:
     ):
         return False
     after = {
-        each.name: {
+        step.name: {
             name
             for name, made in outputs
-            for read in each.inputs.values()
+            for read in step.inputs.values()
             if overlap(locate(made), locate(read))
         }
-        for each in steps
+        for step in steps
     }
     while ready := {name for name, others in after.items() if not others & after.keys()}:
         after = {name: others for name, others in after.items() if name not in ready}
@@ -794,7 +796,7 @@ class Plain:
     def begin(self) -> None:
         """Forget what followed from what was told before."""
         self.makers = {
-            key: name for name, each in self.steps.items() for key in each.outputs.values()
+            key: name for name, step in self.steps.items() for key in step.outputs.values()
         }
         for forget in (self.own, self.status, self.verdict, self.depth):
             forget.cache_clear()
@@ -804,9 +806,9 @@ class Plain:
 
     def overlapping_inputs(self, key: str) -> list[str]:
         return [
-            each
-            for each in self.keys
-            if key in self.makers and each != key and overlap(locate(each), locate(key))
+            near
+            for near in self.keys
+            if key in self.makers and near != key and overlap(locate(near), locate(key))
         ]
 
     def inputs(self, name: str) -> list[str]:
@@ -862,7 +864,7 @@ class Plain:
             return VerdictKind.RUNNING
         if not made:
             return VerdictKind.FRESH
-        unmade = any(each.kind is not KeyKind.THERE for each in made)
+        unmade = any(key.kind is not KeyKind.THERE for key in made)
         if PENDING in statuses and MISSING not in statuses:
             usable = any(
                 self.status(key) == PENDING and self.keys[key].usable for key in self.inputs(name)
@@ -1018,7 +1020,7 @@ class Counting(RuleBasedStateMachine):
         self.curious = False
 
     @initialize(
-        steps=st.lists(tidy_step, max_size=5, unique_by=lambda each: each.name),
+        steps=st.lists(tidy_step, max_size=5, unique_by=lambda step: step.name),
         curious=st.booleans(),
         ran=st.booleans(),
     )
@@ -1156,7 +1158,7 @@ class Counting(RuleBasedStateMachine):
 
     def change(self, removed: list[str], added: list[Step]) -> None:
         plain = self.plain
-        result = [each for name, each in plain.steps.items() if name not in removed] + added
+        result = [step for name, step in plain.steps.items() if name not in removed] + added
         before, nodes = snapshot(self.graph), dict(self.graph.keys)
         if not acceptable(result):
             with pytest.raises(InvalidInput):
@@ -1180,10 +1182,10 @@ class Counting(RuleBasedStateMachine):
         for key in fresh:
             if key.key in new and key.state is not ABSENT:  # another name of a file that is known
                 self.changed[key.key] = key.state
-        plain.steps = {each.name: each for each in result}
+        plain.steps = {step.name: step for step in result}
         plain.keys |= {key.key: key.state for key in fresh}
-        for each in added:
-            plain.states[each.name], plain.reads[each.name] = StepState.NEW, None
+        for step in added:
+            plain.states[step.name], plain.reads[step.name] = StepState.NEW, None
         self.settle()
 
     def leave(self, key: str) -> None:

@@ -73,11 +73,11 @@ class History:
         keys = [
             *SOURCES,
             *(
-                "many/3" if (number, each) == (4, 3) else self.read_key(each)
-                for each in range(number)
+                "many/3" if (number, earlier) == (4, 3) else self.read_key(earlier)
+                for earlier in range(number)
             ),
         ]
-        return [keys[each % len(keys)] for each in self.edges[number]]
+        return [keys[edge % len(keys)] for edge in self.edges[number]]
 
     def read_key(self, number: int) -> str:
         return {1: "tree/part", 3: "many/"}.get(number, self.output(number))
@@ -125,7 +125,7 @@ class History:
     def content(self, key: str) -> str:
         path = Path(self.hands.storage.path("w", key))
         if path.is_dir():
-            return " ".join(f"{each.name}={each.read_text()}" for each in sorted(path.iterdir()))
+            return " ".join(f"{file.name}={file.read_text()}" for file in sorted(path.iterdir()))
         return path.read_text()
 
     def computed(self, number: int) -> str:
@@ -230,7 +230,7 @@ class History:
         if (
             self.hands.runs and not told
         ):  # it may take back an edit that the engine was told of, and acts upon
-            readers = {each for each in range(len(self.edges)) if source in self.inputs(each)}
+            readers = {reader for reader in range(len(self.edges)) if source in self.inputs(reader)}
             self.may |= readers | self.below(readers)
         self.write(source, CONTENTS[content % 3])
         self.untold |= not told
@@ -242,9 +242,7 @@ class History:
         key = self.output(number)
         if self.hands.runs or number in self.must | self.may or not self.path(key).exists():
             return  # whether the edit or the run wins is not the model's business
-        if not all(
-            Path(self.hands.storage.path("w", each)).exists() for each in self.inputs(number)
-        ):
+        if not all(Path(self.hands.storage.path("w", key)).exists() for key in self.inputs(number)):
             return
         if self.hands.state != "complete" or self.last_run.get(f"s{number}") != self.state_of(
             number
@@ -411,9 +409,9 @@ def test_a_source_changes_while_idle(tmp_path: Path, wait_until: WaitUntil) -> N
         gaia.wait("w", 60)
         assert starts_since(gaia, count) == sorted(below)
         reasons = {
-            each["task"]: each["reason"]
-            for each in gaia.events("w")[count:]
-            if each["event"] == "step-start"
+            event["task"]: event["reason"]
+            for event in gaia.events("w")[count:]
+            if event["event"] == "step-start"
         }
         assert reasons["a0"] == "input changed: d:source-a"
         assert reasons["c0"] == "upstream b0 ran again"
@@ -429,7 +427,7 @@ def test_a_source_changes_while_no_engine_runs(tmp_path: Path) -> None:
     source.write_text("source-a second\n")
     with Gaia({"root": tmp_path / "one", "runtime": "process", "workers": 4}) as gaia:
         would = gaia.run("w", dry_run=True)["would"]
-        assert sorted(each["step"] for each in would) == sorted(below)
+        assert sorted(step["step"] for step in would) == sorted(below)
         assert len(gaia.events("w")) == count
         gaia.run("w")
         gaia.wait("w", 60)

@@ -34,7 +34,7 @@ def command(**fields: Any) -> Command:
 
 def commands(*definitions: dict[str, Any]) -> dict[str, AnyCommand]:
     parsed = [Command.parse("w", definition) for definition in definitions]
-    return {each.name: each for each in parsed}
+    return {definition.name: definition for definition in parsed}
 
 
 def step(**fields: Any) -> Step:
@@ -277,19 +277,19 @@ def test_the_recorded_expansion_of_the_real_server() -> None:
     recorded = json.loads((RECORDED / "expand.json").read_text())
     known = commands(*recorded["commands"])
     expanded = [
-        each
+        made
         for given_step in recorded["steps"]
-        for each in expand("w", Step.parse("w", given_step), known)
+        for made in expand("w", Step.parse("w", given_step), known)
     ]
     verdicts: Verdicts = {}
-    for each in expanded:
-        check("w", each, cast(Command, known[each.command]), verdicts)
+    for made in expanded:
+        check("w", made, cast(Command, known[made.command]), verdicts)
     answers = [
-        {name: getattr(each, name) for name in ("name", "command", "vars", "inputs", "outputs")}
-        for each in expanded
+        {name: getattr(made, name) for name in ("name", "command", "vars", "inputs", "outputs")}
+        for made in expanded
     ]
-    assert sorted(answers, key=lambda each: each["name"]) == sorted(
-        recorded["expanded"], key=lambda each: each["name"]
+    assert sorted(answers, key=lambda answer: answer["name"]) == sorted(
+        recorded["expanded"], key=lambda answer: answer["name"]
     )
 
 
@@ -299,7 +299,7 @@ ONE_OUT = command(outputs={"o": "/out"}, vars={"DEFAULT": "d"})
 def expanded(key: str, name: str = "s", **vars: Any) -> dict[str, str]:
     """Name → storage key of what one Step with one output becomes."""
     given_step = step(name=name, outputs={"o": key}, vars=vars)
-    return {each.name: each.outputs["o"] for each in expand("w", given_step, {"C": ONE_OUT})}
+    return {made.name: made.outputs["o"] for made in expand("w", given_step, {"C": ONE_OUT})}
 
 
 def test_a_concrete_step_is_returned_as_it_is() -> None:
@@ -455,7 +455,10 @@ def flattened(
     """Name → input key, output key and vars of what a Step of the composite Command `C` becomes."""
     given_step = step(inputs={"A": "k/a"}, outputs={"Z": "k/z"}, vars=vars)
     made = expand("w", given_step, commands(COPY, *definitions))
-    return {each.name: (each.inputs["from"], each.outputs["to"], dict(each.vars)) for each in made}
+    return {
+        made_step.name: (made_step.inputs["from"], made_step.outputs["to"], dict(made_step.vars))
+        for made_step in made
+    }
 
 
 def test_local_names_become_storage_keys() -> None:
@@ -518,7 +521,7 @@ def test_braces_in_the_outer_names_are_not_rendered_again() -> None:
     made = expand(
         "w", given_step, commands(COPY, composite(inner("one", "A", "m"), inner("two", "m", "Z")))
     )
-    assert [dict(each.inputs) for each in made] == [
+    assert [dict(made_step.inputs) for made_step in made] == [
         {"from": "{{Q}}"},
         {"from": "composite/{{s}}/one/to:m"},
     ]
@@ -634,16 +637,16 @@ def nested(depth: int, *names: str) -> list[dict[str, Any]]:
     for level in reversed(range(depth)):
         uses = [
             inner(
-                each,
+                name,
                 "A",
-                "Z" if each == names[0] else each,
+                "Z" if name == names[0] else name,
                 command=f"C{level + 1}",
                 inputs={"A": "A"},
             )
-            for each in names
+            for name in names
         ]
-        for use, each in zip(uses, names, strict=True):
-            use["outputs"] = {"Z": "Z" if each == names[0] else each}
+        for use, name in zip(uses, names, strict=True):
+            use["outputs"] = {"Z": "Z" if name == names[0] else name}
         definitions.append(composite(*uses, name=f"C{level}" if level else "C"))
     return definitions
 
@@ -724,9 +727,11 @@ def test_one_rendering_vouches_for_many_steps(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(templates, "render", counted)
     shared = command(command=["{{A}} {{B}} {{o}}"], outputs={"o": "/o"}, vars={"B": "{{A}}"})
     verdicts: Verdicts = {}
-    for each in range(100):
-        vars = {"A": each, "B": f"{each}"}
-        check("w", step(name=f"s{each}", outputs={"o": f"b:{each}"}, vars=vars), shared, verdicts)
+    for number in range(100):
+        vars = {"A": number, "B": f"{number}"}
+        check(
+            "w", step(name=f"s{number}", outputs={"o": f"b:{number}"}, vars=vars), shared, verdicts
+        )
     assert rendered == ["s0"]
     check("w", step(name="other", outputs={"o": "b:o"}, vars={"A": 1}), shared, verdicts)
     assert rendered == ["s0", "other"]
@@ -801,7 +806,7 @@ def composites_of(*known: str) -> st.SearchStrategy[dict[str, Any]]:
                 steps_of([*known], st.one_of(names, path_like)),
                 min_size=1,
                 max_size=3,
-                unique_by=lambda each: str(each["name"]),
+                unique_by=lambda given: str(given["name"]),
             ),
         }
     )
@@ -832,7 +837,9 @@ def test_any_valid_model_is_rendered_or_refused(
     definitions: dict[str, Any], given_step: dict[str, Any]
 ) -> None:
     for definition in (definitions["K"], definitions["L"]):
-        definition["steps"] = [with_keys(each, definitions) for each in definition["steps"]]
+        definition["steps"] = [
+            with_keys(inner_step, definitions) for inner_step in definition["steps"]
+        ]
     try:
         known = commands(
             *({"name": name, **definition} for name, definition in definitions.items())
@@ -840,9 +847,9 @@ def test_any_valid_model_is_rendered_or_refused(
         made = expand("w", Step.parse("w", with_keys(given_step, definitions)), known)
     except GaiaError:
         return
-    assert len({each.name for each in made}) == len(made)
-    for each in made:
-        used = known[each.command]
+    assert len({made_step.name for made_step in made}) == len(made)
+    for made_step in made:
+        used = known[made_step.command]
         assert isinstance(used, Command)
-        assert not any(isinstance(value, tuple) for value in each.vars.values())
-        render_and_check(each, used)
+        assert not any(isinstance(value, tuple) for value in made_step.vars.values())
+        render_and_check(made_step, used)
