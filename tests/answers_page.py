@@ -45,17 +45,17 @@ def entries(source: str) -> dict[str, Entry]:
         last = entry(node)
         if last is not None:
             found[last.name] = last
-    for each in found.values():
-        if each.parent and each.keys is not None:
-            each.keys = {**(found[each.parent].keys or {}), **each.keys}
+    for answer in found.values():
+        if answer.parent and answer.keys is not None:
+            answer.keys = {**(found[answer.parent].keys or {}), **answer.keys}
     return found
 
 
 def entry(node: ast.stmt) -> Entry | None:
     """The type that a statement defines."""
     if isinstance(node, ast.ClassDef):
-        fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
-        keys = {ast.unparse(each.target): ast.unparse(each.annotation) for each in fields}
+        fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
+        keys = {ast.unparse(field.target): ast.unparse(field.annotation) for field in fields}
         parent = ast.unparse(node.bases[0]).removeprefix("TypedDict")
         return Entry(node.name, ast.get_docstring(node) or "", keys, parent=parent)
     if isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -94,13 +94,13 @@ def methods(known: dict[str, Entry]) -> Iterator[str]:
 
 
 def types(known: dict[str, Entry]) -> Iterator[str]:
-    for each in known.values():
-        yield f"\n## {each.name}\n\n{each.text}"
-        if each.alias:
-            yield f"\n{linked(each.alias, known)}"
-        if each.keys is not None:
+    for answer in known.values():
+        yield f"\n## {answer.name}\n\n{answer.text}"
+        if answer.alias:
+            yield f"\n{linked(answer.alias, known)}"
+        if answer.keys is not None:
             yield "\n| key | type |\n|---|---|"
-            for key, kind in each.keys.items():
+            for key, kind in answer.keys.items():
                 yield f"| `{key}` | {linked(kind, known)} |"
 
 

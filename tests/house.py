@@ -50,7 +50,7 @@ class Source:
             if isinstance(node, ast.ImportFrom):
                 path = [*self._above(node.level), *(node.module.split(".") if node.module else [])]
                 if path[0] == FACE:
-                    yield from ((_found(path[1:], each.name), node.lineno) for each in node.names)
+                    yield from ((_found(path[1:], alias.name), node.lineno) for alias in node.names)
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     path = alias.name.split(".")
@@ -184,12 +184,12 @@ def drawn(svg: str) -> tuple[set[str], set[str]]:
 
 def purpose(package: str) -> tuple[str, str, str]:
     """What a wing's docstring says: what it is for, what it promises, what may never be in it."""
-    (source,) = [each for each in sources() if each.module == package]
+    (source,) = [source for source in sources() if source.module == package]
     text = ast.get_docstring(source.tree) or ""
     _, _, rest = text.partition("\nPromises ")
     promise, _, never = rest.partition("\nNever in it: ")
     first, promise, never = (
-        " ".join(each.split()) for each in (*text.split("\n\n")[:1], promise, never)
+        " ".join(part.split()) for part in (*text.split("\n\n")[:1], promise, never)
     )
     return first, promise, never
 
@@ -202,7 +202,7 @@ def page() -> str:
     for name in order:
         if name not in packages():
             continue
-        for package in [name, *(each for each in packages() if each.startswith(f"{name}."))]:
+        for package in [name, *(inner for inner in packages() if inner.startswith(f"{name}."))]:
             first, promise, never = purpose(package)
             below = ", ".join(sorted(graph.successors(name))) if package == name else ""
             rows.append(

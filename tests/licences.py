@@ -58,7 +58,8 @@ def rows() -> list[Row]:
     found: dict[str, Row] = {}
     for extra in EXTRAS:
         queue = [
-            (each, True) for each in wanted(distribution(PACKAGE), "" if extra == ALWAYS else extra)
+            (requirement, True)
+            for requirement in wanted(distribution(PACKAGE), "" if extra == ALWAYS else extra)
         ]
         seen: set[tuple[str, frozenset[str]]] = set()
         for requirement, direct in queue:
@@ -71,23 +72,25 @@ def rows() -> list[Row]:
             row.direct |= direct
             if extra not in row.extras and ALWAYS not in row.extras:
                 row.extras.append(extra)
-            for each in ("", *requirement.extras):
-                queue += [(other, False) for other in wanted(package, each)]
+            for inner_extra in ("", *requirement.extras):
+                queue += [(other, False) for other in wanted(package, inner_extra)]
     for row in found.values():
-        row.extras = (
-            row.extras[:-1] if len(row.extras) > 1 else row.extras
-        )  # `test` brings all the others along
+        # `test` brings all the others along.
+        row.extras = row.extras[:-1] if len(row.extras) > 1 else row.extras
     return sorted(found.values(), key=lambda row: row.name)
 
 
 def wanted(package: Distribution, extra: str) -> list[Requirement]:
     """What a package asks for here: always, or only with an extra."""
-    requirements = [Requirement(each) for each in package.requires or ()]
+    requirements = [Requirement(requirement) for requirement in package.requires or ()]
     return [
-        each
-        for each in requirements
-        if (each.marker is None or each.marker.evaluate({"extra": extra}))
-        and (not extra or (each.marker is not None and not each.marker.evaluate({"extra": ""})))
+        requirement
+        for requirement in requirements
+        if (requirement.marker is None or requirement.marker.evaluate({"extra": extra}))
+        and (
+            not extra
+            or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}))
+        )
     ]
 
 
@@ -97,9 +100,9 @@ def licence(package: Distribution) -> str:
     if expression := about.get_all("License-Expression"):
         return str(expression[0])
     names = [
-        each.rpartition(" :: ")[2]
-        for each in about.get_all("Classifier") or ()
-        if each.startswith("License :: ")
+        classifier.rpartition(" :: ")[2]
+        for classifier in about.get_all("Classifier") or ()
+        if classifier.startswith("License :: ")
     ]
     known = [
         _SPDX.get(name, name) for name in names if name not in ("OSI Approved", "DFSG approved")

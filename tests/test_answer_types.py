@@ -47,11 +47,13 @@ def problems(value: Any, kind: Any, where: str = "the answer") -> list[str]:
     if is_typeddict(kind) and isinstance(value, dict):
         return key_problems(value, kind, where)
     if origin in (types.UnionType, typing.Union):
-        return min((problems(value, each, where) for each in arguments), key=len)
+        return min((problems(value, argument, where) for argument in arguments), key=len)
     if origin in (list, dict, Sequence) and isinstance(value, origin):
         parts = dict(value) if origin is dict else dict(enumerate(value))
         return [
-            each for at in parts for each in problems(parts[at], arguments[-1], f"{where}[{at!r}]")
+            problem
+            for at in parts
+            for problem in problems(parts[at], arguments[-1], f"{where}[{at!r}]")
         ]
     plain = not origin and not is_typeddict(kind)
     wanted: Any = {float: (int, float), Any: object}.get(kind, kind)
@@ -156,7 +158,7 @@ def test_what_some_answers_have_and_others_lack(gaia: Gaia) -> None:
     assert "key" in made
     assert made["made"] is not None
     assert gaia.status("w", debug=True)["status"]["flow"]["listed"]["inputs"] == ["b:own/"]
-    assert [each["step"] for each in gaia.failures("w")] == ["failed"]
+    assert [failure["step"] for failure in gaia.failures("w")] == ["failed"]
 
 
 def test_all_methods_with_such_an_answer_are_tried() -> None:
@@ -168,8 +170,8 @@ def test_all_methods_with_such_an_answer_are_tried() -> None:
 
 def parts(kind: Any) -> Iterator[Any]:
     yield kind
-    for each in typing.get_args(kind):
-        yield from parts(each)
+    for argument in typing.get_args(kind):
+        yield from parts(argument)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from support.builders import nested_lists
 from support.fixtures import MakeGaia
 
 ALL = [
-    each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GaiaError)
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GaiaError)
 ]
 PLAIN = [kind("it's broken") for kind in ALL if kind is not InvalidInput]
 PLAIN += [
@@ -130,9 +130,9 @@ def test_each_method_raises_an_http_error_for_bad_input(make_gaia: MakeGaia, nam
 def test_each_method_raises_an_http_error_without_an_engine(make_gaia: MakeGaia, name: str) -> None:
     gaia = make_gaia()
     gaia.close()
-    for each in (gaia, client.Gaia()):
+    for closed in (gaia, client.Gaia()):
         with pytest.raises(requests.HTTPError) as refused:
-            getattr(each, name)(*{**BAD, **ON_CLOSED}[name])
+            getattr(closed, name)(*{**BAD, **ON_CLOSED}[name])
         assert isinstance(refused.value, Closed | InvalidInput)
 
 
@@ -173,7 +173,7 @@ def test_causes_and_traceback_are_those_of_the_plain_one(hidden: bool) -> None:
         with pytest.raises(StorageError) as caught:
             raises_http_errors(fail)()
     frames = traceback.extract_tb(caught.value.__traceback__)
-    assert [each.name for each in frames][1:] == ["call", "fail"]
+    assert [frame.name for frame in frames][1:] == ["call", "fail"]
     assert list(chain(caught.value))[1:] == ([] if hidden else [FileNotFoundError, KeyError])
 
 
@@ -294,7 +294,7 @@ def test_the_closest_of_many_names_is_found_among_a_few(monkeypatch: pytest.Monk
     assert len(nearest("x", ["y" * 5000 + str(n) for n in range(20)])) < 1000
     assert len(compared) == 5
     assert max(map(len, compared)) <= 30
-    assert max(len(each) for some in compared for each in some) <= 100
+    assert max(len(line) for some in compared for line in some) <= 100
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_one_that_cannot_be_let_go_of_keeps_none_of_the_others(
     known = [Broken(), *(Descriptor() for _ in range(20)), Broken()]
     called: list[int] = []
     call_in_child(lambda: called.append(1))
-    assert in_child(lambda: called == [1] and sum(each.forgotten for each in known) == 20)
+    assert in_child(lambda: called == [1] and sum(inherited.forgotten for inherited in known) == 20)
 
 
 def test_what_is_gone_is_not_kept_for_a_child() -> None:

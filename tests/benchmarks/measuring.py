@@ -166,7 +166,7 @@ def program(
     """Run a program to its end: `seconds_s` of the whole process, and the JSON it prints."""
     began = time.perf_counter()
     ended = subprocess.run(
-        [str(each) for each in command],
+        [str(word) for word in command],
         cwd=cwd,
         env={**_environment(), **environment},
         stdin=subprocess.DEVNULL,
@@ -237,7 +237,7 @@ def machine(setting: Setting) -> dict[str, str]:
 
 def load() -> str:
     """How many programs ran or waited, over 1, 5 and 15 minutes."""
-    return " ".join(f"{each:.1f}" for each in os.getloadavg())
+    return " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 
 def flush_seconds(setting: Setting) -> float:

@@ -42,7 +42,7 @@ def measure(changes: int) -> list[float]:
             source.write_text(f"change {number}")
             while not (
                 started := [
-                    each for each in gaia.events("w")[count:] if each["event"] == "step-start"
+                    event for event in gaia.events("w")[count:] if event["event"] == "step-start"
                 ]
             ):
                 tick.wait(0.005)

@@ -152,7 +152,7 @@ def test_the_end_by_a_signal_is_pythons() -> None:
         (["-m", "no_such_module"], 1, "gaia-local: No module named no_such_module"),
         (["empty"], 1, "gaia-local: can't find '__main__' module"),
     ],
-    ids=lambda each: " ".join(each) if isinstance(each, list) else None,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_an_unrunnable_script_is_one_message(
     words: list[str], status: int, told: str, here: Path
@@ -246,7 +246,7 @@ def test_options_are_the_defaults_of_each_gaia(here: Path) -> None:
         "--root", "theirs", "--bucket", f"genomes={here / 'shared'}", "exec", "ask.py"
     ).stdout.splitlines()
     assert told == [
-        str(here / each) for each in ("shared/x", "theirs/storage/w/a/x", "own/storage/w/a/x")
+        str(here / path) for path in ("shared/x", "theirs/storage/w/a/x", "own/storage/w/a/x")
     ]
 
 

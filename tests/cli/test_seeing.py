@@ -47,7 +47,7 @@ def test_a_graph_is_svg_unless_told_otherwise(here: Path) -> None:
     upload("crick_w", SAY, COPY, CHECK, WAITER, status=1)
     told = call("graph", "crick_w").stdout
     drawn = ET.fromstring(told)
-    tips = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    tips = [title.text or "" for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert "say\nCommand say\ncomplete" in tips
     assert "check\nCommand check\nerror" in tips
     assert "waiter\nCommand copy\nwaiting" in tips
@@ -149,8 +149,10 @@ def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
     assert (here / "w.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert call("timeline", "crick_w", "--format", "svg").stdout.startswith("<svg ")
     told = answer("timeline", "crick_w", "--json")
-    assert [each["step"] for each in told["attempts"]] == ["say", "check", "copy"]
-    assert {each["worker"] for each in told["attempts"]} <= set(range(1, (os.cpu_count() or 1) + 1))
+    assert [attempt["step"] for attempt in told["attempts"]] == ["say", "check", "copy"]
+    assert {attempt["worker"] for attempt in told["attempts"]} <= set(
+        range(1, (os.cpu_count() or 1) + 1)
+    )
 
 
 # -------------------------------------------------------------------------------------------- watch

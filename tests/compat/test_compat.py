@@ -94,8 +94,8 @@ def test_the_modules_names_are_those_of_the_published_one(
     config: dict[str, Any], name: str
 ) -> None:
     assert callable(getattr(published(), name))
-    for each in ("gaia", "gaia.client"):
-        del sys.modules[each]
+    for module in ("gaia", "gaia.client"):
+        del sys.modules[module]
     with compat.install(config):
         assert getattr(local(), name) is getattr(client, name)
 
@@ -278,7 +278,9 @@ def test_closing_waits_and_an_exception_stops(config: dict[str, Any], tmp_path: 
         local().Gaia().upload("stopped", {}, hold, STEPS)
         raise RuntimeError("mine")
     with Gaia(config) as gaia:
-        states = {name: each["state"] for name, each in gaia.workflows()["workflows"].items()}
+        states = {
+            name: workflow["state"] for name, workflow in gaia.workflows()["workflows"].items()
+        }
     assert states == {"waited": "complete", "stopped": "halted"}
 
 

@@ -35,9 +35,9 @@ def owned(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_questions_change_nothing_and_changes_are_marked_so() -> None:
-    assert {name for name, each in REMOTE_CALLS.items() if not each.changes} == public(Questions)
-    assert {name for name, each in REMOTE_CALLS.items() if each.changes} == public(Changes)
-    assert {name for name, each in REMOTE_CALLS.items() if not each.idempotent} == {
+    assert {name for name, call in REMOTE_CALLS.items() if not call.changes} == public(Questions)
+    assert {name for name, call in REMOTE_CALLS.items() if call.changes} == public(Changes)
+    assert {name for name, call in REMOTE_CALLS.items() if not call.idempotent} == {
         "upload",
         "delete",
     }
@@ -52,8 +52,8 @@ def test_a_reader_answers_questions_and_nothing_else() -> None:
 def test_arguments_bear_the_same_names_everywhere(name: str) -> None:
     sides = Changes if REMOTE_CALLS[name].changes else Questions
     defined = list(inspect.signature(getattr(sides, name)).parameters.values())[1:]
-    assert REMOTE_CALLS[name].parameters == tuple(each.name for each in defined)
-    assert all(each.kind is each.POSITIONAL_ONLY for each in defined)
+    assert REMOTE_CALLS[name].parameters == tuple(parameter.name for parameter in defined)
+    assert all(parameter.kind is parameter.POSITIONAL_ONLY for parameter in defined)
 
 
 def test_marks_tell_of_a_call_what_its_types_don_t() -> None:

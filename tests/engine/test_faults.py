@@ -163,7 +163,7 @@ def test_the_disk_is_full_while_outputs_are_published(
     disk.resize(8 * MB)
     gaia.run("w")
     assert gaia.wait("w", 20)["state"] == "complete"
-    assert [gaia.path("w", f"b:{each}").stat().st_size for each in "xy"] == [2 * MB, 2 * MB]
+    assert [gaia.path("w", f"b:{name}").stat().st_size for name in "xy"] == [2 * MB, 2 * MB]
 
 
 @pytest.mark.parametrize("repaired", ["while the engine is open", "after it was closed"])
@@ -1091,8 +1091,8 @@ class Engine:
 
     def close(self) -> None:
         with self.client() as client:
-            for each in client.containers(all=True):
-                client.remove_container(each["Id"], force=True)
+            for container in client.containers(all=True):
+                client.remove_container(container["Id"], force=True)
         self.stop()
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if line.split()[1].startswith(f"{self._top}/"):

@@ -194,10 +194,10 @@ def test_the_same_on_a_journal(
 def programs(root: Path) -> list[str]:
     """The programs that an engine left which was killed: the next one would end them."""
     found = []
-    for each in Path("/proc").glob("[0-9]*/cwd"):
+    for place in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):
-            if os.readlink(each).startswith(str(root)):
-                found.append(str(each))
+            if os.readlink(place).startswith(str(root)):
+                found.append(str(place))
     return found
 
 

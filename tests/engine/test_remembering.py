@@ -433,7 +433,7 @@ class Chance:
 
     def right(self, key: str) -> str:
         """What a Step must make now, from what its inputs are."""
-        return f"{key} {self.variants[key]} of {[self.content(each) for each in CHAIN[key]]}"
+        return f"{key} {self.variants[key]} of {[self.content(source) for source in CHAIN[key]]}"
 
     def upload(self) -> None:
         for key in CHAIN:
@@ -444,7 +444,7 @@ class Chance:
                 "name": f"c{number}",
                 "image": "i",
                 "command": ["x", str(self.variants[key])],
-                "inputs": {each: f"/in/{each}" for each in "ab"[: len(inputs)]},
+                "inputs": {name: f"/in/{name}" for name in "ab"[: len(inputs)]},
                 "outputs": {"x": "/out/x"},
             }
             for number, (key, inputs) in enumerate(CHAIN.items())
@@ -462,7 +462,9 @@ class Chance:
             most -= 1
             name = self.dice.choice(self.hands.runs)
             key = self.hands.task(name).outputs[0][0]
-            lost = any(not Path(self.hands.storage.path("w", each)).exists() for each in CHAIN[key])
+            lost = any(
+                not Path(self.hands.storage.path("w", source)).exists() for source in CHAIN[key]
+            )
             if lost or self.dice.random() < 0.1:
                 self.hands.fail(name)
             else:

@@ -163,7 +163,7 @@ def test_removal_enters_no_disk_that_is_mounted_there(
     place = tmp_path / "top/deep/mounted"
     place.mkdir(parents=True)
     subprocess.run(
-        ["mount", *(each.format(scratch=scratch) for each in what), str(place)], check=True
+        ["mount", *(word.format(scratch=scratch) for word in what), str(place)], check=True
     )
     try:
         (place / "kept").touch()

@@ -54,11 +54,11 @@ def test_storage_keys_are_equal_where_their_texts_are(one: str, other: str) -> N
 
 
 def test_keys_are_immutable_and_survive_pickling() -> None:
-    for each in (storage_key("b:x"), internal_path("/out/x")):
+    for value in (storage_key("b:x"), internal_path("/out/x")):
         with pytest.raises(dataclasses.FrozenInstanceError):
-            each.is_directory = True  # type: ignore[misc]
-        assert not hasattr(each, "__dict__")
-        assert pickle.loads(pickle.dumps(each)) == each
+            value.is_directory = True  # type: ignore[misc]
+        assert not hasattr(value, "__dict__")
+        assert pickle.loads(pickle.dumps(value)) == value
 
 
 @pytest.mark.parametrize(

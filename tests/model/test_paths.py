@@ -65,9 +65,9 @@ def test_is_inside_goes_by_whole_components(path: str, top: str) -> None:
 
 @given(absolute)
 def test_folders_are_the_parents_but_for_the_root(path: str) -> None:
-    for each in (path, path[1:]):
-        parents = list(map(str, PurePosixPath(each).parents))
-        assert list(paths.folders(each)) == parents[:-1]
+    for spelled in (path, path[1:]):
+        parents = list(map(str, PurePosixPath(spelled).parents))
+        assert list(paths.folders(spelled)) == parents[:-1]
 
 
 def test_folders_stop_below_the_top() -> None:

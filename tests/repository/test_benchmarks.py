@@ -143,7 +143,7 @@ def test_much_data_in_containers_is_measured(
     assert size <= rows["input file, copied: bytes written"]["median"] < 1.5 * size
     assert rows["input file, mounted: bytes written"]["median"] < 0.5 * size
     assert rows["output directory: bytes written by the engine"]["median"] < 0.5 * size
-    assert {each["why"] for each in saved["missing"]} <= {"there is no docker on PATH"}
+    assert {missing["why"] for missing in saved["missing"]} <= {"there is no docker on PATH"}
     flat = [what for what in rows if what.endswith("memory beyond that with a small one")]
     assert len(flat) == (3 if saved["missing"] else 4)
 
@@ -289,7 +289,7 @@ def test_saved_results_name_missing_measurements(tmp_path: Path) -> None:
     saved = json.loads(as_json(ABOUT, findings))
     assert saved["points"] == [{"line": "line", "steps": 10, "seconds": 0.001}]
     assert saved["missing"][0]["why"] == "there is no ninja on PATH"
-    plot([each for each in findings if isinstance(each, Point)], ABOUT, tmp_path / "plot.png")
+    plot([point for point in findings if isinstance(point, Point)], ABOUT, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 

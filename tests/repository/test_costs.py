@@ -55,8 +55,8 @@ def counted(folder: Path, shape: str) -> list[dict[str, float]]:
     assert ended.returncode == 0, ended.stderr
     counts = json.loads(ended.stdout)
     return [
-        {word: number / size for word, number in each.items()}
-        for each, size in zip(counts, SIZES, strict=True)
+        {word: number / size for word, number in counted.items()}
+        for counted, size in zip(counts, SIZES, strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ FILES = {"font-roboto"}
 def declared(extra: str | None) -> set[str]:
     """The distributions that are installed with the package (and an extra)."""
     given = [*PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] if extra else [])]
-    return {canonicalize_name(Requirement(each).name) for each in given}
+    return {canonicalize_name(Requirement(requirement).name) for requirement in given}
 
 
 def undeclared(source: Source) -> Iterator[str]:
@@ -42,7 +42,8 @@ def undeclared(source: Source) -> Iterator[str]:
         if library in sys.stdlib_module_names or library == "gaia_local":
             continue
         names = {
-            canonicalize_name(each) for each in packages_distributions().get(library, [library])
+            canonicalize_name(package)
+            for package in packages_distributions().get(library, [library])
         }
         if known.isdisjoint(names):
             where = f"the extra {extra!r}" if extra else "the dependencies"

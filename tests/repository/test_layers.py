@@ -94,7 +94,7 @@ ADDRESSES = "workflow.reports"
 
 def place(module: str, places: Iterable[str] = MAY_IMPORT) -> str | None:
     """The most exact of `places` that a module lies in."""
-    inside = [each for each in places if f"{module}.".startswith(f"{each}.")]
+    inside = [outer for outer in places if f"{module}.".startswith(f"{outer}.")]
     return max(inside, key=len, default=None)
 
 
@@ -153,7 +153,9 @@ def test_each_module_has_a_place() -> None:
     named = " ".join(
         [EVERYWHERE, *MAY_IMPORT, *MAY_IMPORT.values(), *LIBRARIES.values(), BEARERS]
     ).split()
-    gone = sorted(name for name in set(named) if not any(place(each, [name]) for each in modules))
+    gone = sorted(
+        name for name in set(named) if not any(place(module, [name]) for module in modules)
+    )
     assert not gone, f"{', '.join(gone)}: in a table here, but not in {PACKAGE}; take them out"
 
 
@@ -176,7 +178,7 @@ def test_the_wing_that_decides_does_not_know_the_world() -> None:
     graph = between_modules(sources())
     for source in mine:
         reached = networkx.descendants(graph, source.module) if source.module in graph else set()
-        assert {place(each) for each in reached} <= {PURE, "model", *EVERYWHERE.split()}
+        assert {place(module) for module in reached} <= {PURE, "model", *EVERYWHERE.split()}
         own = {"pathlib"} if source.module == ADDRESSES else set()
         assert {library for library, _ in source.libraries()} & OUTSIDE == own
 

@@ -36,7 +36,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.Compl
         if not name.startswith(("GAIA_LOCAL_", "PYTHON", "VIRTUAL_ENV", "MAKE"))
     }
     return subprocess.run(
-        [str(each) for each in command],
+        [str(word) for word in command],
         cwd=cwd,
         env={**kept, **environment},
         capture_output=True,

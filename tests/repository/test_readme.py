@@ -101,7 +101,9 @@ def test_each_method_is_documented_with_its_parameters() -> None:
     documented = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", section, flags=re.MULTILINE))
     assert set(documented) == methods
     for name, parameters in documented.items():
-        names = [each.partition("=")[0].strip() for each in parameters.split(",") if each]
+        names = [
+            parameter.partition("=")[0].strip() for parameter in parameters.split(",") if parameter
+        ]
         assert names == list(inspect.signature(getattr(Gaia, name)).parameters)[1:], name
 
 
@@ -115,7 +117,7 @@ def test_the_page_of_answers_is_made_from_their_types() -> None:
 def test_each_configuration_key_is_documented() -> None:
     for keys in (
         _KEYS,
-        *([each.name for each in fields(section)] for section in (DockerConfig, DaskConfig)),
+        *([field.name for field in fields(section)] for section in (DockerConfig, DaskConfig)),
     ):
         for key in keys:
             assert re.search(rf"^\| `{key}` \|", README, flags=re.MULTILINE), key

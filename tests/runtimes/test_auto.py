@@ -275,6 +275,6 @@ def test_a_long_pull_holds_up_no_other_image() -> None:
         slow = [pool.submit(run, runtime, "slow") for _ in range(2)]
         assert pulling.wait(20)
         assert run(runtime, "quick") == "docker"
-        assert not any(each.done() for each in slow)
+        assert not any(future.done() for future in slow)
         pulled.set()
-        assert [each.result() for each in slow] == ["docker", "docker"]
+        assert [future.result() for future in slow] == ["docker", "docker"]

@@ -168,7 +168,7 @@ def test_links_in_an_input_directory(trial: Trial, links: str, at_a_link: bool) 
         "find -L /in/d -type f -exec printf x ';' 2> /dev/null | wc -c > OUT/x; "
         "cat /in/d/l >> OUT/x"
     )
-    count = sum(each.is_file() for each in top.rglob("*")) + links.startswith("to a")
+    count = sum(path.is_file() for path in top.rglob("*")) + links.startswith("to a")
     assert trial.run(script, {"d": "b:d/"}) == ("complete", f"{count}\nfar")
 
 

@@ -106,7 +106,7 @@ def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
         page.on("dialog", lambda dialog: problems.append(f"it opened a dialog: {dialog.message}"))
         yield site
         context.close()
-    left = [each for each in problems if not any(part in each for part in site.expected)]
+    left = [problem for problem in problems if not any(part in problem for part in site.expected)]
     assert not left, "\n".join(left)
 
 

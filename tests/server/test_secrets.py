@@ -64,9 +64,9 @@ def test_a_container_is_confined_to_its_tasks_files(
 
         try:
             wait_until(lambda: len(running()) == 2, 60)
-            for each in running():
-                task = each["Labels"]["gaia-local.task"]
-                about = client.inspect_container(each["Id"])
+            for container in running():
+                task = container["Labels"]["gaia-local.task"]
+                about = client.inspect_container(container["Id"])
                 host = about["HostConfig"]
                 assert host["SecurityOpt"] == ["no-new-privileges"]
                 assert (
@@ -93,7 +93,7 @@ def test_a_container_is_confined_to_its_tasks_files(
                     else:
                         assert mount["Source"].startswith(own)
                 assert not any("docker.sock" in mount["Source"] for mount in mounts.values())
-                assert secret not in json.dumps(each["Labels"])
+                assert secret not in json.dumps(container["Labels"])
         finally:
             gaia.halt("w")
         told = [

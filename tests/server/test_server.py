@@ -695,7 +695,7 @@ def test_a_name_that_merely_resolves_to_this_machine_is_refused(server: Server) 
 @pytest.mark.parametrize("hosts", [[], ["127.0.0.1", "evil.org"]])
 def test_a_request_has_one_host(server: Server, hosts: list[str]) -> None:
     host, _, port = urlsplit(server.url).netloc.partition(":")
-    lines = ["GET /api/workflows HTTP/1.0", *(f"Host: {each}" for each in hosts), "", ""]
+    lines = ["GET /api/workflows HTTP/1.0", *(f"Host: {host}" for host in hosts), "", ""]
     with socket.create_connection((host, int(port)), 10) as connection:
         connection.sendall("\r\n".join(lines).encode())
         answer = connection.makefile("rb").read()
@@ -935,7 +935,7 @@ def states(url: str) -> dict[str, str]:
 
 def is_in_state(url: str, name: str, step: str, state: str) -> bool:
     graph = requests.get(f"{url}api/workflows/{name}/graph", timeout=30).json()
-    return any(each["step"] == step and each["state"] == state for each in graph["steps"])
+    return any(shown["step"] == step and shown["state"] == state for shown in graph["steps"])
 
 
 @pytest.mark.parametrize(

@@ -283,15 +283,15 @@ def test_a_secret_is_kept_for_its_owner_alone(
         secret.write(root, token)
         assert (root / "token").read_text() == f"{token}\n"
         assert stat.S_IMODE((root / "token").lstat().st_mode) == 0o600
-    assert [each.name for each in root.iterdir()] == ["token"]
-    assert [each.name for each in tmp_path.iterdir()] == ["root"]
+    assert [entry.name for entry in root.iterdir()] == ["token"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["root"]
 
 
 def test_a_secret_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "token").mkdir()
     with pytest.raises(GaiaError, match=r"token: the token can't be written there"):
         secret.write(tmp_path, secret.new())
-    assert [each.name for each in tmp_path.iterdir()] == ["token"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["token"]
 
 
 # --------------------------------------------------------------------------------- gaia-local serve

@@ -134,14 +134,14 @@ def test_strangers_make_room_for_each_other_and_for_authorized_clients(
             if len(strangers) % 10 == 0:
                 assert ask(server.url) == {"workflows": {}}
         assert ask(server.url) == {"workflows": {}}
-        closed = [is_closed(each) for each in strangers]
+        closed = [is_closed(stranger) for stranger in strangers]
         assert 40 <= sum(closed) < 50
         assert closed == sorted(closed, reverse=True)  # those that came first went first
         assert told.lines.empty()
     warnings = [
         record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
     ]
-    (warning,) = (each for each in warnings if "too many" in each)
+    (warning,) = (message for message in warnings if "too many" in message)
     assert warning.startswith("too many connections: there are 10")
 
 
@@ -218,7 +218,7 @@ def test_hundreds_of_half_open_connections_leave_steps_their_descriptors(
         serving.process.terminate()
         code, _, err = serving.end()
     assert code == 143
-    lines = [each for each in err.splitlines() if "images are ignored" not in each]
+    lines = [line for line in err.splitlines() if "images are ignored" not in line]
     assert len(lines) == 1, err[:5000]
     assert lines[0].startswith(
         "warning: too many connections: the remaining file descriptors are reserved for Steps;"
@@ -262,8 +262,8 @@ def test_connections_beyond_the_file_limit_are_refused_quietly() -> None:
                 print("refused")
             caller.settimeout(5)
             assert caller.recv(1) == b""
-        for each in taken[:-10]:
-            os.close(each)
+        for descriptor in taken[:-10]:
+            os.close(descriptor)
         socket.create_connection(door.getsockname(), 5)
         connection, _ = door.accept()
         print("taken")

@@ -166,7 +166,7 @@ class Edits:
         store = self.store
         a, d = (store / "in/a").read_text(), store / "in/d"
         found = sorted(f"./{path.relative_to(d)}" for path in self.below(d))
-        listed = a + "".join(f"{each}\n{(d / each).read_text()}" for each in found)
+        listed = a + "".join(f"{name}\n{(d / name).read_text()}" for name in found)
         linked = (store / "in/l").read_text()
         return {
             "x": listed,
@@ -178,8 +178,8 @@ class Edits:
 
     def below(self, directory: Path) -> list[Path]:
         found: list[Path] = []
-        for each in directory.iterdir():
-            found += self.below(each) if each.is_dir() else [each]
+        for path in directory.iterdir():
+            found += self.below(path) if path.is_dir() else [path]
         return found
 
     def go(self) -> None:

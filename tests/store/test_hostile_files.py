@@ -43,7 +43,7 @@ def test_hostile_files_are_refused(tmp_path: Path, name: str, text: str, words: 
         definition_files.read(path)
     assert words in str(refused.value) and name in str(refused.value)
     assert time.monotonic() - began < 20
-    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_aliases_are_allowed(tmp_path: Path) -> None:

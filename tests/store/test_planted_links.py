@@ -34,7 +34,7 @@ def test_planted_links_are_kept_and_not_followed(
         **dict.fromkeys(("plant", "own2"), "complete"),
         **dict.fromkeys(out, "exception"),
     }
-    told = {each["step"]: each["message"] or "" for each in gaia.failures("w")}
+    told = {failure["step"]: failure["message"] or "" for failure in gaia.failures("w")}
     assert all(f"'tree/{name}' leads out of the store" in told[name] for name in out)
     assert gaia.path("w", "read/own2").read_text() == "inner\n"
     wait_until(lambda: not list(gaia_root.glob("staging/*")))

@@ -92,7 +92,8 @@ class Workflow:
 
     def runs(self, step: str) -> int:
         return sum(
-            each["event"] == "step-start" and each["task"] == step for each in self.gaia.events("w")
+            event["event"] == "step-start" and event["task"] == step
+            for event in self.gaia.events("w")
         )
 
 
@@ -165,8 +166,8 @@ def test_other_contents_of_the_same_size_and_time_are_seen(
     wait_until: WaitUntil,
 ) -> None:
     workflow = Workflow(make_gaia(watch=watch), "i")
-    for each in ("in/a", "in/d/deep/b"):
-        workflow.put(each, OLD)
+    for source in ("in/a", "in/d/deep/b"):
+        workflow.put(source, OLD)
     command = f"cat /in/a > /out/x; sh -c '{SHOW}' /in/d >> /out/x"
     workflow.step("s", command, {"in:a": "/in/a", "in:d/": "/in/d/"}, {"b:x": "/out/x"})
     workflow.upload()

@@ -49,7 +49,7 @@ class Ears:
     def heard_around(self, path: Path) -> bool:
         """Of the path, or of a directory that it lies in."""
         with self._lock:
-            return any(str(each) in self.heard for each in (path, *path.parents))
+            return any(str(place) in self.heard for place in (path, *path.parents))
 
     def clear(self) -> None:
         with self._lock:
@@ -75,8 +75,8 @@ def watched(
         else ObservedTrees(ears.hear, recursive)
     )
     with contextlib.closing(trees):
-        for each in tops:
-            trees.watch(str(each))
+        for top in tops:
+            trees.watch(str(top))
         yield ears, trees
 
 
@@ -287,9 +287,9 @@ def test_random_histories(top: Path, tmp_path: Path, wait_until: WaitUntil, seed
             case 4 if place != top:
                 place.rename(away / str(chance.random()))
             case 5:
-                for each in away.iterdir():
+                for entry in away.iterdir():
                     with contextlib.suppress(OSError):
-                        each.rename(place / name)
+                        entry.rename(place / name)
                     break
 
     for _ in range(20):

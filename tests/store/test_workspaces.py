@@ -56,11 +56,11 @@ def test_what_is_prepared_is_flushed_and_lies_in_the_lease(
         disk_sync, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino)
     )
     bench.make_outputs()
-    outputs = {each.key: each for each in bench.files.prepare(bench.leased.outputs, {})}
+    outputs = {output.key: output for output in bench.files.prepare(bench.leased.outputs, {})}
     assert Path(outputs["b:y"].source).parent == bench.root / "staging/t.1"
     far = str(bench.storage.mapped()[0])
     assert Path(outputs["far:z"].source).parent == Path(bench.storage.area(far), "t.1")
-    assert {os.stat(each.source).st_ino for each in outputs.values()} <= set(flushed)
+    assert {os.stat(output.source).st_ino for output in outputs.values()} <= set(flushed)
     bench.files.discard()
     assert os.listdir(bench.scratch / "staging") == []
     bench.storage.publish(outputs.values())

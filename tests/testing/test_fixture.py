@@ -232,7 +232,7 @@ def test_a_failed_step_ran_once_and_the_next_run_tries_again(gaia: GaiaFixture, 
             gaia.run()
     flag.touch()
     gaia.run()
-    assert [each["event"] for each in gaia.events("w")].count("execution-start") == 3
+    assert [event["event"] for event in gaia.events("w")].count("execution-start") == 3
 
 
 def test_missing_inputs_are_named(gaia: GaiaFixture) -> None:
@@ -261,7 +261,7 @@ def test_an_unknown_workflow_is_refused_and_a_dry_run_runs_nothing(
         gaia.run("nothing")
     gaia.upload("w", {}, COMMANDS, [check(flag)])
     gaia.wait("w")
-    assert [each["step"] for each in gaia.run("w", dry_run=True)["would"]] == ["check"]
+    assert [step["step"] for step in gaia.run("w", dry_run=True)["would"]] == ["check"]
     gaia.upload("empty", {}, COMMANDS, [])
     assert gaia.run("empty") == {"run": "empty"}
 
@@ -317,13 +317,13 @@ def test_threads_and_private_files_of_an_engine_are_told(tmp_path: Path) -> None
 def test_the_fixture_runs_containers_and_leaves_none(
     tmp_path: Path, docker_image: str, flag: Path
 ) -> None:
-    commands = [{**each, "image": docker_image} for each in COMMANDS]
+    commands = [{**command, "image": docker_image} for command in COMMANDS]
     with fresh(tmp_path, {"runtime": "docker", "workers": 2, "docker": {"stop_grace": 0}}) as gaia:
         gaia.put("a:from", "text", workflow="w")
         gaia.upload("w", {}, commands, [COPY])
         gaia.run()
         assert gaia.get("a:to") == "text"
-        assert "container-create" in [each["event"] for each in gaia.events("w")]
+        assert "container-create" in [event["event"] for event in gaia.events("w")]
         gaia.upload("v", {}, commands, [hold(flag)])
         (told,) = gaia.unfinished()
         assert "'hold'" in told

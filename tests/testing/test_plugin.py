@@ -45,7 +45,7 @@ def run(project: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
 
 
 def test_the_plugin_is_an_entry_point() -> None:
-    (found,) = [each for each in entry_points(group="pytest11") if each.name == "gaia_local"]
+    (found,) = [point for point in entry_points(group="pytest11") if point.name == "gaia_local"]
     assert found.value == "gaia_local.testing.plugin"
 
 

@@ -390,7 +390,7 @@ def test_explain_sees_what_changed_while_no_engine_ran(make_gaia: MakeGaia, owne
         again.own()
     again.path("w", "e").write_text("2")
     again.path("w", "k").unlink()
-    would = {each["step"]: each["reason"] for each in again.run("w", dry_run=True)["would"]}
+    would = {step["step"]: step["reason"] for step in again.run("w", dry_run=True)["would"]}
     assert would == {"m": "output missing: k", "r": "input changed: e", "t": "upstream r ran again"}
     for name, reason in would.items():
         told = explain_step(again, "w", name)

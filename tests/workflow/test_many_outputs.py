@@ -51,13 +51,13 @@ class ManyOutputs:
         for source in SOURCES:
             self.write(source, "red")
         for number in range(STEPS):
-            known = [*SOURCES, *(f"b:{each}{x}" for each in range(number) for x in ("", "x"))]
+            known = [*SOURCES, *(f"b:{earlier}{x}" for earlier in range(number) for x in ("", "x"))]
             self.reads.append(dice.sample(known, dice.randint(0, min(2, len(known)))))
         self.hands.command(*(self.command(count) for count in range(3)))
         self.hands.merge(*map(self.step, range(STEPS)))
 
     def command(self, count: int) -> dict[str, Any]:
-        inputs = {f"i{each}": f"/in/{each}" for each in range(count)}
+        inputs = {f"i{index}": f"/in/{index}" for index in range(count)}
         outputs = {"x": "/out/x", "y": "/out/y"}
         return {
             "name": f"c{count}",
@@ -72,7 +72,7 @@ class ManyOutputs:
         return {
             "name": f"s{number}",
             "command": f"c{len(reads)}",
-            "inputs": {f"i{each}": key for each, key in enumerate(reads)},
+            "inputs": {f"i{index}": key for index, key in enumerate(reads)},
             "outputs": {"x": f"b:{number}", "y": f"b:{number}x"},
             "vars": {"v": self.versions[number]},
         }

@@ -90,12 +90,12 @@ def test_decides_as_recorded(name: str, tmp_path: Path) -> None:
         )
         status: Any = hands.status()
         flow_events = [
-            each["event"]
-            for each in hands.scheduler.events("w")
-            if each["event"].startswith("flow-")
+            event["event"]
+            for event in hands.scheduler.events("w")
+            if event["event"].startswith("flow-")
         ]
         answer = {
-            "did": [list(each) for each in hands.did()],
+            "did": [list(action) for action in hands.did()],
             "events": flow_events[seen_events:],
             "state": status["state"],
             "waiting-inputs": status["waiting-inputs"],

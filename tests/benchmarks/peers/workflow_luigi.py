@@ -38,7 +38,7 @@ class Join(luigi.Task):  # type: ignore[misc]
 
     def run(self) -> None:
         subprocess.run(
-            ["sh", "-c", 'cat "$@" > joined', "join", *(each.path for each in self.input())],
+            ["sh", "-c", 'cat "$@" > joined', "join", *(target.path for target in self.input())],
             check=True,
         )
 

@@ -72,7 +72,7 @@ def test_three_hundred_steps(on_cluster: Gaia, tmp_path: Path) -> None:
     assert len(steps) == 310
     put = {"d:seed": "seed\n"}
     assert ran(on_cluster, commands, steps, put) == compared(tmp_path, commands, steps, put)
-    workers = {each["worker"] for each in on_cluster.timeline("w")["attempts"]}
+    workers = {attempt["worker"] for attempt in on_cluster.timeline("w")["attempts"]}
     assert workers == {1, 2, 3}
 
 
@@ -112,7 +112,7 @@ def test_expire_while_it_runs_and_afterwards(
     assert on_cluster.wait("w", 30)["state"] == "complete"
     on_cluster.expire("w", ["d:2"])
     assert on_cluster.wait("w", 30)["state"] == "complete"
-    ends = [(each["step"], each["state"]) for each in on_cluster.timeline("w")["attempts"]]
+    ends = [(attempt["step"], attempt["state"]) for attempt in on_cluster.timeline("w")["attempts"]]
     complete = [(f"wait-{number}", "complete") for number in (0, 1, 2, 2)]
     assert sorted(ends) == sorted([*complete, ("wait-1", "cancelled")])
 
@@ -225,7 +225,7 @@ def test_the_first_tasks_of_a_worker_may_come_together(
             wait_until(lambda: len(running_now(cluster)) == 8)
             waiting.open()
             assert gaia.wait("w", 30)["state"] == "complete"
-            assert "worker-lost" not in {each["event"] for each in gaia.events("w")}
+            assert "worker-lost" not in {event["event"] for event in gaia.events("w")}
         assert cluster.workers["wide"].said().count("Worker plugin gaia-local") == 1
 
 

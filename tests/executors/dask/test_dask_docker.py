@@ -33,7 +33,9 @@ def containers(gaia_root: Path, client: docker.APIClient) -> Callable[[], set[st
     def find() -> set[str]:
         found = client.containers(all=True, filters={"label": f"{ROOT_LABEL}={gaia_root}"})
         return {
-            each["Labels"][TASK_LABEL] for each in found if TASK_LABEL in each["Labels"]
+            container["Labels"][TASK_LABEL]
+            for container in found
+            if TASK_LABEL in container["Labels"]
         }  # not those that look inside
 
     return find
@@ -61,8 +63,8 @@ class ContainerSteps(FileGate):
             for number in range(count)
         ]
         return [command], [
-            {"name": f"wait-{number}", "command": "wait", "vars": {"n": number}, **each}
-            for number, each in enumerate(keys)
+            {"name": f"wait-{number}", "command": "wait", "vars": {"n": number}, **files}
+            for number, files in enumerate(keys)
         ]
 
 

@@ -116,7 +116,9 @@ def test_keys_of_the_users_own_are_taken(tmp_path: Path) -> None:
 def test_dashboards_answer_nothing_over_http(tmp_path: Path) -> None:
     with local_cluster(tmp_path) as connection:
         found = information(connection)
-        ports = [each["services"]["dashboard"] for each in (found, *found["workers"].values())]
+        ports = [
+            process["services"]["dashboard"] for process in (found, *found["workers"].values())
+        ]
         for port in ports:
             with pytest.raises(urllib.error.HTTPError) as refusal:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/info/main/workers.html")

@@ -56,6 +56,6 @@ def test_a_pull_can_be_cancelled(bench: ContainerBench, registry: Registry) -> N
         wait_until(lambda: registry.pulls == 1)
         for run in runs:
             run.cancellation.cancel(BY_REQUEST)
-        for each in running:
-            each.result(timeout=10)
+        for future in running:
+            future.result(timeout=10)
     assert [(run.code, run.events) for run in runs] == [(143, [])] * 2

@@ -617,7 +617,7 @@ def test_eight_at_a_time(bench: ProcessBench) -> None:
             "sh", "-c", f"sleep 60 & seq {number} {number + 500}; exit {number}", stdout=stdout
         )
         assert bench.run(invocation).code == number
-        expected = "".join(f"{each}\n" for each in range(number, number + 501))
+        expected = "".join(f"{line}\n" for line in range(number, number + 501))
         assert invocation.log.read_text() == expected
         assert invocation.stdout is None or invocation.stdout.read_text() == expected
         assert living(invocation) == []

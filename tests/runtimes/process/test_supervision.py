@@ -67,7 +67,7 @@ def supervisors() -> Iterator[SupervisorPool]:
 
 
 def start(supervisors: SupervisorPool, work: Path, *tokens: str) -> SupervisedProcess:
-    encoded = [os.fsencode(each) for each in tokens]
+    encoded = [os.fsencode(token) for token in tokens]
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         return SupervisedProcess(
