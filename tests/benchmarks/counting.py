@@ -1,9 +1,9 @@
 """Counts a workflow's operations, instead of timing: ``python -m benchmarks.counting ARGUMENTS``.
 
-ARGUMENTS are JSON. Prints, for each size, how often each kind of operation was done from the upload to the end. A small
-workflow goes first, so that nothing that is done once a process (imports, threads, connections) is
-counted; threads are, and should be none. Counted are SQL by its first word; file-system calls;
-flushes; looks at files (a `realpath` is one); programs; threads.
+ARGUMENTS are JSON. Prints, for each size, how often each kind of operation was done from the upload
+to the end. A small workflow goes first, so that nothing that is done once a process (imports,
+threads, connections) is counted; threads are, and should be none. Counted are SQL by its first
+word; file-system calls; flushes; looks at files (a `realpath` is one); programs; threads.
 """
 
 from __future__ import annotations
