@@ -120,8 +120,8 @@ def between_wings(found: Iterable[Source]) -> networkx.DiGraph[str]:
     graph: networkx.DiGraph[str] = networkx.DiGraph()
     for source in found:
         graph.add_node(wing(source.module))
-        others = {wing(other) for other, _ in source.own()} - {wing(source.module)}
-        graph.add_edges_from((wing(source.module), other) for other in others)
+        others = {wing(imported) for imported, _ in source.own()} - {wing(source.module)}
+        graph.add_edges_from((wing(source.module), imported) for imported in others)
     return graph
 
 
@@ -131,8 +131,8 @@ def between_wings(found: Iterable[Source]) -> networkx.DiGraph[str]:
 def _boxes() -> networkx.DiGraph[str]:
     """What is drawn: only those arrows that no longer way stands for."""
     graph: networkx.DiGraph[str] = networkx.DiGraph()
-    for one, other in between_wings(sources()).edges:
-        pair = box(one), box(other)
+    for importer, imported in between_wings(sources()).edges:
+        pair = box(importer), box(imported)
         if pair[0] != pair[1] and BASE not in pair:
             graph.add_edge(*pair)
     graph.add_nodes_from({box(name) for name in between_wings(sources())} - {BASE})
@@ -147,7 +147,10 @@ def picture() -> str:
     """The picture as SVG."""
     names = sorted(_boxes())
     boxes = [Box("step", (Node(name, name, ""),), (name,), "", WIDTH, HEIGHT) for name in names]
-    links = [Link(names.index(one), names.index(other), (), ()) for one, other in _arrows()]
+    links = [
+        Link(names.index(importer), names.index(imported), (), ())
+        for importer, imported in _arrows()
+    ]
     layout = place(boxes, links)
     width, height = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN
     lines = [
@@ -157,11 +160,11 @@ def picture() -> str:
         '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8"'
         ' markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#666"/></marker></defs>',
     ]
-    for (one, other), way in zip(_arrows(), layout.ways, strict=True):
+    for (importer, imported), way in zip(_arrows(), layout.ways, strict=True):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in way)
         lines.append(
             f'<polyline points="{points}" fill="none" stroke="#666" marker-end="url(#head)">'
-            f"<title>{one} imports {other}</title></polyline>"
+            f"<title>{importer} imports {imported}</title></polyline>"
         )
     for name, (x, y) in zip(names, layout.corners, strict=True):
         fill = "#fdf1d6" if name == FACE else "#e8f0fb"

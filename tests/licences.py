@@ -73,7 +73,7 @@ def rows() -> list[Row]:
             if extra not in row.extras and ALWAYS not in row.extras:
                 row.extras.append(extra)
             for inner_extra in ("", *requirement.extras):
-                queue += [(other, False) for other in wanted(package, inner_extra)]
+                queue += [(inner, False) for inner in wanted(package, inner_extra)]
     for row in found.values():
         # `test` brings all the others along.
         row.extras = row.extras[:-1] if len(row.extras) > 1 else row.extras

@@ -626,13 +626,11 @@ class Scenario:
             self.revive()
         self.perform()
         self.finish()
-        left = self.bench.storage.left_staging()
-        if (
-            self.faults.kind == "remove" and left
-        ):  # what could not be removed goes with the next engine
-            self.revive()
-            left = self.bench.storage.left_staging()
-        assert not left, f"staging is left: {[os.listdir(folder) for folder in left]}"
+        leftovers = self.bench.storage.left_staging()
+        if self.faults.kind == "remove" and leftovers:
+            self.revive()  # what could not be removed goes with the next engine
+            leftovers = self.bench.storage.left_staging()
+        assert not leftovers, f"staging is left: {[os.listdir(folder) for folder in leftovers]}"
 
 
 # ------------------------------------------------------------- what was found, in its shortest form

@@ -425,7 +425,7 @@ class Chance:
     def __init__(self, hands: Hands, seed: int) -> None:
         self.hands, self.dice = hands, random.Random(seed)
         self.variants = dict.fromkeys(CHAIN, 0)
-        self.there = False
+        self.present = False
 
     def content(self, key: str) -> str:
         path = Path(self.hands.storage.path("w", key))
@@ -479,9 +479,9 @@ class Chance:
         elif what == "lose":
             place = Path(self.hands.storage.path("w", self.dice.choice(["k0", "k1", "g:k2"])))
             place.unlink(missing_ok=True)
-        elif not self.there:
+        elif not self.present:
             self.upload()
-            self.there = True
+            self.present = True
         elif what == "run":
             self.hands.scheduler.run("w")
         elif what in ("some", "all"):
@@ -492,15 +492,15 @@ class Chance:
             self.hands.scheduler.halt("w")
         else:
             self.hands.scheduler.delete("w", data=what == "data")
-            self.there = False
+            self.present = False
             if what == "data":
                 self.hands.put("in", "x")
 
     def check(self) -> None:
         """Drive it to its end: everything is what it must be."""
-        if not self.there:
+        if not self.present:
             self.upload()
-            self.there = True
+            self.present = True
         for _ in range(100):
             self.hands.scheduler.run("w")
             if self.hands.state == "complete":

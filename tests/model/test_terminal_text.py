@@ -86,11 +86,11 @@ def test_controls_are_written_as_python_writes_them() -> None:
 
 @given(st.text(), st.booleans())
 def test_escaped_text_holds_no_control_characters(text: str, colours: bool) -> None:
-    left = escaped(text, LINES, colours)
+    shown = escaped(text, LINES, colours)
     assert not holds_controls(
-        re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", left)
+        re.sub(r"\x1b\[[0-9;:]*m|[\n\t]", "", shown)
         if colours
-        else left.replace("\n", "").replace("\t", "")
+        else shown.replace("\n", "").replace("\t", "")
     )
     assert escaped(escaped(text)) == escaped(text)
 

@@ -115,10 +115,11 @@ def misplaced(source: Source) -> list[str]:
     assert own is not None, f"{source.module} lies nowhere: put its place into MAY_IMPORT"
     allowed = [*EVERYWHERE.split(), *MAY_IMPORT[own].split()]
     problems = []
-    for other, line in source.own():
-        if place(other) != own and place(other, allowed) is None:
+    for imported, line in source.own():
+        if place(imported) != own and place(imported, allowed) is None:
             problems.append(
-                f"{source.module}:{line} imports {other}: {own} must not know {place(other)}; "
+                f"{source.module}:{line} imports {imported}: "
+                f"{own} must not know {place(imported)}; "
                 f"it may import {MAY_IMPORT[own] or 'nothing'}"
             )
     for library, line in source.libraries():
@@ -135,10 +136,10 @@ def misplaced(source: Source) -> list[str]:
 
 def between_modules(found: Iterable[Source]) -> networkx.DiGraph[str]:
     return networkx.DiGraph(
-        (source.module, other)
+        (source.module, imported)
         for source in found
-        for other, _ in source.own()
-        if other != source.module
+        for imported, _ in source.own()
+        if imported != source.module
     )
 
 

@@ -106,8 +106,10 @@ def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
         page.on("dialog", lambda dialog: problems.append(f"it opened a dialog: {dialog.message}"))
         yield site
         context.close()
-    left = [problem for problem in problems if not any(part in problem for part in site.expected)]
-    assert not left, "\n".join(left)
+    unexpected = [
+        problem for problem in problems if not any(part in problem for part in site.expected)
+    ]
+    assert not unexpected, "\n".join(unexpected)
 
 
 def address(*names: str) -> str:

@@ -193,26 +193,26 @@ def test_pull_inputs_follows_no_planted_link(
     }
     gaia = make_gaia()
     plant(gaia, planted(outside), commands=[whole], steps=[step, reader("file")])
-    here = tmp_path_factory.mktemp("here")
+    pulled = tmp_path_factory.mktemp("here")
     for _ in range(2):  # over what lies there
-        gaia.pull_inputs("w", "whole", str(here))
+        gaia.pull_inputs("w", "whole", str(pulled))
     assert (
-        os.readlink(here / "sub" / "file") == f"{outside}/file"
-        and (here / "sub" / "there").is_symlink()
+        os.readlink(pulled / "sub" / "file") == f"{outside}/file"
+        and (pulled / "sub" / "there").is_symlink()
     )
-    assert (here / "sub" / "dir" / "file").read_text() == "deep\n"
+    assert (pulled / "sub" / "dir" / "file").read_text() == "deep\n"
     with pytest.raises(GaiaError, match="'tree/file' leads out of the store"):
-        gaia.pull_inputs("w", "file", str(here))
+        gaia.pull_inputs("w", "file", str(pulled))
     with pytest.raises(GaiaError, match="leads out of"):
-        gaia.pull_inputs("w", "whole", str(here), path_fn=lambda _: "sub/there/x")
-    assert sorted(path.name for path in here.iterdir()) == ["sub"]
+        gaia.pull_inputs("w", "whole", str(pulled), path_fn=lambda _: "sub/there/x")
+    assert sorted(path.name for path in pulled.iterdir()) == ["sub"]
 
 
 def test_pull_inputs_stays_below_its_root(
     make_gaia: MakeGaia, outside: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Two slashes in an internal path make no absolute one."""
-    here = tmp_path_factory.mktemp("here")
+    pulled = tmp_path_factory.mktemp("here")
     command = {**READ, "inputs": {"it": f"/in/{outside}/new"}}
     gaia = make_gaia()
     gaia.upload(
@@ -223,8 +223,8 @@ def test_pull_inputs_stays_below_its_root(
     )
     gaia.path("w", "a").parent.mkdir(parents=True, exist_ok=True)
     gaia.path("w", "a").write_text("pulled")
-    gaia.pull_inputs("w", "s", str(here))
-    assert (here / str(outside).lstrip("/") / "new").read_text() == "pulled"
+    gaia.pull_inputs("w", "s", str(pulled))
+    assert (pulled / str(outside).lstrip("/") / "new").read_text() == "pulled"
 
 
 @pytest.mark.usefixtures("let_in")

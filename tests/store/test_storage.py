@@ -933,13 +933,13 @@ def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
     bench.put("b:kept")
     task = bench.task({"/in/x": "b:kept"})
     staging = bench.stage(task)
-    left = Path(bench.storage.area(str(tmp_path / "far")), "t9")
-    left.mkdir()
-    (left / "0").touch()
+    leftover = Path(bench.storage.area(str(tmp_path / "far")), "t9")
+    leftover.mkdir()
+    (leftover / "0").touch()
     assert bench.storage.left_staging() == [Path(staging.directory.top)]
     bench.storage.sweep()
     assert bench.storage.left_staging() == []
-    assert not left.exists()
+    assert not leftover.exists()
     assert bench.content("b:kept") == "content"
 
 

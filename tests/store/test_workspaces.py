@@ -27,8 +27,8 @@ class LeasedBench(StoreBench):
         take_up(self.root, "t.1")
         self.scratch = folder / "scratch"
         (self.scratch / "staging").mkdir(parents=True)
-        there = Storage(self.root, {"far": folder / "far"})
-        self.files = TaskFiles(self.leased, LeasedWorkspace(there, self.scratch))
+        workers_storage = Storage(self.root, {"far": folder / "far"})
+        self.files = TaskFiles(self.leased, LeasedWorkspace(workers_storage, self.scratch))
 
     def make_outputs(self) -> None:
         self.files.take_in()

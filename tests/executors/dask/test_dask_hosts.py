@@ -27,7 +27,7 @@ class Far:
         self.name, self._cable = f"gaia{os.getpid()}", f"gaia{os.getpid()}"
         net = f"10.213.{number // 64}.{number % 64 * 4}"
         top, _, last = net.rpartition(".")
-        self.here, self.there = f"{top}.{int(last) + 1}", f"{top}.{int(last) + 2}"
+        self.near_address, self.far_address = f"{top}.{int(last) + 1}", f"{top}.{int(last) + 2}"
         self.prefix = ["ip", "netns", "exec", self.name]
         ip("netns", "add", self.name)
         try:
@@ -43,9 +43,9 @@ class Far:
                 "netns",
                 self.name,
             )
-            ip("address", "add", f"{self.here}/30", "dev", self._cable)
+            ip("address", "add", f"{self.near_address}/30", "dev", self._cable)
             ip("link", "set", self._cable, "up")
-            ip("-n", self.name, "address", "add", f"{self.there}/30", "dev", "eth0")
+            ip("-n", self.name, "address", "add", f"{self.far_address}/30", "dev", "eth0")
             ip("-n", self.name, "link", "set", "lo", "up")
             self.join()
         except BaseException:
@@ -97,8 +97,8 @@ class Hosts:
 def hosts(tmp_path: Path, far: Far) -> Iterator[Hosts]:
     (tmp_path / "cluster").mkdir()
     (tmp_path / "far").mkdir()
-    with running(tmp_path / "cluster", environment=IMPATIENT, host=far.here) as cluster:
-        options = ["--host", far.there, "--local-directory", str(tmp_path / "far")]
+    with running(tmp_path / "cluster", environment=IMPATIENT, host=far.near_address) as cluster:
+        options = ["--host", far.far_address, "--local-directory", str(tmp_path / "far")]
         cluster.start("far", environment={"WHO": "far"}, options=options, prefix=far.prefix)
         yield Hosts(cluster, far)
 
