@@ -346,7 +346,7 @@ def test_threads_of_the_script_that_go_on_keep_what_they_need(here: Path) -> Non
         "    threading.main_thread().join()\n"
         "    import gaia.client\n"
         "    print('later', gaia.Gaia().workflows(), sys.argv)\n"
-        "threading.Thread(target=call_later).start()\n"
+        "threading.Thread(target=later).start()\n"
     )
     ran = by_exec("threads.py", "a")
     assert (ran.stdout, ran.returncode) == ("later {'workflows': {}} ['threads.py', 'a']\n", 0), (
