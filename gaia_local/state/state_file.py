@@ -14,8 +14,8 @@ from gaia_local.errors import DatabaseError
 LOCK_TIMEOUT_SECONDS = 10.0
 """For another process to release the file; only a foreign program ever holds it for long."""
 DAMAGED = (
-    "it is damaged: put a copy of it back, or move it away and upload again: "
-    "files that are in the store already will be found and used"
+    "it is damaged: restore a copy of it, or move it away and upload again: "
+    "the files in the store will be found and used"
 )
 _ADVICE = {
     "locked": f"another process has held it for more than {LOCK_TIMEOUT_SECONDS:g} s: "

@@ -698,7 +698,7 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     make_root(tmp_path)
     path, whole = tmp_path / "gaia.db", (tmp_path / "gaia.db").read_bytes()
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(DatabaseError, match=r"gaia\.db.*it is damaged: restore a backup of it"):
+    with pytest.raises(DatabaseError, match=r"gaia\.db.*it is damaged: restore a copy of it"):
         use(tmp_path)
     dice, refused = random.Random(4), 0
     for _ in range(40):

@@ -391,6 +391,10 @@ class Call:
                 for part in _parts(self.arguments)
                 if isinstance(part, dict) and "name" in part
             )
+        # The Steps that arrays of vars become have longer names.
+        for part in _parts(self.arguments):
+            if isinstance(part, dict) and isinstance(name := part.get("name"), str):
+                yield f"{repr(name)[:-1]}-"
         if text.startswith("workflow already exists: "):
             yield str(self.arguments["workflow"])
         if self.method == "expire" and "it doesn't exist" in text:
