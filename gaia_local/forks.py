@@ -60,9 +60,8 @@ def _in_child() -> None:
     global _fork  # noqa: PLW0603 who held it is not here
     _fork = threading.Lock()
     for call in (*[each.forget for each in list(_inherited)], *_calls):
-        with contextlib.suppress(
-            OSError
-        ):  # a descriptor that can't be closed keeps nobody from closing the others
+        # A descriptor that can't be closed keeps nobody from closing the others.
+        with contextlib.suppress(OSError):
             call()
 
 

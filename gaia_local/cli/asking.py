@@ -39,9 +39,8 @@ def status(
 ) -> None:
     """Say how far a workflow is, what failed, and which inputs it waits for."""
     with open_gaia(ctx) as gaia:
-        gaia.progress(
-            name
-        )  # refuses a name that nobody uploaded, which status answers as the server does
+        # Refuses a name that nobody uploaded, which status answers as the server does.
+        gaia.progress(name)
         answer = gaia.status(name, debug=debug)
         if as_json or debug:
             print_json(with_progress(gaia, answer))

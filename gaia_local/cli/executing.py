@@ -83,9 +83,8 @@ def execute(
             raise SystemExit(f"gaia-local: {missing}") from None
         raise ScriptError(error, _of_script(error.__traceback__), sys.excepthook) from None
     finally:
-        if (
-            not _threads() - threads
-        ):  # those may go on for long, and then this process does nothing else
+        # Those may go on for long, and then this process does nothing else.
+        if not _threads() - threads:
             installation.undo()
             restore()
 
@@ -95,9 +94,8 @@ def execute(
 
 def _run_script(path: str, argv: list[str]) -> None:
     sys.argv = argv
-    if (
-        path.endswith(".pyc") or pkgutil.get_importer(path) is not None
-    ):  # a directory or an archive with a __main__.py
+    # A directory or an archive with a __main__.py.
+    if path.endswith(".pyc") or pkgutil.get_importer(path) is not None:
         _set_first_on_path(None)
         runpy.run_path(os.path.abspath(path), run_name="__main__")
         return

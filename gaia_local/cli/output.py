@@ -149,9 +149,8 @@ def print_table(headings: list[str], rows: list[list[str]]) -> None:
     from rich.cells import cell_len
     from rich.text import Text
 
-    rows = [
-        [escaped(cell) for cell in row] for row in rows
-    ]  # they may hold anything, and a row is a line
+    # They may hold anything, and a row is a line.
+    rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     console = open_console()
     for number, row in enumerate([headings, *rows]):

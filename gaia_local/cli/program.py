@@ -107,9 +107,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> NoReturn:
     """The console script ``gaia-local``."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(
-            stream, "reconfigure"
-        ):  # a terminal that knows few characters shows '?' for the others
+        # A terminal that knows few characters shows '?' for the others.
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     end: BaseException = SystemExit(COMPLETE)
     try:

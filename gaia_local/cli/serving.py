@@ -79,9 +79,8 @@ def serve(
             if no_token:
                 _warn_of_others()
             module.resume(gaia)
-            link = (
-                server.link if token is None else server.url
-            )  # a token of yours is nobody's to see
+            # A token of yours is nobody's to see.
+            link = server.link if token is None else server.url
             try:
                 server.run(
                     lambda: open_console().print(f"gaia-local listens at {link}", markup=False)

@@ -64,9 +64,8 @@ class Definitions:
 
     def _read(self) -> bool:
         """Read the files, if they have other contents than the last time."""
-        now = tuple(
-            map(_bytes, self._files)
-        )  # first: what is written after that is read at the next change
+        # First: what is written after that is read at the next change.
+        now = tuple(map(_bytes, self._files))
         if now == self._bytes:
             return False
         self._bytes = now

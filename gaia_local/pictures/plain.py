@@ -121,9 +121,8 @@ def _dot_text(text: str) -> str:
 
 def _mermaid(text: str) -> str:
     """Text inside quotes: characters special to Mermaid or HTML become entities of Mermaid's."""
-    text = text.replace(
-        "\\n", "\\\u2060n"
-    )  # else a new line, even from entities; what comes between has no width
+    # Else a new line, even from entities; what comes between has no width.
+    text = text.replace("\\n", "\\\u2060n")
     return "".join(
         character
         if character.isalnum() or character in " _-.,/…▷◷▶✓✗■‖!" or ord(character) > 0x2FF

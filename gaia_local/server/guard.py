@@ -132,9 +132,8 @@ class Guard:
                 and await to_thread.run_sync(lambda: connection.is_same_user)
             ):
                 return refusal
-            if (
-                refusal.status_code == 303
-            ):  # a cookie would be sent to whatever listens on other ports, for nothing
+            # A cookie would be sent to whatever listens on other ports, for nothing.
+            if refusal.status_code == 303:
                 return RedirectResponse("/", 303)
         if scope["method"] not in _READING:
             origin = headers.get("origin")
@@ -291,6 +290,5 @@ def _same(given: str, right: str) -> bool:
 
 
 def _refused(status: int, message: str) -> Response:
-    return Answer(
-        {"error": message}, status, {"connection": "close"}
-    )  # whatever of a body is still to come isn't read
+    # Whatever of a body is still to come isn't read.
+    return Answer({"error": message}, status, {"connection": "close"})

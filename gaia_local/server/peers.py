@@ -64,10 +64,11 @@ def _entries(ours: Address, theirs: Address) -> list[tuple[str, bytes, bytes]]:
     one, other = _short(local_hex), _short(remote_hex)
     if one.version == other.version == 4:
         entries.append(("tcp", one, other))
+        # A socket for both.
         local_hex, remote_hex = (
             ipaddress.IPv6Address(f"::ffff:{one}"),
             ipaddress.IPv6Address(f"::ffff:{other}"),
-        )  # a socket for both
+        )
     entries.append(("tcp6", local_hex, remote_hex))
     return [
         (table, _written(ip.packed, ours[1]), _written(peer.packed, theirs[1]))

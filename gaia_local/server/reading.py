@@ -47,9 +47,8 @@ def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
 
 def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
     """How one workflow stands."""
-    counts = gaia.progress(
-        name
-    )  # refuses a name that nobody uploaded, which status answers as the server does
+    # Refuses a name that nobody uploaded, which status answers as the server does.
+    counts = gaia.progress(name)
     inner = gaia.status(name)["status"]
     answer: WorkflowDetails = {
         "workflow": name,
@@ -83,9 +82,8 @@ def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
             "over": gaia.progress(name)["state"] != "running",
             "task": None,
         }
-    ended = (
-        attempt["state"] not in _UNFINISHED
-    )  # asked before the file is read: what it then holds is all
+    # Asked before the file is read: what it then holds is all.
+    ended = attempt["state"] not in _UNFINISHED
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)

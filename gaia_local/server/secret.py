@@ -21,9 +21,8 @@ def new() -> str:
 def write(root: Path, token: str) -> None:
     """Keep a token in a root that is there, in place of the last one."""
     try:
-        descriptor, made = tempfile.mkstemp(
-            prefix=f".{NAME}-", dir=root
-        )  # which only this user can read
+        # Which only this user can read.
+        descriptor, made = tempfile.mkstemp(prefix=f".{NAME}-", dir=root)
         try:
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(f"{token}\n")

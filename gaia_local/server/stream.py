@@ -110,9 +110,8 @@ class ChangedNames:
             first = not self._names
             self._names.update(names)
         if first:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the loop has ended, and whoever waited there with it
+            # The loop has ended, and whoever waited there with it.
+            with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._not_empty.set)
 
     async def take(self) -> set[str]:

@@ -111,9 +111,8 @@ def parse(where: str, body: bytes, fields: Mapping[str, Field]) -> dict[str, Any
                 where, f"there is no field {shown(name)}", nearest(name, fields, "the fields are")
             )
         field = fields[name]
-        if field.kind is bool and not isinstance(
-            value, bool | None
-        ):  # other kinds are refused by `Gaia` itself
+        # Other kinds are refused by `Gaia` itself.
+        if field.kind is bool and not isinstance(value, bool | None):
             raise InvalidInput(
                 where, f"the field {name!r} is {shown(value)}", f"give {_KIND_NAMES[field.kind]}"
             )

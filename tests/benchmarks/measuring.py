@@ -56,9 +56,8 @@ class Setting:
         use lately. What comes next would pay for that.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(
-            prefix="b", dir=self.folder
-        )  # short, since the path of a socket may be 100 bytes long
+        # Short, since the path of a socket may be 100 bytes long.
+        made = tempfile.mkdtemp(prefix="b", dir=self.folder)
         try:
             yield made
         finally:

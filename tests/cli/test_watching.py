@@ -85,9 +85,8 @@ def test_a_changed_file_makes_a_wave(kept: Kept, here: Path) -> None:
     )
     assert (here / "gaia-data/storage/w/b/c").read_text() == "22"
     (here / "gaia-data/storage/w/b/a").unlink()
-    assert (
-        kept.line() == "incomplete, 1 of 2 Steps done, 1 waiting (for b:a)"
-    )  # b:b is used as it is
+    # B:b is used as it is.
+    assert kept.line() == "incomplete, 1 of 2 Steps done, 1 waiting (for b:a)"
     put("gaia-data/storage/w/b/a", "333")
     assert (
         kept.line() == "input changed: b:a → one, two ran in a moment → complete, 2 of 2 Steps done"

@@ -289,10 +289,11 @@ def test_an_object_made_outside_is_bound_at_its_first_call(config: dict[str, Any
         flow = local().Gaia()
         with pytest.raises(Closed, match="has no engine"):
             flow.workflows()
+        # An object of a module that is imported once, in one test after the other.
         for name in (
             "one",
             "two",
-        ):  # an object of a module that is imported once, in one test after the other
+        ):
             with compat.install({**config, "root": config["root"] / name}):
                 flow.upload(name, {}, COMMANDS, STEPS)
                 assert set(flow.workflows()["workflows"]) == {name}

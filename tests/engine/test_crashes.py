@@ -140,16 +140,14 @@ def test_an_interrupted_workflow_says_so_and_opening_starts_nothing(
             wait_until(lambda: begun(gaia) == 4)
         process.kill()
     with Gaia(victim.config) as gaia:
-        wait_until(
-            lambda: gaia.status("w")["state"] == "halted"
-        )  # a child that was being born may hold the lock yet
+        # A child that was being born may hold the lock yet.
+        wait_until(lambda: gaia.status("w")["state"] == "halted")
         last = gaia.events("w")[-1]
         assert (last["event"], last["reason"]) == ("flow-halted", "interrupted")
         tasks = gaia.status("w", debug=True)["status"]["tasks"]
         assert {task["state"] for task in tasks.values()} == {"interrupted"}
-        assert (
-            list((tmp_path / "root/staging").iterdir()) == []
-        )  # and the processes are gone: the guard looks
+        # And the processes are gone: the guard looks.
+        assert list((tmp_path / "root/staging").iterdir()) == []
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])

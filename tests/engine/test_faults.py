@@ -236,9 +236,8 @@ def test_calls_on_a_full_disk_are_refused_and_change_nothing(
     disk = make_disk(8 * MB)
 
     def fill() -> None:
-        wait_until(
-            lambda: not list((disk.top / "root/staging").iterdir())
-        )  # a Task's files go after it was reported
+        # A Task's files go after it was reported.
+        wait_until(lambda: not list((disk.top / "root/staging").iterdir()))
         disk.fill()
 
     config = {"root": disk.top / "root", "runtime": "process", "watch": False}
@@ -1027,9 +1026,8 @@ class Engine:
     """A Docker engine of the test's own, which can go away and come back."""
 
     def __init__(self, image: str) -> None:
-        self._top = Path(
-            tempfile.mkdtemp(prefix="gaia-")
-        )  # short: a socket's path has at most 107 bytes
+        # Short: a socket's path has at most 107 bytes.
+        self._top = Path(tempfile.mkdtemp(prefix="gaia-"))
         self.address = f"unix://{self._top}/s"
         self._pid = 0
         self.start()

@@ -180,9 +180,8 @@ def test_flushed_outputs_are_not_read_again(
     read: list[str] = []
     monkeypatch.setattr(Storage, "fingerprint", lambda self, key, *rest: read.append(key))
     assert make_gaia(watch=False).status("w")["state"] == "complete"
-    assert rows(gaia_root, "select boot from flushed") == [
-        (boot_id(),)
-    ]  # it was looked at, and by an engine
+    # It was looked at, and by an engine.
+    assert rows(gaia_root, "select boot from flushed") == [(boot_id(),)]
     assert read == []
 
 

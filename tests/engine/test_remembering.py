@@ -288,11 +288,12 @@ def test_outputs_of_two_runs_that_read_different_things(hands: Hands) -> None:
         contextlib.closing(sqlite3.connect(hands.storage.root / "gaia.db")) as connection,
         connection,
     ):
+        # Both runs are remembered, each with one of the files.
         values = (
             old.quick,
             old.digest,
             "w/y",
-        )  # both runs are remembered, each with one of the files
+        )
         first = connection.execute("select id from made_tasks order by created").fetchone()[0]
         connection.execute(
             "update made set quick = ?, digest = ?, task = ? where place = ?",

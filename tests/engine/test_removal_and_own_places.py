@@ -273,9 +273,8 @@ def test_a_state_file_that_is_taken_away_is_noticed(
     gaia.wait("w", timeout=20)
     state = gaia_root / "gaia.db"
     if how == "with its root":
-        wait_until(
-            lambda: not subprocess.call(["rm", "-rf", str(gaia_root)])
-        )  # a Task's end may still make directories
+        # A Task's end may still make directories.
+        wait_until(lambda: not subprocess.call(["rm", "-rf", str(gaia_root)]))
     else:
         state.unlink()
         if how == "replaced":

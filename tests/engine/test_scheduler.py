@@ -310,9 +310,8 @@ def test_subscribers_are_told_after_each_change_and_without_the_lock(hands: Hand
         def look() -> None:
             told.extend(f"{name} {hands.state}" for name in names)
 
-        other = threading.Thread(
-            target=look
-        )  # the lock can be entered again by the thread that holds it
+        # The lock can be entered again by the thread that holds it.
+        other = threading.Thread(target=look)
         other.start()
         other.join(10)
         assert not other.is_alive()

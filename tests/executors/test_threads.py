@@ -42,9 +42,8 @@ class TestThreadExecutor(ExecutorContract):
         for number in range(5):
             bench.submit(str(number))
             bench.ended(str(number))
-        assert (
-            len([name for name in ours() if "worker" in name]) <= 2
-        )  # one may still be on its way back
+        # One may still be on its way back.
+        assert len([name for name in ours() if "worker" in name]) <= 2
         gate = HeldAct()
         for name in "abcdef":
             bench.submit(name, gate)
@@ -330,7 +329,6 @@ def test_orders_from_many_threads_come_once_or_not_at_all(clock: Clock, seed: in
         if not back
     }
     clock.call_later(0.05, bell.ring("end"))
-    bell.until_by(
-        {*kept, "end"}
-    )  # and perhaps others, whose time had come before they were taken back
+    # And perhaps others, whose time had come before they were taken back.
+    bell.until_by({*kept, "end"})
     assert len(bell.rung) == len(set(bell.rung))

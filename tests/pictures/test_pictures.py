@@ -129,9 +129,8 @@ def test_a_picture_of_the_demo_names_each_step_and_its_state(make_gaia: MakeGaia
         assert any(
             tip.startswith(f"{edge['from']} → {edge['to']}\n{edge['keys'][0]}") for tip in tooltips
         )
-    assert "crick_w15 Steps, completecrick_w" in texts(
-        picture.svg
-    )  # the title, what stands beside it, its tooltip
+    # The title, what stands beside it, its tooltip.
+    assert "crick_w15 Steps, completecrick_w" in texts(picture.svg)
     assert "complete 15" in texts(picture.svg)
     assert parsed(picture.svg).attrib["aria-label"].endswith("15 Steps, complete; 15 complete")
 
@@ -247,9 +246,8 @@ def test_many_steps_alike_share_a_panel_in_which_each_is_shown() -> None:
         for step in told["steps"]
     )
     assert "150 Steps, sim-…" in texts(drawn)
-    assert (
-        texts(drawn).count("×150") == 6
-    )  # three links, each with what keeps the line off its number
+    # Three links, each with what keeps the line off its number.
+    assert texts(drawn).count("×150") == 6
     assert max(float(parsed(drawn).attrib[side]) for side in ("width", "height")) < 2000
 
 

@@ -310,13 +310,14 @@ def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
         for group in drawn.iter()
         if group.find("{http://www.w3.org/2000/svg}circle[@class='disc']") is not None
     ]
+    # Once each in the legend.
     assert sorted(discs) == [
         "cancelled",
         "cancelled",
         "complete",
         "error",
         "error",
-    ]  # once each in the legend
+    ]
     page = html(arranged)
     assert re.search(r'class="bar error mark"', page)
     assert re.search(r'class="bar cancelled mark"', page)

@@ -60,9 +60,8 @@ def run_line(line: str) -> str:
     """Run one line of a console block (but make, which would run this test): its program."""
     assert line.startswith("$ "), line
     program, *arguments = shlex.split(line[2:])
-    if (
-        program == "gaia-local" and arguments[0] == "exec"
-    ):  # its engine is closed when its process ends
+    # Its engine is closed when its process ends.
+    if program == "gaia-local" and arguments[0] == "exec":
         subprocess.run(
             [sys.executable, "-m", "gaia_local", *arguments], check=True, stdout=subprocess.DEVNULL
         )

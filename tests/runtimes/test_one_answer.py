@@ -296,10 +296,11 @@ def fill(trial: Trial) -> dict[str, str]:
 @pytest.mark.parametrize("left", OUTPUTS)
 def test_outputs_of_any_kind_have_the_same_answer(trial: Trial, left: str) -> None:
     script, answer = OUTPUTS[left]
+    # Of which the engine tells nothing.
     if (left, trial.way.out) == (
         "a link into a file",
         "/full",
-    ):  # of which the engine tells nothing
+    ):
         answer = "error", NOT_MADE + "nothing at OUT/x"
     inputs = fill(trial)
     assert trial.run(f"x=OUT/x; cd ${{x%/x}}; {script}", inputs) == answer

@@ -988,12 +988,13 @@ def test_workflows_that_ran_are_resumed_by_the_next_server(
         assert second.end()[0] == 143
     with Gaia({"root": gaia_root}) as gaia:
         starts = [event["task"] for event in gaia.events("w") if event["event"] == "step-start"]
+        # What failed isn't tried again, what was complete doesn't run.
         assert sorted(starts) == [
             "a",
             "f",
             "h",
             "h",
-        ]  # what failed isn't tried again, what was complete doesn't run
+        ]
         assert gaia.path("w", "d:h").exists()
         assert gaia.status("halted")["state"] == "halted"
 

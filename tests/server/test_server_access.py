@@ -315,9 +315,8 @@ def test_serve_prints_a_link_with_its_token_and_keeps_that_for_its_owner(gaia_ro
             assert serving.end() == (143, "", "")
     first, second = (parse_qs(urlsplit(link).query)["token"] for link in links)
     assert second == [(gaia_root / "token").read_text().strip()]
-    assert (
-        first != second
-    )  # whoever listened on the port meanwhile may have got to see the first one
+    # Whoever listened on the port meanwhile may have got to see the first one.
+    assert first != second
     assert stat.S_IMODE((gaia_root / "token").stat().st_mode) == 0o600
 
 

@@ -255,9 +255,8 @@ def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: 
         connection.execute("alter table data drop column epoch")
         connection.execute("delete from _sqlite_migrations where name > '0001_first'")
     with opened(root) as gaia:
-        assert list(gaia.workflows()["workflows"]) == [
-            "w"
-        ]  # read before anybody brings it up to date
+        # Read before anybody brings it up to date.
+        assert list(gaia.workflows()["workflows"]) == ["w"]
         assert gaia.path("w", "g:in") == root / "storage/w/g/in"
     with opened(root, buckets={"g": shared}) as gaia:
         gaia.run("w")

@@ -839,9 +839,8 @@ def test_a_target_that_is_a_link_is_replaced_not_followed(
 def test_a_key_in_a_directory_output_does_not_go_through_its_links(
     bench: StagingBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        storable, "confine_links", lambda *_: None
-    )  # which would have refused it before
+    # Which would have refused it before.
+    monkeypatch.setattr(storable, "confine_links", lambda *_: None)
     outside = tmp_path / "outside"
     outside.mkdir()
     task = bench.task({}, {"/out/": "b:run/", ">": "b:run/sub/log"})

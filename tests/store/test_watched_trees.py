@@ -218,9 +218,8 @@ def test_a_deep_tree(top: Path, wait_until: WaitUntil) -> None:
         wait_until(lambda: ears.heard_of(top / "d" / "d"), 30)
         (top / "d" / "d" / "file").write_text("1")
         wait_until(lambda: ears.heard_of(top / "d" / "d" / "file"), 30)
-        subprocess.run(
-            ["rm", "-rf", str(top / "d" / "d")], check=True
-        )  # Python's own removal is a recursion
+        # Python's own removal is a recursion.
+        subprocess.run(["rm", "-rf", str(top / "d" / "d")], check=True)
         (top / "last").write_text("1")
         wait_until(lambda: ears.heard_of(top / "last"), 30)
 

@@ -168,9 +168,8 @@ class DaskCluster:
 
     def places(self) -> list[str]:
         """The private directories of the workers."""
-        return glob.glob(
-            f"{self.folder}/**/gaia-local-*/worker-*", recursive=True
-        )  # as they may vanish meanwhile
+        # As they may vanish meanwhile.
+        return glob.glob(f"{self.folder}/**/gaia-local-*/worker-*", recursive=True)
 
     def left(self) -> list[str]:
         """What is left of Steps on the workers' disks."""

@@ -124,9 +124,8 @@ class Disk:
     def _all_flushed(self) -> None:
         for top, _, names in os.walk(self.root):
             for path in (top, *(f"{top}/{name}" for name in names)):
-                with contextlib.suppress(
-                    FileNotFoundError
-                ):  # programs remove their files meanwhile
+                # Programs remove their files meanwhile.
+                with contextlib.suppress(FileNotFoundError):
                     if path == top or stat.S_ISREG(os.lstat(path).st_mode):
                         self._path_flushed(path)
 

@@ -93,9 +93,8 @@ def test_by_hand(gaia):
     result.stdout.fnmatch_lines(
         ["*- Captured gaia call -*", "workflow 'w': error, 1 of 2 Steps done, 1 failed", "*doomed"]
     )
-    report, _ = result.stdout.str().split(
-        "short test summary info"
-    )  # which in CI repeats whole messages
+    # Which in CI repeats whole messages.
+    report, _ = result.stdout.str().split("short test summary info")
     assert report.count("doomed") == 2, "each failure is told once"
     result.stdout.no_fnmatch_line("*testing.py*")
 

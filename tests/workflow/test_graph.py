@@ -311,10 +311,11 @@ def test_a_directory_waits_for_all_that_is_made_in_it() -> None:
     assert "all" not in graph.can_run
     assert graph.waiting_inputs() == ["d/"]
     put(graph, "d/e/y", content())
+    # It holds another file than when it was seen.
     assert (list(graph.to_inspect), graph.waiting_inputs()) == (
         ["d/"],
         ["d/"],
-    )  # it holds another file than when it was seen
+    )
     put(graph, "d/", content("2"))
     assert "all" in graph.can_run
 
@@ -609,9 +610,8 @@ def test_asking_why_a_step_waits_changes_nothing() -> None:
     finish(graph, "one")
     finish(graph, "two")
     put(graph, "in", content("2"))
-    put(
-        graph, "b", content(None)
-    )  # nobody needs to know it before it is certain what the other input holds
+    # Nobody needs to know it before it is certain what the other input holds.
+    put(graph, "b", content(None))
     before = snapshot(graph)
     assert told(graph, "two") == ("wait", "upstream one ran again")
     assert snapshot(graph) == before

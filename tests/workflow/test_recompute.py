@@ -227,9 +227,8 @@ class History:
     def edit_source(self, number: int, content: int, told: bool) -> None:
         source = SOURCES[number % 3]
         self.cut_short()
-        if (
-            self.hands.runs and not told
-        ):  # it may take back an edit that the engine was told of, and acts upon
+        # It may take back an edit that the engine was told of, and acts upon.
+        if self.hands.runs and not told:
             readers = {reader for reader in range(len(self.edges)) if source in self.inputs(reader)}
             self.may |= readers | self.below(readers)
         self.write(source, CONTENTS[content % 3])

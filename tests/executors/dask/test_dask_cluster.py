@@ -253,10 +253,11 @@ def test_resources_that_workers_declare(
 ) -> None:
     cluster.start("able", options=["--resources", "GPU=1 memory=4e9"])
     commands, steps = waiting.steps(2)
+    # Nobody declares CPUs: they are not counted.
     commands[0]["resources"] = {
         "gpus": 1,
         "cpus": 100,
-    }  # nobody declares CPUs: they are not counted
+    }
     on_cluster.upload("w", {}, commands, steps)
     try:
         wait_until(lambda: sum(bool(host_of(on_cluster, "w", step["name"])) for step in steps) == 1)

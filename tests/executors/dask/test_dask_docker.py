@@ -32,11 +32,12 @@ def containers(gaia_root: Path, client: docker.APIClient) -> Callable[[], set[st
 
     def find() -> set[str]:
         found = client.containers(all=True, filters={"label": f"{ROOT_LABEL}={gaia_root}"})
+        # Not those that look inside.
         return {
             container["Labels"][TASK_LABEL]
             for container in found
             if TASK_LABEL in container["Labels"]
-        }  # not those that look inside
+        }
 
     return find
 

@@ -75,9 +75,8 @@ def test_a_worker_that_is_killed(
     (lost,) = [event for event in on_cluster.events("w") if event["event"] == "worker-lost"]
     assert (lost["host"], lost["attempt"], lost["task"]) == (before, 1, "wait-0")
     waiting.open()
-    assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures(
-        "w"
-    )  # the first run's program is dead
+    # The first run's program is dead.
+    assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")
     settled(on_cluster, cluster)
 
 
@@ -179,11 +178,12 @@ def test_a_worker_that_comes_back_is_refused(
         for name in ("one", "two"):
             cluster.start(name, environment={"WHO": name})
         commands, steps = waiting.steps(1)
+        # Without the lock: here both may run.
         commands[0]["command"] = [
             "sh",
             "-c",
             commands[0]["command"][-1],
-        ]  # without the lock: here both may run
+        ]
         gaia.upload("w", {}, commands, steps)
         wait_until(lambda: host_of(gaia, "w", "wait-0"))
         first = runs_at(gaia, cluster, "wait-0")
@@ -220,9 +220,8 @@ def test_the_scheduler_goes_away_and_comes_back(
         gaia.run("w")
     assert time.monotonic() - began < 5
     assert gaia.status("w")["state"] == "halted"
-    wait_until(
-        lambda: cluster.programs() == {}, 20
-    )  # workers that lost their scheduler end what they run
+    # Workers that lost their scheduler end what they run.
+    wait_until(lambda: cluster.programs() == {}, 20)
     cluster.restart_scheduler()
     cluster.start("three")
     waiting.open()

@@ -134,11 +134,12 @@ def test_a_step_that_ends_after_it_was_given_to_another(
 ) -> None:
     """The far host sees in the shared directory that its Step was taken back, and ends it."""
     commands, steps = waiting.steps(1)
+    # Without the lock: for a moment both may run.
     commands[0]["command"] = [
         "sh",
         "-c",
         commands[0]["command"][-1],
-    ]  # without the lock: for a moment both may run
+    ]
     gaia.upload("w", {}, commands, steps)
     wait_until(lambda: host_of(gaia, "w", "wait-0") == hosts.cluster.address_of("far"))
     hosts.far.cut()

@@ -444,9 +444,8 @@ def test_sigterm_comes_first(
         assert fifo.read() == "ready\n"
         cancellation.cancel(BY_REQUEST)
         assert running.result() == Exit(5)
-    assert (
-        "bye" in invocation.log.read_text().splitlines()
-    )  # some shells also say which signal ended `sleep`
+    # Some shells also say which signal ended `sleep`.
+    assert "bye" in invocation.log.read_text().splitlines()
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])

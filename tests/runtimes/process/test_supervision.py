@@ -256,9 +256,8 @@ def test_the_end_of_the_engine_is_the_end_of_all(
     ) as invocation:
         wait_until(lambda: not running(number_in(hidden)))
         wait_until(lambda: living(invocation) == [])
-        wait_until(
-            (invocation.work.parent / supervisor.RECORD).exists
-        )  # it was a process, as recovery must know
+        # It was a process, as recovery must know.
+        wait_until((invocation.work.parent / supervisor.RECORD).exists)
 
 
 def test_forks_of_the_engine_keep_no_supervisor_alive(
