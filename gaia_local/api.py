@@ -18,10 +18,9 @@ from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.http_errors import with_http_errors
-from gaia_local.model.commands import AnyCommand, Command, warn_of_unknown_fields
+from gaia_local.model.definitions import check_key_or_step, parse_commands, parse_steps
 from gaia_local.model.names import as_stored, check_key
 from gaia_local.model.paths import pop_path
-from gaia_local.model.steps import Step
 from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.model.validation import check_list
 from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
@@ -86,14 +85,14 @@ class Gaia:
         """Store a new workflow and start it; answers the names of its Steps as they were given."""
         name = check_workflow_name(workflow)
         checked = check_properties(name, properties)
-        parsed_steps, parsed_commands = _steps(name, steps), _commands(name, commands)
+        parsed_steps, parsed_commands = parse_steps(name, steps), parse_commands(name, commands)
         self._opened.change(lambda root: root.upload(name, checked, parsed_commands, parsed_steps))
         return {"workflow": {name: [step.name for step in parsed_steps]}}
 
     def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> CommandAnswer:
         """Add or replace Commands and recompute what uses them; answers all of the workflow's."""
         name = check_workflow_name(workflow)
-        parsed = _commands(name, [] if commands is None else commands)
+        parsed = parse_commands(name, [] if commands is None else commands)
         if parsed:
             self._opened.change(lambda root: root.command(name, parsed))
         return {"commands": self._opened.ask(lambda root: root.commands(name))}
@@ -101,7 +100,7 @@ class Gaia:
     def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> MergeAnswer:
         """Add or replace Steps and start what can start; answers their names as they were given."""
         name = check_workflow_name(workflow)
-        parsed = _steps(name, [] if steps is None else steps)
+        parsed = parse_steps(name, [] if steps is None else steps)
         if parsed:
             self._opened.change(lambda root: root.merge(name, parsed))
         return {"steps": [step.name for step in parsed]}
@@ -186,7 +185,7 @@ class Gaia:
         a missing input.
         """
         name = check_workflow_name(workflow)
-        _check_text(name, task_name)
+        check_key_or_step(name, task_name)
         read = self._opened.ask(lambda root: root.inputs(name, task_name))
         for key, internal, place, own in read["inputs"]:
             source = Path(place)
@@ -239,7 +238,7 @@ class Gaia:
     def logs(self, workflow: str, step: str) -> str:
         """The output of the latest attempt at a Step, so far; empty where it never started."""
         name = check_workflow_name(workflow)
-        _check_text(name, step)
+        check_key_or_step(name, step)
         log = self._opened.ask(lambda root: root.log(name, step))
         try:
             return "" if log is None else Path(log).read_text(encoding="utf-8", errors="replace")
@@ -290,7 +289,7 @@ class Gaia:
         there before it began.
         """
         name = check_workflow_name(workflow)
-        _check_text(name, step)
+        check_key_or_step(name, step)
         return self._opened.ask(lambda root: root.attempt(name, step))
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
@@ -300,7 +299,7 @@ class Gaia:
         added, changed and removed since.
         """
         checked = check_workflow_name(workflow)
-        _check_text(checked, name)
+        check_key_or_step(checked, name)
         return self._opened.ask(lambda root: root.explain(checked, name))
 
     def delete(self, workflow: str, data: bool = False) -> DeleteAnswer:
@@ -320,7 +319,7 @@ class Gaia:
     def path(self, workflow: str, key: str) -> Path:
         """Where a storage key of a workflow lies on the disk."""
         name = check_workflow_name(workflow)
-        _check_text(name, key)
+        check_key_or_step(name, key)
         check_key(f"workflow {name!r}", key)
         return Path(self._opened.ask(lambda root: root.path(name, key)))
 
@@ -374,41 +373,3 @@ class Gaia:
         if self._engine is None:
             raise Closed("this Gaia was closed")
         return self._engine
-
-
-def _commands(workflow: str, given: object) -> list[AnyCommand]:
-    commands = check_list(workflow, "commands", given)
-    parsed = _without_duplicates(
-        workflow, "Command", [Command.parse(workflow, command) for command in commands]
-    )
-    warn_of_unknown_fields(workflow, "Command", commands)
-    return parsed
-
-
-def _steps(workflow: str, given: object) -> list[Step]:
-    steps = check_list(workflow, "steps", given)
-    parsed = _without_duplicates(workflow, "Step", [Step.parse(workflow, step) for step in steps])
-    warn_of_unknown_fields(workflow, "Step", steps)
-    return parsed
-
-
-def _without_duplicates(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
-    seen: set[str] = set()
-    for definition in parsed:
-        if definition.name in seen:
-            raise InvalidInput(
-                f"workflow {workflow!r}",
-                f"two of the {kind}s given are named {definition.name!r}",
-                "give each a name of its own",
-            )
-        seen.add(definition.name)
-    return parsed
-
-
-def _check_text(workflow: str, given: object) -> None:
-    if not isinstance(given, str):
-        raise InvalidInput(
-            f"workflow {workflow!r}",
-            f"a name is {shown(given)}",
-            "give the name of a Step, or a storage key",
-        )

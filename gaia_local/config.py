@@ -236,8 +236,8 @@ def _section(
         return {}
     if not isinstance(given, Mapping):
         # What holds more than one value may hold secrets, which are never shown.
-        told = shown(given) if isinstance(given, str | int) else f"of type {type(given).__name__}"
-        raise InvalidInput(f"config, {name}", f"it is {told}", "give a dictionary")
+        kind = shown(given) if isinstance(given, str | int) else f"of type {type(given).__name__}"
+        raise InvalidInput(f"config, {name}", f"it is {kind}", "give a dictionary")
     _refuse_unknown(f"config, {name}", given, tuple(keys))
     for key, (right, accepts) in keys.items():
         if key in given and not accepts(given[key]):

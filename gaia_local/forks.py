@@ -59,7 +59,7 @@ def await_fork() -> None:
 def _in_child() -> None:
     global _fork  # noqa: PLW0603 who held it is not here
     _fork = threading.Lock()
-    for call in (*[each.forget for each in list(_inherited)], *_calls):
+    for call in (*[inherited.forget for inherited in list(_inherited)], *_calls):
         # A descriptor that can't be closed keeps nobody from closing the others.
         with contextlib.suppress(OSError):
             call()

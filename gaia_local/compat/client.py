@@ -173,9 +173,9 @@ def _perform(flow: Gaia, given: argparse.Namespace) -> None:
         commands, steps = (
             read(Path(f"{given.path}{kind}.{given.extension}")) for kind in ("commands", "steps")
         )
-        for title, told in (("Commands to upload", commands), ("Steps to upload", steps)):
+        for title, definitions in (("Commands to upload", commands), ("Steps to upload", steps)):
             print(f"\n{title}:")  # noqa: T201 the published command line's output
-            show(told)
+            show(definitions)
         print("\nResponse:")  # noqa: T201 as above
         owner = {"owner": os.environ["USER"]} if "USER" in os.environ else {}
         show(flow.upload(given.workflow, owner, commands, steps))

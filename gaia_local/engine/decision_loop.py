@@ -62,7 +62,7 @@ FLUSH_DELAY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Call:
+class PreparedCall:
     """What was found out before a call is decided."""
 
     refusal: EngineUnavailable | None = None
@@ -142,7 +142,10 @@ class DecisionLoop:
     # -- the road ----------------------------------------------------------------------------------
 
     def decide(
-        self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None
+        self,
+        name: str,
+        decide: Callable[[Workflow], Decision | None],
+        call: PreparedCall | None = None,
     ) -> Decision | None:
         """Lock, decide, commit, unlock, act. The caller looks at what the decision asks for.
 
@@ -178,7 +181,7 @@ class DecisionLoop:
             raise failure
         return decision
 
-    def _ready(self, name: str, call: Call | None) -> Workflow | None:
+    def _ready(self, name: str, call: PreparedCall | None) -> Workflow | None:
         """The workflow to decide about, with nothing unwritten, if that can be helped."""
         workflow = self.workflows.get(name)
         if call is None:
@@ -203,7 +206,10 @@ class DecisionLoop:
         return workflow
 
     def handle(
-        self, name: str, decide: Callable[[Workflow], Decision | None], call: Call | None = None
+        self,
+        name: str,
+        decide: Callable[[Workflow], Decision | None],
+        call: PreparedCall | None = None,
     ) -> bool:
         """Decide, and look at what that asks for. False where nothing was decided."""
         decision = self.decide(name, decide, call)
@@ -212,7 +218,7 @@ class DecisionLoop:
         return decision is not None
 
     def insist(
-        self, name: str, decide: Callable[[Workflow], Decision], call: Call | None = None
+        self, name: str, decide: Callable[[Workflow], Decision], call: PreparedCall | None = None
     ) -> None:
         """Decide, or raise why not: the workflow has gone, or nothing can be written down."""
         if not self.handle(name, decide, call):

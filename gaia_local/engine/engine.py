@@ -38,8 +38,8 @@ from gaia_local.store.workspaces import LocalWorkspace
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
 
-ABSENT_PATIENCE, PATIENCE, PAUSE = 0.5, 15.0, 0.02
-"""Seconds to try again where the owner has no socket, or doesn't listen: it begins, or ends."""
+ABSENT_OWNER_SECONDS, SILENT_OWNER_SECONDS, RETRY_SECONDS = 0.5, 15.0, 0.02
+"""To try again where the owner has no socket, or doesn't listen: it begins, or ends."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,12 @@ class Engine:
                 try:
                     return change(self._remote_root)
                 except Unreachable as error:
-                    patience = ABSENT_PATIENCE if error.absent else PATIENCE
+                    patience = ABSENT_OWNER_SECONDS if error.absent else SILENT_OWNER_SECONDS
                     if time.monotonic() - began > patience:
                         raise refusal from error
-            time.sleep(PAUSE)  # the owner begins, or ends: nobody tells us when it is through
+            time.sleep(
+                RETRY_SECONDS
+            )  # the owner begins, or ends: nobody tells us when it is through
 
     def own(self) -> None:
         """Own the root from here on. Raises `RootInUse` when another process does."""

@@ -35,8 +35,8 @@ logger = logging.getLogger("gaia_local")
 NAME = "engine.sock"
 VERSION = 1
 """Of what is said; not of the package, so that most versions of that get along."""
-PATIENCE = 10.0
-"""Seconds to connect, to tell a call, and to read an answer; to find the answer may take longer."""
+TIMEOUT_SECONDS = 10.0
+"""To connect, to tell a call, and to read an answer; to find the answer may take longer."""
 MOST = 100
 """How many calls are answered at a time; others wait."""
 _LONGEST = 100
@@ -121,7 +121,7 @@ class Listener:
             connection.close()
 
     def _accept(self) -> None:
-        told = False
+        warned = False
         while True:
             self._room.acquire()
             try:
@@ -130,13 +130,13 @@ class Listener:
                 self._room.release()
                 if self._refusing.wait(0.1):  # too many open files, say, may pass
                     return
-                if not told:
+                if not warned:
                     logger.warning(
                         "calls from other processes can't be accepted for now: %s", error.strerror
                     )
-                told = True
+                warned = True
                 continue
-            told = False
+            warned = False
             thread = threading.Thread(
                 target=self._serve, args=(connection,), name="gaia-local-caller", daemon=True
             )
@@ -149,7 +149,7 @@ class Listener:
             with connection, contextlib.suppress(OSError):  # the caller has gone
                 if not _is_own(connection):  # a file system without modes lets others connect
                     return
-                connection.settimeout(PATIENCE)
+                connection.settimeout(TIMEOUT_SECONDS)
                 with connection.makefile("rb") as reader:
                     line = reader.readline()
                 if line.endswith(b"\n"):
@@ -205,7 +205,7 @@ def call(
     told_all = False
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT_SECONDS)
             with _address(root) as address:
                 connection.connect(address)
             connection.sendall(line.encode() + b"\n")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.config import MAX_STEPS
-from gaia_local.engine.decision_loop import Call, DecisionLoop
+from gaia_local.engine.decision_loop import DecisionLoop, PreparedCall
 from gaia_local.engine.observing import load_for_trial
 from gaia_local.engine.remembering import knows_any, recall
 from gaia_local.errors import (
@@ -269,7 +269,7 @@ class Scheduler:
                 self._database.sync()
                 return
 
-    def _prepared(self, workflow: Workflow, change: Change | None = None) -> Call:
+    def _prepared(self, workflow: Workflow, change: Change | None = None) -> PreparedCall:
         """Ask the runtime what a call must know that may start Steps, or that makes a change."""
         with self.loop.lock:
             images, interrupted = workflow.images(change), any(workflow.attempts.interrupted)
@@ -281,8 +281,8 @@ class Scheduler:
                 "nothing of this call was stored: repeat it then; "
                 "`run` continues with what was stored before"
             )
-            return Call(EngineUnavailable(f"{error}; {advice}"))
-        return Call(
+            return PreparedCall(EngineUnavailable(f"{error}; {advice}"))
+        return PreparedCall(
             resumable=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset()
         )
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PAUSE = 0.05
-"""Seconds between two looks at rows that another process changes."""
+POLL_SECONDS = 0.05
+"""Between two reads of rows that another process changes."""
 
 
 def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
@@ -93,7 +93,7 @@ class Snapshot:
         row = self._read(lambda database: database.workflow(name), None)
         if row is None or row["state"] != WorkflowState.RUNNING.value:
             return True
-        time.sleep(min(timeout, PAUSE))
+        time.sleep(min(timeout, POLL_SECONDS))
         return False
 
     def _saved(self, name: str) -> Saved | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Call:
+class Endpoint:
     """One endpoint: the fields of its body, and what `Gaia` does with them."""
 
     fields: Mapping[str, Field]
@@ -22,29 +22,29 @@ class Call:
 
 _WORKFLOW = {"workflow": Field(str)}
 
-CALLS: dict[str, Call] = {
-    "workflows": Call({}, lambda gaia, body: gaia.workflows()),
-    "upload": Call(
+CALLS: dict[str, Endpoint] = {
+    "workflows": Endpoint({}, lambda gaia, body: gaia.workflows()),
+    "upload": Endpoint(
         {**_WORKFLOW, "properties": Field(dict), "commands": Field(list), "steps": Field(list)},
         lambda gaia, body: gaia.upload(
             body["workflow"], body["properties"], body["commands"], body["steps"]
         ),
     ),
-    "command": Call(
+    "command": Endpoint(
         {**_WORKFLOW, "commands": Field(list, required=False)},
         lambda gaia, body: gaia.command(body["workflow"], body.get("commands")),
     ),
-    "merge": Call(
+    "merge": Endpoint(
         {**_WORKFLOW, "steps": Field(list, required=False)},
         lambda gaia, body: gaia.merge(body["workflow"], body.get("steps")),
     ),
-    "run": Call(_WORKFLOW, lambda gaia, body: gaia.run(body["workflow"])),
-    "halt": Call(_WORKFLOW, lambda gaia, body: gaia.halt(body["workflow"])),
-    "status": Call(
+    "run": Endpoint(_WORKFLOW, lambda gaia, body: gaia.run(body["workflow"])),
+    "halt": Endpoint(_WORKFLOW, lambda gaia, body: gaia.halt(body["workflow"])),
+    "status": Endpoint(
         {**_WORKFLOW, "debug": Field(bool, required=False)},
         lambda gaia, body: gaia.status(body["workflow"], body.get("debug", False)),
     ),
-    "expire": Call(
+    "expire": Endpoint(
         {**_WORKFLOW, "expire": Field(list)},
         lambda gaia, body: gaia.expire(body["workflow"], body["expire"]),
     ),

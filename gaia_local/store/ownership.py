@@ -67,7 +67,7 @@ def owner(root: Path) -> int | None:
 
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP)
 """What file systems say that can't lock a directory."""
-_TRIES, _PAUSE = 10, 0.01
+_TRIES, _RETRY_SECONDS = 10, 0.01
 """An `owner` that asks at the same moment holds the lock for an instant: that isn't a refusal."""
 
 
@@ -117,7 +117,7 @@ class Ownership:
                     raise RootInUse(
                         f"root {root} is in use by {who}; end that, or give another root"
                     ) from None
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_SECONDS)
         # The end of the line says where the pid ends while a longer one of before is still behind
         # it.
         length, descriptor = 0, self._descriptors[-1]

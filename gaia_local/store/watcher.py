@@ -2,7 +2,7 @@
 
 What changed in a directory is handed over when all of it has been quiet for the debounce time, so
 that a file that is still being written, or a burst of files, comes once; where it never gets quiet,
-after `PATIENCE` debounce times.
+after `MAX_DEBOUNCES` debounce times.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from gaia_local.store.watched_trees import Trees, watched_trees
 logger = logging.getLogger("gaia_local")
 
 DEBOUNCE = 0.1
-PATIENCE = 20
+MAX_DEBOUNCES = 20
 POLL = 1.0
 """Seconds between two looks at all files, where the system can't watch them."""
-ROUND = 2.0
-"""Seconds between two looks whether a watched directory was replaced, which nobody tells."""
+CHECK_SECONDS = 2.0
+"""Between two looks whether a watched directory was replaced, which nobody tells."""
 _LIMITS = {
     errno.ENOSPC: (
         "too many directories are watched for this system: raise fs.inotify.max_user_watches"
@@ -144,7 +144,7 @@ class Watcher:
                     ready = None
                 else:
                     self._condition.wait_for(
-                        lambda: self._closed or self._missed or self._bursts, ROUND
+                        lambda: self._closed or self._missed or self._bursts, CHECK_SECONDS
                     )
                     if self._missed:
                         ready = None
@@ -190,7 +190,7 @@ class _Burst:
 
     def ready(self, debounce: float) -> float:
         """When they can be handed over, if nothing more happens there."""
-        return min(self.last + debounce, self.first + PATIENCE * debounce)
+        return min(self.last + debounce, self.first + MAX_DEBOUNCES * debounce)
 
 
 def _identity(directory: str) -> tuple[int, int] | None:

@@ -25,8 +25,8 @@ def check_step(
         raise InvalidInput(where, "another Step has this name", "give each Step a name of its own")
     names: dict[str, str] = {}
     for key, path in paths.items():
-        there = known.at(path)
-        name = names.setdefault(path, key if there is None or there.idle else there.key)
+        node = known.at(path)
+        name = names.setdefault(path, key if node is None or node.idle else node.key)
         if name != key:
             raise InvalidInput(
                 where,

@@ -21,9 +21,9 @@ class Invalidation:
         """Outputs of a Step must be made again: its Task is cancelled or superseded."""
         self._attempts.withdraw(node, str(why))
         for key in outputs:
-            there = key.state.kind is not KeyKind.ABSENT
+            exists = key.state.kind is not KeyKind.ABSENT
             self._graph.mark(
-                key, replace(key.state, kind=KeyKind.EXPIRED if there else KeyKind.ABSENT, why=why)
+                key, replace(key.state, kind=KeyKind.EXPIRED if exists else KeyKind.ABSENT, why=why)
             )
 
     def invalidate_dependents(

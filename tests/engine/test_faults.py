@@ -476,7 +476,7 @@ def test_a_watched_directory_vanishes_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
-    monkeypatch.setattr(watcher, "ROUND", 0.02)
+    monkeypatch.setattr(watcher, "CHECK_SECONDS", 0.02)
     bucket, away = tmp_path / "bucket", tmp_path / "away"
     bucket.mkdir()
     (bucket / "a").write_text("1")

@@ -194,7 +194,7 @@ def test_a_silent_client_does_not_delay_close(
 def test_a_client_that_does_not_read_does_not_delay_close(
     tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_socket, "PATIENCE", 0.2)
+    monkeypatch.setattr(local_socket, "TIMEOUT_SECONDS", 0.2)
     taken = threading.Event()
 
     def answer(*_: object) -> str:
@@ -308,7 +308,7 @@ def test_silent_clients_delay_others_for_a_limited_time(
     tmp_path: Path, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_socket, "MOST", 3)
-    monkeypatch.setattr(local_socket, "PATIENCE", 0.5)
+    monkeypatch.setattr(local_socket, "TIMEOUT_SECONDS", 0.5)
     listener = listen(lambda *_: "fine")
     silent = [socket.socket(socket.AF_UNIX) for _ in range(9)]
     for client in silent:
