@@ -28,8 +28,10 @@ TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
 """Nanoseconds in which two changes may get one time: file systems' clocks step by 1 to 10 ms."""
-_ENTRY = struct.Struct("<HqqqQ").pack
+_ENTRY = struct.Struct("<HQQQQ").pack
 """A directory entry in the quick fingerprint: numbers as text would cost twice the time."""
+_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
+"""Of a time: a file's own may be before 1970, or after 2262, where a signed number ends."""
 _PLAIN = hashlib.blake2b(digest_size=16)
 _EXECUTABLE = hashlib.blake2b(digest_size=16, person=b"x")
 """The digest of no content: a program can tell whether a file may be executed, too."""
@@ -65,7 +67,8 @@ def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
         if kind == stat.S_IFDIR:
             parts.append(_ENTRY(kind, 0, 0, 0, 0))
         else:
-            parts.append(_ENTRY(kind, entry.st_size, entry.st_mtime_ns, changed, entry.st_ino))
+            modified = entry.st_mtime_ns & _64_BITS
+            parts.append(_ENTRY(kind, entry.st_size, modified, changed & _64_BITS, entry.st_ino))
             times.append(changed)
     total = hashlib.blake2b(b"\0".join(parts), digest_size=16)
     return "d:" + total.hexdigest(), max(times, default=0)

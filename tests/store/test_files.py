@@ -34,6 +34,19 @@ def test_touch_changes_the_quick_fingerprint_only(tmp_path: Path) -> None:
     assert before.digest == after.digest
 
 
+@pytest.mark.parametrize("time", [14_000_000_000_000_000_000, -1, -(10**18)], ids=str)
+def test_any_time_of_a_file_has_a_place_in_the_fingerprint(tmp_path: Path, time: int) -> None:
+    """The first one is in the year 2413, beyond 64 bits with a sign."""
+    (tmp_path / "a").write_text("same")
+    seen = set()
+    for later in (0, 1_000_000_000):
+        os.utime(tmp_path / "a", ns=(time + later, time + later))
+        assert os.stat(tmp_path / "a").st_mtime_ns == time + later
+        for path in (tmp_path, tmp_path / "a"):
+            seen.add(fingerprints.quick_fingerprint(str(path)))
+    assert len(seen) == 4 and None not in seen
+
+
 def test_new_content_changes_both(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("one")
