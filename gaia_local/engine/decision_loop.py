@@ -24,7 +24,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from gaia_local.engine.flushing import flush_point
 from gaia_local.engine.observing import observe
@@ -49,9 +48,6 @@ from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation
 from gaia_local.workflow.workflow import Workflow
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("gaia_local")
 
@@ -343,13 +339,8 @@ class DecisionLoop:
             self.journal.append(workflow.name, more.changes)
             more.changes = Changes()
         # To stop what isn't recorded as stopped is safe.
-        return Decision(
-            more.changes,
-            [],
-            decision.cancel + more.cancel,
-            decision.discard + more.discard,
-            decision.inspect,
-        )
+        cancel, discard = decision.cancel + more.cancel, decision.discard + more.discard
+        return Decision(more.changes, [], cancel, discard, decision.inspect)
 
     def _record_lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
         """The disk refused what lies at keys: what Steps made of it doesn't count."""
@@ -360,6 +351,7 @@ class DecisionLoop:
         return self._record_trouble(workflow, error, Decision())
 
     def raise_trouble(self, name: str) -> None:
+        """Raise what keeps a workflow from starting anything, if something does."""
         workflow = self.workflows.get(name)
         if workflow is not None and workflow.trouble is not None:
             raise type(workflow.trouble)(str(workflow.trouble))

@@ -97,9 +97,8 @@ class Engine:
                     patience = ABSENT_OWNER_SECONDS if error.absent else SILENT_OWNER_SECONDS
                     if time.monotonic() - began > patience:
                         raise refusal from error
-            time.sleep(
-                RETRY_SECONDS
-            )  # the owner begins, or ends: nobody tells us when it is through
+            # The owner begins, or ends: nothing tells us when it is through.
+            time.sleep(RETRY_SECONDS)
 
     def own(self) -> None:
         """Own the root from here on. Raises `RootInUse` when another process does."""
