@@ -43,6 +43,36 @@ class ClusterListener:
         """There may be other workers now."""
 
 
+class _Client(Client):  # type: ignore[misc]  # the package is untyped
+    """A client whose thread ends with it, also where it could not connect or has given up.
+
+    Left to the garbage collector, a client that could not connect may be closed in the thread of
+    one that starts, and both then wait for each other. One that has closed itself keeps its thread:
+    `close` does nothing more for it.
+    """
+
+    status: str
+    _ended = False
+
+    def start(self, **kwargs: Any) -> None:
+        """Connect. Raises what the cause is, with nothing left behind."""
+        try:
+            super().start(**kwargs)
+        except BaseException:
+            self.end(kwargs["timeout"])
+            raise
+
+    def end(self, timeout: float) -> None:
+        """Close within so many seconds, and end the thread. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        if self.status == "closed":
+            self.status = "closing"
+        with contextlib.suppress(OSError):
+            self.close(timeout=timeout)
+
+
 class Connection:
     """One client of one scheduler, from its making to `close`."""
 
@@ -58,7 +88,7 @@ class Connection:
             target.security if isinstance(target, LocalCluster) else security_of(config.security)
         )
         self._timeout, self._listener = config.timeout, listener
-        self._client = Client(
+        self._client = _Client(
             target, timeout=config.timeout, security=security, set_as_default=False
         )
         self._settings = replace(settings, session=self._client.id, topic=self._client.id)
@@ -190,8 +220,7 @@ class Connection:
             for topic in (self._client.id, "all"):
                 self._client.unsubscribe_topic(topic)
         self._futures.clear()
-        with contextlib.suppress(OSError):
-            self._client.close(timeout=self._timeout)
+        self._client.end(self._timeout)
 
     # -- in the client's thread --------------------------------------------------------------------
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Security
+from distributed import Client, Security
 
 from gaia_local import Gaia
 from gaia_local.errors import EngineUnavailable, InvalidInput
@@ -385,6 +387,43 @@ def encrypted(folder: Path) -> dict[str, Any]:
         for kind, path in (("cert", certificate), ("key", key))
     }
     return {"tls_ca_file": certificate, "require_encryption": True, **pair}
+
+
+def loop_threads() -> int:
+    """How many clients have a thread in this process."""
+    return sum(thread.name == "IO loop" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tls://127.0.0.1:1"])
+def test_a_client_that_cannot_connect_is_closed_at_once(
+    address: str, make_gaia: MakeGaia, waiting: WaitingSteps
+) -> None:
+    # The collector would close it in any thread: in that of a new client, both waited for ever.
+    before = loop_threads()
+    gaia = make_gaia(executor="dask", dask={"address": address, "timeout": 0.2})
+    for _ in range(3):
+        with pytest.raises(EngineUnavailable):
+            gaia.upload("w", {}, *waiting.steps(1))
+        assert loop_threads() == before
+        unclosed = [client for client in gc.get_objects() if isinstance(client, Client)]
+        assert [client.status for client in unclosed if client.status != "closed"] == []
+
+
+def test_a_client_that_gave_up_leaves_no_thread(
+    tmp_path: Path, make_gaia: MakeGaia, waiting: WaitingSteps, wait_until: WaitUntil
+) -> None:
+    before = loop_threads()
+    (tmp_path / "cluster").mkdir()
+    with running(tmp_path / "cluster") as cluster:
+        cluster.start("one")
+        gaia = make_gaia(executor="dask", dask={"address": cluster.address, "timeout": 1})
+        waiting.open()
+        gaia.upload("w", {}, *waiting.steps(1))
+        assert gaia.wait("w", 30)["state"] == "complete"
+        clients = [client for client in gc.get_objects() if isinstance(client, Client)]
+    wait_until(lambda: all(client.status == "closed" for client in clients), 20)
+    gaia.close()
+    assert loop_threads() == before
 
 
 def test_an_encrypted_cluster_runs_steps(
