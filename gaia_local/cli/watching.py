@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import GaiaError, InvalidInput
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS
-from gaia_local.model.definition_files import read
+from gaia_local.model.definition_files import parse, read
 from gaia_local.model.durations import duration
 from gaia_local.pictures.sentences import counts_line
 
@@ -31,15 +31,20 @@ Follow = Callable[[], Mapping[str, Any]]
 
 
 class Definitions:
-    """The files that hold a workflow's Commands and Steps, as they were read last."""
+    """The files that hold a workflow's Commands and Steps, as they were read last.
+
+    One that isn't a regular file, such as a pipe, is read once.
+    """
 
     def __init__(self, commands: Path, steps: Path) -> None:
         """Read them; raises `InvalidInput` for one that can't be."""
         self._files = commands, steps
-        self._paths = {str(path.absolute()) for path in self._files}
-        self._bytes: tuple[bytes, ...] = ()
+        self._pipes = {path for path in self._files if path.exists() and not path.is_file()}
+        watched = [path.absolute() for path in self._files if path not in self._pipes]
+        self._paths = set(map(str, watched))
+        self._bytes: dict[Path, bytes | None] = {}
         self._names: set[str] = set()
-        self.directories = sorted({path.absolute().parent for path in self._files})
+        self.directories = sorted({path.parent for path in watched})
         self.commands: Any = None
         self.steps: Any = None
         self._read()
@@ -64,14 +69,24 @@ class Definitions:
 
     def _read(self) -> bool:
         """Read the files, if they have other contents than the last time."""
-        # First: what is written after that is read at the next change.
-        now = tuple(map(_bytes, self._files))
-        if now == self._bytes:
+        before, self._bytes = self._bytes, {path: self._contents(path) for path in self._files}
+        if self._bytes == before:
             return False
-        self._bytes = now
-        self.commands, self.steps = map(read, self._files)
+        self.commands, self.steps = (
+            read(path) if contents is None else parse(path, contents)
+            for path, contents in self._bytes.items()
+        )
         self._names = self._names or _names(self.steps)
         return True
+
+    def _contents(self, path: Path) -> bytes | None:
+        """The file's bytes; None where it can't be read, of which `read` knows the reason."""
+        if path in self._pipes and path in self._bytes:
+            return self._bytes[path]
+        try:
+            return path.read_bytes()
+        except OSError:
+            return None
 
     def _merge(self, gaia: Gaia, workflow: str) -> None:
         """Commands first; but new Commands may need Steps that are new as well."""
@@ -85,13 +100,6 @@ class Definitions:
                 raise first from None
             return
         gaia.merge(workflow, self.steps)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # `read` says what is wrong
-        return b""
 
 
 def _names(steps: object) -> set[str]:

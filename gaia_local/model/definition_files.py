@@ -17,13 +17,20 @@ _RIGHT_YAML = "give valid YAML"
 
 
 def read(path: Path) -> Any:
-    """The contents of a JSON or YAML file. Raises `InvalidInput` with the file and the line."""
+    """The values in a JSON or YAML file. Raises `InvalidInput` with the file and the line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        contents = path.read_bytes()
     except OSError as error:
         raise InvalidInput(
             str(path), f"it can't be read ({error.strerror})", "give a file that can be read"
         ) from None
+    return parse(path, contents)
+
+
+def parse(path: Path, contents: bytes) -> Any:
+    """The values in the bytes of a JSON or YAML file. Raises `InvalidInput` as `read` does."""
+    try:
+        text = contents.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput(str(path), "it isn't UTF-8 text", "save it as UTF-8") from None
     try:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -270,6 +274,40 @@ def test_files_are_merged_only_when_their_contents_changed() -> None:
     assert len(made) == 2
     with pytest.raises(InvalidInput):
         Definitions(Path("c.yaml"), Path("missing.json"))
+
+
+def test_a_pipe_is_read_once_and_not_watched(here: Path) -> None:
+    put("s.json", [ONE])
+    os.mkfifo("c.json")
+    writer = threading.Thread(target=Path("c.json").write_text, args=(json.dumps([COPY]),))
+    writer.start()
+    definitions = Definitions(Path("c.json"), Path("s.json"))
+    writer.join()
+    assert (definitions.commands, definitions.steps) == ([COPY], [ONE])
+    assert not definitions.includes({str(here / "c.json")})
+    put("s.json", [ONE, TWO])
+    merged: list[Any] = []
+
+    class Recorder:
+        def command(self, workflow: str, commands: Any) -> None:
+            merged.append(commands)
+
+        def merge(self, workflow: str, steps: Any) -> None:
+            merged.append(steps)
+
+    gaia: Any = Recorder()
+    assert list(definitions.merge(gaia, "w")) == []
+    assert merged == [[COPY], [ONE, TWO]]
+
+
+def test_definitions_come_from_the_shell_s_pipes(here: Path) -> None:
+    put("gaia-data/storage/w/b/a", "1")
+    put("c.json", [COPY])
+    put("s.json", [ONE])
+    upload = f"{shlex.quote(sys.executable)} -m gaia_local --runtime process upload w"
+    script = f"cat s.json | {upload} --commands <(cat c.json) --steps /dev/stdin"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_the_definition_files_are_watched(here: Path) -> None:
