@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from gaia_local.model.paths import folders
@@ -21,6 +21,9 @@ _PLACE = re.compile(
 )
 _PATH = re.compile(r"/[^\s'\"`;|&<>(){}$\\,:]*")
 _GOES_ON = re.compile(rf"\.*[{_AFTER}]")  # a dot may end a sentence
+_SPECIAL = re.compile(r"[^\w./@%+=,:-]")
+"""The characters that shell code may read as more than themselves."""
+_BAD_IN_QUOTES = {"'": re.compile("'"), '"': re.compile(r'["$`\\]')}
 
 
 def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> tuple[str, ...]:
@@ -45,18 +48,47 @@ def _by_length(paths: tuple[str, ...]) -> tuple[frozenset[str], list[int]]:
 
 
 def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: str) -> str:
-    # One pattern of all paths would try each of them at each place: a join has thousands of both.
-    done = after = 0
+    done = 0
     parts = []
+    for place, end in _found(token, bare, lengths):
+        parts += [token[done:place], root, token[place:end]]
+        done = end
+    return "".join([*parts, token[done:]])
+
+
+def _found(token: str, bare: Collection[str], lengths: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The beginning and end of each internal path in the token."""
+    # One pattern of all paths would try each of them at each place: a join has thousands of both.
+    after = 0
     while found := _PLACE.search(token, after):
         place = found.end()
         ends = (place + length for length in lengths if token[place : place + length] in bare)
         end = next((end for end in ends if not _GOES_ON.match(token, end)), None)
         after = place + 1 if end is None else end
         if end is not None:
-            parts += [token[done:place], root, token[place:end]]
-            done = end
-    return "".join([*parts, token[done:]])
+            yield place, end
+
+
+def misread(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> str | None:
+    """The first character of the tree's path that shell code in the tokens would misread.
+
+    A token is taken for code where it has a blank or another character that a shell knows. There
+    the path must be in quotes unless all its characters are plain.
+    """
+    special: list[str] = _SPECIAL.findall(str(tree))
+    if not special:
+        return None
+    bare, lengths = _by_length(tuple(paths))
+    for token in tokens:
+        if not _SPECIAL.search(token):
+            continue
+        for place, end in _found(token, bare, lengths):
+            if (place, end) == (0, len(token)):
+                continue  # the whole token: an argument
+            bad = _BAD_IN_QUOTES.get(token[place - 1 : place], _SPECIAL)
+            if found := next(filter(bad.match, special), None):
+                return found
+    return None
 
 
 def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:

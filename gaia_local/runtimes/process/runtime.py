@@ -45,8 +45,8 @@ class ProcessRuntime:
     """Runs each command as a process in a session of its own. Implements `Runtime`.
 
     With `Invocation.stdout`, this process copies stdout to two files, so that its place among the
-    lines of stderr in the log is approximate. The path of a tree with blanks or quotes reaches
-    shell code as it is.
+    lines of stderr in the log is approximate. A command whose shell code would misread the
+    path of the tree isn't run.
     """
 
     name = "process"

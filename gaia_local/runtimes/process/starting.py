@@ -14,7 +14,7 @@ from gaia_local.forks import await_fork, forking
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
-from gaia_local.runtimes.process.path_mapping import localize
+from gaia_local.runtimes.process.path_mapping import localize, misread
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
@@ -26,7 +26,14 @@ def start(
     task, work = invocation.task, invocation.work
     environment = marked_processes.marked(os.environb, task.id, work)
     tree = str(invocation.tree)
-    tokens = localize(task.command, internal_paths(task), tree)
+    paths = tuple(internal_paths(task))
+    if (character := misread(task.command, paths, tree)) is not None:
+        raise RuntimeFailure(
+            f"{step_label(task)}: shell code in its command would misread the {character!r} in"
+            f" {tree!r}, where its files are; put the paths in single quotes, give a root with a"
+            " plain path, or use the runtime 'docker'"
+        )
+    tokens = localize(task.command, paths, tree)
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local.runtimes.process.path_mapping import localize, undeclared
+from gaia_local.runtimes.process.path_mapping import localize, misread, undeclared
+from support.builders import COPY, step
+from support.fixtures import MakeGaia
 
 PATHS = ("/in/a", "/out/x", "/out/dir/", "/in/long name", "/in/a/deep", "/in/c++(1)")
 
@@ -154,3 +156,45 @@ def test_existing_host_paths_are_allowed(tmp_path: Path) -> None:
         undeclared([f"cat {tmp_path}/none/other"], [f"{tmp_path}/none/file"])
         == f"{tmp_path}/none/other"
     )
+
+
+@pytest.mark.parametrize(
+    ("token", "tree", "expected"),
+    [
+        ("cp /in/a /out/x", "/plain/é-1_2.3@x%+=,:y", None),
+        ("cp /in/a /out/x", "/a b", " "),
+        ("cp /in/a /out/x", "/a&b", "&"),
+        ("cp /in/a /out/x", "/a;b", ";"),
+        ("cp /in/a /out/x", "/a`b", "`"),
+        ("cp /in/a /out/x", "/a$b", "$"),
+        ("cp /in/a /out/x", "/a\nb", "\n"),
+        ("cp '/in/a' '/out/x'", "/a b&c;$d`", None),
+        ("cp '/in/a' '/out/x'", "/a b'c", "'"),
+        ("cp '/in/a' /out/x", "/a b", " "),
+        ('cp "/in/a" "/out/x"', "/a b&c;d'", None),
+        ('cp "/in/a" "/out/x"', "/a$b", "$"),
+        ('cp "/in/a" "/out/x"', "/a\\b", "\\"),
+        ("/in/a", "/a b$c", None),
+        ("--out=/out/x", "/a b$c", None),
+        ("/in/a b", "/a b$c", None),
+        ("cp elsewhere there", "/a b", None),
+    ],
+)
+def test_code_that_would_misread_the_tree(token: str, tree: str, expected: str | None) -> None:
+    assert misread(["sh", "-c", token], ("/in/a", "/in/a b", "/out/x"), tree) == expected
+
+
+def test_a_root_that_shell_code_would_misread(tmp_path: Path, make_gaia: MakeGaia) -> None:
+    (tmp_path / "a").write_text("kept")
+    gaia = make_gaia(root=tmp_path / "a b", runtime="process")
+    quoted = {**COPY, "name": "quoted", "command": ["sh", "-c", "cp '/in/a' '/out/x'"]}
+    bare = {**COPY, "name": "bare", "command": ["sh", "-c", "rm -f /out/x; cp /in/a /out/x"]}
+    gaia.path("w", "b:a").parent.mkdir(parents=True)
+    gaia.path("w", "b:a").write_text("text")
+    steps = [step("one", "quoted", "b:b", "b:a"), step("two", "bare", "b:c", "b:a")]
+    gaia.upload("w", {}, [quoted, bare], steps)
+    assert gaia.wait("w", 20)["state"] == "error"
+    assert gaia.path("w", "b:b").read_text() == "text"
+    (error,) = (event for event in gaia.events("w") if event["event"] == "task-error")
+    assert "misread the ' '" in str(error.get("message"))
+    assert (tmp_path / "a").read_text() == "kept"
