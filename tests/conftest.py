@@ -17,7 +17,6 @@ from gaia_local import Gaia
 from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.errors import EngineUnavailable
 from gaia_local.runtimes.docker.engine import DockerEngine
-from gaia_local.store.ownership import root_id
 from gaia_local.workflow.decision import Decision
 
 pytest.register_assert_rewrite("support")  # before anything of it is imported
@@ -125,7 +124,7 @@ def _containers(top: Path) -> list[str]:
     import docker
     from docker.utils import kwargs_from_env
 
-    roots = {root_id(owner.parent) for owner in top.rglob("owner")}
+    roots = {str(owner.parent) for owner in top.rglob("owner")}
     try:
         with contextlib.closing(DockerEngine()) as engine:
             engine.ping()  # docker-py leaks a socket where there is none to connect to

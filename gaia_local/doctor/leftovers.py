@@ -8,12 +8,14 @@ from pathlib import Path
 
 from gaia_local.config import Config
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
+from gaia_local.runtimes.contract import Root
 from gaia_local.runtimes.docker.labels import all_leftovers
 from gaia_local.runtimes.docker.runtime import DockerRuntime
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.buckets import recall
-from gaia_local.store.ownership import Ownership, owner, root_id
+from gaia_local.store.ownership import Ownership, owner
+from gaia_local.store.root_identity import identify
 from gaia_local.store.storage import Storage
 
 
@@ -61,7 +63,7 @@ def clean(config: Config) -> list[FoundLeftover]:
         config = recall(config)
         storage = Storage(config.root, config.buckets)
         removed = _of_root(config)
-        runtime = DockerRuntime(config.docker, root_id(config.root))
+        runtime = DockerRuntime(config.docker, Root(str(config.root), identify(config.root)))
         with contextlib.closing(runtime), contextlib.suppress(EngineUnavailable, RuntimeFailure):
             for container in runtime.leftovers():
                 runtime.remove_leftover(container.container)

@@ -27,11 +27,12 @@ from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
 from gaia_local.runtimes.choice import make_runtime
-from gaia_local.runtimes.contract import Runtime
+from gaia_local.runtimes.contract import Root, Runtime
 from gaia_local.state.buckets import Use, read_uses, with_remembered
 from gaia_local.state.database import Database
 from gaia_local.store import ownership
 from gaia_local.store.ownership import Ownership
+from gaia_local.store.root_identity import identity_file, read_identity
 from gaia_local.store.storage import Storage
 from gaia_local.store.workspaces import LocalWorkspace
 
@@ -328,11 +329,16 @@ def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]
             f"'dask' needs a package that is not installed ({error})",
             "pip install 'gaia-local[dask]'",
         ) from error
-    return make_executor(config, storage, ownership.root_id(config.root))
+    return make_executor(config, storage, _root(config))
 
 
 def _make_runtime(config: Config) -> Runtime:
-    return make_runtime(config.runtime, config.docker, ownership.root_id(config.root))
+    return make_runtime(config.runtime, config.docker, _root(config))
+
+
+def _root(config: Config) -> Root:
+    identity = read_identity(config.root) if identity_file(config.root).exists() else ""
+    return Root(str(config.root), identity)
 
 
 def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gaia_local.config import DockerConfig
-from gaia_local.runtimes.contract import Runtime
+from gaia_local.runtimes.contract import Root, Runtime
 
 
-def make_runtime(name: str, docker: DockerConfig, root_id: str) -> Runtime:
-    """One of `config.RUNTIMES`; `root_id` marks all containers as belonging to one root."""
+def make_runtime(name: str, docker: DockerConfig, root: Root) -> Runtime:
+    """One of `config.RUNTIMES`, for the Tasks of one root."""
     if name == "process":
         from gaia_local.runtimes.process.runtime import ProcessRuntime
 
@@ -15,7 +15,7 @@ def make_runtime(name: str, docker: DockerConfig, root_id: str) -> Runtime:
     # Its import takes time, which programs without containers don't have to spend.
     from gaia_local.runtimes.docker.runtime import DockerRuntime
 
-    docker_runtime = DockerRuntime(docker, root_id)
+    docker_runtime = DockerRuntime(docker, root)
     if name == "docker":
         return docker_runtime
     from gaia_local.runtimes.auto import AutoRuntime

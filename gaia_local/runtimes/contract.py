@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_TIMEOUT, Task
@@ -142,6 +142,13 @@ class Exit:
     code: int
     message: str | None = None
     image_id: str | None = None
+
+
+class Root(NamedTuple):
+    """The root whose Tasks run: its path, and the identity that no other root has, nor a copy."""
+
+    path: str
+    identity: str
 
 
 class ReportEvent(Protocol):

@@ -23,11 +23,6 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 UNKNOWN_BOOT = "unknown"
 
 
-def root_id(root: Path) -> str:
-    """The label of this root's containers: its path, which says where one belongs."""
-    return str(root)
-
-
 def boot_id() -> str:
     """Which boot of the machine this is; `UNKNOWN_BOOT` where the system doesn't tell."""
     try:

@@ -19,7 +19,6 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.runtimes.docker.labels import ROOT_LABEL
-from gaia_local.store.ownership import root_id
 from support.fixtures import WaitUntil
 from support.layered import ENGINE, expected, forty_steps
 
@@ -348,7 +347,7 @@ def test_a_container_that_ended_meanwhile_is_harvested(
     definitions = tmp_path / "definitions.json"
     definitions.write_text(json.dumps([[command], steps]))
     client = docker.from_env()
-    of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}"}
+    of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={tmp_path / 'root'}"}
 
     def are(*states: str) -> bool:
         found = [
@@ -404,7 +403,7 @@ def test_changes_end_the_containers_of_a_dead_engine_first(
         process.kill()
     client = docker.from_env()
     try:
-        of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={root_id(tmp_path / 'root')}"}
+        of_root: dict[str, Any] = {"label": f"{ROOT_LABEL}={tmp_path / 'root'}"}
         (left,) = client.containers.list(all=True, filters=of_root)
         gaia = Gaia(config)
         if call == "halt":

@@ -13,7 +13,6 @@ import pytest
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
-from gaia_local.store.ownership import root_id
 from support.fixtures import WaitUntil
 from support.links import READ
 
@@ -57,7 +56,7 @@ def test_a_container_is_confined_to_its_tasks_files(
         gaia.path("w", "b:in").parent.mkdir(parents=True)
         gaia.path("w", "b:in").write_text("in")
         gaia.upload("w", {}, commands, steps)
-        label = f"gaia-local.root={root_id(gaia_root)}"
+        label = f"gaia-local.root={gaia_root}"
 
         def running() -> list[dict[str, Any]]:
             return list(client.containers(filters={"label": label, "status": "running"}))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gaia_local.errors import RootInUse, StorageError
-from gaia_local.store.ownership import Ownership, owner, root_id
+from gaia_local.store.ownership import Ownership, owner
 
 OWNER = """
 import sys
@@ -168,8 +168,3 @@ def test_a_refusal_leaves_no_descriptor_open(gaia_root: Path) -> None:
         owner(gaia_root)
     assert len(os.listdir("/proc/self/fd")) == before
     owned.release()
-
-
-def test_the_label_of_a_root(tmp_path: Path) -> None:
-    assert root_id(tmp_path) == str(tmp_path)
-    assert root_id(tmp_path) != root_id(tmp_path / "other")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local import Gaia
-from gaia_local.runtimes.process.marked_processes import TASK_VARIABLE, WORK_VARIABLE
+from gaia_local.runtimes.process.marked_processes import DIRECTORY_VARIABLE, TASK_VARIABLE
 from support.fixtures import IMAGE
 
 PATIENCE = 30.0
@@ -197,7 +197,7 @@ def programs(folder: Path) -> dict[int, str]:
         except OSError:
             continue
         environment = dict(variable.split("=", 1) for variable in variables if "=" in variable)
-        if environment.get(WORK_VARIABLE, "").startswith(f"{folder}/"):
+        if f":{folder}/" in environment.get(DIRECTORY_VARIABLE, ""):
             found[int(place.name)] = environment[TASK_VARIABLE]
     return found
 

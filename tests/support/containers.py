@@ -16,7 +16,7 @@ from docker.utils import kwargs_from_env
 from gaia_local.config import DockerConfig
 from gaia_local.model.keys import Capture
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Root
 from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.timers import Timers
 from support.waiting import wait_until
@@ -103,14 +103,14 @@ class ContainerBench:
 
     def __init__(self, top: Path, image: str) -> None:
         self.top, self.image = top, image
-        self.root_id = f"test-{uuid.uuid4()}"
+        self.root = Root(f"test-{uuid.uuid4()}", uuid.uuid4().hex)
         self.timers = Timers()
         self.grace = 2.0
-        self.runtime = DockerRuntime(DockerConfig(), self.root_id)
+        self.runtime = DockerRuntime(DockerConfig(), self.root)
 
     def configure(self, **docker: Any) -> None:
         self.runtime.close()
-        self.runtime = DockerRuntime(DockerConfig(**docker), self.root_id)
+        self.runtime = DockerRuntime(DockerConfig(**docker), self.root)
 
     def prepare(
         self,
@@ -172,7 +172,7 @@ class ContainerBench:
 
     def containers(self, client: docker.APIClient) -> list[dict[str, Any]]:
         return list(
-            client.containers(all=True, filters={"label": f"gaia-local.root={self.root_id}"})
+            client.containers(all=True, filters={"label": f"gaia-local.root={self.root.path}"})
         )
 
 

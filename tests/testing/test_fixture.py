@@ -14,7 +14,8 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.errors import InvalidInput
-from gaia_local.store.ownership import root_id
+from gaia_local.runtimes.docker.labels import IDENTITY_LABEL, ROOT_LABEL
+from gaia_local.store.root_identity import read_identity
 from gaia_local.testing import GaiaFixture
 from gaia_local.testing.fixture import check_marker, fresh
 
@@ -340,7 +341,7 @@ def test_a_container_that_is_left_is_removed_and_told(tmp_path: Path, docker_ima
         ) as failed:
             with fresh(tmp_path, {"runtime": "docker"}) as gaia:
                 gaia.upload("w", {}, [], [])
-                labels["gaia-local.root"] = root_id(gaia.root)
+                labels |= {ROOT_LABEL: str(gaia.root), IDENTITY_LABEL: read_identity(gaia.root)}
                 made = client.create_container(docker_image, ["true"], labels=labels)
         assert made["Id"][:12] in str(failed.value)
         assert client.containers(all=True, filters={"id": made["Id"]}) == []

@@ -40,6 +40,7 @@ from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.resources import Resources
 from gaia_local.model.tasks import BY_REQUEST, TaskState
+from gaia_local.runtimes.contract import Root
 from gaia_local.store.leases import Leases
 from gaia_local.store.storage import Storage
 
@@ -52,10 +53,10 @@ logger = logging.getLogger("gaia_local")
 
 
 def make_executor(
-    config: Config, storage: Storage, root_id: str
+    config: Config, storage: Storage, root: Root
 ) -> tuple[ClusterRuntime, DaskExecutor]:
     """The engine's runtime and executor, on one cluster. Nothing is connected yet."""
-    cluster = Cluster(config.dask, settings_for(config, root_id))
+    cluster = Cluster(config.dask, settings_for(config, root))
     workers = config.workers if "workers" in config.given else None
     return ClusterRuntime(cluster), DaskExecutor(cluster, storage, workers, config.dask.retries)
 

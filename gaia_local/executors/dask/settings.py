@@ -12,7 +12,7 @@ from gaia_local.executors.contract import Observer
 from gaia_local.executors.worker import Worker
 from gaia_local.model.assignment import Assignment
 from gaia_local.runtimes.choice import make_runtime
-from gaia_local.runtimes.contract import Cancellation
+from gaia_local.runtimes.contract import Cancellation, Root
 from gaia_local.store.storage import Storage
 from gaia_local.store.workspaces import LeasedWorkspace
 
@@ -42,10 +42,8 @@ class SessionSettings:
     session: str
     topic: str
     """Of the messages to the engine."""
-    root_id: str
-    """The mark of the root on its containers."""
-    root_key: str
-    """Differs from that of every other root, on whichever machine an engine is."""
+    engine_root: Root
+    """The root as the engine's machine has it."""
     root: str
     buckets: tuple[tuple[str, str], ...] = ()
     runtime: str = "process"
@@ -64,7 +62,7 @@ class _WorkerTaskRunner:
         root = Path(settings.root).resolve()
         buckets = {name: Path(path).resolve() for name, path in settings.buckets}
         self.tops = (root, *buckets.values())
-        self._runtime = make_runtime(settings.runtime, settings.docker, settings.root_id)
+        self._runtime = make_runtime(settings.runtime, settings.docker, settings.engine_root)
         workspace = LeasedWorkspace(Storage(root, buckets), directory)
         self.perform = Worker(workspace, self._runtime).perform
 
@@ -84,14 +82,12 @@ def path_on_workers(path: Path, path_map: Mapping[str, str]) -> str:
     return str(Path(path_map[entry]) / path.relative_to(entry))
 
 
-def settings_for(config: Config, root_id: str) -> SessionSettings:
+def settings_for(config: Config, root: Root) -> SessionSettings:
     """The settings for an engine with this configuration; the connection adds the session."""
-    inode = config.root.stat().st_ino if config.root.exists() else None
     return SessionSettings(
         session="",
         topic="",
-        root_id=root_id,
-        root_key=f"{config.root} {inode}",
+        engine_root=root,
         root=path_on_workers(config.root, config.dask.path_map),
         buckets=tuple(
             (name, path_on_workers(path, config.dask.path_map))

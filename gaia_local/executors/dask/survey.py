@@ -11,6 +11,7 @@ from gaia_local.executors.dask import worker as dask_worker
 from gaia_local.executors.dask.cluster import Cluster
 from gaia_local.executors.dask.members import Member
 from gaia_local.executors.dask.settings import path_on_workers, settings_for
+from gaia_local.runtimes.contract import Root
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Surveyed(Member):
 
 def survey(config: Config, probe: Path | None) -> list[Surveyed]:
     """Ask all workers; `probe` is a file in the root. Raises `EngineUnavailable`."""
-    cluster = Cluster(config.dask, settings_for(config, ""))
+    cluster = Cluster(config.dask, settings_for(config, Root(str(config.root), "")))
     try:
         connection = cluster.connect()
         versions = connection.ask(importlib.metadata.version, "gaia-local")

@@ -173,7 +173,7 @@ def _end_earlier_sessions(settings: SessionSettings) -> None:
         earlier = [
             session
             for name, session in _sessions.items()
-            if name != settings.session and session.settings.root_key == settings.root_key
+            if name != settings.session and session.settings.engine_root == settings.engine_root
         ]
         for session in earlier:
             _ended.append(session.settings.session)

@@ -256,18 +256,18 @@ class DockerEngine:
         except Refusal as refusal:
             # The name is taken: by the first try, whose answer got lost, or by a leftover of an
             # earlier process.
-            if refusal.status != 409 or not self._remove_own(name, labels):
+            if refusal.status != 409 or not self.remove_own(name, labels):
                 raise
             container = self.ask(create, stop)
         except (NoAnswer, Interrupted):
-            self._remove_own(name, labels)
+            self.remove_own(name, labels)
             raise
         try:
             yield container
         finally:
             self.remove(container)
 
-    def _remove_own(self, name: str, labels: Mapping[str, str]) -> bool:
+    def remove_own(self, name: str, labels: Mapping[str, str]) -> bool:
         """Remove the container of that name, if there is one and it has those labels."""
         try:
             found = self.ask(lambda client: client.inspect_container(name), retry=False)

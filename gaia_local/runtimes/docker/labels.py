@@ -11,7 +11,7 @@ from gaia_local.errors import Closed, EngineUnavailable, RuntimeFailure
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
 
-ROOT_LABEL = "gaia-local.root"
+ROOT_LABEL, IDENTITY_LABEL = "gaia-local.root", "gaia-local.root-id"
 TASK_LABEL, WORKFLOW_LABEL, STEP_LABEL = "gaia-local.task", "gaia-local.workflow", "gaia-local.step"
 
 

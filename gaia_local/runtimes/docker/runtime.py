@@ -18,12 +18,13 @@ from gaia_local.config import DockerConfig
 from gaia_local.errors import Closed, EngineUnavailable
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
+from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Root
 from gaia_local.runtimes.docker.container import task_container
 from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
 from gaia_local.runtimes.docker.files import ContainerFiles, MountPlan
 from gaia_local.runtimes.docker.images import Images
 from gaia_local.runtimes.docker.labels import (
+    IDENTITY_LABEL,
     ROOT_LABEL,
     LeftoverContainer,
     container_name,
@@ -64,10 +65,10 @@ class DockerRuntime:
     name = "docker"
     outlives_engine = True
 
-    def __init__(self, config: DockerConfig, root_id: str) -> None:
-        """`root_id` marks all containers as belonging to one root."""
-        self._config, self._root_id = config, root_id
-        self._labels = {ROOT_LABEL: root_id}
+    def __init__(self, config: DockerConfig, root: Root) -> None:
+        """All containers get labels of the root that they belong to."""
+        self._config = config
+        self._labels = {ROOT_LABEL: root.path, IDENTITY_LABEL: root.identity}
         self._engine = DockerEngine()
         self._images = Images(self._engine)
         self._files = ContainerFiles(self._engine)
@@ -104,7 +105,8 @@ class DockerRuntime:
 
     def leftovers(self) -> list[LeftoverContainer]:
         """All containers of this root. Raises `RuntimeFailure` when the engine doesn't answer."""
-        found = containers_with(self._engine, f"{ROOT_LABEL}={self._root_id}")
+        identity = self._labels[IDENTITY_LABEL]
+        found = containers_with(self._engine, f"{IDENTITY_LABEL}={identity}")
         return [leftover for _, leftover in found]
 
     def remove_leftover(self, container: str) -> None:
@@ -116,8 +118,8 @@ class DockerRuntime:
         return {leftover.task for leftover in self.leftovers() if leftover.task}
 
     def end(self, task_id: str) -> None:
-        """Kill and remove the container of a Task."""
-        self._engine.remove(container_name(task_id))
+        """Kill and remove the container of a Task, if it is this root's."""
+        self._engine.remove_own(container_name(task_id), self._labels)
 
     # -- one run -----------------------------------------------------------------------------------
 

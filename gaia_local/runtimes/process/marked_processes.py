@@ -27,8 +27,11 @@ from gaia_local.runtimes.process.supervisor import RECORD
 
 TASK_VARIABLE = "GAIA_LOCAL_TASK"
 """Holds the Task's id in the environment of every process of a Task."""
-WORK_VARIABLE = "GAIA_LOCAL_WORK"
-"""Holds the run's own working directory, which no other run has: the mark of stray processes."""
+DIRECTORY_VARIABLE = "GAIA_LOCAL_DIRECTORY"
+"""Holds the mark of a run: device, inode and path of its private directory.
+
+By the first two, a run is still known when its root was moved, and isn't when that was copied.
+"""
 SUPERVISOR = os.fsencode(supervisor.__file__)
 """The program of a supervisor: a process is one if this is in its command line."""
 
@@ -40,16 +43,33 @@ _GONE_SECONDS = 5.0
 _STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(47, 49)
 """Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
 
-_TASK_BYTES, _WORK_BYTES = TASK_VARIABLE.encode(), WORK_VARIABLE.encode()
+_TASK_BYTES, _DIRECTORY_BYTES = TASK_VARIABLE.encode(), DIRECTORY_VARIABLE.encode()
 
 
-def marked(environment: Mapping[bytes, bytes], task: str, work: Path) -> dict[bytes, bytes]:
-    """The environment without the engine's secrets, with the mark of a run in `work`."""
+def marked(environment: Mapping[bytes, bytes], task: str, directory: Path) -> dict[bytes, bytes]:
+    """The environment without the engine's secrets, with the mark of a run in a private directory.
+
+    Raises `OSError` where that is missing.
+    """
     return {
         **for_programs(environment),
         _TASK_BYTES: os.fsencode(task),
-        _WORK_BYTES: os.fsencode(work),
+        _DIRECTORY_BYTES: b"%b:%b" % (_identity(directory), os.fsencode(directory)),
     }
+
+
+def mark_in(environment: Mapping[bytes, bytes]) -> bytes:
+    """The mark in a `marked` environment, as `end_strays` takes it."""
+    return b"\0%b=%b\0" % (_DIRECTORY_BYTES, environment[_DIRECTORY_BYTES])
+
+
+def _mark_of(directory: Path) -> bytes:
+    return b"\0%b=%b:" % (_DIRECTORY_BYTES, _identity(directory))
+
+
+def _identity(directory: Path) -> bytes:
+    status = os.stat(directory)
+    return b"%d:%d" % (status.st_dev, status.st_ino)
 
 
 def signal_group(group: int, number: int) -> None:
@@ -102,16 +122,11 @@ def _environment(pid: int) -> bytes:
     return environment
 
 
-def mark_of(directory: Path | str, end: str) -> bytes:
-    """The mark of processes that work in `directory` (``end="\\0"``) or below it (``end="/"``)."""
-    return b"\0%b=%b%b" % (_WORK_BYTES, os.fsencode(directory), end.encode())
-
-
 def _belongs(pid: int, session: int | None, mark: bytes) -> bool:
     try:
         if pid in (session, os.getpid()):
             return False
-        return os.getsid(pid) == session or mark in b"\0" + _environment(pid)
+        return os.getsid(pid) == session or mark in b"\0%b\0" % _environment(pid)
     except (OSError, ValueError):  # gone, or another user's
         return False
 
@@ -164,10 +179,13 @@ def leftover(path: Path) -> int | None:
     """A live process of the run whose record is, or would be, at `path`; else None.
 
     A recorded pid alone proves nothing: the process must also have begun at the same instant since
-    the same boot. Without a record, or after its process's end, a process with the run's mark is
-    looked for. Linux only; elsewhere the answer is None.
+    the same boot, and the record must not be a copy in another directory. Without a record, or
+    after its process's end, a process with the run's mark is looked for. Linux only; elsewhere the
+    answer is None.
     """
-    pid, mark = _recorded(path), mark_of(path.parent, "/")
+    if not path.parent.exists():
+        return None
+    pid, mark = _recorded(path), _mark_of(path.parent)
     if pid is not None:
         return pid
     return next((found for found in all_pids() if _belongs(found, None, mark)), None)
@@ -180,6 +198,8 @@ def end_leftover(path: Path) -> bool:
     for their ends, and for those of supervisors, which kill all of it before they end.
     """
     _await_supervisors()
+    if not path.parent.exists():
+        return False
     pid = _recorded(path)
     if pid is not None:
         with held(pid) as handle:
@@ -188,7 +208,7 @@ def end_leftover(path: Path) -> bool:
             if handle is not None:
                 await_held(handle, _GONE_SECONDS)
     # NOTE: pids are given in turn: right after the session's end, no other process has its id.
-    strays = end_strays(pid, mark_of(path.parent, "/"))
+    strays = end_strays(pid, _mark_of(path.parent))
     return pid is not None or strays
 
 
@@ -216,18 +236,24 @@ def _recorded(path: Path) -> int | None:
     try:
         record = json.loads(path.read_bytes())
         pid, start, boot = record["pid"], record["start"], record["boot"]
+        own = record["directory"] == os.fsdecode(_identity(path.parent))
     # There is none, or a crash of the machine cut it short.
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    same = start is not None and boot == _boot() and _start_time(pid) == start
+    same = own and start is not None and boot == _boot() and _start_time(pid) == start
     return int(pid) if same else None
 
 
-def record(pid: int, work: Path, parent: int) -> None:
-    """Record which child of `parent` runs in `work`, for the engine after a crash."""
-    path = work.parent / RECORD
-    record = {"pid": pid, "start": _start_time(pid, parent), "boot": _boot()}
+def record(pid: int, directory: Path, parent: int) -> None:
+    """Record which child of `parent` runs in a private directory, for the engine after a crash."""
+    path = directory / RECORD
     try:
+        record = {
+            "pid": pid,
+            "start": _start_time(pid, parent),
+            "boot": _boot(),
+            "directory": os.fsdecode(_identity(directory)),
+        }
         try:
             _write_new(path, json.dumps(record))
         except FileExistsError:

@@ -125,7 +125,7 @@ class ProcessRuntime:
                 # together. What a crash leaves of these first milliseconds is still known by its
                 # environment.
                 if not follow(_BRIEF_SECONDS) and (pid := process.pid):
-                    marked_processes.record(pid, invocation.work, process.parent)
+                    marked_processes.record(pid, invocation.work.parent, process.parent)
                     follow(None)
         finally:
             code = process.end()

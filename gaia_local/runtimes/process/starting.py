@@ -24,7 +24,6 @@ def start(
 ) -> UnsupervisedProcess | SupervisedProcess | Exit:
     """Start the program; the `Exit` is that of one which could not be started."""
     task, work = invocation.task, invocation.work
-    environment = marked_processes.marked(os.environb, task.id, work)
     tree = str(invocation.tree)
     paths = tuple(internal_paths(task))
     if (character := misread(task.command, paths, tree)) is not None:
@@ -37,6 +36,7 @@ def start(
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:
+        environment = marked_processes.marked(os.environb, task.id, work.parent)
         if supervisors is None:
             return _start_alone(tokens, environment, work, streams)
         program = (
@@ -72,7 +72,7 @@ def _start_alone(
             stderr=streams[1],
             start_new_session=True,
         )
-    return UnsupervisedProcess(process, work)
+    return UnsupervisedProcess(process, marked_processes.mark_in(environment))
 
 
 def _possible_paths(name: str, environment: dict[bytes, bytes]) -> list[bytes]:

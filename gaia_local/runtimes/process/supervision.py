@@ -180,7 +180,8 @@ class SupervisedProcess:
         Raises `ValueError` for texts that no program can be given, and `OSError` where no
         supervisor can be started.
         """
-        paths, tokens, _, self._work = program
+        paths, tokens, environment, _ = program
+        self._mark = marked_processes.mark_in(environment)
         if any(b"\0" in text for text in (*paths, *tokens)):
             raise ValueError("embedded null byte")
         if not tokens[0]:
@@ -272,11 +273,10 @@ class SupervisedProcess:
     def _unsupervised(self) -> RuntimeFailure:
         """After its supervisor's end: end the processes of the program that can be found."""
         self._supervisor.close()
-        mark = marked_processes.mark_of(os.fsdecode(self._work), "\0")
-        marked_processes.end_strays(None, mark)
+        marked_processes.end_strays(None, self._mark)
         # Then those in its session without the mark; its own pid is not among them.
         if self._pid:
-            marked_processes.end_strays(self._pid, mark)
+            marked_processes.end_strays(self._pid, self._mark)
         return RuntimeFailure(
             "its supervisor was ended, so that nobody knows how its program ended,"
             " or what is left of it"

@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import threading
-from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.runtimes.process import marked_processes
@@ -23,9 +22,9 @@ class UnsupervisedProcess:
 
     error: OSError | None = None
 
-    def __init__(self, process: subprocess.Popen[bytes], work: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], mark: bytes) -> None:
         self.pid, self.parent = process.pid, os.getpid()
-        self._process, self._work = process, work
+        self._process, self._mark = process, mark
         self._lock = threading.Lock()
         self._reaped = self._lost = False
 
@@ -82,9 +81,7 @@ class UnsupervisedProcess:
         """Kill the group and strays, reap the main process, and return its return code."""
         self.kill()
         self.wait(None)
-        marked_processes.end_strays(
-            None if self._lost else self.pid, marked_processes.mark_of(self._work, "\0")
-        )
+        marked_processes.end_strays(None if self._lost else self.pid, self._mark)
         with self._lock:
             self._reaped = True
             code = self._process.wait()

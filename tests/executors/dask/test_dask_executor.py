@@ -20,7 +20,7 @@ from gaia_local.executors.threads import Perform
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import TaskState
-from gaia_local.runtimes.contract import Cancellation
+from gaia_local.runtimes.contract import Cancellation, Root
 from gaia_local.store.storage import Storage
 from support.executors import PATIENCE, ExecutorBench, ExecutorContract, event
 
@@ -97,8 +97,7 @@ class TestDaskExecutor(ExecutorContract):
         settings = ActingSettings(
             "",
             "",
-            str(root),
-            str(root),
+            Root(str(root), str(root)),
             str(root),
             docker=PATIENT,
             scratch=str(self.top / "scratch"),

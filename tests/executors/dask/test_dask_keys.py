@@ -23,6 +23,7 @@ from gaia_local.executors.dask.cluster import Cluster
 from gaia_local.executors.dask.connection import Connection
 from gaia_local.executors.dask.keys import make_keys
 from gaia_local.executors.dask.settings import settings_for
+from gaia_local.runtimes.contract import Root
 
 STRANGER = """
 import asyncio, json, os, sys
@@ -64,7 +65,7 @@ def local_cluster(folder: Path, **options: Any) -> Iterator[Connection]:
             "dask": {"local": 1, **options},
         }
     )
-    cluster = Cluster(config.dask, settings_for(config, ""))
+    cluster = Cluster(config.dask, settings_for(config, Root("", "")))
     try:
         yield cluster.connect()
     finally:

@@ -132,7 +132,7 @@ def test_memory_that_ran_out_elsewhere_is_no_failure(bench: ContainerBench) -> N
     run = bench.prepare(
         "sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
     )
-    eater = DockerRuntime(DockerConfig(memory="16m"), bench.root_id)
+    eater = DockerRuntime(DockerConfig(memory="16m"), bench.root)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(eater):
         running = pool.submit(bench.start, run)
         run.wait_for(b"up")

@@ -22,7 +22,11 @@ def left_behind(bench: ContainerBench, client: docker.APIClient, run: Run) -> st
         task.image,
         list(task.command),
         name=f"gaia-local-{task.id}",
-        labels={"gaia-local.root": bench.root_id, "gaia-local.task": task.id},
+        labels={
+            "gaia-local.root": bench.root.path,
+            "gaia-local.root-id": bench.root.identity,
+            "gaia-local.task": task.id,
+        },
     )["Id"]
     assert list(bench.runtime.resumable_tasks()) == [task.id]
     return made

@@ -62,7 +62,8 @@ def test_a_container_is_made_as_configured(bench: ContainerBench, client: docker
     task = run.invocation.task
     assert seen["Name"] == f"/gaia-local-{task.id}"
     assert seen["Config"]["Labels"] == {
-        "gaia-local.root": bench.root_id,
+        "gaia-local.root": bench.root.path,
+        "gaia-local.root-id": bench.root.identity,
         "gaia-local.workflow": "a workflow",
         "gaia-local.step": "a step",
         "gaia-local.task": task.id,

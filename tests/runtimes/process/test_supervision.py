@@ -70,8 +70,9 @@ def start(supervisors: SupervisorPool, work: Path, *tokens: str) -> SupervisedPr
     encoded = [os.fsencode(token) for token in tokens]
     null = os.open(os.devnull, os.O_WRONLY)
     try:
+        environment = marked_processes.marked({}, "t", work)
         return SupervisedProcess(
-            supervisors, ([encoded[0]], encoded, {}, os.fsencode(work)), (null, null)
+            supervisors, ([encoded[0]], encoded, environment, os.fsencode(work)), (null, null)
         )
     finally:
         os.close(null)
