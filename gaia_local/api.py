@@ -27,6 +27,8 @@ from gaia_local.model.workflows import WorkflowState, check_properties, check_wo
 from gaia_local.store import copying
 
 if TYPE_CHECKING:
+    import networkx
+
     from gaia_local.model.answer_types import (
         CommandAnswer,
         DeleteAnswer,
@@ -267,6 +269,35 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.graph(name))
+
+    def digraph(self, workflow: str) -> networkx.DiGraph[str]:
+        """The workflow at one moment, as a graph for the algorithms of networkx.
+
+        Its nodes are the names of the Steps in the order of upload, with these attributes:
+
+        - `command`, and `state` as in `graph`;
+        - `inputs` and `outputs`, lists of storage keys. Keys that no Step makes, such as the user's
+          files, are found here: they are neither nodes nor on edges;
+        - `task`, `started` and `ended` of the latest attempt, in seconds since the epoch; None
+          where it never ran, or hasn't begun or ended;
+        - `duration` of the latest complete attempt, in seconds, even where that doesn't count any
+          more; None where there is none.
+
+        An edge leads from a Step to one that reads an output of it, a path inside of that or a
+        directory around it; its attribute `keys` is the sorted list of the keys that are read. The
+        graph's own attributes are the workflow's `name` and `state`. JSON can carry all of that,
+        as `networkx.node_link_data` writes it.
+        """
+        import networkx  # which takes longer than most calls
+
+        name = check_workflow_name(workflow)
+        answer = self._opened.ask(lambda root: root.digraph(name))
+        graph: networkx.DiGraph[str] = networkx.DiGraph(name=name, state=answer["state"])
+        for step, facts in answer["steps"].items():
+            graph.add_node(step, **facts)
+        for edge in answer["edges"]:
+            graph.add_edge(edge["from"], edge["to"], keys=edge["keys"])
+        return graph
 
     def timeline(self, workflow: str) -> Timeline:
         """What ran when, oldest first, with all attempts at all Steps.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, is_typeddict
 
+import networkx
 import pytest
 
 from gaia_local import Gaia
@@ -76,7 +77,9 @@ def key_problems(value: dict[str, Any], kind: Any, where: str) -> list[str]:
 def answer_type(function: Any) -> Any:
     """What a function says that it answers."""
     plain = inspect.unwrap(function)
-    return eval(plain.__annotations__["return"], {**plain.__globals__, **NAMES})
+    # `DiGraph[str]` is for type checkers: the class itself takes no type.
+    graphs = types.SimpleNamespace(DiGraph={str: networkx.DiGraph})
+    return eval(plain.__annotations__["return"], {**plain.__globals__, **NAMES, "networkx": graphs})
 
 
 @pytest.fixture(params=["in process", "another process", "files alone"])
@@ -134,6 +137,14 @@ def test_questions_and_changes_are_answered_as_their_types_say(gaia: Gaia) -> No
     for name, arguments in [*QUESTIONS, *CHANGES]:
         answer = getattr(gaia, name)(*arguments)
         assert problems(answer, answer_type(getattr(Gaia, name))) == [], (name, arguments)
+
+
+def test_steps_of_a_digraph_are_as_their_type_says(gaia: Gaia) -> None:
+    graph = gaia.digraph("w")
+    assert type(graph) is answer_type(Gaia.digraph)
+    assert set(graph) == {step["name"] for step in STEPS}
+    for _, facts in graph.nodes(data=True):
+        assert problems(facts, answer_types.DigraphStep) == []
 
 
 def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:

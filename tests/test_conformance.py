@@ -6,6 +6,7 @@ client over our server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -429,7 +430,7 @@ def test_run_retries_what_failed(gaia: Gaia) -> None:
                     },
                 ],
             ),
-            ["p → q → p"],
+            ["p → p → q → q → p"],
         ),
         (lambda g: g.upload("../w", {}, [ECHO], [A]), ["'../w'", ".."]),
         (lambda g: g.upload("", {}, [ECHO], [A]), ["empty"]),
@@ -464,6 +465,50 @@ def test_bad_input_is_refused_and_leaves_nothing(
         assert part in str(refused.value)
     assert gaia.workflows() == {"workflows": {}}
     assert not gaia.path("w", "x").parent.exists()
+
+
+SORT = {
+    "name": "sort",
+    "image": "busybox",
+    "command": ["sort", "/in/a", "-o", "/out/x"],
+    "inputs": {"a": "/in/a"},
+    "outputs": {"x": "/out/x"},
+}
+
+
+def sorts(name: str, read: str, made: str, **array: list[int]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "command": "sort",
+        "inputs": {"a": read},
+        "outputs": {"x": made},
+        "vars": array,
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "cycle"),
+    [
+        ([sorts("s", "b:i", "b:i")], "s → b:i → s"),
+        ([sorts("a", "b:y", "b:x"), sorts("c", "b:x", "b:y")], "a → b:x → c → b:y → a"),
+        (
+            [sorts("a", "b:{{n}}", "b:x{{n}}", n=[1, 2]), sorts("c", "b:x2", "b:2")],
+            "a-2 → b:x2 → c → b:2 → a-2",
+        ),
+        ([sorts("a", "d/y/", "b:x"), sorts("c", "b:x", "d/y/z")], "a → b:x → c → d/y/ → a"),
+        ([sorts("a", "d/y/z", "b:x"), sorts("c", "b:x", "d/y/")], "a → b:x → c → d/y/z → a"),
+    ],
+)
+def test_a_cycle_is_named_with_its_keys(
+    gaia: Gaia, steps: list[dict[str, Any]], cycle: str
+) -> None:
+    refusal = f"^workflow '.': Steps wait for each other: {re.escape(cycle)}; break the cycle$"
+    with pytest.raises(GaiaError, match=refusal):
+        gaia.upload("w", {}, [SORT], steps)
+    gaia.command("v", [SORT])
+    with pytest.raises(GaiaError, match=refusal):
+        gaia.merge("v", steps)
+    assert gaia.graph("v")["steps"] == []
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         StepInputs,
         StepState,
         Timeline,
+        WorkflowDigraph,
         WorkflowEntry,
         WorkflowGraph,
         WorkflowProgress,
@@ -135,6 +136,10 @@ class Questions(Protocol):
     @read
     def graph(self, workflow: str, /) -> WorkflowGraph:
         """See `Gaia.graph`."""
+
+    @read
+    def digraph(self, workflow: str, /) -> WorkflowDigraph:
+        """The data of `Gaia.digraph`."""
 
     @read
     def timeline(self, workflow: str, /) -> Timeline:

@@ -13,6 +13,7 @@ from gaia_local.store import fingerprints
 from gaia_local.store.leases import find_log
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports
+from gaia_local.workflow.digraph import digraph
 from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.workflow import Workflow
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         StepInputs,
         StepState,
         Timeline,
+        WorkflowDigraph,
         WorkflowEntry,
         WorkflowGraph,
         WorkflowProgress,
@@ -100,6 +102,9 @@ class RootReader:
 
     def graph(self, workflow: str) -> WorkflowGraph:
         return self._view(workflow, reports.graph)
+
+    def digraph(self, workflow: str) -> WorkflowDigraph:
+        return self._known(workflow, self._reader.view_with_attempts(workflow, digraph))
 
     def timeline(self, workflow: str) -> Timeline:
         commands = self._view(
@@ -183,14 +188,17 @@ class RootReader:
         return trial
 
     def _view(self, name: str, look: Callable[[Workflow], T]) -> T:
-        found = self._reader.view(name, lambda workflow: (look(workflow),))
-        if found is None:
+        return self._known(name, self._reader.view(name, lambda workflow: (look(workflow),)))[0]
+
+    def _known(self, name: str, answer: T | None) -> T:
+        """The answer about a workflow; an error that names the nearest, where there is none."""
+        if answer is None:
             raise InvalidInput(
                 f"workflow {name!r}",
                 "it doesn't exist",
                 nearest(name, self._reader.workflows(), "workflows"),
             )
-        return found[0]
+        return answer
 
 
 def _check_step(workflow: Workflow, step: str) -> None:

@@ -72,6 +72,12 @@ class Scheduler:
             workflow = None if name in self.loop.deleting else self.loop.workflows.get(name)
             return None if workflow is None else look(workflow)
 
+    def view_with_attempts(
+        self, name: str, look: Callable[[Workflow, list[Attempt]], T]
+    ) -> T | None:
+        """As `view`; `look` is given all attempts, too, as they are at that moment."""
+        return self.view(name, lambda workflow: look(workflow, self.attempts(name)))
+
     def scratch(self, name: str) -> Workflow:
         """A copy of a workflow, with what lies at its keys now: as the next call would find it."""
         return load_for_trial(self.loop.registry.saved(name), self._storage, self.listing)

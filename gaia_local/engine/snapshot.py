@@ -57,6 +57,16 @@ class Snapshot:
         saved = self._saved(name)
         return None if saved is None else look(load(saved, self._storage, self.listing))
 
+    def view_with_attempts(
+        self, name: str, look: Callable[[Workflow, list[Attempt]], T]
+    ) -> T | None:
+        """As `Scheduler.view_with_attempts`."""
+        nothing: tuple[Saved | None, list[Attempt]] = (None, [])
+        saved, attempts = self._read(
+            lambda database: (database.saved(name), database.attempts(name)), nothing
+        )
+        return None if saved is None else look(load(saved, self._storage, self.listing), attempts)
+
     def scratch(self, name: str) -> Workflow:
         """As `Scheduler.scratch`."""
         saved = self._saved(name)

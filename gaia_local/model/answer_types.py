@@ -188,6 +188,33 @@ class WorkflowGraph(TypedDict):
     edges: list[GraphEdge]
 
 
+class DigraphStep(TypedDict):
+    """A Step in `Gaia.digraph`: the attributes of its node.
+
+    `inputs` and `outputs` are storage keys. `task`, `started` and `ended` are those of the latest
+    attempt, `duration` is that of the latest complete one, in seconds; None where there is no such
+    attempt, or it hasn't begun or ended.
+    """
+
+    command: str
+    state: str
+    task: str | None
+    started: float | None
+    ended: float | None
+    duration: float | None
+    inputs: list[str]
+    outputs: list[str]
+
+
+class WorkflowDigraph(TypedDict):
+    """The data of `Gaia.digraph`: name → Step, in the order of upload, and the edges."""
+
+    workflow: str
+    state: str
+    steps: dict[str, DigraphStep]
+    edges: list[GraphEdge]
+
+
 class TimelineAttempt(TypedDict):
     """One attempt at a Step.
 

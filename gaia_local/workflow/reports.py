@@ -189,9 +189,7 @@ def made(attempt: Attempt) -> TaskRecord:
         "state": attempt.state.value,
         "started": attempt.started,
         "ended": attempt.ended,
-        "elapsed": None
-        if attempt.started is None or attempt.ended is None
-        else attempt.ended - attempt.started,
+        "elapsed": elapsed(attempt),
         "exit_code": attempt.exit_code,
         "message": attempt.message,
         "image": attempt.task.image,
@@ -200,6 +198,13 @@ def made(attempt: Attempt) -> TaskRecord:
         "inputs": {key: (attempt.inputs or {}).get(key) for key, _ in attempt.task.inputs},
         "outputs": [key for key, _ in attempt.task.outputs],
     }
+
+
+def elapsed(attempt: Attempt) -> float | None:
+    """How many seconds a Task took; None where it didn't begin, or hasn't ended."""
+    if attempt.started is None or attempt.ended is None:
+        return None
+    return attempt.ended - attempt.started
 
 
 def timeline(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from gaia_local.workflow.nodes import StepNode
 
@@ -42,17 +41,21 @@ def measure_depths(steps: Collection[StepNode]) -> bool:
 
 
 def find_cycle(new: Collection[StepNode]) -> list[str]:
-    """The names of Steps that wait for each other, the first of them again at the end.
+    """A circle of Steps that wait for each other: the first Step's name, a key, a name, and so on.
 
-    There was no cycle before: so those in it are new, or depend on new ones.
+    Each key leads from the Step before it to the Step behind it, which reads it; the first Step's
+    name stands again at the end. There was no cycle before: so those in it are new, or depend on
+    new ones.
     """
     # Which takes longer than the whole of most uploads, and is needed to name a cycle only.
     import networkx
 
-    graph: Any = networkx.DiGraph()
-    nodes = dict.fromkeys((*new, *descendants(new)))
-    graph.add_edges_from(
-        (node.step.name, after.step.name) for node in nodes for after in node.successors()
-    )
-    loop = [edge[0] for edge in networkx.find_cycle(graph)]
-    return [*loop, loop[0]]
+    keys: dict[tuple[str, str], str] = {}
+    for node in dict.fromkeys((*new, *descendants(new))):
+        for output in node.outputs:
+            for key in (output, *output.overlapping_inputs):
+                for reader in key.readers:
+                    edge = (node.step.name, reader.step.name)
+                    keys[edge] = min(key.key, keys.get(edge, key.key))
+    cycle: list[tuple[str, str]] = networkx.find_cycle(networkx.DiGraph(keys.keys()))
+    return [cycle[0][0], *(name for edge in cycle for name in (keys[edge], edge[1]))]

@@ -451,12 +451,43 @@ REFUSALS = [
     (
         "a step that waits for itself",
         [step("new", ["n"], ["n"])],
-        ["Steps wait for each other: new → new"],
+        ["Steps wait for each other: new → n → new; break the cycle"],
     ),
-    ("a step that reads in its own directory", [step("new", ["n/x"], ["n/"])], ["new → new"]),
-    ("a cycle", [step("n1", ["n"], ["m"]), step("n2", ["m"], ["n"])], ["n1 → n2 → n1"]),
-    ("a cycle through what is there", [step("new", ["k:z"], ["in"])], ["new → one → two → new"]),
-    ("a cycle through a directory", [step("new", ["end"], ["e/x"])], ["new → last → new"]),
+    (
+        "a step that waits for itself by several keys",
+        [step("new", ["o", "n", "in"], ["p", "o", "n"])],
+        ["Steps wait for each other: new → n → new; break the cycle"],
+    ),
+    (
+        "a step that reads in its own directory",
+        [step("new", ["n/x"], ["n/"])],
+        ["new → n/x → new;"],
+    ),
+    (
+        "a step that makes a part of what it reads",
+        [step("new", ["b:n/"], ["b:n/x"])],
+        ["new → b:n/ → new;"],
+    ),
+    (
+        "a cycle",
+        [step("n1", ["n"], ["m"]), step("n2", ["m"], ["n"])],
+        ["n1 → m → n2 → n → n1;"],
+    ),
+    (
+        "a cycle through what is there",
+        [step("new", ["k:z"], ["in"])],
+        ["new → in → one → a → two → k:z → new;"],
+    ),
+    (
+        "a cycle through a directory",
+        [step("new", ["end"], ["e/x"])],
+        ["new → e/ → last → end → new;"],
+    ),
+    (
+        "a cycle beside a way to it",
+        [step("n0", [], ["z"]), step("n1", ["z", "y"], ["x"]), step("n2", ["x"], ["y"])],
+        ["other: n1 → x → n2 → y → n1;"],
+    ),
 ]
 
 
@@ -740,7 +771,7 @@ def test_networkx_is_imported_for_a_cycle_only() -> None:
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    assert "last → s0 → s1 → s2 → last" in told
+    assert "last → k0 → s0 → k1 → s1 → k2 → s2 → k3 → last" in told
 
 
 # -------------------------------------------------------------------------------- against a recount
