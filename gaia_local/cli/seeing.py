@@ -21,7 +21,7 @@ Output = Annotated[
 
 
 class GraphFormat(enum.StrEnum):
-    """What `graph` can write."""
+    """The formats that `graph` writes."""
 
     SVG = "svg"
     PNG = "png"
@@ -30,7 +30,7 @@ class GraphFormat(enum.StrEnum):
 
 
 class TimelineFormat(enum.StrEnum):
-    """What `timeline` can write."""
+    """The formats that `timeline` writes."""
 
     HTML = "html"
     SVG = "svg"
