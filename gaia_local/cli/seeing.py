@@ -1,4 +1,4 @@
-"""Commands that show: a workflow as a picture, what ran when, and what runs now."""
+"""Commands that show a workflow: its graph, its timeline, and its running Steps."""
 
 from __future__ import annotations
 

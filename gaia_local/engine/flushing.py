@@ -17,9 +17,9 @@ that was flushed or a later one. So the rows after a power cut describe some mom
 last flush point and the last answer. A file that was renamed into the store since the flush point
 may be the new one, the old one, absent or torn.
 
-The rows also hold the boot of the machine in which an engine last had the root, or that it ended in
-order, with all flushed. Under another boot, unless it ended in order, `compare` checks all outputs
-of Steps, and none of these is taken for the user's:
+The rows also hold the machine's boot id under the root's last engine, or that this ended in order,
+with all flushed. Under another boot, unless it ended in order, `compare` checks all outputs of
+Steps, and none of these is taken for the user's:
 - recorded since the flush point, or of another quick fingerprint than recorded (its row may be
   lost): the content is compared with the recorded digest; the Step must make it again if it
   differs, or has no digest;
@@ -96,7 +96,7 @@ def compare(database: Database, storage: Storage, workflow: str) -> dict[str, Ke
 def _compare_made(
     storage: Storage, key: KeyNode, recorded: KeyState | None, recent: bool
 ) -> KeyState | None:
-    """The new state of a key that a Step makes; None where it stays, or where there is no file."""
+    """The new state of a key that a Step makes; None if it stays, or if there is no file."""
     if recorded is not None and recorded.kind is KeyKind.EXPIRED:
         return None
     unknown = KeyState(KeyKind.EXPIRED, why=INTERRUPTED)

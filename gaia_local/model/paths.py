@@ -14,7 +14,7 @@ def normalized(path: str) -> str:
 
 
 def is_inside(path: str, *tops: str) -> bool:
-    """Whether a path is one of `tops`, or lies in one."""
+    """Whether a path is one of `tops`, or inside one."""
     return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
 
 

@@ -27,14 +27,14 @@ class Picture:
     def png(self, scale: float = 2.0) -> bytes:
         """The picture in light colours as a PNG, `scale` times the SVG's size, if not too large.
 
-        Raises `GaiaError` where ``gaia-local[pictures]`` isn't installed.
+        Raises `GaiaError` if ``gaia-local[pictures]`` isn't installed.
         """
         from gaia_local.pictures.png import png
 
         return png(self.svg, self._size, scale)
 
     def save(self, path: str | Path) -> Path:
-        """Write it to a file whose name ends in ``.svg`` or ``.png``; answers the path."""
+        """Write it to a file whose name ends in ``.svg`` or ``.png``, and return the path."""
         target = Path(path)
         if target.suffix.lower() == ".svg":
             target.write_text(self.svg, encoding="utf-8")
@@ -56,12 +56,12 @@ class Picture:
 
 
 def draw(graph: Mapping[str, Any], group: bool | None = None) -> Picture:
-    """A picture of what `Gaia.graph` answers: the Steps coloured by state, from top to bottom.
+    """A picture of an answer of `Gaia.graph`: the Steps coloured by state, from top to bottom.
 
     Many Steps of one Command side by side share a panel. With `group` each Command is one box, with
-    the numbers of its Steps; None does so where there would be more than `MOST` boxes. Raises
-    `InvalidInput` for what is no graph, and `GaiaError` where ``gaia-local[pictures]`` isn't
-    installed.
+    the numbers of its Steps; None does so if there would be more than `MOST` boxes. Raises
+    `InvalidInput` if `graph` isn't such an answer, and `GaiaError` if ``gaia-local[pictures]``
+    isn't installed.
     """
     boxes, links = by_command(graph) if group else by_step(graph)
     if group is None and len(boxes) > MOST:
