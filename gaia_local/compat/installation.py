@@ -22,8 +22,8 @@ logger = logging.getLogger("gaia_local")
 class Installation:
     """One installation of the name `gaia`, from `install` to `undo` or `close`.
 
-    As a context manager it closes at the end of the block: waiting for what runs, or at once if an
-    exception leaves the block, as `gaia_local.Gaia` does.
+    As a context manager it closes at the end of the block: after the running Steps, or at once if
+    an exception leaves the block, as `gaia_local.Gaia` does.
     """
 
     def __init__(self, config: Mapping[str, Any], release: Callable[[], None]) -> None:

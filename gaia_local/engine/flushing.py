@@ -27,9 +27,9 @@ Steps, and none of these is taken for the user's:
   written by renames only;
 - not recorded: the Step must make it again, since the start and the end of it may both be lost.
 
-The user's files that were recorded since the flush point are read at the next inspection, whatever
-their quick fingerprints are. Files that no Step makes any more still don't count. No container is
-resumed: its files are no safer on the disk than those in the store.
+The user's files that were recorded since the flush point are read at the next inspection, even if
+their quick fingerprints are as recorded. Files that no Step makes any more still don't count. No
+container is resumed: its files are no safer on the disk than those in the store.
 
 A crash between any two of these writes leaves the epoch before: more is compared than necessary. If
 an engine dies while the machine goes on, nothing is lost; the next engine flushes its unflushed

@@ -1,4 +1,4 @@
-"""A root's identity: what tells it from all other roots that use the same buckets."""
+"""A root's identity, different for all roots that use the same buckets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gaia_local.store import disk_sync
 
 
 def identify(root: Path) -> str:
-    """The root's identity, made where it has none; a copy of another root gets one of its own."""
+    """The root's identity, made if it has none; a copy of another root gets one of its own."""
     path, inode = identity_file(root), os.stat(root).st_ino
     with contextlib.suppress(FileNotFoundError, ValueError):
         known, where = path.read_text().split()
@@ -34,5 +34,5 @@ def read_identity(root: Path) -> str:
 
 
 def identity_file(root: Path) -> Path:
-    """Where it is written down."""
+    """The file that holds it."""
     return root / "id"

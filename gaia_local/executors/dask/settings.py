@@ -37,7 +37,7 @@ class TaskRunner(Protocol):
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a worker must know of the engine whose Tasks it performs. Paths are the workers' own."""
+    """The settings that an engine sends to its workers. Paths are as the workers see them."""
 
     session: str
     topic: str
@@ -45,7 +45,7 @@ class SessionSettings:
     root_id: str
     """The mark of the root on its containers."""
     root_key: str
-    """Differs from that of every other root, on whichever machine an engine is."""
+    """Differs from that of every other root, also between machines."""
     root: str
     buckets: tuple[tuple[str, str], ...] = ()
     runtime: str = "process"

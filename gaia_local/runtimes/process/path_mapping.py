@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gaia_local.model.paths import folders
 
-# What may stand in a file's name right before or after a path and so makes it part of a longer one.
-# Before it also the end of a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since
-# `@/in/a` is how many programs read arguments.
+# Characters of file names: right before or after a path, they make it part of a longer one. Before
+# it also the end of a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since `@/in/a`
+# makes many programs read arguments from a file.
 _BEFORE = r"\w\-.+%~*?)\]}/\u0300-\u036f"
 _AFTER = r"\w\-+%~@\u0300-\u036f"
 _PLACE = re.compile(

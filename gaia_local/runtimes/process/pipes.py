@@ -88,7 +88,7 @@ class Pipe:
             rest -= copied
 
     def copy(self, most: int = _PIPE_BYTES) -> int:
-        """Copy at most so many bytes and return how many; 0 at the end."""
+        """Copy at most `most` bytes and return their number; 0 at the end."""
         data = os.read(self.read_end, min(most, _PIPE_BYTES))
         try:
             for file in self._files if data else ():
