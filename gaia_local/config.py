@@ -112,7 +112,7 @@ class Config:
         return replace(self, buckets=buckets)
 
     def settings(self) -> dict[str, Any]:
-        """The values to compare, each bucket by itself. The `repr` of a value holds no secret."""
+        """The values to compare, each bucket separately. The `repr` of a value holds no secret."""
         buckets = {f"bucket {name!r}": path for name, path in self.buckets.items()}
         others = {
             field.name: getattr(self, field.name)

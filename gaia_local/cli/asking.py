@@ -39,7 +39,7 @@ def status(
 ) -> None:
     """Say how far a workflow is, what failed, and which inputs it waits for."""
     with open_gaia(ctx) as gaia:
-        # Refuses a name that nobody uploaded, which status answers as the server does.
+        # Refuses an unknown workflow, which `status` answers as the server does.
         gaia.progress(name)
         answer = gaia.status(name, debug=debug)
         if as_json or debug:

@@ -1,8 +1,8 @@
 """Lets `import gaia` mean the local engine, so that scripts for the published client run.
 
 `install` makes `import gaia`, `gaia.Gaia`, `from gaia import Gaia` and `from gaia.client import
-Gaia` mean this engine, whether or not the published package is installed; its docstring also tells
-of a package that is imported already.
+Gaia` mean this engine, with or without the published package installed; its docstring also covers a
+package that is imported already.
 
 Promises that importing it imports no engine, and that the name `gaia` gets its old meaning back.
 Never in it: behaviour that `Gaia` itself hasn't.

@@ -79,7 +79,7 @@ def change(method: Method) -> Method: ...
 @overload
 def change(*, idempotent: bool) -> Callable[[Method], Method]: ...
 def change(method: Any = None, *, idempotent: bool = True) -> Any:
-    """Mark a call that changes something, which only the root's owner can do."""
+    """Mark a call that changes the root, which only its owner can make."""
     if method is None:
         return lambda method: _marked(method, changes=True, idempotent=idempotent)
     return _marked(method, changes=True, idempotent=idempotent)

@@ -176,7 +176,7 @@ class Engine:
             owned.scheduler.stop()
 
     def drain(self) -> None:
-        """Block until all workflows are quiet and no other process can start anything here."""
+        """Block until all workflows are quiet, and accept no more calls of other processes."""
         self.wait()
         if (owned := self._parts()) is not None and owned.listener is not None:
             owned.listener.finish()

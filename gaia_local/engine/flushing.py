@@ -74,7 +74,7 @@ def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[st
 
 
 def compare(database: Database, storage: Storage, workflow: str) -> dict[str, KeyState]:
-    """After a power cut: the keys of a workflow whose states must be corrected."""
+    """The keys of a workflow whose states must be corrected after a power cut."""
     saved = database.saved(workflow)
     assert saved is not None
     recent = {key for _, key in database.unflushed(workflow)}

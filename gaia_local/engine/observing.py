@@ -23,7 +23,7 @@ Listings: TypeAlias = Callable[[str], bytes | None]
 def observe(
     storage: Storage, requests: Iterable[Inspection], listings: Listings
 ) -> list[Observation]:
-    """Inspect files: always by stat, and by their contents where these are needed.
+    """Inspect files: always by stat, and by their contents if these are needed.
 
     Files that are as recorded are left out, unless `Inspection.must`.
     """

@@ -82,7 +82,7 @@ class Registry:
     def inspections_of_keys(
         self, name: str, keys: Collection[str] | None, unless_done: bool
     ) -> list[Inspection]:
-        """Those of a workflow's keys (None: all); none if done already, with `unless_done`."""
+        """A workflow's inspections (`keys` None: all); with `unless_done`, none if done already."""
         self.open(name)
         with self.lock:
             workflow = self.workflows.get(name)
@@ -98,7 +98,7 @@ class Registry:
     def inspections_of_paths(
         self, paths: Collection[str] | None
     ) -> list[tuple[str, list[Inspection]]]:
-        """Those of keys whose files lie at, above or below `paths`; None: of all keys."""
+        """Inspections of the keys whose files are at, above or below `paths`; None: of all keys."""
         found = []
         with self.lock:
             for name in self.inspected & self.workflows.keys():

@@ -367,7 +367,7 @@ WorkflowDetails = TypedDict(
 class LogPiece(TypedDict):
     """Of ``GET /api/workflows/NAME/log``: a piece of the log of one attempt, the `task`.
 
-    `next` is the byte to go on from; `over` says that nothing will come after this piece.
+    `next` is the offset of the next piece; `over` says that this is the last one.
     """
 
     text: str

@@ -23,7 +23,7 @@ class Assignment:
     )
     """Input key → the recorded fingerprint of its file."""
     adopted: bool = False
-    """An earlier engine began it, and it is resumed instead of started anew."""
+    """An earlier engine began it, and it is resumed instead of started again."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gaia_local.pictures.svg import Drawing, graph_svg
 from gaia_local.pictures.words import clean
 
 MOST = 200
-"""A graph of more boxes than that is grouped by Command, unless told otherwise."""
+"""A graph of more boxes is grouped by Command, unless `group` says otherwise."""
 
 
 class Picture:

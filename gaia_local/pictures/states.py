@@ -10,7 +10,7 @@ class Appearance:
     """The look of one state; colours are ``#rrggbb``."""
 
     sign: str
-    """One character that says the same as the colour."""
+    """One character with the same meaning as the colour."""
     ink: str
     """For the sign and lines, on a light ground."""
     wash: str

@@ -1,6 +1,6 @@
 """Access control: the Host header, the origin, and the token of each request.
 
-With `same_user`, the server's own user needs no token if the system tells the user of a connection.
+With `same_user`, the server's own user needs no token, if the system can tell a connection's user.
 Each request is checked before its body is read.
 """
 

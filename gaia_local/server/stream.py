@@ -38,7 +38,7 @@ RECONNECT_MILLISECONDS = 1000
 
 
 class EventStream(Response):
-    """An endless answer: everything, then changes, until the client goes or `closing` is set."""
+    """An endless answer: everything, then changes, until the client leaves or `closing` is set."""
 
     media_type = "text/event-stream"
 

@@ -79,7 +79,7 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
 
 
 def copy_range(reader: int, writer: int) -> None:
-    """Copy the rest of one descriptor to another; shares blocks where possible, and keeps holes."""
+    """Copy the rest of one descriptor to another; shares blocks if possible, and keeps holes."""
     status = os.fstat(reader)
     if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
         _copy_bytes(reader, writer, status.st_size)

@@ -123,7 +123,7 @@ class GaiaFixture(Gaia):
         name = workflow if workflow is not None else self._only_workflow("run")
         if dry_run:
             return super().run(name, dry_run=True)
-        self.progress(name)  # refuses a name that nobody uploaded
+        self.progress(name)  # refuses an unknown workflow
         self._wait_for_end(name, timeout)
         if not self._failed(name) - self._reported.get(name, set()):
             super().run(name)

@@ -50,7 +50,7 @@ class Graph:
         self._paths: KeyPaths[KeyNode] = KeyPaths()
         self._next_order = 0
         self._unsettled: list[tuple[int, int, StepNode]] = []
-        """A heap of the Steps to be judged anew, the front of the graph first."""
+        """A heap of the Steps to be judged again, the front of the graph first."""
         self._queued: set[StepNode] = set()
         """The same Steps as a set."""
         self.verdicts: Counter[VerdictKind] = Counter()
@@ -283,7 +283,7 @@ class Graph:
                 self._remove(key)
 
     def at(self, path: str) -> KeyNode | None:
-        """The key that lies at a path."""
+        """The key with this path."""
         return self._paths.at(path)
 
     # -- asking ------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def inherit(
         return None, states
     last = max(makers.values(), key=lambda attempt: attempt.created)
     for key, maker in makers.items():
-        if maker.inputs != last.inputs:  # one attempt can't stand for both
+        if maker.inputs != last.inputs:  # one attempt can't have both inputs
             reads, latest = maker.inputs or {}, last.inputs or {}
             changed = (key for key, digest in latest.items() if reads.get(key) != digest)
             why = Reason(ReasonKind.INPUT_CHANGED, next(changed, ""))

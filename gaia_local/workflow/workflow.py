@@ -238,7 +238,7 @@ class Workflow:
     def record_observations(self, seen: Iterable[Observation]) -> list[Inspection]:
         """As `observe`, without a decision.
 
-        Returns requests for keys that changed meanwhile, and must be inspected once more.
+        Returns requests for keys that changed meanwhile, and must be inspected again.
         """
         again = []
         for observation in seen:

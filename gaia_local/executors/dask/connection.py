@@ -34,7 +34,7 @@ class ClusterListener:
     """Is called by a connection, in threads of the client's: its methods must not block."""
 
     def message_received(self, message: Mapping[str, Any]) -> None:
-        """A worker reports something of a Task."""
+        """A worker sent a report of a Task."""
 
     def worker_left(self, address: str) -> None:
         """A worker left the cluster."""
@@ -177,7 +177,7 @@ class Connection:
         }
 
     def error_of(self, lease: str) -> str:
-        """The error of a future whose state is `error`; empty for the death of a worker."""
+        """The error of a future whose state is `error`; empty if its workers died."""
         error = self._futures[lease].exception()
         return "" if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
 
@@ -250,7 +250,7 @@ class Connection:
         )
 
     async def _refresh_quietly(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # it is gone, or going: its Tasks say so
+        with contextlib.suppress(OSError, AttributeError):  # it is ending: its Tasks report that
             await self._refresh()
             self._listener.workers_changed()
 

@@ -298,7 +298,7 @@ class DaskExecutor(ClusterListener):
                 self._end(submission, _failed(f"no worker could start it: {error}"))
             elif state in ("finished", "error"):
                 self._lose(submission)
-            else:  # the scheduler doesn't know it any more
+            else:  # the scheduler has lost it
                 self._end(submission, self._interrupted())
 
     def _lose_worker(self, address: str) -> None:

@@ -57,7 +57,7 @@ class TaskReporter:
     ) -> None:
         """`flush_soon` schedules a call of `flush`."""
         self._run, self._topic, self._flush_soon = run, topic, flush_soon
-        # The root comes last: a bucket may lie in it.
+        # The root comes last: a bucket may be inside it.
         self._tops = [(number, f"{top}/") for number, top in enumerate(tops)][::-1]
         self._lock = threading.Lock()
         self._events: list[Event] = []

@@ -51,7 +51,7 @@ class Session:
         self._runs: dict[str, TaskRun] = {}
         self._workers: set[Host] = set()
         self._reporters: set[TaskReporter] = set()
-        """Those whose events wait to be sent."""
+        """Reporters with events that are still to be sent."""
         self._checking_leases = self._kills_now = False
         self._directory, self._ownership = make_private_directory(base)
         try:
@@ -61,7 +61,7 @@ class Session:
             raise
 
     def perform(self, worker: Host, lease: str, assignment: Assignment) -> None:
-        """Perform the Task under the lease, its id while it runs here, and tell the engine."""
+        """Perform the Task under the lease, its id while it runs here, and report to the engine."""
         task = assignment.task
         cancellation = Cancellation(self._clock.call_later, self.settings.docker.stop_grace)
         with self._changed:

@@ -1,4 +1,4 @@
-"""The Tasks that were submitted to the executor, and the queue of those to come."""
+"""The Tasks that were submitted to the executor, and their queue."""
 
 from __future__ import annotations
 

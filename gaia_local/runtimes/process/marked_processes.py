@@ -147,7 +147,7 @@ def _read(path: str) -> bytes:
 
 
 def _facts(pid: int) -> list[bytes]:
-    # The name before the last parenthesis may hold anything.
+    # The name before the last parenthesis may hold any characters.
     return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 

@@ -62,8 +62,8 @@ def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: 
 def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
     """The first path in the tokens that is neither an internal path nor one of this machine.
 
-    It lies in a directory of internal `paths` and was probably meant to be one; `localize` leaves
-    it as it is.
+    It is in a directory of internal `paths` and was probably meant to be one; `localize` doesn't
+    replace it.
     """
     bare, _ = _by_length(tuple(paths))
     absent = {folder for path in bare for folder in folders(path) if not os.path.lexists(folder)}

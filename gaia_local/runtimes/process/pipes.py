@@ -16,7 +16,7 @@ _PIPE_BYTES = 1 << 16
 
 
 class LazyFile:
-    """A file that is made when something is written into it: most programs say nothing."""
+    """A file that is made at the first write: most programs print nothing."""
 
     def __init__(self, path: Path, flags: int, mode: int = 0o666) -> None:
         self._path, self._flags, self._mode = path, flags, mode

@@ -69,7 +69,7 @@ class ProcessRuntime:
         """Nothing is left here when an engine runs."""
 
     def image_id(self, image: str) -> str | None:
-        """None: images mean nothing here."""
+        """None: this runtime has no images."""
         return None
 
     def close(self) -> None:

@@ -194,7 +194,7 @@ class SupervisedProcess:
         self.error: OSError | None = None
         """The error that kept it from starting, known after its `end`."""
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `end` reports it
                 self._supervisor.send(program, streams)
         except BaseException:
             self._supervisor.close()
@@ -231,7 +231,7 @@ class SupervisedProcess:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        with self._lock, contextlib.suppress(OSError):  # it is gone, as `end` tells
+        with self._lock, contextlib.suppress(OSError):  # it has ended: `end` reports that
             if not self._over:
                 self._supervisor.wake()
                 self._supervisor.send(int(number))
