@@ -93,7 +93,7 @@ class ContainerFiles:
                 mounts.add(path)
             else:
                 copied_out.append(path)
-        # The tree mirrors the container: a mount has all that lies below it.
+        # The tree mirrors the container: a mount includes all paths below it.
         tops = {path for path in mounts if nearest(path, mounts) is None}
         for path, source in read_only.items():
             _make_mount_point(path, source, tops, read_only, tree)
