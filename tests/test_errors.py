@@ -246,7 +246,7 @@ def test_each_can_be_copied_and_sent(made: GaiaError, travel: Callable[[Any], An
         assert (came.where, came.problem, came.right) == ("a step", "is wrong", "repair it")
 
 
-# --------------------------------------------------------------------------------- texts of errors
+# ---------------------------------------------------------------------------------- texts of errors
 
 
 def test_invalid_input_says_where_what_and_what_would_be_right() -> None:

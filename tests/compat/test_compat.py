@@ -142,7 +142,7 @@ def test_installing_imports_neither_gaia_nor_the_engine(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# ---------------------------------------------------------------------------- behaviour of objects
+# ----------------------------------------------------------------------------- behaviour of objects
 
 
 def test_a_script_has_the_engines_methods_and_answers(config: dict[str, Any]) -> None:
@@ -300,7 +300,7 @@ def test_an_object_made_outside_is_bound_at_its_first_call(config: dict[str, Any
     assert published().Gaia is not client.Gaia
 
 
-# ------------------------------------------------------------------ the published one was imported
+# ------------------------------------------------------------------- the published one was imported
 
 
 def test_the_published_class_is_redirected_while_it_lasts(config: dict[str, Any]) -> None:

@@ -924,7 +924,7 @@ def test_a_bucket_may_be_shared_with_a_link_to_it(tmp_path: Path) -> None:
     assert tree(top / "two") == {"x": "x", "y": "y"}
 
 
-# --------------------------------------------------------------------------------------- leftovers
+# ---------------------------------------------------------------------------------------- leftovers
 
 
 def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:
