@@ -585,8 +585,8 @@ class Scenario:
         self.perform(2)
         self.edit(a="a good a", b="b, too")  # while some are through, and others not
         self.perform()
-        # A Step makes less, another makes more, while both run; a third is new and reads what
-        # others make.
+        # A Step makes less, another makes more, while both run; a third is new and reads outputs of
+        # others.
         self.programs.during["under"] = lambda: self.merge(
             step("rd", "tree", "r/d2", inputs={"d": "m/d/"}),
             step("under", "one", "kb/one", "user/a"),

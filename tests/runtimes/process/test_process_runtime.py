@@ -126,7 +126,7 @@ def test_working_directory_stdin_environment_and_session(
         print(json.dumps([os.getcwd(), sys.stdin.read(), *variables, leads, descriptors]))
     """
     read_end, write_end = os.pipe()
-    os.set_inheritable(write_end, True)  # as what a parent of ours would have handed down
+    os.set_inheritable(write_end, True)  # as if it was inherited from a parent of ours
     try:
         invocation = bench.invocation(*python(program))
         assert bench.run(invocation) == Exit(0)
