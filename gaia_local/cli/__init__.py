@@ -4,7 +4,7 @@ Exit status: 0 the workflow is complete (or the call succeeded), 1 Steps failed 
 call was refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Slow imports are inside the functions
 that need them, so that ``--help`` answers at once.
 
-Promises an exit status that tells success from failure, and output without terminal controls.
+Promises an exit status that tells success from failure, and that shown texts control no terminal.
 Never in it: a decision, or an answer that the API doesn't give.
 """
 
