@@ -43,11 +43,11 @@ class Workspace(ABC):
 
     @abstractmethod
     def log(self, task: Task) -> str:
-        """The file that receives the program's output."""
+        """The file that receives what the program prints."""
 
     @abstractmethod
     def make_logs(self, task: Task) -> None:
-        """Make the log's directory."""
+        """Make the directory that the log is in."""
 
     @abstractmethod
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
@@ -103,7 +103,7 @@ class LeasedWorkspace(Workspace):
         return f"{self.storage.staging}/{task.id}/{LEASE_LOG}"
 
     def make_logs(self, task: Task) -> None:
-        """Nothing to do: the log is in the lease."""
+        """It is in the lease."""
 
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
         for bucket in self.storage.mapped():

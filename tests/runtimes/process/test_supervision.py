@@ -92,7 +92,7 @@ def is_silent(path: Path) -> bool:
     return path.stat().st_size == before
 
 
-# --------------------------------------------------------------------------- processes of a program
+# ------------------------------------------------------------------------ what belongs to a program
 
 
 def test_no_process_outlives_its_program(bench: ProcessBench, tmp_path: Path) -> None:
