@@ -1,7 +1,6 @@
 """Gaia without the server: workflows of containers on one machine.
 
-`Gaia` has the methods and the answers of the client of a Gaia server; whatever goes wrong is a
-`GaiaError`.
+`Gaia` has the methods and the answers of the client of a Gaia server; its errors are `GaiaError`.
 """
 
 from __future__ import annotations

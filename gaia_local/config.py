@@ -1,4 +1,4 @@
-"""The configuration: what `Gaia(config)` takes, with defaults from the environment."""
+"""The configuration: the argument of `Gaia(config)`, with defaults from the environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_STEPS = 200_000
 
 @dataclass(frozen=True)
 class DockerConfig:
-    """The key `docker` of the configuration: how containers are made."""
+    """The key `docker` of the configuration: the settings of containers."""
 
     inputs: str = "copy"
     """`copy`: each Task gets private, writable copies; `mount`: read-only mounts of the store, for
@@ -39,7 +39,7 @@ class DockerConfig:
     stop_grace: float = 2.0
     """Seconds between SIGTERM and SIGKILL."""
     track_images: bool = True
-    """Whether `run` recomputes what was made with another image of the same name."""
+    """Whether `run` recomputes results of another image that had the same name."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,9 @@ class DaskConfig:
     timeout: float = 10.0
     """Seconds in which the scheduler must answer."""
     retries: int = 2
-    """How often a Task is given to another worker when the one that ran it died."""
+    """The number of times that a Task is given to another worker after its own died."""
     path_map: Mapping[str, str] = field(default_factory=dict)
-    """Directory on this machine → the same directory on the workers, where they see it elsewhere.
-    """
+    """Directory on this machine → its path on the workers, if they see it under another one."""
     scratch: str | None = None
     """A directory on each worker's own disk for private files; by default beside the worker's own
     local directory.
@@ -79,9 +78,9 @@ class Config:
     docker: DockerConfig
     dask: DaskConfig = DaskConfig()
     max_steps: int = MAX_STEPS
-    """How many Steps one call may make."""
+    """The most Steps that one call may make."""
     given: frozenset[str] = frozenset()
-    """The keys that the caller gave a value (as opposed to defaults)."""
+    """The keys to which the caller gave a value (as opposed to defaults)."""
 
     @staticmethod
     def parse(given: Mapping[str, Any] | None) -> Config:
@@ -113,7 +112,7 @@ class Config:
         return replace(self, buckets=buckets)
 
     def settings(self) -> dict[str, Any]:
-        """The values to compare, each bucket by itself. The `repr` of a value holds no secret."""
+        """The values to compare, each bucket separately. The `repr` of a value holds no secret."""
         buckets = {f"bucket {name!r}": path for name, path in self.buckets.items()}
         others = {
             field.name: getattr(self, field.name)
@@ -235,7 +234,7 @@ def _section(
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        # What holds more than one value may hold secrets, which are never shown.
+        # A list or the like may hold secrets, which are never shown.
         kind = shown(given) if isinstance(given, str | int) else f"of type {type(given).__name__}"
         raise InvalidInput(f"config, {name}", f"it is {kind}", "give a dictionary")
     _refuse_unknown(f"config, {name}", given, tuple(keys))
@@ -292,7 +291,7 @@ _SECRET = {
     "env": "it is not a dictionary of text",
     "security": "it isn't a dictionary of arguments",
 }
-"""Keys whose values are never shown, and what is said instead."""
+"""Keys whose values are never shown, with the text shown instead."""
 
 _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "inputs": ("'copy' or 'mount'", lambda given: given in ("copy", "mount")),

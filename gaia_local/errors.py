@@ -1,8 +1,8 @@
-"""What can go wrong, as one tree of exceptions under `GaiaError`.
+"""The package's errors: one tree of exceptions under `GaiaError`.
 
-None of them is an `OSError`: that means an error of the operating system, and nothing else. What
-leaves the package through `Gaia` is a `requests.HTTPError` as well, which `gaia_local.http_errors`
-makes.
+None of them is an `OSError`: that means an error of the operating system, and nothing else. Errors
+that leave the package through `Gaia` are `requests.HTTPError` as well; `gaia_local.http_errors`
+makes them.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Iterable
 
 _MAX_SHOWN = 80
 _MAX_NAME_LENGTH = 100
-"""How long names may be that are compared."""
+"""The most characters of a name that is compared."""
 _MAX_NAMES, _MAX_COMPARED = 5000, 30
-"""How many names are considered, and how many of them are compared letter by letter."""
+"""The most names that are considered, and the most that are compared letter by letter."""
 _MAX_VALUES = 200
-"""How many values may be in one that is shown."""
+"""The most nested values in a value that is shown."""
 
 
 class GaiaError(Exception):
-    """An operation that is refused or fails; its text says what, where and what would be right."""
+    """An operation is refused or failed. The text names the place, the problem and a remedy."""
 
 
 class InvalidInput(GaiaError):
     """A call with bad input. Nothing of it was stored or started.
 
-    `where` names the workflow, Step, Command, key or var; `problem` what is wrong with it; `right`
-    what would be right.
+    `where` names the workflow, Step, Command, key or var; `problem` is its fault, and `right` says
+    how to put it right.
     """
 
     def __init__(self, where: str, problem: str, right: str) -> None:
@@ -61,7 +61,7 @@ class RuntimeFailure(GaiaError):
 
 
 class StorageError(GaiaError):
-    """The store cannot take or give what a Task needs."""
+    """The store cannot take or give a Task's files."""
 
 
 class DiskError(StorageError):
@@ -73,7 +73,7 @@ class DatabaseError(GaiaError):
 
 
 def shown(value: object) -> str:
-    """A refused value for a message: short, and never itself a reason to fail, or to wait."""
+    """A refused value as text for a message: short, made in little time, and without errors."""
     try:
         text = (
             repr(value[:_MAX_SHOWN] if isinstance(value, str) else value)
@@ -87,7 +87,7 @@ def shown(value: object) -> str:
 
 
 def _is_brief(value: object) -> bool:
-    """Whether it holds few values; one that nests a value many times may have an endless text."""
+    """Whether it holds few values; the text of one that nests a value often can be huge."""
     values = [value]
     for nested in values:
         if isinstance(nested, dict | list | tuple | set | frozenset):
@@ -107,7 +107,7 @@ def error_text(error: BaseException) -> str:
 def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
     """Advice for an unknown `name`: the closest of `known`, or the first few of them.
 
-    However many there are, and however long: only some are looked at.
+    Takes little time also for many or long names: only some are considered.
     """
     names = [str(candidate) for candidate in itertools.islice(known, _MAX_NAMES + 1)]
     given = name if isinstance(name, str) else shown(name)
@@ -138,6 +138,6 @@ def _closest(given: str, names: list[str]) -> list[str]:
 
 
 def _common_prefix_length(first: Iterable[str], second: Iterable[str]) -> int:
-    """How many characters are the same at the beginning of both."""
+    """The length of the longest common beginning."""
     pairs = zip(first, second, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,8 +1,7 @@
-"""What a forked child of this process lets go of: it has all the objects of its parent, and none of
-the threads.
+"""Cleans up in forked children of this process: a child has its parent's objects, but no threads.
 
-The package's one hook: in the child, each object that asked for it is told once to forget what is
-its parent's.
+The package's one fork hook: in the child, `forget` of each registered object is called once, to
+drop the parent's resources.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Protocol
 
 
 class Inherited(Protocol):
-    """What must not be used, or held open, by a child."""
+    """An object that a child must neither use nor hold open."""
 
     def forget(self) -> None:
-        """In a child: let go of what is the parent's, without ending it. Idempotent."""
+        """In a child: let go of the parent's resources, without ending them. Idempotent."""
 
 
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
@@ -32,7 +31,7 @@ def forget_in_child(inherited: Inherited) -> None:
 
 
 def call_in_child(call: Callable[[], None]) -> None:
-    """Have it called in each child, after all of that: for what a module itself holds."""
+    """Have it called in each child, after all `forget`: for objects that a module holds."""
     _calls.append(call)
 
 
@@ -40,12 +39,12 @@ _fork = threading.Lock()
 
 
 def forking() -> threading.Lock:
-    """What to hold from the fork of a program to its exec.
+    """The lock to hold from the fork of a program to its exec.
 
-    NOTE: until then the child has copies of all our descriptors, so also of an executable input
-    that another thread is still writing, and nobody can execute a file that somebody holds for
-    writing: "Text file busy". Who has such an input waits with `await_fork`. With supervisors there
-    are no forks but theirs.
+    NOTE: until its exec the child has copies of all our descriptors, also that of an executable
+    input that another thread is writing, and a file that is open for writing can't be executed:
+    "Text file busy". A thread that wrote such an input calls `await_fork`. With supervisors, this
+    process forks only to start those.
     """
     return _fork
 
@@ -57,10 +56,10 @@ def await_fork() -> None:
 
 
 def _in_child() -> None:
-    global _fork  # noqa: PLW0603 who held it is not here
+    global _fork  # noqa: PLW0603 the thread that held it isn't in the child
     _fork = threading.Lock()
     for call in (*[inherited.forget for inherited in list(_inherited)], *_calls):
-        # A descriptor that can't be closed keeps nobody from closing the others.
+        # If a descriptor can't be closed, the others are closed all the same.
         with contextlib.suppress(OSError):
             call()
 

@@ -1,8 +1,8 @@
 """The errors that users of the package meet: those of the published client's contract.
 
 Inside, errors are the plain ones of `gaia_local.errors`. The published client raises
-`requests.HTTPError` for whatever the server refuses; so whatever leaves a method of `Gaia`, or
-`gaia_local.compat`, is one as well, and ``except`` clauses written for the client keep working.
+`requests.HTTPError` for all calls that the server refuses; so errors of a method of `Gaia`, or of
+`gaia_local.compat`, are that as well, and ``except`` clauses written for the client keep working.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def raises_http_errors(function: Callable[P, T]) -> Callable[P, T]:
         try:
             raise http
         finally:
-            del http, trace  # which hold this frame, and that holds them
+            del http, trace  # they and this frame hold each other
 
     return call
 

@@ -24,12 +24,12 @@ in every answer.
 
 @dataclass
 class Entry:
-    """One type: what it is, and its keys with their types."""
+    """One type: its description, and its keys with their types."""
 
     name: str
     text: str = ""
     keys: dict[str, str] | None = None
-    """None where it is no dictionary with certain keys."""
+    """None if it isn't a dictionary with fixed keys."""
     alias: str = ""
     parent: str = ""
 

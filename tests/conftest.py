@@ -1,4 +1,4 @@
-"""What all tests share: guards that nothing outlives a test, fixtures, and rules for skips."""
+"""Shared by all tests: guards that nothing outlives a test, fixtures, and rules for skips."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _threads() -> list[threading.Thread]:
 
 
 def _children() -> dict[int, str]:
-    """This process's children, also dead ones not waited for, and what they run (Linux only)."""
+    """This process's children, zombies too, with their command lines (Linux only)."""
     found = {}
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -176,7 +176,7 @@ def waiting(tmp_path: Path) -> WaitingSteps:
 
 @pytest.fixture(scope="session")
 def docker_image() -> str:
-    """The image for tests with containers; skips where the engine or the image is missing."""
+    """The image for tests with containers; skips if the engine or the image is missing."""
     import docker
     from docker.utils import kwargs_from_env
 
@@ -205,7 +205,7 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where an engine is required, a skipped test is a failed one."""
+    """If an engine is required, let skipped tests fail."""
     report = yield
     _refuse_skip(report)
     return report
@@ -220,7 +220,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many container tests were skipped, and why."""
+    """Print the number of skipped container tests, with the reasons."""
     skipped = map(_reason, terminalreporter.stats.get("skipped", []))
     reasons = collections.Counter(
         reason.removeprefix("Skipped: ") for reason in skipped if "docker" in reason.lower()

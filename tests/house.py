@@ -39,13 +39,13 @@ left out, and so are all arrows to `errors`, `config` and `forks`.
 
 @dataclass(frozen=True)
 class Source:
-    """A module: its name without the package's, and what it says."""
+    """A module: its name without the package's, and its syntax tree."""
 
     module: str
     tree: ast.Module
 
     def own(self) -> Iterator[tuple[str, int]]:
-        """The modules of this package that it imports, wherever in it, and where."""
+        """The modules of this package that it imports anywhere, with the lines."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom):
                 path = [*self._above(node.level), *(node.module.split(".") if node.module else [])]
@@ -58,11 +58,11 @@ class Source:
                         yield _found(path[1:], None), node.lineno
 
     def _above(self, level: int) -> list[str]:
-        """Where a relative import begins: in a module's own package."""
+        """The package from which a relative import starts."""
         return [FACE, *self.module.split(".")][:-level] if level else []
 
     def libraries(self) -> Iterator[tuple[str, int]]:
-        """The libraries that it imports, and where."""
+        """The libraries that it imports, with the lines."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 yield node.module.split(".")[0], node.lineno
@@ -78,7 +78,7 @@ def _is_module(path: tuple[str, ...]) -> bool:
 
 
 def _found(path: list[str], name: str | None) -> str:
-    """The module that a name is imported from, which is the name itself where that is a module."""
+    """The module that a name is imported from: the name itself, if that is a module."""
     if name is not None and _is_module((*path, name)):
         path = [*path, name]
     return ".".join(path) or "__init__"
@@ -107,7 +107,7 @@ def wing(module: str) -> str:
 
 
 def box(name: str) -> str:
-    """Where a wing, or a module of the package itself, is drawn."""
+    """The box in which a wing, or a module of the package itself, is drawn."""
     if name == "__main__":
         return "cli"
     if name in FACED:
@@ -129,7 +129,7 @@ def between_wings(found: Iterable[Source]) -> networkx.DiGraph[str]:
 
 
 def _boxes() -> networkx.DiGraph[str]:
-    """What is drawn: only those arrows that no longer way stands for."""
+    """The boxes and arrows drawn, without arrows that a longer way makes redundant."""
     graph: networkx.DiGraph[str] = networkx.DiGraph()
     for importer, imported in between_wings(sources()).edges:
         pair = box(importer), box(imported)
@@ -177,7 +177,7 @@ def picture() -> str:
 
 
 def drawn(svg: str) -> tuple[set[str], set[str]]:
-    """What a picture shows, wherever it lies in it: its arrows, and its boxes."""
+    """The contents of a picture, without their places: its arrows, and its boxes."""
     arrows = re.findall(r"<title>(.*?)</title>", svg)
     return set(arrows), set(re.findall(r"<text[^>]*>(.*?)</text>", svg))
 
@@ -186,7 +186,7 @@ def drawn(svg: str) -> tuple[set[str], set[str]]:
 
 
 def purpose(package: str) -> tuple[str, str, str]:
-    """What a wing's docstring says: what it is for, what it promises, what may never be in it."""
+    """The three parts of a wing's docstring: its purpose, its promises, and its exclusions."""
     (source,) = [source for source in sources() if source.module == package]
     text = ast.get_docstring(source.tree) or ""
     _, _, rest = text.partition("\nPromises ")

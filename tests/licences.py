@@ -30,7 +30,7 @@ _TEXTS = {
     "MPL": "MPL-2.0",
     "PSF": "PSF-2.0",
 }
-"""How a licence that is given as free text begins."""
+"""The beginnings of licences given as free text."""
 _HEAD = """# Licences
 
 What is installed with gaia-local, and under which licence; `make licences` writes this page anew.
@@ -81,7 +81,7 @@ def rows() -> list[Row]:
 
 
 def wanted(package: Distribution, extra: str) -> list[Requirement]:
-    """What a package asks for here: always, or only with an extra."""
+    """The requirements of a package here: its own, or those of an extra."""
     requirements = [Requirement(requirement) for requirement in package.requires or ()]
     return [
         requirement

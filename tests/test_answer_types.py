@@ -1,4 +1,4 @@
-"""Answers are what their types say: no key more, none less, whoever of the three answers."""
+"""Answers have exactly the keys of their types, by each of the three ways to an answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAMES = vars(answer_types)
 
 
 def problems(value: Any, kind: Any, where: str = "the answer") -> list[str]:
-    """How a value differs from its type."""
+    """The differences of a value from its type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_typeddict(kind) and isinstance(value, dict):
         return key_problems(value, kind, where)
@@ -64,7 +64,7 @@ def problems(value: Any, kind: Any, where: str = "the answer") -> list[str]:
 
 
 def key_problems(value: dict[str, Any], kind: Any, where: str) -> list[str]:
-    """How a dictionary differs from its type."""
+    """The differences of a dictionary from its type."""
     hints = typing.get_type_hints(kind, NAMES)
     wrong = [f"{where} has no {key!r}" for key in sorted(kind.__required_keys__ - value.keys())]
     more = value.keys() - hints.keys()
@@ -75,7 +75,7 @@ def key_problems(value: dict[str, Any], kind: Any, where: str) -> list[str]:
 
 
 def answer_type(function: Any) -> Any:
-    """What a function says that it answers."""
+    """The annotated return type of a function."""
     plain = inspect.unwrap(function)
     # `DiGraph[str]` is for type checkers: the class itself takes no type.
     graphs = types.SimpleNamespace(DiGraph={str: networkx.DiGraph})

@@ -1,4 +1,4 @@
-"""The configuration: defaults, what is taken, what is refused and with which words."""
+"""The configuration: defaults, accepted values, and refusals with their messages."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ AB = {
 
 
 class OverHttp:
-    """The published client; what it lacks, or does on clusters only, a `Gaia` on the root does."""
+    """The published client; a `Gaia` on the root has the methods that it lacks or can't do here."""
 
     def __init__(self, server: Server, gaia: Gaia) -> None:
         self._client = Client({"gaia_host": urlsplit(server.url).netloc})
@@ -73,7 +73,7 @@ class OverHttp:
                 try:
                     return getattr(self._client, name)(*given, **named)
                 except AssertionError:
-                    # The client refuses what isn't of the right type: here the server is to.
+                    # The client refuses values of a wrong type, and here the server must do so.
                     fields = ("workflow", "properties", "commands", "steps")
                     return self._client._post(name, dict(zip(fields, given, strict=True)))
             except requests.HTTPError as error:
@@ -541,7 +541,7 @@ def test_delete_forgets_the_workflow_and_keeps_its_files(gaia: Gaia) -> None:
     gaia.delete("w")
     assert gaia.workflows() == {"workflows": {}}
     assert path.read_text() == "A\n"
-    gaia.upload("w", {}, [ECHO], [A])  # what lies there counts
+    gaia.upload("w", {}, [ECHO], [A])  # the file that is there counts
     assert gaia.wait("w", 30)["state"] == "complete"
     assert _starts(gaia) == []
     gaia.delete("w", data=True)

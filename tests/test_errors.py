@@ -1,4 +1,4 @@
-"""The tree of errors: what they are inside and at the face, what they say, and that they travel."""
+"""The tree of errors: their classes inside and at the face, their texts, and pickling."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "delete": ("none",),
     "path": ("w", ""),
 }
-"""Method → what it refuses."""
+"""Method → arguments that it refuses."""
 ON_CLOSED: dict[str, tuple[Any, ...]] = {"workflows": (), "own": (), "subscribe": (print,)}
 """Those that refuse nothing but to be called on a closed `Gaia`."""
 
@@ -104,7 +104,7 @@ def public(kind: type) -> set[str]:
 
 @pytest.mark.parametrize("kind", [Gaia, GaiaFixture, client.Gaia])
 def test_public_attributes_raise_only_documented_errors(kind: type) -> None:
-    """Whoever adds a property says here that its errors are those of the contract, too."""
+    """A new property must be wrapped too, so that its errors are those of the contract."""
     for name in public(kind):
         assert hasattr(inspect.getattr_static(kind, name), "__wrapped__"), name
 
@@ -247,7 +247,7 @@ def test_each_can_be_copied_and_sent(made: GaiaError, travel: Callable[[Any], An
         assert (came.where, came.problem, came.right) == ("a step", "is wrong", "repair it")
 
 
-# ------------------------------------------------------------------------------------ what they say
+# ---------------------------------------------------------------------------------- texts of errors
 
 
 def test_invalid_input_says_where_what_and_what_would_be_right() -> None:

@@ -1,4 +1,4 @@
-"""A forked child is told once to forget what is its parent's, and by one hook."""
+"""A forked child forgets its parent's resources, once and by one hook."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Broken(Descriptor):
 
 
 def in_child(question: Callable[[], bool]) -> bool:
-    """What a forked child answers."""
+    """The answer of a forked child."""
     child = os.fork()
     if not child:
         answer = 1

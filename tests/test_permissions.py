@@ -1,4 +1,4 @@
-"""What the engine makes is for the owner of the root alone."""
+"""The engine's files are for the owner of the root alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def no_mask() -> Iterator[None]:
 
 
 def test_files_are_for_the_owner_only(make_gaia: MakeGaia, gaia_root: Path, no_mask: None) -> None:
-    """Whatever the umask, and in a root that was open to all before."""
+    """With umask 0, and in a root that was open to all before."""
     gaia_root.mkdir(mode=0o755)
     gaia = make_gaia()
     plant(gaia, "echo out; echo made > /out/tree/file", steps=[reader("file")])

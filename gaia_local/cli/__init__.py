@@ -1,10 +1,10 @@
 """The command line: reads arguments and files, calls the API, shows its answers.
 
-Exit status: 0 the workflow is complete (or the call did what it says), 1 Steps failed or still
-wait, 2 the call was refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Whatever takes long to
-import is imported where it is used, so that ``--help`` answers at once.
+Exit status: 0 the workflow is complete (or the call succeeded), 1 Steps failed or still wait, 2 the
+call was refused, 130 and 143 stopped by Ctrl-C and SIGTERM. Slow imports are inside the functions
+that need them, so that ``--help`` answers at once.
 
-Promises an exit status that says how it went, and that what is printed steers no terminal.
+Promises an exit status that tells success from failure, and that shown texts control no terminal.
 Never in it: a decision, or an answer that the API doesn't give.
 """
 

@@ -39,7 +39,7 @@ def status(
 ) -> None:
     """Say how far a workflow is, what failed, and which inputs it waits for."""
     with open_gaia(ctx) as gaia:
-        # Refuses a name that nobody uploaded, which status answers as the server does.
+        # Refuses an unknown workflow, which `status` answers as the server does.
         gaia.progress(name)
         answer = gaia.status(name, debug=debug)
         if as_json or debug:
@@ -135,7 +135,7 @@ def events(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
 
 
 def _print_from(at: int, log: str, write: Callable[[bytes], None]) -> int:
-    """Print a log from a byte on; answers where it ended. It need not be there yet."""
+    """Print a log from byte `at` on; return the offset of its end (`at` if it isn't there yet)."""
     try:
         with open(log, "rb") as file:
             file.seek(at)

@@ -1,6 +1,6 @@
 """Shell completion of the names of workflows, Steps and storage keys in the root.
 
-It only reads, and offers nothing where that fails.
+It only reads, and offers no names if that fails.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:
 
 
 def _expanded(root: Path, workflow: str) -> tuple[list[str], list[str]]:
-    """The same, with what array vars and composite Commands become: that takes half a second."""
+    """The same, with the Steps that array vars and composites make: takes half a second."""
     with _silence():
         from gaia_local.engine.snapshot import Snapshot
         from gaia_local.errors import GaiaError

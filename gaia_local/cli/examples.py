@@ -24,7 +24,7 @@ EXAMPLES = {
     "clean": "gaia-local clean",
     "doctor": "gaia-local doctor",
 }
-"""Command → how it may be called, in the order of a workflow's life."""
+"""Command → an example call, in the order in which a workflow needs them."""
 
 
 def attach(app: typer.Typer) -> None:

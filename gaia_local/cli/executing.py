@@ -99,8 +99,7 @@ def _run_script(path: str, argv: list[str]) -> None:
         _set_first_on_path(None)
         runpy.run_path(os.path.abspath(path), run_name="__main__")
         return
-    # NOTE: runpy gives a script's path to both `__file__`, where it is absolute, and `sys.argv[0]`,
-    # where it is as given.
+    # NOTE: runpy sets both `__file__` and `sys.argv[0]`: the one is absolute, the other as given.
     _set_first_on_path(os.path.dirname(os.path.realpath(path)))
     absolute = os.path.join(os.getcwd(), path)
     main = ModuleType("__main__")

@@ -1,7 +1,7 @@
-"""What the command line prints: results to stdout, messages to stderr, for a person or as JSON.
+"""The command line's output: results to stdout, messages to stderr, as text or as JSON.
 
-Where no terminal shows it, lines stay unbroken and nothing but text is written. A terminal gets no
-control characters from whatever names, tokens and logs hold: they are shown, and not obeyed.
+Without a terminal, lines aren't wrapped and only plain text is written. Control characters in
+names, tokens and logs are shown on a terminal in escaped form, so it doesn't obey them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from gaia_local.doctor.checks import DoctorReport
 
 LOG_LINES = 10
-"""How much of a failed Step's log is shown."""
+"""The number of lines shown from the end of a failed Step's log."""
 MAX_LISTED = 20
-"""How many failed Steps, and how many missing inputs, are listed."""
+"""The most failed Steps, and the most missing inputs, that are listed."""
 MAX_FILES = 5
-"""How many of the files that changed in a directory are named."""
+"""The most changed files of a directory that are named."""
 _NO_COLOUR = "\x1b[0m"
 _UNBROKEN_WIDTH = 10_000
-"""The width where no terminal is, so that whoever reads it gets whole lines."""
+"""The console's width without a terminal, so that no line is wrapped."""
 
 
 def open_console(error: bool = False) -> Console:
@@ -52,7 +52,7 @@ def _console_class() -> Any:
     from rich.segment import Segment
 
     class EscapingConsole(Console):
-        """One that obeys no text on a terminal: all that is printed passes through `render`."""
+        """A console that escapes control characters in all printed text, if on a terminal."""
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -79,7 +79,7 @@ class Messages(logging.Handler):
 
 
 class EscapingFormatter(logging.Formatter):
-    """What is logged to stderr, tracebacks too, fit for a terminal where that is one."""
+    """Escapes control characters in log records and their tracebacks if stderr is a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -88,7 +88,7 @@ class EscapingFormatter(logging.Formatter):
 
 
 def print_refusal(message: str) -> None:
-    """Why a call was refused."""
+    """Print the reason for a refused call, on stderr."""
     from rich.markup import escape
 
     open_console(error=True).print(f"[red]gaia-local:[/] {escape(message)}")
@@ -97,7 +97,7 @@ def print_refusal(message: str) -> None:
 def print_trace(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """An error with its traceback, on stderr: a `sys.excepthook`."""
+    """Print an error with its traceback, on stderr: a `sys.excepthook`."""
     import traceback
 
     text = "".join(traceback.format_exception(kind, error, trace))
@@ -132,12 +132,12 @@ def log_printer(raw: bool) -> Iterator[Callable[[bytes], None]]:
 
 
 def print_json(answer: object) -> None:
-    """An answer as JSON, on stdout."""
+    """Print an answer as JSON, on stdout."""
     sys.stdout.write(json.dumps(answer, indent=2, default=str).replace("\x7f", "\\u007f") + "\n")
 
 
 def print_answer(answer: object, sentence: str, as_json: bool) -> None:
-    """An answer as JSON, or what it means as a sentence."""
+    """Print an answer as JSON, or the sentence that stands for it."""
     if as_json:
         print_json(answer)
     else:
@@ -145,11 +145,11 @@ def print_answer(answer: object, sentence: str, as_json: bool) -> None:
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:
-    """Rows under headings, each on one line however long it is."""
+    """Print rows under headings, each on one line, long ones too."""
     from rich.cells import cell_len
     from rich.text import Text
 
-    # They may hold anything, and a row is a line.
+    # A cell may hold line breaks, but each row is one line.
     rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
     console = open_console()
@@ -161,7 +161,7 @@ def print_table(headings: list[str], rows: list[list[str]]) -> None:
 
 
 def attempt_line(attempt: Mapping[str, Any]) -> str:
-    """When what became of an attempt at a Step: see `Gaia.timeline`."""
+    """A line with the time and the state of an attempt at a Step; see `Gaia.timeline`."""
     from gaia_local.model.durations import duration
 
     state, start, end = attempt["state"], attempt["started"], attempt["ended"]
@@ -177,7 +177,7 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
 
 
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
-    """The state of a workflow, its failed Steps with the ends of their logs, and missing inputs."""
+    """Print a workflow's state, its failed Steps with their logs' ends, and its missing inputs."""
     from rich.markup import escape
 
     console = open_console()
@@ -203,7 +203,7 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
 
 
 def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
-    """The Steps that would run, and why."""
+    """Print the Steps that would run, with their reasons."""
     if plan:
         print_table(
             ["Step", "would run because"], [[entry["step"], entry["reason"]] for entry in plan]
@@ -213,7 +213,7 @@ def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
 
 
 def print_explanation(explanation: Mapping[str, Any]) -> None:
-    """What `Gaia.explain` tells of a Step or a storage key."""
+    """Print the answer of `Gaia.explain` for a Step or a storage key."""
     if "step" in explanation:
         made = explanation["last"]
         rows = [
@@ -270,7 +270,7 @@ def _first_names(names: Sequence[str]) -> str:
 
 
 def print_events(events: Sequence[Mapping[str, Any]]) -> None:
-    """What happened, a line each."""
+    """Print events, one per line."""
     rows = []
     for event in events:
         facts = {
@@ -284,7 +284,7 @@ def print_events(events: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_demo(gaia: Gaia, name: str, program: str) -> None:
-    """The demo's outputs, where they lie, and what can be done with the workflow now."""
+    """Print the demo's outputs, the report's path, and commands to try next."""
     from rich.markup import escape
 
     from gaia_local.demo import RESULTS
@@ -314,7 +314,7 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
 
 
 def print_report(report: DoctorReport) -> None:
-    """What the doctor found."""
+    """Print the doctor's checks, with advice for those that need it."""
     from rich.markup import escape
 
     console = open_console()
@@ -342,21 +342,21 @@ def _moment(seconds: float | None) -> str:
 
 
 def _quoted(line: str) -> Text:
-    """A line of a program's; its colours show on a terminal, and elsewhere vanish."""
+    """A line that a program printed; its colours are kept only on a terminal."""
     from rich.text import Text
 
     return Text.assemble("  ", ("│", "dim"), " ", Text.from_ansi(_last_written(line)))
 
 
 def log_text(line: str) -> Text:
-    """A line of a log for one line of a table, as it stands after carriage returns."""
+    """A log line as one line of a table: the text after its last carriage return."""
     from rich.text import Text
 
     return Text(escaped(Text.from_ansi(_last_written(line)).plain))
 
 
 def _last_written(line: str) -> str:
-    """The text after a line's last carriage return; of its controls the colours alone are kept."""
+    """The text after a line's last carriage return, with all controls but colours escaped."""
     return escaped(line.rstrip().rpartition("\r")[2], "\t", colours=True)
 
 

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 COMPLETE, FAILED, REFUSED = 0, 1, 2
 
 BadUsage: Any = typer.BadParameter.__base__
-"""click's `UsageError`, which typer keeps where it likes."""
+"""click's `UsageError`, found here because typer's versions keep click in different modules."""
 Hook: TypeAlias = "Callable[[type[BaseException], BaseException, TracebackType | None], object]"
-"""What `sys.excepthook` is."""
+"""The type of `sys.excepthook`."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks this process to end; unlike a plain KeyboardInterrupt it knows which."""
+    """A signal asks this process to end; unlike a plain KeyboardInterrupt it has its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -58,21 +58,21 @@ class ScriptError(Exception):
 
 @dataclass
 class Options:
-    """What stands before the command."""
+    """The options before the command."""
 
     config: dict[str, Any] = field(default_factory=dict)
     debug: bool = False
 
 
 class _Group(typer.core.TyperGroup):
-    """Turns what the API refuses into a message and an exit status."""
+    """Turns errors of the API, bad usage and signals into a message and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Stopped as stopped:
             raise typer.Exit(128 + stopped.number) from None
-        except BadUsage as error:  # which quotes files and arguments
+        except BadUsage as error:  # its message quotes files and arguments
             if sys.stderr.isatty():
                 vars(error)["message"] = escaped(error.message, LINES)
             raise
@@ -198,12 +198,15 @@ def open_gaia(ctx: typer.Context) -> Gaia:
 
 @contextlib.contextmanager
 def resumable(ctx: typer.Context) -> Iterator[list[str]]:
-    """While inside, a signal raises `Stopped`; then prints how to resume the listed workflows."""
+    """While inside, a signal raises `Stopped`; it then prints resume hints for the workflows named.
+
+    The caller adds the workflows' names to the list that it gets.
+    """
     names: list[str] = []
     before: dict[int, Any] = {}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for handled in before:  # an exception a second time would break into the closing
+        for handled in before:  # a second exception would interrupt the closing
             signal.signal(handled, lambda *_: _kill_now())
         raise Stopped(number)
 
@@ -248,6 +251,6 @@ def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
 
 
 def with_progress(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
-    """A status with what print_result tells beside it."""
+    """A status, with the progress and the failures that `print_result` shows."""
     name = status["workflow"]
     return {**status, "progress": gaia.progress(name), "failures": gaia.failures(name)}

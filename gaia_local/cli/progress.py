@@ -1,4 +1,4 @@
-"""How far a workflow is, shown while it runs. Starts no thread: it draws between two waits."""
+"""Shows a workflow's progress while it runs. Starts no thread: it draws between two waits."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 LIVE_REFRESH_SECONDS = 0.1
 """Seconds between two drawings on a terminal."""
 WATCH_REFRESH_SECONDS = 0.25
-"""The same where what runs is shown, with its logs."""
+"""The same for `watch`, which shows running Steps with their logs."""
 PLAIN_CHECK_SECONDS = 1.0
 PLAIN_LINE_SECONDS = 10.0
-"""Seconds between two lines where the output is no terminal, so that logs stay short."""
+"""Seconds between two lines if the output isn't a terminal, so that logs stay short."""
 ATTEMPTS_REFRESH_SECONDS = 2.0
-"""Seconds after which all attempts are looked at, even though no number changed."""
+"""Seconds after which all attempts are read again, even if no count changed."""
 REFRESH_SHARE = 5
-"""To look at all attempts may take one such part of the time."""
+"""Reading all attempts may take at most one part in so many of the time."""
 LOG_LINES = 4
 """The most lines that are shown of a running Step's log."""
 LOG_BYTES = 8192
 FAILURES = 3
-"""How many failures are shown while others run, the latest ones."""
+"""The number of failures shown while others run, the latest ones."""
 
 Show = Callable[[Mapping[str, Any]], None]
 
 
 def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
-    """Wait until the workflow is quiet, showing on stderr how far it is; answers its status."""
+    """Wait until the workflow is quiet, with its progress on stderr; return its status."""
     console = open_console(error=True)
     live = console.is_terminal and not console.is_dumb_terminal
     with _bar(console) if live else _lines(console, workflow) as show:
@@ -55,7 +55,10 @@ def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
 
 
 def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
-    """Show on stdout what runs until the workflow is quiet, whoever runs it; answers its status."""
+    """Show running Steps on stdout until the workflow is quiet, and return its status.
+
+    Another process may run the workflow.
+    """
     console = open_console()
     live = console.is_terminal and not console.is_dumb_terminal
     view = WatchView(gaia, workflow)
@@ -71,7 +74,7 @@ def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
 
 
 class WatchView:
-    """What `watch` shows of a workflow."""
+    """The data that `watch` shows of a workflow."""
 
     def __init__(self, gaia: Gaia, workflow: str) -> None:
         self.workflow = workflow
@@ -114,7 +117,7 @@ class WatchView:
         )
 
     def tail(self, attempt: TimelineAttempt, lines: int) -> list[str]:
-        """The last lines of what a running attempt has written."""
+        """The last lines of a running attempt's log."""
         task = attempt["task"]
         if task not in self._logs:
             found = self._gaia.attempt(self.workflow, attempt["step"])
@@ -145,7 +148,7 @@ def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
         return None
     if answer["state"] != "running":
         return answer
-    # Whoever runs it can't be asked to tell when it is quiet.
+    # Another process runs it and can't be asked, so `wait` returned at once.
     time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (time.monotonic() - began)))
     return None
 
@@ -247,7 +250,7 @@ def _attempt_lines(console: Console) -> Iterator[Callable[[WatchView], None]]:
 
     def show(view: WatchView) -> None:
         nonlocal known
-        if known is None:  # what is over already is no news
+        if known is None:  # attempts that ended before aren't reported
             known = {
                 attempt["task"]: attempt["state"]
                 for attempt in view.attempts

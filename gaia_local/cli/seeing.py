@@ -1,4 +1,4 @@
-"""Commands that show: a workflow as a picture, what ran when, and what runs now."""
+"""Commands that show a workflow: its graph, its timeline, and its running Steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Output = Annotated[
 
 
 class GraphFormat(enum.StrEnum):
-    """What `graph` can write."""
+    """The formats that `graph` writes."""
 
     SVG = "svg"
     PNG = "png"
@@ -30,7 +30,7 @@ class GraphFormat(enum.StrEnum):
 
 
 class TimelineFormat(enum.StrEnum):
-    """What `timeline` can write."""
+    """The formats that `timeline` writes."""
 
     HTML = "html"
     SVG = "svg"

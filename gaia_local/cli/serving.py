@@ -79,7 +79,7 @@ def serve(
             if no_token:
                 _warn_of_others()
             module.resume(gaia)
-            # A token of yours is nobody's to see.
+            # A token that the user gave is not shown.
             link = server.link if token is None else server.url
             try:
                 server.run(

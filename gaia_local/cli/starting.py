@@ -220,7 +220,7 @@ def _plan(ctx: typer.Context, ask: Callable[[Gaia], Mapping[str, Any]], as_json:
 
 
 def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
-    """Wait for a workflow's end and show how it ended; answers the exit status."""
+    """Wait for a workflow's end, print its result, and return the exit status."""
     from gaia_local.cli.progress import follow
 
     answer = follow(gaia, name)
@@ -232,7 +232,7 @@ def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
 
 
 def _read(commands: Path, steps: Path) -> Definitions:
-    """The files of Commands and Steps; what is wrong with them is bad usage."""
+    """Read the files of Commands and Steps; `typer.BadParameter` if one is invalid."""
     from gaia_local.cli.watching import Definitions
     from gaia_local.errors import InvalidInput
 
@@ -243,7 +243,7 @@ def _read(commands: Path, steps: Path) -> Definitions:
 
 
 def _program() -> str:
-    """How this program can be called again."""
+    """The command that starts this program again, for hints."""
     import shutil
 
     called = Path(sys.argv[0])

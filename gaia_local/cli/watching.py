@@ -1,7 +1,7 @@
 """Keeps a workflow up to date while its files change, and reports each change in a line.
 
-The engine notices changes in the store by itself, and starts what they ask for; here somebody waits
-for that, and watches the files that hold the workflow's Commands and Steps, too.
+The engine notices changes in the store and starts the Steps that must run again. This module waits
+for them, and also watches the files that hold the workflow's Commands and Steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gaia_local.store.watcher import Watcher
 
 MAX_NAMED = 4
-"""How many Steps, reasons and missing inputs a line names."""
+"""The most Steps, reasons and missing inputs that one line names."""
 
 Follow = Callable[[], Mapping[str, Any]]
 """Waits until the workflow is quiet, and answers its status."""
@@ -50,11 +50,14 @@ class Definitions:
         self._read()
 
     def includes(self, paths: Collection[str] | None) -> bool:
-        """Whether one of the files is among these; None stands for nobody knows what changed."""
+        """Whether one of the files is among these; True for None: any file may have changed."""
         return paths is None or not self._paths.isdisjoint(paths)
 
     def merge(self, gaia: Gaia, workflow: str) -> Iterator[str]:
-        """Merge the files if they changed since the last time; lines that report errors in them."""
+        """Merge the files if they changed since the last time; yields lines about errors in them.
+
+        It also yields a line about Steps that are gone from the file.
+        """
         try:
             if not self._read():
                 return
@@ -111,7 +114,7 @@ def _names(steps: object) -> set[str]:
 
 
 class ChangeReporter:
-    """Reports what each change of one workflow started. A context manager: it listens inside."""
+    """Reports the Steps that each change of a workflow started. A context manager that listens."""
 
     def __init__(
         self, gaia: Gaia, workflow: str, follow: Follow, definitions: Definitions | None = None
@@ -124,12 +127,12 @@ class ChangeReporter:
         )
         self._something_changed, self._definitions_changed = threading.Event(), threading.Event()
         self._reported = 0
-        """How many attempts were told of."""
+        """The number of attempts reported so far."""
         self._state: str | None = None
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> ChangeReporter:
-        """Listen from now on; what ran before is no news. This process becomes the root's owner."""
+        """Listen from now on: earlier attempts aren't reported. This process then owns the root."""
         with contextlib.suppress(InvalidInput):  # it is still to be uploaded
             self._reported = len(self._gaia.timeline(self._workflow)["attempts"])
         with contextlib.ExitStack() as undo:
@@ -143,7 +146,7 @@ class ChangeReporter:
         self._exit.close()
 
     def lines(self) -> Iterator[str]:
-        """Endless lines: the first for all that ran up to now, each further one for a change."""
+        """Endless lines: the first for all attempts up to now, each further one for a change."""
         while True:
             if self._definitions is not None and self._definitions_changed.is_set():
                 self._definitions_changed.clear()
@@ -186,7 +189,7 @@ class ChangeReporter:
 def change_line(
     attempts: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], status: Mapping[str, Any]
 ) -> str:
-    """What changed → what ran, in which time → how the workflow stands now."""
+    """``reasons → Steps that ran, with the time taken → the workflow's state and counts``."""
     parts = []
     if attempts:
         reasons = dict.fromkeys(

@@ -1,10 +1,10 @@
 """Lets `import gaia` mean the local engine, so that scripts for the published client run.
 
 `install` makes `import gaia`, `gaia.Gaia`, `from gaia import Gaia` and `from gaia.client import
-Gaia` mean this engine, whether or not the published package is installed; see there for what
-happens when it is imported already.
+Gaia` mean this engine, with or without the published package installed; its docstring also covers a
+package that is imported already.
 
-Promises that an import of it imports no engine, and that the name is given back.
+Promises that importing it imports no engine, and that the name `gaia` gets its old meaning back.
 Never in it: behaviour that `Gaia` itself hasn't.
 """
 
@@ -23,21 +23,21 @@ __all__ = ["Installation", "engine_of", "install", "installed", "reserve"]
 
 @raises_http_errors
 def install(config: Mapping[str, Any] | None = None) -> Installation:
-    """Let `gaia` mean the local engine, and answer what undoes that.
+    """Let `gaia` mean the local engine; the returned `Installation` can undo that.
 
-    `config`, as `gaia_local.Gaia` takes it, holds the defaults of every `Gaia()` made from here on;
-    what a script gives itself comes first, `gaia_host` is accepted, and keys that mean nothing here
-    are ignored with a warning. Installations nest: the innermost counts, its configuration added to
-    the outer one's; they may be undone in any order. What an object was made with it keeps until
-    that installation is closed.
+    `config`, as `gaia_local.Gaia` takes it, holds the defaults of every `Gaia()` made from here on.
+    Values that a script gives itself win; `gaia_host` is accepted, and unknown keys are ignored
+    with a warning. Installations nest: the innermost counts, its configuration added to the outer
+    one's; they may be undone in any order. An object keeps its configuration until its
+    installation is closed.
 
-    Where the published client is imported already, its class is redirected to the local engine
+    If the published client is imported already, its class is redirected to the local engine
     instead, since names bound by ``from gaia.client import Gaia``, subclasses and objects made
-    before would reach for a server: all of them are local until this is undone. Other functions
+    before would connect to a server: all of them are local until this is undone. Other functions
     that were imported by name stay the published ones.
 
-    Raises `GaiaError` for a configuration that `Gaia` would refuse, and where another package of
-    the name `gaia` is imported already; nothing is changed then.
+    Raises `GaiaError` for a configuration that `Gaia` would refuse, and if another package named
+    `gaia` is imported already; nothing is changed then.
     """
     from gaia_local.config import Config
 
@@ -52,9 +52,9 @@ def install(config: Mapping[str, Any] | None = None) -> Installation:
 
 @contextlib.contextmanager
 def reserve() -> Iterator[None]:
-    """While inside, `gaia` can be imported, and means the engine that is installed, if any.
+    """While inside, `gaia` can be imported, and means the installed engine, if any.
 
-    Elsewhere a `Gaia` can be made, and has no engine: what it is asked for raises `GaiaError`.
+    Without an installation a `Gaia` can be made, but has no engine: its methods raise `GaiaError`.
     """
     with lock():
         hold()

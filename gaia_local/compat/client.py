@@ -35,8 +35,8 @@ else:
 class Gaia(_Methods):
     """The published client's class: all methods of `gaia_local.Gaia`, by the installed engine.
 
-    It isn't bound to that when it is made outside of an installation (at the import of a module,
-    say), but at its first call inside one; when that installation was closed, to the next.
+    Made outside of an installation (at the import of a module, say), it is bound to an engine at
+    its first call inside one; after that installation was closed, to the next one's.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -73,7 +73,7 @@ for _name, _ in inspect.getmembers(Local, inspect.isfunction):
         setattr(Gaia, _name, _passed_on(_name))
 
 
-# ------------------------------------------------------------------------------ what scripts import
+# -------------------------------------------------------------------- functions that scripts import
 
 
 def load_yaml(path: str) -> Any:
@@ -89,9 +89,9 @@ def step(
     outputs: Mapping[str, str],
     var: Mapping[str, Any] | Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """A Step's definition, without `inputs` or `vars` where there are none.
+    """A Step's definition, without `inputs` or `vars` if they are empty.
 
-    (The published one takes the values for keys, and so fails for every Step.)
+    (The published function mistakes the values for keys, and so fails for every Step.)
     """
     made: dict[str, Any] = {"name": name, "command": command, "outputs": outputs}
     if inputs:
@@ -102,7 +102,7 @@ def step(
 
 
 def to_gs(key: str) -> str:
-    """The address that a storage key has in the cloud: ``bucket:a/b`` becomes ``gs://bucket/a/b``."""
+    """A storage key's address in the cloud: ``bucket:a/b`` becomes ``gs://bucket/a/b``."""
     bucket, _, path = key.partition(":")
     return f"gs://{bucket}/{path}"
 

@@ -1,4 +1,4 @@
-"""Which engines the scripts of this process have: the installations of the name `gaia`."""
+"""The installations of the name `gaia`: they give the scripts of this process their engines."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ logger = logging.getLogger("gaia_local")
 class Installation:
     """One installation of the name `gaia`, from `install` to `undo` or `close`.
 
-    As a context manager it closes at the end of the block: waiting for what runs, or at once if an
-    exception leaves the block, as `gaia_local.Gaia` does.
+    As a context manager it closes at the end of the block: after the running Steps, or at once if
+    an exception leaves the block, as `gaia_local.Gaia` does.
     """
 
     def __init__(self, config: Mapping[str, Any], release: Callable[[], None]) -> None:
-        """`release` gives the name `gaia` back, as far as this installation held it."""
+        """`release` ends this installation's hold on the name `gaia`; see `redirection.hold`."""
         self._release = release
         self.config = config
         """The defaults of every `Gaia()` made through this installation."""
         self.closed = False
         self._made: list[Gaia] = []
         self._ignored: set[str] = set()
-        """Keys of configurations that were told to be ignored, so that each is told once."""
+        """Keys whose warning was logged, so that each is logged once."""
         forget_in_child(self)
 
     def make(self, given: Any) -> Gaia:
@@ -43,7 +43,7 @@ class Installation:
         from gaia_local.config import Config
 
         if given and not isinstance(given, Mapping):
-            Config.parse(given)  # which refuses it
+            Config.parse(given)  # raises `InvalidInput`
         known = {field.name for field in fields(Config)} - {"given"}
         for key in (given or {}).keys() - known - {"gaia_host"} - self._ignored:
             self._ignored.add(key)
@@ -59,11 +59,11 @@ class Installation:
         return made
 
     def forget(self) -> None:
-        """As `Inherited.forget`: a child makes its own objects, and leaves the parent's alone."""
+        """As `Inherited.forget`: a child makes its own objects, and doesn't close the parent's."""
         self._made.clear()
 
     def undo(self) -> None:
-        """Restore the meaning of `gaia` before this, or by an outer installation. Idempotent.
+        """Give `gaia` the meaning back that it had without this installation. Idempotent.
 
         The objects made meanwhile stay open, and a program that ends waits for their Steps.
         """
@@ -93,7 +93,7 @@ class Installation:
 
 @raises_http_errors
 def engine_of(front: object) -> Gaia:
-    """The `Gaia` behind a script's object. Raises `GaiaError` where nothing is installed."""
+    """The `Gaia` behind a script's object. Raises `GaiaError` if nothing is installed."""
     from gaia_local.errors import Closed
 
     with lock():
@@ -115,7 +115,7 @@ def engine_of(front: object) -> Gaia:
 
 
 def installed() -> bool:
-    """Whether a `Gaia()` that a script makes now has an engine."""
+    """Whether a `Gaia()` made now has an engine."""
     return bool(installations)
 
 
@@ -125,12 +125,12 @@ _lock = threading.RLock()
 
 
 def lock() -> threading.RLock:
-    """What is held while the meaning of `gaia` changes."""
+    """The lock held while the meaning of `gaia` changes."""
     return _lock
 
 
 def _renew_lock_in_child() -> None:
-    global _lock  # noqa: PLW0603 whoever held it is not here
+    global _lock  # noqa: PLW0603 the thread that held it isn't in the child
     _lock = threading.RLock()
 
 

@@ -1,4 +1,4 @@
-"""What `import gaia` finds in this process, as long as anybody holds the name."""
+"""Gives `import gaia` its meaning in this process, as long as an installation needs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gaia_local.http_errors import raises_http_errors
 PACKAGE, CLIENT = "gaia", "gaia.client"
 
 _holders = 0
-"""How many installations and reservations want `gaia` to be importable."""
+"""The number of installations and reservations that need `gaia` to be importable."""
 _restore: Callable[[], None] | None = None
 
 
@@ -42,7 +42,7 @@ class _Finder(MetaPathFinder, InspectLoader):
         vars(module).update({name: getattr(client, name) for name in names})
 
     def get_code(self, fullname: str) -> CodeType:
-        """What ``python -m gaia.client`` runs."""
+        """The code that ``python -m gaia.client`` runs."""
         return compile(
             "from gaia_local.compat.client import main\n\nmain()\n", f"<{fullname}>", "exec"
         )
@@ -56,7 +56,7 @@ class _Finder(MetaPathFinder, InspectLoader):
 
 @raises_http_errors
 def hold() -> None:
-    """Have `gaia` mean our modules, until it was released as often."""
+    """Let `gaia` mean our modules until `release` was called as often as this."""
     global _holders, _restore  # noqa: PLW0603 there is one name `gaia` in a process
     if not _holders:
         _restore = _redirect() if PACKAGE in sys.modules else _shadow()
@@ -73,7 +73,7 @@ def release() -> None:
 
 
 def _shadow() -> Callable[[], None]:
-    """Put our modules before whatever else is called `gaia`."""
+    """Let imports find our modules before any other package named `gaia`."""
     finder = _Finder()
     sys.meta_path.insert(0, finder)
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = ("results:report/", "results:listing.txt", "results:report.log")
-"""The storage keys worth showing when it has run."""
+"""The storage keys of the results that are shown after a run."""
 
 
 def folder() -> Path:
-    """Where the demo's files lie, in a checkout and in an installed package alike."""
+    """The directory of the demo's files, in a checkout or in an installed package."""
     packaged = Path(__file__).parent / "files"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "resources" / "demo"
 
@@ -54,7 +54,7 @@ def name(taken: Collection[str], now: float | None = None) -> str:
 
 
 def place_inputs(place: Callable[[str], Path]) -> None:
-    """Copy the input files to where `place` says that their storage keys lie."""
+    """Copy the input files to their places; `place` gives the path of a storage key."""
     for key, source in inputs().items():
         target = place(key)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ def place_inputs(place: Callable[[str], Path]) -> None:
 def _owner() -> str:
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # nobody gave this uid a name, as is usual in containers
+    except (KeyError, OSError):  # this uid has no name, as is usual in containers
         user = ""
-    # The owner is what stands before the first '_' of a workflow's name.
+    # The owner is the part of a workflow's name before the first '_', so it holds none itself.
     return re.sub(r"[^A-Za-z0-9.-]+", "-", user).strip(".-") or "me"
 
 

@@ -1,5 +1,5 @@
-"""Looks after the machine and the root: what works here, and what dead engines left running.
+"""Checks the machine and the root, and finds and removes the leftovers of dead engines.
 
-Promises that an examination changes nothing, and that only what is nobody's is removed.
-Never in it: Steps that run, or how a report is printed.
+Promises that checks change nothing, and that nothing is removed under a live engine.
+Never in it: running Steps, or printing reports.
 """

@@ -1,4 +1,4 @@
-"""What works on this machine: a `Check` for each need of Steps, with advice where one fails."""
+"""Checks this machine: one `Check` for each need of Steps, with advice if it fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FICLONE = 0x40049409
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     verdict: str
@@ -52,7 +52,7 @@ class DoctorReport:
 
     @property
     def ok(self) -> bool:
-        """Whether something can run here."""
+        """Whether Steps can run here."""
         return all(check.verdict != PROBLEM for check in self.checks)
 
 
@@ -114,7 +114,7 @@ def _engine(config: Config) -> Check:
                 if config.runtime == "docker"
                 else "; Steps run as local processes"
             )
-            # What stands after the semicolon is advice, too, for those who don't come from here.
+            # The error's own advice, after the semicolon, is for other callers.
             return Check(
                 "docker", NOTE, str(error).partition(";")[0], advice, {**facts, "error": str(error)}
             )
@@ -125,13 +125,13 @@ def _engine(config: Config) -> Check:
 
 
 def _cluster(config: Config) -> list[Check]:
-    """The configured Dask cluster: its workers, their versions, and whether they see the root."""
+    """Check the Dask cluster: its workers, their versions, and their access to the root."""
     if config.executor != "dask":
         return []
     facts: dict[str, Any] = {"address": config.dask.address, "reachable": False}
     try:
         if config.dask.local is not None:
-            # What they need is there.
+            # The packages that they need are installed.
             from gaia_local.executors.dask.cluster import Cluster  # noqa: F401
             from gaia_local.executors.dask.keys import make_keys  # noqa: F401
 
@@ -197,9 +197,9 @@ def _cluster(config: Config) -> list[Check]:
 
 @contextlib.contextmanager
 def _probe(root: Path) -> Iterator[Path | None]:
-    """A file of a random name in the root; None where there is no root, or it can't be written."""
+    """A temporary file with random bytes in the root; None if the root is absent or read-only."""
     try:
-        # An error of whoever uses it is none of this.
+        # Only errors of making it are caught, not those of the caller's block.
         file = tempfile.NamedTemporaryFile(prefix=OWN, dir=root)  # noqa: SIM115
     except OSError:
         yield None
@@ -346,7 +346,7 @@ def _exists(path: Path) -> bool:
 
 
 def _kind(path: Path) -> str | None:
-    """The type of the file system that `path` lies on, where the system tells."""
+    """The type of the file system of `path`, on Linux; else None."""
     try:
         rows = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -358,7 +358,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _reflink(directory: Path) -> bool | None:
-    """Whether files in `directory` can share blocks; None where that can't be tried."""
+    """Whether files in `directory` can share blocks; None if that can't be tried."""
     if sys.platform != "linux":
         return None
     import fcntl

@@ -21,7 +21,7 @@ from gaia_local.store.storage import Storage
 
 @dataclass(frozen=True)
 class FoundLeftover:
-    """A container or process that nobody watches."""
+    """A container, process or private directory of a dead engine."""
 
     kind: str
     """`container`, `process` or `staging` (files alone)."""
@@ -55,7 +55,7 @@ def find(config: Config) -> list[FoundLeftover]:
 
 
 def clean(config: Config) -> list[FoundLeftover]:
-    """Remove and return the leftovers of this root. Raises `RootInUse` where an engine runs."""
+    """Remove and return the leftovers of this root. Raises `RootInUse` if an engine has it open."""
     if not config.root.is_dir():
         return []
     owned = Ownership(config.root)

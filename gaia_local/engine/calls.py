@@ -1,14 +1,14 @@
-"""The calls that a root takes: each is defined here, once, whoever makes it and whoever answers it.
+"""The calls that a root takes, each defined here once, for all callers and all ways to the root.
 
-`Engine` chooses at each call one of three ways to the root:
-- this process owns it: `Scheduler` makes the changes, and `RootReader` answers the questions from
-  what that has in memory;
+`Engine` chooses at each call one of three ways:
+- this process owns the root: `Scheduler` makes the changes, and `RootReader` answers the questions
+  from the scheduler's memory;
 - another process owns it: `remote_root` sends the call there, where it is made in the first way;
-- nobody can be asked: `RootReader` answers the questions from the rows, read by a `Snapshot`.
+- no owner can be asked: `RootReader` answers the questions from the rows, read by a `Snapshot`.
 
-Another process can make the calls that are marked here, and nothing else. Who makes a call (`Gaia`)
-has checked names and types. Answers are what JSON can carry; of the arguments, Commands and Steps
-travel as the definitions that they were parsed from.
+Other processes can make the calls that are marked here, and nothing else. The caller (`Gaia`) has
+checked names and types. Answers can be written as JSON; Commands and Steps among the arguments are
+sent as the definitions from which they were parsed.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class RemoteCall:
-    """What is known of a call beside its types."""
+    """A call's name and parameters, and its properties beside its types."""
 
     name: str
     parameters: tuple[str, ...]
     changes: bool
     idempotent: bool
-    """Whether it may be made again where nobody knows if it was made."""
+    """Whether it may be repeated if the first try may have taken effect."""
 
     def make(self, root: object, arguments: Mapping[str, Any]) -> Any:
-        """Make it of a root that takes it, with arguments that came from another process."""
+        """Make the call of `root`, with arguments from another process."""
         if arguments.keys() != set(self.parameters):
             raise InvalidInput(
                 "a call from another process",
@@ -67,7 +67,7 @@ class RemoteCall:
 
 
 REMOTE_CALLS: dict[str, RemoteCall] = {}
-"""Name → call, of all that are marked."""
+"""Name → call, of all marked ones."""
 
 
 def read(method: Method) -> Method:
@@ -80,7 +80,7 @@ def change(method: Method) -> Method: ...
 @overload
 def change(*, idempotent: bool) -> Callable[[Method], Method]: ...
 def change(method: Any = None, *, idempotent: bool = True) -> Any:
-    """Mark a call that changes something, which only the root's owner can do."""
+    """Mark a call that changes the root, which only its owner can make."""
     if method is None:
         return lambda method: _marked(method, changes=True, idempotent=idempotent)
     return _marked(method, changes=True, idempotent=idempotent)
@@ -95,7 +95,7 @@ def _marked(method: Method, changes: bool, idempotent: bool) -> Method:
 
 
 class Questions(Protocol):
-    """What can be asked of a root."""
+    """The calls that read a root."""
 
     @read
     def workflows(self, /) -> dict[str, WorkflowEntry]:
@@ -103,19 +103,19 @@ class Questions(Protocol):
 
     @read
     def commands(self, workflow: str, /) -> dict[str, Definition]:
-        """Name → definition, of all Commands; empty where there is no such workflow."""
+        """Name → definition, of all Commands; empty if there is no such workflow."""
 
     @read
     def status(self, workflow: str, debug: bool, /) -> ServerStatus | None:
-        """The inner dictionary of `Gaia.status`; None where there is no such workflow."""
+        """The inner dictionary of `Gaia.status`; None if there is no such workflow."""
 
     @read
     def wait(self, workflow: str, timeout: float, /) -> bool:
-        """Whether it is quiet, at once or within (at most) `timeout` seconds."""
+        """Whether it is quiet now or becomes so within at most `timeout` seconds."""
 
     @read
     def plan(self, workflow: str, keys: list[str] | None, /) -> list[PlannedStep]:
-        """What `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
+        """The Steps that `run`, or (with keys) `expire`, would run: ``[{"step", "reason"}]``."""
 
     @read
     def events(self, workflow: str, /) -> list[EventEntry]:
@@ -123,7 +123,7 @@ class Questions(Protocol):
 
     @read
     def log(self, workflow: str, step: str, /) -> str | None:
-        """The path of the log of a Step's latest attempt; None where it never started."""
+        """The path of the log of a Step's latest attempt; None if it has none."""
 
     @read
     def progress(self, workflow: str, /) -> WorkflowProgress:
@@ -159,15 +159,15 @@ class Questions(Protocol):
 
     @read
     def inputs(self, workflow: str, step: str, /) -> StepInputs:
-        """What a Step reads, and the tokens of its command."""
+        """A Step's inputs, and the tokens of its command."""
 
     @read
     def path(self, workflow: str, key: str, /) -> str:
-        """Where a storage key lies."""
+        """The path of a storage key's file."""
 
 
 class Changes(Protocol):
-    """What can be changed in a root."""
+    """The calls that change a root."""
 
     @change(idempotent=False)
     def upload(
@@ -206,11 +206,11 @@ class Changes(Protocol):
 
 
 class Root(Questions, Changes, Protocol):
-    """All of it."""
+    """All calls."""
 
 
 def to_wire(value: object) -> Any:
-    """What JSON takes instead of a Command or a Step: its definition."""
+    """The definition of a Command or a Step, which JSON can hold."""
     if isinstance(value, Step) or hasattr(value, "definition"):
         return value.definition
     raise TypeError(f"{type(value).__name__} can't be sent to another process")

@@ -40,44 +40,44 @@ logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
 
 ABSENT_OWNER_SECONDS, SILENT_OWNER_SECONDS, RETRY_SECONDS = 0.5, 15.0, 0.02
-"""To try again where the owner has no socket, or doesn't listen: it begins, or ends."""
+"""For tries again if the owner has no socket, or isn't listening: it is just starting or ending."""
 
 
 @dataclass(frozen=True)
 class OwnedParts:
-    """What there is only in the process that owns the root."""
+    """The parts that exist only in the process that owns the root."""
 
     scheduler: Scheduler
     listener: Listener | None
-    """None where the root's file system has no sockets."""
+    """None if the root's file system has no sockets."""
     ends: contextlib.ExitStack
-    """Ends these and all that they work with, in order."""
+    """Ends these and the parts they use, in order."""
 
 
 class Engine:
     """One root's parts. Reading works always; the first change makes this process the owner.
 
-    Where another process is the owner, it is asked.
+    If another process is the owner, calls are sent to it.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        """With the buckets that the root remembers, as far as it was read."""
+        """Includes the buckets recorded in the root, as soon as these were read."""
         self._given_config = config
         self.storage = Storage(config.root, config.buckets)
         given = {key: repr(value) for key, value in config.given_settings().items()}
         self._remote_root = remote_root(config.root, given)
         self._lock = threading.RLock()
         self.users = 0
-        """How many `Gaia` objects share it; guarded by the registry's lock."""
+        """The number of `Gaia` objects that share it; guarded by the lock in `sharing`."""
         self._owned: OwnedParts | None = None
-        """Set from the moment on when this process owns the root until all of them have ended."""
+        """Set once this process owns the root, until all parts have ended."""
         self._closed = False
         self._close_lock = threading.Lock()
         forget_in_child(self)
 
     def ask(self, question: Callable[[Questions], T]) -> T:
-        """Ask one question of the root. Raises what that raises."""
+        """Ask one question of the root, with the question's own errors."""
         with self._lock:
             ours = self._owned is not None or self._closed
         if not ours:
@@ -86,7 +86,7 @@ class Engine:
         return question(RootReader(self.reader, self.storage))
 
     def change(self, change: Callable[[Changes], T]) -> T:
-        """Make one change, here or in the process that owns the root. Raises what that raises."""
+        """Make one change, here or in the process that owns the root, with the change's errors."""
         began = time.monotonic()
         while True:
             try:
@@ -98,7 +98,7 @@ class Engine:
                     patience = ABSENT_OWNER_SECONDS if error.absent else SILENT_OWNER_SECONDS
                     if time.monotonic() - began > patience:
                         raise refusal from error
-            # The owner begins, or ends: nothing tells us when it is through.
+            # The owner is starting or ending, and doesn't announce when it is done.
             time.sleep(RETRY_SECONDS)
 
     def own(self) -> None:
@@ -127,7 +127,7 @@ class Engine:
             ) from error
 
     def _refuse_other_settings(self, given: Mapping[str, str]) -> None:
-        """Refuse a change of somebody who gave other settings than this process has."""
+        """Refuse a change by a process whose settings differ from this one's."""
         ours = self.config.settings()
         for key in sorted(given):
             if key not in ours or repr(ours[key]) != given[key]:
@@ -136,14 +136,17 @@ class Engine:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The head; this process owns the root now. Raises `RootInUse` when another does."""
+        """The scheduler: this process owns the root now. Raises `RootInUse` if another one does."""
         with self._lock:
             self._refuse_closed()
             return (self._owned or self._own()).scheduler
 
     @property
     def reader(self) -> Scheduler | Snapshot:
-        """Who answers questions: the scheduler, where this process owns or must clean the root."""
+        """The source of answers: the scheduler if this process owns the root, else the rows.
+
+        If an owner died, or after a power cut, this process takes the root over to recover it.
+        """
         with self._lock:
             self._refuse_closed()
             if self._owned is not None:
@@ -169,12 +172,12 @@ class Engine:
             owned.scheduler.wait(None)
 
     def stop(self) -> None:
-        """Halt what runs, so that `run` goes on with it later."""
+        """Halt all running workflows, so that `run` resumes them later."""
         if (owned := self._parts()) is not None:
             owned.scheduler.stop()
 
     def drain(self) -> None:
-        """Block until all workflows are quiet and no other process can start anything here."""
+        """Block until all workflows are quiet, and accept no more calls of other processes."""
         self.wait()
         if (owned := self._parts()) is not None and owned.listener is not None:
             owned.listener.finish()
@@ -183,7 +186,7 @@ class Engine:
     def close(self) -> None:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent.
 
-        A signal that comes meanwhile doesn't break into it: see `sharing`.
+        A signal doesn't interrupt it: see `sharing`.
         """
         with self._close_lock:
             with self._lock:
@@ -194,17 +197,17 @@ class Engine:
                 self._owned = None
 
     def kill_now(self) -> None:
-        """Whatever is stopped is killed without a grace. A signal handler may call it."""
+        """Kill Tasks that are being stopped, without a grace. A signal handler may call it."""
         if (owned := self._owned) is not None:
             owned.scheduler.kill_now()
 
     def forget(self) -> None:
-        """As `Inherited.forget`: the parts are the parent's, whose threads work with them."""
+        """As `Inherited.forget`: the parts are the parent's, and its threads use them."""
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closed, self._owned = True, None
 
     def _parts(self) -> OwnedParts | None:
-        """The parts, also while they end; None where this process doesn't own the root.
+        """The parts, also while they end; None if this process doesn't own the root.
 
         Waits while they are made.
         """
@@ -216,7 +219,7 @@ class Engine:
         return self.config.root / "gaia.db"
 
     def _image_ids(self, images: Iterable[str]) -> dict[str, str | None]:
-        """What the names of images mean now, asked by a process that doesn't run anything."""
+        """Image name → id at present, for a process that runs no Tasks."""
         names = list(images)
         if not names or self.config.executor != "threads":
             return {}
@@ -224,7 +227,7 @@ class Engine:
             return {name: runtime.image_id(name) for name in names}
 
     def _own(self) -> OwnedParts:
-        """Take the root over. Where that fails or is interrupted, all that was begun ends."""
+        """Take the root over. If that fails or is interrupted, all parts made so far end."""
         ends = contextlib.ExitStack()
         try:
             self._owned = owned = self._make_parts(ends)
@@ -235,7 +238,7 @@ class Engine:
         return owned
 
     def _make_parts(self, ends: contextlib.ExitStack) -> OwnedParts:
-        """Make the parts; note the end of each at once: they end in the opposite order."""
+        """Make the parts, and register each one's end at once: they end in reverse order."""
         lock = Ownership(self.config.root)
         ends.callback(self._end, lock.release)
         listener = self._listen()
@@ -250,7 +253,7 @@ class Engine:
         scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
         ends.callback(self._end, scheduler.close)
         if self.config.watch:
-            # Imported here: watchdog takes its time, and reading needs none.
+            # Imported here: watchdog is slow to import, and readers don't need it.
             from gaia_local.store.watcher import Watcher
 
             ends.callback(
@@ -261,7 +264,7 @@ class Engine:
         return OwnedParts(scheduler, listener, ends)
 
     def _open_database_and_store(self, ends: contextlib.ExitStack) -> Database:
-        """Open both, with the buckets that workflows use, and set right what a dead owner left."""
+        """Open both, with the workflows' buckets, and recover from a dead owner."""
         database = Database(self._database_path)
         ends.callback(self._end, database.close)
         self._map_buckets(uses := read_uses(database))
@@ -270,21 +273,23 @@ class Engine:
                 database.set_buckets(
                     use.workflow, {use.bucket: str(self.config.buckets[use.bucket])}
                 )
-        # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
+        # A bucket that is recorded and wasn't given now may be on an unmounted disk: only the
+        # Steps that need it fail.
         self.storage.create(away=self.config.buckets.keys() - self._given_config.buckets.keys())
         ends.callback(self._end, self.storage.close)
         recover(database, self.storage)
         return database
 
     def _end_listener(self, listener: Listener, began: bool) -> None:
-        """Answer the calls that were taken, or, where the parts could not be made, let go of them.
+        """Answer the accepted calls; if the parts could not be made (not `began`), abandon them.
 
-        Those wait for the lock that is held while the parts are made: they are not waited for.
+        Those wait for the lock that this thread holds while it makes the parts, so it can't wait
+        for them.
         """
         self._end(listener.close if began else listener.refuse)
 
     def _end(self, end: Callable[[], object]) -> None:
-        """End one part; what the disk or the network says against it keeps none of the others."""
+        """End one part. Errors of the disk or the network are logged: the other parts end too."""
         try:
             end()
         except (OSError, GaiaError) as error:
@@ -292,7 +297,7 @@ class Engine:
             logger.error(message, self.config.root, error_text(error))
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
-        """Serve this root's workflows' buckets, too. Raises `InvalidInput` for a contradiction."""
+        """Map the buckets of this root's workflows. Raises `InvalidInput` for a contradiction."""
         mapped = with_remembered(self.config.root, self._given_config.buckets, uses)
         for name in sorted(mapped.keys() - self.config.buckets.keys()):
             logger.warning("bucket %r is %s, as its workflows were made with", name, mapped[name])
@@ -300,7 +305,7 @@ class Engine:
         self.storage.map(mapped)
 
     def _listen(self) -> Listener | None:
-        """Let other processes make calls; one that comes before the scheduler waits for it."""
+        """Let other processes make calls; those that come too early wait for the scheduler."""
         try:
             return Listener(self.config.root, self._answer)
         except OSError as error:
@@ -313,7 +318,7 @@ class Engine:
 
 
 def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
-    """What runs Tasks, and where. Raises `InvalidInput` where a package for that is missing."""
+    """The runtime and the executor. Raises `InvalidInput` if a package for them is missing."""
     if config.executor == "threads":
         runtime = _make_runtime(config)
         return runtime, ThreadExecutor(
@@ -342,7 +347,7 @@ def _root(config: Config) -> Root:
 
 
 def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:
-    """Say who has the root open (`where`), and what must be done `first` to open it otherwise."""
+    """Raise `InvalidInput`: the root is open in `where`, with another `key`; do `first` first."""
     raise InvalidInput(
         f"config, {key}",
         f"root {root} is open in {where} already, with another {key}",

@@ -17,9 +17,9 @@ that was flushed or a later one. So the rows after a power cut describe some mom
 last flush point and the last answer. A file that was renamed into the store since the flush point
 may be the new one, the old one, absent or torn.
 
-The rows also hold the boot of the machine in which an engine last had the root, or that it ended in
-order, with all flushed. Under another boot, unless it ended in order, `compare` checks all outputs
-of Steps, and none of these is taken for the user's:
+The rows also hold the machine's boot id under the root's last engine, or that this ended in order,
+with all flushed. Under another boot, unless it ended in order, `compare` checks all outputs of
+Steps, and none of these is taken for the user's:
 - recorded since the flush point, or of another quick fingerprint than recorded (its row may be
   lost): the content is compared with the recorded digest; the Step must make it again if it
   differs, or has no digest;
@@ -27,9 +27,9 @@ of Steps, and none of these is taken for the user's:
   written by renames only;
 - not recorded: the Step must make it again, since the start and the end of it may both be lost.
 
-The user's files that were recorded since the flush point are read at the next inspection, whatever
-their quick fingerprints are. Files that no Step makes any more still don't count. No container is
-resumed: its files are no safer on the disk than those in the store.
+The user's files that were recorded since the flush point are read at the next inspection, even if
+their quick fingerprints are as recorded. Files that no Step makes any more still don't count. No
+container is resumed: its files are no safer on the disk than those in the store.
 
 A crash between any two of these writes leaves the epoch before: more is compared than necessary. If
 an engine dies while the machine goes on, nothing is lost; the next engine flushes its unflushed
@@ -74,7 +74,7 @@ def flush_point(database: Database, storage: Storage) -> dict[str, tuple[list[st
 
 
 def compare(database: Database, storage: Storage, workflow: str) -> dict[str, KeyState]:
-    """After a power cut: the keys of a workflow whose states must be corrected."""
+    """The keys of a workflow whose states must be corrected after a power cut."""
     saved = database.saved(workflow)
     assert saved is not None
     recent = {key for _, key in database.unflushed(workflow)}
@@ -96,7 +96,7 @@ def compare(database: Database, storage: Storage, workflow: str) -> dict[str, Ke
 def _compare_made(
     storage: Storage, key: KeyNode, recorded: KeyState | None, recent: bool
 ) -> KeyState | None:
-    """The new state of a key that a Step makes; None where it stays, or where there is no file."""
+    """The new state of a key that a Step makes; None if it stays, or if there is no file."""
     if recorded is not None and recorded.kind is KeyKind.EXPIRED:
         return None
     unknown = KeyState(KeyKind.EXPIRED, why=INTERRUPTED)

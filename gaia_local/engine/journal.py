@@ -1,4 +1,4 @@
-"""What was decided: in the rows of a root, or on its way there."""
+"""Decisions that are in a root's rows, or still to be written there."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Writes decisions down, and keeps those it couldn't. The scheduler's lock guards it."""
+    """Writes decisions to the rows, and keeps those it couldn't. Guarded by `Registry.lock`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._unwritten: dict[str, Changes] = {}
-        """Workflow → what was decided and could not be written down."""
+        """Workflow → the changes that were decided and could not be written."""
 
     def __contains__(self, name: object) -> bool:
-        """Whether something of a workflow could not be written down."""
+        """Whether changes of a workflow could not be written."""
         return name in self._unwritten
 
     def __bool__(self) -> bool:
-        """Whether that is so for any workflow."""
+        """Whether changes of any workflow could not be written."""
         return bool(self._unwritten)
 
     def write(self, name: str, changes: Changes, new: Workflow | None = None) -> Changes:
-        """Write down what was decided, with what could not be written before, in one transaction.
+        """Write changes, after those that could not be written before, in one transaction.
 
-        `new` is a workflow that has no rows yet. Answers all that was written; raises
-        `DatabaseError` where it stays unwritten.
+        `new` is a workflow that has no rows yet. Returns all changes that were written; raises
+        `DatabaseError` if they could not be, and keeps them.
         """
         if name in self._unwritten:
             changes = self._unwritten[name].then(changes)
@@ -53,15 +53,15 @@ class Journal:
         return changes
 
     def append(self, name: str, changes: Changes) -> None:
-        """Add to what is unwritten of a workflow."""
+        """Add to the unwritten changes of a workflow."""
         self._unwritten[name] = self._unwritten.get(name, Changes()).then(changes)
 
     def take(self, name: str) -> Changes | None:
-        """What is unwritten of a workflow, which is forgotten here."""
+        """Remove and return the unwritten changes of a workflow."""
         return self._unwritten.pop(name, None)
 
     def saved(self, name: str, workflow: Workflow | None) -> Saved | None:
-        """A workflow's rows as they will be when all is written; None where it has none."""
+        """A workflow's rows as they will be when all is written; None if it has none."""
         saved = self._database.saved(name)
         return None if saved is None else saved.then(self._not_in_rows(name, workflow))
 
@@ -79,6 +79,6 @@ class Journal:
         return self._database.events(name) + [event.wire() for event in unwritten]
 
     def _not_in_rows(self, name: str, workflow: Workflow | None) -> Changes:
-        """What happened in a workflow, and isn't written down yet."""
+        """The changes of a workflow that aren't written yet."""
         unwritten = self._unwritten.get(name, Changes())
         return unwritten if workflow is None else unwritten.then(workflow.unwritten)

@@ -1,16 +1,15 @@
-"""The way into a root that another process owns: a Unix socket where its owner answers calls.
+"""Calls to the process that owns a root, through a Unix socket in the root.
 
-One call a connection: a line of JSON ``{"version", "call", "arguments", "config"}``, and a line
-back, ``{"answer"}`` or ``{"error": {"kind", "arguments"}}``. Only the user whose root it is may
-connect.
+One call per connection: a line of JSON ``{"version", "call", "arguments", "config"}``, and a line
+back, ``{"answer"}`` or ``{"error": {"kind", "arguments"}}``. Only the root's user may connect.
 
 Invariants:
-- Who answers owns the root: the socket is made after the lock was taken, and is gone before the
-  lock is.
-- `Listener.refuse` comes before the scheduler's end, `Listener.close` after it: a call that was
-  taken is answered.
-- As long as the owner ends, its socket is there and refuses: so others know that it is worth while
-  to try again.
+- Only the owner answers: it makes the socket after taking the root's lock, and removes it before
+  releasing the lock.
+- `Listener.refuse` comes before the scheduler's end, `Listener.close` after it: each accepted call
+  is answered.
+- While the owner is ending, its socket exists and refuses connections: this tells callers to try
+  again.
 """
 
 from __future__ import annotations
@@ -34,23 +33,23 @@ logger = logging.getLogger("gaia_local")
 
 NAME = "engine.sock"
 VERSION = 1
-"""Of what is said; not of the package, so that most versions of that get along."""
+"""The protocol's version; not the package's, so that most versions of that work together."""
 TIMEOUT_SECONDS = 10.0
-"""To connect, to tell a call, and to read an answer; to find the answer may take longer."""
+"""To connect, and to send or receive a call; the wait for its answer has no limit."""
 MOST = 100
-"""How many calls are answered at a time; others wait."""
+"""The most calls that are answered at a time; others wait."""
 _LONGEST = 100
-"""Bytes that the path of a socket may have, everywhere."""
+"""The most bytes of a socket's path that all systems allow."""
 
 Answer = Callable[[str, Mapping[str, Any], Mapping[str, str]], Any]
 """From the name of a call, its arguments and the caller's configuration to its answer."""
 
 
 class Unreachable(EngineUnavailable):
-    """Nobody answers: no socket, nobody who listens, or an owner that ended during a call."""
+    """No answer: there is no socket, no process listens, or the owner ended during a call."""
 
     def __init__(self, message: str, absent: bool = False, told_all: bool = False) -> None:
-        """`absent`: there is no socket; `told_all`: the call was told, and may have been made."""
+        """`absent`: there is no socket; `told_all`: the call was sent, and may have been made."""
         super().__init__(message)
         self.absent, self.told_all = absent, told_all
 
@@ -62,7 +61,7 @@ class Listener:
     """Answers calls, each in a thread of its own, from its making to `close`."""
 
     def __init__(self, root: Path, answer: Answer) -> None:
-        """Take a dead owner's place. Raises `OSError` if the file system has no sockets."""
+        """Replaces a dead owner's socket. Raises `OSError` if the file system has no sockets."""
         self._answer = answer
         self._lock = threading.Lock()
         self._refusing = threading.Event()
@@ -74,7 +73,7 @@ class Listener:
         try:
             with _address(root) as address:
                 self._socket.bind(address)
-            self._path.chmod(0o600)  # before anybody can connect
+            self._path.chmod(0o600)  # before any process can connect
             self._socket.listen(128)
         except BaseException:
             self._socket.close()
@@ -91,27 +90,27 @@ class Listener:
             return
         self._refusing.set()
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # what wakes the thread
-        self._room.release()  # or this, where it waits for room
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread if it waits for a call
+        self._room.release()  # wakes it if it waits for room
         self._thread.join()
         self._socket.close()
 
     def finish(self) -> None:
-        """Take no more calls, and return when those that were taken are answered. Idempotent."""
+        """Take no more calls, and return when the accepted ones are answered. Idempotent."""
         self.refuse()
         with self._lock:
             connections = dict(self._connections)
         for thread, connection in connections.items():
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # who has not told a call yet is not waited for
+                connection.shutdown(socket.SHUT_RD)  # don't wait for calls that weren't sent yet
             thread.join()
 
     def close(self) -> None:
-        """Finish, and take the socket away. Idempotent."""
+        """Finish, and remove the socket. Idempotent."""
         self.finish()
         try:
             self._path.unlink(missing_ok=True)
-        except OSError as error:  # the next owner takes its place all the same
+        except OSError as error:  # the next owner replaces it all the same
             logger.warning("%s can't be removed: %s", self._path, error.strerror)
 
     def forget(self) -> None:
@@ -128,7 +127,7 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError as error:
                 self._room.release()
-                if self._refusing.wait(0.1):  # too many open files, say, may pass
+                if self._refusing.wait(0.1):  # an error such as too many open files may pass
                     return
                 if not warned:
                     logger.warning(
@@ -174,9 +173,7 @@ class Listener:
             return {
                 "error": {"kind": type(error).__name__, "arguments": list(error.__reduce__()[1])}
             }
-        except (
-            Exception
-        ) as error:  # a defect of ours, or of the caller's: the caller must hear of it
+        except Exception as error:  # a defect here, or of the caller: the caller must get an error
             logger.exception("a call from another process failed")
             return {
                 "error": {
@@ -195,9 +192,9 @@ def call(
     config: Mapping[str, str],
     encode: Callable[[object], Any],
 ) -> Any:
-    """What the owner of a root answers; `encode` turns what JSON can't take into what it can.
+    """The answer of a root's owner; `encode` converts arguments that JSON can't hold.
 
-    Raises `Unreachable` where nobody answers, and whatever error the call met with there.
+    Raises `Unreachable` if no owner answers, and else the errors that the call raises there.
     """
     line = json.dumps(
         {"version": VERSION, "call": name, "arguments": arguments, "config": config}, default=encode
@@ -235,7 +232,7 @@ _KINDS = {
 
 
 def _is_own(connection: socket.socket) -> bool:
-    """Whether the peer is this user or root; where unknown, the socket's mode must do."""
+    """Whether the peer is this user or root; True if unknown: then the socket's mode must do."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     _, user, _ = struct.unpack(
@@ -246,7 +243,7 @@ def _is_own(connection: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def _address(root: Path) -> Iterator[str]:
-    """The socket's address: its path, or a short way to it where that is too long."""
+    """The socket's address: its path, or a shorter alias if that is too long."""
     path = root / NAME
     if len(os.fsencode(path)) <= _LONGEST:
         yield str(path)

@@ -15,17 +15,17 @@ from gaia_local.workflow.states import Intent, KeyState
 from gaia_local.workflow.workflow import Workflow
 
 MOST_READS = 100
-"""Of a directory that changes while it is read."""
+"""The most tries to read a directory that changes while it is read."""
 Listings: TypeAlias = Callable[[str], bytes | None]
-"""Digest of a directory → `Fingerprint.listing`, where that is recorded."""
+"""Digest of a directory → `Fingerprint.listing`, or None if that isn't recorded."""
 
 
 def observe(
     storage: Storage, requests: Iterable[Inspection], listings: Listings
 ) -> list[Observation]:
-    """Look at files, a stat first, contents where they are needed.
+    """Inspect files: always by stat, and by their contents if these are needed.
 
-    What is as known is left out, unless an answer is waited for.
+    Files that are as recorded are left out, unless `Inspection.must`.
     """
     seen = []
     for request in requests:
@@ -42,7 +42,7 @@ def observe(
 def _read(storage: Storage, request: Inspection, listings: Listings) -> Observation:
     """Read the content of a key.
 
-    What vanishes inside a directory that stays doesn't make that one vanish.
+    A directory still counts as present if entries in it vanish meanwhile: it is read again.
     """
     for _ in range(MOST_READS):
         now = storage.fingerprint(request.key, request.path, request.external)
@@ -55,7 +55,7 @@ def _read(storage: Storage, request: Inspection, listings: Listings) -> Observat
 
 
 def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str | None:
-    """A missing entry of a directory that a Task made, where no other kind of change is in it."""
+    """A missing entry of a directory made by a Task, if missing entries are its only changes."""
     if before.made_by is None or before.digest in (None, now.digest) or now.listing is None:
         return None
     recorded = listings(before.digest)
@@ -86,7 +86,7 @@ def load_for_trial(saved: Saved, storage: Storage, listings: Listings) -> Workfl
 def _inspect(
     workflow: Workflow, requests: list[Inspection], storage: Storage, listings: Listings
 ) -> None:
-    """Look at files until nothing more must be looked at."""
+    """Inspect files until no more inspections are needed."""
     while requests:
         seen = observe(storage, requests, listings)
         requests = workflow.record_observations(seen) + workflow.needed_inspections()

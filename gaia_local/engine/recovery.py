@@ -19,13 +19,13 @@ from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
 
 MOST_NAMED = 10
-"""Of lost outputs, in a message."""
+"""The most lost outputs that a message names."""
 
 
 def recover(database: Database, storage: Storage) -> None:
     """Running Tasks become `interrupted` and their workflows `halted`; their processes are ended.
 
-    Outputs of theirs may have been published without a record: they are marked as expired. After a
+    Their outputs may have been published without a record: they are marked as expired. After a
     power cut, so are all files that differ from their record; see `flushing`.
     """
     now = time.time()
@@ -73,8 +73,8 @@ def _interrupt(
 def _remove_leftovers(database: Database, storage: Storage) -> None:
     """End left processes, and remove their files.
 
-    The files of interrupted Tasks without a process stay: perhaps a container goes on with them,
-    which `run` resumes or discards.
+    The files of interrupted Tasks without a process stay: a container may still use them, and `run`
+    resumes or discards that.
     """
     interrupted = {
         attempt.task.id for name in database.workflows() for attempt in _interrupted(database, name)
@@ -119,7 +119,7 @@ def _quick_fingerprint(storage: Storage, workflow: str, key: str) -> str | None:
 
 
 def _unrecorded_start(attempt: Attempt, storage: Storage) -> list[Event]:
-    """The start of a Task that the engine died too soon to record, shown by its directory."""
+    """The start of a Task, by its directory, if the engine died before recording it."""
     if attempt.started is not None:
         return []
     try:

@@ -16,7 +16,7 @@ from gaia_local.workflow.workflow import Workflow
 
 
 class Registry:
-    """Reads workflows when they are asked for, and says which of their files must be inspected.
+    """Reads workflows when they are first used, and lists the inspections that their files need.
 
     `lock` guards it, the journal and each workflow. Its methods take the lock themselves.
     """
@@ -27,13 +27,12 @@ class Registry:
         self.workflows: dict[str, Workflow] = {}
         self.journal = Journal(database)
         self.inspected: set[str] = set()
-        """Workflows with files compared in this process: the watcher's news of them count."""
+        """Workflows whose files were inspected here: the watcher's reports of these count."""
         self.missed: set[str] = set()
-        """Those of which a file could not be inspected: the next call inspects all of them again.
-        """
+        """Workflows with a file that could not be inspected: the next call inspects all again."""
 
     def open(self, name: str) -> Workflow | None:
-        """The workflow, read now where that was not done yet; None where there is none."""
+        """The workflow, read now unless it was read before; None if there is none."""
         with self.lock:
             workflow = self.workflows.get(name)
         if workflow is None and (saved := self._database.saved(name)) is not None:
@@ -44,20 +43,20 @@ class Registry:
         return workflow
 
     def get(self, name: str) -> Workflow:
-        """As `open`; raises `InvalidInput` where there is none."""
+        """As `open`; raises `InvalidInput` if there is none."""
         workflow = self.open(name)
         if workflow is None:
             raise self.no_such(name)
         return workflow
 
     def no_such(self, name: str) -> InvalidInput:
-        """The refusal of a name that no workflow has."""
+        """The error for a name that no workflow has."""
         known = self._database.workflows()
         what = "it doesn't exist"
         return InvalidInput(f"workflow {name!r}", what, nearest(name, known, "workflows"))
 
     def saved(self, name: str) -> Saved:
-        """A workflow's rows as they will be when all that happened is written."""
+        """A workflow's rows as they will be when all changes are written."""
         with self.lock:
             saved = self.journal.saved(name, self.workflows.get(name))
         if saved is None:
@@ -65,7 +64,7 @@ class Registry:
         return saved
 
     def read_again(self, name: str) -> Workflow:
-        """Replace a workflow by what its rows say."""
+        """Replace a workflow by one read from its rows."""
         saved = self._database.saved(name)
         assert saved is not None
         workflow = load(saved, self._storage, self._database.listing)
@@ -74,7 +73,7 @@ class Registry:
         return workflow
 
     def forget(self, name: str) -> None:
-        """A workflow was deleted."""
+        """Drop a workflow that was deleted."""
         with self.lock:
             self.workflows.pop(name, None)
             self.journal.take(name)
@@ -83,7 +82,7 @@ class Registry:
     def inspections_of_keys(
         self, name: str, keys: Collection[str] | None, unless_done: bool
     ) -> list[Inspection]:
-        """Those of a workflow's keys (None: all); none if done already, with `unless_done`."""
+        """A workflow's inspections (`keys` None: all); with `unless_done`, none if done already."""
         self.open(name)
         with self.lock:
             workflow = self.workflows.get(name)
@@ -99,7 +98,7 @@ class Registry:
     def inspections_of_paths(
         self, paths: Collection[str] | None
     ) -> list[tuple[str, list[Inspection]]]:
-        """Those of keys whose files lie at, above or below `paths`; None: of all keys."""
+        """Inspections of the keys whose files are at, above or below `paths`; None: of all keys."""
         found = []
         with self.lock:
             for name in self.inspected & self.workflows.keys():

@@ -1,4 +1,4 @@
-"""Looks up who made the files at the outputs of new Steps, without a lock, before a decision."""
+"""Looks up the makers of files at new Steps' outputs, without a lock, before a decision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gaia_local.workflow.states import KeyKind
 
 
 def knows_any(database: Database, storage: Storage) -> bool:
-    """Whether there can be anything to `recall`, which is seldom, asked at little cost."""
+    """Whether `recall` could find anything, which is seldom. Costs little."""
     return len(storage.tops()) > 1 or database.remembers()
 
 
@@ -49,7 +49,7 @@ def recall(
                 records.append((storage.path(workflow, record.place), record))
         exact = [_origin(storage, made, path, quick) for place, made in records if place == path]
         known = [origin for origin in exact if origin is not None]
-        if not known:  # perhaps of a directory that holds it, or of a part of it
+        if not known:  # perhaps there are records of a directory around it, or of a part of it
             parts = (_origin(storage, made, place) for place, made in records if place != path)
             known = [replace(origin, whole=False) for origin in parts if origin is not None][:1]
         if known:

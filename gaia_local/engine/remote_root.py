@@ -13,10 +13,10 @@ from gaia_local.errors import EngineUnavailable
 
 
 def remote_root(root: Path, settings: Mapping[str, str]) -> Root:
-    """The root as its owner answers for it; changes are refused if that has other `settings`.
+    """A root whose calls are answered by its owner, which refuses changes for other `settings`.
 
-    A call raises what it met with there, or `Unreachable` if nobody answers and it may be made
-    again.
+    A call raises the errors that it raises there, or `Unreachable` if the owner doesn't answer and
+    the call may be repeated.
     """
     return cast(Root, _RemoteRoot(root, settings))
 

@@ -1,4 +1,4 @@
-"""Answers the questions of a root, from what its scheduler has in memory or from its rows."""
+"""Answers the questions of a root, from its scheduler's memory or from its rows."""
 
 from __future__ import annotations
 
@@ -159,14 +159,14 @@ class RootReader:
         return str(find_log(self._storage, task.workflow, task.id))
 
     def _made_by(self, workflow: str, key: KeyNode) -> Attempt | None:
-        """The attempt that made what lies at a key; None where no Step did."""
+        """The attempt that made the file at a key; None if no Step did."""
         if key.state.made_by is None:
             return None
         attempts = self._reader.attempts(workflow, reports.maker(key))
         return next((attempt for attempt in attempts if attempt.task.id == key.state.made_by), None)
 
     def _read_and_current(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:
-        """Changed input directory of a Step → the listings of what it read, and of what is now."""
+        """Changed input directory of a Step → its listings: as the Step read it, and at present."""
         attempt, found = node.attempt, {}
         for key, read in ((attempt.inputs or {}) if attempt is not None else {}).items():
             known = trial.graph.keys.get(key)
@@ -202,7 +202,7 @@ class RootReader:
 
 
 def _check_step(workflow: Workflow, step: str) -> None:
-    """An error that names the nearest ones, where there is no such Step."""
+    """Raise `InvalidInput`, with similar names, if there is no such Step."""
     known = workflow.graph.steps
     if step not in known:
         raise InvalidInput(

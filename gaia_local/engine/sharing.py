@@ -1,7 +1,7 @@
 """The engines that the `Gaia` objects of this process share, one for each root, and their end.
 
-The real client is stateless, so programs make several; here they reach one engine, as they
-would reach one server.
+The real client is stateless, so programs make several; here those share one engine, as they would
+share one server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ending: set[Engine] = set()
 
 
 def share(config: Config) -> Engine:
-    """The engine of a root, made for its first user; all must give the same configuration."""
+    """The engine of a root, made for its first user; all users must give the same configuration."""
     with _engines_lock:
         engine = _engines.get(config.root)
         if engine is None:
@@ -40,9 +40,9 @@ def share(config: Config) -> Engine:
 
 
 def leave(engine: Engine, wait: bool) -> None:
-    """One user less; the last closes the engine: waits until it is quiet (`wait`), or stops it.
+    """Take one user away; the last closes the engine, after waiting for its Tasks if `wait`.
 
-    A Ctrl-C while it waits has it stop what runs.
+    Without `wait`, or at Ctrl-C while it waits, running workflows are halted.
     """
     try:
         _leave(engine, wait)
@@ -59,7 +59,7 @@ def _leave(engine: Engine, wait: bool) -> None:
     if wait and not others:
         engine.wait()
     with _engines_lock:
-        last = engine.users <= 0  # nobody joined while we waited
+        last = engine.users <= 0  # unless a new user came meanwhile
         if last:
             _ending.add(engine)
             if _engines.get(engine.config.root) is engine:
@@ -75,7 +75,7 @@ def _leave(engine: Engine, wait: bool) -> None:
 
 
 def kill_now() -> None:
-    """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
+    """Kill Tasks that are being stopped, in all roots, without a grace. For signal handlers too."""
     for engine in (*_engines.values(), *_ending):
         engine.kill_now()
 
@@ -84,8 +84,8 @@ def kill_now() -> None:
 def _unbroken(engine: Engine) -> Iterator[None]:
     """While inside, a signal that would raise an exception kills at once instead.
 
-    An exception between any two instructions would leave a Task that nobody cancels, or a lock that
-    nobody releases.
+    An exception between any two instructions could leave a Task that is never cancelled, or a lock
+    that is never released.
     """
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -101,7 +101,7 @@ def _unbroken(engine: Engine) -> Iterator[None]:
 
 
 def _at_exit() -> None:
-    """The script is over: wait for Steps, as `concurrent.futures` does; on Ctrl-C, stop them."""
+    """At the script's end, wait for Steps, as `concurrent.futures` does; on Ctrl-C, stop them."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for engine in (*_engines.values(), *_ending):
         try:
@@ -114,7 +114,7 @@ def _at_exit() -> None:
 
 
 def _in_child() -> None:
-    global _engines_lock  # noqa: PLW0603 whoever held it is not here
+    global _engines_lock  # noqa: PLW0603 the thread that held it isn't in the child
     _engines_lock = threading.Lock()
     _engines.clear()
     _ending.clear()

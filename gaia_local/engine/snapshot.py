@@ -1,4 +1,4 @@
-"""Reads the rows of a root without an owner that can be asked: answers as `Scheduler` would."""
+"""Reads the rows of a root if no owner can be asked: answers as `Scheduler` would."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POLL_SECONDS = 0.05
 
 
 def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
-    """For whoever doesn't ask what would run: images are what they were."""
+    """For readers that plan no runs: the ids of all images are unknown."""
     return {}
 
 
@@ -41,7 +41,7 @@ class Snapshot:
         storage: Storage,
         images: Callable[[Iterable[str]], Mapping[str, str | None]] = unknown_images,
     ) -> None:
-        """`images` says which ids the names of images have now (None: nobody knows)."""
+        """`images` gives the present ids of image names (None: unknown)."""
         self._path, self._storage, self._images = path, storage, images
 
     def workflows(self) -> dict[str, dict[str, Any]]:
@@ -95,11 +95,11 @@ class Snapshot:
         return self._read(lambda database: database.listing(digest), None)
 
     def buckets(self) -> list[Use]:
-        """Which workflow uses which bucket."""
+        """The buckets that workflows use, with their directories."""
         return self._read(read_uses, [])
 
     def wait(self, name: str, timeout: float) -> bool:
-        """As `Scheduler.wait`, but it may give up earlier: nobody tells when rows change."""
+        """As `Scheduler.wait`, but it may return early: the owner doesn't announce changes."""
         row = self._read(lambda database: database.workflow(name), None)
         if row is None or row["state"] != WorkflowState.RUNNING.value:
             return True

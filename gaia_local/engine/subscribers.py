@@ -1,4 +1,4 @@
-"""Who is told of what happens in workflows."""
+"""Subscriptions to changes of workflows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ logger = logging.getLogger("gaia_local")
 
 
 class Subscribers:
-    """Functions that are called with the names of workflows after something happened in them."""
+    """Functions that are called with the names of workflows after changes in them."""
 
     def __init__(self) -> None:
         self._subscribers: dict[object, Callable[[Collection[str]], None]] = {}
 
     def subscribe(self, notify: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `notify` from now on; answers what ends that."""
+        """Call `notify` from now on; the returned function ends that."""
         subscription = object()
         self._subscribers[subscription] = notify
 
@@ -25,7 +25,7 @@ class Subscribers:
         return unsubscribe
 
     def notify(self, names: Collection[str]) -> None:
-        """Call all of them, with these workflows. What one raises is logged."""
+        """Call all of them, with these workflows. Exceptions are logged."""
         for notify in list(self._subscribers.values()):
             try:
                 notify(names)

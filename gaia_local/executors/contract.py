@@ -1,9 +1,9 @@
 """The contract of executors, which run Tasks and report to their observers.
 
-Contract of every executor. Each `submit` leads to exactly one `ended` of its observer, whatever
-happens, from some thread of the executor's. The event that `started` gets says which worker took
-the Task up: `worker`, from 1. `cancel` never blocks on the Task, and wins even when it arrives
-before `submit`. `close` cancels all Tasks, waits until none runs, and is idempotent.
+Contract of every executor. Each `submit` leads to exactly one `ended` of its observer in all cases,
+from some thread of the executor's. The event passed to `started` has the number of the Task's
+worker: `worker`, from 1. `cancel` never blocks on the Task, and wins even when it arrives before
+`submit`. `close` cancels all Tasks, waits until none runs, and is idempotent.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 
 SIGNAL_CHECK_SECONDS = 0.5
-"""How long the main thread may wait at a time. Python handles a signal that arrives just before a
-wait begins only after it: a wait without an end would now and then ignore a Ctrl-C.
+"""The longest single wait of the main thread. Python handles a signal that arrives just before a
+wait only after it: an endless wait would now and then ignore a Ctrl-C.
 """
 
 
 class Executor(Protocol):
-    """Runs Tasks; the module has its promises."""
+    """Runs Tasks; its promises are in the module's docstring."""
 
     def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Have the Task performed as soon as there is room."""

@@ -52,9 +52,9 @@ class _Relay:
 class ThreadExecutor:
     """Runs Tasks in at most `workers` threads, by their rank, then by their submission.
 
-    A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it
-    would never start otherwise. The threads are daemons: a script's end is handled by `Gaia.close`,
-    which waits or halts.
+    A Task waits until its `resources` are free, and the Tasks behind it wait, too: otherwise it
+    might never start. The threads are daemons: a script's end is handled by `Gaia.close`, which
+    waits or halts.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class ThreadExecutor:
                     return
                 _, _, assignment, cancellation, observer = waiting
                 task = assignment.task
-                if self._closed:  # it has not come to this one yet
+                if self._closed:  # `close` may not have cancelled this one yet
                     cancellation.cancel(BY_REQUEST)
                 self._capacity.take(task.resources)
             try:
@@ -214,7 +214,7 @@ class ThreadExecutor:
                 )
             elif cancellation.reason is None:
                 self._perform(assignment, cancellation, relay)
-        except Exception as error:  # a defect of ours: without an end, its workflow would wait
+        except Exception as error:  # a defect here: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {error_text(error)}"
             relay.ended(

@@ -51,7 +51,7 @@ class PlannedStep(TypedDict):
 
 
 class RunAnswer(TypedDict):
-    """Of `Gaia.run`; `would` only where it was a dry run."""
+    """Of `Gaia.run`; `would` only for a dry run."""
 
     run: str
     would: NotRequired[list[PlannedStep]]
@@ -64,7 +64,7 @@ class HaltAnswer(TypedDict):
 
 
 class ExpireAnswer(TypedDict):
-    """Of `Gaia.expire`; `would` only where it was a dry run."""
+    """Of `Gaia.expire`; `would` only for a dry run."""
 
     expire: list[str]
     would: NotRequired[list[PlannedStep]]
@@ -91,7 +91,7 @@ class TaskEntry(TypedDict):
 
 
 class DataEntry(TypedDict):
-    """What is known of a storage key."""
+    """A storage key with its state and its path."""
 
     state: str
     key: str
@@ -120,7 +120,7 @@ ServerStatus = TypedDict(
         "flow": NotRequired[dict[str, FlowEntry]],
     },
 )
-"""As a server answers it: `error` where nothing can be stored, the last three with `debug`."""
+"""As a server answers it: `error` if nothing can be stored, the last three with `debug`."""
 
 StatusAnswer = TypedDict(
     "StatusAnswer",
@@ -138,7 +138,7 @@ StatusAnswer = TypedDict(
 
 
 class StepCounts(TypedDict):
-    """How many Steps there are, and are in each state; `found` as in `WorkflowProgress`."""
+    """The number of Steps, in all and in each state; `found` as in `WorkflowProgress`."""
 
     steps: int
     done: int
@@ -151,7 +151,8 @@ class StepCounts(TypedDict):
 class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
-    `found`, of a complete workflow: how many never ran, since their outputs were in the store.
+    `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
+    the store.
     """
 
     state: str
@@ -180,7 +181,7 @@ GraphEdge = TypedDict("GraphEdge", {"from": str, "to": str, "keys": list[str]})
 
 
 class WorkflowGraph(TypedDict):
-    """Of `Gaia.graph`: the Steps in the order of upload, and what leads from one to another."""
+    """Of `Gaia.graph`: the Steps in the order of upload, and the edges between them."""
 
     workflow: str
     state: str
@@ -218,7 +219,7 @@ class WorkflowDigraph(TypedDict):
 class TimelineAttempt(TypedDict):
     """One attempt at a Step.
 
-    `command` is None where there is no such Step any more; `worker` is a number from 1 on.
+    `command` is None if the Step is gone; `worker` is a number from 1 on.
     """
 
     step: str
@@ -249,7 +250,7 @@ class StepState(TypedDict):
 
 
 class LatestAttempt(TypedDict):
-    """Of `Gaia.attempt`: the latest one and the path of its log; None where it never ran."""
+    """Of `Gaia.attempt`: a Step's latest one, with the path of its log; None: it never ran."""
 
     task: str | None
     state: str | None
@@ -257,7 +258,7 @@ class LatestAttempt(TypedDict):
 
 
 class TaskRecord(TypedDict):
-    """How one attempt at a Step went; `inputs` are the keys that it read, with their digests."""
+    """The record of one attempt at a Step; `inputs` are the keys it read, with their digests."""
 
     task: str
     step: str
@@ -276,7 +277,7 @@ class TaskRecord(TypedDict):
 
 
 class ChangedFiles(TypedDict):
-    """The paths in a directory that are not as a Step read them."""
+    """The paths in a directory that differ from those a Step read."""
 
     added: list[str]
     changed: list[str]
@@ -285,10 +286,10 @@ class ChangedFiles(TypedDict):
 
 @final
 class StepExplanation(TypedDict):
-    """Of `Gaia.explain`, of a Step: why it ran last, would or wouldn't run now, what it waits for.
+    """Of `Gaia.explain`, of a Step: its last run, and the reason why it would or wouldn't run now.
 
     `waits_for` holds keys with the Steps that make them, `changed` the input directories that
-    aren't as the Step read them.
+    differ from the ones the Step read.
     """
 
     workflow: str
@@ -304,9 +305,9 @@ class StepExplanation(TypedDict):
 
 @final
 class KeyExplanation(TypedDict):
-    """Of `Gaia.explain`, of a storage key: the Step that makes it, and what reads it.
+    """Of `Gaia.explain`, of a storage key: the Step that makes it, and the Steps that read it.
 
-    `made` is the attempt that made what lies there; None: no Step did.
+    `made` is the attempt that made its present file; None: no Step did.
     """
 
     workflow: str
@@ -321,9 +322,9 @@ class KeyExplanation(TypedDict):
 
 
 class EventEntry(TypedDict):
-    """Something that happened; each kind of event has some of the optional keys.
+    """An event; each kind has some of the optional keys.
 
-    `id` is that of a Task, `task` the name of its Step; `log` are the last lines that it wrote.
+    `id` is that of a Task, `task` the name of its Step; `log` are the last lines of its log.
     """
 
     event: str
@@ -393,7 +394,7 @@ WorkflowDetails = TypedDict(
 class LogPiece(TypedDict):
     """Of ``GET /api/workflows/NAME/log``: a piece of the log of one attempt, the `task`.
 
-    `next` is the byte to go on from; `over` says that nothing will come after this piece.
+    `next` is the offset of the next piece; `over` says that this is the last one.
     """
 
     text: str

@@ -11,11 +11,11 @@ from gaia_local.model.validation import NOTHING
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One run of a Task. The Task is kept as a record, and the rest forgotten when it ended."""
+    """One run of a Task. Only the Task is kept as a record after its end."""
 
     task: Task
     rank: tuple[int, int] = (0, 0)
-    """Its place among those that wait for a worker: the smallest goes first."""
+    """Its place among the Tasks that wait for a worker: the smallest goes first."""
     known: Mapping[str, Fingerprint] = field(
         default_factory=lambda: NOTHING,
         compare=False,
@@ -23,7 +23,7 @@ class Assignment:
     )
     """Input key → the recorded fingerprint of its file."""
     adopted: bool = False
-    """An earlier engine began it, and it is resumed instead of started anew."""
+    """An earlier engine began it, and it is resumed instead of started again."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a Task ended, with its outputs."""
+    """The end of a Task, with its outputs."""
 
     state: TaskState
-    """`COMPLETE`, `ERROR`, `EXCEPTION`, `CANCELLED`, or `INTERRUPTED` where the end is unknown."""
+    """`COMPLETE`, `ERROR`, `EXCEPTION`, `CANCELLED`, or `INTERRUPTED` if the end is unknown."""
     outputs: tuple[Output, ...] = ()
     """Ready to be published: all of them on success, the ``>>`` logs on failure."""
     exit_code: int | None = None
     message: str | None = None
     exception: str | None = None
     reason: str | None = None
-    """`terminated-by-timeout`, where the timeout ended it."""
+    """`terminated-by-timeout` if the timeout ended it."""
     image_id: str | None = None
     tail: str = ""
     """The last lines of its log."""

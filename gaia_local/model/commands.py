@@ -43,12 +43,12 @@ class Command:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     vars: Mapping[str, Value | None]
-    """Defaults; None where a var is only declared, so that a Step must give it."""
+    """Defaults; None: the var has no default, and a Step must give it."""
     stdout: str | None
     definition: Mapping[str, Any] = field(compare=False, repr=False)
-    """The JSON as submitted, which is what `Gaia.command` answers."""
+    """The JSON as submitted, and as `Gaia.command` answers it."""
     resources: Resources = field(default=NONE, compare=False)
-    """Required of a machine. Results don't depend on it: after a change no Step runs again."""
+    """Required of a machine. Results don't depend on them: after a change no Step runs again."""
 
     @staticmethod
     def parse(workflow: str, given: object) -> Command | CompositeCommand:

@@ -1,4 +1,4 @@
-"""Reads the files that hold Commands and Steps: JSON, or YAML where the name says so."""
+"""Reads the files that hold Commands and Steps: YAML if the suffix is .yaml or .yml, else JSON."""
 
 from __future__ import annotations
 

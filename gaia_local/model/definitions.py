@@ -42,7 +42,7 @@ def _without_duplicates(workflow: str, kind: str, parsed: list[Any]) -> list[Any
 
 
 def check_key_or_step(workflow: str, given: object) -> None:
-    """Raise `InvalidInput` for what can be neither a key nor the name of a Step."""
+    """Raise `InvalidInput` unless it can be a key or the name of a Step."""
     if not isinstance(given, str):
         raise InvalidInput(
             f"workflow {workflow!r}",

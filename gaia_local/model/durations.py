@@ -1,4 +1,4 @@
-"""Times as people say them."""
+"""Durations as short text."""
 
 from __future__ import annotations
 

@@ -40,19 +40,19 @@ class EventKind(enum.StrEnum):
     def written_at_once(self) -> bool:
         """Whether it is written before its Task ends.
 
-        That is at once where the run may outlive this process: it is needed to resume the Task.
+        A runtime whose runs outlive the engine needs it at once, to resume the Task.
         """
         return self in (EventKind.STEP_START, EventKind.EXECUTION_START)
 
     @property
     def begins(self) -> bool:
-        """Whether it marks the begin of a Task on a worker, and so holds the worker's number."""
+        """Whether it marks the start of a Task on a worker, and so holds the worker's number."""
         return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened; `facts` has the further fields of this kind of event."""
+    """One event; `facts` has the further fields of its kind."""
 
     event: EventKind
     workflow: str

@@ -18,13 +18,13 @@ _REMEMBERED = 4096
 """Texts of each kind: those of the Tasks that run now, not of all workflows."""
 
 LOCAL_KEYS = "composite/"
-"""The prefix of the keys that a composite Command's local names become."""
+"""The prefix of the storage keys made from a composite Command's local names."""
 
 
 def names_directory(text: str) -> bool:
     """Whether a storage key or an internal path is that of a directory.
 
-    A function of its own, for use with very many keys of which nothing else is asked.
+    Needs no parsed form, since it is called for very many keys.
     """
     return text.endswith("/")
 
@@ -34,7 +34,7 @@ class StorageKey:
     """An input or output of a Step: ``bucket:path``, or ``path`` alone. `str` returns the text."""
 
     bucket: str | None
-    """None where the text has no colon."""
+    """None if the text has no colon."""
     path: str
     """In the bucket, as it was written."""
     is_directory: bool
@@ -52,7 +52,7 @@ class StorageKey:
 
 
 class Capture(enum.Enum):
-    """An output that is no file of the program's, but what it prints."""
+    """An output that holds the program's printed text, instead of a file that it made."""
 
     PRINTED = enum.auto()
     """Its stdout and stderr together: ``>``, ``STDOUT``."""
@@ -108,7 +108,7 @@ def output_place(text: str) -> OutputPlace:
 
 
 def wants_directory(key: str, internal: InternalPath) -> bool:
-    """Whether the output is to be a directory: its key or its path says so."""
+    """Whether the output must be a directory: its key or its path ends in ``/``."""
     return names_directory(key) or internal.is_directory
 
 

@@ -47,7 +47,7 @@ def check_name(where: str, name: object, kind: str) -> str:
 
 
 def is_plain(key: str) -> bool:
-    """Whether a storage key, a name or a path is of the usual form, which passes all checks."""
+    """Whether a storage key, a name or a path has the usual form, which passes all checks."""
     return _PLAIN_KEY.fullmatch(key) is not None and len(key) <= MAX_PATH_BYTES
 
 

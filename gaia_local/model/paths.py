@@ -14,19 +14,19 @@ def normalized(path: str) -> str:
 
 
 def is_inside(path: str, *tops: str) -> bool:
-    """Whether a path is one of `tops`, or lies in one."""
+    """Whether a path is one of `tops`, or inside one."""
     return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
 
 
 def folders(path: str, top: str = "") -> Iterator[str]:
-    """The directories that a path is in, the nearest first: those below `top`, never the root."""
+    """The directories around a path, the nearest first: those below `top`, never the root."""
     end = len(path)
     while (end := path.rfind("/", 0, end)) > len(top):
         yield path[:end]
 
 
 def nearest(path: str, others: Collection[str]) -> str | None:
-    """The nearest of `others` that a path lies in."""
+    """The nearest of `others` that contains a path."""
     return next((folder for folder in folders(path) if folder in others), None)
 
 

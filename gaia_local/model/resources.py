@@ -81,7 +81,7 @@ class Capacity:
         return Capacity(Resources(cpus, memory, gpus))
 
     def shortage(self, wanted: Resources) -> str | None:
-        """A sentence where the whole machine has less than is wanted."""
+        """A sentence if the whole machine has less than `wanted`; else None."""
         for name, amount in wanted.items():
             if amount > self._total[name]:
                 needed, total = _amount_text(name, amount), _amount_text(name, self._total[name])
@@ -89,16 +89,16 @@ class Capacity:
         return None
 
     def fits(self, wanted: Resources) -> bool:
-        """Whether that much is free."""
+        """Whether `wanted` is free now."""
         return all(amount <= self._free[name] + 1e-9 for name, amount in wanted.items())
 
     def take(self, wanted: Resources) -> None:
-        """Take that much."""
+        """Reserve `wanted`, which must fit."""
         for name, amount in wanted.items():
             self._free[name] -= amount
 
     def give_back(self, wanted: Resources) -> None:
-        """Give back what was taken."""
+        """Free a reservation of `take`."""
         for name, amount in wanted.items():
             self._free[name] += amount
 

@@ -24,7 +24,7 @@ MAX_TIMEOUT = 1e18
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One invocation of a Command: which storage keys go in and out, and with which vars."""
+    """One invocation of a Command, with its storage keys and vars."""
 
     name: str
     command: str
@@ -39,7 +39,7 @@ class Step:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What was submitted."""
+        """The JSON as submitted, parsed."""
         definition: dict[str, Any] = json.loads(self.text)
         return definition
 
@@ -90,7 +90,7 @@ def read_definition(
 ) -> tuple[Mapping[str, Any], str, str]:
     """The fields of a Command or Step, its name, and its JSON, which is independent of `given`.
 
-    `text` is that JSON where it is known.
+    `text` is that JSON, if known.
     """
     if not isinstance(given, Mapping):
         raise InvalidInput(outer, f"a {kind} is {shown(given)}", "give a dictionary")

@@ -66,7 +66,7 @@ class Task:
     stdout: str | None
     timeout: float
     reason: str = "new"
-    """Why it runs."""
+    """The reason for the run, as a sentence."""
     external: frozenset[str] = NO_KEYS
     """Inputs that no Step makes: links among them are the user's, and are followed."""
     resources: Resources = NONE

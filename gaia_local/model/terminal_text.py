@@ -16,7 +16,7 @@ _coloured = re.compile(rf"{_COLOUR}|{_CONTROL}").sub
 
 
 def holds_controls(text: str) -> bool:
-    """Whether there is one in it."""
+    """Whether the text has a control character, or one that changes its direction."""
     return not text.isprintable() and _find(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Reads and checks values from a caller; `InvalidInput` says which one is invalid.
+"""Reads and checks values from a caller; `InvalidInput` names the invalid one.
 
 The results are copies, independent of later changes of the caller's objects.
 """

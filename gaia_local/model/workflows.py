@@ -12,7 +12,7 @@ from gaia_local.model.validation import as_json, read_mapping
 
 
 class WorkflowState(enum.StrEnum):
-    """The state of a workflow, as `status` says it."""
+    """The state of a workflow, as `status` answers it."""
 
     INITIALIZED = "initialized"
     RUNNING = "running"

@@ -6,7 +6,7 @@ from gaia_local.pictures import draw
 draw(Gaia().graph("me_hello_1")).save("hello.svg")
 
 Promises that the libraries which it needs are imported for a picture, and for nothing else.
-Never in it: a call of the engine; what is drawn was answered.
+Never in it: a call of the engine; pictures are drawn from given answers.
 """
 
 from __future__ import annotations

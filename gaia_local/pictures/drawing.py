@@ -13,7 +13,7 @@ from gaia_local.pictures.svg import Drawing, graph_svg
 from gaia_local.pictures.words import clean
 
 MOST = 200
-"""A graph of more boxes than that is grouped by Command, unless told otherwise."""
+"""A graph of more boxes is grouped by Command, unless `group` says otherwise."""
 
 
 class Picture:
@@ -34,7 +34,7 @@ class Picture:
         return png(self.svg, self._size, scale)
 
     def save(self, path: str | Path) -> Path:
-        """Write it to a file whose name ends in ``.svg`` or ``.png``; answers the path."""
+        """Write it to a file whose name ends in ``.svg`` or ``.png``, and return the path."""
         target = Path(path)
         if target.suffix.lower() == ".svg":
             target.write_text(self.svg, encoding="utf-8")
@@ -56,7 +56,7 @@ class Picture:
 
 
 def draw(graph: Mapping[str, Any], group: bool | None = None) -> Picture:
-    """A picture of what `Gaia.graph` answers: the Steps coloured by state, from top to bottom.
+    """A picture of an answer of `Gaia.graph`: the Steps coloured by state, from top to bottom.
 
     Many Steps of one Command side by side share a panel. With `group` each Command is one box, with
     the numbers of its Steps; None does so where there would be more than `MOST` boxes. Raises

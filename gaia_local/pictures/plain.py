@@ -66,7 +66,7 @@ def mermaid(graph: Mapping[str, Any], group: bool | None = None) -> str:
 def _parts(
     graph: Mapping[str, Any], group: bool
 ) -> tuple[list[list[Node]], dict[tuple[int, int], tuple[int, tuple[str, ...]]]]:
-    """The Steps of each node, and for each edge how many it stands for and some keys."""
+    """The Steps of each node, and for each edge the number it stands for and some of its keys."""
     nodes, edges = read(graph)
     groups: dict[str, list[Node]] = {}
     for node in nodes:
@@ -80,7 +80,7 @@ def _parts(
 
 
 def _state(nodes: Sequence[Node]) -> str:
-    """The state that a group is coloured by: what needs looking at comes first."""
+    """The state that gives a group its colour: failures first, then running and waiting Steps."""
     states = {node.state for node in nodes}
     for state in ("error", "exception", "running", "queued", "ready", "waiting"):
         if state in states:
@@ -121,7 +121,7 @@ def _dot_text(text: str) -> str:
 
 def _mermaid(text: str) -> str:
     """Text inside quotes: characters special to Mermaid or HTML become entities of Mermaid's."""
-    # Else a new line, even from entities; what comes between has no width.
+    # Mermaid breaks the line at \n, even from entities: a word joiner, without width, prevents it.
     text = text.replace("\\n", "\\\u2060n")
     return "".join(
         character

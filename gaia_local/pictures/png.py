@@ -16,10 +16,10 @@ LARGEST = 24e6
 def png(
     svg: str, size: tuple[float, float], scale: float = 2.0, system_fonts: bool = True
 ) -> bytes:
-    """Render an SVG of this size, `scale` times as large, or less where that is too large.
+    """Render an SVG of this size, `scale` times as large, or less if that is too large.
 
-    Characters that the library's font lacks are taken from the machine's fonts, where there are
-    any; not so without `system_fonts`.
+    Characters that the library's font lacks are taken from the machine's fonts, if there are any,
+    unless `system_fonts` is False.
     """
     try:
         import resvg_py

@@ -18,7 +18,7 @@ class Answers(Protocol):
 
 
 def counts_line(counts: Mapping[str, Any]) -> str:
-    """``12 of 15 Steps done, 2 running, 1 waiting``: what is 0 is left out."""
+    """``12 of 15 Steps done, 2 running, 1 waiting``, without the counts that are 0."""
     found = counts.get("found", 0)
     if found and found == counts["steps"]:
         return f"{found} of {found} Steps were in the store already, nothing ran"
@@ -40,7 +40,7 @@ def failure_line(failure: Mapping[str, Any]) -> str:
 
 
 def missing_inputs(gaia: Answers, status: Mapping[str, Any]) -> list[str]:
-    """The keys that Steps wait for and that no Step makes: files that the user is to bring."""
+    """The missing keys that Steps wait for and no Step makes: files that the user must provide."""
     waiting: list[str] = status["waiting-inputs"] if status["state"] != "complete" else []
     if not waiting:
         return []

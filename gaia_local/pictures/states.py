@@ -1,4 +1,4 @@
-"""How states look: each has a colour, and a sign, since colour alone is not seen by everybody."""
+"""The appearance of states: a colour and a sign, since some people can't tell colours apart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Appearance:
     """The look of one state; colours are ``#rrggbb``."""
 
     sign: str
-    """One character that says the same as the colour."""
+    """One character with the same meaning as the colour."""
     ink: str
     """For the sign and lines, on a light ground."""
     wash: str
@@ -52,5 +52,5 @@ ORDER = (*STEP_STATES, "cancelled", "interrupted")
 
 
 def appearance(state: str) -> Appearance:
-    """The look of a state; one that nobody knows yet looks like ``waiting``."""
+    """The look of a state; an unknown one looks like ``waiting``."""
     return APPEARANCES.get(state, APPEARANCES["waiting"])

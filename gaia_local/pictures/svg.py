@@ -31,7 +31,7 @@ HEAD = 92.0
 """The room for title and legend."""
 TITLE = 18.0
 LISTED = 12
-"""How many names or keys a tooltip lists."""
+"""The most names or keys that a tooltip lists."""
 FONTS = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans",'
     " sans-serif"
@@ -175,7 +175,7 @@ def tooltip(lines: Iterable[str]) -> str:
 
 
 def legend(counts: Mapping[str, int]) -> tuple[str, float]:
-    """Sign, state and number of each, in a row, and how wide that is."""
+    """Sign, state and number of each, in a row, and the row's width."""
     parts, x = [], 0.0
     for state, number in counts.items():
         text = f"{state} {number}"
@@ -188,7 +188,7 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
 
 
 def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
-    """A line that leaves and arrives upright, with its head; or, without points, a loop."""
+    """A line that leaves and arrives vertically, with its head; or, without points, a loop."""
     number = len(link.edges)
     stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
     if points:
@@ -206,7 +206,7 @@ def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
 
 
 def _between(points: Sequence[Point]) -> tuple[str, str, Point]:
-    """The line, its head, and where there is room for a number."""
+    """The line, its head, and a place with room for a number."""
     (x, y), down = points[-1], points[-1][1] >= points[-2][1]
     head = 7.0 if down else -7.0
     ends = [*points[:-1], (x, y - head + 1.0)]
@@ -221,7 +221,7 @@ def _between(points: Sequence[Point]) -> tuple[str, str, Point]:
 
 
 def _number(number: int, x: float, y: float) -> str:
-    """How many edges a link stands for."""
+    """The number of edges that a link stands for, as text."""
     if number == 1:
         return ""
     return "".join(

@@ -1,6 +1,6 @@
-"""Text in pictures: how wide it is, shortened or wrapped where it has no room.
+"""Text in pictures: its width, and shortening or wrapping if there is no room.
 
-Nobody knows which font a reader has, so widths are estimates, for a rather wide one.
+The reader's font is unknown, so widths are estimates, for a rather wide one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _clean(character: str) -> str:
 
 
 def width(text: str, size: float) -> float:
-    """About how wide text of this size is, in the size's unit; `size` may be one of `bold`."""
+    """The approximate width of text of this size, in its unit; `size` may come from `bold`."""
     return size * sum(map(_em, text))
 
 
@@ -54,7 +54,7 @@ def _em(character: str) -> float:
 
 
 def shorten(text: str, room: float, size: float) -> str:
-    """The text, or its beginning and its end: what tells names of Steps apart is at either."""
+    """The text, or its beginning and end, where the names of Steps differ."""
     if width(text, size) <= room:
         return text
     room -= width(ELLIPSIS, size)
@@ -88,7 +88,7 @@ def wrap(text: str, room: float, size: float) -> list[str]:
 
 
 def common_prefix(names: Sequence[str]) -> str:
-    """What all names begin with, up to a joint; the rest of each is not empty."""
+    """The beginning that all names share, up to a separator; the rest of each is not empty."""
     if len(names) < 2:
         return ""
     low, high = min(names), max(names)

@@ -17,21 +17,20 @@ class ImageRuntime(Runtime, Protocol):
     """A runtime that knows whether it has an image: the interface of the Docker runtime."""
 
     def available(self, image: str) -> bool:
-        """Whether `image` is there or could be pulled just now. May take as long as a pull."""
+        """Whether `image` is there or could be pulled now. May take as long as a pull."""
         ...
 
 
 class AutoRuntime:
-    """Runs a Task in a container where the engine has or gets the image, else as a process.
+    """Runs a Task in a container if the engine has or can pull the image, else as a process.
 
-    Invariant: the choice for an image stays, so that two Tasks of one Command never run
-    differently; each choice of processes is logged with its reason, once for the engine and once
-    for an image.
+    Invariant: the choice for an image stays, so that all Tasks of one Command run in the same way;
+    each choice of processes is logged with its reason, once for the engine and once for an image.
     """
 
     name = "auto"
     outlives_engine = True
-    mounts_inputs = False  # one answer for both: processes need copies
+    mounts_inputs = False  # the same for both runtimes: processes need copies
 
     def __init__(self, docker_runtime: ImageRuntime, process_runtime: Runtime) -> None:
         self._docker, self._process = docker_runtime, process_runtime
@@ -48,17 +47,17 @@ class AutoRuntime:
             self._docker.check(chosen)
 
     def image_id(self, image: str) -> str | None:
-        """Which image the name means, where it is or may yet be chosen for containers."""
+        """As `Runtime.image_id`; None for an image whose Steps run as processes."""
         if self._engine is False or self._chosen.get(image) is self._process:
             return None
         return self._docker.image_id(image)
 
     def resumable_tasks(self) -> Collection[str]:
-        """The Tasks that have a container, where an engine answers."""
+        """The Tasks that have a container, if an engine answers."""
         return self._docker.resumable_tasks() if self._engine_answers() else ()
 
     def end(self, task_id: str) -> None:
-        """End the container of a Task, where an engine answers."""
+        """End the container of a Task, if an engine answers."""
         if self._engine_answers():
             self._docker.end(task_id)
 
@@ -69,7 +68,7 @@ class AutoRuntime:
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Resume a container: only these are resumable, whatever is chosen for the image now."""
+        """Resume a container, also if the choice for its image is another now."""
         return self._docker.resume(invocation, cancellation, report)
 
     def close(self) -> None:
@@ -84,7 +83,7 @@ class AutoRuntime:
         if chosen is None:
             with self._lock:
                 choosing = self._choosing.setdefault(image, threading.Lock())
-            # A lock for each image: one that is being pulled for minutes delays no other.
+            # A lock for each image: one that is pulled for minutes delays no other.
             with choosing:
                 chosen = self._chosen.get(image)
                 if chosen is None:

@@ -12,7 +12,7 @@ def make_runtime(name: str, docker: DockerConfig, root: Root) -> Runtime:
         from gaia_local.runtimes.process.runtime import ProcessRuntime
 
         return ProcessRuntime()
-    # Its import takes time, which programs without containers don't have to spend.
+    # Imported here: its import takes time, and programs without containers don't need it.
     from gaia_local.runtimes.docker.runtime import DockerRuntime
 
     docker_runtime = DockerRuntime(docker, root)

@@ -1,4 +1,4 @@
-"""The contract of runtimes: how a `Worker` has one command run.
+"""The contract of runtimes, which run single commands for a `Worker`.
 
 A runtime works in the thread that calls it and starts none itself. A run is ended through its
 `Cancellation`, from any thread.
@@ -44,7 +44,7 @@ class Cancellation:
 
     @property
     def reason(self) -> str | None:
-        """Why the Task was cancelled (`BY_REQUEST` or `BY_TIMEOUT`), or None."""
+        """The reason for the cancellation (`BY_REQUEST` or `BY_TIMEOUT`), or None."""
         return self._reason
 
     def cancel(self, reason: str) -> None:
@@ -114,14 +114,14 @@ class Invocation:
     """One command, ready to run.
 
     `tree` is the Task's private directory that mirrors the container's file system: the internal
-    path ``/in/a`` is ``tree/in/a``. Inputs lie there already unless the runtime `mounts_inputs`;
-    output directories and the parents of output files exist. When the run has ended, each output
-    lies in the tree too, or was not made; and so does the target of one that is a link, unless that
-    is an input which the runtime mounts.
+    path ``/in/a`` is ``tree/in/a``. Inputs are there already unless the runtime `mounts_inputs`;
+    output directories and the parents of output files exist. When the run has ended, each output is
+    in the tree too, or was not made; and so is the target of one that is a link, unless that is an
+    input which the runtime mounts.
 
-    `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`,
-    where not None, receives stdout alone. `inputs` pairs each internal path with the file or
-    directory in the store it is a copy of.
+    `log` receives stdout and stderr as they come, and needn't be made if there is no output;
+    `stdout`, unless None, receives stdout alone. `inputs` pairs each internal path with its
+    original in the store.
     """
 
     task: Task
@@ -134,9 +134,9 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ended: its exit code, which is 128 + n when signal n ended it.
+    """The end of a command: its exit code, which is 128 + n if signal n ended it.
 
-    A `message` says why it failed; with one, it failed whatever its exit code.
+    A `message` gives the reason of a failure; with one, it failed even if its exit code is 0.
     """
 
     code: int
@@ -168,20 +168,20 @@ class Runtime(Protocol):
        returns too: the caller looks at ``cancellation.reason``.
     3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure`
        means that the command could not be run.
-    4. It leaves no process and no container behind, whichever way it ends.
+    4. It leaves no process and no container behind, however it ends.
     """
 
     name: str
     outlives_engine: bool
     """Whether a run outlives an engine that dies, so that the next one can resume it."""
     mounts_inputs: bool
-    """Whether inputs are mounted from the store, so that the worker copies none of those."""
+    """Whether inputs are mounted from the store, so that the worker doesn't copy them."""
 
     def check(self, images: Collection[str]) -> None:
         """Before Steps of these `images` start: raise `EngineUnavailable` if none can run now."""
 
     def image_id(self, image: str) -> str | None:
-        """The id of the image that a name means now; None where it is unknown or not tracked."""
+        """The present id of an image; None if it is unknown or not tracked."""
         ...
 
     def resumable_tasks(self) -> Collection[str]:
@@ -193,7 +193,7 @@ class Runtime(Protocol):
         ...
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
-        """Run the command to its end and return how it ended.
+        """Run the command to its end and return its `Exit`.
 
         Reports ``container-create`` (containers only) and ``execution-start`` first, in this order.
         """
@@ -202,11 +202,11 @@ class Runtime(Protocol):
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Resume the run of one of `resumable_tasks`, where it is, and return how it ended.
+        """Resume the run of one of `resumable_tasks` at its present point, and return its `Exit`.
 
-        Its log comes from the beginning, with its exit code and its outputs; it has the rest of
-        its timeout. A run that was prepared and never started is started, with ``execution-start``.
-        Raises `RuntimeFailure` where there is nothing to resume.
+        Its log is complete from the beginning, and its exit code and outputs are as without the
+        break; it has the rest of its timeout. A run that was prepared and never started is started,
+        with ``execution-start``. Raises `RuntimeFailure` if there is nothing to resume.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 It needs the extra ``gaia-local[server]``.
 
-Promises that no web page of another site, and nobody without the token, gets an answer.
+Promises that pages of other sites, and clients without the token, get no answer.
 Never in it: a decision, or state beside that of its connections.
 """
 

@@ -1,4 +1,4 @@
-"""The Starlette application: its routes, and what becomes of errors."""
+"""The Starlette application: its routes, and its answers to errors."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def create_app(
     """The server's ASGI application over `gaia`, which stays the caller's to close.
 
     `host` is the address that it listens on: requests that name another one are refused (the
-    loopback's names are always right). Every request must bring the `token`; one is made where none
-    is given, and is ``app.state.token`` then. With `no_token` none is needed: whoever reaches it
-    can run programs. With `same_user` who runs the server may do without, where `Server` serves it.
-    Bodies may have `max_body` bytes. Set the `asyncio.Event` ``app.state.closing`` to end open
-    event streams. Raises `InvalidInput` where `host` isn't loopback and no token is given.
+    loopback's names are always right). Every request must carry the `token`; if none is given, one
+    is made, and is ``app.state.token``. With `no_token` none is needed: all clients that reach the
+    server can run programs. With `same_user` the server's own user needs none, if `Server` serves
+    the application. Bodies may have `max_body` bytes. Set the `asyncio.Event` ``app.state.closing``
+    to end open event streams. Raises `InvalidInput` if `host` isn't loopback and no token is given.
     """
     check_access(host, token, no_token)
     if token is None and not no_token:
@@ -100,7 +100,7 @@ def _reading(look: Callable[[Request], Any]) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
             return await _in_thread(lambda: Answer(look(request)))
-        except InvalidInput as error:  # what these refuse is always a name
+        except InvalidInput as error:  # always an unknown name here
             raise Refused(404, str(error)) from error
 
     return answer
@@ -153,7 +153,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _no_such(request: Request, error: Exception) -> Response:
-    """An address, or a method, that there isn't."""
+    """The answer to an unknown address or method."""
     assert isinstance(error, HTTPException)
     return Answer(
         {"error": f"{request.method} {request.url.path}: {error.detail}"},

@@ -1,7 +1,7 @@
-"""The server's connections: their users, how long one may be silent, and how many there may be.
+"""The server's connections: their users, their timeouts, and the limits of their number.
 
-A client without a permitted request is a stranger. Where there are too many connections, the oldest
-stranger is disconnected for the next: so clients that merely connect keep nobody out.
+A client without a permitted request is a stranger. If there are too many connections, the oldest
+stranger is disconnected for the next one: so clients that only connect keep no others out.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from gaia_local.server import peers
 logger = logging.getLogger("gaia_local.server")
 
 KEY = "gaia_local.connection"
-"""Where the state of a request has its `Connection`."""
+"""The key of the `Connection` in a request's state."""
 HEAD_TIMEOUT_SECONDS = 10.0
 """Seconds within which a request's head must come, from its beginning or the connection's."""
 MAX_CONNECTIONS, MAX_PER_ADDRESS = 500, 250
-"""How many connections there may be, and how many from one address."""
+"""The most connections at a time, and the most from one address."""
 ALWAYS_ALLOWED = 16
-"""How many there may be in any case."""
+"""The number of connections allowed even if descriptors are scarce."""
 RESERVED_DESCRIPTORS = 256
-"""Descriptors that connections leave to Steps; a quarter of them all, where that is less."""
+"""Descriptors that connections leave to Steps; at most a quarter of all."""
 MAX_DESCRIPTOR_LIMIT = 65_536
-"""The highest limit that is set: some programs close all possible descriptors one by one."""
+"""The highest limit that is set: at their start, some programs close all possible descriptors."""
 WARNING_PAUSE_SECONDS = 60.0
 """Seconds between two warnings that there are too many."""
 
@@ -60,24 +60,24 @@ class _Client:
 
 
 class ListeningSocket(socket.socket):
-    """A socket that listens, and takes no more connections than there may be.
+    """A listening socket with limits on the number of its connections.
 
-    uvicorn and asyncio accept whatever comes, and when descriptors run out, they say so some
+    uvicorn and asyncio accept all connections, and if descriptors run out, they log that some
     thousand times a second.
     """
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._clients: dict[int, _Client] = {}
-        """By their descriptors, in the order in which they came."""
+        """By their descriptors, the oldest first."""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        """Closed for a moment when no descriptor is left: to be refused, a client needs one."""
+        """Closed for a moment when no descriptor is left: refusing a client needs one."""
         self._made_room = False
         self._warned_at = -WARNING_PAUSE_SECONDS
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises `BlockingIOError` where none is there or may be accepted."""
-        if self._made_room:  # let the one that had to go be closed before there are more
+        """The next connection. Raises `BlockingIOError` if none is there or may be accepted."""
+        if self._made_room:  # the disconnected one must be closed before there are more
             self._made_room = False
             raise BlockingIOError(errno.EAGAIN, "one at a time")
         connection, address = self._accept_within_limits()
@@ -113,7 +113,7 @@ class ListeningSocket(socket.socket):
             raise BlockingIOError(errno.EAGAIN, "there is no file descriptor for it") from error
 
     def _make_room(self, new: _Client) -> bool:
-        """Whether there is room for one more; a stranger that is there already may have to go."""
+        """Whether there is room for one more; may disconnect the oldest stranger for it."""
         self._clients = {
             number: client
             for number, client in self._clients.items()
@@ -133,7 +133,7 @@ class ListeningSocket(socket.socket):
         if stranger is not None:
             del self._clients[stranger.connection.fileno()]
             with contextlib.suppress(OSError):
-                stranger.connection.shutdown(socket.SHUT_RDWR)  # whoever reads from it closes it
+                stranger.connection.shutdown(socket.SHUT_RDWR)  # its reader closes it
             self._made_room = True
         return stranger is not None
 
@@ -196,7 +196,7 @@ class Connection(H11Protocol):
             self._answering = False
 
     def mark_permitted(self) -> None:
-        """It has made a permitted request."""
+        """Note that it has made a permitted request."""
         self._listening.mark_permitted(self.transport.get_extra_info("socket").fileno())
 
     @functools.cached_property

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One endpoint: the fields of its body, and what `Gaia` does with them."""
+    """One endpoint: the fields of its body, and the call of `Gaia` that answers it."""
 
     fields: Mapping[str, Field]
     make: Callable[[Gaia, Mapping[str, Any]], Mapping[str, Any]]
@@ -49,10 +49,10 @@ CALLS: dict[str, Endpoint] = {
         lambda gaia, body: gaia.expire(body["workflow"], body["expire"]),
     ),
 }
-"""Endpoint → what it takes and does."""
+"""Endpoint, by name."""
 
 
 def make(gaia: Gaia, name: str, body: bytes) -> Mapping[str, Any]:
-    """The answer to one call. Raises `GaiaError` for whatever is refused."""
+    """The answer to one call. Raises `GaiaError` if it is refused."""
     call = CALLS[name]
     return call.make(gaia, parse(f"POST /{name}", body, call.fields))

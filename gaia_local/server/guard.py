@@ -1,7 +1,7 @@
 """Access control: the Host header, the origin, and the token of each request.
 
-The user that the server runs as needs no token, where that is wanted and the system tells the user
-of a connection. Each request is checked before its body is read.
+With `same_user`, the server's own user needs no token, if the system can tell a connection's user.
+Each request is checked before its body is read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HEADERS = {
 
 
 class Guard:
-    """Lets permitted requests through; refuses others with a status and a text that says why."""
+    """Lets permitted requests through; refuses others with a status and the reason as text."""
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
         """Without a `token` all requests are permitted; with `same_user`, also our own user's."""
@@ -105,7 +105,7 @@ class Guard:
                 )
                 await ending(scope, receive, send_guarded)
             raise
-        except Exception as error:  # a defect: the client and the log must learn of it
+        except Exception as error:  # a defect: the client and the log must show it
             logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
             if has_begun:
                 raise
@@ -132,7 +132,7 @@ class Guard:
                 and await to_thread.run_sync(lambda: connection.is_same_user)
             ):
                 return refusal
-            # A cookie would be sent to whatever listens on other ports, for nothing.
+            # Set no cookie: it isn't needed, and browsers would send it to other ports as well.
             if refusal.status_code == 303:
                 return RedirectResponse("/", 303)
         if scope["method"] not in _READING:
@@ -188,7 +188,7 @@ class Guard:
 
 
 def check_access(host: str, token: str | None, no_token: bool = False) -> None:
-    """Raise `InvalidInput` for a token that can't be sent, or is missing beyond the loopback."""
+    """Raise `InvalidInput` if a token can't be sent in a header, or is needed for `host`."""
     if token is not None and no_token:
         raise InvalidInput(
             "serve, --no-token",
@@ -210,7 +210,7 @@ def check_access(host: str, token: str | None, no_token: bool = False) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`. Raises `InvalidInput` for an unknown name."""
+    """Whether only this machine can reach `host`. Raises `InvalidInput` for an unknown name."""
     address = _address(host)
     if address is not None:
         return address.is_loopback
@@ -231,9 +231,9 @@ def is_loopback(host: str) -> bool:
 def answers_to(header: str, host: str) -> bool:
     """Whether a Host header names this machine's loopback, or the server's own address.
 
-    A page of another site can make its own name resolve to this machine, but it can't make the
-    browser send another name than its own. Where the server listens on all addresses, any address
-    will do, for that is no such name.
+    This stops DNS rebinding: another site can make its own name resolve to this machine, but its
+    pages can't make the browser send another name than that. If the server listens on all
+    addresses, any address is allowed, since it is no such name.
     """
     name = _without_port(header).lower()
     address = _address(name)
@@ -290,5 +290,5 @@ def _same(given: str, right: str) -> bool:
 
 
 def _refused(status: int, message: str) -> Response:
-    # Whatever of a body is still to come isn't read.
+    # The rest of the request's body isn't read, so the connection can't be used again.
     return Answer({"error": message}, status, {"connection": "close"})

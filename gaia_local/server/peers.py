@@ -41,21 +41,20 @@ def _find(table: Path, local_hex: bytes, remote_hex: bytes) -> int | None:
                 if remote_hex not in line:
                     continue
                 _, local, remote, state, _, _, _, owner, _, inode, *_ = line.split()
-                # NOTE: what its process has closed has no inode any more, and 0 for its user: that
-                # isn't root.
+                # NOTE: a connection that its process has closed has inode 0 and user 0: not root's.
                 if (
                     (local, remote) == (remote_hex, local_hex)
                     and state == _ESTABLISHED
                     and inode != b"0"
                 ):
                     return int(owner)
-    except OSError:  # another system, or one that hides it
+    except OSError:  # another system, or one that hides the table
         return None
     return None
 
 
 def _entries(ours: Address, theirs: Address) -> list[tuple[str, bytes, bytes]]:
-    """Where the other end may stand: table, and both addresses as they are written there."""
+    """The possible entries of the other end: the table, and both addresses as written in it."""
     try:
         local_hex, remote_hex = ipaddress.ip_address(ours[0]), ipaddress.ip_address(theirs[0])
     except ValueError:
@@ -64,7 +63,7 @@ def _entries(ours: Address, theirs: Address) -> list[tuple[str, bytes, bytes]]:
     one, other = _short(local_hex), _short(remote_hex)
     if one.version == other.version == 4:
         entries.append(("tcp", one, other))
-        # A socket for both.
+        # An IPv6 socket that also takes IPv4 lists such addresses in the other table.
         local_hex, remote_hex = (
             ipaddress.IPv6Address(f"::ffff:{one}"),
             ipaddress.IPv6Address(f"::ffff:{other}"),
@@ -88,7 +87,7 @@ def _written(address: bytes, port: int) -> bytes:
 
 
 def _nobody() -> int | None:
-    """The number by which the system names all users that a user namespace doesn't know."""
+    """The user id that the system shows for all users unknown to a user namespace."""
     try:
         return int(_OVERFLOW.read_text())
     except (OSError, ValueError):

@@ -46,8 +46,8 @@ def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
 
 
 def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
-    """How one workflow stands."""
-    # Refuses a name that nobody uploaded, which status answers as the server does.
+    """A workflow's state, its progress, its failures, and the inputs it waits for."""
+    # Raises `InvalidInput` for an unknown workflow; `status` doesn't, as the real server's.
     counts = gaia.progress(name)
     inner = gaia.status(name)["status"]
     answer: WorkflowDetails = {
@@ -67,11 +67,11 @@ def _without_state(counts: WorkflowProgress) -> StepCounts:
 
 
 def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
-    """The log of a Step's latest attempt from a byte on, at most `PIECE` bytes.
+    """The log of a Step's latest attempt from byte `start` on, at most `MAX_LOG_BYTES` bytes.
 
-    `next` is where the next call goes on; `over` says that nothing will come after it; `task` is
-    the attempt's id, which changes when the Step runs again, with a log of its own. A character
-    whose end isn't written yet is left for later.
+    `next` is the offset for the next call; `over` says that the log is complete; `task` is the
+    attempt's id, which changes when the Step runs again, with a log of its own. A character whose
+    last bytes aren't written yet is left for the next call.
     """
     attempt = gaia.attempt(name, step)
     path = attempt["log"]
@@ -82,7 +82,7 @@ def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:
             "over": gaia.progress(name)["state"] != "running",
             "task": None,
         }
-    # Asked before the file is read: what it then holds is all.
+    # Decided before the file is read: if the attempt had ended, the file is complete.
     ended = attempt["state"] not in _UNFINISHED
     try:
         with open(path, "rb") as file:

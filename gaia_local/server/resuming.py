@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gaia_local.server")
 
 RESUMABLE_REASONS = frozenset({"interrupted", "closed", "trouble"})
-"""The reasons of a `flow-halted` event that no user asked for."""
+"""The reasons of `flow-halted` events that come from the end of an engine, not from a user."""
 
 
 def resume(gaia: Gaia) -> list[str]:
-    """Resume the workflows that were halted by an engine's end, not by a user; answers their names.
+    """Resume the workflows halted by an engine's end, not by a user, and return their names.
 
     Failed Steps stay failed, as they do while an engine runs. A workflow that is refused is logged,
     and the others go on.
@@ -32,7 +32,7 @@ def resume(gaia: Gaia) -> list[str]:
                 event for event in gaia.events(name) if event["event"] == EventKind.FLOW_HALTED
             ]
             if halts and halts[-1].get("reason") in RESUMABLE_REASONS:
-                gaia.expire(name, [])  # which, unlike run, doesn't start failed Steps again
+                gaia.expire(name, [])  # unlike run, this doesn't start failed Steps again
                 resumed.append(name)
         except GaiaError as error:
             logger.error(

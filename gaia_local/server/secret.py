@@ -1,4 +1,4 @@
-"""The token that a root's server was given by itself: kept in the root, for its owner alone."""
+"""The token that a server made for itself: kept in the root, readable by its owner alone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NAME = "token"
 
 
 def new() -> str:
-    """A token that nobody can guess."""
+    """A random token of 256 bits."""
     return secrets.token_urlsafe(32)
 
 
 def write(root: Path, token: str) -> None:
-    """Keep a token in a root that is there, in place of the last one."""
+    """Store a token in an existing root, in place of the last one."""
     try:
-        # Which only this user can read.
+        # `mkstemp` makes a file that only this user can read.
         descriptor, made = tempfile.mkstemp(prefix=f".{NAME}-", dir=root)
         try:
             with open(descriptor, "w", encoding="ascii") as file:

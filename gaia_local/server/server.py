@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
 
 PORT = 24442
-"""Where the published client looks for its server."""
+"""The default port of the published client."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
-"""What ends a server in the main thread."""
+"""The signals that end a server in the main thread."""
 BACKLOG = 128
-"""How many connections may wait to be taken, and are taken at a time."""
+"""The most connections that wait to be accepted, and that are accepted in one go."""
 GRACE_SECONDS = 3
-"""Seconds that calls may take to come to their end when the server is to end."""
+"""Seconds that running calls may still take when the server ends."""
 
 
 class Server:
@@ -56,8 +56,8 @@ class Server:
     ) -> None:
         """Bind the port (0: any that is free). Raises `InvalidInput`, as `create_app` does.
 
-        Without a `token` one is made, and this user's own connections may do without it, as
-        `same_user` says otherwise.
+        If no `token` is given, one is made, and this user's own connections don't need it, unless
+        `same_user` is False.
         """
         same_user = token is None if same_user is None else same_user
         app = create_app(
@@ -65,13 +65,13 @@ class Server:
         )
         self._socket = _bind(host, port)
         self.token: str | None = app.state.token
-        """What requests must bring; None with `no_token`."""
+        """The token that requests must carry; None with `no_token`."""
         self.url = _url(host, self._socket.getsockname()[1])
         """The address of the status page, with a ``/`` at its end."""
         self.link = (
             self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
         )
-        """The same with the token: opened once in a browser, that knows it from there on."""
+        """The same with the token: after opening it once, a browser has a cookie for it."""
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -80,7 +80,7 @@ class Server:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="critical",  # what matters is logged by the application itself
+            log_level="critical",  # the application logs requests and errors itself
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -132,7 +132,7 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """One that ends its event streams when it is to end, and kills at a second signal."""
+    """uvicorn's server, that ends event streams at its end, and kills Tasks at a second signal."""
 
     def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
         super().__init__(config)

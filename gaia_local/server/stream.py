@@ -1,4 +1,4 @@
-"""Server-sent events of changes, from the scheduler's own notices: no file is read for them."""
+"""Server-sent events of changes, from the scheduler's notices: no file is read for them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gaia_local.server")
 
 HEARTBEAT_SECONDS = 15.0
-"""Seconds after which a stream without changes says that it is still there."""
+"""Seconds between two signs of life in a stream without changes."""
 EVENT_PAUSE_SECONDS = 0.1
-"""Seconds between two events: what changes meanwhile is told in one."""
+"""Seconds between two events: all changes in that time come in one event."""
 RECONNECT_MILLISECONDS = 1000
 """Milliseconds after which a browser connects again."""
 
 
 class EventStream(Response):
-    """An endless answer: everything, then changes, until the client goes or `closing` is set."""
+    """An endless answer: everything, then changes, until the client leaves or `closing` is set."""
 
     media_type = "text/event-stream"
 
@@ -66,7 +66,7 @@ class EventStream(Response):
             group.start_soon(until_closing)
             try:
                 await self._send_changes(send)
-            except GaiaError as error:  # the client asks again, and gets to hear it then
+            except GaiaError as error:  # the client connects again and gets the error then
                 logger.warning("an event stream ended: %s", error)
                 group.cancel_scope.cancel()
         await send({"type": "http.response.body", "body": b""})
@@ -110,7 +110,7 @@ class ChangedNames:
             first = not self._names
             self._names.update(names)
         if first:
-            # The loop has ended, and whoever waited there with it.
+            # The loop has ended, and with it the task that waited.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._not_empty.set)
 
@@ -124,7 +124,7 @@ class ChangedNames:
 
 
 class ClientView:
-    """The state that a client knows, and how it differs from the present one."""
+    """The state that a client was sent; finds the differences from the present one."""
 
     def __init__(self, gaia: Gaia, workflow: str | None) -> None:
         self._gaia, self._workflow = gaia, workflow
@@ -141,10 +141,10 @@ class ClientView:
         )
 
     def update(self, names: Collection[str]) -> WorkflowChanges:
-        """What became of some workflows, and of the Steps of the one.
+        """Changes of some workflows, and of the Steps of the one.
 
-        Only what differs from what was told; what is gone is None. A Step that ran again since then
-        is told although it may be in the same state as before.
+        Holds only differences from the state that was sent; None stands for a workflow or Step that
+        is gone. A Step that ran again since then is among them even if its state is the same.
         """
         rows: Mapping[str, WorkflowEntry] = self._workflows
         if any(name not in rows for name in names):

@@ -23,7 +23,7 @@ _MAX_DRAINED_BODIES = 4
 
 
 class Refused(GaiaError):
-    """A request that is refused before `Gaia` hears of it, with its HTTP status."""
+    """A request that is refused before a call of `Gaia`, with its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class Refused(GaiaError):
 
 
 class Answer(Response):
-    """An answer as JSON; ASCII alone, so that it can carry whatever a name holds."""
+    """An answer as JSON, in ASCII alone, since names may hold text that UTF-8 can't encode."""
 
     media_type = "application/json"
 
@@ -62,7 +62,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     )
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() else 0
-    if declared > limit and "expect" in request.headers:  # its sender waits for leave to send
+    if declared > limit and "expect" in request.headers:  # its sender hasn't sent the body yet
         raise refusal
     parts: list[bytes] = []
     size = 0

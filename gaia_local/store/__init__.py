@@ -1,5 +1,5 @@
-"""The files of a root: where keys lie, private directories of Tasks, fingerprints, watching, locks.
+"""The files of a root: paths of keys, private directories of Tasks, fingerprints, watching, locks.
 
-Promises that what is published is whole, and was renamed into its place.
-Never in it: what a file means for a workflow, a database, or a program that is run.
+Promises that published files are complete, and were renamed into their places.
+Never in it: a file's meaning for a workflow, a database, or the running of programs.
 """

@@ -1,4 +1,4 @@
-"""Copies files and trees: blocks are shared where that is possible, and holes stay holes."""
+"""Copies files and trees: blocks are shared if possible, and holes stay holes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ _CHUNK = 1 << 20
 def copy(source: str, target: str, follow: bool, status: os.stat_result | None = None) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
-    A link is copied as a link, or, with `follow`, what it leads to (a dangling one stays a link).
-    `status` is what `stat` (or `lstat`, where links aren't followed) says of `source`, where that
-    is known.
+    A link is copied as a link, or, with `follow`, as its target (a dangling one stays a link).
+    `status` is the `stat` of `source` (the `lstat` without `follow`), if known.
     """
     status = status or (os.stat(source) if follow else os.lstat(source))
     if stat.S_ISLNK(status.st_mode):
@@ -43,8 +42,7 @@ def copy(source: str, target: str, follow: bool, status: os.stat_result | None =
 def pull(source: str, top: Path, target: Path, follow: bool) -> None:
     """Copy a file or tree over `target`: directories become one, files and links are replaced.
 
-    Raises `StorageError` where a link at `target`, or on the way to it from `top`, leads out of
-    `top`.
+    Raises `StorageError` if a link at `target`, or on the way to it from `top`, leads out of `top`.
     """
     real = os.path.realpath(target)
     if target.is_relative_to(top) and not is_inside(real, os.path.realpath(top)):
@@ -68,7 +66,7 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
 
 
 def copy_file(source: str, target: str, status: os.stat_result) -> None:
-    """Copy a regular file that `status` tells of to `target`, where nothing may lie."""
+    """Copy a regular file with this `status` to `target`, which must not exist."""
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise StorageError(f"{source} is {kind}: it can't be copied")
@@ -81,7 +79,7 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
 
 
 def copy_range(reader: int, writer: int) -> None:
-    """Copy the rest of one descriptor to another; shares blocks where possible, and keeps holes."""
+    """Copy the rest of one descriptor to another; shares blocks if possible, and keeps holes."""
     status = os.fstat(reader)
     if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
         _copy_bytes(reader, writer, status.st_size)
@@ -92,7 +90,7 @@ def copy_range(reader: int, writer: int) -> None:
         try:
             start = os.lseek(reader, at, os.SEEK_DATA)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # there is data no more
+            if error.errno != errno.ENXIO:  # there are no more data
                 raise
             break
         at = os.lseek(reader, start, os.SEEK_HOLE)

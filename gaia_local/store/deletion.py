@@ -1,4 +1,4 @@
-"""Deletes what a workflow has under a root: out of everybody's way at once, then for good."""
+"""Deletes a workflow's files under a root: renamed aside at once, then removed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gaia_local.model.names import OWN
 from gaia_local.store import disk_sync, removal
 
 _DELETED = f"{OWN}-deleted-"
-"""How the names of directories of workflows begin that are being deleted."""
+"""The prefix of the names of directories that are being deleted."""
 
 
 def delete_workflow(workflow: str, tops: Sequence[str], root: Path) -> None:
     """Remove the directories of a workflow in `tops`, which are directories of the root.
 
-    All of them are renamed aside first: so whenever this ends, no half of them counts for anybody.
-    Raises `StorageError` that names what can't be removed, nearly always with all files still where
-    they were, and can be called again.
+    All of them are renamed aside first: so even if this is interrupted, no half of a directory
+    counts. Raises `StorageError` with the path that can't be removed; nearly always all files are
+    still in place then. Can be called again.
     """
     places = [(f"{top}/{workflow}", f"{top}/{_aside_name(workflow)}") for top in tops]
     with _removing(workflow, root):
@@ -40,14 +40,14 @@ def delete_workflow(workflow: str, tops: Sequence[str], root: Path) -> None:
 
 
 def remove_deleted(top: Path) -> None:
-    """Remove what a deletion left aside that didn't come to its end."""
+    """Remove the directories that interrupted deletions left."""
     for entry in top.glob(f"{_DELETED}*"):
         removal.remove_or_warn(str(entry))
 
 
 @contextlib.contextmanager
 def _removing(workflow: str, top: object) -> Iterator[None]:
-    """An error of the disk names what can't be removed, and that the workflow is there."""
+    """Turn an error of the disk into one that names the path and the workflow."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Has files and the names of them on the disk, whatever the file system can do for that."""
+"""Flushes files and their names to the disk, with the means that the file system has."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gaia_local.model.paths import is_inside
 from gaia_local.store.walking import path_status, walk
 
 MANY_FILES = 64
-"""More than these are flushed with the whole file system: it is faster then."""
+"""If there are more files, the whole file system is flushed, which is faster then."""
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS)
-"""What file systems say that have no such call: FUSE, some of the network, read-only ones."""
+"""Errors of file systems that can't flush: FUSE, some network file systems, read-only ones."""
 _UNREACHED = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -26,10 +26,10 @@ _UNREACHED = (
 
 
 def flush(paths: Iterable[str], tops: Collection[str]) -> None:
-    """Have files and trees on the disk, with their names: all directories between them and `tops`.
+    """Flush files and trees, with their names: all directories between them and `tops`.
 
-    What isn't there any more, or may not be read (the user's), is left out. Raises `OSError` where
-    the disk fails.
+    Files that are gone, or that may not be read (the user's), are left out. Raises `OSError` if the
+    disk fails.
     """
     found: dict[str, int] = {}
     """Path → device: contents, then the directories that hold their names."""
@@ -56,7 +56,7 @@ def flush(paths: Iterable[str], tops: Collection[str]) -> None:
 
 
 def flush_one(path: str) -> None:
-    """Have a file's content, or a directory's names, on the disk."""
+    """Flush a file's content, or a directory's names."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -70,7 +70,7 @@ def flush_one(path: str) -> None:
 
 
 def fsync(descriptor: int) -> None:
-    """As `os.fsync`, also where the file system has nothing like it: nothing more can be had."""
+    """As `os.fsync`, without an error if the file system can't flush."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -79,7 +79,7 @@ def fsync(descriptor: int) -> None:
 
 
 def sync_file_system(path: str) -> bool:
-    """Flush the file system of `path`, faster than many files; False where it isn't reached."""
+    """Flush the file system of `path`, faster than many files; False if it can't be opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -87,7 +87,7 @@ def sync_file_system(path: str) -> bool:
             return False
         raise
     try:
-        import ctypes  # it takes its time, and few need it
+        import ctypes  # it is slow to import, and seldom needed
 
         syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
         if syncfs is None:  # no Linux

@@ -1,13 +1,13 @@
-"""Leases: where a worker on another machine puts a Task's results, and how the engine takes them.
+"""Leases: directories in which workers on other machines leave a Task's results for the engine.
 
 A lease is a directory ``staging/<task>.<n>`` under the root, made for the nth time that a Task is
-given away; for outputs that go to mapped buckets there is one more in each of these. The engine
-alone makes and removes them. A worker takes a lease up by making the log in it, which only one can,
-and only once. It puts there whatever it made, flushed.
+given to a worker; for outputs that go to mapped buckets there is one more in each of these. Only
+the engine makes and removes them. A worker takes a lease up by creating the log in it, which
+succeeds only once. It puts the results there, flushed.
 
 Invariant: a lease is revoked, by one rename, before its Task is given to another worker, and the
-engine publishes only what lies in a lease that it has not revoked. So whoever was cut off and comes
-back finds no directory to put anything into, and whatever it says of the Task counts for nothing.
+engine publishes only files in leases that it has not revoked. So a worker that was cut off for a
+while finds no directory for its results, and its reports on the Task are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gaia_local.store import removal
 from gaia_local.store.storage import Storage
 
 LEASE_LOG = "log"
-"""The file in a lease that receives what the program prints."""
+"""The file in a lease that receives the program's output."""
 _REVOKED = ".revoked"
 _MOST_SPARES = 64
 
@@ -63,13 +63,13 @@ class Leases:
             ) from error
 
     def revoke(self, name: str) -> None:
-        """Take the lease back: from here on nobody finds its directories. Idempotent."""
+        """Take the lease back: from here on no worker finds its directories. Idempotent."""
         for place in self._places(name):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(place, f"{place}{_REVOKED}")
 
     def keep_log(self, name: str, task: Task) -> None:
-        """Move what the program printed, if anything, to where the log of the Task belongs."""
+        """Move the program's output, if any, to the log of the Task."""
         for top in (f"{self._staging}/{name}", f"{self._staging}/{name}{_REVOKED}"):
             log = f"{top}/{LEASE_LOG}"
             try:
@@ -85,7 +85,7 @@ class Leases:
                 raise StorageError(f"the log {log} can't be kept: {error.strerror}") from error
 
     def end(self, name: str) -> None:
-        """Remove the lease, revoked or not, with what is still in it."""
+        """Remove the lease, revoked or not, with its contents."""
         with contextlib.suppress(OSError):
             self._keep(f"{self._staging}/{name}")
         for place in self._places(name):
@@ -94,7 +94,7 @@ class Leases:
                     removal.remove(path)
 
     def _keep(self, top: str) -> None:
-        """Keep the directory of a lease for another, where nothing is in it but an empty log."""
+        """Keep the directory of a lease for a later one, if it has no entries but the log."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{top}/{LEASE_LOG}")
         if len(self._spares) < _MOST_SPARES and not os.listdir(top):
@@ -128,7 +128,7 @@ def _renamed(source: str, target: str) -> bool:
 
 
 def take_up(root: Path, name: str) -> None:
-    """A worker takes the lease. Raises `NotLeased` where another has, or where there is none."""
+    """Take the lease up, in a worker. Raises `NotLeased` if another has, or if there is none."""
     try:
         os.close(
             os.open(
@@ -146,12 +146,12 @@ def take_up(root: Path, name: str) -> None:
 
 
 def is_held(root: Path, name: str) -> bool:
-    """Whether the engine has left the lease with whoever took it up."""
+    """Whether the lease was taken up, and not revoked since."""
     return os.path.lexists(f"{root}/staging/{name}/{LEASE_LOG}")
 
 
 def find_log(storage: Storage, workflow: str, task_id: str) -> Path:
-    """Where an attempt's log lies: in its lease while a worker writes it, else in the logs."""
+    """The path of an attempt's log: in its lease while a worker writes it, else in the logs."""
     log = storage.log(workflow, task_id)
     if not log.exists():
         running = sorted((storage.root / "staging").glob(f"{task_id}.*/{LEASE_LOG}"))

@@ -28,7 +28,7 @@ def read_tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a Task's command ended."""
+    """The end of a Task's command."""
 
     code: int
     problem: str | None
@@ -36,7 +36,7 @@ class Ending:
 
 
 def write_log(path: Path, task: Task, printed: Path, ending: Ending) -> None:
-    """Write the ``>>`` output: a header with the task, what it printed, a footer with its end."""
+    """Write the ``>>`` output: a header with the task, the printed lines, a footer with its end."""
     rows = [
         ("task", task.name),
         ("id", task.id),
@@ -59,11 +59,11 @@ def write_log(path: Path, task: Task, printed: Path, ending: Ending) -> None:
 
 
 def _append(printed: Path, writer: BinaryIO) -> bool:
-    """Copy what a program printed, if anything; False where it doesn't end with a whole line."""
+    """Copy the program's output, if any; False if it doesn't end with a whole line."""
     if not printed.exists():
         return True
     ends_line = True
-    with printed.open("rb", buffering=0) as reader:  # so that its descriptor is where it says
+    with printed.open("rb", buffering=0) as reader:  # so that `seek` moves the descriptor itself
         if reader.seek(0, os.SEEK_END):
             reader.seek(-1, os.SEEK_END)
             ends_line = reader.read(1) == b"\n"

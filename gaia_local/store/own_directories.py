@@ -1,4 +1,4 @@
-"""Directories that the engine makes for itself, which nobody else may have put in its way."""
+"""Directories that the engine makes for itself, and that no other user may have planted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gaia_local.model.names import OWN
 
 
 def own_directory(path: str) -> None:
-    """Make a directory for this user alone, where there is none.
+    """Make a directory for this user alone, unless there is one.
 
-    Raises `StorageError` for anything else that lies there: the engine writes and removes in it,
-    and a link may lead to somebody's files, a directory of another user be a trap.
+    Raises `StorageError` for anything else at `path`: the engine writes and removes files there. A
+    link may lead to other files, and a directory of another user may be a trap.
     """
     try:
         os.mkdir(path, 0o700)
@@ -31,7 +31,7 @@ def own_directory(path: str) -> None:
 
 
 def _shows_as(user: int, directory: str) -> bool:
-    """Whether what this user makes in a directory shows as theirs, unlike on some network disks."""
+    """Whether files made here have `user` as owner: on some network disks, all have the same."""
     try:
         probe = tempfile.mkdtemp(prefix=OWN, dir=directory)
     except OSError:

@@ -1,8 +1,8 @@
-"""Who may write a root: one process at a time, by locks that end with the process.
+"""The ownership of a root: one process at a time may write it, by locks that end with the process.
 
-There are two: on the root's directory itself, which is there as long as anything in it is, and on
-the file `owner` in it, which has the owner's pid, and must do alone where the file system can't
-lock directories (as NFS). Whoever has both owns.
+There are two locks: on the root's directory itself, which can't be deleted while files are in it,
+and on the file `owner` in it, which holds the owner's pid, and is the only one if the file system
+can't lock directories (as NFS). A process with both owns the root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNKNOWN_BOOT = "unknown"
 
 
 def boot_id() -> str:
-    """Which boot of the machine this is; `UNKNOWN_BOOT` where the system doesn't tell."""
+    """The id of the machine's present boot; `UNKNOWN_BOOT` if the system doesn't tell."""
     try:
         return BOOT.read_text().strip() or UNKNOWN_BOOT
     except OSError:
@@ -32,12 +32,12 @@ def boot_id() -> str:
 
 
 def another_boot(boot: str) -> bool:
-    """Whether that (empty: none) may be another boot: what was unflushed then may be lost."""
+    """Whether `boot` (empty: none) may be an earlier one: its unflushed data may be lost."""
     return boot != "" and (boot == UNKNOWN_BOOT or boot != boot_id())
 
 
 def owner(root: Path) -> int | None:
-    """The pid of the root's owner (0: can't be told), or None where nobody is. Changes nothing."""
+    """The pid of the root's owner (0: unknown), or None if there is none. Changes nothing."""
     for path in (_path(root), str(root)):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -61,9 +61,9 @@ def owner(root: Path) -> int | None:
 
 
 _NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What file systems say that can't lock a directory."""
+"""Errors of file systems that can't lock a directory."""
 _TRIES, _RETRY_SECONDS = 10, 0.01
-"""An `owner` that asks at the same moment holds the lock for an instant: that isn't a refusal."""
+"""A call of `owner` holds the lock for an instant: that must not count as an owner."""
 
 
 class Ownership:
@@ -113,10 +113,9 @@ class Ownership:
                         f"root {root} is in use by {who}; end that, or give another root"
                     ) from None
             time.sleep(_RETRY_SECONDS)
-        # The end of the line says where the pid ends while a longer one of before is still behind
-        # it.
+        # The line's end separates the pid from the rest of a longer one, until that is cut off.
         length, descriptor = 0, self._descriptors[-1]
-        with contextlib.suppress(OSError):  # a full disk: the lock is what counts
+        with contextlib.suppress(OSError):  # a full disk: the lock alone counts
             length = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         os.ftruncate(descriptor, length)
 
@@ -125,7 +124,7 @@ class Ownership:
         self._close()
 
     def forget(self) -> None:
-        """As `Inherited.forget`: a child would hold the locks when its parent is gone."""
+        """As `Inherited.forget`: else a child would hold the locks after its parent's end."""
         self._close()
 
     def _close(self) -> None:
@@ -149,7 +148,7 @@ def _path(root: Path) -> str:
 
 
 def _pid(root: Path) -> int | None:
-    """The owner's pid: as it wrote it down, or else as Linux tells it; None where nobody knows."""
+    """The owner's pid, from its file or else from Linux's list of locks; None if unknown."""
     with contextlib.suppress(OSError):
         text = Path(_path(root)).read_text(errors="replace").partition("\n")[0]
         if text.isdigit():

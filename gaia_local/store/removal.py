@@ -1,4 +1,4 @@
-"""Removes files and directory trees, follows no link, and says what can't be removed."""
+"""Removes files and directory trees, follows no link, and names the path of a failure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def refuse_stuck(top: str) -> None:
-    """Raise the system's error for the first thing in it that can't be removed; removes nothing.
+    """Raise the system's error for the first entry in it that can't be removed; removes nothing.
 
-    What a disk of another machine refuses, or an empty directory where a disk is mounted, may show
-    only as it is removed.
+    It can't find all of them: a network disk may refuse only the removal itself, and so may an
+    empty directory with a disk mounted on it.
     """
     waiting = [top]
     while waiting:
@@ -43,7 +43,7 @@ def refuse_stuck(top: str) -> None:
 
 
 def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
-    """Ask for a removal `unfit` for what lies there: permission is checked before fitness."""
+    """Try a removal that is `unfit` for this kind of file: the system checks permission first."""
     try:
         unfit(path)
     except OSError as error:
@@ -58,14 +58,14 @@ def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:
 
 
 def remove_or_warn(path: str) -> None:
-    """As `remove`, where failing harms nobody: a container may leave another user's files."""
+    """As `remove`, but a failure is only logged: a container may leave another user's files."""
     with warning_only(path):
         remove(path)
 
 
 @contextlib.contextmanager
 def warning_only(path: str) -> Iterator[None]:
-    """What keeps `path` from being removed is logged, and not raised."""
+    """Log an error that keeps `path` from being removed, instead of raising it."""
     try:
         yield
     except OSError as error:
@@ -73,10 +73,10 @@ def warning_only(path: str) -> Iterator[None]:
 
 
 def remove(path: str) -> None:
-    """Remove a file or tree, also one whose directories were made read-only; nothing there is fine.
+    """Remove a file or tree, also one with read-only directories; an absent one is fine.
 
-    No link in it is followed, and no disk that is mounted in it is entered, whoever changes the
-    tree meanwhile. `OSError` names what can't be removed.
+    No link in it is followed, and no disk that is mounted in it is entered, even if other processes
+    change the tree meanwhile. `OSError` has the path that can't be removed.
     """
     directory, name = os.path.split(path)
     try:
@@ -90,12 +90,12 @@ def remove(path: str) -> None:
 
 
 def _remove(parent: int, name: str, where: str) -> None:
-    """Remove an entry of the open directory `parent`, which is the one at `where`."""
+    """Remove an entry of the open directory `parent`, whose path is `where`."""
     if _removed(parent, name, where):
         return
     way, opened = [(name, os.fstat(parent))], parent
     waiting: list[list[str]] = [[]]
-    """For each directory on the way, those below it that are still to be removed."""
+    """For each directory on the way, the directories in it that are still to be removed."""
     try:
         opened = _enter(parent, name, f"{where}/{name}")
         while True:
@@ -131,14 +131,14 @@ def _remove(parent: int, name: str, where: str) -> None:
 
 
 def _removed(parent: int, name: str, where: str) -> bool:
-    """Remove what isn't a full directory; False for such a one. Where a disk is mounted is busy."""
+    """Remove a file or an empty directory; False for a full one. A mount point is busy."""
     try:
         try:
             os.unlink(name, dir_fd=parent)
         except (
             IsADirectoryError,
             PermissionError,
-        ) as refusal:  # what Linux says of a directory, and what others say
+        ) as refusal:  # the errors for a directory: Linux's, and that of other systems
             try:
                 os.rmdir(name, dir_fd=parent)
             except NotADirectoryError:

@@ -1,4 +1,4 @@
-"""A root's identity: what tells it from all other roots that use the same buckets."""
+"""A root's identity, different for all roots that use the same buckets."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def read_identity(root: Path) -> str:
 
 
 def identity_file(root: Path) -> Path:
-    """Where it is written down."""
+    """The file that holds it."""
     return root / "id"

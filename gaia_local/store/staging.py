@@ -1,4 +1,4 @@
-"""Private directories of Tasks: what lies where in one, and how their program's paths are found."""
+"""Private directories of Tasks: their layout, and the places of their programs' paths in them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PrivateDirectory:
         return Path(f"{self.top}/work")
 
     def local(self, internal: str) -> str:
-        """Where an internal path lies in the tree, as long as no link is on the way."""
+        """The place of an internal path in the tree, if no link is on the way."""
         return f"{self.root}{internal_path(internal).path}"
 
     def find(
@@ -57,7 +57,7 @@ class PrivateDirectory:
         return find(self.root, internal, reach)
 
     def follow(self, directory: str, text: str) -> Iterator[str]:
-        """Where a link in the tree leads, as the program saw it: the next place and the last."""
+        """The targets of a link in the tree, as the program saw it: the next one and the last."""
         tree = self.root
         internal = (
             text.removeprefix(tree + "/")
@@ -86,11 +86,11 @@ class PrivateDirectory:
 def find(
     tree: str, internal: str, reach: Callable[[str], None] | None = None
 ) -> tuple[str, str | None]:
-    """Where an internal path lies in a tree, links followed; and the last link on the way, if any.
+    """The place of an internal path in a tree, links followed, and the last link's text, if any.
 
-    Links are followed as the program saw them, with the tree as their root. So none leads out of
-    the tree, whatever the program made. `reach` is told each place on the way before it is looked
-    at, so that it can bring what isn't there yet.
+    Links are followed as the program saw them, with the tree as their root. So none of the
+    program's links leads out of the tree. `reach` is called with each place on the way before that
+    is examined, so that it can bring files that aren't there yet.
     """
     at, link, links = tree, None, 0
     parts = deque(internal.split("/"))
@@ -108,7 +108,7 @@ def find(
                     raise StorageError(f"{internal} can't be stored: it is a loop of links")
                 link = os.readlink(at)
                 at = tree if link.startswith("/") else os.path.dirname(at)
-                # The runtime `process` shows its programs the tree where it is.
+                # With the runtime `process`, programs see the tree at its real path.
                 parts.extendleft(reversed(link.removeprefix(tree + "/").split("/")))
     return at, link
 
@@ -116,9 +116,9 @@ def find(
 class StagingArea:
     """Makes and removes the private directories under `top`. Thread-safe.
 
-    What was emptied is kept under `spare` for Tasks with the same `folders` in their trees: to
-    remove directories and to make others costs a short Step more than all else here. Only what is
-    as it was made is kept: same owner, same mode, nothing in it.
+    Emptied directories are kept under `spare` for Tasks with the same `folders` in their trees:
+    removing and making directories costs a short Step more than all else here. Only unchanged ones
+    are kept: same owner, same mode, and nothing in them.
     """
 
     def __init__(self, top: Path, spare: Path) -> None:
@@ -126,11 +126,11 @@ class StagingArea:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._spares: dict[Folders, list[str]] = {}
-        """Those used last are the last."""
+        """The most recently used are the last."""
         self._made: dict[str, Folders] = {}
         """Private directory → the folders in its tree."""
         self._mode = 0
-        """Of a folder, as the last one was made."""
+        """The mode of the last folder that was made."""
 
     def make(self, directory: PrivateDirectory, folders: Folders = ()) -> None:
         """Make one Task's directories; `folders` are relative to the tree, parents first."""
@@ -139,7 +139,7 @@ class StagingArea:
             spares = self._spares.get(folders)
             spare = spares.pop() if spares else None
         if spare is not None:
-            with contextlib.suppress(OSError):  # somebody took it away
+            with contextlib.suppress(OSError):  # another process removed it
                 os.rename(spare, directory.top)
                 return
         for made in (directory.top, directory.root, f"{directory.top}/work"):
@@ -150,7 +150,7 @@ class StagingArea:
             self._mode = os.lstat(f"{directory.root}/{folders[0]}").st_mode
 
     def remove(self, task_id: str) -> None:
-        """Remove what is left of one Task. Nothing there is fine."""
+        """Remove a Task's private directory. An absent one is fine."""
         top = f"{self.top}/{task_id}"
         with self._lock:
             folders = self._made.pop(top, None)

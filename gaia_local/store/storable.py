@@ -1,4 +1,4 @@
-"""Makes what a program left fit for the store: readable, no special files, no link out of it."""
+"""Makes a program's outputs fit for the store: readable, no special files, no links out of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gaia_local.store.walking import SPECIAL_KINDS, walk
 
 
 def make_storable(path: str) -> os.stat_result:
-    """Make a program's tree fit for the store: ours, readable, no special files, no second names.
+    """Make a program's tree fit for the store: ours, readable, no special files, no hard links.
 
-    Returns what `lstat` said of it before. Raises `StorageError` that names the first FIFO, socket
-    or device.
+    Returns its `lstat` from before. Raises `StorageError` that names the first FIFO, socket or
+    device.
     """
     own, privileged = os.geteuid(), os.geteuid() == 0
 
@@ -36,7 +36,7 @@ def make_storable(path: str) -> os.stat_result:
         if kind != stat.S_IFLNK and status.st_mode & needed != needed and ours:
             Path(inner).chmod(stat.S_IMODE(status.st_mode) | needed)
         if kind == stat.S_IFREG and status.st_nlink > 1:
-            # To change it by its other name would change what is stored.
+            # A change through the file's other name would change the stored one.
             alone = f"{os.path.dirname(inner)}/{OWN}-alone"
             copy_file(inner, alone, status)
             Path(alone).rename(inner)
@@ -52,10 +52,10 @@ def make_storable(path: str) -> os.stat_result:
 def confine_links(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) -> None:
     """Make sure that no link in `top` leads out of it, ever; raises `StorageError` naming `what`.
 
-    Kept is a link that goes up only at its start, and never above `top`, and then down: whatever is
-    renamed over parts of the tree, a chain of such links stays inside. Any other is read as its
-    program saw it, which `follow` does (directory, link's text → what it may lead to), and becomes
-    such a one if that lies inside.
+    A link is kept if it goes up only at its start, never above `top`, and then down: a chain of
+    such links stays inside even if other files are renamed over parts of the tree. Any other link
+    is resolved as its program saw it, by `follow` (directory, link's text → possible targets), and
+    is replaced by a link of the first kind if a target is inside.
     """
     for relative, link, status in walk(top):
         if not stat.S_ISLNK(status.st_mode):
@@ -102,7 +102,7 @@ def has_link(top: str, out: bool) -> bool:
 
 
 def _stays(text: str, depth: int) -> bool:
-    """Whether a link, `depth` directories below a tree's top, stays in what `walk` finds there."""
+    """Whether a link, `depth` directories below a tree's top, stays among the entries of `walk`."""
     parts = [part for part in text.split("/") if part not in ("", ".")]
     down = list(itertools.dropwhile(lambda part: part == "..", parts))
     if text.startswith("/") or len(parts) - len(down) > depth:

@@ -1,8 +1,8 @@
-"""What lies in a directory tree, in one order, links followed or not. Nothing is read or changed.
+"""The entries of a directory tree, in a fixed order, with links followed or not.
 
-A path that is a symbolic link itself stands for what it leads to; links inside a tree are followed
-only where an argument says so. Names that begin with `OWN` are the engine's own and are no part of
-any tree.
+Reads no file and changes nothing. A path that is a symbolic link itself stands for its target;
+links inside a tree are followed only if an argument says so. Names that begin with `OWN` are the
+engine's own and are no part of any tree.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SPECIAL_KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
 }
-"""What can't be read as a file."""
+"""The kinds of files that can't be read as files."""
 
 
 def path_status(path: str) -> os.stat_result | None:
-    """What `stat` says of what lies at `path`; None where nothing does, nor can."""
+    """The `stat` of `path`; None if nothing is or can be there. Raises `StorageError`."""
     try:
         return os.stat(path)
     except OSError as error:
@@ -36,7 +36,7 @@ def path_status(path: str) -> os.stat_result | None:
 
 
 def check_absent(path: str, error: OSError) -> None:
-    """Raise unless `error` says that nothing lies at `path`, nor can."""
+    """Raise `StorageError` unless `error` means that nothing is or can be at `path`."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         raise StorageError(f"{path}: can't be examined ({error.strerror})") from error
 
@@ -44,8 +44,8 @@ def check_absent(path: str, error: OSError) -> None:
 def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
     """Everything below `top`, as (relative path, path, lstat), parents first, ordered by name.
 
-    With `follow`, a link stands for what it leads to, and path and status are of that; one that
-    leads to nothing, or around in a circle, stays a link.
+    With `follow`, a link stands for its target, and path and status are the target's; a link that
+    is dangling, or part of a circle, stays a link.
     """
     above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
     waiting = [(iter(_sorted(top)), "", above)]
@@ -83,7 +83,7 @@ def _sorted(directory: str) -> list[os.DirEntry[str]]:
 def _followed(
     link: str, status: os.stat_result, above: tuple[str, ...]
 ) -> tuple[str, os.stat_result, tuple[str, ...]]:
-    """What a link leads to, its status, the directories it is in then; or the link, kept as one."""
+    """A link's target, its status, and the directories it is in; or these of the link itself."""
     real = os.path.realpath(link)
     followed = path_status(real)
     if followed is None or any(is_inside(directory, real) for directory in above):

@@ -1,7 +1,7 @@
 """Notices changed files; hands over debounced sets of paths. Knows neither keys nor workflows.
 
-What changed in a directory is handed over when all of it has been quiet for the debounce time, so
-that a file that is still being written, or a burst of files, comes once; where it never gets quiet,
+The changes in a directory are handed over when all of it has been quiet for the debounce time, so
+that a file that is still being written, or a burst of files, comes once; if it never gets quiet,
 after `MAX_DEBOUNCES` debounce times.
 """
 
@@ -23,9 +23,9 @@ logger = logging.getLogger("gaia_local")
 DEBOUNCE = 0.1
 MAX_DEBOUNCES = 20
 POLL = 1.0
-"""Seconds between two looks at all files, where the system can't watch them."""
+"""Seconds between two checks of all files, if the system can't watch them."""
 CHECK_SECONDS = 2.0
-"""Between two looks whether a watched directory was replaced, which nobody tells."""
+"""Between two checks whether a watched directory was replaced, of which there is no event."""
 _LIMITS = {
     errno.ENOSPC: (
         "too many directories are watched for this system: raise fs.inotify.max_user_watches"
@@ -39,8 +39,8 @@ _LIMITS = {
 class Watcher:
     """Watches directory trees until `close`.
 
-    `changed(paths)` is called from the watcher's one thread, with absolute paths; with None where
-    nobody knows what changed (polling), so that everything must be looked at.
+    `changed(paths)` is called from the watcher's one thread, with absolute paths; with None if the
+    changes are unknown (polling), so that all files must be checked.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class Watcher:
         self._changed, self._debounce, self._recursive = changed, debounce, recursive
         self._condition = threading.Condition()
         self._bursts: dict[str, _Burst] = {}
-        """Directory → what was heard of in it, and not handed over yet."""
+        """Directory → the changes in it that aren't handed over yet."""
         self._closed = False
         self._tops = [str(top) for top in tops]
         self._watched: dict[str, tuple[int, int]] = {}
-        """Directory → which one is watched there; one that vanished isn't in it."""
+        """Path → the identity of the directory that is watched there, unless it vanished."""
         self._missed = False
-        """Changes went unheard."""
+        """Changes were missed."""
         self._polling = False
-        """Files are looked at from time to time, because not all can be watched."""
+        """Files are checked from time to time, because not all can be watched."""
         self._trees: Trees | None = None
         try:
             self._trees = watched_trees(self._heard, self._unsure, recursive)
@@ -79,14 +79,14 @@ class Watcher:
         with self._condition:
             self._closed = True
             self._condition.notify()
-        # First: it may give the trees something to watch.
+        # The thread first: it may still add watches to the trees.
         if self._thread is not threading.current_thread():
             self._thread.join()
         if self._trees is not None:
             self._trees.close()
 
     def _check_tops(self) -> bool:
-        """Watch what now lies at the watched paths; True where something came, went or changed."""
+        """Watch the present directories of all paths; True if one came, went or was replaced."""
         trees, news = self._trees, False
         if trees is None:
             return False
@@ -135,7 +135,7 @@ class Watcher:
     def _deliver(self) -> None:
         while True:
             ready: Collection[str] | None
-            # Outside the lock: it waits for a thread that may want to tell something.
+            # Outside the lock: it waits for a thread that may be reporting a change.
             if self._check_tops():
                 self._changed(None)
             with self._condition:
@@ -189,7 +189,7 @@ class _Burst:
         self.paths: set[str] = set()
 
     def ready(self, debounce: float) -> float:
-        """When they can be handed over, if nothing more happens there."""
+        """The time when they can be handed over, if no more changes come."""
         return min(self.last + debounce, self.first + MAX_DEBOUNCES * debounce)
 
 

@@ -1,8 +1,8 @@
-"""Where Tasks work: their private directories and logs, and where their outputs are prepared.
+"""The workspaces of Tasks: their private directories, their logs, and places for their outputs.
 
-On the engine's machine all of that lies under the root. On a machine that only shares the root,
-private directories are in a `scratch` directory of its own, and what the engine is to get of a Task
-goes into its lease: directories that the engine makes and removes (see `leases`).
+On the engine's machine all of that is under the root. On a machine that only shares the root,
+private directories are in a `scratch` directory of its own, and a Task's results go into its lease:
+directories that the engine makes and removes (see `leases`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gaia_local.store.storage import Storage
 
 
 class Workspace(ABC):
-    """Where the Tasks of one process work. Thread-safe."""
+    """The workspace of one process's Tasks. Thread-safe."""
 
     hands_over: bool
     """Prepared outputs are flushed and leave the private directory: the engine is elsewhere."""
@@ -29,7 +29,7 @@ class Workspace(ABC):
         self.storage, self._area = storage, area
 
     def directory(self, task: Task) -> PrivateDirectory:
-        """Where the Task's private directory is, or will be."""
+        """The Task's private directory, whether it exists yet or not."""
         return PrivateDirectory(f"{self._area.top}/{task.id}")
 
     def make(self, directory: PrivateDirectory, folders: Folders) -> None:
@@ -37,7 +37,7 @@ class Workspace(ABC):
         self._area.make(directory, folders)
 
     def discard(self, task: Task) -> None:
-        """Remove what is left of the Task's private directory."""
+        """Remove the Task's private directory, if it exists."""
         with removal.warning_only(f"{self._area.top}/{task.id}"):
             self._area.remove(task.id)
 
@@ -55,7 +55,7 @@ class Workspace(ABC):
 
 
 class LocalWorkspace(Workspace):
-    """On the engine's machine: all lies under the root, and outputs are published from there."""
+    """On the engine's machine: all is under the root, and outputs are published from there."""
 
     hands_over = False
 

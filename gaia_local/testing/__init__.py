@@ -1,8 +1,8 @@
 """For tests of code that uses Gaia: the pytest plugin, and `GaiaFixture` of its fixtures.
 
-Promises that a test's engine leaves nothing behind, and that pytest loads no engine before a test
-asks for one.
-Never in it: what programs need that aren't tests.
+Promises that a test's engine leaves nothing behind, and that pytest imports no engine before a test
+uses one.
+Never in it: code that programs other than tests need.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        # Imported when it is used: each run of pytest imports this package for its plugin.
+        # Imported late: each run of pytest imports this package for its plugin.
         if name == "GaiaFixture":
             from gaia_local.testing.fixture import GaiaFixture
 

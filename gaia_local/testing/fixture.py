@@ -1,4 +1,4 @@
-"""What the pytest fixtures give: a `Gaia` for one test, with helpers, in a temporary root."""
+"""The object of the pytest fixtures: a `Gaia` for one test, with helpers, in a temporary root."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import RunAnswer
 
 RUN_TIMEOUT_SECONDS = 60.0
-"""Seconds that `run` waits for a workflow's end, unless it is told otherwise."""
+"""Seconds that `run` waits for a workflow's end, unless `timeout` is given."""
 LOG_LINES = 20
-"""How much of a failed Step's log is told."""
+"""The number of lines shown from the end of a failed Step's log."""
 
 Content = str | bytes | Mapping[str, str | bytes]
 
@@ -38,12 +38,12 @@ Content = str | bytes | Mapping[str, str | bytes]
 class GaiaFixture(Gaia):
     """A `Gaia` in a root of its own, with `put`, `get` and `run` for tests.
 
-    Where a helper takes `workflow`, it may be left out as long as there is exactly one, and for
-    keys of a shared bucket.
+    The argument `workflow` of a helper may be left out as long as there is exactly one workflow,
+    and for keys of a shared bucket.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        """`folder` gets the root, and the directories of `buckets` that are only named."""
+        """The root is made in `folder`, and so are directories for `buckets` given as names."""
         folder.mkdir(parents=True, exist_ok=True)
         self.root = folder / "root"
         """The root's path."""
@@ -55,10 +55,10 @@ class GaiaFixture(Gaia):
         super().__init__(self.config)
         self._folder = folder
         self._reported: dict[str, set[str]] = {}
-        """Workflow → the ids of failed Tasks that `run` has told of."""
+        """Workflow → the ids of failed Tasks that `run` has reported."""
 
     def put(self, key: str, content: Content, workflow: str | None = None) -> Path:
-        """Write text, bytes, or a mapping of names to them, under a key; answers the path."""
+        """Write text, bytes, or a mapping of names to them, under a key, and return its path."""
         if isinstance(content, Mapping) != names_directory(key):
             right = (
                 "a mapping of names to contents for a directory, whose key ends in '/'; text or"
@@ -67,7 +67,7 @@ class GaiaFixture(Gaia):
             raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
         path = self.path(self._workflow(key, workflow), key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Aside first: nothing may ever see, or take for an input, a half of it.
+        # Written elsewhere first and then moved, so that no Step reads half of it.
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             aside = Path(folder, "new")
             if isinstance(content, Mapping):
@@ -84,7 +84,7 @@ class GaiaFixture(Gaia):
         return path
 
     def get(self, key: str, workflow: str | None = None) -> str:
-        """The text under a storage key. Raises `AssertionError` that says why there is none."""
+        """The text under a storage key. Raises `AssertionError` with the reason if it is absent."""
         __tracebackhide__ = True
         try:
             return self.get_bytes(key, workflow).decode()
@@ -116,15 +116,14 @@ class GaiaFixture(Gaia):
         """Run a workflow to its end: ``{"run": workflow}``.
 
         Raises `AssertionError` that names the failed Steps, with the ends of their logs, or the
-        inputs that are missing; also after `timeout` seconds. What failed since an upload or a
-        change isn't tried a second time by the first `run` that tells of it; the next one tries it
-        again.
+        inputs that are missing; also after `timeout` seconds. The first `run` after a Step failed
+        reports the failure and doesn't try the Step again; the next `run` does.
         """
         __tracebackhide__ = True
         name = workflow if workflow is not None else self._only_workflow("run")
         if dry_run:
             return super().run(name, dry_run=True)
-        self.progress(name)  # refuses a name that nobody uploaded
+        self.progress(name)  # refuses an unknown workflow
         self._wait_for_end(name, timeout)
         if not self._failed(name) - self._reported.get(name, set()):
             super().run(name)
@@ -229,10 +228,10 @@ class GaiaFixture(Gaia):
 
 @contextlib.contextmanager
 def fresh(folder: Path, config: Mapping[str, Any]) -> Iterator[GaiaFixture]:
-    """A `GaiaFixture` that is closed at the end, stopping what runs.
+    """A `GaiaFixture` that is closed at the end, and stops its Tasks then.
 
     Raises `AssertionError` if threads, processes, containers or private files of its engine are
-    left after that; they are removed where possible.
+    left after that; they are removed if possible.
     """
     threads = set(threading.enumerate())
     gaia = GaiaFixture(folder, config)

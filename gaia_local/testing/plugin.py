@@ -91,8 +91,8 @@ def gaia(
 def gaia_client(gaia: GaiaFixture) -> Iterator[GaiaFixture]:
     """The fixture `gaia`, while `import gaia` and `gaia.client` mean the same engine.
 
-    So code under test that makes its own `Gaia()` runs offline, also where it imported the
-    published client before.
+    So code under test that makes its own `Gaia()` runs offline, even if it imported the published
+    client before.
     """
     from gaia_local.compat import install
 
@@ -105,7 +105,7 @@ def gaia_client(gaia: GaiaFixture) -> Iterator[GaiaFixture]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Tell how the workflows stand when a test fails, and fail one that leaves Steps running."""
+    """Report the workflows' states when a test fails, and fail one that leaves Steps running."""
     __tracebackhide__ = True
     try:
         yield
@@ -130,7 +130,7 @@ def _asked(node: pytest.Item) -> tuple[dict[str, Any], bool]:
     from gaia_local.testing.fixture import check_marker
 
     asked: dict[str, Any] = {}
-    for mark in reversed(list(node.iter_markers("gaia"))):  # the nearest one has the last word
+    for mark in reversed(list(node.iter_markers("gaia"))):  # the nearest one wins
         if mark.args:
             raise InvalidInput(
                 "pytest.mark.gaia",

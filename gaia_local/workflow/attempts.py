@@ -1,6 +1,6 @@
-"""The attempts at a workflow's Steps: how Tasks begin, are cancelled, and end.
+"""The attempts at a workflow's Steps: begins, cancels and ends Tasks.
 
-All of that is added to the decision in the making.
+All changes are added to the decision in the making.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Attempts:
 
     @property
     def interrupted(self) -> list[Attempt]:
-        """The Tasks that an earlier process began and did not end."""
+        """The Tasks of an earlier process that did not end."""
         nodes = self._graph.steps.values()
         return [
             node.attempt
@@ -56,7 +56,7 @@ class Attempts:
         ]
 
     def make_task(self, node: StepNode) -> Task:
-        """The Task of a Step as it is now."""
+        """A new Task for a Step's present definition."""
         command = self._submitted.commands[node.step.command]
         assert isinstance(command, Command)
         rendered = templates.render(self._workflow, node.step, command)
@@ -120,7 +120,7 @@ class Attempts:
         return attempt
 
     def inherit(self, node: StepNode, origins: Mapping[str, Sequence[Origin]]) -> None:
-        """Give a new Step the history of files at its outputs that would count as the user's."""
+        """Give a new Step the recorded history of files that would else count as the user's."""
         users = (
             key
             for key in node.outputs
@@ -141,9 +141,9 @@ class Attempts:
             self._draft.changes.ended[attempt.task.id] = attempt
 
     def record_event(self, task: Task, event: Event) -> bool:
-        """Record the event of a Task that counts.
+        """Record the event of a Task in `running`.
 
-        Returns whether that asks for a decision, since its inputs are out of date.
+        Returns whether a decision is needed, since inputs may be out of date.
         """
         self._draft.changes.events.append(event)
         if not event.event.begins:
@@ -166,7 +166,7 @@ class Attempts:
         return bool(self._graph.overtaken or self._graph.to_inspect)
 
     def record_end(self, task: Task, outcome: Outcome) -> Attempt:
-        """A Task that counts ended."""
+        """Record the end of a Task in `running`."""
         attempt = self.running.pop(task.id)
         attempt.state, attempt.ended = outcome.state, time.time()
         attempt.exit_code, attempt.message = outcome.exit_code, outcome.message
@@ -180,7 +180,7 @@ class Attempts:
         return attempt
 
     def note_success(self, attempt: Attempt, outcome: Outcome) -> None:
-        """The event of a Task that is complete, which holds the whole record of it."""
+        """Add the event of a complete Task, which holds its whole record."""
         task, ended = attempt.task, attempt.ended
         assert ended is not None
         self.note(
@@ -195,7 +195,7 @@ class Attempts:
         )
 
     def note_failure(self, task: Task, outcome: Outcome) -> None:
-        """The events of a Task that failed; its Step runs again as a retry."""
+        """Add the events of a failed Task; its Step runs again as a retry."""
         for key in self._graph.steps[task.name].outputs:
             if key.state.why is not None:
                 self._graph.mark(key, replace(key.state, why=RETRY))
@@ -221,7 +221,7 @@ class Attempts:
         self._graph.mark_step(node, StepState.CANCELLED)
 
     def supersede(self, node: StepNode) -> None:
-        """The outcome of a Step's last Task doesn't count any more."""
+        """Let the outcome of a Step's last Task count no more."""
         attempt = node.attempt
         if attempt is None or attempt.superseded:
             return
@@ -245,7 +245,7 @@ class Attempts:
 
 
 def _fingerprints(node: StepNode) -> dict[str, Fingerprint]:
-    """The recorded fingerprints of a Step's inputs, where they are complete."""
+    """The recorded fingerprints of a Step's inputs, as far as they are complete."""
     return {
         key.key: Fingerprint(key.state.quick, key.state.digest)
         for key in node.inputs

@@ -17,9 +17,9 @@ def check_step(
     steps: Collection[str],
     known: KeyPaths[KeyNode],
 ) -> None:
-    """Raise `InvalidInput` where a Step, whose keys lie at `paths`, can't be along with others.
+    """Raise `InvalidInput` if a Step, with its keys' `paths`, conflicts with other Steps.
 
-    These have the names in `steps`, and the keys that are `known`.
+    `steps` are their names, and `known` are their keys.
     """
     if step.name in steps:
         raise InvalidInput(where, "another Step has this name", "give each Step a name of its own")

@@ -1,4 +1,4 @@
-"""The contents of a workflow's keys: records observations, and tells the Steps they concern."""
+"""The contents of a workflow's keys: records observations, and marks the Steps that they affect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Contents:
         self._graph, self._attempts, self._draft = graph, attempts, draft
 
     def observe(self, key: KeyNode, seen: Observation) -> None:
-        """Record what was seen at a key: any change there is the user's doing."""
+        """Record an observation of a key: any change counts as the user's."""
         state, quick = key.state, seen.quick
         made = key.maker is not None
         self._add_listing(seen)
@@ -61,15 +61,14 @@ class Contents:
             self._change(key, replace(state, quick=quick, digest=seen.digest, made_by=None))
 
     def _change(self, key: KeyNode, state: KeyState) -> None:
-        """The content of a key is new: its readers are compared with that.
+        """Set a key's new content, and compare it with its readers' records.
 
-        A Step whose outputs were found in the store, so that nothing is known of what they were
-        made from, has nothing to compare: it must run.
+        A Step whose outputs were found in the store has no record of its inputs to compare: it must
+        run.
         """
         before = key.state
         same = before.digest is not None and before.digest == state.digest
-        # What reads a key that was expired must run anyway, or came later, when its own outputs
-        # were there.
+        # Readers of an expired key must run anyway, or are newer: they found their outputs later.
         differs = not same and (before.usable or before.why == INTERRUPTED)
         self._graph.mark(key, state)
         for node in key.all_readers:
@@ -83,9 +82,9 @@ class Contents:
                         )
 
     def _record_read(self, key: KeyNode, seen: Fingerprint) -> None:
-        """A Task read a key: its digest is recorded where none was known.
+        """Record the digest of a key that a Task read, if none was known.
 
-        Where another one was known, the file must be inspected.
+        If another one was known, the file must be inspected.
         """
         state = key.state
         if not state.usable or state == replace(state, quick=seen.quick, digest=seen.digest):
@@ -100,7 +99,7 @@ class Contents:
             self._graph.require_inspection(key)
 
     def unpublished(self, keys: Iterable[str]) -> None:
-        """Publishing a Task's outputs failed: the files at their keys don't count."""
+        """Expire the files at these keys, since publishing a Task's outputs failed."""
         for key in keys:
             node = self._graph.keys[key]
             self._change(node, replace(node.state, kind=KeyKind.EXPIRED, quick=None, why=RETRY))
@@ -126,7 +125,7 @@ class Contents:
 
 
 def inspections(keys: Iterable[KeyNode]) -> list[Inspection]:
-    """Requests to inspect keys, as they are known now."""
+    """Requests to inspect keys, with their present states."""
     return [
         Inspection(
             key.key,
@@ -142,7 +141,7 @@ def inspections(keys: Iterable[KeyNode]) -> list[Inspection]:
 
 
 def _is_read(key: KeyNode) -> bool:
-    """Whether a Task read this key that counts, or that can still be resumed."""
+    """Whether a Task that counts, or that can be resumed, read this key."""
     for node in key.readers:
         reads = node.reads
         if not reads and node.state is StepState.INTERRUPTED and node.attempt is not None:

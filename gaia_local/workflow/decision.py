@@ -15,22 +15,22 @@ from gaia_local.workflow.states import Attempt, KeyState
 
 @dataclass(slots=True)
 class Changes:
-    """Changed rows of a workflow. Attempts are the live ones: their state when written counts."""
+    """Changed rows of a workflow. Attempts are live objects: they are written as they are then."""
 
     state: tuple[WorkflowState, int] | None = None
-    """The state of the workflow and its number of Steps, where these changed."""
+    """The state of the workflow and its number of Steps, if either changed."""
     commands: list[AnyCommand] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     """Steps as they were given."""
     begun: list[Attempt] = field(default_factory=list)
     ended: dict[str, Attempt] = field(default_factory=dict)
-    """Task id → attempts with a row already, which changed."""
+    """Task id → changed attempts that have a row already."""
     keys: dict[str, KeyState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     listings: dict[str, bytes] = field(default_factory=dict)
     """Digest of a directory → `Fingerprint.listing`: written along with other changes only."""
     buckets: dict[str, str | None] = field(default_factory=dict)
-    """Bucket that the workflow uses → its directory; None where it lies under the root."""
+    """Bucket that the workflow uses → its directory; None if that is under the root."""
 
     def __bool__(self) -> bool:
         rows = (
@@ -59,11 +59,11 @@ class Changes:
         )
 
     def attempts(self) -> Iterable[Attempt]:
-        """All that are new or changed."""
+        """All new and changed attempts."""
         return (*self.begun, *self.ended.values())
 
 
-@dataclass(slots=True)  # not frozen: that makes each of them, one for a key, three times as dear
+@dataclass(slots=True)  # not frozen: that takes three times as long, and there is one for each key
 class Inspection:
     """A request to look at a key's file, and the state of the key at the time of the request."""
 
@@ -72,40 +72,40 @@ class Inspection:
     state: KeyState
     version: int
     read: bool
-    """Something was made from it, and its digest isn't known."""
+    """A Task has read it, and its digest isn't known."""
     external: bool
     """No Step makes it, nor a part of it."""
     must: bool
-    """An answer is waited for, also one that everything is as known."""
+    """An observation is required even if nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was found at a key when it was inspected."""
+    """The result of an inspection."""
 
     inspection: Inspection
     quick: str | None
-    """Its quick fingerprint; None where there is nothing."""
+    """The file's quick fingerprint; None if there is no file."""
     digest: str | None = None
-    """Needed where one is known and `quick` isn't as known, and where `inspection.read`."""
+    """Needed if one is recorded and `quick` isn't the recorded one, or if `inspection.read`."""
     listing: bytes | None = None
     """Along with the digest of a directory: `Fingerprint.listing`."""
     lost: str | None = None
-    """A missing entry of a directory that a Step made, where such are all that changed."""
+    """A missing entry of a directory that a Step made, if missing entries are its only changes."""
 
 
 @dataclass(slots=True)
 class Decision:
-    """Rows to write, and what to do after that."""
+    """Rows to write, and the actions after that."""
 
     changes: Changes = field(default_factory=Changes)
     start: list[Assignment] = field(default_factory=list)
     cancel: list[str] = field(default_factory=list)
     """Ids of Tasks that were submitted."""
     discard: list[str] = field(default_factory=list)
-    """Ids of Tasks that an earlier process began, whose remains are to be removed."""
+    """Ids of an earlier process's Tasks, whose leftovers are to be removed."""
     inspect: list[Inspection] = field(default_factory=list)
-    """Keys to inspect, without the lock, before more can be decided."""
+    """Keys to inspect, without the lock, before the next decision."""
 
     def drain(self) -> Decision:
         """Move all of it into a new decision."""

@@ -19,7 +19,7 @@ from gaia_local.model.validation import Value, render_value
 from gaia_local.workflow.templates import MAX_LEVELS, Scope, check_keys, has_template
 
 MAX_STEPS = 1_000_000
-"""Out of one Step."""
+"""The most Steps made from one Step."""
 
 _UNCLEAN = re.compile(r"[^a-zA-Z0-9-]")
 _Source: TypeAlias = "tuple[str, Mapping[str, Value]]"
@@ -28,12 +28,12 @@ logger = logging.getLogger("gaia_local")
 
 
 def expand(workflow: str, step: Step, commands: Mapping[str, AnyCommand]) -> list[Step]:
-    """The concrete Steps that `step` stands for: `[step]` itself when there is nothing to do.
+    """The concrete Steps that `step` stands for: `[step]` itself if it is concrete.
 
     Array vars are crossed (``NAME-VALUE1-VALUE2``), then a composite Command is replaced by its
     inner Steps (``OUTER:INNER``), which may have arrays and composite Commands again. Storage keys
     are templates over the Step's own vars; the local names in a composite Command, over the inner
-    Step's. Raises `InvalidInput` where they don't fit together.
+    Step's. Raises `InvalidInput` if they don't fit together.
     """
     where = f"workflow {workflow!r}, Step {step.name!r}"
     command = _command_of(where, step, commands)
@@ -78,7 +78,7 @@ class _Expansion:
     sources: dict[str, _Source] = field(default_factory=dict)
     """Expanded Step → the name and the combination of array values that it comes from."""
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Composite Command → what `measure` found."""
+    """Composite Command → its results of `measure`."""
 
     def measure(self, where: str, step: Step, trail: tuple[str, ...] = ()) -> tuple[int, int]:
         """The number of Steps that `step` becomes, at least 1, and of levels of composite Commands.

@@ -1,16 +1,16 @@
 """The graph of one workflow: its Steps and keys, their states, and the verdict on each Step.
 
-It is the only writer of the states: `mark` for a key, `mark_step` for a Step. `settle` draws the
-conclusions, from the front of the graph to its end, at the cost of the neighbours of the changes,
-never of the whole graph:
+It is the only writer of the states: `mark` for a key, `mark_step` for a Step. `settle` updates the
+verdicts, from the front of the graph to its end; it visits the neighbours of the changes, never the
+whole graph:
 
-- A key is *ready* when its file may be read, *pending* while a Step is going to run that makes it
-  (or a part of it, or a directory that it lies in), *missing* where no Step is going to make it. A
-  Step that must run but can't (it failed, or an input is missing) holds up no other Step: its
-  outputs are used as they are.
+- A key is *ready* if its file may be read, *pending* while a Step that makes it (or a part of it,
+  or a directory around it) is going to run, and *missing* if no Step is going to make it. A Step
+  that must run but can't (it failed, or an input is missing) holds up no other Step: its outputs
+  are used as they are.
 - A Step is *active* while it runs, can start, or waits for active Steps only. So readers wait until
-  their inputs are certain, and then compare: what the last Task of a Step read, content by content,
-  is part of its result.
+  their inputs are certain, and then compare them with the inputs of their own last Tasks: the
+  digests of these are part of a result.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ class Graph:
         self._paths: KeyPaths[KeyNode] = KeyPaths()
         self._next_order = 0
         self._unsettled: list[tuple[int, int, StepNode]] = []
-        """A heap of the Steps to be judged anew, the front of the graph first."""
+        """A heap of the Steps to be judged again, the front of the graph first."""
         self._queued: set[StepNode] = set()
         """The same Steps as a set."""
         self.verdicts: Counter[VerdictKind] = Counter()
-        """How many Steps there are of each verdict."""
+        """The number of Steps with each verdict."""
         self.can_run: dict[str, StepNode] = {}
         """The Steps that can start now, and must."""
         self.overtaken: dict[StepNode, KeyNode] = {}
         """Steps whose running Task reads an outdated input → that input. Filled by `settle`."""
         self.to_inspect: dict[str, KeyNode] = {}
-        """The keys to inspect now, before their readers can be judged; the inspector empties it."""
+        """Keys to inspect before their readers can be judged; emptied when requests are made."""
         self.uninspected: set[KeyNode] = set()
-        """These keys, and those that were taken out of it and are being inspected."""
+        """These keys, and those that are being inspected."""
         self.changed: dict[str, KeyState] = {}
-        """The keys whose state changed: the log of `mark`, which its reader empties."""
+        """Key → its new state, of all keys that `mark` changed; emptied when a decision is made."""
         self._waiting_inputs = WaitingInputs()
 
     # -- the states --------------------------------------------------------------------------------
@@ -88,13 +88,13 @@ class Graph:
             self.forget_unused((key,))
 
     def require_inspection(self, key: KeyNode) -> None:
-        """The file of a key may have changed: it must be inspected before a Step reads it."""
+        """Have a key's file inspected before a Step reads it, since it may have changed."""
         key.version += 1
         key.unseen = True
         self._update_own_status(key)
 
     def mark_step(self, node: StepNode, state: StepState) -> None:
-        """Set the state of a Step, after its last Task where that still counts."""
+        """Set the state of a Step: that of its last Task, if it still counts."""
         node.state = state
         if not (state.alive or state is StepState.DONE or state is StepState.FAILED):
             node.reads = None
@@ -104,7 +104,7 @@ class Graph:
     # -- judging -----------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Judge all Steps anew whose verdict may have changed."""
+        """Judge all Steps whose verdict may have changed."""
         while self._unsettled:
             node = heapq.heappop(self._unsettled)[2]
             self._queued.discard(node)
@@ -283,7 +283,7 @@ class Graph:
                 self._remove(key)
 
     def at(self, path: str) -> KeyNode | None:
-        """The key that lies at a path."""
+        """The key with this path."""
         return self._paths.at(path)
 
     # -- asking ------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class Graph:
     # -- upkeep ------------------------------------------------------------------------------------
 
     def _order_by_depth(self) -> bool:
-        """Order the Steps to be judged by depth; False where some Steps wait for each other."""
+        """Order the Steps to be judged by depth; False if some Steps wait for each other."""
         acyclic = measure_depths(self.steps.values())
         self._unsettled = [(*node.rank, node) for node in self._queued]
         heapq.heapify(self._unsettled)
@@ -341,14 +341,14 @@ class Graph:
             self._update_own_status(key)
 
     def _overlap(self, output: KeyNode, key: KeyNode) -> None:
-        """A key overlaps an output, and so depends on it."""
+        """Note that a key overlaps an output, and so depends on it."""
         output.overlapping_inputs = with_neighbour(output.overlapping_inputs, key)
         key.overlapping_outputs = with_neighbour(key.overlapping_outputs, output)
         count_change(key, READY, output.own)
         self._update_status(key)
 
     def _key(self, key: str, path: str, new_keys: dict[KeyNode, KeyNode | None]) -> KeyNode:
-        """The node of a key, which may be another name of the file of a key that was removed."""
+        """The node of a key, made if new; it takes over the file of a removed key at its path."""
         node = self.keys.get(key)
         if node is None:
             node, former = KeyNode(key, path), self._paths.at(path)

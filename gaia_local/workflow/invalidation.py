@@ -1,4 +1,4 @@
-"""What must be made again: the outputs of Steps, and of all Steps that depend on those."""
+"""Invalidation: outputs of Steps, and of all their dependents, must be made again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Invalidation:
         self._graph, self._attempts = graph, attempts
 
     def invalidate(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
-        """Outputs of a Step must be made again: its Task is cancelled or superseded."""
+        """Expire outputs of a Step; its Task is cancelled or superseded."""
         self._attempts.withdraw(node, str(why))
         for key in outputs:
             exists = key.state.kind is not KeyKind.ABSENT
@@ -47,5 +47,5 @@ class Invalidation:
 
 
 def ran_again(node: StepNode) -> Reason:
-    """Why the readers of a Step's outputs must run."""
+    """The reason for a run of the readers of a Step's outputs."""
     return Reason(ReasonKind.UPSTREAM, node.step.name)

@@ -10,7 +10,7 @@ from gaia_local.model.paths import folders
 T = TypeVar("T")
 
 _MOST_CLEAR = 10_000
-"""Limits the directories that are remembered as clear: any number of paths may be asked for."""
+"""The most directories remembered as clear: there may be queries for any number of paths."""
 
 
 class KeyPaths(Generic[T]):
@@ -21,9 +21,9 @@ class KeyPaths(Generic[T]):
         self._sorted: list[str] = []
         self._unsorted: list[str] = []
         self._folders: dict[str, int] = {}
-        """Directory of a path, or of such a directory → how many of both lie in it."""
+        """Directory of a path, or of such a directory → the number of both in it."""
         self._clear: set[str] = set()
-        """Directories that are no key's path and lie in none, as far as that was searched."""
+        """Directories known to be no key's path and in none."""
 
     def at(self, path: str) -> T | None:
         """The key with this very path."""

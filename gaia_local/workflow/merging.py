@@ -33,18 +33,18 @@ class Merging:
         self._submitted, self._graph, self._attempts = submitted, graph, attempts
         self._contents, self._invalidation = contents, invalidation
         self.removed: dict[str, Attempt] = {}
-        """Step that was taken out → its last Task: there may be a Step of this name again."""
+        """Removed Step → its last Task: there may be a Step of this name again."""
 
     def compare(
         self, commands: Iterable[AnyCommand], steps: Iterable[Step], most: int = MAX_STEPS
     ) -> Change:
-        """What merging these would change; `InvalidInput` where they make over `most` Steps."""
+        """The changes by merging these; `InvalidInput` if they make more than `most` Steps."""
         return self._submitted.compare(
             commands, steps, lambda name: self._graph.steps[name].step, most
         )
 
     def unknown(self, change: Change) -> dict[str, str]:
-        """Key → path of the keys that a change adds: their files must be looked at first."""
+        """Key → path of the keys that a change adds: their files must be inspected first."""
         names = {
             key for step in change.added for key in (*step.inputs.values(), *step.outputs.values())
         }
@@ -68,8 +68,8 @@ class Merging:
         """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
 
         New Steps are added; changed ones must run again, with all their dependents. `seen` has the
-        quick fingerprint of each key of `unknown`, None where there is no file; `origins` has
-        the records of files at keys of `new_outputs`.
+        quick fingerprint of each key of `unknown`, None if there is no file; `origins` has the
+        records of files at keys of `new_outputs`.
         """
         graph = self._graph
         removed = {name: graph.steps[name] for name in change.removed}
@@ -85,7 +85,7 @@ class Merging:
         for key in new_keys:
             request = inspections((key,))[0]
             self._contents.observe(key, Observation(request, seen[key.key]))
-            if key.overlapping_outputs:  # a Step may have written there since it was looked at
+            if key.overlapping_outputs:  # a Step may have written there since the inspection
                 graph.require_inspection(key)
         replaced = [graph.steps[name] for name in change.replaced]
         for node in replaced:
@@ -98,9 +98,9 @@ class Merging:
             self._attempts.inherit(graph.steps[name], origins)
 
     def _release(self, name: str, node: StepNode) -> None:
-        """A Step was taken out of the graph: its Task is cancelled, and its outputs have no maker.
+        """Cancel the Task of a removed Step; its outputs have no maker any more.
 
-        What lies at those is no data of the workflow until the user replaces it.
+        The files at those are no data of the workflow until the user replaces them.
         """
         self._attempts.withdraw(node, "the Step was replaced")
         if node.attempt is not None:
@@ -118,7 +118,7 @@ class Merging:
 def _deprived_readers(
     removed: Mapping[str, StepNode], change: Change
 ) -> list[tuple[StepNode, Reason]]:
-    """The Steps that read what removed ones made, with why they must run."""
+    """The readers of removed Steps' outputs, with the reasons why they must run."""
     readers = []
     for name, node in removed.items():
         for key in node.outputs:

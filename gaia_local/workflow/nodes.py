@@ -21,14 +21,14 @@ class KeyNode:
 
     key: str
     path: str
-    """Of its file: two keys with one path name the same file."""
+    """The path of its file: two keys with one path name the same file."""
     maker: StepNode | None = None
     readers: Sequence[StepNode] = ()
     state: KeyState = ABSENT
     unseen: bool = False
     """Its file must be inspected before a Step reads it."""
     version: int = 0
-    """Counts the updates: an inspection is out of date when this has changed since."""
+    """Counts the updates: an inspection is out of date if this has changed since."""
     overlapping_outputs: Sequence[KeyNode] = ()
     """Other keys that Steps make and that its path overlaps: it depends on them."""
     overlapping_inputs: Sequence[KeyNode] = ()
@@ -36,9 +36,9 @@ class KeyNode:
     own: int = MISSING
     """Its status if no other key overlapped it."""
     pending: int = 0
-    """How many of `overlapping_outputs` are pending."""
+    """The number of `overlapping_outputs` that are pending."""
     missing: int = 0
-    """How many of `overlapping_outputs` are missing."""
+    """The number of `overlapping_outputs` that are missing."""
     status: int = MISSING
     """`READY`, `PENDING` or `MISSING`."""
 
@@ -54,7 +54,7 @@ class KeyNode:
 
     @property
     def makers(self) -> Sequence[StepNode]:
-        """The Steps it comes from."""
+        """The Steps that make it or a part of it."""
         own = () if self.maker is None else (self.maker,)
         if not self.overlapping_outputs:
             return own
@@ -79,18 +79,18 @@ class StepNode:
     outputs: tuple[KeyNode, ...] = ()
     state: StepState = StepState.NEW
     attempt: Attempt | None = None
-    """Its last Task, whether that counts or not."""
+    """Its last Task, also if that doesn't count any more."""
     reads: Mapping[str, str | None] | None = None
-    """Input → digest of what its Task reads, read, or will read; None where it isn't known."""
+    """Input → its digest for the Step's Task, past, present or queued; None if it isn't known."""
     missing: int = 0
-    """How many of its inputs are missing."""
+    """The number of its inputs that are missing."""
     pending: int = 0
-    """How many of its inputs are pending."""
+    """The number of its inputs that are pending."""
     verdict: VerdictKind = VerdictKind.FRESH
     active: bool = False
     """As `verdict.active`."""
     depth: int = 0
-    """How many Steps the longest path from it has; see `Graph.ready`."""
+    """The number of Steps on the longest path from it; see `Graph.ready`."""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -104,12 +104,12 @@ class StepNode:
 
 
 def count_change(node: KeyNode | StepNode, before: int, after: int) -> None:
-    """The status of a dependency of a node changed."""
+    """Update a node's counts after the status of one of its dependencies changed."""
     node.pending += (after == PENDING) - (before == PENDING)
     node.missing += (after == MISSING) - (before == MISSING)
 
 
-# Most keys have few neighbours, and there may be very many keys: all without any share one empty
+# Most keys have few neighbours, and there may be very many keys: those without any share one empty
 # tuple.
 
 

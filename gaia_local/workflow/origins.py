@@ -1,4 +1,4 @@
-"""What a new Step inherits from files at its outputs whose origin is on record."""
+"""The history that a new Step inherits from files at its outputs with a recorded origin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOUND = (
     "an earlier run, of a workflow that was deleted or that shares the file, "
     "made what lies in the store"
 )
-"""The message of an inherited attempt, by which its row is known: it must stay as it is."""
+"""The message of an inherited attempt. Its rows are recognised by it, so it must never change."""
 
 NO_ORIGINS: Mapping[str, Sequence[Origin]] = {}
 
@@ -24,7 +24,7 @@ class Origin:
 
     state: KeyState
     maker: Attempt | None
-    """The Task that made it; None where only that the file doesn't count is known."""
+    """The Task that made it; None if the record says only that the file doesn't count."""
     whole: bool
     """It is this file or directory itself, not a part of it or one that holds it."""
 
@@ -32,10 +32,10 @@ class Origin:
 def inherit(
     task: Task, origins: Mapping[str, Sequence[Origin]]
 ) -> tuple[Attempt | None, dict[str, KeyState]]:
-    """The last attempt, if any, and the states of outputs that a new Step, of `task`, begins with.
+    """The first state of a new Step with this `task`: its last attempt, if any, and output states.
 
-    `origins` has the records of each output, at least one. Files that the same definition made
-    count, if the inputs still are what it read; those of another definition don't.
+    `origins` has the records of each output, at least one. Files made by the same definition count,
+    if its inputs haven't changed since; those of another definition don't.
     """
     states: dict[str, KeyState] = {}
     makers: dict[str, Attempt] = {}
@@ -52,7 +52,7 @@ def inherit(
         return None, states
     last = max(makers.values(), key=lambda attempt: attempt.created)
     for key, maker in makers.items():
-        if maker.inputs != last.inputs:  # one attempt can't stand for both
+        if maker.inputs != last.inputs:  # one attempt can't have both inputs
             reads, latest = maker.inputs or {}, last.inputs or {}
             changed = (key for key, digest in latest.items() if reads.get(key) != digest)
             why = Reason(ReasonKind.INPUT_CHANGED, next(changed, ""))
@@ -63,7 +63,7 @@ def inherit(
 
 
 def _why_anew(origin: Origin, task: Task) -> Reason | None:
-    """Why a file is not one that `task` would have made; None where it is."""
+    """The reason why `task` would not have made this file; None if it would."""
     made = None if origin.maker is None else origin.maker.task
     if made is None or not origin.whole:
         return STEP_CHANGED

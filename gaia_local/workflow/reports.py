@@ -1,4 +1,4 @@
-"""The dictionaries that the API answers about a `Workflow`, which they don't change."""
+"""The API's answers about a `Workflow`, as dictionaries. Changes nothing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def progress(workflow: Workflow) -> WorkflowProgress:
 
 
 def _was_found(node: StepNode) -> bool:
-    """Whether a Step that is complete has never run: its outputs were in the store already."""
+    """Whether a complete Step never ran, since its outputs were in the store already."""
     return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
 
 
@@ -137,7 +137,7 @@ def step_states(workflow: Workflow) -> dict[str, StepState]:
 
 
 def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> LatestAttempt:
-    """See `Gaia.attempt`; `log` says where a Task's log is."""
+    """See `Gaia.attempt`; `log` gives the path of a Task's log."""
     latest = workflow.graph.steps[step].attempt
     if latest is None:
         return {"task": None, "state": None, "log": None}
@@ -301,7 +301,7 @@ def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None)
 
 
 def maker(key: KeyNode) -> str | None:
-    """The Step that makes a key, the first by name where several make parts of it."""
+    """The Step that makes a key, the first by name if several make parts of it."""
     return min((maker.step.name for maker in key.makers), default=None)
 
 
@@ -313,7 +313,7 @@ def _what_is_missing(key: KeyNode) -> str:
 
 
 def _why(workflow: Workflow, key: KeyNode) -> str | None:
-    """Why a key isn't complete, where that is known."""
+    """The reason why a key isn't complete, if known."""
     reason = key.state.why
     if reason is None and key.state.usable and key.maker is not None:
         reason = verdict_on(key.maker).reason
@@ -338,6 +338,6 @@ def _state(key: KeyNode) -> str:
         return "complete"
     if key.maker is None:
         return "incomplete"
-    # Complete, as the server says, where it is made again only along with another output. Otherwise
-    # its inputs may have changed.
+    # If its Step runs only for another output, it is complete, as on the server. Otherwise its
+    # inputs may have changed.
     return "complete" if any(not output.state.usable for output in key.maker.outputs) else "unsure"

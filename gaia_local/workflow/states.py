@@ -10,16 +10,16 @@ from gaia_local.model.tasks import Task, TaskState
 
 
 class Intent(enum.Enum):
-    """What the user wants of a workflow."""
+    """The user's intent for a workflow."""
 
     NEW = "new"
-    """It is stored, and no run was asked for yet."""
+    """It is stored, and no run was requested yet."""
     RUN = "run"
     HALT = "halt"
 
 
 class ReasonKind(enum.Enum):
-    """Why a Step must run; the value is the text, with ``{}`` for the subject."""
+    """The reasons why Steps must run; the value is the text, with ``{}`` for the subject."""
 
     NEW = "new"
     EXPIRED = "expired"
@@ -39,11 +39,11 @@ _TEXTS = [(kind, *kind.value.partition("{}")) for kind in ReasonKind]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a Step must run, or a key must be made; `str` is for people, and for rows."""
+    """The reason why a Step must run, or a key must be made; its `str` is for people and rows."""
 
     kind: ReasonKind
     subject: str = ""
-    """The key, or the Step, that it is about."""
+    """The key or the Step that it names."""
 
     def __str__(self) -> str:
         return self.kind.value.replace("{}", self.subject)
@@ -70,7 +70,7 @@ class KeyKind(enum.StrEnum):
     """Whether the file of a storage key exists and counts."""
 
     ABSENT = "absent"
-    """There is no file; one that the user puts there counts."""
+    """There is no file; if the user puts one there, it counts."""
     THERE = "complete"
     """The file counts."""
     UNSURE = "unsure"
@@ -81,17 +81,17 @@ class KeyKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """All that is known of a storage key: its row, where it isn't just absent."""
+    """The state of a storage key: its row, unless it is `ABSENT`."""
 
     kind: KeyKind
     quick: str | None = None
     """The quick fingerprint of the file."""
     digest: str | None = None
-    """The digest of its content; None where it wasn't needed yet."""
+    """The digest of its content; None if it wasn't needed yet."""
     made_by: str | None = None
     """The Task that made it; None for the user's own file."""
     why: Reason | None = None
-    """Why it must be made."""
+    """The reason why it must be made."""
 
     @property
     def usable(self) -> bool:
@@ -103,10 +103,10 @@ ABSENT = KeyState(KeyKind.ABSENT)
 
 
 class StepState(enum.StrEnum):
-    """The state of a Step's last Task, where that still counts."""
+    """The state of a Step's last Task, if that still counts."""
 
     NEW = "new"
-    """It never ran, or nothing of its last Task counts any more."""
+    """It never ran, or its last Task doesn't count any more."""
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
@@ -116,7 +116,7 @@ class StepState(enum.StrEnum):
 
     @property
     def alive(self) -> bool:
-        """A Task of it runs, or is about to."""
+        """A Task of it runs or is queued."""
         return self is StepState.QUEUED or self is StepState.RUNNING
 
 
@@ -146,7 +146,7 @@ _ACTIVE = frozenset({VerdictKind.RUN, VerdictKind.WAIT, VerdictKind.RUNNING})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a Step runs, and why; None where there is no reason to."""
+    """Whether a Step runs, with the reason; None if there is no reason to run."""
 
     kind: VerdictKind
     reason: Reason | None = None
@@ -165,9 +165,9 @@ class Attempt:
     message: str | None = None
     image_id: str | None = None
     inputs: Mapping[str, str] | None = None
-    """Key → content digest of what it read."""
+    """Input key → the digest of the content that it read."""
     superseded: bool = False
-    """Its outputs don't count any more, since something changed."""
+    """Its outputs don't count any more."""
 
     @property
     def step_state(self) -> StepState:

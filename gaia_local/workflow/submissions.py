@@ -24,13 +24,13 @@ COMMAND_CHANGED = Reason(ReasonKind.COMMAND_CHANGED)
 
 @dataclass(frozen=True)
 class Change:
-    """What merging Commands and Steps changes."""
+    """The changes to a workflow's definitions by merging Commands and Steps."""
 
     removed: list[str]
-    """Steps to be taken out; those that changed are added again."""
+    """Steps to remove; those that changed are also in `added`."""
     added: list[Step]
     replaced: Mapping[str, Reason]
-    """Added Step → why its outputs so far don't count."""
+    """Added Step → the reason why its present outputs don't count."""
     commands: dict[str, AnyCommand]
     """All Commands after the change."""
     new_commands: list[AnyCommand]
@@ -70,7 +70,7 @@ class Submitted:
         present: Callable[[str], Step],
         most: int,
     ) -> Change:
-        """What merging these changes; `present` gives a concrete Step of the workflow by name.
+        """The changes by merging these; `present` gives a concrete Step of the workflow by name.
 
         Raises `InvalidInput`, also if they make more than `most` Steps, and changes nothing.
         """
@@ -183,7 +183,7 @@ class Submitted:
 def _replaced(
     old: Mapping[str, Step], new: Mapping[str, Step], new_commands: Collection[str]
 ) -> dict[str, Reason]:
-    """The Steps in both whose definition or Command changed, with which of these."""
+    """The Steps in both whose definition or Command changed, with the reason."""
     replaced = {}
     for name, step in new.items():
         if name in old and not _same(old[name], step):
@@ -199,7 +199,7 @@ def _same(one: AnyCommand | Step | None, other: AnyCommand | Step) -> bool:
 
 
 def _with_texts(definition: Any) -> Any:
-    """A definition with its values as text: to Python 1, 1.0 and True are equal."""
+    """A definition with its values as text, since in Python 1, 1.0 and True are equal."""
     texts = {var: _text(value) for var, value in definition.vars.items()}
     if isinstance(definition, CompositeCommand):
         return replace(definition, vars=texts, steps=tuple(map(_with_texts, definition.steps)))

@@ -29,12 +29,12 @@ MAX_LEVELS = 100
 _REFERENCE = re.compile(r"\{\{ *([\w-]+) *\}\}")
 _Given: TypeAlias = "Value | tuple[Value, ...] | None"
 Verdicts: TypeAlias = "dict[tuple[str, tuple[tuple[str, _Given], ...]], bool]"
-"""What `check` found: a Command's name and the relevant vars → whether such Steps fit."""
+"""The results of `check`: a Command's name and the relevant vars → whether such Steps fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A Command filled in for one Step, to make a Task of."""
+    """A Command filled in for one Step: the contents of a Task."""
 
     tokens: tuple[str, ...]
     inputs: tuple[tuple[str, str], ...]
@@ -148,7 +148,7 @@ class Scope:
     def render(self, what: str, text: str) -> str:
         """`text` with its references replaced, refused before it gets too large.
 
-        Errors call it `what`.
+        Errors name it by `what`.
         """
         parts = _REFERENCE.split(text)  # text, name, text, name, …, text
         parts[1::2] = [self._text(what, name) for name in parts[1::2]]

@@ -1,4 +1,4 @@
-"""Whether a Step must run, and why: read off its node and those of its inputs, changing nothing."""
+"""Verdicts on Steps, from their nodes and those of their inputs. Changes nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def verdict_on(node: StepNode) -> Verdict:
 
 
 def need(node: StepNode) -> Reason | None:
-    """Why a Step must run, as far as the contents of its inputs are known; None if it needn't."""
+    """The reason why a Step must run, by the contents known so far; None if it needn't."""
     for key in node.outputs:
         state = key.state
         if (
@@ -55,9 +55,9 @@ def need(node: StepNode) -> Reason | None:
 
 
 def may_have_to_run(node: StepNode) -> bool:
-    """Whether a Step might have to run once its pending inputs are certain.
+    """Whether a Step may have to run once its pending inputs are certain.
 
-    One whose outputs were found in the store doesn't run for an input that wasn't there then.
+    A Step whose outputs were found in the store doesn't run for an input that was absent then.
     """
     if node.reads is not None or need(node) is not None:
         return True
@@ -70,7 +70,7 @@ def difference(node: StepNode, reads: Mapping[str, str | None]) -> KeyNode | Non
 
 
 def change_of(key: KeyNode) -> Reason:
-    """Why the readers of a changed key must run: its Step ran again, or the user changed it."""
+    """The reason to run a changed key's readers: its Step ran again, or the user changed it."""
     if (
         key.status != MISSING
         and key.makers
@@ -88,7 +88,7 @@ def _differs(key: KeyNode, read: str | None) -> bool:
 
 
 def _why_made(node: StepNode, key: KeyNode) -> Reason:  # noqa: PLR0911
-    """Why a Step must make one of its outputs."""
+    """The reason why a Step must make one of its outputs."""
     if node.state is StepState.FAILED:
         return RETRY
     if node.state is StepState.INTERRUPTED:

@@ -15,20 +15,20 @@ class WaitingInputs:
         self._names: list[str] | None = None
         """The last answer; None before the first one, and after a change of the graph."""
         self._touched: set[KeyNode] = set()
-        """The keys whose place in the answer may have changed since then."""
+        """The keys that may have to join or leave the answer since then."""
 
     def touch(self, keys: Iterable[KeyNode]) -> None:
-        """The status of keys, or the verdict on their readers, changed."""
+        """Note changes of keys' statuses, or of the verdicts on their readers."""
         if self._names is not None:
             self._touched.update(keys)
 
     def reset(self) -> None:
-        """The graph changed: the next answer is made of all keys."""
+        """Note a change of the graph: the next answer is made from all keys."""
         self._names = None
         self._touched.clear()
 
     def names(self, keys: Iterable[KeyNode]) -> list[str]:
-        """Their keys, sorted, out of all `keys` of the graph."""
+        """The inputs' keys, sorted; `keys` are all keys of the graph."""
         touched = keys if self._names is None else self._touched
         if touched:
             renewed = {key.key for key in touched}

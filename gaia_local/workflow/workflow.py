@@ -1,9 +1,9 @@
 """One workflow in memory, and all decisions about it: new rows, Tasks to start, Tasks to cancel.
 
-It knows no file, no database and no thread. All that happens comes in through a method (a call of
-the user's, the end of a Task, an observation) and leads to one `Decision`: rows to write and, after
-that, actions. A decision that needs the content of a key asks for it in `Decision.inspect`; the
-answer comes in through `observe`.
+It uses no file, no database and no thread. Each input comes through a method (a call of the user's,
+the end of a Task, an observation) and leads to one `Decision`: rows to write and, after that,
+actions. A decision that needs the content of a key asks for it in `Decision.inspect`; the answer
+comes through `observe`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ENDS = {
 
 
 class Workflow:
-    """The whole of one workflow. Not thread-safe: the scheduler's lock guards it."""
+    """One workflow with all its parts. Not thread-safe: the scheduler's lock guards it."""
 
     def __init__(
         self, name: str, properties: Mapping[str, Any], locate: Callable[[str], str]
@@ -58,9 +58,9 @@ class Workflow:
         self.name, self.properties = name, properties
         self.intent = Intent.NEW
         self.trouble: GaiaError | None = None
-        """Why nothing starts until `run` tries again: mostly that no row can be written."""
+        """The error that keeps Steps from starting until `run`: mostly, rows can't be written."""
         self.closing = False
-        """The engine closes: nothing starts any more."""
+        """The engine is closing: no Step starts any more."""
         self.submitted = Submitted(name)
         self.graph = Graph(name, locate)
         self._draft = Decision()
@@ -124,10 +124,10 @@ class Workflow:
             return WorkflowState.INITIALIZED
         return WorkflowState.ERROR if verdicts[VerdictKind.FAILED] else WorkflowState.INCOMPLETE
 
-    # -- what a call asks before it is decided -----------------------------------------------------
+    # -- questions before the decision of a call ---------------------------------------------------
 
     def images(self, change: Change | None = None) -> set[str]:
-        """The images that Steps use, or will use after a change; none if that can start nothing."""
+        """The images of Steps, at present or after a change; none if no Step can start then."""
         if change is not None and not change.added and not self.graph.can_run:
             return set()
         commands = self.submitted.commands if change is None else change.commands
@@ -164,14 +164,14 @@ class Workflow:
         seen: Mapping[str, str | None],
         origins: Mapping[str, Sequence[Origin]] = NO_ORIGINS,
     ) -> Decision:
-        """Merge Commands and Steps (see `Merging.merge`) and start what can start."""
+        """Merge Commands and Steps (see `Merging.merge`) and start all Steps that can run."""
         self.merging.merge(change, seen, origins)
         self._draft.changes.commands += change.new_commands
         self._draft.changes.steps += change.given.values()
         return self._resume()
 
     def expire(self, names: Iterable[str]) -> Decision:
-        """Invalidate Steps, the producers of keys, and all dependents; start what can start."""
+        """Invalidate Steps, producers of keys, and all dependents; start all Steps that can run."""
         self.invalidate(names)
         return self._resume()
 
@@ -218,7 +218,7 @@ class Workflow:
                 self.attempts.supersede(node)
 
     def halt(self, why: str, **facts: Any) -> Decision:
-        """Cancel all that runs and start nothing more; the event carries `facts`."""
+        """Cancel all running Tasks and start no more; the event has `facts`."""
         for attempt in list(self.running.values()):
             self.attempts.cancel(self.graph.steps[attempt.task.name], why)
         for attempt in self.attempts.interrupted:
@@ -227,18 +227,18 @@ class Workflow:
         self.attempts.note(EventKind.FLOW_HALTED, **facts)
         return self.decide()
 
-    # -- what happened -----------------------------------------------------------------------------
+    # -- observations and ends of Tasks ------------------------------------------------------------
 
     def observe(self, seen: Iterable[Observation]) -> Decision:
-        """Files were inspected."""
+        """Record the results of inspections."""
         again, decision = self.record_observations(seen), self.decide()
         decision.inspect += again
         return decision
 
     def record_observations(self, seen: Iterable[Observation]) -> list[Inspection]:
-        """As `observe`, with nothing decided yet.
+        """As `observe`, without a decision.
 
-        Returns requests for keys that changed meanwhile, and must be inspected once more.
+        Returns requests for keys that changed meanwhile, and must be inspected again.
         """
         again = []
         for observation in seen:
@@ -253,7 +253,7 @@ class Workflow:
         return inspections(again)
 
     def ended(self, task: Task, outcome: Outcome) -> Decision:
-        """A Task that counts came to its end; its outputs were published just now."""
+        """Record the end of a Task in `running`, whose outputs have just been published."""
         attempt = self.attempts.record_end(task, outcome)
         self.contents.record_outcome(task, outcome)
         if outcome.state is TaskState.COMPLETE:
@@ -270,7 +270,7 @@ class Workflow:
     def record_trouble(
         self, error: GaiaError, message: str, unstarted: Iterable[Assignment]
     ) -> Decision:
-        """A decision can't be written: nothing starts until it can, `unstarted` neither."""
+        """Start no Steps, nor `unstarted`, until a decision can be written again."""
         for assignment in unstarted:
             self.attempts.cancel(self.graph.steps[assignment.task.name], "it could not be recorded")
             self._draft.cancel.remove(assignment.task.id)
@@ -282,10 +282,10 @@ class Workflow:
     # -- planning ----------------------------------------------------------------------------------
 
     def plan(self) -> list[PlannedStep]:
-        """The Steps that would run, with `step` and `reason`, in an order in which they could.
+        """The Steps that would run, with `step` and `reason`, in a possible order.
 
-        The dependents of a Step that runs again are among them: whether its outputs will differ is
-        not known yet.
+        The dependents of a Step that runs again are among them, since it isn't known yet whether
+        its outputs will differ.
         """
         self.graph.settle()
         nodes = [node for node in self.graph.steps.values() if node.active and not node.state.alive]
@@ -306,7 +306,7 @@ class Workflow:
     # -- deciding ----------------------------------------------------------------------------------
 
     def decide(self) -> Decision:
-        """Cancel the Tasks that read outdated inputs, and start what can start."""
+        """Cancel the Tasks that read outdated inputs, and start all Steps that can run."""
         graph = self.graph
         graph.settle()
         while graph.overtaken:
@@ -333,11 +333,11 @@ class Workflow:
 
     @property
     def unwritten(self) -> Changes:
-        """Changes that no decision holds yet."""
+        """Changes that are in no decision yet."""
         return replace(self._draft.changes, keys=self.graph.changed)
 
     def flush(self) -> Decision:
-        """The changes so far as a decision, with no conclusion drawn."""
+        """The changes so far as a decision, without starting or cancelling more."""
         decision = self._draft.drain()
         decision.changes.keys, self.graph.changed = self.graph.changed, {}
         return decision
@@ -347,7 +347,7 @@ class Workflow:
         return self.decide()
 
     def _note_flow_end(self) -> None:
-        """Add the event of a workflow's end, and its state where that changed."""
+        """Add the event of a workflow's end, and its state if that changed."""
         state = self.state
         if self._was_running and state in _ENDS:
             self.attempts.note(_ENDS[state])

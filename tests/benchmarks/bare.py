@@ -1,6 +1,6 @@
 """The bare references, each a whole process with the same work and no state, log or retry.
 
-Imports at the top are what all of them need, so that none of them pays for another's.
+Only modules that all of them need are imported at the top, so that none pays for another's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SCRIPT = "echo hi > {}"
 
 
 def pool(folder: str, count: int) -> None:
-    """`count` trivial programs, two at a time, and one that reads what each of them made."""
+    """`count` trivial programs, two at a time, and one that reads all their outputs."""
     from concurrent.futures import ThreadPoolExecutor
 
     def one(number: int) -> None:
@@ -84,7 +84,7 @@ def containers(folder: str, count: int, image: str, workers: int) -> None:
 
 
 def one_container(folder: str, image: str, script: str, prints: bool) -> None:
-    """A container that writes much into /out or, where it `prints`, a log. Prints the seconds."""
+    """A container that writes much into /out or, if it `prints`, a log. Prints the seconds."""
     import docker
 
     began = time.perf_counter()

@@ -24,16 +24,16 @@ from benchmarks.measuring import (
 GIGABYTE = 1 << 30
 PART = 1 << 20
 ROUNDS = 3
-"""At most so many of what moves gigabytes."""
+"""The most rounds of a measurement that moves gigabytes."""
 OWN_BYTES = 8e6
-"""What the engine may write for itself: its database and its log."""
+"""Bytes that the engine may write for itself: its database and its log."""
 FLAT = 16e6
-"""How much more memory the engine may take for a gigabyte, in bytes."""
+"""Bytes of memory that the engine may need more for a gigabyte."""
 Benchmark = Callable[[Setting], Iterator[Finding]]
 
 
 def needs_engine(benchmark: Benchmark) -> Benchmark:
-    """Where no Engine answers, or it lacks the image, the benchmark says just that."""
+    """The benchmark; if the Engine or the image is missing, it reports just that."""
 
     @wraps(benchmark)
     def guarded(setting: Setting) -> Iterator[Finding]:

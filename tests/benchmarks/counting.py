@@ -1,9 +1,9 @@
 """Counts a workflow's operations, instead of timing: ``python -m benchmarks.counting ARGUMENTS``.
 
-ARGUMENTS are JSON. Prints, for each size, how often each kind of operation was done from the upload
-to the end. A small workflow goes first, so that nothing that is done once a process (imports,
-threads, connections) is counted; threads are, and should be none. Counted are SQL by its first
-word; file-system calls; flushes; looks at files (a `realpath` is one); programs; threads.
+ARGUMENTS are JSON. Prints, for each size, the number of operations of each kind from the upload to
+the end. A small workflow goes first, so that one-time operations of a process (imports,
+connections) aren't counted; threads are, and should be none. Counted are SQL by its first word;
+file-system calls; flushes; inspections of files (a `realpath` is one); programs; threads.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CALLS = {
     "os.scandir": "list",
     "subprocess.Popen": "program",
     "os.posix_spawn": "program",
-    "socket.sendmsg": "program",  # what a supervisor is told to start
+    "socket.sendmsg": "program",  # an order to a supervisor
     "_thread.start_new_thread": "thread",
     "_thread.start_joinable_thread": "thread",
 }
-"""Audit event → what it is counted as."""
+"""Audit event → the word for it in the counts."""
 LOOKS = {
     "stat": "look",
     "lstat": "look",
@@ -45,13 +45,13 @@ LOOKS = {
     "fdatasync": "flush",
     "sync": "flush",
 }
-"""Functions of `os` that have no audit event → what they are counted as."""
+"""Functions of `os` without an audit event → the word for them in the counts."""
 LONG = 3600.0
-"""Seconds for what depends on how fast the machine is, so that it never happens here."""
+"""Seconds for delays whose effect depends on the machine's speed, so that they never end here."""
 
 
 class Counting:
-    """What was done, one word for each time. Appending is atomic: threads need no lock."""
+    """The operations, one word for each. Appending is atomic: threads need no lock."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -61,7 +61,7 @@ class Counting:
         """From now on, count."""
 
         def told(event: str, args: tuple[Any, ...]) -> None:
-            # What is read of /proc depends on which other programs run.
+            # Reads of /proc depend on other programs.
             if event in CALLS and not (event == "open" and str(args[0]).startswith("/proc/")):
                 self.done.append(CALLS[event])
 
@@ -89,7 +89,7 @@ class Counting:
         return counted
 
     def _alone(self, function: Callable[..., Any], word: str) -> Callable[..., Any]:
-        """Count a function once, whatever it calls: that depends on how deep a directory lies."""
+        """Count a function once, without the calls in it: these depend on a directory's depth."""
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             if getattr(self._inside, "alone", False):
@@ -105,11 +105,11 @@ class Counting:
 
 
 def main(root: str, shape: str, sizes: list[int]) -> None:
-    """Count, and print a line of JSON: for each size, word → how often."""
+    """Count, and print a line of JSON: for each size, word → count."""
     from gaia_local.engine import decision_loop
     from gaia_local.runtimes.process import runtime
 
-    # Slow machines write in between what fast ones write with a Task's end.
+    # Slow machines would write separately, fast ones together with a Task's end.
     setattr(decision_loop, "WRITE_DELAY_SECONDS", LONG)  # noqa: B010 mypy knows them as constants
     setattr(decision_loop, "FLUSH_DELAY_SECONDS", LONG)  # noqa: B010
     setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010

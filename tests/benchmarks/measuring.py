@@ -1,4 +1,4 @@
-"""How things are measured: whole processes, in turns, medians; and what a measurement is."""
+"""Measuring: whole processes, in turns, medians; and the rows of results."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Contestant = Callable[[], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Setting:
-    """What all benchmarks are told."""
+    """The settings of all benchmarks."""
 
     rounds: int
-    """How often each thing is measured."""
+    """The number of times that each value is measured."""
     scale: float
     """Factor of all sizes; targets mean something at 1 only."""
     folder: Path
-    """Where to put files; on a disk like the one that workflows are run on."""
+    """The directory for files; on a disk like the one that workflows are run on."""
     keep: Path
-    """Where the environments of other programs are kept from one run to the next."""
+    """The directory that keeps the environments of other programs between runs."""
     image: str
     """For containers: one with a shell."""
     patience: float
-    """What is sure to take longer than so many seconds is left out, and said to be."""
+    """Seconds: measurements that are sure to take longer are left out, with a note."""
 
     def count(self, full: int, least: int = 2) -> int:
         """A size at this scale."""
@@ -49,11 +49,11 @@ class Setting:
 
     @contextmanager
     def place(self, large: bool = False) -> Iterator[str]:
-        """A new directory; gone afterwards where it is `large`.
+        """A new directory; removed afterwards if it is `large`.
 
-        NOTE: else it is left to whoever made `folder`. For minutes after many files were removed,
-        ext4 makes each new one up to ten times as slowly: it passes over all numbers that were in
-        use lately. What comes next would pay for that.
+        NOTE: otherwise it is removed with `folder`. For minutes after many files were removed, ext4
+        makes each new one up to ten times as slowly: it passes over all recently used inode
+        numbers. The next measurement would pay for that.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         # Short, since the path of a socket may be 100 bytes long.
@@ -67,14 +67,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was measured, beside a reference, and the target."""
+    """One line of the table: a measurement, beside a reference, and the target."""
 
     what: str
     unit: str
     """``s``, ``ms``, ``µs`` or ``MB``, for `measured` and `reference` in seconds or bytes."""
     measured: Sequence[float]
     against: str = ""
-    """What the reference is."""
+    """The name of the reference."""
     reference: Sequence[float] = ()
     most: float | None = None
     """The target: at most so many seconds or bytes."""
@@ -83,7 +83,7 @@ class Row:
 
     @property
     def median(self) -> float:
-        """Of what was measured."""
+        """The median of `measured`."""
         return statistics.median(self.measured)
 
     @property
@@ -129,7 +129,7 @@ class Failed(RuntimeError):
 
 @dataclass
 class Turns:
-    """What came of contestants that were measured in turns: contestant → figure → values."""
+    """The results of contestants measured in turns: contestant → figure → values."""
 
     figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
@@ -138,7 +138,7 @@ class Turns:
         return self.figures[contestant][figure]
 
     def beyond(self, contestant: str, other: str, figure: str = "seconds_s") -> list[float]:
-        """How much more than another's its values of a figure are, round by round."""
+        """The differences of its values of a figure from another's, round by round."""
         return [
             one - two
             for one, two in zip(self.of(contestant, figure), self.of(other, figure), strict=True)
@@ -203,15 +203,15 @@ def gaia_local(*arguments: str | Path) -> dict[str, float]:
 
 
 def _environment() -> dict[str, str]:
-    # Python keeps what it compiled of this checkout, as pip does of what it installs, also where
-    # the user forbade it.
+    # Python keeps the compiled modules of this checkout, as pip does for installed packages, also
+    # if the user forbade it.
     left_out = ("GAIA_LOCAL_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, "PYTHONPATH": str(TESTS)}
 
 
 def machine(setting: Setting) -> dict[str, str]:
-    """What it is measured on."""
+    """A description of this machine."""
     cpu = (
         next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ":")
         .partition(":")[2]
@@ -235,12 +235,12 @@ def machine(setting: Setting) -> dict[str, str]:
 
 
 def load() -> str:
-    """How many programs ran or waited, over 1, 5 and 15 minutes."""
+    """The load average over 1, 5 and 15 minutes."""
     return " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 
 def flush_seconds(setting: Setting) -> float:
-    """How long the disk takes to take up a small new file: the median of 50."""
+    """The time to flush a small new file to the disk: the median of 50."""
     seconds = []
     with setting.place() as folder:
         for number in range(50):
@@ -254,7 +254,7 @@ def flush_seconds(setting: Setting) -> float:
 
 
 def docker_engine() -> str | None:
-    """The version of the Engine that answers; None where none does."""
+    """The version of the Engine; None if none answers."""
     from gaia_local.errors import EngineUnavailable
     from gaia_local.runtimes.docker.engine import DockerEngine
 

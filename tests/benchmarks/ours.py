@@ -1,4 +1,4 @@
-"""What is measured of gaia_local, a process a run: ``python -m benchmarks.ours NAME ARGUMENTS``.
+"""The measurements of gaia_local, a process a run: ``python -m benchmarks.ours NAME ARGUMENTS``.
 
 ARGUMENTS are JSON. Prints one line of JSON with seconds (`…_s`) and bytes.
 """
@@ -22,9 +22,9 @@ from support.fakes import InstantRuntime
 
 NAME = "bench"
 TIMES = 5
-"""How often a question is asked for its median."""
+"""The number of times that a question is asked for its median."""
 INSTANT = InstantRuntime.name
-"""With it, what is left is the engine alone."""
+"""With this runtime, the engine alone is measured."""
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def run(
     warm: bool = False,
     **config: Any,
 ) -> None:
-    """One workflow to its end; `warm`: after a small one, which pays what a process pays once."""
+    """One workflow to its end; `warm`: after a small one, which pays a process's one-time costs."""
     commands, steps = SHAPES[shape](count, image)
     began = time.perf_counter()
     with opened(root, runtime, workers, **config) as gaia:
@@ -187,7 +187,7 @@ def peak() -> int:
 
 
 def written() -> int:
-    """How many bytes this process wrote to files so far."""
+    """The bytes that this process has written to files so far."""
     counters = Path("/proc/self/io").read_text()
     return int(
         next(line for line in counters.splitlines() if line.startswith("write_bytes")).split()[1]
@@ -195,7 +195,7 @@ def written() -> int:
 
 
 def tell(**figures: float) -> None:
-    """Print what was measured."""
+    """Print figures as a line of JSON."""
     print(json.dumps(figures), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Large workflows: what a Step costs as they grow, memory, and how soon questions are answered."""
+"""Large workflows: the cost of a Step by their size, memory, and the time to answer questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, as a table of text or Markdown, as JSON, and as a plot."""
+"""The results as a table of text or Markdown, as JSON, and as a plot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shown(value: float, unit: str) -> str:
 
 
 def cells(row: Row, judged: bool) -> tuple[str, ...]:
-    """A row's text, a cell a column; `judged` is False where the sizes have no targets."""
+    """A row's text, a cell a column; `judged` is False if the sizes have no targets."""
     reference = (
         f"{shown(statistics.median(row.reference), row.unit)} ({row.against})"
         if row.reference

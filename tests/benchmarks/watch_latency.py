@@ -1,4 +1,4 @@
-"""How long it takes from the write of an input file to the `step-start` of the Step that reads it.
+"""The time from the write of an input file to the `step-start` of the Step that reads it.
 
 Run it with `make bench`. It prints the median and the 95th percentile in milliseconds, with the
 default debounce.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 SCRIPT = "echo hi > {}"
-"""What a trivial Step does, as shell code: here and in every reference."""
+"""A trivial Step's program, as shell code: here and in every reference."""
 CHAIN_LENGTH = 100
 Shape = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """Commands and Steps."""
@@ -38,7 +38,7 @@ def independent(count: int, image: str) -> Shape:
 
 
 def joined(count: int, image: str) -> Shape:
-    """`count` trivial Steps, and one that reads what each of them made."""
+    """`count` trivial Steps, and one that reads all their outputs."""
     commands, steps = independent(count, image)
     places = {f"i{n}": f"/in/{n}" for n in range(count)}
     join = {

@@ -1,4 +1,4 @@
-"""The command line: in this process for what it prints, as its own for signals and pipes."""
+"""The command line: in this process for its output, as its own process for signals and pipes."""
 
 from __future__ import annotations
 
@@ -518,7 +518,7 @@ main()
 
 
 def test_the_end_of_a_long_log_costs_no_more_than_that_of_a_short_one(here: Path) -> None:
-    """Of a failed Step, by whom it was run and by whoever asks afterwards."""
+    """Of a failed Step, in the process that ran it and in others afterwards."""
     size = 300_000_000
     talk = {
         "name": "talk",

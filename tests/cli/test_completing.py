@@ -1,4 +1,4 @@
-"""What the shell offers for a half typed word, and the examples that each --help ends with."""
+"""The shell's completions of a half typed word, and the example at the end of each --help."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MANY = {
 
 
 def shell(arguments: list[str], **environment: str) -> str:
-    """What a program of the shell's prints; nothing may go to stderr."""
+    """The output of a program; nothing may go to stderr."""
     given = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", **environment}
     ran = subprocess.run(
         arguments, env=given, capture_output=True, text=True, timeout=60, check=False
@@ -42,7 +42,7 @@ def shell(arguments: list[str], **environment: str) -> str:
 
 
 def complete(line: str, kind: str = "bash") -> list[str]:
-    """What the shell would be offered where the line ends."""
+    """The completions offered to the shell at the line's end."""
     number = len(shlex.split(line)) - (not line.endswith(" "))
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(number), "_TYPER_COMPLETE_ARGS": line}
     asked |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_GAIA_LOCAL_COMPLETE": f"complete_{kind}"}

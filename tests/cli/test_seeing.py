@@ -36,7 +36,7 @@ __all__ = ["here"]  # a fixture for all tests
 
 
 def plain(seen: str) -> str:
-    """What a terminal shows without what steers it."""
+    """The text on a terminal without control sequences."""
     return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", seen)
 
 

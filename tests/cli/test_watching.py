@@ -1,4 +1,4 @@
-"""A workflow that is kept up to date: what changes set off, and what is told of it."""
+"""A workflow that is kept up to date: the effects of changes, and the lines about them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def put(path: str, content: object) -> None:
 
 
 class Kept:
-    """A process that keeps a workflow up to date, and what it prints."""
+    """A process that keeps a workflow up to date, and its output."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = start(*arguments)

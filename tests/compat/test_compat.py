@@ -142,7 +142,7 @@ def test_installing_imports_neither_gaia_nor_the_engine(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-# ---------------------------------------------------------------------------------- what objects do
+# ----------------------------------------------------------------------------- behaviour of objects
 
 
 def test_a_script_has_the_engines_methods_and_answers(config: dict[str, Any]) -> None:
@@ -300,7 +300,7 @@ def test_an_object_made_outside_is_bound_at_its_first_call(config: dict[str, Any
     assert published().Gaia is not client.Gaia
 
 
-# -------------------------------------------------------------- where the published one is imported
+# ------------------------------------------------------------------- the published one was imported
 
 
 def test_the_published_class_is_redirected_while_it_lasts(config: dict[str, Any]) -> None:
@@ -422,7 +422,7 @@ def test_launch_sisyphus_starts_nothing_and_says_so_once(
 
 @pytest.fixture
 def files(tmp_path: Path) -> str:
-    """The demo's files; answers what their paths begin with."""
+    """The demo's files; returns the beginning of their paths."""
     for kind, content in (("commands", demo.commands()), ("steps", demo.steps())):
         (tmp_path / f"demo-{kind}.json").write_text(json.dumps(content))
         (tmp_path / f"demo-{kind}.yaml").write_text(yaml.safe_dump(content))

@@ -1,4 +1,4 @@
-"""The one definition of each call: who takes it, and what another process can have made."""
+"""The one definition of each call: its receivers, and the calls open to other processes."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Victim:
             return False
 
     def _programs(self) -> int:
-        """How many programs began in all engines' lives; read without being an engine there."""
+        """The number of programs that all engines began, read from the rows without an engine."""
         path = Path(self.config["root"]) / "gaia.db"
         if not path.exists():
             return 0
@@ -97,7 +97,7 @@ class Victim:
 
 
 def begun(gaia: Gaia) -> int:
-    """How many programs were started, as another process sees it."""
+    """The number of programs started, as another process sees it."""
     if "w" not in gaia.workflows()["workflows"]:
         return 0
     return sum(event["event"] == "execution-start" for event in gaia.events("w"))
@@ -467,6 +467,6 @@ def test_leftovers_are_listed_and_cleaned(
     assert listed() == []
     assert told("clean")["removed"] == []
     with Gaia(victim.config) as gaia:
-        gaia.run("w")  # what was removed is run from its beginning
+        gaia.run("w")  # Steps whose runs were removed start again
         assert gaia.progress("w")["steps"] == 40
         gaia.halt("w")

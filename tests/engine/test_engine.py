@@ -1,4 +1,4 @@
-"""One root, several Gaia objects and processes: who owns it, who reads, who waits at the end."""
+"""One root, several Gaia objects and processes: its owner, its readers, and the wait at the end."""
 
 from __future__ import annotations
 

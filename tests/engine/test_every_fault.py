@@ -1,7 +1,7 @@
 """Systematic faults: the nth operation of a kind fails, or the engine dies there, for every n.
 
-Whatever it is: what is read back is what the live engine believes, nothing wrong is complete, and
-`run` leads to what comes of the workflow without any fault.
+After each fault, a reloaded workflow equals the live one, no wrong output is complete, and `run`
+leads to the same results as without any fault.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Faults:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """What happens inside is not the engine's doing."""
+        """While inside, operations don't count: they aren't the engine's."""
         self.paused += 1
         try:
             yield
@@ -235,7 +235,7 @@ def content_of(path: Path) -> str:
 
 
 def made(task: Task, internal: str, inputs: Mapping[str, str], world: str) -> str:
-    """What a program makes at an internal path: of its words and its inputs alone."""
+    """A program's output at an internal path, which depends on its tokens and inputs alone."""
     seen = [*task.command, internal, *(f"{path} {inputs[path]}" for path in sorted(inputs))]
     if "clock" in task.command:
         seen.append(world)
@@ -250,14 +250,14 @@ def fails(task: Task, inputs: Mapping[str, str]) -> bool:
 
 
 class Programs(NoRuntime):
-    """Runs the programs in this thread; `during` says what happens while a Step's runs."""
+    """Runs the programs in this thread; `during` has calls to make while a Step's runs."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.world = "one"
         self.during: dict[str, Callable[[], None]] = {}
         self.orders: list[Callable[[], None]] = []
-        """What the executor was asked to do later."""
+        """The delayed calls given to the executor."""
 
     def image_id(self, image: str) -> str | None:
         return f"id of {image}"
@@ -390,7 +390,7 @@ class Scenario:
         """The Steps whose Tasks were performed lately."""
         self._performs = False
         self.early = True
-        """What the user does while the engine is dead is undone by later edits."""
+        """Edits by the user while the engine is dead are undone by later ones."""
         self._new = False
         """The engine is one that nobody called `run` on: it doesn't know of changes of files."""
         with faults.pause():
@@ -399,7 +399,7 @@ class Scenario:
     # -- the engine --------------------------------------------------------------------------------
 
     def attempt(self, call: Callable[[], None]) -> None:
-        """Make a call, and once more where a fault kept it from being made."""
+        """Make a call, and again each time that a fault kept it from being made."""
         while True:
             before = self.faults.hits
             try:
@@ -477,7 +477,7 @@ class Scenario:
             assert not self.scheduler.loop.alive["w"]
 
     def finish(self) -> None:
-        """Have all done that can be done; at last only what fails is tried again."""
+        """Perform all calls and Tasks; at the end, try only failed ones again."""
         for call in list(self.programs.during.values()):
             self.attempt(call)
         self.programs.during.clear()
@@ -491,10 +491,10 @@ class Scenario:
                 return
         raise AssertionError(f"it doesn't come to rest: {self._last}")
 
-    # -- what must hold ----------------------------------------------------------------------------
+    # -- invariants --------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """What is complete is right."""
+        """Check that complete outputs are right."""
         with self.faults.pause():
             workflow = self.workflow
             if workflow.trouble is not None or self._new:  # it doesn't know of all files
@@ -585,8 +585,8 @@ class Scenario:
         self.perform(2)
         self.edit(a="a good a", b="b, too")  # while some are through, and others not
         self.perform()
-        # A Step makes less, another makes more, while both run; a third is new and reads what
-        # others make.
+        # A Step makes less, another makes more, while both run; a third is new and reads outputs of
+        # others.
         self.programs.during["under"] = lambda: self.merge(
             step("rd", "tree", "r/d2", inputs={"d": "m/d/"}),
             step("under", "one", "kb/one", "user/a"),
@@ -595,7 +595,7 @@ class Scenario:
         self.early = False
         self.edit(b="b the third")
         self.perform()
-        # A Command changes while its Step runs, and while what depends on it does.
+        # A Command changes while its Step runs, and while a dependent of that does.
         self.programs.during["ry"] = lambda: self.command(
             tool("multi", "new", inputs="a", outputs={"x": "/out/x", "y": "/out/y", "d": "/out/d/"})
         )
@@ -617,7 +617,7 @@ class Scenario:
         self.stale = set()
         self.perform()
         self.finish()
-        # The user overwrites what a Step made.
+        # The user overwrites a Step's output.
         self.own["m/y"] = "my own y"
         path = self.put("m/y", self.own["m/y"])
         try:
@@ -628,18 +628,18 @@ class Scenario:
         self.finish()
         leftovers = self.bench.storage.left_staging()
         if self.faults.kind == "remove" and leftovers:
-            self.revive()  # what could not be removed goes with the next engine
+            self.revive()  # the next engine removes the rest
             leftovers = self.bench.storage.left_staging()
         assert not leftovers, f"staging is left: {[os.listdir(folder) for folder in leftovers]}"
 
 
-# ------------------------------------------------------------- what was found, in its shortest form
+# ----------------------------------------------------------- defects found, in their shortest forms
 
 
 def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed Step publishes its log only: what an earlier run made is used, log or no log."""
+    """A failed Step publishes its log only: an earlier run's outputs are used in any case."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("a")
         hands.command(tool("logged", inputs="a", outputs={"x": "/out/x", "log": ">>"}))
@@ -658,7 +658,7 @@ def test_a_log_that_cannot_be_stored_takes_nothing_else_away(
 def test_a_call_that_can_be_neither_written_nor_taken_back_is_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else only memory would know it, and whoever repeats it would be told that all is well."""
+    """Otherwise only memory would have it, and a second call would succeed without a write."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.command(tool("src"))
         hands.merge(step("s", "src", "x"), step("other", "src", "y"))
@@ -668,7 +668,7 @@ def test_a_call_that_can_be_neither_written_nor_taken_back_is_written_later(
             patch.setattr(Database, "saved", fails_to_write)
             with pytest.raises(DatabaseError):
                 hands.merge(changed)
-            assert hands.runs == ["other"]  # what was replaced doesn't run on
+            assert hands.runs == ["other"]  # the replaced Step's Task was cancelled
         hands.merge(changed)
         assert hands.runs == ["other", "s"]
         workflow = hands.scheduler.loop.workflows["w"]
@@ -738,7 +738,7 @@ def trial(kind: str, nth: int, times: int = 1, gap: int = 1) -> tuple[Faults, di
 EVERY = int(os.environ.get("GAIA_LOCAL_FAULTS", "40"))
 """One n in so many is tried; with 1, all are, which takes many minutes."""
 WITHOUT: dict[str, Any] = {}
-"""What comes of the scenario without any fault."""
+"""The results of the scenario without any fault."""
 
 
 @pytest.mark.timeout(1800)

@@ -1,7 +1,6 @@
-"""Faults and limits: whatever fails, the error is told, nothing is lost, and `run` goes on.
+"""Faults and limits: each error is reported, nothing is lost, and `run` goes on.
 
-What a container runtime does with lost answers and cut connections is in `test_docker_runtime` (its
-`Proxy`).
+Lost answers and cut connections of a container runtime are in `test_docker_runtime` (its `Proxy`).
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def started(gaia: Gaia, workflow: str = "w") -> list[str]:
 
 
 def written(root: Path, event: str) -> int:
-    """How many events of a kind the rows hold."""
+    """The number of events of a kind in the rows."""
     with contextlib.closing(sqlite3.connect(f"file:{root}/gaia.db?mode=ro", uri=True)) as database:
         return int(
             database.execute("select count(*) from events where event = ?", (event,)).fetchone()[0]
@@ -328,7 +327,7 @@ def test_a_file_that_cannot_be_removed_keeps_the_whole_workflow(
     gaia_root = gaia.path("w", "d").parent.parent.parent
     gaia.upload("w", {}, [TREE], [step("t", "tree", "d:tree/")])
     assert gaia.wait("w", 20)["state"] == "complete"
-    if part == "logs":  # whatever lies there
+    if part == "logs":  # with any content
         (gaia_root / "storage/w/d").rename(gaia_root / "logs/w/d")
     before = kept(gaia_root)
     place = gaia_root / part / "w" / what
@@ -377,7 +376,7 @@ def test_a_disk_that_refuses_while_files_are_removed_keeps_the_workflow(
 def test_half_of_a_directory_that_was_being_deleted_is_no_output(
     make_gaia: MakeGaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A delete that is broken off, or refused midway: what is left of it counts for nobody."""
+    """A delete that is interrupted, or refused midway: the files left by it don't count."""
     gaia, definitions = make_gaia(), ([TREE], [step("t", "tree", "d:tree/")])
     gaia.upload("w", {}, *definitions)
     gaia.wait("w", 20)
@@ -496,7 +495,7 @@ def test_a_watched_directory_vanishes_and_comes_back(
         bucket.mkdir()
         (bucket / "a").write_text("1")
     wait_until(lambda: gaia.status("w")["state"] == "complete")
-    assert started(gaia) == ["s"]  # the input is what it was
+    assert started(gaia) == ["s"]  # the input is unchanged
     (bucket / "a").write_text("2")
     wait_until(lambda: started(gaia) == ["s", "s"])
     assert gaia.wait("w", 20)["state"] == "complete"
@@ -591,7 +590,7 @@ def test_steps_that_end_while_the_database_is_locked(hands: Hands) -> None:
     hands.start("a")
     with held(hands.storage.root):
         hands.complete("a")
-        assert (hands.runs, hands.state) == (["c"], "running")  # what runs goes on, nothing starts
+        assert (hands.runs, hands.state) == (["c"], "running")  # its Task goes on, none starts
         hands.fail("c")
         assert (hands.runs, hands.state) == ([], "halted")
         with pytest.raises(DatabaseError, match=r"'w' starts nothing more: .*locked"):
@@ -656,7 +655,7 @@ def test_a_refused_merge_cancels_nothing(hands: Hands) -> None:
 def test_a_decision_that_cannot_be_made_is_told(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that fails while the engine looks at files for what comes next."""
+    """A disk that fails while the engine inspects files for the next decision."""
 
     def fail(*_: object) -> str:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -693,7 +692,7 @@ def use(root: Path) -> None:
 
 
 def test_a_damaged_database(tmp_path: Path) -> None:
-    """Whatever became of its bytes: it works, or a `GaiaError` says why; the store stays."""
+    """With any damage, it works, or a `GaiaError` gives the reason; the store stays."""
     make_root(tmp_path)
     path, whole = tmp_path / "gaia.db", (tmp_path / "gaia.db").read_bytes()
     path.write_bytes(b"not a database at all" * 100)
@@ -806,7 +805,7 @@ def growth(
     steps: list[dict[str, Any]],
     state: str,
 ) -> int:
-    """How many bytes more of memory this workflow takes than a small one, in its own process."""
+    """The bytes of memory that this workflow takes more than a small one, in its own process."""
     script = f"""
         import json, resource, sys
         from gaia_local import Gaia
@@ -1164,7 +1163,7 @@ def test_the_engine_goes_away_and_comes_back(
             assert gaia.wait("w", 60)["state"] == "error"
             assert messages(gaia)["a"] in ("exit code 137", "exit code 143")
             assert gaia.failures("w")[0]["state"] == "error"
-        (go / "go").touch()  # which changes what "a" reads
+        (go / "go").touch()  # which changes the input of "a"
         if not survives:
             gaia.run("w")
         assert gaia.wait("w", 60)["state"] == "complete", messages(gaia)

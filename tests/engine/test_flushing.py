@@ -1,4 +1,4 @@
-"""After a power cut nothing wrong is complete: what is compared, made again, and left alone."""
+"""After a power cut nothing wrong is complete: files that are compared, made again, or kept."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TAMPERED = ("b/first", "d/second/sub/part")
 
 @pytest.fixture
 def done(make_gaia: MakeGaia, gaia_root: Path) -> Path:
-    """A root in which the workflow `w` is complete; where its files are."""
+    """The directory of the workflow `w`, which is complete, in a root."""
     with make_gaia(watch=False) as gaia:
         place = gaia.path("w", "s:a")
         place.parent.mkdir(parents=True)
@@ -158,7 +158,7 @@ def test_outputs_without_a_row_are_made_again(
 def test_an_input_that_is_not_as_recorded_is_read_again(
     done: Path, make_gaia: MakeGaia, gaia_root: Path
 ) -> None:
-    """What was made from it is made from what is there."""
+    """Its dependents are made again from the present file."""
     tamper(done / "s/a", lambda content: bytes(len(content)))
     as_recorded(gaia_root)
     cut_off(gaia_root)
@@ -383,7 +383,7 @@ def test_calls_are_flushed_before_they_answer(
 def test_files_that_delete_keeps_are_flushed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who uploads that name again finds it, and it counts as it is."""
+    """A new upload of that name finds them, and they count as they are."""
     with contextlib.closing(Hands(tmp_path)) as hands:
         hands.put("s:a")
         hands.command(COPY)
@@ -434,7 +434,7 @@ def test_a_flush_includes_the_directories_above(
 def test_many_are_flushed_at_once(
     reached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Except where that can't be."""
+    """Unless the file system can't be flushed as a whole."""
     for number in range(70):
         (tmp_path / f"{number}").write_text("x")
     systems: list[str] = []

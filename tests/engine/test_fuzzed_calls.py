@@ -1,4 +1,4 @@
-"""Any call is taken or refused by name, whatever its values are.
+"""Any call is accepted, or refused by name, with any values.
 
 `GAIA_LOCAL_FUZZ_CALLS` is the number of calls that the fuzzer makes (at least 10,000, which takes
 some seconds).
@@ -42,8 +42,7 @@ from support.random_calls import JUNK, WORKFLOWS, Call, deep, laughs
 CALLS = max(10_000, int(os.environ.get("GAIA_LOCAL_FUZZ_CALLS", "0")))
 CALLS_AT_ONCE = 250
 MANY_STEPS = 60
-"""A workflow that grew to this is deleted: what is looked for doesn't need it, and each look costs.
-"""
+"""A workflow of so many Steps is deleted: the checks don't need it, and each of them costs."""
 
 
 class Fuzzed:
@@ -90,7 +89,7 @@ class Fuzzed:
         return sorted(found)
 
     def statuses(self) -> Any:
-        """What the API says of all workflows, as JSON: no view of something that changes."""
+        """The statuses of all workflows, as JSON, so that they can't change later."""
         names = self.gaia.workflows()["workflows"]
         return {
             name: json.dumps(self.gaia.status(name, debug=True), sort_keys=True) for name in names
@@ -141,7 +140,7 @@ class Fuzzed:
         self.check_reopened([call.arguments["workflow"]])
 
     def check_reopened(self, names: Iterable[str]) -> None:
-        """Whoever reads the database sees what the engine has in memory."""
+        """Check that a reader of the database sees the engine's state in memory."""
         known = self.gaia.workflows()["workflows"].keys()
         for name in names:
             theirs = self.snapshot.view(name, lambda found: reports.status(found, debug=True))
@@ -152,7 +151,7 @@ class Fuzzed:
             assert json.dumps(theirs, sort_keys=True) == json.dumps(ours, sort_keys=True)
 
     def prune(self) -> None:
-        """Delete what grew large."""
+        """Delete large workflows."""
         for name, about in self.gaia.workflows()["workflows"].items():
             if about["step-count"] > MANY_STEPS:
                 self.gaia.delete(name, data=True)
@@ -171,7 +170,7 @@ NASTY = st.recursive(
 def test_a_call_makes_only_so_many_steps(
     make_gaia: MakeGaia, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are counted before they are made; what is there already doesn't count."""
+    """They are counted before they are made, without those that exist already."""
     gaia = make_gaia(max_steps=5)
     echo = {
         "name": "echo",
@@ -308,7 +307,7 @@ def test_any_call_is_taken_or_refused_by_name(
 
 
 def test_limits_are_named() -> None:
-    """What could grow without end is refused before, with how much is allowed."""
+    """Values that could grow without end are refused before, with the limit."""
     base = {"name": "s", "command": "c"}
     for extra, words in (
         (deep(200, list), f"nested over {MAX_NESTING} levels"),

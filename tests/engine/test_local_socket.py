@@ -408,7 +408,7 @@ def test_a_waiting_call_ends_when_the_owner_closes(tmp_path: Path, owner: Owner)
 
 
 def test_many_processes_change_one_root(tmp_path: Path) -> None:
-    """Owners come and go while others call them: whatever was uploaded runs to its end."""
+    """Owners come and go while others call them: all uploaded workflows run to their ends."""
     code = """
         import json, sys
         from gaia_local import Gaia

@@ -25,12 +25,12 @@ from support.restless import CONFIG, User, problems
 CUTS = int(os.environ.get("GAIA_LOCAL_POWER_CUTS", "50"))
 REAL_CUTS = max(1, CUTS // 8)
 Said = list[tuple[str, str]]
-"""What the user asked for, and what was answered; see `restless`."""
+"""The user's requests and the answers; see `restless`."""
 
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A directory in memory, where there is one."""
+    """A directory in memory, if there is one."""
     directory = Path(
         tempfile.mkdtemp(
             prefix="gaia-local-power-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -68,7 +68,7 @@ def test_complete_outputs_are_right_after_a_power_cut(
 
 
 def after(root: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is wrong when the machine is up again."""
+    """The problems found when the machine is up again."""
     monkeypatch.setattr(ownership, "boot_id", lambda: "the next boot")
     with Gaia({"root": root, **CONFIG}) as gaia:
         return problems(gaia, said)
@@ -122,7 +122,7 @@ def flush_something(top: Path, dice: random.Random) -> None:
 
 
 def stopped_copy(process: subprocess.Popen[str], device: str, image: Path, target: Path) -> None:
-    """What the device holds at one moment; what the system has in memory only is not on it."""
+    """Copy the device's content at one moment, without data that only the system's memory holds."""
     statistics = Path("/sys/block", Path(device).name, "stat")
     process.send_signal(signal.SIGSTOP)
     before: list[str] = []
@@ -202,7 +202,7 @@ def programs(root: Path) -> list[str]:
 
 
 def _later(said: Path, known: int) -> Iterator[tuple[str, str]]:
-    """What was said while the copy was made: nobody knows whether it is in it."""
+    """The entries said while the copy was made: they may or may not be in it."""
     for line in said.read_text().splitlines()[known:]:
         what, _, which = line.partition(" ")
         yield what, which

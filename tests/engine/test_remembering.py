@@ -1,4 +1,4 @@
-"""What a root remembers of the files of forgotten workflows, and of those that are shared."""
+"""A root's records of the files of forgotten workflows, and of shared ones."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_other_contents_of_an_input_count(hands: Hands) -> None:
     hands.command(ONE)
     hands.merge(step("s", "one", "k", "in"), step("r", "one", "out", "k"))
     assert hands.reasons() == {"s": "input changed: in"}
-    hands.complete("s", "same")  # and what reads it stays as it is
+    hands.complete("s", "same")  # and its reader doesn't run
     assert (hands.runs, hands.state) == ([], "complete")
 
 
@@ -272,7 +272,7 @@ def test_a_step_that_comes_after_its_reader(hands: Hands) -> None:
 
 
 def test_outputs_of_two_runs_that_read_different_things(hands: Hands) -> None:
-    """As where the second run was only for one of them, and the user put the other back."""
+    """As if the second run was only for one of them, and the user put the other back."""
     hands.merge(double("s", "x", "y"))
     hands.complete("s", "first")
     again(hands, TWO)
@@ -371,7 +371,7 @@ def test_files_in_a_bucket_stay_and_so_does_what_is_known_of_them(two: tuple[Han
 
 
 def definitions(text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """An array of Steps, and a composite one that reads what these make."""
+    """An array of Steps, and a composite one that reads their outputs."""
     echo = command("echo", f"echo {text} {{{{v}}}} > {{{{x}}}}")
     twice = {
         "name": "twice",
@@ -414,14 +414,14 @@ def test_a_workflow_of_another_name_has_files_of_its_own(make_gaia: MakeGaia) ->
     assert gaia.path("w", "d:end").read_text() == "a 1\n"
 
 
-# -- whatever happens ------------------------------------------------------------------------------
+# -- random histories ------------------------------------------------------------------------------
 
 CHAIN = {"k0": ("in",), "k1": ("k0",), "g:k2": ("k1", "in"), "tree/": ("k0",)}
 """Output → inputs, of one Step each."""
 
 
 class Chance:
-    """Makes, runs, halts, deletes a workflow as dice say; a file's content says how it was made."""
+    """Makes, runs, halts, deletes a workflow at random; a file's content tells its origin."""
 
     def __init__(self, hands: Hands, seed: int) -> None:
         self.hands, self.dice = hands, random.Random(seed)
@@ -433,7 +433,7 @@ class Chance:
         return ((path / "part") if key.endswith("/") else path).read_text()
 
     def right(self, key: str) -> str:
-        """What a Step must make now, from what its inputs are."""
+        """The content that a Step must make now from its present inputs."""
         return f"{key} {self.variants[key]} of {[self.content(source) for source in CHAIN[key]]}"
 
     def upload(self) -> None:
@@ -498,7 +498,7 @@ class Chance:
                 self.hands.put("in", "x")
 
     def check(self) -> None:
-        """Drive it to its end: everything is what it must be."""
+        """Drive it to its end, and check all contents."""
         if not self.present:
             self.upload()
             self.present = True

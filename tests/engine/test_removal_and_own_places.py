@@ -1,4 +1,4 @@
-"""What a tool must never do: touch others' files, or let two engines into one root."""
+"""The engine never touches others' files, and no two engines get into one root."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_a_copy_of_a_root_has_an_area_of_its_own(tmp_path: Path, other_disk: Pat
     assert areas[0] != areas[1]
 
 
-# ---------------------------------------------------------------------- what is taken from under it
+# --------------------------------------------------------------- files that are taken from under it
 
 
 def test_no_second_owner_while_the_first_lives_whatever_is_deleted(gaia_root: Path) -> None:

@@ -156,7 +156,7 @@ def test_reopening_starts_nothing_and_remembers_failures(hands: Hands) -> None:
     again = hands.reopened()
     assert (again.state, again.runs) == ("error", [])
     again.merge(step("n", "src", "n"))
-    assert again.runs == ["n"]  # merge doesn't retry what failed
+    assert again.runs == ["n"]  # merge doesn't retry failed Steps
     again.close()
 
 
@@ -269,7 +269,7 @@ def test_three_hundred_steps_each_once_and_never_early(tmp_path: Path) -> None:
 
 
 def test_halt_and_run_from_many_threads(tmp_path: Path) -> None:
-    """Whatever the order of calls: it ends, all last Tasks are complete, the files are right."""
+    """With any order of calls, it ends, all last Tasks are complete, and the files are right."""
     again = "cat /in/a > /out/x; echo 1 >> /out/x"
     commands = [command("c0", "echo 1 > /out/x"), command("c1", again, "a")]
     steps = [step("s0", "c0", "d:0")]
@@ -442,7 +442,7 @@ def test_halt_with_four_containers(
         assert begun() == sorted(["s0", *(f"s{n}" for n in range(1, 5) for _ in range(2))])
 
 
-# -- what a look at the code with fresh eyes found -------------------------------------------------
+# -- defects found by a review of the code ---------------------------------------------------------
 
 
 class Left(Hands):
@@ -652,7 +652,7 @@ def test_files_are_looked_at_even_when_the_decision_cannot_be_written(
         patch.setattr(Database, "save", full)
         hands.complete("a")
     assert hands.runs == ["c"]
-    hands.complete("c")  # which can be written, and what ended before with it
+    hands.complete("c")  # this can be written, and the earlier ends with it
     assert hands.runs == ["r"]
 
 

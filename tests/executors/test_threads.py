@@ -31,7 +31,7 @@ from support.executors import (
 
 
 class TestThreadExecutor(ExecutorContract):
-    """The contract, and what is the thread pool's own."""
+    """The contract, and the thread pool's own behaviour."""
 
     def make(self, workers: int, perform: Perform) -> ThreadExecutor:
         return ThreadExecutor(workers, perform, grace=1.0)
@@ -155,7 +155,7 @@ def ours() -> list[str]:
 
 
 class Bell:
-    """Notes when it is rung, and by what."""
+    """Records each ring with its source."""
 
     def __init__(self) -> None:
         self.rung: list[Any] = []

@@ -66,7 +66,7 @@ class WorkerBench(StoreBench):
         adopted: bool = False,
         **facts: Any,
     ) -> Outcome:
-        """Perform a Task, publish what it made, and answer its outcome."""
+        """Perform a Task, publish its outputs, and return its outcome."""
         if program is not None:
             self.runtime.program = program
         self.heard = []
@@ -83,7 +83,7 @@ class WorkerBench(StoreBench):
         return [what.event for what in self.heard if isinstance(what, Event)]
 
     def stored(self) -> dict[str, str]:
-        """What lies in the store, by path."""
+        """The files in the store: path → text."""
         top = self.root / "storage/w"
         return {
             str(path.relative_to(top)): path.read_text()

@@ -1,4 +1,4 @@
-"""What a run of a Task needs besides the Task: by default, and on its way to another machine."""
+"""The data of one run of a Task: the defaults, and pickling for another machine."""
 
 from __future__ import annotations
 

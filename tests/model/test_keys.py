@@ -1,4 +1,4 @@
-"""Storage keys and the places of outputs: what is read from their texts."""
+"""Storage keys and the places of outputs: the parsing of their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words: what is taken, what is refused and how, and that parsing fails in no other way."""
+"""The terms: accepted values, refused ones with their messages, and no other failure of parsing."""
 
 from __future__ import annotations
 
@@ -489,7 +489,7 @@ def test_parsing_answers_or_refuses(value: object) -> None:
         except GaiaError as error:
             assert "workflow 'w'" in str(error)
             continue
-        # What was taken can be stored, and comes back as it was.
+        # An accepted definition can be stored, and is the same when read back.
         assert parse("w", json.loads(json.dumps(parsed.definition))) == parsed
 
 

@@ -1,4 +1,4 @@
-"""Path algebra, held against what `pathlib` says of the same texts."""
+"""Path algebra, compared with `pathlib` on the same texts."""
 
 from __future__ import annotations
 

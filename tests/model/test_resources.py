@@ -1,4 +1,4 @@
-"""Resources: what a Command may ask for, and what a machine has left."""
+"""Resources: the requirements of Commands, and the free resources of a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal, and a reader, gets of characters that steer the one and mislead the other."""
+"""Escaping of characters that control a terminal, or that mislead a reader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TITLE = "\x1b]0;owned\x07"
 EVIL = f"{TITLE}\x1b[2J\x9b2J\x7f\r\x08{BIDI}"
 RED, OFF = "\x1b[31m", "\x1b[0m"
 OWN = re.compile(r"\r?\x1b\[(?:[\d;]*m|2K|1A|\?25[lh])|\r\n")
-"""What our own progress and colours send: these move the cursor, and set colours."""
+"""The sequences of our own progress and colours: they move the cursor, and set colours."""
 SAY: dict[str, Any] = {
     "name": "say",
     "image": f"busy{EVIL}box",
@@ -67,7 +67,7 @@ def make(code: int, log: str = f"{RED}red{OFF}\tand {EVIL}\nlast\n") -> list[str
 
 
 def seen(*arguments: str, status: int = 0, **environment: str) -> str:
-    """What a terminal gets, without our colours and movements, which are all that controls it."""
+    """The text that a terminal gets, without our colours and movements, its only controls."""
     text = OWN.sub("\n", on_a_terminal(list(arguments), environment, status=status))
     assert not holds_controls(text.replace("\n", "").replace("\t", "")), repr(text)
     return text

@@ -1,4 +1,4 @@
-"""What ran when: the record that the API answers, and the pictures made of it."""
+"""Timelines: the API's answers, and the pictures made from them."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
 
 @pytest.fixture
 def page() -> Iterator[Any]:
-    """A page of a headless browser; skips where there is no Chromium."""
+    """A page of a headless browser; skips if there is no Chromium."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium")

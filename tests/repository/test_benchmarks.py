@@ -1,4 +1,4 @@
-"""The benchmarks themselves: each measures what it says, in seconds. No time is asserted."""
+"""The benchmarks themselves: each has a plausible result within seconds. No time is asserted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def measured(folder: Path, only: str, scale: float = 0.01) -> dict[str, dict[str, Any]]:
-    """A short run's rows, by what they are of."""
+    """A short run's rows, by their names."""
     ended = bench(
         folder,
         "--only",

@@ -1,7 +1,7 @@
-"""What a Step costs, counted instead of timed: a regression fails here on any machine.
+"""The cost of a Step, counted instead of timed: a regression fails here on any machine.
 
 The figures are those of `benchmarks.counting`, a process of its own for each shape. Lower the
-bounds as the engine gets faster; they lie about a fifth above what is counted.
+bounds as the engine gets faster; they are about a fifth above the counts.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ BOUNDS = {
     "thread": (0.0, 0.0),
 }
 GROWTH = 1.1
-"""A Step among 1,000 may cost so many times as much as one among 100, and `SLACK` of what it is."""
+"""A Step among 1,000 may cost so many times as much as one among 100, plus `SLACK`."""
 SLACK = 1.0
-"""Threads write down together what happened at the same time: that differs from run to run."""
+"""Threads write simultaneous events together, which differs from run to run."""
 SHAPES = ("independent", "chains")
 
 
 def counted(folder: Path, shape: str) -> list[dict[str, float]]:
-    """How often each thing is done for a Step, among 100 and among 1,000."""
+    """The number of each operation for a Step, among 100 and among 1,000."""
     arguments = {"root": str(folder / "root"), "shape": shape, "sizes": SIZES}
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.counting", json.dumps(arguments)],
@@ -61,7 +61,7 @@ def counted(folder: Path, shape: str) -> list[dict[str, float]]:
 
 
 def problems(few: dict[str, float], many: dict[str, float], bounds: dict[str, float]) -> list[str]:
-    """What is done more often than it may be."""
+    """The operations done more often than allowed."""
     found = [
         f"{word}: nobody said how often that may be done"
         for word in sorted({*few, *many} - bounds.keys())

@@ -1,4 +1,4 @@
-"""What is imported is declared, and what is declared is listed with its licence."""
+"""Imported packages are declared, and declared ones are listed with their licences."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from house import PACKAGE, Source, sources
 REPO = PACKAGE.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 BY_EXTRA = {"pictures": "pictures", "server": "server", "dask": "executors.dask"}
-"""Extra → the wing whose libraries are imported only where it is installed."""
+"""Extra → the wing whose libraries are imported only if it is installed."""
 BROUGHT = {"testing": {"pytest"}, "compat": {"gaia"}}
-"""Wing → what has imported it, or is there already where it imports that."""
+"""Wing → packages that import it, or that are there already when it imports them."""
 
 FILES = {"font-roboto"}
 """Of these only files are read."""
@@ -35,7 +35,7 @@ def declared(extra: str | None) -> set[str]:
 
 
 def undeclared(source: Source) -> Iterator[str]:
-    """What a module imports that nobody declares where it is used."""
+    """The libraries that a module imports without a declaration in the project or its extra."""
     extra = next((one for one, where in BY_EXTRA.items() if place(source.module, [where])), None)
     known = declared(extra) | BROUGHT.get(place(source.module, BROUGHT) or "", set())
     for library, line in source.libraries():
@@ -80,14 +80,14 @@ def test_declared_dependencies_are_used() -> None:
 
 
 def listed() -> dict[str, tuple[str, str]]:
-    """The page's table: package → its licence, and what it comes with."""
+    """The page's table: package → its licence and its extras."""
     page = (REPO / "resources/docs/licences.md").read_text()
     found = re.findall(r"^\| \*?([a-z0-9-]+)\*? \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
     return {name: (licence, extras) for name, licence, extras in found if name != "package"}
 
 
 def test_the_page_of_licences_has_what_is_declared() -> None:
-    """What others bring along may change with their versions: `make licences` writes it down."""
+    """Indirect dependencies may change with versions: `make licences` updates the page."""
     page = listed()
     for extra in (None, *PROJECT["optional-dependencies"]):
         for name in declared(extra) - {licences.PACKAGE}:

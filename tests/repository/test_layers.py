@@ -1,4 +1,4 @@
-"""The wings of the house, read from the imports: who may know whom, and which library is where."""
+"""The layers, read from the imports: the modules and libraries that each wing may import."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ MAY_IMPORT = {
     "testing": DOORS,
     "__main__": "cli",
 }
-"""Where a module lies → what it may import, beside what lies in the same place. The most exact
-place counts: a module of `runtimes.docker` is none of `runtimes`."""
+"""Place of a module → the places it may import, beside its own. The most exact place counts: a
+module of `runtimes.docker` is none of `runtimes`."""
 
 LIBRARIES = {
     "networkx": "api workflow.traversal",
@@ -72,12 +72,12 @@ LIBRARIES = {
     "rich": "cli",
     "pytest": "testing",
 }
-"""Library → where it may be imported."""
+"""Library → the places that may import it."""
 BEARERS = (
     "executors.clock executors.threads executors.dask.mailbox "
     "store.watcher engine.local_socket server"
 )
-"""Where threads are born."""
+"""The modules that may make threads."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
 
 PURE = "workflow"
@@ -99,7 +99,7 @@ def place(module: str, places: Iterable[str] = MAY_IMPORT) -> str | None:
 
 
 def births(source: Source) -> Iterator[int]:
-    """Where a module makes threads."""
+    """The lines in which a module makes threads."""
     for node in ast.walk(source.tree):
         if not isinstance(node, ast.Call | ast.ClassDef):
             continue
@@ -110,7 +110,7 @@ def births(source: Source) -> Iterator[int]:
 
 
 def misplaced(source: Source) -> list[str]:
-    """What a module imports and may not."""
+    """The forbidden imports of a module."""
     own = place(source.module)
     assert own is not None, f"{source.module} lies nowhere: put its place into MAY_IMPORT"
     allowed = [*EVERYWHERE.split(), *MAY_IMPORT[own].split()]

@@ -1,4 +1,4 @@
-"""The runtime `auto`: which runtime it takes for an image, how often it asks, what it says."""
+"""The runtime `auto`: its choices for images, its questions to the engine, and its log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.fakes import NoRuntime
 
 
 class FakeProcess(NoRuntime):
-    """Notes what it was told to run."""
+    """Records its runs."""
 
     name = "process"
 

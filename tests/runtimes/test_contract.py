@@ -36,7 +36,7 @@ class Orders:
         return sorted(seconds for seconds, _ in self.left.values())
 
     def ring(self, seconds: float) -> None:
-        """Call what was ordered for after `seconds`."""
+        """Call the functions that were ordered for after `seconds`."""
         for number, (time, function) in list(self.left.items()):
             if time == seconds:
                 del self.left[number]
@@ -44,7 +44,7 @@ class Orders:
 
 
 class RunBench:
-    """A run that can be cancelled, and what it is told."""
+    """A run that can be cancelled, and the signals that it gets."""
 
     def __init__(self) -> None:
         self.orders = Orders()

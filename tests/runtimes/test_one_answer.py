@@ -13,11 +13,11 @@ from gaia_local import Gaia
 from support.containers import derived
 
 Answer = tuple[str, str]
-"""The state, and the output's text or what is said of the failure, without the tree's own path."""
+"""The state, and the output's text or the failure's message, without the tree's own path."""
 
 
 class Way(NamedTuple):
-    """How a Step is run."""
+    """A way to run a Step."""
 
     runtime: str
     inputs: str = "copy"
@@ -35,7 +35,7 @@ WAYS = [Way("process"), *CONTAINERS]
 
 @pytest.fixture(scope="module")
 def image(docker_image: str) -> Iterator[str]:
-    """One where anybody may write into `/full`, in which a file lies already."""
+    """An image with a world-writable `/full` that holds a file."""
     with derived(docker_image, "mkdir /full; echo image > /full/own; chmod 777 /full") as image:
         yield image
 
@@ -123,7 +123,7 @@ LINKS = {
     "loop": {"l": "far", "a": "-> b", "b": "-> a"},
     "dangling": {"l": "far", "no": "-> /nowhere"},
 }
-"""What lies in an input directory beside a directory `far`: contents, or where links lead."""
+"""The entries of an input directory beside a directory `far`: contents, or targets of links."""
 
 
 def sow(top: Path, far: Path, entries: Mapping[str, str]) -> None:
@@ -158,7 +158,7 @@ IN_MOUNTED_OUT = pytest.mark.parametrize(
     [*((links, False) for links in LINKS), ("inside", True), ("out", True), ("deep out", True)],
 )
 def test_links_in_an_input_directory(trial: Trial, links: str, at_a_link: bool) -> None:
-    """What lies behind them is there, whichever way; also where the key itself is a link."""
+    """Their targets are there, in each runtime; also if the key itself is a link."""
     far, top = far_and_top(trial)
     if at_a_link:
         top.symlink_to("real")
@@ -181,13 +181,13 @@ NESTED = {
     "nothing": ({}, ""),
     "a file beside a link out": ({"a": "own", "real": "-> ../far/x"}, "far"),
 }
-"""What lies where another input is to be, and what is in `real` then."""
+"""The entries at another input's place, and the content of `real` then."""
 
 
 @IN_MOUNTED_OUT
 @pytest.mark.parametrize("there", NESTED)
 def test_an_input_in_another(trial: Trial, there: str) -> None:
-    """It takes the place of what lies there, and of nothing else."""
+    """It replaces the entries at its place, and nothing else."""
     entries, real = NESTED[there]
     far, top = far_and_top(trial)
     sow(top, far, {"z": "z ", **entries})
@@ -196,7 +196,7 @@ def test_an_input_in_another(trial: Trial, there: str) -> None:
     assert trial.run(script, {"d": "b:d/", "inner": "b:inner"}) == ("complete", f"inner z {real}")
 
 
-# ------------------------------------------------------------------------ what is left as an output
+# ----------------------------------------------------------------------------- outputs of all kinds
 
 NOT_MADE = "output 'o:x' was not made: there is "
 OUTPUTS: dict[str, tuple[str, Answer]] = {
@@ -316,7 +316,7 @@ def test_a_link_into_an_input_leads_to_what_the_program_saw_there(trial: Trial, 
 
 @pytest.mark.parametrize("trial", CONTAINERS, ids=str, indirect=True)
 def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
-    """Once in an output directory, where it is copied, and once in another input."""
+    """Once in an output directory, in which it is copied, and once in another input."""
     far, top = far_and_top(trial)
     sow(top, far, {"a": "own"})
     trial.path("b:twice").write_text("twice ")
@@ -329,7 +329,7 @@ def test_a_key_that_is_an_input_twice(trial: Trial) -> None:
 
 
 def test_a_link_to_an_input_that_lies_beside_it(trial: Trial) -> None:
-    """Where both are in a mounted directory, the input's own mount is at an empty file."""
+    """If both are in a mounted directory, the input's own mount is at an empty file."""
     fill(trial)
     assert trial.run("ln -s in OUT/x", {"beside": "b:a"}) == ("complete", "in a")
 

@@ -1,4 +1,4 @@
-"""The status page in a real browser, over a real server: what it shows, what its reader may do."""
+"""The status page in a real browser, over a real server: its contents, and its reader's actions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from support.gates import Fifo
 
 ASSETS = Path(__file__).parents[2] / "gaia_local" / "server" / "page"
 HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
-"""As a name: it must be shown as it is, wherever it is shown."""
+"""A name that must be shown unchanged in all places."""
 
 expect.set_options(timeout=20_000)
 
@@ -72,7 +72,7 @@ class Site:
         return self.page
 
     def node(self, label: str) -> Locator:
-        """What the graph has under a label: a Step's, or a group's."""
+        """The node of the graph with this label: a Step's, or a group's."""
         return self.page.locator("svg.graph").get_by_role("button", name=label)
 
     def fits(self) -> bool:
@@ -175,7 +175,7 @@ def gate(tmp_path: Path) -> Fifo:
     return Fifo(tmp_path / "gate")
 
 
-# ------------------------------------------------------------------------------------ what it shows
+# ------------------------------------------------------------------------------------- its contents
 
 
 def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate: Fifo) -> None:
@@ -287,7 +287,7 @@ def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUn
     wait_until(lambda: site.gaia.logs("me_again", "only") == log.inner_text())
 
 
-# --------------------------------------------------------------------------- what can be done in it
+# -------------------------------------------------------------------------------------- its actions
 
 
 def test_run_starts_what_can_run(site: Site) -> None:
@@ -768,7 +768,7 @@ def test_a_server_that_wants_a_token_by_now_is_said_so(site: Site, where: tuple[
     chain(site.gaia, "me_locked")
     page = site.go(*where)
     if where:
-        expect(page.locator(".node.step").first).to_be_visible()  # what lays it out has come
+        expect(page.locator(".node.step").first).to_be_visible()  # the layout's code was loaded
     port = int(site.server.url.rstrip("/").rpartition(":")[2])
     site.server.close()
     with Server(site.gaia, port=port, token="open-sesame"):

@@ -1,4 +1,4 @@
-"""The HTTP server: the client against it, what the page reads, event streams, who may ask."""
+"""The HTTP server: the published client, the page's requests, event streams, and access."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_a_defect_is_told_and_logged(
     assert "Traceback" in caplog.text
 
 
-# ----------------------------------------------------------------------- what the status page reads
+# ---------------------------------------------------------------------- requests of the status page
 
 
 def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> None:
@@ -375,7 +375,7 @@ def test_a_log_is_read_piece_by_piece_without_halves_of_characters(
         file.write("→".encode()[:2])
     assert log("h") == first
     assert log("h", 8) == {**first, "text": ""}
-    assert log("h", 7)["text"] == "\ufffd"  # in the middle of a character, where nobody was sent
+    assert log("h", 7)["text"] == "\ufffd"  # from the middle of a character, which is no `next`
     let_go(tmp_path / "fifo")
     gaia.wait("w", 30)
     rest = log("h", 8)
@@ -649,7 +649,7 @@ def test_the_application_can_be_called_in_process(gaia: Gaia) -> None:
     assert refused.status_code == 421
 
 
-# -------------------------------------------------------------------------------------- who may ask
+# ------------------------------------------------------------------------------------------- access
 
 
 @pytest.mark.parametrize(
@@ -988,7 +988,7 @@ def test_workflows_that_ran_are_resumed_by_the_next_server(
         assert second.end()[0] == 143
     with Gaia({"root": gaia_root}) as gaia:
         starts = [event["task"] for event in gaia.events("w") if event["event"] == "step-start"]
-        # What failed isn't tried again, what was complete doesn't run.
+        # Failed Steps aren't tried again, and complete ones don't run.
         assert sorted(starts) == [
             "a",
             "f",

@@ -1,4 +1,4 @@
-"""The server among other users: who may do without the token, and where that is kept."""
+"""The server among other users: access without the token, and the token's file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TALK = """
 
 
 def as_another_user(url: str, *asked: tuple[str, str, Any], how: str = "") -> list[str]:
-    """What another user of this machine is answered; root alone can be another user."""
+    """The answers to another user of this machine; root alone can be another user."""
     if os.geteuid():
         pytest.skip("only root can be another user")
     parts = urlsplit(url)
@@ -105,7 +105,7 @@ def test_another_user_is_refused_and_changes_nothing(
 
 
 def test_a_client_that_leaves_at_once_is_not_taken_for_root(server: Server, gaia: Gaia) -> None:
-    """What its process has closed, the system shows as root's."""
+    """The system shows a connection that its process has closed as root's."""
     upload = {"workflow": "theirs", "properties": {}, "commands": COMMANDS, "steps": [A]}
     as_another_user(server.url, *[("POST", "/upload", upload)] * 200, how="leave")
     assert as_another_user(server.url, ("POST", "/workflows", {}))[0].startswith("HTTP/1.1 401 ")
@@ -315,7 +315,7 @@ def test_serve_prints_a_link_with_its_token_and_keeps_that_for_its_owner(gaia_ro
             assert serving.end() == (143, "", "")
     first, second = (parse_qs(urlsplit(link).query)["token"] for link in links)
     assert second == [(gaia_root / "token").read_text().strip()]
-    # Whoever listened on the port meanwhile may have got to see the first one.
+    # A program that listened on the port meanwhile may have received the first one.
     assert first != second
     assert stat.S_IMODE((gaia_root / "token").stat().st_mode) == 0o600
 

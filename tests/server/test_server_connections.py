@@ -1,4 +1,4 @@
-"""The server's connections: those that don't say what they want end, and there are only so many."""
+"""The server's connections: those without a request end, and their number is limited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a live server is sent, it answers as meant or with one clear refusal, and goes on.
+"""A live server answers any request as meant, or with one clear refusal, and goes on.
 
 `GAIA_LOCAL_FUZZ_REQUESTS` is the number of requests of each kind (at least 250, which takes some
 seconds).
@@ -30,7 +30,7 @@ fuzzed = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-# ------------------------------------------------------------------------------------- what is sent
+# ------------------------------------------------------------------------------------- the requests
 
 names = st.sampled_from(
     ["w", "v", "a", "b", "c", "d:a", "d:b", "d/", "echo", "x", "..", "a/b", "", "ä", "\ud800", "\0"]

@@ -46,7 +46,7 @@ def shared(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(gaia_root: Path, shared: Path) -> Path:
-    """A root with a workflow `w` that uses the mapped bucket `g`, and nobody who owns it."""
+    """A root without an owner, with a workflow `w` that uses the mapped bucket `g`."""
     with Gaia({"root": gaia_root, "runtime": "process", "buckets": {"g": shared}}) as gaia:
         gaia.upload("w", {}, [COPY], STEPS)
         assert gaia.wait("w", 20)["state"] == "complete"

@@ -752,7 +752,7 @@ os._exit(1)
 
 @pytest.fixture
 def crashed(path: Path) -> Path:
-    """A database whose writer ended without closing it: what was written lies in its log."""
+    """A database whose writer ended without closing it: the last writes are in its log."""
     path.parent.mkdir()
     subprocess.run([sys.executable, "-c", CRASH, str(path)], check=False)
     assert path.with_name("gaia.db-wal").stat().st_size > 100_000

@@ -1,4 +1,4 @@
-"""Names out of the state database, for who must answer at once."""
+"""Names out of the state database, for answers at once."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Random edits of real files, also while Steps run: in the end all is as if run from scratch.
 
-The edits are those that are hard to see: in place or by rename, with size and time of modification
-kept, the same content written anew, through links that lead out of the store, entries of
-directories that come and go. The programs are real ones, too, and what each was to make is computed
-here from the files as they are at the end.
+The edits are those that are hard to detect: in place or by rename, with size and time of
+modification kept, the same content written again, through links that lead out of the store, entries
+of directories that come and go. The programs are real ones, too, and their expected outputs are
+computed here from the files as they are at the end.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Edits:
         self.store = top / "root/storage/w"
         self.outside = top / "outside"
         self.mine: dict[str, str] = {}
-        """Outputs that the user replaced, with what they hold."""
+        """Outputs that the user replaced, with their contents."""
         for directory in (self.store / "in/d/deep", self.outside / "tree"):
             directory.mkdir(parents=True)
         for place in self.places():
@@ -162,7 +162,7 @@ class Edits:
             target.rename(place)
 
     def expected(self) -> dict[str, str]:
-        """What a run from scratch makes."""
+        """The outputs of a run from scratch."""
         store = self.store
         a, d = (store / "in/a").read_text(), store / "in/d"
         found = sorted(f"./{path.relative_to(d)}" for path in self.below(d))
@@ -187,7 +187,7 @@ class Edits:
             self.edit()
             if self.dice.random() < 0.3:
                 self.gaia.wait("w", timeout=30)
-        # Of what changed out of the watcher's sight, `run` finds what it can once nothing runs.
+        # `run` finds changes that the watcher can't see, once no Step runs.
         for _ in range(2):
             assert self.gaia.wait("w", timeout=30)
             self.gaia.run("w")

@@ -1,4 +1,4 @@
-"""Files and trees: copies, fingerprints, what is fit for the store, removal."""
+"""Files and trees: copies, fingerprints, fitness for the store, removal."""
 
 from __future__ import annotations
 

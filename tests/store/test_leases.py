@@ -1,4 +1,4 @@
-"""Leases: who may put what a Task makes where, and how that is taken back."""
+"""Leases: workers' directories for results, taken up once, and revoked."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_directory_is_used_again_when_it_is_empty(bench: LeaseBench) -> None:
     for number in range(3):
         name = f"t.{number}"
         bench.leases.make(name, bench.makes())
-        take_up(bench.root, name)  # which would fail where the log of the one before were left
+        take_up(bench.root, name)  # which would fail if the log of the one before was left
         if number == 1:
             (bench.root / f"staging/{name}/output-0").write_text("never published")
         bench.leases.end(name)

@@ -1,4 +1,4 @@
-"""Who may write a root: one process, until it releases it or ends, however it ends."""
+"""The ownership of a root: one process, until it releases the root or ends, in any way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links that a Step plants in what it makes lead nobody astray."""
+"""Links that a Step plants in its outputs are never followed out of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["let_in", "outside"]
 def test_planted_links_are_kept_and_not_followed(
     make_gaia: MakeGaia, outside: Path, gaia_root: Path, wait_until: WaitUntil
 ) -> None:
-    """Were they published: refused as inputs where they lead out, resolved where they don't."""
+    """If they were published: refused as inputs if they lead out, else resolved."""
     gaia = make_gaia()
     out = ["file", "relative", "chain"]
     plant(gaia, planted(outside), steps=[reader(name) for name in (*out, "own2")])
@@ -127,7 +127,7 @@ def test_an_output_that_is_a_link_to_elsewhere_was_not_made(
 
 @pytest.mark.usefixtures("let_in")
 def test_stdout_is_not_written_through_a_planted_link(make_gaia: MakeGaia, outside: Path) -> None:
-    """The engine opens that file itself, in a copy of what another Step made."""
+    """The engine opens that file itself, in a copy of another Step's output."""
     say = {
         **READ,
         "name": "say",
@@ -194,7 +194,7 @@ def test_pull_inputs_follows_no_planted_link(
     gaia = make_gaia()
     plant(gaia, planted(outside), commands=[whole], steps=[step, reader("file")])
     pulled = tmp_path_factory.mktemp("here")
-    for _ in range(2):  # over what lies there
+    for _ in range(2):  # the second time over the first copy
         gaia.pull_inputs("w", "whole", str(pulled))
     assert (
         os.readlink(pulled / "sub" / "file") == f"{outside}/file"

@@ -1,4 +1,4 @@
-"""The store: where keys lie, what Tasks find, what becomes of outputs, links that lead out."""
+"""The store: paths of keys, inputs of Tasks, publishing of outputs, links that lead out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StagingBench(StoreBench):
         return staging.prepare(task.outputs, self.captures)
 
     def publish(self, task: Task, staging: TaskFiles) -> list[Output]:
-        """Prepare and publish; and whatever was published has the fingerprint that was told."""
+        """Prepare and publish, and check the fingerprints of the published outputs."""
         outputs = self.storage.publish(self.prepare(task, staging))
         self.workspace.discard(task)
         for output in outputs:
@@ -449,7 +449,7 @@ def test_one_file_may_be_two_outputs(bench: StagingBench) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_keys_in_keys_though_their_files_lie_apart(bench: StagingBench, order: int) -> None:
-    """As a log that goes into a directory output: whoever reads the directory finds it there."""
+    """As a log that goes into a directory output: readers of the directory find it there."""
     outputs = {"/out/deep/down/": "b:run/", ">": "b:run/logs/said", "/note": "b:run/note"}
     task = bench.task({}, dict(list(outputs.items())[::order]))
     staging = bench.stage(task)
@@ -781,7 +781,7 @@ def test_an_output_that_is_a_link_out_of_the_tree_is_refused(
 def test_an_output_below_a_link_out_of_the_tree_is_refused(
     bench: StagingBench, tmp_path: Path, directory: bool
 ) -> None:
-    """A program turns its output's directory into a link: what lies there must not be taken."""
+    """A program turns its output's directory into a link: files behind it must not be taken."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x").mkdir() if directory else (outside / "x").write_text("precious")
@@ -924,7 +924,7 @@ def test_a_bucket_may_be_shared_with_a_link_to_it(tmp_path: Path) -> None:
     assert tree(top / "two") == {"x": "x", "y": "y"}
 
 
-# -------------------------------------------------------------------------------- what is left over
+# ---------------------------------------------------------------------------------------- leftovers
 
 
 def test_sweeping_removes_what_dead_tasks_left(tmp_path: Path) -> None:

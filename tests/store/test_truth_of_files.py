@@ -1,4 +1,4 @@
-"""Never a stale, truncated or foreign result called complete: what is hard to see of files.
+"""Never a stale, truncated or foreign result called complete, after changes hard to detect.
 
 Each test is of one kind of change, in the runtimes and modes of inputs where these differ.
 """
@@ -104,7 +104,7 @@ class Workflow:
 def test_a_file_saved_during_a_read_is_read_again(
     make_gaia: MakeGaia, image: str, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An editor truncates a file and writes the same text: half of it may be what the Step gets."""
+    """An editor truncates a file and writes the same text: the Step may get half of it."""
     workflow = Workflow(make_gaia(**way, watch=False), image)
     source = workflow.put("in/a", OLD * 100)
     workflow.step("s", "cat /in/a > /out/x", {"in:a": "/in/a"}, {"b:x": "/out/x"})
@@ -333,7 +333,7 @@ def test_a_directory_output_with_other_files_is_the_users(make_gaia: MakeGaia) -
     workflow.run()
     assert workflow.made("b/y") == "3\n2\n"
     assert workflow.runs("p") == 1
-    (workflow.store / "b/d/two").unlink()  # of what is the user's, nothing is missing
+    (workflow.store / "b/d/two").unlink()  # none of the user's files is missing
     workflow.run()
     assert workflow.made("b/y") == "3\n"
     assert workflow.runs("p") == 1

@@ -1,4 +1,4 @@
-"""Where a Task works on a machine that only shares the root: privately, and in its lease."""
+"""A Task's workspace on a machine that only shares the root: private, and in its lease."""
 
 from __future__ import annotations
 

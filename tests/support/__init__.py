@@ -1,1 +1,1 @@
-"""What tests share: builders, fakes, gates, servers and other helpers, each defined once."""
+"""The helpers that tests share: builders, fakes, gates, servers and so on, each defined once."""

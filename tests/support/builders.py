@@ -39,7 +39,7 @@ def step(
 ) -> dict[str, Any]:
     """A Step; `output` is the key of ``x``, `inputs` are the keys of ``a``, ``b``, ``c`` and so on.
 
-    What is among `fields` stands instead of that, or beside it.
+    `fields` are added, or replace these.
     """
     return {
         "name": name,

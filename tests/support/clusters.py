@@ -47,7 +47,7 @@ class Process:
         )
 
     def said(self) -> str:
-        """What it wrote so far."""
+        """Its output so far."""
         return self.log.read_text(errors="replace")
 
     def send(self, number: signal.Signals) -> None:
@@ -61,7 +61,7 @@ class Process:
         self._writer.close()
 
     def end(self) -> None:
-        """End it in order; killed where it takes too long. Idempotent."""
+        """End it in order; kill it if it takes too long. Idempotent."""
         self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -172,7 +172,7 @@ class DaskCluster:
         return glob.glob(f"{self.folder}/**/gaia-local-*/worker-*", recursive=True)
 
     def left(self) -> list[str]:
-        """What is left of Steps on the workers' disks."""
+        """The private directories of Steps that are left on the workers' disks."""
         return glob.glob(f"{self.folder}/**/gaia-local-*/worker-*/staging/*", recursive=True)
 
 
@@ -203,7 +203,7 @@ def programs(folder: Path) -> dict[int, str]:
 
 
 def final_files(gaia: Gaia, name: str) -> dict[str, str]:
-    """The store of a workflow: path → text, logs without what differs from run to run."""
+    """The store of a workflow: path → text, logs without the lines that differ between runs."""
     top = gaia.path(name, "x").parent
     return {
         str(path.relative_to(top)): re.sub(

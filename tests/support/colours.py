@@ -1,4 +1,4 @@
-"""How well colours can be told apart, as the guidelines for accessible pages count it."""
+"""The contrast of colours, by the formula of the guidelines for accessible pages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def luminance(colour: str) -> float:
 
 
 def contrast(first: str, second: str) -> float:
-    """How much brighter one colour is than the other."""
+    """The contrast ratio of two colours."""
     dark, light = sorted((luminance(first), luminance(second)))
     return (light + 0.05) / (dark + 0.05)

@@ -123,7 +123,7 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str], status: int) -> tuple[str, str]:
-    """Wait for its end, which must be with that status: what it printed, out and err."""
+    """Wait for its end, which must have that status, and return its stdout and stderr."""
     out, err = process.communicate(timeout=60)
     assert process.returncode == status, out + err
     return out, err
@@ -136,7 +136,7 @@ def on_a_terminal(
     signal_number: signal.Signals = signal.SIGTERM,
     status: int = 0,
 ) -> str:
-    """What a terminal gets to see; when it has seen `until`, the program is sent the signal."""
+    """The text that a terminal gets; once that holds `until`, the program is sent the signal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "gaia_local", *arguments],

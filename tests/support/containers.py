@@ -51,7 +51,7 @@ def derived(image: str, script: str, changes: str | None = None) -> Iterator[str
 
 @pytest.fixture(scope="module")
 def full_image(docker_image: str) -> Iterator[str]:
-    """An image with a file in `/full`, where anybody may write; `/linked` leads to that."""
+    """An image with a file in the world-writable `/full`, and a link `/linked` to that."""
     with derived(
         docker_image, "mkdir /full; touch /full/own; chmod 777 /full; ln -s full /linked"
     ) as image:

@@ -1,4 +1,4 @@
-"""A disk that may lose power at any moment: chance says what is left of what nobody flushed."""
+"""A disk that may lose power at any moment: unflushed data are kept or lost at random."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LOG_HEADER = 32
 
 
 class Disk:
-    """Notes what an engine in this process flushes under one root, as `watched` says.
+    """Records the flushes of an engine in this process under one root, inside `watched`.
 
-    What may be lost: the content of a file since its last flush, of which there is all, a part,
-    zeroes or nothing; each name that came to a directory, went, or changed since that was flushed;
-    and the end of SQLite's log.
+    These may be lost: the content of a file since its last flush, of which there is all, a part,
+    zeroes or nothing; each name that was added to a directory, removed or changed since that was
+    flushed; and the end of SQLite's log.
     """
 
     def __init__(self, root: Path, dice: random.Random) -> None:
@@ -39,14 +39,14 @@ class Disk:
         self._names: dict[int, dict[str, int]] = {}
         """Inode of a directory → the names and their inodes when it was flushed."""
         self._log = (b"", 0)
-        """The header of SQLite's log, and how much of it was flushed."""
+        """The header of SQLite's log, and its flushed length."""
         self._database_time = 0
         self.happened: Callable[[], None] = lambda: None
         """Is called between any two operations."""
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Inside, note what is flushed."""
+        """While inside, record flushes."""
         rename, fsync, opened = os.rename, os.fsync, Database.__init__
 
         def renamed(source: Any, target: Any, **rest: Any) -> None:
@@ -150,7 +150,7 @@ class Disk:
         return content[:LOG_HEADER], len(content)
 
     def _copy_directory(self, source: str, target: str, same: set[str]) -> None:
-        """What there is of a directory; `same` gets the relative paths that lie where they lay."""
+        """Copy a directory as it may be after the cut; `same` gets the paths that are unchanged."""
         os.makedirs(target)
         flushed = self._names.get(os.stat(source).st_ino, {})
         present = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
@@ -186,7 +186,7 @@ class Disk:
             Path(target).write_bytes(content)
 
     def _restore(self, inode: int, target: str, around: tuple[int, ...] = ()) -> None:
-        """What lay there when flushed; anything, where its inode was given away meanwhile."""
+        """Write the flushed content of an inode; an empty file if the inode was reused since."""
         if inode in self._names and inode not in around:
             os.makedirs(target)
             for name, inner in self._names[inode].items():
@@ -197,7 +197,7 @@ class Disk:
             Path(target).touch()
 
     def _say_the_same(self, target: Path, same: set[str]) -> None:
-        """A copy has other inodes: rows that tell of what lay there tell of what lies there."""
+        """Adapt unchanged files' quick fingerprints in the rows to the copy, with other inodes."""
         original, copy = Storage(self.root, {}), Storage(target, {})
         with contextlib.closing(sqlite3.connect(target / "gaia.db")) as database, database:
             try:

@@ -1,4 +1,4 @@
-"""The contract of all executors, and an executor on the bench: its Tasks do what the test says."""
+"""The contract of all executors, and an executor on the bench: tests choose its Tasks' acts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gaia_local.runtimes.contract import Cancellation
 from support.builders import task
 
 REPEAT = int(os.environ.get("GAIA_LOCAL_TEST_REPEAT", "10"))
-"""How often the tests with many threads run, each time with other chances."""
+"""The number of runs of tests with many threads, each with another seed."""
 DONE = Outcome(TaskState.COMPLETE)
 PATIENCE = 20.0
 
@@ -56,7 +56,7 @@ class ReportingObserver:
 
 
 class ExecutorBench:
-    """An executor whose Tasks do what the test says, and all that it reported."""
+    """An executor whose Tasks perform a test's acts, and all its reports."""
 
     def __init__(self, make: Callable[[int, Perform], Executor], workers: int = 2) -> None:
         self.acts: dict[str, Perform] = {}
@@ -113,7 +113,7 @@ def until_cancelled(of: Assignment, cancellation: Cancellation, observer: Observ
 
 
 class HeldAct:
-    """An act that goes on when the test opens it, whatever happens."""
+    """An act that goes on only when the test opens it, also if it is cancelled."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -124,11 +124,11 @@ class HeldAct:
 
 
 class ExecutorContract:
-    """The promises of `gaia_local.executors.contract`; subclasses say how an executor is made."""
+    """The promises of `gaia_local.executors.contract`; subclasses make the executor."""
 
     repeat = REPEAT
     many = 1000
-    """How many Tasks are cancelled at random."""
+    """The number of Tasks that are cancelled at random."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "seed" in metafunc.fixturenames:

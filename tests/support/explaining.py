@@ -1,4 +1,4 @@
-"""What `Gaia.explain` answers of a Step, of its last run, and of a storage key, by type."""
+"""The answers of `Gaia.explain` for a Step, its last run, and a storage key, by type."""
 
 from __future__ import annotations
 

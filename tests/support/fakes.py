@@ -72,7 +72,7 @@ class InstantRuntime(NoRuntime):
     name = "instant"
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
-        """Write what the trivial command would write."""
+        """Write the output of the trivial command."""
         report(EventKind.EXECUTION_START)
         with cancellation.stopping(lambda: None, lambda: None, invocation.task.timeout):
             invocation.log.touch()

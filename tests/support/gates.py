@@ -1,4 +1,4 @@
-"""What holds Steps up until the test lets them go on."""
+"""Gates: Steps wait at them until the test opens them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Fifo:
-    """A named pipe: a Step reads from it before it goes on, or says through it how far it is."""
+    """A named pipe: a Step reads from it before it goes on, or reports its progress through it."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -16,7 +16,7 @@ class Fifo:
 
     @property
     def hold(self) -> str:
-        """Shell code that waits for the gate to open, and prints what is said then."""
+        """Shell code that waits for the gate to open, and prints the text given then."""
         return f"cat '{self.path}'"
 
     def open(self, text: str = "") -> None:
@@ -24,12 +24,12 @@ class Fifo:
         self.path.write_text(text)
 
     def read(self) -> str:
-        """What a program says; blocks until it does."""
+        """The text from a program; blocks until there is one."""
         return self.path.read_text()
 
 
 class FileGate:
-    """A file that Steps wait for, which stays where it is once the gate is open."""
+    """A file that Steps wait for, and that stays once the gate is open."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -45,10 +45,10 @@ class FileGate:
 
 
 class WaitingSteps(FileGate):
-    """Makes Steps that wait at the gate, and that fail where two runs of one overlap."""
+    """Makes Steps that wait at the gate, and that fail if two runs of one overlap."""
 
     def steps(self, count: int) -> tuple[list[Any], list[Any]]:
-        """Command and Steps ``wait-0`` … making ``d:<number>``, with ``$WHO`` of who ran it."""
+        """Command and Steps ``wait-0`` … making ``d:<number>``, with ``$WHO`` of their engine."""
         script = (
             f"echo begun {{{{n}}}}; {self.hold(self.folder)}; "
             "echo gone on; echo {{n}} $WHO > /out/x"

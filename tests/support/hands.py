@@ -27,11 +27,11 @@ SRC = command("src", "x")
 ONE = command("one", "x", "a")
 TWO = command("two", "x", "a", x="/out/x", y="/out/y")
 LOGS = command("logs", "x", log=">>")
-"""Commands whose Tasks a test ends: what they would run is of no matter."""
+"""Commands whose Tasks a test ends: their programs never run."""
 
 
 class HandExecutor:
-    """Notes what it is told; the test says how each Task ends."""
+    """Records its calls; the test ends each Task."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, tuple[Task, Observer]] = {}
@@ -182,7 +182,7 @@ class Hands:
         return str(self.status()["state"])
 
     def did(self) -> list[tuple[str, str]]:
-        """What was started and cancelled since the last call, sorted."""
+        """The Tasks started and cancelled since the last call, sorted."""
         done, self.executor.did = sorted(self.executor.did), []
         return done
 

@@ -1,15 +1,14 @@
-"""Random histories of a workflow, and what must always hold: an oracle that sees contents alone.
+"""Random histories of a workflow, and their invariants: an oracle that sees only contents.
 
-A world has, for each storage key, what lies there and who put it there. An engine decides; the
-history plays the user, the workers and the disk. What is asserted:
+A world has, for each storage key, its content and the origin of that. An engine decides; the
+history plays the user, the workers and the disk. The assertions:
 
-- *fresh*: what a Step that counts as complete made was made by its present definition from what its
-  inputs hold now;
-- *certain*: nobody starts beside a Step further up that runs;
-- *once*: nobody runs again from what it ran from before, unless somebody asked for it or took
-  something away;
-- *live*: whoever isn't complete at the end has failed, or lacks an input that nobody is going to
-  make.
+- *fresh*: the outputs of a complete Step were made by its present definition from the present
+  contents of its inputs;
+- *certain*: no Step starts while a Step further up runs;
+- *once*: no Step runs again from the same inputs, unless the user asked for it or removed a file;
+- *live*: each Step that isn't complete at the end has failed, or lacks an input that no Step is
+  going to make.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def locate(key: str) -> str:
 
 @dataclass
 class World:
-    """What lies at each key: content, a number that writing changes, and what it was made from."""
+    """For each key: its content, a number that each write changes, and the basis of the content."""
 
     files: dict[str, tuple[str, int, tuple[Any, ...] | None]] = field(default_factory=dict)
     writes: int = 0
@@ -79,7 +78,7 @@ class World:
 
 
 class Rows:
-    """The state file, as rows in memory; what is written is a copy."""
+    """The state file, as rows in memory; written rows are copies."""
 
     def __init__(self) -> None:
         self.state, self.steps = WorkflowState.INITIALIZED, 0
@@ -108,23 +107,23 @@ class Rows:
 
 @dataclass
 class Run:
-    """A Task that is alive: queued, or running from what it read."""
+    """A live Task: queued, or running with the inputs that it read."""
 
     assignment: Assignment
     read: dict[str, tuple[str, str]] | None = None
 
 
 class History:
-    """One history: what happens is drawn from `dice`."""
+    """One history: its events are drawn from `dice`."""
 
     def __init__(self, dice: random.Random) -> None:
         self.dice, self.world, self.rows = dice, World(), Rows()
         self.alive: dict[str, Run] = {}
         self.said: list[str] = []
         self.untold = False
-        """Some file changed that nobody told the engine of."""
+        """A file changed without a report to the engine."""
         self.may: set[str] = set()
-        """Steps that may run though nothing changed: somebody asked, or took something away."""
+        """Steps that may run without a change: the user asked for it, or removed a file."""
         self.last: dict[str, tuple[Any, ...]] = {}
         """Step → the tokens and the contents of its last run."""
         self.workflow = Workflow("w", {}, locate)
@@ -165,7 +164,7 @@ class History:
                 looks = workflow.record_observations(self.see(looks))
         return workflow
 
-    # -- what must be so ---------------------------------------------------------------------------
+    # -- invariants --------------------------------------------------------------------------------
 
     def nodes(self) -> list[StepNode]:
         return list(self.workflow.graph.steps.values())
@@ -219,12 +218,12 @@ class History:
                 )
 
     def basis(self, node: StepNode) -> tuple[Any, ...]:
-        """What a Step would make its outputs from now."""
+        """The present basis of a Step's outputs: its tokens and its inputs' contents."""
         tokens = self.workflow.attempts.make_task(node).command
         return (tokens, *((key, self.world.read(key)) for key in node.step.inputs.values()))
 
     def check_end(self) -> None:
-        """Quiet, told of everything, and told to run."""
+        """Check the end: all is quiet, all changes are reported, and the workflow was run."""
         stuck: set[str] = set()
         for node in sorted(self.nodes(), key=lambda node: node.rank):
             lacks = [
@@ -244,7 +243,7 @@ class History:
                     f"{key.key} isn't there, though {makers} are complete"
                 )
 
-    # -- what happens ------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
 
     def define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
         parsed = [Command.parse("w", command) for command in new]
@@ -277,7 +276,7 @@ class History:
         self.try_to_define([command], [])
 
     def try_to_define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
-        """What is refused, as a cycle is, changes nothing."""
+        """Define; a refused definition, such as a cycle, changes nothing."""
         self.rows.save(self.workflow.flush().changes)
         before = told(self.workflow)
         try:
@@ -404,7 +403,7 @@ class History:
             self.act(self.workflow.decide())
 
     def finish(self) -> None:
-        """A Task that runs ends: well, badly, or well and what it made can't be stored."""
+        """End a running Task: complete, failed, or complete with outputs that can't be stored."""
         running = [run for run in self.alive.values() if run.read is not None]
         if not running:
             self.start()
@@ -502,13 +501,13 @@ class History:
 
 
 TORN = ("stored in part",)
-"""What a file was made from that a Task left when its outputs could not all be stored."""
+"""The basis of files of a Task whose outputs could not all be stored."""
 SOURCES = ["src:0", "src:1", "src:2"]
 READ = [*SOURCES, *(f"b:{number}{x}" for number in range(7) for x in ("", "x"))]
 
 
 def compute(basis: tuple[Any, ...], internal: str) -> str:
-    """What a program makes of its inputs: few values, so changed inputs often make the same."""
+    """A program's output: one of few values, so changed inputs often give the same."""
     return VALUES[zlib.crc32(str((basis, internal)).encode()) % 3]
 
 

@@ -1,4 +1,4 @@
-"""Forty Steps in four layers, an engine in a process of its own, and what they have to make."""
+"""Forty Steps in four layers, an engine in a process of its own, and the expected outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links that a Step plants in its output, and what lies beside a root and must stay as it was."""
+"""Links that a Step plants in its output, and files beside a root that must not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READ = command("read", "cat /in/it > /out/it", "it", it="/out/it")
 
 
 class Surroundings:
-    """What lies beside a root: it must stay as it was."""
+    """The files beside a root, which must not change."""
 
     def __init__(self, top: Path) -> None:
         self.root = top / "root"
@@ -58,7 +58,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Links that lead out get into the store, past the check: what follows holds without it."""
+    """Let links that lead out into the store, past the check: later checks must still hold."""
     monkeypatch.setattr(storable, "confine_links", lambda *_: None)
 
 

@@ -1,8 +1,8 @@
-"""A process that owns roots, for tests of what other processes can do with them.
+"""A process that owns roots, for tests of calls from other processes.
 
-It is told what to do line by line, as JSON, and answers each line with one: ``{"own": config}``
-opens a root, ``{"leave": root}`` closes it, stopping what runs. It ends, closing all, when its
-input does.
+It reads orders line by line, as JSON, and answers each with a line: ``{"own": config}`` opens a
+root, ``{"leave": root}`` closes it and stops its Steps. At the end of its input it closes all and
+ends.
 """
 
 from __future__ import annotations

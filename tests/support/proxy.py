@@ -17,7 +17,7 @@ from support.containers import ContainerBench
 
 
 class Proxy:
-    """Stands between the runtime and its engine, and breaks what it is told to break."""
+    """A proxy between the runtime and its engine, that breaks connections on order."""
 
     def __init__(self, engine: str) -> None:
         self._engine = engine

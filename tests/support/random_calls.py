@@ -344,7 +344,7 @@ class Call:
         return bad
 
     def _spoil(self) -> None:
-        """Change one place, at whatever depth."""
+        """Change one place, at a random depth."""
         rng = self.rng
         place: Any = self.arguments
         key: Any = rng.choice([key for key in place if key != "workflow"])
@@ -374,11 +374,11 @@ class Call:
         return f"{self.method}({brief.repr(self.arguments)}) with {list(map(shown, self.put_in))}"
 
     def make(self, gaia: Gaia) -> None:
-        """Make it; whatever it raises goes through."""
+        """Make the call, with its own errors."""
         getattr(gaia, self.method)(**self.arguments)
 
     def is_named(self, text: str) -> bool:
-        """Whether a refusal's text names something of this call (beside a workflow in order)."""
+        """Whether a refusal's text names a bad value of this call (not only a valid workflow)."""
         return any(word[:60].rstrip("…") in text for word in self._words(text))
 
     def _words(self, text: str) -> Iterator[str]:

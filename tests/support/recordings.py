@@ -1,4 +1,4 @@
-"""What was recorded of the real server, played on our scheduler with hand-driven Tasks."""
+"""Recordings of the real server, replayed on our scheduler with hand-driven Tasks."""
 
 from __future__ import annotations
 

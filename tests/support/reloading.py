@@ -1,4 +1,4 @@
-"""The invariant of the core: after every decision, the rows say what the live engine believes."""
+"""The invariant of the core: after every decision, the rows equal the live engine's state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def told(workflow: Workflow) -> dict[str, Any]:
 
 
 def differences(live: Workflow, database: Database, storage: Storage) -> dict[str, tuple[Any, Any]]:
-    """What the live workflow and the one that is read back don't agree on: live, reloaded."""
+    """The differences between the live workflow and a reloaded one: name → (live, reloaded)."""
     saved = database.saved(live.name)
     assert saved is not None
     reloaded = load(saved, storage, database.listing)
@@ -74,7 +74,7 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
 
 
 def check(loop: DecisionLoop, name: str) -> None:
-    """Fail where they differ; a decision that waits for a look at a file isn't through yet."""
+    """Fail if they differ; a decision that waits for an inspection isn't finished yet."""
     workflow = loop.workflows.get(name)
     if workflow is None or workflow.graph.uninspected or workflow.trouble is not None:
         return

@@ -1,6 +1,6 @@
 """A user who changes a workflow all the time: ``python -m support.restless ROOT SEED``.
 
-Remembers what was answered; as a program, it says that, too.
+Remembers the answers; as a program, it prints them, too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def layer(number: int, text: str = "first") -> list[dict[str, Any]]:
 
 @dataclass
 class User:
-    """Somebody who changes things all the time, and remembers what was answered."""
+    """A user who makes changes all the time, and remembers the answers."""
 
     gaia: Gaia
     dice: random.Random
@@ -55,7 +55,7 @@ class User:
     """Call and workflow, or Step and text: with '?' if asked for only, without once answered."""
     turns: int = 0
     tell: Callable[[str, str], object] = lambda what, which: None
-    """Is told what is said, as it is said."""
+    """Called with each entry of `said`, as it is added."""
 
     def turn(self) -> None:
         self.turns += 1
@@ -109,7 +109,7 @@ class User:
 
 
 def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
-    """What is wrong of what is complete, and what was answered and is not so."""
+    """The complete outputs that are wrong, and the answers that don't hold any more."""
     found, last = [], dict[str, str]()
     for what, which in said:
         last[which if what.strip("?") in ("upload", "delete", "purge") else what.strip("?")] = (
@@ -123,7 +123,7 @@ def problems(gaia: Gaia, said: list[tuple[str, str]]) -> list[str]:
         files = [path for path in gaia.path(workflow, "x").parent.rglob("x/*") if path.is_file()]
         if call == "purge" and files:
             found.append(f"lost: {call} {workflow}, there is {files[0]}")
-        if call == "delete":  # who uploads it again finds these
+        if call == "delete":  # a new upload of the same name finds these
             found += [
                 f"{path} is torn" for path in files if not path.read_bytes().endswith(b"first\n")
             ]
@@ -150,11 +150,11 @@ def texts_of(gaia: Gaia) -> dict[str, str]:
 
 
 def wrong(gaia: Gaia, workflow: str) -> list[str]:
-    """The outputs that are not what their Step makes of what its inputs hold."""
+    """The outputs that differ from a run of their Step on its present inputs."""
     found = []
     for name, task in gaia.status(workflow, debug=True)["status"]["tasks"].items():
         inputs = [gaia.path(workflow, key) for key, _ in task["inputs"]]
-        if not all(map(Path.is_file, inputs)):  # the user's, and lost: what was made from it stays
+        if not all(map(Path.is_file, inputs)):  # the user's file is lost: its results stay
             continue
         read = b"".join(map(Path.read_bytes, inputs))
         lines = sorted(set(read.removesuffix(b"\n").split(b"\n"))) if read else []

@@ -97,7 +97,7 @@ class Events:
         return told
 
     def until(self, true: Callable[[dict[str, Any], dict[str, Any]], bool]) -> int:
-        """Put events together until `true` of the states; answers how many there were."""
+        """Merge events until `true` of the states, and return their number."""
         workflows: dict[str, Any] = {}
         steps: dict[str, Any] = {}
         number = 0
@@ -111,7 +111,7 @@ class Events:
     def close(self) -> None:
         connection = self._answer.raw.connection
         if connection is not None and connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)  # what wakes the thread
+            connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread
         self._thread.join()
         self._answer.close()
 

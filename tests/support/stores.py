@@ -1,4 +1,4 @@
-"""A store on the bench: what the user puts into it, and Tasks that read and write there."""
+"""A store on the bench: files of the user, and Tasks that read and write there."""
 
 from __future__ import annotations
 

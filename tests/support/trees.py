@@ -1,4 +1,4 @@
-"""Directories and odd files: on another disk, for other users, and what lies in them."""
+"""Directories and odd files: on another disk, for other users, and their contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "x
 
 
 def as_nobody(act: Callable[[], None]) -> None:
-    """Act as a user who owns nothing: root may do what this is to show to be forbidden."""
+    """Act as a user who owns nothing, since nothing is forbidden to root."""
     if os.geteuid() != 0:
         act()
         return
@@ -31,7 +31,7 @@ def as_nobody(act: Callable[[], None]) -> None:
             os.setuid(65534)
             act()
             status = 0
-        except BaseException:  # noqa: BLE001 whatever it was, the parent hears of it
+        except BaseException:  # noqa: BLE001 the child's status reports it
             traceback.print_exc()
             sys.stderr.flush()
         finally:
@@ -41,7 +41,7 @@ def as_nobody(act: Callable[[], None]) -> None:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory where everybody may write, `as_nobody` too."""
+    """A directory that every user may write, `as_nobody` too."""
     path = Path(tempfile.mkdtemp(prefix="gaia-local-test-"))
     path.chmod(0o777)
     yield path
@@ -49,7 +49,7 @@ def public() -> Iterator[Path]:
 
 
 def tree(top: Path) -> dict[str, str | None]:
-    """What lies in a directory: contents of files, `-> target` of links, None for directories."""
+    """A directory's entries: contents of files, `-> target` of links, None for directories."""
     found: dict[str, str | None] = {}
     for path in sorted(top.rglob("*")):
         relative = str(path.relative_to(top))

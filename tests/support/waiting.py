@@ -1,4 +1,4 @@
-"""Waits for what nothing announces."""
+"""Waits, by polling, for conditions without an event."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[2] / "resources" / "example-project"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the project; what runs there meets no Docker engine and no server."""
+    """A copy of the project, without access to a Docker engine or a server."""
     made = tmp_path / "project"
     shutil.copytree(
         PROJECT, made, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache", "gaia-data")
@@ -48,7 +48,7 @@ def run(copy: Path, *words: str, **environment: str) -> subprocess.CompletedProc
 
 
 def number_of_tests(copy: Path) -> int:
-    """How many tests the project has."""
+    """The number of the project's tests."""
     return sum(
         len(re.findall(r"^def test_", path.read_text(), re.MULTILINE))
         for path in copy.glob("tests/test_*.py")

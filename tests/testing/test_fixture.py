@@ -1,4 +1,4 @@
-"""The object that the pytest fixtures give: what it places, reads, runs, tells and leaves."""
+"""The object of the pytest fixtures: its files, its runs, its reports and its leftovers."""
 
 from __future__ import annotations
 
@@ -365,7 +365,7 @@ def test_a_marker_is_checked() -> None:
 
 
 def test_a_fresh_one_costs_little(tmp_path: Path) -> None:
-    """Two, so that imports don't count; far above what it takes, since machines differ."""
+    """Two, so that imports don't count; the limit is high, since machines differ."""
     for number in range(2):
         began = time.perf_counter()
         with fresh(tmp_path / str(number), {"runtime": "process"}) as gaia:

@@ -199,7 +199,7 @@ def test_afterwards():
 
 
 def hide_published_client(project: pytest.Pytester) -> None:
-    """Make `gaia` what it is where the published package isn't installed."""
+    """Let `gaia` be absent, as if the published package wasn't installed."""
     project.mkpydir("hidden")
     (project.path / "hidden" / "gaia.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'gaia'\")\n"
@@ -336,7 +336,7 @@ def test_it(gaia, number):
 
 
 def test_a_run_that_does_not_need_it_does_not_import_the_engine(tmp_path: Path) -> None:
-    """It imports its own three modules only; Python itself tells what they cost in microseconds."""
+    """It imports its own three modules only; Python itself reports their cost in microseconds."""
     code = "import json, sys, pytest\nbefore = set(sys.modules)\nimport gaia_local.testing.plugin\n"
     code += "print(json.dumps(sorted(set(sys.modules) - before)))"
     line = [sys.executable, "-X", "importtime", "-c", code]

@@ -1,6 +1,6 @@
 """The core alone, without files, threads and a database: random histories against an oracle.
 
-`GAIA_LOCAL_HISTORIES=100000` plays so many; a failure names the seed, and what happened.
+`GAIA_LOCAL_HISTORIES=100000` plays so many; a failure prints the seed and the history.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def let_readers_start(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_what_was_read(patch: pytest.MonkeyPatch) -> None:
-    """A Step that is done is done, whatever its inputs hold now."""
+    """Let a done Step stay done after any change of its inputs."""
     for module in (graph_module, verdicts):
         patch.setattr(module, "difference", lambda *_: None)
 
 
 def let_parts_count(patch: pytest.MonkeyPatch) -> None:
-    """What was stored in part counts."""
+    """Let outputs that were stored only in part count."""
     patch.setattr(Contents, "unpublished", lambda *_: None)
 
 

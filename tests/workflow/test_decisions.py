@@ -95,7 +95,7 @@ def test_a_finished_reader_is_rerun_when_its_input_comes_out_differently(hands: 
     assert hands.runs == ["slow"]
 
 
-# -- 2 and 3: a Step that must run holds whoever reads any of its outputs --------------------------
+# -- 2 and 3: a Step that must run holds all readers of its outputs --------------------------------
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -182,7 +182,7 @@ def test_a_step_that_failed_holds_nobody(hands: Hands) -> None:
     assert hands.state == "error"
 
 
-# -- 4: what could be stored in part ---------------------------------------------------------------
+# -- 4: outputs stored only in part ----------------------------------------------------------------
 
 
 def test_outputs_that_are_stored_in_part_count_for_nobody(
@@ -311,7 +311,7 @@ def test_a_users_file_counts_for_a_cancelled_step(hands: Hands) -> None:
 
 
 def test_found_outputs_must_be_made_when_what_they_stand_for_changes(hands: Hands) -> None:
-    """Nobody knows what they were made from: any change of an input counts."""
+    """Their former inputs are unknown: any change of an input counts."""
     hands.put("e", "1")
     hands.put("r", "found")
     hands.merge(cp("R", "e", "r"))
@@ -320,7 +320,7 @@ def test_found_outputs_must_be_made_when_what_they_stand_for_changes(hands: Hand
     assert hands.reasons() == {"R": "input changed: e"}
 
 
-# -- 10 to 13: what is said is what happens --------------------------------------------------------
+# -- 10 to 13: reports and plans agree with the runs -----------------------------------------------
 
 
 def test_dry_run_explain_and_run_agree_on_another_image(tmp_path: Path, docker_image: str) -> None:

@@ -1,6 +1,6 @@
 """Replays sequences on which the real server's decision code and ours agree, or ours was wrong.
 
-`differential/README.md` says how they were made, and how to read them.
+`differential/README.md` describes their making and their format.
 """
 
 from __future__ import annotations

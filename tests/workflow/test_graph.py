@@ -1,4 +1,4 @@
-"""The graph: who waits for what, what is refused, and that counting along is counting anew."""
+"""The graph: waiting Steps, refusals, and counts kept up to date that equal counts from scratch."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def become(
 
 
 def begin(graph: Graph, name: str) -> None:
-    """A Task of it is submitted: it reads what is known of its inputs."""
+    """Submit a Task of it, which reads the known contents of its inputs."""
     become(
         graph,
         name,
@@ -130,7 +130,7 @@ def told(graph: Graph, name: str) -> tuple[str, str]:
 
 
 def snapshot(graph: Graph) -> dict[str, Any]:
-    """All that a graph knows, as values; the order of what has none left out."""
+    """A graph's whole state as values, without the order of unordered parts."""
 
     def key(node: KeyNode) -> dict[str, Any]:
         return {
@@ -567,7 +567,7 @@ def test_thousands_of_steps_are_quick() -> None:
     assert (graph.verdicts[VerdictKind.FRESH], graph.waiting_inputs()) == (count, [])
 
 
-# ---------------------------------------------------------------------------- what becomes of Steps
+# ---------------------------------------------------------------------------------- states of Steps
 
 
 def test_a_step_that_failed_holds_nobody() -> None:
@@ -641,7 +641,7 @@ def test_asking_why_a_step_waits_changes_nothing() -> None:
     finish(graph, "one")
     finish(graph, "two")
     put(graph, "in", content("2"))
-    # Nobody needs to know it before it is certain what the other input holds.
+    # It isn't needed before the other input's content is certain.
     put(graph, "b", content(None))
     before = snapshot(graph)
     assert told(graph, "two") == ("wait", "upstream one ran again")
@@ -679,7 +679,7 @@ def test_the_longest_way_on_goes_first_then_the_order_of_upload() -> None:
 
 
 def study() -> list[Step]:
-    """A study of 277 Steps: 16 chains of 8 simulations and analyses, and what joins them."""
+    """A study of 277 Steps: 16 chains of 8 simulations and analyses, and Steps that join them."""
     steps = [step("parca", [], ["kb"]), step("variant", ["kb"], ["variant"])]
     for chain in range(16):
         before = "variant"
@@ -699,7 +699,7 @@ def study() -> list[Step]:
 
 
 def takes(workers: int, seconds: Mapping[str, float], by_rank: bool) -> float:
-    """How long the study takes if ready Steps are taken by rank, or first come, first served."""
+    """The time that the study takes if ready Steps start by rank, or first come, first served."""
     graph, arrivals = graph_of(*study()), itertools.count()
     queued: list[tuple[tuple[int, int], int, StepNode]] = []
     running: list[tuple[float, int, StepNode]] = []
@@ -747,7 +747,7 @@ def test_a_study_can_take_less_than_first_come(workers: int, analysis: float) ->
     assert takes(workers, seconds, by_rank=True) < 0.96 * takes(workers, seconds, by_rank=False)
 
 
-# ------------------------------------------------------------------------------------ what it costs
+# -------------------------------------------------------------------------------------------- costs
 
 
 def test_networkx_is_imported_for_a_cycle_only() -> None:
@@ -813,7 +813,7 @@ def acceptable(steps: Iterable[Step]) -> bool:
 
 
 class Plain:
-    """A graph as plain values: what was told of it, and what follows, worked out anew."""
+    """A graph as plain values: its given states, and the conclusions, computed from scratch."""
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
@@ -825,7 +825,7 @@ class Plain:
         self.reads: dict[str, Mapping[str, str | None] | None] = {}
 
     def begin(self) -> None:
-        """Forget what followed from what was told before."""
+        """Forget the earlier conclusions."""
         self.makers = {
             key: name for name, step in self.steps.items() for key in step.outputs.values()
         }
@@ -914,7 +914,7 @@ class Plain:
         )
 
     def compare(self, graph: Graph) -> None:
-        """Compare all that a graph keeps with what follows from what it was told."""
+        """Compare a graph's whole state with the conclusions from its given states."""
         assert set(graph.keys) == set(self.keys)
         assert set(graph.steps) == set(self.steps)
         self.adopt(graph)
@@ -943,7 +943,7 @@ class Plain:
             }
 
     def adopt(self, graph: Graph) -> None:
-        """A key of unknown content must be looked at where a Step read it; order says which."""
+        """Take over the graph's choice of keys to inspect: those read, with unknown contents."""
         assert {key for key in self.unseen if not graph.keys[key].unseen} == set()
         for key, node in graph.keys.items():
             if node.unseen and key not in self.unseen:
@@ -1125,7 +1125,7 @@ class Counting(RuleBasedStateMachine):
 
     @rule(data=st.data(), digest=st.sampled_from(DIGESTS))
     def put(self, data: st.DataObject, digest: str | None) -> None:
-        """The user puts something where nothing is made, or changes what was read."""
+        """The user puts a file at an input, or changes one that was read."""
         keys = sorted(key for name in self.plain.steps for key in self.plain.inputs(name))
         if keys:
             self.mark_key(data.draw(st.sampled_from(keys)), content(digest))
@@ -1133,7 +1133,7 @@ class Counting(RuleBasedStateMachine):
 
     @rule(data=st.data(), state=some_state)
     def take_looks(self, data: st.DataObject, state: KeyState) -> None:
-        """Some of what was asked for is looked at, and the rest still being looked at."""
+        """Answer some of the requested inspections, while the rest is still open."""
         looks, self.graph.to_inspect = dict(self.graph.to_inspect), {}
         self.plain.taken |= looks.keys()
         for key in data.draw(st.sets(st.sampled_from(sorted(looks)))) if looks else ():
@@ -1160,7 +1160,7 @@ class Counting(RuleBasedStateMachine):
         plain.taken.discard(key)
         if state != before:
             self.changed[key] = state
-        if key not in self.graph.keys:  # nobody names it, and now what lies there is the user's
+        if key not in self.graph.keys:  # no Step names it, and its file is now the user's
             self.changed[key] = ABSENT
             del plain.keys[key]
             return
@@ -1176,7 +1176,7 @@ class Counting(RuleBasedStateMachine):
         self.plain.states[name], self.plain.reads[name] = state, reads if kept else None
 
     def settle(self) -> None:
-        """What is overtaken is cancelled, as it is for a user."""
+        """Cancel overtaken Steps, as for a user."""
         self.graph.settle()
         while self.graph.overtaken:
             node, key = self.graph.overtaken.popitem()

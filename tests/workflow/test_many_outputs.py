@@ -1,8 +1,7 @@
 """Random histories of Steps with several outputs, on real files: in the end all is current.
 
-The Tasks read when they are given away, and end whenever the history says so. A program computes
-its outputs from what it read; so each file in the store can be compared with what it would be, were
-everything computed anew.
+The Tasks read their inputs when they are submitted, and end at random times. A program computes its
+outputs from its inputs; so each file in the store can be compared with a computation from scratch.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ SEEDS = int(os.environ.get("GAIA_LOCAL_HISTORIES", "100"))
 
 
 class ManyOutputs:
-    """Step ``s<n>`` makes ``b:<n>`` and ``b:<n>x`` from sources and what Steps before it make."""
+    """Step ``s<n>`` makes ``b:<n>`` and ``b:<n>x`` from sources and outputs of earlier Steps."""
 
     def __init__(self, root: Path, dice: random.Random) -> None:
         self.hands, self.dice = Hands(root), dice
         self.versions = [0] * STEPS
         self.reads: list[list[str]] = []
         self.mine: set[str] = set()
-        """Made keys where the user's own file lies."""
+        """Outputs that are replaced by the user's own file."""
         self.read: dict[str, dict[str, tuple[str, Fingerprint]]] = {}
         """Task id → input → content and fingerprint, when it was given away."""
         self.clock = 0

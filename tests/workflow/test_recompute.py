@@ -1,4 +1,4 @@
-"""What changed runs again, and nothing else: random histories, and the triggers one by one."""
+"""Changed Steps run again, and no others: random histories, and the triggers one by one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONTENTS = ["red", "green", "blue"]
 
 
 class History:
-    """A workflow of functions of their inputs, and a model of what must be so at quiet points.
+    """A workflow of functions of their inputs, and a model of its invariants at quiet points.
 
     The function has few values, so that changed inputs often give the same output. The graph is a
     chain of layers over three source files; one Step makes a directory that another reads a file
@@ -143,7 +143,7 @@ class History:
     def tell(self, key: str) -> None:
         self.hands.scheduler.loop.files_changed({str(self.path(key))})
 
-    # -- what happens ------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------
 
     def finish_one(self, pick: int) -> None:
         runs = self.hands.runs
@@ -279,7 +279,7 @@ class History:
             self.tell(key)
 
     def cut_short(self) -> None:
-        """A Task that runs now may be cancelled and run again with what are the same inputs."""
+        """Allow running Tasks to be cancelled and to run again with the same inputs."""
         self.may |= self.running_numbers()
 
     def halt(self) -> None:
@@ -494,7 +494,7 @@ def test_identical_outputs_stop_the_recomputation(tmp_path: Path, wait_until: Wa
         wait_until(lambda: starts_since(gaia, 0) == ["one", "one", "one", "two"])
         assert gaia.wait("w", 30)["state"] == "complete"
         assert last_run(gaia, "w", "one")["reason"] == "output missing: d:1"
-        gaia.expire("w", ["one"])  # expire says: what depends on it, too
+        gaia.expire("w", ["one"])  # its dependents, too
         gaia.wait("w", 30)
         assert starts_since(gaia, 0) == ["one"] * 4 + ["two"] * 2
 
@@ -760,7 +760,7 @@ def test_the_triggers_in_containers(
 
 
 def test_other_resources_make_nothing_run_again(tmp_path: Path) -> None:
-    """Results don't depend on them; what runs next has the new ones, also in a later process."""
+    """Results don't depend on them; the next Tasks have the new ones, also in a later process."""
     hands = Hands(tmp_path)
     command = {"name": "c", "image": "i", "command": ["x"], "outputs": {"x": "/x"}}
     hands.command({**command, "resources": {"cpus": 1}})

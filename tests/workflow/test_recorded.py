@@ -1,7 +1,7 @@
 """Replays the real server's recorded decisions, row by row, with hand-driven Tasks.
 
-Where a row says `ours`, the expectation that follows from it stands in `OURS`; every other field of
-that row, and all fields of all other rows, are expected as recorded.
+If a row says `ours`, the expectation for it is in `OURS`; every other field of that row, and all
+fields of all other rows, are expected as recorded.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def refused(action: Callable[[], object]) -> str:
 def render_and_check(
     given_step: Step, given_command: Command, known: Verdicts | None = None
 ) -> Answer:
-    """What `render` answers, or its refusal's text; `check` must agree, at first and later."""
+    """The answer of `render`, or its refusal's text; `check` must agree, at first and later."""
     verdicts: Verdicts = {} if known is None else known
     try:
         answer, text = render("w", given_step, given_command), ""
@@ -297,7 +297,7 @@ ONE_OUT = command(outputs={"o": "/out"}, vars={"DEFAULT": "d"})
 
 
 def expanded(key: str, name: str = "s", **vars: Any) -> dict[str, str]:
-    """Name → storage key of what one Step with one output becomes."""
+    """Name → storage key of the Steps that one Step with one output becomes."""
     given_step = step(name=name, outputs={"o": key}, vars=vars)
     return {made.name: made.outputs["o"] for made in expand("w", given_step, {"C": ONE_OUT})}
 
@@ -452,7 +452,7 @@ def composite(*steps: dict[str, Any], name: str = "C", vars: Any = None) -> dict
 def flattened(
     *definitions: dict[str, Any], **vars: Any
 ) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """Name → input key, output key and vars of what a Step of the composite Command `C` becomes."""
+    """Name → input key, output key and vars of the inner Steps of the composite Command `C`."""
     given_step = step(inputs={"A": "k/a"}, outputs={"Z": "k/z"}, vars=vars)
     made = expand("w", given_step, commands(COPY, *definitions))
     return {
@@ -616,7 +616,7 @@ def test_a_step_gives_what_a_composite_command_asks_for() -> None:
 
 
 def quickly(action: Callable[[], object]) -> str:
-    """What `action` refuses with, in a time that says that it was refused before it was made."""
+    """The refusal of `action`, within a time that is too short for its work."""
     start = time.perf_counter()
     text = refused(action)
     assert time.perf_counter() - start < 5
@@ -789,7 +789,7 @@ plain_commands = st.fixed_dictionaries(
 
 
 def steps_of(known: list[str], keys: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """Steps, some of whose keys will be replaced by what their Command asks for."""
+    """Steps, some of whose keys will be replaced by the names that their Command requires."""
     given_keys = st.lists(keys, min_size=4, max_size=4)
     return st.fixed_dictionaries(
         {"name": names, "command": st.sampled_from(known), "keys": given_keys, "vars": vars_maps}

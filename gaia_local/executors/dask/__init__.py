@@ -1,5 +1,5 @@
 """The executor `dask`: Tasks run on the workers of a Dask cluster.
 
-Promises what `executors.contract` says, also when workers are lost; a Task is published once.
-Never in it: an import of it for those that use no cluster.
+Promises the contract in `executors.contract`, also when workers are lost; a Task is published once.
+Never in it: imports that programs without a cluster would pay for.
 """

@@ -1,6 +1,6 @@
 """The Dask cluster that the configuration names: connected when it is needed, closed at the end.
 
-Nothing here knows what a Task is.
+This module knows nothing of Tasks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Cluster:
 
     @property
     def connection(self) -> Connection | None:
-        """The connection, where there is one that works."""
+        """The connection, if there is one that works; else None."""
         connection = self._connection
         return connection if connection is not None and connection.alive else None
 
@@ -58,10 +58,10 @@ class Cluster:
                     )
                 assert self._connection is not None
                 self._connection.refresh()
-            # What the client raises for addresses and the like.
+            # The client's errors for bad addresses and the like.
             except (OSError, ValueError, TypeError, ImportError) as error:
                 why = error_text(error) or type(error).__name__
-                # Its traceback would keep the client that failed from its end.
+                # Its traceback would keep the failed client alive.
                 raise EngineUnavailable(
                     f"no Dask scheduler answers {self.where} within {self.config.timeout:g} s"
                     f" ({why}); start one (`dask scheduler`), or give another with the config's"
@@ -97,7 +97,7 @@ class Cluster:
 
 
 def _local_cluster(config: DaskConfig) -> LocalCluster:
-    """Worker processes of this machine, with which only this process can speak."""
+    """Worker processes on this machine, which only this process can connect to."""
     try:
         from gaia_local.executors.dask.keys import make_keys
     except ImportError as error:

@@ -23,9 +23,9 @@ from gaia_local.executors.dask.settings import SessionSettings
 from gaia_local.executors.dask.worker import own_version
 
 ANSWER_SECONDS = 10.0
-"""How long a worker may take for an answer before it counts as one that can't be reached."""
+"""The longest wait for a worker's answer; after it, the worker counts as unreachable."""
 _MEMBER_CHECK_SECONDS = 0.1
-"""Between two looks whether a worker that is asked is still there."""
+"""Between two checks that a worker that was asked is still in the cluster."""
 
 logger = logging.getLogger("gaia_local")
 
@@ -34,28 +34,28 @@ class ClusterListener:
     """Is called by a connection, in threads of the client's: its methods must not block."""
 
     def message_received(self, message: Mapping[str, Any]) -> None:
-        """A worker reports something of a Task."""
+        """A worker sent a report of a Task."""
 
     def worker_left(self, address: str) -> None:
         """A worker left the cluster."""
 
     def workers_changed(self) -> None:
-        """There may be other workers now."""
+        """The cluster's workers may have changed."""
 
 
 class _Client(Client):  # type: ignore[misc]  # the package is untyped
-    """A client whose thread ends with it, also where it could not connect or has given up.
+    """A client whose thread ends with it, even if it could not connect or has given up.
 
     Left to the garbage collector, a client that could not connect may be closed in the thread of
-    one that starts, and both then wait for each other. One that has closed itself keeps its thread:
-    `close` does nothing more for it.
+    one that is starting: a deadlock. A client that has closed itself keeps its thread, since
+    `close` then does nothing.
     """
 
     status: str
     _ended = False
 
     def start(self, **kwargs: Any) -> None:
-        """Connect. Raises what the cause is, with nothing left behind."""
+        """Connect. Raises the error's cause, and leaves no thread behind then."""
         try:
             super().start(**kwargs)
         except BaseException:
@@ -83,7 +83,7 @@ class Connection:
         settings: SessionSettings,
         listener: ClusterListener,
     ) -> None:
-        """Connect. Raises whatever the client raises."""
+        """Connect. Raises the client's errors."""
         security = (
             target.security if isinstance(target, LocalCluster) else security_of(config.security)
         )
@@ -94,7 +94,7 @@ class Connection:
         self._settings = replace(settings, session=self._client.id, topic=self._client.id)
         # The scheduler forgets a topic of the client's own name when the client is gone.
         self._pickled_settings = pickle.dumps(self._settings)
-        # A call that fails is logged by the worker with its arguments: without its secrets.
+        # Workers log failed calls with their arguments: so these have no secrets.
         self._settings_without_secrets = pickle.dumps(
             replace(self._settings, docker=DockerConfig())
         )
@@ -177,7 +177,7 @@ class Connection:
         }
 
     def error_of(self, lease: str) -> str:
-        """The error of a future whose state is `error`; empty for the death of a worker."""
+        """The error of a future whose state is `error`; empty if its workers died."""
         error = self._futures[lease].exception()
         return "" if isinstance(error, KilledWorker) else f"{type(error).__name__}: {error}"
 
@@ -216,7 +216,7 @@ class Connection:
                 self.refresh()
                 if self._prepared:  # else nothing was begun anywhere
                     self.ask(dask_worker.end_session, self._settings_without_secrets)
-            # Else the scheduler tells us of our own end, when nobody listens.
+            # Else the scheduler would send us the news of our own end, to no listener.
             for topic in (self._client.id, "all"):
                 self._client.unsubscribe_topic(topic)
         self._futures.clear()
@@ -250,7 +250,7 @@ class Connection:
         )
 
     async def _refresh_quietly(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # it is gone, or going: its Tasks say so
+        with contextlib.suppress(OSError, AttributeError):  # it is ending: its Tasks report that
             await self._refresh()
             self._listener.workers_changed()
 
@@ -281,7 +281,7 @@ class Connection:
                 return OSError("it doesn't answer")
             try:
                 return answer.result().get(address, OSError("it is gone"))
-            # Of the client's, the scheduler's or the worker's: they are an answer.
+            # An error of the client, the scheduler or the worker is an answer as well.
             except Exception as error:  # noqa: BLE001
                 return error
 
@@ -290,7 +290,7 @@ class Connection:
 
 
 def security_of(setting: Any) -> Any:
-    """The `Security` that the configuration has, or gives the arguments of."""
+    """The configuration's `Security`, made if it is given as arguments."""
     if not isinstance(setting, Mapping):
         return setting
     try:

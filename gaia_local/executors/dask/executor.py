@@ -10,8 +10,8 @@ Invariants:
   its lost worker's leftovers to be ended. Reports under any other lease are ignored.
 - The lease is revoked before the Task is submitted again or its `Outcome` says `CANCELLED`; it
   ends after the observer has published its outputs.
-- Dask may run a Task a second time, when it takes a worker for dead. The lease can be taken up
-  once: the second run only tells us that the first is lost.
+- Dask may run a Task a second time, if it thinks that a worker died. A lease can be taken up only
+  once: the second run merely reports that the first is lost.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ from gaia_local.store.leases import Leases
 from gaia_local.store.storage import Storage
 
 _MOST_LEASED, _FEW_LEASED = 8, 5
-"""Leased Tasks for each thread of the cluster: made as many as the first number says, as soon as
-there are no more than the second one says.
+"""Leased Tasks for each thread of the cluster: filled up to the first number as soon as they are no
+more than the second one.
 """
 
 logger = logging.getLogger("gaia_local")
@@ -82,7 +82,7 @@ class DaskExecutor(ClusterListener):
             is_busy=lambda: bool(self._submissions),
             is_done=lambda: self._closing and not self._submissions,
         )
-        # What follows is the thread's own.
+        # The attributes below belong to the mailbox's thread.
         self._submissions: dict[str, Submission] = {}
         self._leased: dict[str, Submission] = {}
         """By the names of their leases."""
@@ -156,9 +156,9 @@ class DaskExecutor(ClusterListener):
             )
             if self._kills_now:
                 connection.kill_now()
-        # Dask runs no more than it has threads for. Where that is the bound, the next ones wait
-        # there already, by their rank, and are submitted several at a time: the way to a worker
-        # takes longer than a short Step.
+        # Dask runs only as many as it has threads. If that is the only limit, the next Tasks wait
+        # in the cluster already, by their rank, and are submitted several at a time: a Task takes
+        # longer to reach a worker than a short Step takes to run.
         threads = max(1, sum(member.threads for member in connection.members))
         most, few = (
             (self._workers, self._workers - 1)
@@ -207,7 +207,7 @@ class DaskExecutor(ClusterListener):
             leases = [submission.lease for submission in submissions]
             assignments = [pickle.dumps(submission.assignment) for submission in submissions]
             connection.submit(leases, assignments, asked, -(first << 32) - second)
-        except Exception as error:  # the client, as it loses its scheduler, may raise anything
+        except Exception as error:  # a client that loses its scheduler may raise any error
             logger.exception(
                 "Tasks could not be given to the Dask scheduler %s", self._cluster.where
             )
@@ -228,7 +228,7 @@ class DaskExecutor(ClusterListener):
                 self._end(submission, Outcome(TaskState.CANCELLED))
 
     def _cancelled(self, leases: Collection[str], answers: Mapping[str, Any]) -> None:
-        """Workers were told to cancel Tasks; those that run nowhere are over."""
+        """Handle the answers to a cancellation: Tasks that run on no worker are over."""
         running: dict[str, str] = {}
         for address, answer in answers.items():
             if isinstance(answer, list):
@@ -259,7 +259,7 @@ class DaskExecutor(ClusterListener):
         if submission is None:
             logger.debug("Task %s: worker %s reported it too late", lease, worker)
             return
-        # Dask has given it to this worker after it lost the one that has it.
+        # Dask lost the worker that took the lease up, and gave the Task to this one.
         if message.get("taken"):
             self._lose(submission)
             return
@@ -299,7 +299,7 @@ class DaskExecutor(ClusterListener):
                 self._end(submission, _failed(f"no worker could start it: {error}"))
             elif state in ("finished", "error"):
                 self._lose(submission)
-            else:  # the scheduler doesn't know it any more
+            else:  # the scheduler has lost it
                 self._end(submission, self._interrupted())
 
     def _lose_worker(self, address: str) -> None:
@@ -374,7 +374,7 @@ class DaskExecutor(ClusterListener):
         if submission.lease:
             if outcome.state is TaskState.INTERRUPTED:
                 self._leases.revoke(submission.lease)
-            self._keep_log(submission)  # before the end is known to those who may want to read it
+            self._keep_log(submission)  # before the end is reported: then the log can be read
         self._relay.notify(task, submission.observer.ended, outcome)
         if submission.lease:
             self._end_lease(submission)

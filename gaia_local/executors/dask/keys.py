@@ -1,4 +1,4 @@
-"""Keys for a Dask cluster of this machine, without which nobody can connect and run code in it."""
+"""Keys for a Dask cluster of this machine: without them no process can connect and run code."""
 
 from __future__ import annotations
 

@@ -75,5 +75,5 @@ class Mailbox:
     def _guarded(self, function: Callable[[], None]) -> None:
         try:
             function()
-        except Exception:  # a defect of ours must not keep other Tasks from their ends
+        except Exception:  # a defect here must not keep other Tasks from ending
             logger.exception("the Dask executor failed")

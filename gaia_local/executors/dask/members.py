@@ -1,4 +1,4 @@
-"""The workers of a cluster, and which of them have the resources that a Task asks for."""
+"""The workers of a cluster, and the resources that they declare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Member:
     name: str
     threads: int
     resources: Mapping[str, float]
-    """What it declares to have."""
+    """The resources that it declares, by its own names."""
 
 
 _DECLARED = {"cpus": ("cpus", "cpu"), "memory": ("memory", "mem"), "gpus": ("gpus", "gpu")}
@@ -27,7 +27,7 @@ _DECLARED = {"cpus": ("cpus", "cpu"), "memory": ("memory", "mem"), "gpus": ("gpu
 def resource_restrictions(members: Iterable[Member], wanted: Resources) -> dict[str, float]:
     """The `resources` of a Task for Dask: those wanted that some worker declares, by its name.
 
-    Raises `RuntimeFailure` where workers declare them and none has enough.
+    Raises `RuntimeFailure` if workers declare them and none has enough.
     """
     declared = [
         {name.lower(): (name, amount) for name, amount in member.resources.items()}

@@ -49,7 +49,7 @@ def clean_up_dead_workers(base: Path, settings: SessionSettings) -> None:
     task_runner = settings.task_runner(base)
     with contextlib.closing(task_runner):
         for directory in dead:
-            # Refused where another worker does it, or has done it.
+            # Refused if another worker is doing this, or has done it.
             with contextlib.suppress(RootInUse, StorageError), _locked(directory):
                 for private in paths_matching(directory, "staging/*"):
                     _end_task(task_runner, private)
@@ -74,7 +74,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a private directory, and the one around it where it was the last."""
+    """Remove a private directory, and its parent if that is then empty."""
     try:
         removal.remove(str(directory))
         with contextlib.suppress(OSError):  # others use it

@@ -1,4 +1,4 @@
-"""Passes on to observers what workers report of their Tasks."""
+"""Passes workers' reports of Tasks on to observers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("gaia_local")
 
 
 class ObserverRelay:
-    """Translates names of workers and paths, and survives the defects of observers.
+    """Translates names of workers and paths, and catches the errors of observers.
 
     Used by one thread.
     """

@@ -1,4 +1,4 @@
-"""What a worker tells the engine of a Task, in messages of Dask's."""
+"""A worker's reports of a Task to the engine, in messages of Dask's."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class TaskRun:
     slot: int
     """The lowest number from 1 that no other Task of this worker has."""
     lost: bool = False
-    """Whether nobody waits for its end any more: then nothing is sent."""
+    """Whether the engine no longer waits for its end: then nothing is sent."""
 
 
 class TaskReporter:
-    """Tells the engine the events and the end of one Task. Implements `Observer`.
+    """Sends the engine the events and the end of one Task. Implements `Observer`.
 
     Events are sent a little later, the outcome at once, and nothing after it.
     """
@@ -55,9 +55,9 @@ class TaskReporter:
         tops: tuple[Path, ...],
         flush_soon: Callable[[TaskReporter], None],
     ) -> None:
-        """`flush_soon` has `flush` called after a while."""
+        """`flush_soon` schedules a call of `flush`."""
         self._run, self._topic, self._flush_soon = run, topic, flush_soon
-        # The root comes last: a bucket may lie in it.
+        # The root comes last: a bucket may be inside it.
         self._tops = [(number, f"{top}/") for number, top in enumerate(tops)][::-1]
         self._lock = threading.Lock()
         self._events: list[Event] = []
@@ -66,7 +66,7 @@ class TaskReporter:
         self._flush_is_due = False
         self._over = False
         self.failed = False
-        """Whether the outcome was another than `COMPLETE`."""
+        """Whether the Task ended in another state than `COMPLETE`."""
 
     def started(self, task: Task, event: Event) -> None:
         self.happened(task, event)

@@ -19,7 +19,7 @@ class ClusterRuntime:
         self._cluster = cluster
 
     def check(self, images: Collection[str]) -> None:
-        """Raise `EngineUnavailable` where no scheduler answers, or a worker has another version."""
+        """Raise `EngineUnavailable` if no scheduler answers, or a worker has another version."""
         self._cluster.check()
 
     def image_id(self, image: str) -> str | None:

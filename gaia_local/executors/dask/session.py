@@ -9,11 +9,11 @@ Invariants:
   back: a worker looks at its leases every `LEASE_CHECK_SECONDS`, since it may be cut off from the
   engine, and ends Tasks without one.
 - Private directories are locked for as long as the process lives. Leftovers of a dead one are ended
-  and removed by the next worker of the same machine that begins, or is asked to
+  and removed by the next worker of the same machine that starts a session or is asked to
   (`clean_up_dead_workers`).
-- Reports of a Task come to the engine in order, the `Outcome` last, over the connection that tells
-  Dask of its end, and before that. Outputs in the lease are named by paths relative to the root and
-  the buckets.
+- Reports of a Task come to the engine in order, the `Outcome` last, and before Dask reports the
+  Task's end, over the same connection. Outputs in the lease are named by paths relative to the root
+  and the buckets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from gaia_local.store.leases import NotLeased, TakenUp, is_held, take_up
 LEASE_CHECK_SECONDS = 2.0
 """Between two checks of the leases of running Tasks."""
 EVENT_BATCH_SECONDS = 0.1
-"""How long an event may wait for others: a short Task is reported in one message."""
+"""The longest wait of an event for others: a short Task is reported in one message."""
 
 logger = logging.getLogger("gaia_local")
 
@@ -51,7 +51,7 @@ class Session:
         self._runs: dict[str, TaskRun] = {}
         self._workers: set[Host] = set()
         self._reporters: set[TaskReporter] = set()
-        """Those whose events wait to be sent."""
+        """Reporters with events that are still to be sent."""
         self._checking_leases = self._kills_now = False
         self._directory, self._ownership = make_private_directory(base)
         try:
@@ -61,7 +61,7 @@ class Session:
             raise
 
     def perform(self, worker: Host, lease: str, assignment: Assignment) -> None:
-        """Perform the Task under the lease, its id while it runs here, and tell the engine."""
+        """Perform the Task under the lease, its id while it runs here, and report to the engine."""
         task = assignment.task
         cancellation = Cancellation(self._clock.call_later, self.settings.docker.stop_grace)
         with self._changed:
@@ -84,7 +84,7 @@ class Session:
                 )
         except NotLeased as refusal:
             reporter.send_last(not_leased=error_text(refusal), taken=isinstance(refusal, TakenUp))
-        except Exception as error:  # a defect of ours, or no disk: the engine must hear of it
+        except Exception as error:  # a defect here, or of the disk: the engine must know
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {error_text(error)}"
             reporter.ended(
@@ -97,7 +97,7 @@ class Session:
                 self._changed.notify_all()
 
     def cancel(self, leases: list[str]) -> list[str]:
-        """Cancel Tasks; answers which of them run here."""
+        """Cancel Tasks, and return those of them that run here."""
         with self._changed:
             runs = {lease: self._runs[lease] for lease in leases if lease in self._runs}
         for run in runs.values():
@@ -113,7 +113,7 @@ class Session:
             run.cancellation.kill_now()
 
     def abandon(self, worker: Host | None = None) -> None:
-        """End the Tasks (of one worker in this process): nobody waits for them."""
+        """End the Tasks (of one worker in this process), without reports."""
         with self._changed:
             runs = [run for run in self._runs.values() if worker in (None, run.worker)]
         for run in runs:
@@ -121,7 +121,7 @@ class Session:
             self._cancel(run)
 
     def forget(self, worker: Host) -> bool:
-        """A worker of this process closes; answers whether it was the session's last one."""
+        """Note that a worker of this process closes; return whether it was the session's last."""
         with self._changed:
             self._workers.discard(worker)
             return not self._workers

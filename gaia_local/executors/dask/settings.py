@@ -37,7 +37,7 @@ class TaskRunner(Protocol):
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a worker must know of the engine whose Tasks it performs. Paths are the workers' own."""
+    """The settings that an engine sends to its workers. Paths are as the workers see them."""
 
     session: str
     topic: str
@@ -74,7 +74,7 @@ class _WorkerTaskRunner:
 
 
 def path_on_workers(path: Path, path_map: Mapping[str, str]) -> str:
-    """A path of this machine as the workers see it, by the longest entry of the map it lies in."""
+    """A path of this machine as the workers see it, by the map's longest entry that contains it."""
     around = [entry for entry in path_map if path.is_relative_to(entry)]
     if not around:
         return str(path)

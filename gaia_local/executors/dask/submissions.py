@@ -1,4 +1,4 @@
-"""The Tasks that were submitted to the executor, and the queue of those to come."""
+"""The Tasks that were submitted to the executor, and their queue."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Submission:
     lease: str = ""
     """Empty while it has none."""
     worker: str = ""
-    """The address of the worker that took up the lease, as far as it was reported."""
+    """The address of the worker that took up the lease; empty until it is reported."""
     attempts: int = 0
     cleaned_up: bool = True
-    """Whether nothing is left to be ended of workers that were lost."""
+    """Whether the leftovers of lost workers have been ended."""
     cancelled: bool = False
     over: bool = False
 
@@ -33,7 +33,7 @@ class Submission:
 
 
 class SubmissionQueue:
-    """Submissions by their rank, then in the order in which they were put."""
+    """Submissions by their rank, then in the order of `put`."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[int, int], int, Submission]] = []
@@ -43,7 +43,7 @@ class SubmissionQueue:
         heapq.heappush(self._heap, (submission.assignment.rank, next(self._numbers), submission))
 
     def take(self) -> Submission | None:
-        """The first one that is not over; None where there is none."""
+        """Remove and return the first one that is not over; None if there is none."""
         while self._heap:
             submission = heapq.heappop(self._heap)[2]
             if not submission.over:

@@ -1,4 +1,4 @@
-"""Asks the workers of a Dask cluster for their versions, and whether they see the root."""
+"""Asks the workers of a Dask cluster for their versions, and checks their access to the root."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Surveyed(Member):
     """A worker of the cluster, with its answers."""
 
     version: str
-    """Of gaia_local, or a few words where there is none."""
+    """Of gaia_local, or a few words if it isn't installed there."""
     sees_root: bool | None
-    """None where the root doesn't exist yet."""
+    """None if the root doesn't exist yet."""
 
 
 def survey(config: Config, probe: Path | None) -> list[Surveyed]:

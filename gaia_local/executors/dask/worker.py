@@ -29,14 +29,14 @@ from gaia_local.store.leases import NotLeased
 from gaia_local.store.ownership import owner
 
 _DEATH_SECONDS = 2.0
-"""How long a killed process may take, from the end of its connections to that of its locks."""
+"""The longest time that a killed process takes from losing its connections to losing its locks."""
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = threading.Lock()
 _with_plugin: weakref.WeakSet[DaskWorker] = weakref.WeakSet()
 """Workers that have our plugin, or will in a moment."""
 _ended: deque[str] = deque(maxlen=1000)
-"""Sessions that are over: a Task of theirs that comes late begins no new one."""
+"""Sessions that are over: a late Task of theirs starts no new one."""
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def perform(
 ) -> None:
     """Perform one Task, as the engine submits it. Answers through the topic alone."""
     worker = get_worker()
-    if engine_version != own_version():  # looked at before anything is unpickled, which could fail
+    if engine_version != own_version():  # checked before unpickling, which could fail
         words = (
             f"worker {worker.address} has gaia_local {own_version()}, the engine {engine_version}"
         )
@@ -73,13 +73,13 @@ def perform(
 
 
 async def prepare(settings: bytes, dask_worker: DaskWorker) -> None:
-    """Before an engine submits Tasks: end those of its root's earlier engines and dead workers."""
+    """Before an engine submits Tasks, end those of its root's earlier engines and dead workers."""
     await asyncio.to_thread(_end_earlier_sessions, _unpickled(settings))
     await clean_up(settings, "", dask_worker)
 
 
 async def clean_up(settings: bytes, lease: str, dask_worker: DaskWorker) -> None:
-    """End and remove leftovers of dead workers, after waiting for the death of the lease's one."""
+    """End and remove leftovers of dead workers, after waiting for the end of the lease's worker."""
     unpickled = _unpickled(settings)
     base = _private_base(unpickled, dask_worker)
     end = time.monotonic() + _DEATH_SECONDS
@@ -89,13 +89,13 @@ async def clean_up(settings: bytes, lease: str, dask_worker: DaskWorker) -> None
             for place in paths_matching(base, f"worker-*/staging/{lease}")
         ):
             break
-        # Nobody announces its death, and it may be only cut off.
+        # Its death isn't announced, and it may only be cut off from the network.
         await asyncio.sleep(_DEATH_SECONDS / 100)
     await asyncio.to_thread(clean_up_dead_workers, base, unpickled)
 
 
 async def cancel(session: str, leases: list[str]) -> list[str]:
-    """Cancel Tasks; answers which of them run here."""
+    """Cancel Tasks, and return those of them that run here."""
     running = _sessions.get(session)
     return [] if running is None else await asyncio.to_thread(running.cancel, leases)
 
@@ -107,7 +107,7 @@ async def kill_now(session: str) -> None:
 
 
 async def end_session(settings: bytes, dask_worker: DaskWorker) -> None:
-    """The engine goes: end its Tasks, and leave nothing of it on this worker."""
+    """At an engine's end, end its Tasks, and leave nothing of it on this worker."""
     session = _unpickled(settings).session
     with _sessions_lock:
         _ended.append(session)
@@ -118,7 +118,7 @@ async def end_session(settings: bytes, dask_worker: DaskWorker) -> None:
 
 
 async def read_file(path: str) -> bytes | None:
-    """The contents of a file as this machine sees it; None where there is none."""
+    """The contents of a file as this machine sees it; None if it can't be read."""
     try:
         return await asyncio.to_thread(Path(path).read_bytes)
     except OSError:
@@ -183,7 +183,7 @@ def _end_earlier_sessions(settings: SessionSettings) -> None:
 
 
 def _private_base(settings: SessionSettings, worker: DaskWorker) -> Path:
-    """Where the private directories of all workers of this machine and user are."""
+    """The directory with the private directories of all workers of this machine and user."""
     top = (
         Path(worker.local_directory).parent if settings.scratch is None else Path(settings.scratch)
     )

@@ -1,9 +1,9 @@
-"""What ran when, as a picture: a lane for each worker, a bar for each attempt at a Step.
+"""Timelines as pictures: a lane for each worker, a bar for each attempt at a Step.
 
-Made of what `Gaia.timeline` answers; knows nothing else.
+Made from the answer of `Gaia.timeline` alone.
 
 Promises that a page or a picture of it needs no other file.
-Never in it: a clock; the times are those that were answered.
+Never in it: a clock; all times come with the answer.
 """
 
 from __future__ import annotations

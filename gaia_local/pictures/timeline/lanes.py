@@ -18,9 +18,9 @@ IDLE = 0.2
 CUT = 0.03
 """and shown as a gap of this share."""
 TICKS = 8
-"""About how many marks the whole axis has; there are finer ones for who looks closer."""
+"""The approximate number of marks on the whole axis; finer ones show when it is enlarged."""
 LEVELS = (1, 5, 20)
-"""How many times as many marks each level has."""
+"""Each level has about so many times as many marks as the one before."""
 _STEPS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
 _STEPS += [
     15,
@@ -52,7 +52,7 @@ class Bar:
     command: str
     state: str
     facts: tuple[str, ...]
-    """What is told of it, a line each."""
+    """The text of its tooltip, in lines."""
     left: float
     width: float
     row: int
@@ -72,7 +72,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark of the axis, at a share of it; marks of level 1 and 2 are for who looks closer."""
+    """A mark of the axis, at a share of it; levels 1 and 2 show when the axis is enlarged."""
 
     at: float
     text: str
@@ -174,7 +174,7 @@ def _end(attempt: Mapping[str, Any], now: float) -> float:
 
 def _lane(name: str, members: Sequence[tuple[dict[str, Any], float]], axis: _Axis) -> Lane:
     free: list[float] = []
-    """When each row is free again."""
+    """For each row, the time from which it is free."""
     bars = []
     for attempt, end in members:
         start = attempt["started"]
@@ -228,7 +228,7 @@ def _summary(lanes: Sequence[Lane], axis: _Axis, number: int) -> str:
 
 
 class _Axis:
-    """From times to shares of the axis, between 0 and 1."""
+    """Maps times to shares of the axis, between 0 and 1."""
 
     def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
         runs: list[list[float]] = []
@@ -239,7 +239,7 @@ class _Axis:
                 runs.append([start, end])
         worked = sum(end - start for start, end in runs)
         self.segments: list[tuple[float, float]] = []
-        """The times shown, without what is cut."""
+        """The times shown, without the gaps."""
         for start, end in runs:
             if self.segments and start - self.segments[-1][1] <= max(IDLE * worked, 1e-3):
                 self.segments[-1] = (self.segments[-1][0], end)
@@ -267,7 +267,7 @@ class _Axis:
         return 0.0
 
     def share(self, spans: Iterable[tuple[float, float]]) -> float:
-        """Which share of the time shown these cover, at most all of it."""
+        """The share of the time shown that these cover, at most 1."""
         return min(1.0, sum(end - start for start, end in spans) / self.busy) if self.busy else 0.0
 
     def gaps(self) -> Iterator[Gap]:

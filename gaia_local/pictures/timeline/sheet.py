@@ -105,7 +105,7 @@ def _ground(lane: Lane, y: float) -> str:
 
 
 def _needs_a_look(bar: Bar) -> bool:
-    """Such bars lie above the others."""
+    """Whether a bar is drawn above the others."""
     return bar.state != "complete"
 
 

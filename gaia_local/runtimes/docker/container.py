@@ -34,7 +34,7 @@ def task_container(
     plan: MountPlan,
     stop: Callable[[], bool],
 ) -> contextlib.AbstractContextManager[str]:
-    """The id of a container that is ready to start; removed at the end, whatever happens."""
+    """The id of a container that is ready to start; it is removed at the end in all cases."""
     cpus = config.cpus if task.resources.cpus is None else task.resources.cpus
     memory, _ = memory_limit(task, config)
     labels = {
@@ -54,7 +54,7 @@ def task_container(
         ]
         host = client.create_host_config(
             mounts=mounts,
-            init=True,  # forwards signals, and ends whatever the program leaves behind
+            init=True,  # forwards signals, and ends all that the program leaves behind
             security_opt=["no-new-privileges"],
             group_add=[str(group) for group in os.getgroups()],
             network_mode=config.network,
@@ -62,7 +62,7 @@ def task_container(
             nano_cpus=None if cpus is None else int(cpus * 1e9),
             shm_size=config.shm_size,
             device_requests=_gpus(task, config),
-            # Can be read again, whatever the engine's default.
+            # Can be read again, unlike the engine's default on some machines.
             log_config=LogConfig(type="json-file"),
         )
         created = client.create_container(

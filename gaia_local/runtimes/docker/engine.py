@@ -1,8 +1,7 @@
 """Requests to a Docker engine: the connection, retries, containers and their output.
 
 Docker's SDK is imported at the first connection: programs without containers don't pay for it.
-Every error becomes a `Refusal` (the engine said no) or a `NoAnswer` (it said nothing, or broke
-off).
+Every error becomes a `Refusal` (an error answer) or a `NoAnswer` (none, or only a part).
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _RETRY_SECONDS = (0.1, 0.4, 1.0, 3.0, 6.0)
 """Before each new try: long enough for an engine that restarts."""
 _REFUSED_TRIES = 2
-"""How many of them follow a 5xx, which mostly repeats itself."""
+"""The most new tries after a 5xx, since the next answer is mostly the same."""
 _EVENTS_WAIT_SECONDS = 0.5
-"""How long to wait for events before the next look at whether they are still wanted."""
+"""Seconds to wait for events between two checks whether they are still wanted."""
 _POOL = 256
 
 logger = logging.getLogger("gaia_local")
 
 
 def never() -> bool:
-    """The `stop` of a request that must not be given up."""
+    """The `stop` of a request that is never given up."""
     return False
 
 
@@ -108,7 +107,7 @@ class DockerEngine:
     def ask(
         self, call: Callable[[APIClient], T], stop: Callable[[], bool] = never, retry: bool = True
     ) -> T:
-        """The answer to `call`; with `retry`, tried again where the engine is silent or in trouble.
+        """The answer to `call`; with `retry`, tried again after no answer or a 5xx.
 
         Raises the last `Refusal` or `NoAnswer`; `Interrupted` as soon as `stop()` while it waits.
         """
@@ -155,7 +154,7 @@ class DockerEngine:
         return str(self.ask(lambda client: client.inspect_container(container), stop)["Image"])
 
     def started_at(self, container: str, stop: Callable[[], bool]) -> float | None:
-        """The start of a container, in seconds since the epoch; None where it was never started."""
+        """The start of a container, in seconds since the epoch; None if it was never started."""
         state = self.ask(lambda client: client.inspect_container(container), stop)["State"]
         if state["Status"] == "created":
             return None
@@ -164,8 +163,8 @@ class DockerEngine:
     def out_of_memory(self, container: str, seconds: float, stop: Callable[[], bool]) -> bool:
         """Whether memory ran out for any program of a container that has ended.
 
-        A busy engine may learn of it up to `seconds` after the end, and then tells it only among
-        its events.
+        A busy engine may notice it up to `seconds` after the end, and then reports it only in its
+        events.
         """
         state = self.ask(lambda client: client.inspect_container(container), stop)["State"]
         if state.get("OOMKilled"):
@@ -189,8 +188,8 @@ class DockerEngine:
         """Follow a container: its output, in `frames`, and a function that waits for its exit code.
 
         With `past`, the output begins with the engine's log; without it, with this call, which must
-        come before the start. Both raise `NoAnswer`. They are two connections: an engine that goes
-        away may end the first in good order, but not both.
+        come before the start. Both raise `NoAnswer`. They are two connections: an engine that is
+        ending may close the first without an error, but not both.
         """
         with self._open(
             container, "POST", "wait", stop, condition="not-running" if past else "next-exit"
@@ -249,7 +248,7 @@ class DockerEngine:
     ) -> Iterator[str]:
         """The id of the container that `create` makes, with that name and those labels.
 
-        It is removed at the end, whatever happens.
+        It is removed at the end in all cases.
         """
         try:
             container = self.ask(create, stop)
@@ -283,13 +282,13 @@ class DockerEngine:
         try:
             self.ask(lambda client: client.remove_container(container, v=True, force=True))
         except (Refusal, NoAnswer, GaiaError) as error:
-            # 404: it is gone; 409: somebody removes it just now.
+            # 404: it is gone; 409: another client is removing it.
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning("container %s could not be removed: %s", container, error)
 
 
 def _check_socket() -> None:
-    """Raise `OSError` where nobody listens at the engine's Unix socket.
+    """Raise `OSError` if no process listens at the engine's Unix socket.
 
     The SDK would leak a socket at each try.
     """
@@ -313,7 +312,7 @@ def _seconds(timestamp: str) -> float:
 
 
 def _has_oom_event(container: str, until: float, client: APIClient) -> bool:
-    """Whether there is an event `until` then that memory ran out in a container."""
+    """Whether up to the time `until` there is an event that memory ran out in a container."""
     filters = json.dumps({"container": [container], "event": ["oom"]})
     parameters = {"since": "1", "until": f"{until:.9f}", "filters": filters}
     url = f"{client.base_url}/v{client.api_version}/events"

@@ -1,9 +1,9 @@
-"""How a Task's files get into its container and out of it.
+"""Brings a Task's files into its container and out of it.
 
-A bind-mounted file can't be renamed over; files of a mounted directory can. So where the parent of
-an input or output is absent or empty in the image, the tree's directory is mounted in its place.
-Elsewhere an input, or an output directory, is mounted itself, and an output file is copied out when
-the program has ended.
+A bind-mounted file can't be replaced by a rename; files of a mounted directory can. So if the
+parent of an input or output is absent or empty in the image, the tree's directory is mounted in its
+place. Otherwise an input, or an output directory, is mounted itself, and an output file is copied
+out when the program has ended.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class ContainerFiles:
                 mounts.add(path)
             else:
                 copied_out.append(path)
-        # The tree mirrors the container: a mount has all that lies below it.
+        # The tree mirrors the container: a mount includes all paths below it.
         tops = {path for path in mounts if nearest(path, mounts) is None}
         for path, source in read_only.items():
             _make_mount_point(path, source, tops, read_only, tree)
@@ -241,7 +241,7 @@ class ContainerFiles:
         labels: Mapping[str, str],
         stop: Callable[[], bool],
     ) -> dict[str, bool]:
-        """Path → whether it is absent in the image, or an empty directory. Asked once per image."""
+        """Path → whether it is absent or an empty directory in the image. Asked once per image."""
         with self._engine.exclusive(f"look into {image}", stop):
             known = self._mountable[image]
             unknown = [path for path in paths if path not in known]

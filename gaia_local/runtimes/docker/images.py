@@ -21,7 +21,7 @@ class Images:
         self._pulls: dict[str, tuple[float, str | None]] = {}
 
     def get(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
-        """The id of an image, pulled as `policy` says. Raises `RuntimeFailure` for want of one."""
+        """The id of an image, pulled by `policy`. Raises `RuntimeFailure` if there is none."""
         asked = time.monotonic()
         image = None if policy == "always" else self.find(name, stop)
         if image is None and policy == "never":
@@ -40,7 +40,7 @@ class Images:
         return image
 
     def find(self, name: str, stop: Callable[[], bool] = never) -> str | None:
-        """The id of an image; None where the engine doesn't have it."""
+        """The id of an image; None if the engine doesn't have it."""
         try:
             found = self._engine.ask(lambda client: client.inspect_image(name), stop)  # type: ignore[no-untyped-call]
         except Refusal as refusal:
@@ -50,7 +50,7 @@ class Images:
         return str(found["Id"])
 
     def pullable(self, name: str) -> bool:
-        """Whether a registry has the image and lets this user see it."""
+        """Whether a registry has the image, with access for this user."""
         client = self._engine.client
         try:
             with translated_errors():

@@ -1,4 +1,4 @@
-"""Finds out whether memory ran out for a container's program, and says so."""
+"""Finds containers whose program ran out of memory, and puts that into the `Exit`'s message."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gaia_local.runtimes.docker.responses import Refusal
 KILLED = 128 + 9
 """The exit code of a program that SIGKILL ended."""
 OOM_SECONDS, BUSY_OOM_SECONDS = 0.3, 5.0
-"""How long after a container's end its engine may learn that memory ran out: mostly, and on an
-overloaded machine.
+"""Seconds after a container's end in which its engine notices that memory ran out: usually, and on
+an overloaded machine.
 """
 _MACHINE_OOM = "out of memory (of the machine: no limit is set)"
 
@@ -30,7 +30,7 @@ def memory_limit(task: Task, config: DockerConfig) -> tuple[str | int | None, st
 
 
 def oom_kills() -> str | None:
-    """The kernel's count of programs killed for lack of memory; None where it keeps none."""
+    """The kernel's count of programs killed for lack of memory; None if it keeps none."""
     try:
         counters = Path("/proc/vmstat").read_text()
     except OSError:  # no Linux
@@ -48,9 +48,9 @@ def explain_exit(
     oom_seconds: float,
     stop: Callable[[], bool],
 ) -> Exit:
-    """Explain an `Exit` without a message, if the engine can: mostly that memory ran out.
+    """Add a message to an `Exit` without one, if the engine has a reason: mostly out of memory.
 
-    `limit` is the answer of `memory_limit`. The engine has `oom_seconds` to learn of it: 0 where no
+    `limit` is the answer of `memory_limit`. The engine has `oom_seconds` to notice it: 0 if no
     program was killed for lack of memory during the run.
     """
     if ended.message is not None or stop():
@@ -62,7 +62,7 @@ def explain_exit(
             oom_seconds = max(oom_seconds, OOM_SECONDS)  # this kernel may not be the engine's
         if engine.out_of_memory(container, oom_seconds, stop):
             message = f"out of memory (limit {amount}: see {setting})" if amount else _MACHINE_OOM
-        # On a busy machine the engine loses the news of it now and then.
+        # On a busy machine the engine misses the kernel's message now and then.
         elif amount and ended.code == KILLED:
             message = f"killed by SIGKILL (perhaps out of memory; limit {amount}: see {setting})"
     except Refusal as refusal:

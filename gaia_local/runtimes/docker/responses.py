@@ -23,7 +23,7 @@ _FRAME = struct.Struct(">BxxxL")
 
 
 class Refusal(Exception):
-    """The engine said no: `status` of HTTP (0: the SDK refused before it asked) and `text`."""
+    """The engine's error answer: HTTP `status` (0: the SDK refused without asking) and `text`."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -31,7 +31,7 @@ class Refusal(Exception):
 
 
 class NoAnswer(Exception):
-    """The engine did not answer, or broke off in the middle."""
+    """The engine did not answer, or not completely."""
 
 
 class Interrupted(Exception):

@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 
 _TERMINATED = 128 + 15
 _CONTAINER_EXIT_SECONDS = 10
-"""From the end of the output to the exit; where it takes longer, the stream had broken."""
+"""The longest time from the end of the output to the exit; if it takes longer, the stream broke."""
 _READ_TRIES = 10
-# docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program.
+# docker-init (tini) can't execute the program: it exits with 1, 126 or 127, and this on stderr.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
-# Engines that look for the program at the start. A missing docker-init itself is none of the
-# Command's fault.
+# The refusal of engines that look for the program at the start. A missing docker-init itself is not
+# the Command's fault.
 _NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([^"]*)": (.*)')
 
 logger = logging.getLogger("gaia_local")
@@ -89,7 +89,7 @@ class DockerRuntime:
         return self._config.pull != "never" and self._images.pullable(image)
 
     def image_id(self, image: str) -> str | None:
-        """The id of the image that the name means now; None where it is unknown, or not tracked."""
+        """The present id of an image; None if it is unknown, or not tracked."""
         if not self._config.track_images:
             return None
         try:
@@ -110,7 +110,7 @@ class DockerRuntime:
         return [leftover for _, leftover in found]
 
     def remove_leftover(self, container: str) -> None:
-        """Kill and remove one of them, if it exists; log it where it can't be removed."""
+        """Kill and remove one of them, if it exists; a failure is logged."""
         self._engine.remove(container)
 
     def resumable_tasks(self) -> Collection[str]:
@@ -124,7 +124,7 @@ class DockerRuntime:
     # -- one run -----------------------------------------------------------------------------------
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
-        """Run the command to its end and return how it ended (see `Runtime.run`)."""
+        """Run the command to its end and return its `Exit`; see `Runtime.run`."""
         task, stop = invocation.task, _stopped_by(cancellation)
         image = None
         with _failures_of(task):
@@ -160,7 +160,7 @@ class DockerRuntime:
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
     ) -> Exit:
-        """Resume a Task's container and return how it ended (see `Runtime.resume`)."""
+        """Resume a Task's container and return its `Exit`; see `Runtime.resume`."""
         task, stop = invocation.task, _stopped_by(cancellation)
         container, image = container_name(task.id), None
         kills = oom_kills()
@@ -214,7 +214,7 @@ class DockerRuntime:
         """Start the container, and follow it to its end."""
         stop = _stopped_by(cancellation)
         signals = Signals(lambda signal: self._signal(container, signal))
-        # Attached before the start: so nothing is missed, and stdout and stderr come apart.
+        # Attached before the start: so no output is missed, and stdout and stderr are separate.
         with (
             self._engine.follow_output(container, past=False, stop=stop) as live,
             cancellation.stopping(signals.terminate, signals.kill, task.timeout),
@@ -230,7 +230,7 @@ class DockerRuntime:
                         code, message = _not_executable(task, *why.groups())
                 else:
                     code = _TERMINATED
-            except Interrupted:  # nobody can tell how it will end: it is killed when it is removed
+            except Interrupted:  # its end is unknown: it is killed when it is removed
                 code = KILLED
             except Refusal as refusal:
                 why = _NO_START.search(refusal.text)
@@ -259,8 +259,8 @@ class DockerRuntime:
     ) -> int:
         """Write the output of a container until it ends, and return its exit code.
 
-        When the connection breaks, the engine's own log is read from its start: the stream until
-        then is no prefix of it, since stdout and stderr are interleaved anew.
+        If the connection breaks, the engine's own log is read from its start: the stream until then
+        is no prefix of it, since stdout and stderr may be interleaved differently there.
         """
         try:
             frames, ended = live
@@ -307,7 +307,7 @@ class DockerRuntime:
                 with self._engine.follow_output(container, past=True, stop=stop) as (frames, ended):
                     output.rewrite(frames)
                     code = ended()
-                # Once more: an engine that follows its log may miss the last words.
+                # Read once more: an engine that follows its log may miss the last lines.
                 with self._engine.logged_output(container, stop) as frames:
                     output.rewrite(frames)
                 return code
@@ -338,7 +338,7 @@ def _not_executable(task: Task, program: str, why: str) -> tuple[int, str]:
 
 
 def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:
-    """Whether the run was cancelled, as the `stop` of requests to the engine."""
+    """The `stop` of requests to the engine: whether the run was cancelled."""
     return lambda: cancellation.reason is not None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Signals:
-    """Sends a container the signal to stop, also where that was wanted before its start."""
+    """Sends a container the signal to stop, even if that was requested before its start."""
 
     def __init__(self, send: Callable[[str], None]) -> None:
         self._send = send
@@ -16,7 +16,7 @@ class Signals:
         self._wanted: str | None = None
 
     def terminate(self) -> None:
-        """Send SIGTERM, or have it sent when the start is done."""
+        """Send SIGTERM, now or when the start is done."""
         self._order("TERM")
 
     def kill(self) -> None:
@@ -24,7 +24,7 @@ class Signals:
         self._order("KILL")
 
     def start(self, start: Callable[[], None]) -> bool:
-        """Call `start`, unless a signal was wanted before."""
+        """Call `start`, unless a signal was requested before; return whether it was called."""
         with self._lock:
             if self._wanted is not None:
                 return False

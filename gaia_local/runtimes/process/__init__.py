@@ -1,5 +1,5 @@
-"""The runtime `process`: local processes, each under a supervisor where the system allows it.
+"""The runtime `process`: local processes, each under a supervisor if the system allows it.
 
-Promises what `runtimes.contract` says, whatever a program does to its session and environment.
+Promises the contract in `runtimes.contract`, also if a program changes its session or environment.
 Never in it: containers, or, in a supervisor, imports of other modules than Python's own.
 """

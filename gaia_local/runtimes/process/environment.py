@@ -10,7 +10,7 @@ _SECRET = (
     b"DASK_INTERNAL_INHERIT_CONFIG",
     b"DASK_DISTRIBUTED__COMM__TLS__",
 )
-"""How the names of secret variables begin. Any other one may be meant for the programs."""
+"""The prefixes of secret variables' names. All others may be meant for the programs."""
 
 
 def for_programs(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

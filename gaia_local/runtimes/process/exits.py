@@ -17,9 +17,9 @@ from gaia_local.runtimes.process.path_mapping import localize, undeclared
 
 
 def not_started(invocation: Invocation, error: OSError) -> Exit:
-    """The exit of a program that the error kept from starting, with the exit code of a shell.
+    """The exit of a program that couldn't be started, with the exit code of a shell.
 
-    Raises `RuntimeFailure` where the error is not the program's fault.
+    Raises `RuntimeFailure` if the error is not the program's fault.
     """
     task, work = invocation.task, invocation.work
     tokens = localize(task.command, internal_paths(task), str(invocation.tree))

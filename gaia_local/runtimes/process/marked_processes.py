@@ -3,9 +3,8 @@
 Every process of a run has the run's mark in its environment. Pids are reused; so a process is
 signalled only while a descriptor of it is held, or while its pid can't be given to another.
 
-NOTE: psutil serves for none of this. Its start times move with the clock, it knows no sessions and
-pidfds, and nothing of a process during an exec; and its import takes longer than that of this
-package.
+NOTE: psutil helps with none of this. Its start times move with the clock, it has no sessions and
+pidfds, and no answer for a process during an exec; and its import takes longer than this package's.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ SUPERVISOR = os.fsencode(supervisor.__file__)
 """The program of a supervisor: a process is one if this is in its command line."""
 
 POLL_SECONDS = 0.02
-"""Between two checks of a process, where the system has no way to wait."""
+"""Between two checks of a process, if the system can't wait for it."""
 _GONE_SECONDS = 5.0
-"""How long to wait for the end of a killed process: after that, its disk hangs."""
+"""The longest wait for the end of a killed process: if it takes longer, its disk hangs."""
 
 _STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(47, 49)
 """Places in `_facts`: three less than the manual's, proc_pid_stat(5), has them."""
@@ -74,8 +73,8 @@ def _identity(directory: Path) -> bytes:
 
 def signal_group(group: int, number: int) -> None:
     """Send a signal to a process group; one that is gone is fine."""
-    # PermissionError: macOS answers so where the group holds zombies only; Linux, where all of it
-    # became another user's
+    # PermissionError: on macOS, if the group holds only zombies; on Linux, if all of it became
+    # another user's.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
@@ -133,7 +132,7 @@ def _belongs(pid: int, session: int | None, mark: bytes) -> bool:
 
 @contextlib.contextmanager
 def held(pid: int) -> Iterator[int | None]:
-    """A descriptor of a process, which never means another one; None where there is none."""
+    """A descriptor that always refers to this process; None if there is none."""
     try:
         handle = os.pidfd_open(pid)
     except (AttributeError, OSError):  # not Linux; gone, a mere thread, or an old kernel
@@ -151,7 +150,7 @@ def _kill_held(handle: int) -> None:
 
 
 def await_held(handle: int, seconds: float) -> bool:
-    """Wait until the process of a descriptor has ended; False where it hasn't in time."""
+    """Wait until the process of a descriptor has ended; False if it hasn't in time."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(max(0.0, seconds) * 1000))
@@ -163,12 +162,12 @@ def _read(path: str) -> bytes:
 
 
 def _facts(pid: int) -> list[bytes]:
-    # The name before the last parenthesis may hold anything.
+    # The name before the last parenthesis may hold any characters.
     return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def all_pids() -> list[int]:
-    """The pids of all processes; none where the system doesn't list them."""
+    """The pids of all processes; none if the system doesn't list them."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
@@ -237,7 +236,7 @@ def _recorded(path: Path) -> int | None:
         record = json.loads(path.read_bytes())
         pid, start, boot = record["pid"], record["start"], record["boot"]
         own = record["directory"] == os.fsdecode(_identity(path.parent))
-    # There is none, or a crash of the machine cut it short.
+    # There is no record, or a crash of the machine cut it short.
     except (OSError, ValueError, TypeError, KeyError):
         return None
     same = own and start is not None and boot == _boot() and _start_time(pid) == start
@@ -257,7 +256,7 @@ def record(pid: int, directory: Path, parent: int) -> None:
         try:
             _write_new(path, json.dumps(record))
         except FileExistsError:
-            # Truncating a file makes ext4 flush it, which takes longer than all the rest.
+            # Not truncated: ext4 would flush the file, which takes longer than all the rest.
             path.unlink()
             _write_new(path, json.dumps(record))
     except OSError as error:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gaia_local.model.paths import folders
 
-# What may stand in a file's name right before or after a path and so makes it part of a longer one.
-# Before it also the end of a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since
-# `@/in/a` is how many programs read arguments.
+# Characters of file names: right before or after a path, they make it part of a longer one. Before
+# it also the end of a shell's `$(pwd)`, `${HOME}` or pattern; `@` only after it, since `@/in/a`
+# makes many programs read arguments from a file.
 _BEFORE = r"\w\-.+%~*?)\]}/\u0300-\u036f"
 _AFTER = r"\w\-+%~@\u0300-\u036f"
 _PLACE = re.compile(
@@ -94,8 +94,8 @@ def misread(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> st
 def undeclared(tokens: Iterable[str], paths: Iterable[str]) -> str | None:
     """The first path in the tokens that is neither an internal path nor one of this machine.
 
-    It lies in a directory of internal `paths` and was probably meant to be one; `localize` leaves
-    it as it is.
+    It is in a directory of internal `paths` and was probably meant to be one; `localize` doesn't
+    replace it.
     """
     bare, _ = _by_length(tuple(paths))
     absent = {folder for path in bare for folder in folders(path) if not os.path.lexists(folder)}

@@ -16,7 +16,7 @@ _PIPE_BYTES = 1 << 16
 
 
 class LazyFile:
-    """A file that is made when something is written into it: most programs say nothing."""
+    """A file that is made at the first write: most programs print nothing."""
 
     def __init__(self, path: Path, flags: int, mode: int = 0o666) -> None:
         self._path, self._flags, self._mode = path, flags, mode
@@ -88,7 +88,7 @@ class Pipe:
             rest -= copied
 
     def copy(self, most: int = _PIPE_BYTES) -> int:
-        """Copy at most so many bytes and return how many; 0 at the end."""
+        """Copy at most `most` bytes and return their number; 0 at the end."""
         data = os.read(self.read_end, min(most, _PIPE_BYTES))
         try:
             for file in self._files if data else ():

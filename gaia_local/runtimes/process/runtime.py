@@ -69,7 +69,7 @@ class ProcessRuntime:
         """Nothing is left here when an engine runs."""
 
     def image_id(self, image: str) -> str | None:
-        """None: images mean nothing here."""
+        """None: this runtime has no images."""
         return None
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class ProcessRuntime:
             self._supervisors.close()
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
-        """Run the command to its end and return how it ended; see `Runtime.run`."""
+        """Run the command to its end and return its `Exit`; see `Runtime.run`."""
         task = invocation.task
         self._warn_once(task)
         if cancellation.reason is not None:
@@ -121,8 +121,8 @@ class ProcessRuntime:
         try:
             with cancellation.stopping(process.terminate, process.kill, invocation.task.timeout):
                 report(EventKind.EXECUTION_START)
-                # NOTE: a file made and removed can cost a short Step more than all else here
-                # together. What a crash leaves of these first milliseconds is still known by its
+                # NOTE: making and removing the record can cost a short Step more than all else
+                # here. After a crash in these first milliseconds, its processes are found by their
                 # environment.
                 if not follow(_BRIEF_SECONDS) and (pid := process.pid):
                     marked_processes.record(pid, invocation.work.parent, process.parent)

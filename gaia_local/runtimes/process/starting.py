@@ -90,10 +90,10 @@ def _possible_paths(name: str, environment: dict[bytes, bytes]) -> list[bytes]:
 
 @functools.lru_cache(maxsize=256)
 def _program_path(name: str, path: bytes, _second: int) -> str | None:
-    """The path of a program by PATH; None where it depends on the working directory, or is missing.
+    """The path of a program by PATH; None if it depends on the working directory, or is missing.
 
-    NOTE: else the child would look for it, by failing to execute it in one directory after the
-    other, while this whole process is blocked.
+    NOTE: otherwise the child would look for it, with one failing exec per directory, while this
+    whole process is blocked.
     """
     directories = os.fsdecode(path).split(os.pathsep)
     return (

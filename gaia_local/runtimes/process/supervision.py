@@ -1,8 +1,8 @@
-"""The engine's side of supervisors, each of which runs one program at a time and leaves nothing.
+"""The engine's side of supervisors: each runs one program at a time and leaves nothing behind.
 
-They are processes (`supervisor` is their program), since only a process that did nothing else can
-tell what belongs to one Step: in the engine's own there are also the children of the program that
-the engine is part of. They are reused, since each takes as long to start as several short programs.
+They are processes (`supervisor` is their program): all children of a supervisor belong to one Step,
+while the engine's process may have other children of the program that the engine is part of. They
+are reused, since each takes as long to start as several short programs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RECEIVE_TIMEOUT = struct.pack("@ll", 1, 0)
 
 
 def available() -> bool:
-    """Whether there can be supervisors: on Linux, where this program is Python itself."""
+    """Whether there can be supervisors: on Linux, if `sys.executable` is a Python interpreter."""
     name = os.path.basename(sys.executable or "")
     return (
         hasattr(os, "pidfd_open")
@@ -50,7 +50,7 @@ def available() -> bool:
 
 
 class SupervisorProcess:
-    """A process that starts programs, one after the other, and answers how they ended."""
+    """A process that starts programs, one after the other, and replies with their ends."""
 
     def __init__(self) -> None:
         """Start it. Raises `OSError`."""
@@ -89,11 +89,11 @@ class SupervisorProcess:
         return self._socket.fileno()
 
     def has_reply(self, seconds: float | None) -> bool:
-        """Whether there is a reply in so many seconds; an idle one replies only with its end."""
+        """Whether there is a reply in so many seconds; an idle one replies only when it ends."""
         return bool(self._poll.poll(None if seconds is None else seconds * 1000))
 
     def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
-        """Send a frame. Raises `OSError` where it has ended."""
+        """Send a frame. Raises `OSError` if the supervisor has ended."""
         body = marshal.dumps(frame)
         message = LENGTH.pack(len(body)) + body
         if streams:
@@ -102,7 +102,7 @@ class SupervisorProcess:
         self._socket.sendall(message)
 
     def reply(self) -> tuple[int, int] | None:
-        """The next reply, waited for; None where it has ended."""
+        """Wait for the next reply; None if the supervisor has ended."""
         reply = None
         while reply is None:
             try:
@@ -114,11 +114,11 @@ class SupervisorProcess:
         return REPLY.unpack(reply) if len(reply) == REPLY.size else None
 
     def wake(self) -> None:
-        """Continue it where somebody, perhaps its program, stopped it."""
+        """Continue it if it is stopped, perhaps by its program."""
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Have it end, with all that it started, and wait for that."""
+        """End it, with all that it started, and wait for that."""
         self.forget()
         self.wake()
         self._process.wait()
@@ -137,7 +137,7 @@ class SupervisorPool:
         self._closed = False
 
     def take(self) -> SupervisorProcess:
-        """An idle one. Raises `OSError` where none can be started."""
+        """An idle supervisor. Raises `OSError` if none can be started."""
         while True:
             with self._lock:
                 supervisor = self._idle.pop() if self._idle else None
@@ -177,7 +177,7 @@ class SupervisedProcess:
     ) -> None:
         """Start a program that writes into these streams.
 
-        Raises `ValueError` for texts that no program can be given, and `OSError` where no
+        Raises `ValueError` for texts with NUL, which no program can get, and `OSError` if no
         supervisor can be started.
         """
         paths, tokens, environment, _ = program
@@ -193,9 +193,9 @@ class SupervisedProcess:
         self._lost = False
         self._pid = 0
         self.error: OSError | None = None
-        """Why it couldn't be started, known after its `end`."""
+        """The error that kept it from starting, known after its `end`."""
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # as the reply tells
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `end` reports it
                 self._supervisor.send(program, streams)
         except BaseException:
             self._supervisor.close()
@@ -208,7 +208,7 @@ class SupervisedProcess:
 
     @property
     def pid(self) -> int:
-        """The main process's; 0 where that has ended."""
+        """The main process's pid; 0 if that has ended."""
         if self._pid == 0 and self._end is None and not self._lost:
             self._signal(0)
             reply = self._supervisor.reply()
@@ -232,26 +232,29 @@ class SupervisedProcess:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        with self._lock, contextlib.suppress(OSError):  # it is gone, as `end` tells
+        with self._lock, contextlib.suppress(OSError):  # it has ended: `end` reports that
             if not self._over:
                 self._supervisor.wake()
                 self._supervisor.send(int(number))
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait until nothing of it lives; False where something does after so many seconds."""
+        """Wait until none of its processes lives; False if one does after so many seconds."""
         return self._supervisor.has_reply(seconds) and self.ended()
 
     def ended(self) -> bool:
-        """Whether nothing of it lives; to be asked when there is a reply."""
+        """Read the reply to its end: True, since none of its processes lives then.
+
+        To be called when there is a reply.
+        """
         if self._end is None and not self._lost:
             self._end = self._supervisor.reply()
             self._lost = self._end is None
         return True
 
     def end(self) -> int:
-        """Kill all of it, and return its return code, which means nothing with an `error`.
+        """Kill all its processes, and return its return code, which is invalid with an `error`.
 
-        Raises `RuntimeFailure` where nobody knows it.
+        Raises `RuntimeFailure` if the code is unknown.
         """
         if self._end is None:
             self.kill()

@@ -1,4 +1,4 @@
-"""The program of a supervisor: starts one program at a time, and ends all that it leaves.
+"""The program of a supervisor: starts one program at a time, and ends all processes it leaves.
 
 It runs alone (``python supervisor.py DESCRIPTOR``), on Linux. As a *subreaper* it becomes the
 parent of each process below it whose own parent died, even of one that changed its session and
@@ -29,12 +29,12 @@ STARTED, FAILED, ENDED, STUCK = range(4)
 REPLY = struct.Struct("=ii")
 LENGTH = struct.Struct("=I")
 RECORD = "process.json"
-"""The file beside the working directory that names its process, or, empty, says that one ran."""
+"""The file beside the working directory with its process's pid; empty: a process ran there."""
 _STREAMS = struct.Struct("=ii")
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _CLOSE_ON_EXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _GONE_SECONDS = 5.0
-"""How long killed processes may take to be gone."""
+"""The longest time that killed processes may take to end."""
 _POLL_SECONDS = 0.02
 """Between two reads of the children: the kernel's list may lack one while others end."""
 
@@ -45,17 +45,17 @@ Frame = Start | int
 
 
 class Supervisor:
-    """The only one to read how children end: until it has, their numbers can mean nobody else."""
+    """Starts and reaps the children; until one is reaped, its pid belongs to no other process."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._woken = _woken_by_signals()
         self._program = 0
-        """Whose end was not read yet."""
+        """The pid of the program, until it is reaped; else 0."""
         self._status = 0
 
     def serve(self) -> None:
-        """Obey the engine until it is gone or a process can't be ended."""
+        """Serve the engine until that is gone or a process can't be ended."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         poll.register(self._socket.fileno(), select.POLLIN)
@@ -97,7 +97,7 @@ class Supervisor:
         frame, streams = self._frame()
         if isinstance(frame, tuple):
             self._start(streams, *frame)
-        elif frame == 0 and self._program:  # else it has ended, as the engine will hear
+        elif frame == 0 and self._program:  # else it has ended, and the engine gets that reply
             self._reply(STARTED, self._program)
         elif frame is not None and self._program:
             try:
@@ -137,7 +137,7 @@ class Supervisor:
                 os.close(stream)
 
     def _reap(self) -> bool:
-        """Reap all children that ended; False where none is left."""
+        """Reap all children that ended; False if none is left."""
         try:
             os.read(self._woken, 1 << 12)
         except BlockingIOError:
@@ -151,7 +151,7 @@ class Supervisor:
             return False
 
     def _finish(self, has_children: bool) -> bool:
-        """End what the program left and reply how it ended; False where a process is stuck."""
+        """End the program's other processes, and send the reply; False if a process is stuck."""
         stuck = self.end() if has_children else 0
         os.chdir("/")
         if stuck:
@@ -163,7 +163,7 @@ class Supervisor:
     def _reply(self, kind: int, number: int) -> None:
         try:
             self._socket.send(REPLY.pack(kind, number), socket.MSG_NOSIGNAL)
-        except OSError:  # the engine is gone, as the next look at the socket tells
+        except OSError:  # the engine is gone: the next read of the socket shows it
             pass
 
 
@@ -174,7 +174,7 @@ def _woken_by_signals() -> int:
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
-    # Those are meant for the engine, which says what is to be done.
+    # These signals are meant for the engine, which then sends its own orders.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # programs inherit that, but no handler
             signal.signal(number, _ignore)
@@ -210,7 +210,7 @@ def _spawn_at(
 ) -> int:
     stdout, stderr = streams
     actions = ((os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2))
-    defaults = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores
+    defaults = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these
     try:
         return os.posix_spawn(
             place, tokens, environment, file_actions=actions, setsid=True, setsigdef=defaults
@@ -226,7 +226,7 @@ def _spawn_at(
             stderr=stderr,
             start_new_session=True,
         )
-        process.returncode = 0  # the wait for it is ours
+        process.returncode = 0  # `_reap` waits for it
         return process.pid
 
 

@@ -60,7 +60,7 @@ class UnsupervisedProcess:
         """Whether the main process has ended."""
         if hasattr(os, "waitid"):
             return self._check(os.WEXITED | os.WNOWAIT | os.WNOHANG)
-        # MacOS before Python 3.13 can only check by reaping; the rest of the group goes with it.
+        # MacOS before Python 3.13 can only check by reaping; the rest of the group is killed then.
         with self._lock:
             if not self._reaped and self._process.poll() is not None:
                 self._reaped = True

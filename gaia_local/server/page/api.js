@@ -1,8 +1,10 @@
 // The server: questions, orders, and its stream of changes.
 
-const SILENCE_MS = 40_000; // The server says something every 15 s; this long without a word means that it is gone.
+// The server says something every 15 s; this long without a word means that it is gone.
+const SILENCE_MS = 40_000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000]; // Before each new try, in milliseconds.
-const HIDDEN_POLL_MS = 15_000; // A hidden page looks this often instead of holding a connection: a browser has only a few.
+// A hidden page looks this often instead of holding a connection: a browser has only a few.
+const HIDDEN_POLL_MS = 15_000;
 
 /** What the server refused, in its words. */
 export class Refused extends Error {
@@ -63,13 +65,15 @@ function refusal(status, text) {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  return new Refused(status === 401 ? `${message} Open this page by the link that holds the token.` : message, status);
+  const advice = " Open this page by the link that holds the token.";
+  return new Refused(status === 401 ? message + advice : message, status);
 }
 
 /**
- * What changes: `changed(news, whole)` is called with the whole when it is connected, then with what is new. With a workflow
- * the news hold its Steps, too. `linked(true | false, why)` says whether the server is there. It reconnects until it is
- * closed, and disconnects while the page is hidden. `why` is null where the server just isn't there.
+ * The server's changes: `changed(news, whole)` is called with everything after connecting, then
+ * with the changes. With a workflow these include its Steps. `linked(true | false, why)` tells
+ * whether the server answers; `why` is null if there was no answer. It reconnects until it is
+ * closed, and disconnects while the page is hidden.
  */
 export class Stream {
   #workflow;
@@ -116,7 +120,8 @@ export class Stream {
         if (!meant) this.#linked(false, refused ? error.message : null);
       }
       if (this.#closed) return;
-      await this.#pause(document.hidden ? HIDDEN_POLL_MS : hidden ? 0 : RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
+      await this.#pause(document.hidden
+        ? HIDDEN_POLL_MS : hidden ? 0 : RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
       tries += 1;
     }
   }
@@ -127,7 +132,8 @@ export class Stream {
     this.#connection = connection;
     let watch = setTimeout(() => connection.abort(), SILENCE_MS);
     try {
-      const query = this.#workflow === null ? "" : `?${new URLSearchParams({ workflow: this.#workflow })}`;
+      const query = this.#workflow === null
+        ? "" : `?${new URLSearchParams({ workflow: this.#workflow })}`;
       const headers = { accept: "text/event-stream" };
       const response = await fetch(`api/stream${query}`, { signal: connection.signal, headers });
       if (!response.ok) throw refusal(response.status, await response.text());
@@ -154,7 +160,7 @@ export class Stream {
     }
   }
 
-  /** Out of the way of what catches the connection's errors: the listener's own are not among them. */
+  /** Called later, since errors of the listener are none of the connection. */
   #deliver(news, whole) {
     queueMicrotask(() => {
       if (this.#closed) return;
@@ -178,5 +184,6 @@ export class Stream {
 function parsed(event) {
   const fields = event.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/s)).filter(Boolean);
   if (!fields.some(([, name, value]) => name === "event" && value === "changed")) return null;
-  return JSON.parse(fields.filter(([, name]) => name === "data").map(([, , value]) => value).join("\n"));
+  return JSON.parse(fields.filter(([, name]) => name === "data")
+    .map(([, , value]) => value).join("\n"));
 }

@@ -1,6 +1,6 @@
-// How long and how broad a graph is.
+// The length and the breadth of a graph.
 
-/** How many rows the nodes with these ids stand in, each after all that it depends on, and how many are in the longest row. */
+/** The number of rows of these nodes, each below its dependencies, and that in the longest row. */
 export function extent(ids, edges) {
   const missing = new Map(ids.map((id) => [id, 0]));
   const after = new Map(ids.map((id) => [id, []]));

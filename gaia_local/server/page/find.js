@@ -1,4 +1,4 @@
-// A field that finds Steps by a part of their name: a list of matches, walked through with the arrow keys.
+// A field that finds Steps by a part of their name, with a list of matches for the arrow keys.
 
 import { fill, html, put } from "./dom.js";
 import { glyph } from "./glyphs.js";
@@ -12,14 +12,17 @@ export class Finder {
   #active = -1;
   #found = [];
   #input = html("input", {
-    type: "text", class: "field", role: "combobox", placeholder: "Find a Step", "aria-label": "Find a Step", "aria-expanded": "false",
+    type: "text", class: "field", role: "combobox",
+    placeholder: "Find a Step", "aria-label": "Find a Step", "aria-expanded": "false",
     "aria-controls": "found", "aria-autocomplete": "list", autocomplete: "off", spellcheck: "false",
-    input: () => this.#open(), keydown: (event) => this.#key(event), blur: () => this.#shut(), click: () => this.#open(),
+    input: () => this.#open(), keydown: (event) => this.#key(event),
+    blur: () => this.#shut(), click: () => this.#open(),
   });
-  #list = html("ul", { class: "found", id: "found", role: "listbox", "aria-label": "Steps", hidden: true });
+  #list = html("ul",
+    { class: "found", id: "found", role: "listbox", "aria-label": "Steps", hidden: true });
   element = html("div", { class: "finder" }, this.#input, this.#list);
 
-  /** Among the Steps that `steps()` gives, those that want attention first; `picked(step)` is called with a name. */
+  /** Finds among `steps()`, urgent ones first; `picked(step)` is called with the chosen name. */
   constructor(steps, picked) {
     this.#steps = steps;
     this.#picked = picked;
@@ -31,17 +34,24 @@ export class Finder {
 
   #open() {
     const words = this.#input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const fit = this.#steps().filter(({ step }) => words.every((word) => step.toLowerCase().includes(word)));
-    const places = new Map(byUrgency(new Set(fit.map(({ state }) => state))).map((state, index) => [state, index]));
-    this.#found = fit.sort((one, other) => places.get(one.state) - places.get(other.state)).slice(0, MAX_FOUND);
+    const fit = this.#steps()
+      .filter(({ step }) => words.every((word) => step.toLowerCase().includes(word)));
+    const places = new Map(byUrgency(new Set(fit.map(({ state }) => state)))
+      .map((state, index) => [state, index]));
+    this.#found = fit.sort((one, other) => places.get(one.state) - places.get(other.state))
+      .slice(0, MAX_FOUND);
     this.#active = this.#found.length && words.length ? 0 : -1;
     this.#list.replaceChildren(...this.#found.map(({ step, state }, index) => html("li", {
       id: `found-${index}`, role: "option", "data-state": state, "aria-label": `${step}, ${state}`,
       // Before the field loses the focus, which shuts the list.
       pointerdown: (event) => { event.preventDefault(); this.#pick(index); },
     }, glyph(state), html("span", { class: "name" }, step))));
-    if (this.#found.length === 0) fill(this.#list, html("li", { class: "none", role: "option", "aria-disabled": "true" }, "No Step has this in its name."));
-    else if (fit.length > MAX_FOUND) this.#list.append(html("li", { class: "none", role: "option", "aria-disabled": "true" }, `and ${fit.length - MAX_FOUND} more`));
+    if (this.#found.length === 0)
+      fill(this.#list, html("li", { class: "none", role: "option", "aria-disabled": "true" },
+        "No Step has this in its name."));
+    else if (fit.length > MAX_FOUND)
+      this.#list.append(html("li", { class: "none", role: "option", "aria-disabled": "true" },
+        `and ${fit.length - MAX_FOUND} more`));
     this.#list.hidden = false;
     put(this.#input, "aria-expanded", "true");
     this.#mark();
@@ -55,7 +65,8 @@ export class Finder {
   }
 
   #mark() {
-    [...this.#list.children].forEach((option, index) => put(option, "aria-selected", String(index === this.#active)));
+    [...this.#list.children]
+      .forEach((option, index) => put(option, "aria-selected", String(index === this.#active)));
     put(this.#input, "aria-activedescendant", this.#active < 0 ? null : `found-${this.#active}`);
     this.#list.children[this.#active]?.scrollIntoView({ block: "nearest" });
   }

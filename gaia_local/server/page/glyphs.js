@@ -11,7 +11,8 @@ const SIGNS = {
   complete: [DISC, stroke("M4.8 8.3 7 10.5 11.3 5.8")],
   error: [DISC, stroke("M5.4 5.4 10.6 10.6M10.6 5.4 5.4 10.6")],
   exception: [["path", { class: "disc", d: "M8 1.2 15.2 14H.8Z" }], stroke("M8 6V9.4M8 11.6V11.7")],
-  running: [["circle", { class: "track", cx: 8, cy: 8, r: 6 }], ["path", { class: "turning", d: "M8 2A6 6 0 0 1 14 8" }],
+  running: [["circle", { class: "track", cx: 8, cy: 8, r: 6 }],
+    ["path", { class: "turning", d: "M8 2A6 6 0 0 1 14 8" }],
     ["circle", { class: "core", cx: 8, cy: 8, r: 2.4 }]],
   queued: [RING, ink("M8 4.8V8.2L10.4 9.8")],
   ready: [RING, ["path", { class: "core", d: "M6.6 5.3 11 8 6.6 10.7Z" }]],
@@ -23,7 +24,10 @@ const SIGNS = {
 
 /** The sign of a state: an `svg` of `size` units, hidden from screen readers, who get the word. */
 export function glyph(state, size = 16, place = {}) {
-  const sign = svg("svg", { class: "glyph", viewBox: "0 0 16 16", width: size, height: size, "aria-hidden": "true", ...place });
+  const sign = svg("svg", {
+    class: "glyph", viewBox: "0 0 16 16", "aria-hidden": "true",
+    width: size, height: size, ...place,
+  });
   draw(sign, state);
   return sign;
 }
@@ -32,5 +36,6 @@ export function glyph(state, size = 16, place = {}) {
 export function draw(sign, state) {
   if (sign.dataset.state === state) return;
   sign.dataset.state = state;
-  sign.replaceChildren(...(SIGNS[state] ?? [RING]).map(([tag, attributes]) => svg(tag, attributes)));
+  const parts = SIGNS[state] ?? [RING];
+  sign.replaceChildren(...parts.map(([tag, attributes]) => svg(tag, attributes)));
 }

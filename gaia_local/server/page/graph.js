@@ -1,4 +1,4 @@
-// The picture of one workflow's graph: drawn by the layout, kept up with states, walked through with arrow keys.
+// The picture of one workflow's graph: its layout, its states, and moves by arrow keys.
 
 import { html, put, svg } from "./dom.js";
 import { layout } from "./layout.js";
@@ -24,7 +24,8 @@ export class GraphView {
   #edges = svg("g", { class: "edges" });
   #nodes = svg("g", { class: "nodes" });
   #scene = svg("g", {}, this.#edges, this.#nodes);
-  #svg = svg("svg", { class: "graph", role: "application", tabindex: -1, "aria-describedby": "graph-keys" },
+  #svg = svg("svg",
+    { class: "graph", role: "application", tabindex: -1, "aria-describedby": "graph-keys" },
     svg("defs", {}, arrow("arrow"), arrow("arrow-lit")), this.#scene);
   #view = new Viewport(this.#svg, this.#scene);
   #resized = new ResizeObserver(() => this.#keepInSight());
@@ -32,7 +33,8 @@ export class GraphView {
   /** `picked(step)` is called when the reader chooses a Step. */
   constructor(picked) {
     this.#picked = picked;
-    const button = (label, text, act) => html("button", { type: "button", "aria-label": label, title: label, click: act }, text);
+    const button = (label, text, act) =>
+      html("button", { type: "button", "aria-label": label, title: label, click: act }, text);
     this.element = html("div", { class: "canvas" }, this.#svg, this.#hint);
     this.tools = html("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
       button("Zoom out", "−", () => this.#view.zoom(1 / 1.25)),
@@ -42,7 +44,8 @@ export class GraphView {
     this.#svg.addEventListener("keydown", this.#key);
     this.#svg.addEventListener("focusin", (event) => this.#focused(event));
     this.#svg.addEventListener("focusout", () => this.#light(this.#selected));
-    this.#svg.addEventListener("pointerover", (event) => this.#light(this.#placeOf(event.target)?.name ?? this.#selected));
+    this.#svg.addEventListener("pointerover",
+      (event) => this.#light(this.#placeOf(event.target)?.name ?? this.#selected));
     this.#svg.addEventListener("pointerleave", () => this.#light(this.#selected));
     this.#resized.observe(this.#svg);
   }
@@ -51,7 +54,7 @@ export class GraphView {
     this.#resized.disconnect();
   }
 
-  /** Draw a graph, by Command where `grouped`. The reader's view stays unless what is drawn is new to him. */
+  /** Draw a graph, by Command if `grouped`. The reader's view stays unless the drawing is new. */
   async show(graph, grouped) {
     const anew = this.#graph === null || grouped !== this.#grouped;
     this.#graph = graph;
@@ -69,14 +72,16 @@ export class GraphView {
 
   /** Show the whole picture, no smaller than `least`. */
   fit(least) {
-    if (this.#drawn !== null) this.#view.fit({ x: 0, y: 0, width: this.#drawn.width, height: this.#drawn.height }, least);
+    if (this.#drawn !== null)
+      this.#view.fit({ x: 0, y: 0, width: this.#drawn.width, height: this.#drawn.height }, least);
   }
 
-  /** Mark a Step as the one that is looked at (null: none), and have it in sight, opening its group. */
+  /** Mark the selected Step (null: none), and bring it in sight, opening its group. */
   async select(step) {
     this.#selected = step;
     const command = this.#graph?.steps.find((entry) => entry.step === step)?.command;
-    if (command !== undefined && this.#drawn !== null && !this.#drawn.places.some((place) => place.name === step)) {
+    if (command !== undefined && this.#drawn !== null
+      && !this.#drawn.places.some((place) => place.name === step)) {
       this.#opened.add(command);
       if (await this.#draw()) this.#showGroup(command);
     }
@@ -98,8 +103,10 @@ export class GraphView {
     const font = fonts(this.#svg);
     const room = this.#view.room;
     const fresh = (step) => ({ ...step, state: this.#states.get(step.step) });
-    const wide = stepWidth(nodes.filter(({ kind }) => kind === "step").map(({ step }) => step), font);
-    const wanted = { width: room.width / READABLE, shape: Math.max(0.7, Math.min(2.2, room.width / room.height)) };
+    const wide =
+      stepWidth(nodes.filter(({ kind }) => kind === "step").map(({ step }) => step), font);
+    const shape = Math.max(0.7, Math.min(2.2, room.width / room.height));
+    const wanted = { width: room.width / READABLE, shape };
     const shapes = new Map(nodes.map((node) => {
       if (node.kind === "junction") return [node.id, { width: 1, height: 1 }];
       if (node.kind === "step") return [node.id, new StepShape(fresh(node.step), font, wide)];
@@ -108,7 +115,8 @@ export class GraphView {
     }));
     put(this.element, "aria-busy", "true");
     const sizes = [...shapes].map(([id, { width, height }]) => ({ id, width, height }));
-    const laid = nodes.length ? await layout(sizes, edges, room) : { nodes: {}, edges: [], width: 1, height: 1 };
+    const laid = nodes.length
+      ? await layout(sizes, edges, room) : { nodes: {}, edges: [], width: 1, height: 1 };
     if (laid === null) return false;
     put(this.element, "aria-busy", null);
 
@@ -118,15 +126,21 @@ export class GraphView {
       shape.y = laid.nodes[id].y - shape.height / 2;
       if (shape.element === undefined) continue;
       put(shape.element, "transform", `translate(${shape.x.toFixed(1)} ${shape.y.toFixed(1)})`);
-      places.push(...shape.spots.map((spot) => ({ ...spot, x: shape.x + spot.x, y: shape.y + spot.y })));
+      places.push(
+        ...shape.spots.map((spot) => ({ ...spot, x: shape.x + spot.x, y: shape.y + spot.y })));
     }
     const lines = edges.map((link, index) => ({
-      ...link, element: edge(laid.edges[index], shapes.get(link.from), shapes.get(link.to), laid.across),
+      ...link,
+      element: edge(laid.edges[index], shapes.get(link.from), shapes.get(link.to), laid.across),
     }));
-    this.#drawn = { shapes, places, lines, at: new Map(places.map((spot) => [spot.element, spot])), width: laid.width, height: laid.height };
+    this.#drawn = {
+      shapes, places, lines, at: new Map(places.map((spot) => [spot.element, spot])),
+      width: laid.width, height: laid.height,
+    };
     const held = this.#svg.contains(document.activeElement);
     this.#edges.replaceChildren(...lines.map(({ element }) => element));
-    this.#nodes.replaceChildren(...[...shapes.values()].map(({ element }) => element).filter(Boolean));
+    const elements = [...shapes.values()].map(({ element }) => element);
+    this.#nodes.replaceChildren(...elements.filter(Boolean));
     this.states([]);
     const kept = places.find((candidate) => candidate.id === this.#current?.id);
     this.#current = null;
@@ -144,7 +158,8 @@ export class GraphView {
 
   /** Bring out the edges of a Step, and the Steps at their ends. */
   #light(step) {
-    if (this.#drawn === null || (step === this.#lit?.step && this.#lit.drawn === this.#drawn)) return;
+    if (this.#drawn === null || (step === this.#lit?.step && this.#lit.drawn === this.#drawn))
+      return;
     this.#lit = { step, drawn: this.#drawn };
     const near = new Set();
     for (const { from, to } of step === null ? [] : this.#graph.edges) {
@@ -155,9 +170,11 @@ export class GraphView {
       const lit = step !== null && (makers.has(step) || readers.has(step));
       element.classList.toggle("lit", lit);
       if (lit) this.#edges.append(element); // above the others
-      if (element.hasAttribute("marker-end")) put(element, "marker-end", lit ? "url(#arrow-lit)" : "url(#arrow)");
+      if (element.hasAttribute("marker-end"))
+        put(element, "marker-end", lit ? "url(#arrow-lit)" : "url(#arrow)");
     }
-    for (const { name, element } of this.#drawn.places) element.classList.toggle("near", near.has(name));
+    for (const { name, element } of this.#drawn.places)
+      element.classList.toggle("near", near.has(name));
   }
 
   #placeOf(target) {
@@ -219,7 +236,8 @@ export class GraphView {
 
   #showGroup(command) {
     const drawn = this.#drawn.shapes.get(`group ${command}`);
-    if (drawn.width * this.#view.scale > this.#view.room.width || drawn.height * this.#view.scale > this.#view.room.height) {
+    if (drawn.width * this.#view.scale > this.#view.room.width
+      || drawn.height * this.#view.scale > this.#view.room.height) {
       this.#view.fit(drawn, READABLE);
     } else {
       this.#view.reveal(drawn);
@@ -235,6 +253,9 @@ export class GraphView {
 }
 
 function arrow(id) {
-  return svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto", markerUnits: "userSpaceOnUse" },
+  return svg("marker", {
+    id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto",
+    markerUnits: "userSpaceOnUse",
+  },
     svg("path", { d: "M0 0.8 7.5 4 0 7.2Z" }));
 }

@@ -1,21 +1,27 @@
-// Lays graphs out, beside the page's own thread. A request is {id, nodes: [{id, width, height}], edges: [{from, to}], room:
-// {width, height}}, the answer {id, across, width, height, nodes: {id: {x, y}}, edges: [[{x, y}…]]}, x and y of centres.
+// Lays graphs out, beside the page's own thread. A request is
+// {id, nodes: [{id, width, height}], edges: [{from, to}], room: {width, height}}, the answer
+// {id, across, width, height, nodes: {id: {x, y}}, edges: [[{x, y}…]]}, with x and y of centres.
 
 import { extent } from "./extent.js";
 import dagre from "./vendor/dagre-3.1.3.esm.js";
 
-const SPACE = { TB: { nodesep: 22, ranksep: 46, edgesep: 14 }, LR: { nodesep: 16, ranksep: 58, edgesep: 12 } };
-const BOTH = 120; // Up to this many nodes both directions are tried, which takes milliseconds; else the likely one.
+const SPACE = {
+  TB: { nodesep: 22, ranksep: 46, edgesep: 14 },
+  LR: { nodesep: 16, ranksep: 58, edgesep: 12 },
+};
+// Up to so many nodes both directions are tried, which takes milliseconds; else the likely one.
+const BOTH = 120;
 
 onmessage = ({ data }) => {
   const directions = data.nodes.length <= BOTH ? ["TB", "LR"] : [likely(data)];
   const tried = directions.map((direction) => laid(data, direction));
   // From the top down unless the other way is clearly larger on the screen.
-  const best = tried.reduce((one, other) => (fit(data, other) > fit(data, one) * 1.15 ? other : one));
+  const best =
+    tried.reduce((one, other) => (fit(data, other) > fit(data, one) * 1.15 ? other : one));
   postMessage({ id: data.id, ...best });
 };
 
-/** How large a picture can be shown. */
+/** The scale at which a picture fits into the room. */
 function fit({ room }, { width, height }) {
   return Math.min(1, room.width / width, room.height / height);
 }
@@ -43,7 +49,7 @@ function laid(data, direction) {
   };
 }
 
-/** Whether what comes first among the nodes stands rather at the end of its row: a mirror image reads better then. */
+/** Whether early nodes are mostly at the ends of their rows: a mirror image reads better then. */
 function backward(places, across) {
   const rows = new Map();
   places.forEach(({ x, y }, index) => {
@@ -62,10 +68,15 @@ function backward(places, across) {
 /** The direction that suits a large graph's length and breadth. */
 function likely(data) {
   const { length, breadth } = extent(data.nodes.map(({ id }) => id), data.edges);
-  const [width, height] = ["width", "height"].map((side) => Math.max(...data.nodes.map((node) => node[side])));
+  const [width, height] = ["width", "height"]
+    .map((side) => Math.max(...data.nodes.map((node) => node[side])));
   const sizes = {
-    TB: { width: breadth * (width + SPACE.TB.nodesep), height: length * (height + SPACE.TB.ranksep) },
-    LR: { width: length * (width + SPACE.LR.ranksep), height: breadth * (height + SPACE.LR.nodesep) },
+    TB: {
+      width: breadth * (width + SPACE.TB.nodesep), height: length * (height + SPACE.TB.ranksep),
+    },
+    LR: {
+      width: length * (width + SPACE.LR.ranksep), height: breadth * (height + SPACE.LR.nodesep),
+    },
   };
   return fit(data, sizes.LR) > fit(data, sizes.TB) ? "LR" : "TB";
 }

@@ -3,7 +3,7 @@
 let worker = null;
 let latest = 0;
 
-/** The layout of nodes with sizes, for a room of a width and height; null when a later request has overtaken it. */
+/** The layout of nodes with sizes, for a room; null when a later request has overtaken it. */
 export function layout(nodes, edges, room) {
   worker ??= new Worker(new URL("layout-worker.js", import.meta.url), { type: "module" });
   const id = ++latest;
@@ -15,7 +15,8 @@ export function layout(nodes, edges, room) {
     };
     const failed = (event) => {
       settle();
-      reject(new Error(`the graph can't be laid out: ${event.message ?? "its worker didn't load"}`));
+      reject(
+        new Error(`the graph can't be laid out: ${event.message ?? "its worker didn't load"}`));
     };
     const settle = () => {
       worker.removeEventListener("message", heard);

@@ -13,17 +13,21 @@ export class ListView {
     html("pre", {}, "gaia-local upload NAME --commands FILE --steps FILE"));
   #none = html("p", { class: "empty", role: "status", hidden: true }, );
   #sought = html("input", {
-    type: "search", class: "field", placeholder: "Find a workflow", "aria-label": "Find a workflow", hidden: true,
+    type: "search", class: "field", hidden: true,
+    placeholder: "Find a workflow", "aria-label": "Find a workflow",
     autocomplete: "off", spellcheck: "false", input: () => this.#sift(),
   });
   #heading = html("h1", { tabindex: -1 }, "Workflows");
 
   title = "gaia-local";
-  element = html("section", { class: "list" }, html("div", { class: "heading" }, this.#heading, this.#sought), this.#list, this.#empty, this.#none);
+  element = html("section", { class: "list" },
+    html("div", { class: "heading" }, this.#heading, this.#sought),
+    this.#list, this.#empty, this.#none);
 
   /** Take in the news of a stream. */
   changed({ workflows }, whole) {
-    if (whole) for (const name of this.#rows.keys()) if (!Object.hasOwn(workflows, name)) this.#drop(name);
+    if (whole)
+      for (const name of this.#rows.keys()) if (!Object.hasOwn(workflows, name)) this.#drop(name);
     for (const [name, entry] of Object.entries(workflows)) {
       if (entry === null) this.#drop(name);
       else this.#show(name, entry);
@@ -33,7 +37,7 @@ export class ListView {
     this.#sift();
   }
 
-  /** The server refuses to tell anything. */
+  /** Show the server's refusal in place of the list. */
   refused(text) {
     this.#list.replaceChildren();
     this.#rows.clear();
@@ -42,7 +46,7 @@ export class ListView {
     fill(this.#none, text);
   }
 
-  /** Put the keyboard on a workflow, where the reader comes back from it, else on the heading. */
+  /** Put the keyboard on the workflow that the reader comes back from, else on the heading. */
   focus(name) {
     (this.#rows.get(name)?.link ?? this.#heading).focus();
   }
@@ -82,6 +86,7 @@ export class ListView {
 function makeRow(name) {
   const [badge, progress, whose] = [new Badge(), new Progress(), html("span", { class: "owner" })];
   const link = html("a", { href: `#/${encodeURIComponent(name)}` },
-    badge.element, html("span", { class: "title" }, html("span", { class: "name" }, name), whose), progress.element);
+    badge.element, html("span", { class: "title" }, html("span", { class: "name" }, name), whose),
+    progress.element);
   return { badge, progress, owner: whose, link, element: html("li", {}, link) };
 }

@@ -22,8 +22,12 @@ export class LogView {
   #lines = html("div", { class: "lines" });
   #last = html("span");
   #note = html("p", { class: "note", role: "status" });
-  #box = html("div", { class: "log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: 0 }, this.#lines, this.#last);
-  #bottom = html("button", { type: "button", class: "small to-end", hidden: true, click: () => this.#toBottom() }, "Go to the end");
+  #box = html("div",
+    { class: "log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: 0 },
+    this.#lines, this.#last);
+  #bottom = html("button",
+    { type: "button", class: "small to-end", hidden: true, click: () => this.#toBottom() },
+    "Go to the end");
 
   constructor(workflow, step) {
     this.#workflow = workflow;
@@ -31,7 +35,7 @@ export class LogView {
     this.element = html("div", { class: "log-view" }, this.#note, this.#box, this.#bottom);
     this.#box.addEventListener("scroll", () => {
       const end = this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < 24;
-      // Whoever scrolls up reads: the log stays where it is. It also moves by itself, as its size becomes known.
+      // After a reader scrolled up, the log stays. It also scrolls by itself when its size changes.
       const up = this.#box.scrollTop < this.#top - 1;
       this.#top = this.#box.scrollTop;
       if (end || up) this.#atBottom = end;
@@ -42,7 +46,7 @@ export class LogView {
     this.#sized.observe(this.#lines);
   }
 
-  /** Show the log of the latest attempt, and what is added to it, until it is over. `task` is the attempt, if there is one. */
+  /** Show the log of the latest attempt (`task`, if there is one) until it is complete. */
   start(task) {
     if (this.#following !== null && task === this.#task) return;
     this.stop();
@@ -85,7 +89,7 @@ export class LogView {
     return ask(path("workflows", this.#workflow, "log"), { step: this.#step, from });
   }
 
-  /** Where to begin: of a log that is longer than what is kept, the end will do. */
+  /** The offset to begin at: of a log that is longer than the part kept, only the end is read. */
   async #beginning() {
     const { next, task } = await this.#ask(END);
     this.#clear(task);
@@ -142,9 +146,10 @@ export class LogView {
   }
 }
 
-/** Lines as a terminal would leave them: without its colours, and of what was written over only the last. */
+/** Lines as a terminal would leave them: without colours, and only the last of overwritten text. */
 function shown(text) {
-  const colourless = plain(text).replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])/g, "");
+  const colourless = plain(text)
+    .replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])/g, "");
   return colourless.replace(/\r+\n/g, "\n").replace(/[^\n]*\r(?=[^\n])/g, "");
 }
 

@@ -1,4 +1,4 @@
-// Which of the things in a picture an arrow key leads to.
+// Moves by arrow keys between the parts of a picture.
 
 const WAYS = {
   ArrowUp: { along: "y", sign: -1 },
@@ -8,13 +8,14 @@ const WAYS = {
 };
 
 /**
- * The nearest of `places` ({x, y, width, height}, x and y of the upper left corner) in the direction of `key`; null where
- * there is none. What lies straight ahead counts as nearer than what lies aside.
+ * The nearest of `places` ({x, y, width, height}, x and y of the upper left corner) in the
+ * direction of `key`; null if there is none. Places straight ahead count as nearer than others.
  */
 export function next(places, from, key) {
   const way = WAYS[key];
   if (way === undefined) return null;
-  const [length, across, breadth] = way.along === "x" ? ["width", "y", "height"] : ["height", "x", "width"];
+  const [length, across, breadth] = way.along === "x"
+    ? ["width", "y", "height"] : ["height", "x", "width"];
   const middle = (place, axis, size) => place[axis] + place[size] / 2;
   let best = null;
   let least = Infinity;
@@ -24,7 +25,7 @@ export function next(places, from, key) {
     const gap = gapped(place, from, way.along, length);
     const aside = gapped(place, from, across, breadth);
     if (ahead <= 0 || (gap <= 0 && aside >= 0)) continue;
-    // Where two lie equally far, the middles decide.
+    // Between two at the same distance, the middles decide.
     const distance = Math.max(0, gap) + 2.5 * Math.max(0, aside)
       + Math.abs(middle(place, across, breadth) - middle(from, across, breadth)) / 100;
     if (distance < least) [best, least] = [place, distance];
@@ -32,7 +33,7 @@ export function next(places, from, key) {
   return best;
 }
 
-/** The space between two places along an axis; less than nothing where they overlap. */
+/** The space between two places along an axis; negative if they overlap. */
 function gapped(one, other, axis, size) {
   return Math.max(one[axis] - (other[axis] + other[size]), other[axis] - (one[axis] + one[size]));
 }

@@ -1,4 +1,4 @@
-// The page: which view is shown for the address, and whether the server is there.
+// The page: the view for the address, and the connection to the server.
 
 import { Stream } from "./api.js";
 import { fill, html } from "./dom.js";
@@ -53,7 +53,8 @@ function go() {
 
 /** Go to a Step of the workflow that is shown, or back from it. */
 function open(step) {
-  const wanted = `#/${[shown.name, step].filter((part) => part !== null).map(encodeURIComponent).join("/")}`;
+  const wanted =
+    `#/${[shown.name, step].filter((part) => part !== null).map(encodeURIComponent).join("/")}`;
   if (location.hash === wanted) shown.view.show(step, true);
   else location.hash = wanted;
 }
@@ -70,7 +71,9 @@ function linked(view, there, why) {
   lost.hidden = there || why !== null;
   if (!there && why !== null) view.refused(why);
   if (there || why !== null) return;
-  fill(lost, html("p", {}, met ? `The connection to the server was lost at ${moment(lostAt)}; what is shown is from then. Trying again.`
+  const since = moment(lostAt);
+  fill(lost, html("p", {}, met
+    ? `The connection to the server was lost at ${since}; what is shown is from then. Trying again.`
     : "The server can't be reached. Trying again."),
   html("button", { type: "button", class: "small", click: () => shown.stream.retry() }, "Try now"));
 }
@@ -80,7 +83,8 @@ addEventListener("keydown", (event) => {
   if (event.defaultPrevented || document.querySelector("dialog[open]") !== null) return;
   const typing = event.target.matches("input, textarea");
   if (event.key === "Escape" && address().step !== null) open(null);
-  else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey && shown.name !== null) shown.view.find();
+  else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey
+    && shown.name !== null) shown.view.find();
   else return;
   event.preventDefault();
 });

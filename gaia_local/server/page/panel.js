@@ -1,4 +1,4 @@
-// What is known of one Step: why it ran, when, with what, how it ended, and its log.
+// One Step: the reason of its last run, its times, its inputs, its result, and its log.
 
 import { ask, path, why } from "./api.js";
 import { fill, html } from "./dom.js";
@@ -39,16 +39,22 @@ export class StepPanel {
     this.#expire = html("button", { type: "button", click: () => expire(step) }, "Expire");
     this.#heading = html("h2", { id: "step", tabindex: -1 }, step);
     this.#log = new LogView(workflow, step);
-    this.#large = html("button", { type: "button", class: "small", "aria-pressed": "false", click: () => this.#enlarge() }, "Enlarge");
+    this.#large = html("button",
+      { type: "button", class: "small", "aria-pressed": "false", click: () => this.#enlarge() },
+      "Enlarge");
     this.element = html("aside", { class: "panel", "aria-labelledby": "step" },
       html("header", {},
         html("div", { class: "line" }, this.#badge.element,
-          html("button", { type: "button", class: "small close", "aria-label": "Close", title: "Close (Esc)", click: close }, "×")),
+          html("button", {
+            type: "button", class: "small close", "aria-label": "Close", title: "Close (Esc)",
+            click: close,
+          }, "×")),
         this.#heading, this.#command),
       html("div", { class: "body" },
         this.#problem, this.#failure, this.#facts,
         html("div", { class: "expire" }, this.#expire, this.#cost),
-        html("section", { class: "log-part" }, html("div", { class: "line" }, html("h3", {}, "Log"), this.#large), this.#log.element),
+        html("section", { class: "log-part" },
+          html("div", { class: "line" }, html("h3", {}, "Log"), this.#large), this.#log.element),
         this.#tokens, this.#keys));
   }
 
@@ -62,18 +68,19 @@ export class StepPanel {
     this.#log.stop();
   }
 
-  /** Take in a graph, which tells the Step's neighbours and its state, and ask for the rest. */
+  /** Take in a graph, which has the Step's neighbours and its state, and ask for the rest. */
   setGraph(graph) {
     this.#graph = graph;
     this.#announced = null;
     this.#state = graph.steps.find(({ step }) => step === this.#step)?.state ?? this.#state;
     const after = dependents(graph, this.#step);
+    const which = after === 1 ? "the one Step that depends" : `the ${after} Steps that depend`;
     fill(this.#cost, after === 0 ? "Runs it again. No other Step depends on it."
-      : `Runs it again, and ${after === 1 ? "the one Step that depends" : `the ${after} Steps that depend`} on it.`);
+      : `Runs it again, and ${which} on it.`);
     return this.refresh(this.#state);
   }
 
-  /** The Step is in this state now: ask what is new about it. */
+  /** Take in the Step's new state, and ask for the rest. */
   async refresh(state) {
     this.#state = state;
     const asked = ++this.#asked;
@@ -104,41 +111,52 @@ export class StepPanel {
     this.#failure.hidden = !failed;
     fill(this.#failure, failed ? last?.message ?? told.because : null);
     fill(this.#facts,
-      fact(last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because", last?.reason),
+      fact(last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because",
+        last?.reason),
       ["complete", "running"].includes(this.#state) ? null : fact("Now", told.because),
-      fact("Started", last?.started && html("time", { datetime: new Date(last.started * 1000).toISOString() }, moment(last.started))),
-      fact(running ? "Running for" : "Took", running ? this.#elapsed : last?.elapsed && duration(last.elapsed)),
+      fact("Started", last?.started
+        && html("time", { datetime: new Date(last.started * 1000).toISOString() },
+          moment(last.started))),
+      fact(running ? "Running for" : "Took",
+        running ? this.#elapsed : last?.elapsed && duration(last.elapsed)),
       fact("Exit code", last?.exit_code),
       fact("Image", last && html("span", { title: last.image_id ?? null }, last.image)));
     this.#started = running ? last?.started ?? null : null;
     this.#tick();
     fill(this.#tokens, last && [html("h3", {}, "Command line"),
-      html("ol", { class: "tokens" }, last.command.map((token) => html("li", {}, html("code", {}, token))))]);
+      html("ol", { class: "tokens" },
+        last.command.map((token) => html("li", {}, html("code", {}, token))))]);
     fill(this.#keys, this.#inputs(told), this.#outputs(told));
   }
 
   #tick() {
-    if (this.#started !== null) fill(this.#elapsed, duration(Math.max(0, Math.round(Date.now() / 1000 - this.#started))));
+    if (this.#started !== null)
+      fill(this.#elapsed, duration(Math.max(0, Math.round(Date.now() / 1000 - this.#started))));
   }
 
   #inputs(told) {
     if (told.reads.length === 0) return [];
     const makers = this.#others("to", "from");
     return [html("h3", {}, "Inputs"), html("ul", { class: "keys" }, told.reads.map((key) => {
-      const digest = told.last !== null && Object.hasOwn(told.last.inputs, key) ? told.last.inputs[key] : null;
+      const digest = told.last !== null && Object.hasOwn(told.last.inputs, key)
+        ? told.last.inputs[key] : null;
       const missing = Object.hasOwn(told.waits_for, key);
       return html("li", {}, html("code", {}, key), html("span", { class: "note" },
         missing ? "not there yet" : null,
-        makers.has(key) ? [missing ? ", " : null, "made by ", this.#links(makers.get(key))] : missing ? ", and no Step makes it" : "yours",
-        digest && !missing ? html("span", { class: "digest", title: `content digest ${digest}` }, digest.replace(/^d:/, "").slice(0, 8)) : null));
+        makers.has(key) ? [missing ? ", " : null, "made by ", this.#links(makers.get(key))]
+          : missing ? ", and no Step makes it" : "yours",
+        digest && !missing ? html("span", { class: "digest", title: `content digest ${digest}` },
+          digest.replace(/^d:/, "").slice(0, 8)) : null));
     }))];
   }
 
   #outputs(told) {
     if (told.makes.length === 0) return [];
     const readers = this.#others("from", "to");
-    return [html("h3", {}, "Outputs"), html("ul", { class: "keys" }, told.makes.map((key) => html("li", {}, html("code", {}, key),
-      html("span", { class: "note" }, readers.has(key) ? ["read by ", this.#links(readers.get(key))] : "read by no Step"))))];
+    return [html("h3", {}, "Outputs"),
+      html("ul", { class: "keys" }, told.makes.map((key) => html("li", {}, html("code", {}, key),
+        html("span", { class: "note" },
+          readers.has(key) ? ["read by ", this.#links(readers.get(key))] : "read by no Step"))))];
   }
 
   /** Key → the Steps at the other ends of this Step's edges. */
@@ -153,8 +171,11 @@ export class StepPanel {
 
   #links(steps) {
     const links = steps.slice(0, NAMES).map((step, index) => [
-      index ? ", " : null, html("a", { href: `#/${encodeURIComponent(this.#workflow)}/${encodeURIComponent(step)}` }, step)]);
-    return [links, steps.length > NAMES ? ` and ${count(steps.length - NAMES, "more Step")}` : null];
+      index ? ", " : null,
+      html("a", { href: `#/${encodeURIComponent(this.#workflow)}/${encodeURIComponent(step)}` },
+        step)]);
+    return [links,
+      steps.length > NAMES ? ` and ${count(steps.length - NAMES, "more Step")}` : null];
   }
 
   #enlarge() {
@@ -165,10 +186,11 @@ export class StepPanel {
 }
 
 function fact(name, value) {
-  return value === null || value === undefined || value === 0 ? null : html("div", {}, html("dt", {}, name), html("dd", {}, value));
+  return value === null || value === undefined || value === 0
+    ? null : html("div", {}, html("dt", {}, name), html("dd", {}, value));
 }
 
-/** How many Steps depend on a Step, directly or not. */
+/** The number of Steps that depend on a Step, directly or not. */
 function dependents(graph, step) {
   const after = new Map();
   for (const { from, to } of graph.edges) after.set(from, [...(after.get(from) ?? []), to]);

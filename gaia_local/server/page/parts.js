@@ -19,7 +19,7 @@ export class Badge {
   }
 }
 
-/** How far a workflow is: a bar, and in words, which `show` also returns: `7 of 12 done, 1 failed`. */
+/** A workflow's progress as a bar and as text, which `show` returns: `7 of 12 done, 1 failed`. */
 export class Progress {
   #parts = PARTS.map(([, state]) => html("span", { class: "part", "data-state": state }));
   #bar = html("span", { class: "progress", "aria-hidden": "true" }, ...this.#parts);
@@ -29,23 +29,28 @@ export class Progress {
   show(progress) {
     PARTS.forEach(([name], index) => {
       // Set by script, as the page's policy refuses styles in markup.
-      this.#parts[index].style.width = `${progress.steps ? (100 * progress[name]) / progress.steps : 0}%`;
+      this.#parts[index].style.width =
+        `${progress.steps ? (100 * progress[name]) / progress.steps : 0}%`;
       this.#parts[index].hidden = progress[name] === 0;
     });
-    const rest = [progress.failed && `${progress.failed} failed`, progress.running && `${progress.running} running`].filter(Boolean);
+    const rest = [progress.failed && `${progress.failed} failed`,
+      progress.running && `${progress.running} running`].filter(Boolean);
     const { steps, found } = progress;
     const all = steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`;
     if (found) {
       rest.push(`${found} of them in the store already`);
     }
-    const text = found && found === steps ? `${found} of ${steps} Steps were in the store already, nothing ran` : [all, ...rest].join(", ");
+    const text = found && found === steps
+      ? `${found} of ${steps} Steps were in the store already, nothing ran`
+      : [all, ...rest].join(", ");
     fill(this.#text, text);
     return text;
   }
 }
 
-/** The owner among a workflow's properties, where the name doesn't begin with it already. */
+/** The owner among a workflow's properties, unless the name begins with it already. */
 export function owner(workflow, properties) {
   const given = properties.owner;
-  return given === undefined || given === null || workflow === given || workflow.startsWith(`${given}_`) ? null : `owner ${String(given)}`;
+  return given === undefined || given === null
+    || workflow === given || workflow.startsWith(`${given}_`) ? null : `owner ${String(given)}`;
 }

@@ -1,14 +1,16 @@
-// From a workflow's graph to what is drawn: Steps, or groups of the Steps of one Command, and the edges between them.
+// The drawing of a workflow's graph: Steps, or groups of Steps by Command, and edges between them.
 
 import { extent } from "./extent.js";
 
-const MANY = 200; // More Steps than this are grouped at first,
-const BROAD = 24; // and so is a graph with more than this many Steps side by side, which nobody could read.
-const CROWDED = 1500; // The same for edges.
+// A graph with more Steps, more of them side by side, or more edges than this is grouped at first.
+const MANY = 200;
+const BROAD = 24;
+const CROWDED = 1500;
 
 /** Whether a graph is better shown by Command until the reader says otherwise. */
 export function wantsGroups(graph) {
-  return graph.steps.length > MANY || graph.edges.length > CROWDED || extent(graph.steps.map(({ step }) => step), graph.edges).breadth > BROAD;
+  return graph.steps.length > MANY || graph.edges.length > CROWDED
+    || extent(graph.steps.map(({ step }) => step), graph.edges).breadth > BROAD;
 }
 
 /** The Steps of each Command, in the order of upload. */
@@ -22,16 +24,18 @@ export function byCommand(steps) {
 }
 
 /**
- * The nodes and edges to draw. A node is `{id, kind: "step", step}` or `{id, kind: "group", command, steps, open}`; a
- * Command with one Step makes no group. An edge is `{from, to, makers, readers}`: ids, and the Steps at its two ends, which
- * are several where an edge stands for many. A node of the kind `junction` gathers edges that all lead to the same nodes.
+ * The nodes and edges to draw. A node is `{id, kind: "step", step}` or
+ * `{id, kind: "group", command, steps, open}`; a Command with one Step makes no group. An edge is
+ * `{from, to, makers, readers}`: ids, and the Steps at its two ends, several if it stands for many
+ * edges. A node of the kind `junction` gathers edges that all lead to the same nodes.
  */
 export function plan(graph, grouped, opened) {
   const nodes = [];
   const home = new Map();
   for (const [command, steps] of byCommand(graph.steps)) {
     if (grouped && steps.length > 1) {
-      const node = { id: `group ${command}`, kind: "group", command, steps, open: opened.has(command) };
+      const open = opened.has(command);
+      const node = { id: `group ${command}`, kind: "group", command, steps, open };
       nodes.push(node);
       for (const step of steps) home.set(step.step, node);
     } else {
@@ -60,7 +64,7 @@ function merged(edges, home) {
   return [...found.values()];
 }
 
-/** Where several nodes lead to the same several others, n + m edges by way of a junction instead of n × m. */
+/** If several nodes lead to the same several others, use a junction: n + m edges, not n × m. */
 function gathered(edges) {
   const leaving = new Map();
   for (const edge of edges) leaving.set(edge.from, [...(leaving.get(edge.from) ?? []), edge]);
@@ -82,11 +86,13 @@ function gathered(edges) {
     junctions.push({ id, kind: "junction" });
     const union = (some, side) => new Set(some.flatMap((edge) => [...edge[side]]));
     for (const { from, theirs } of sources) {
-      kept.push({ from, to: id, makers: union(theirs, "makers"), readers: union(theirs, "readers") });
+      kept.push(
+        { from, to: id, makers: union(theirs, "makers"), readers: union(theirs, "readers") });
     }
     for (const to of targets) {
       const ending = all.filter((edge) => edge.to === to);
-      kept.push({ from: id, to, makers: union(ending, "makers"), readers: union(ending, "readers") });
+      kept.push(
+        { from: id, to, makers: union(ending, "makers"), readers: union(ending, "readers") });
     }
   }
   return { junctions, edges: kept };

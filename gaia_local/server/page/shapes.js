@@ -1,5 +1,5 @@
-// The shapes of a graph: a Step, a group of Steps, a Step within an opened group, an edge. Each tells its size first, is
-// drawn at a place, and can then be told new states.
+// The shapes of a graph: a Step, a group of Steps, a Step within an opened group, an edge. Each has
+// a size first, is then drawn at a place, and can get new states.
 
 import { fill, put, svg } from "./dom.js";
 import { draw, glyph } from "./glyphs.js";
@@ -26,7 +26,8 @@ export function stepWidth(steps, font) {
     width(step, font.name),
     width(stepNote(command, step, "exception"), font.note),
   ));
-  return Math.min(STEP.most, Math.max(STEP.least, Math.ceil(Math.max(0, ...wanted)) + STEP.text + STEP.end));
+  return Math.min(STEP.most,
+    Math.max(STEP.least, Math.ceil(Math.max(0, ...wanted)) + STEP.text + STEP.end));
 }
 
 function stepNote(command, step, state) {
@@ -46,7 +47,8 @@ export class StepShape {
     this.element = svg("g", { class: "node step", role: "button", tabindex: -1 },
       svg("rect", { class: "box", width: wide, height: STEP.height, rx: 9 }),
       this.#sign,
-      svg("text", { class: "name", x: STEP.text, y: 20 }, shortened(step.step, font.name, wide - STEP.text - STEP.end)),
+      svg("text", { class: "name", x: STEP.text, y: 20 },
+        shortened(step.step, font.name, wide - STEP.text - STEP.end)),
       this.#note,
       svg("title", {}, step.step));
     this.show(new Map([[step.step, step.state]]));
@@ -57,22 +59,25 @@ export class StepShape {
   #sign;
   #note;
 
-  /** What can be focused: id, name of the Step (null: a group), element and box, all from this shape's upper left corner. */
+  /** The parts that can be focused: id, Step's name (null: a group), element, box in this shape. */
   get spots() {
-    return [{ id: `step ${this.name}`, name: this.name, element: this.element, ...box(0, 0, this) }];
+    const { name, element } = this;
+    return [{ id: `step ${name}`, name, element, ...box(0, 0, this) }];
   }
 
   show(states) {
     const state = states.get(this.name);
     const { step, command } = this.#step;
     put(this.element, "data-state", state);
-    put(this.element, "aria-label", `${step}, ${state}${command === step ? "" : `, Command ${command}`}`);
+    put(this.element,
+      "aria-label", `${step}, ${state}${command === step ? "" : `, Command ${command}`}`);
     draw(this.#sign, state);
-    this.#note.textContent = shortened(stepNote(command, step, state), this.#font.note, this.width - STEP.text - STEP.end);
+    this.#note.textContent =
+      shortened(stepNote(command, step, state), this.#font.note, this.width - STEP.text - STEP.end);
   }
 }
 
-/** The Steps of one Command as one node: how many are in which state. */
+/** The Steps of one Command as one node, with their numbers by state. */
 export class GroupShape {
   constructor(node, font, wanted) {
     this.command = node.command;
@@ -87,13 +92,19 @@ export class GroupShape {
     this.#counts = svg("g", { class: "counts" });
     this.#bar = svg("g", { class: "bar" });
     this.element = svg("g", { class: `node group ${node.open ? "open" : "closed"}` },
-      node.open ? null : svg("rect", { class: "behind", x: 5, y: 5, width: this.width, height: this.height, rx: 9 }),
+      node.open ? null : svg("rect", {
+        class: "behind", x: 5, y: 5, width: this.width, height: this.height, rx: 9,
+      }),
       svg("rect", { class: "box", width: this.width, height: this.height, rx: 9 }));
-    this.#head = svg("g", { class: "head", role: "button", tabindex: -1, "aria-expanded": String(node.open) },
-      svg("rect", { class: "touch", width: this.width, height: node.open ? HEAD : this.height, rx: 9 }),
-      svg("path", { class: "fold", d: node.open ? "M13 17.5 18 22.5 23 17.5" : "M15.5 15 20.5 20 15.5 25" }),
+    const fold = node.open ? "M13 17.5 18 22.5 23 17.5" : "M15.5 15 20.5 20 15.5 25";
+    const high = node.open ? HEAD : this.height;
+    this.#head = svg("g",
+      { class: "head", role: "button", tabindex: -1, "aria-expanded": String(node.open) },
+      svg("rect", { class: "touch", width: this.width, height: high, rx: 9 }),
+      svg("path", { class: "fold", d: fold }),
       svg("text", { class: "name", x: 32, y: node.open ? 25 : 24 }, name),
-      svg("text", { class: "note", x: 32 + width(name, font.name) + 10, y: node.open ? 25 : 24 }, count(node.steps.length, "Step")),
+      svg("text", { class: "note", x: 32 + width(name, font.name) + 10, y: node.open ? 25 : 24 },
+        count(node.steps.length, "Step")),
       this.#counts,
       node.open ? null : this.#bar,
       svg("title", {}, node.command));
@@ -121,17 +132,24 @@ export class GroupShape {
   get spots() {
     const height = this.open ? HEAD : this.height;
     return [
-      { id: `group ${this.command}`, name: null, command: this.command, element: this.#head, ...box(0, 0, { ...this, height }) },
+      {
+        id: `group ${this.command}`, name: null, command: this.command, element: this.#head,
+        ...box(0, 0, { ...this, height }),
+      },
       ...(this.tiles?.shapes ?? []).map((tile) => (
-        { id: `step ${tile.name}`, name: tile.name, element: tile.element, ...box(tile.x, tile.y, tile) })),
+        {
+          id: `step ${tile.name}`, name: tile.name, element: tile.element,
+          ...box(tile.x, tile.y, tile),
+        })),
     ];
   }
 
   show(states) {
     const counts = tally(this.#steps.map(({ step }) => states.get(step)));
     const told = [...counts].map(([state, number]) => `${number} ${state}`).join(", ");
-    put(this.#head, "aria-label", `Command ${this.command}, ${count(this.#steps.length, "Step")}: ${told}`);
-    // Where the room is too narrow for all of them, those that want attention come first.
+    put(this.#head,
+      "aria-label", `Command ${this.command}, ${count(this.#steps.length, "Step")}: ${told}`);
+    // If the room is too narrow for all of them, the urgent ones come first.
     const wide = this.width - (this.open ? this.#from : 28);
     const chips = [];
     let x = 0;
@@ -139,7 +157,8 @@ export class GroupShape {
       const size = 18 + width(String(number), this.#font.note) + 14;
       if (x + size - 14 > wide) break;
       // Kept, as a sign that turns would begin anew.
-      const chip = this.#chips.get(state) ?? svg("g", { class: "chip", "data-state": state }, glyph(state, 14, { y: 2 }), svg("text", { class: "note", x: 19, y: 13 }));
+      const chip = this.#chips.get(state) ?? svg("g", { class: "chip", "data-state": state },
+        glyph(state, 14, { y: 2 }), svg("text", { class: "note", x: 19, y: 13 }));
       this.#chips.set(state, chip);
       put(chip, "transform", `translate(${x} 0)`);
       fill(chip.lastElementChild, number);
@@ -160,10 +179,12 @@ class TileShape {
     const size = named ? 14 : 12;
     this.#sign = glyph(step.state, size, { x: named ? 7 : 5, y: named ? 7 : 5 });
     const height = named ? TILE.height : DOT;
-    this.element = svg("g", { class: named ? "node tile" : "node tile dot", role: "button", tabindex: -1 },
+    this.element = svg("g",
+      { class: named ? "node tile" : "node tile dot", role: "button", tabindex: -1 },
       svg("rect", { class: "box", width: wide, height, rx: 6 }),
       this.#sign,
-      named ? svg("text", { class: "name", x: TILE.text, y: 18 }, shortened(this.name, font.tile, wide - TILE.text - TILE.end)) : null,
+      named ? svg("text", { class: "name", x: TILE.text, y: 18 },
+        shortened(this.name, font.tile, wide - TILE.text - TILE.end)) : null,
       svg("title", {}, this.name));
     this.show(step.state);
   }
@@ -182,14 +203,16 @@ function box(x, y, { width: wide, height }) {
   return { x, y, width: wide, height };
 }
 
-/** The Steps of an opened group in rows, as wide for their height as `wanted.shape` says, and no wider than `wanted.width`. */
+/** The Steps of an opened group in rows, of the shape `wanted.shape`, within `wanted.width`. */
 function tiles(steps, font, wanted) {
   const named = steps.length <= NAMED;
   const widest = Math.max(...steps.map(({ step }) => width(step, font.tile)));
-  const wide = named ? Math.min(TILE.most, Math.max(TILE.least, Math.ceil(widest) + TILE.text + TILE.end)) : DOT;
+  const wide = named
+    ? Math.min(TILE.most, Math.max(TILE.least, Math.ceil(widest) + TILE.text + TILE.end)) : DOT;
   const [across, down] = [wide + TILE.gap, (named ? TILE.height : DOT) + TILE.gap];
   const most = Math.min(steps.length, Math.floor((wanted.width - 2 * PAD) / across));
-  const columns = Math.max(1, Math.min(most, Math.round(Math.sqrt((steps.length * down * wanted.shape) / across))));
+  const columns = Math.max(1,
+    Math.min(most, Math.round(Math.sqrt((steps.length * down * wanted.shape) / across))));
   const shapes = steps.map((step, index) => {
     const tile = new TileShape(step, font, wide, named);
     tile.x = PAD + (index % columns) * across;
@@ -198,7 +221,8 @@ function tiles(steps, font, wanted) {
     put(tile.element, "transform", `translate(${tile.x} ${tile.y})`);
     return tile;
   });
-  return { shapes, width: columns * across - TILE.gap, height: Math.ceil(steps.length / columns) * down - TILE.gap };
+  const rows = Math.ceil(steps.length / columns);
+  return { shapes, width: columns * across - TILE.gap, height: rows * down - TILE.gap };
 }
 
 function bar(counts, wide) {
@@ -207,23 +231,30 @@ function bar(counts, wide) {
   let x = 0;
   for (const state of ["complete", ...[...counts.keys()].filter((name) => name !== "complete")]) {
     const part = ((counts.get(state) ?? 0) / all) * wide;
-    if (part > 0) parts.push(svg("rect", { class: "part", "data-state": state, x, width: Math.max(2, part - 1), height: 6, rx: 2 }));
+    const shape = { x, width: Math.max(2, part - 1), height: 6, rx: 2 };
+    if (part > 0) parts.push(svg("rect", { class: "part", "data-state": state, ...shape }));
     x += part;
   }
   return parts;
 }
 
-/** An edge through the points that the layout gives, leaving and entering nodes in the direction of reading. */
+/** An edge through the layout's points, that leaves and enters nodes in the reading direction. */
 export function edge(points, from, to, across) {
   const ends = across
-    ? [{ x: from.x + from.width, y: from.y + from.height / 2 }, { x: to.x, y: to.y + to.height / 2 }]
-    : [{ x: from.x + from.width / 2, y: from.y + from.height }, { x: to.x + to.width / 2, y: to.y }];
+    ? [
+      { x: from.x + from.width, y: from.y + from.height / 2 },
+      { x: to.x, y: to.y + to.height / 2 },
+    ]
+    : [
+      { x: from.x + from.width / 2, y: from.y + from.height },
+      { x: to.x + to.width / 2, y: to.y },
+    ];
   const forward = across ? ends[0].x <= ends[1].x : ends[0].y <= ends[1].y;
   const path = forward ? curve([ends[0], ...passed(points), ends[1]], across) : line(points);
   return svg("path", { class: "edge", d: path, "marker-end": to.width > 1 ? "url(#arrow)" : null });
 }
 
-/** Of the layout's points those where an edge passes between nodes; every other one is half-way, meant for a label. */
+/** The layout's points between nodes, without every other one, which is half-way, for a label. */
 function passed(points) {
   return points.slice(1, -1).filter((point, index) => index % 2 === 1);
 }

@@ -1,4 +1,4 @@
-// How wide a text is, and what of it fits.
+// The width of texts, and shortening to a width.
 
 const canvas = document.createElement("canvas").getContext("2d");
 const widths = new Map();
@@ -20,7 +20,8 @@ export function shortened(text, font, room) {
   const letters = Array.from(text);
   const cut = (kept) => {
     const head = Math.floor(kept * 0.45);
-    return `${letters.slice(0, head).join("")}…${letters.slice(letters.length - (kept - head)).join("")}`;
+    const tail = letters.slice(letters.length - (kept - head));
+    return `${letters.slice(0, head).join("")}…${tail.join("")}`;
   };
   let [least, most] = [1, letters.length - 1];
   while (least < most) {

@@ -1,4 +1,5 @@
-// What part of a picture is seen: panned by dragging and scrolling, zoomed with the wheel and Ctrl, two fingers, or buttons.
+// The visible part of a picture: panned by dragging and scrolling, zoomed with the wheel and Ctrl,
+// two fingers, or buttons.
 
 const MIN_SCALE = 0.05;
 const MAX_SCALE = 2.5;
@@ -6,7 +7,7 @@ const MARGIN = 22;
 const CLICK = 4; // Pixels that a pointer may move and still mean a click.
 
 export class Viewport {
-  /** Whether the reader moved the picture since it was last fitted; then nothing moves it unasked. */
+  /** Whether the reader moved the picture since it was last fitted: then it isn't fitted again. */
   moved = false;
   #svg;
   #scene;
@@ -41,8 +42,9 @@ export class Viewport {
   fit(box, least = MIN_SCALE) {
     const { width, height } = this.room;
     this.#scale = Math.max(least, Math.min(1, width / box.width, height / box.height));
-    // What is larger than the room is seen from its beginning.
-    const along = (start, size, room) => MARGIN + Math.max(0, (room - size * this.#scale) / 2) - start * this.#scale;
+    // A box larger than the room is shown from its beginning.
+    const along = (start, size, room) =>
+      MARGIN + Math.max(0, (room - size * this.#scale) / 2) - start * this.#scale;
     this.#x = along(box.x, box.width, width);
     this.#y = along(box.y, box.height, height);
     this.#apply();
@@ -77,7 +79,8 @@ export class Viewport {
   }
 
   #apply() {
-    this.#scene.setAttribute("transform", `translate(${this.#x.toFixed(2)} ${this.#y.toFixed(2)}) scale(${this.#scale.toFixed(4)})`);
+    this.#scene.setAttribute("transform",
+      `translate(${this.#x.toFixed(2)} ${this.#y.toFixed(2)}) scale(${this.#scale.toFixed(4)})`);
   }
 
   #at(event) {
@@ -89,10 +92,12 @@ export class Viewport {
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
     if (event.ctrlKey || event.metaKey) {
-      this.zoom(Math.exp(-Math.max(-60, Math.min(60, event.deltaY * lines)) / 150), this.#at(event));
+      this.zoom(Math.exp(-Math.max(-60, Math.min(60, event.deltaY * lines)) / 150),
+        this.#at(event));
     } else {
       const sideways = event.shiftKey && event.deltaX === 0;
-      this.pan(-(sideways ? event.deltaY : event.deltaX) * lines, sideways ? 0 : -event.deltaY * lines);
+      this.pan(-(sideways ? event.deltaY : event.deltaX) * lines,
+        sideways ? 0 : -event.deltaY * lines);
     }
   };
 
@@ -106,10 +111,11 @@ export class Viewport {
     const before = this.#pointers.get(event.pointerId);
     if (before === undefined) return;
     const now = this.#at(event);
-    const others = [...this.#pointers].filter(([id]) => id !== event.pointerId).map(([, point]) => point);
+    const others = [...this.#pointers]
+      .filter(([id]) => id !== event.pointerId).map(([, point]) => point);
     this.#travelled += Math.hypot(now.x - before.x, now.y - before.y);
     if (this.#travelled <= CLICK) return;
-    // Captured only now: a click would otherwise be the svg's instead of what lies under the pointer.
+    // Captured only now: otherwise the svg would get the click, not the element under the pointer.
     if (!this.#svg.hasPointerCapture(event.pointerId)) this.#svg.setPointerCapture(event.pointerId);
     this.#pointers.set(event.pointerId, now);
     if (others.length === 0) {
@@ -132,7 +138,7 @@ export class Viewport {
   };
 }
 
-/** How far something must move to lie between the margins; its beginning, where it is too large. */
+/** The shift that puts a box between the margins; of one that is too large, its beginning. */
 function shift(start, size, room) {
   if (start < MARGIN || size > room) return MARGIN - start;
   return Math.min(0, MARGIN + room - (start + size));

@@ -35,7 +35,8 @@ export function duration(seconds) {
 
 /** Seconds since the epoch as the reader's locale writes a date and a time. */
 export function moment(seconds) {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }).format(seconds * 1000);
+  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" })
+    .format(seconds * 1000);
 }
 
 /** `a`, `a and b`, `a, b and c`; of more than `most` the number that is left out. */
@@ -46,7 +47,7 @@ export function several(names, most = 4) {
   return `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
 }
 
-/** How many Steps are in which state: a Map, the urgent ones first. */
+/** State → number of Steps: a Map, the urgent ones first. */
 export function tally(states) {
   const counts = new Map();
   for (const state of states) counts.set(state, (counts.get(state) ?? 0) + 1);

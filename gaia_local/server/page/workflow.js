@@ -1,4 +1,4 @@
-// One workflow: its state, what can be done with it, its graph, and the Step whose panel is open.
+// One workflow: its state, its orders, its graph, and the Step whose panel is open.
 
 import { ask, path, tell, why } from "./api.js";
 import { fill, html, put } from "./dom.js";
@@ -10,10 +10,12 @@ import { Badge, owner } from "./parts.js";
 import { wantsGroups } from "./plan.js";
 import { count, several, tally } from "./words.js";
 
-const REFRESH_PAUSE_MS = 1000; // At least this long between two requests of the whole graph; states come by the stream.
-const MESSAGE_MS = 8000; // How long the page says that something was done.
+// At least this long between two requests of the whole graph; states come by the stream.
+const REFRESH_PAUSE_MS = 1000;
+const MESSAGE_MS = 8000; // The time for which the page shows the result of an order.
 const FAILED = ["error", "exception"];
-const NARROW = matchMedia("(max-width: 44rem)"); // As in the style sheets: here the panel covers the rest.
+// As in the style sheets: here the panel covers the rest.
+const NARROW = matchMedia("(max-width: 44rem)");
 
 export class WorkflowView {
   title;
@@ -40,21 +42,28 @@ export class WorkflowView {
   #said = html("p", { class: "said", role: "status" });
   #problem = html("div", { class: "problem", role: "alert", hidden: true });
   #heading = html("h1", { tabindex: -1 });
-  #run = html("button", { type: "button", click: () => this.#order("run", "Run", {}, "It runs whatever is left to run.") }, "Run");
-  #halt = html("button", { type: "button", click: () => this.#order("halt", "Halt", {}, "Halted.") }, "Halt");
+  #run = html("button", {
+    type: "button", click: () => this.#order("run", "Run", {}, "It runs whatever is left to run."),
+  }, "Run");
+  #halt = html("button",
+    { type: "button", click: () => this.#order("halt", "Halt", {}, "Halted.") }, "Halt");
   #all = html("button", { type: "button", click: () => this.#confirm() }, "Expire all…");
-  #groups = html("button", { type: "button", class: "small", "aria-pressed": "false", click: () => this.#group() }, "Group", html("span", { class: "wide" }, " by Command"));
+  #groups = html("button",
+    { type: "button", class: "small", "aria-pressed": "false", click: () => this.#group() },
+    "Group", html("span", { class: "wide" }, " by Command"));
   #dialog = html("dialog", { "aria-labelledby": "sure" });
   #none = html("p", { class: "empty", hidden: true });
-  #finder = new Finder(() => [...this.#states].map(([step, state]) => ({ step, state })), (step) => this.#open(step));
+  #finder = new Finder(() => [...this.#states].map(([step, state]) => ({ step, state })),
+    (step) => this.#open(step));
   #picture = new GraphView((step) => this.#open(step));
   #stage = html("div", { class: "stage" },
-    html("div", { class: "tools" }, this.#finder.element, this.#groups, this.#picture.tools), this.#picture.element, this.#none);
+    html("div", { class: "tools" }, this.#finder.element, this.#groups, this.#picture.tools),
+    this.#picture.element, this.#none);
   #work = html("div", { class: "work" }, this.#stage);
   #gone = html("div", { class: "empty", role: "status", hidden: true });
   #about;
 
-  /** Of the workflow `name`; `open(step | null)` goes to a Step's place, `announce(text)` tells those who don't see. */
+  /** Of the workflow `name`; `open(step | null)` goes to a Step, `announce(text)` reads it out. */
   constructor(name, { open, announce }) {
     this.#name = name;
     this.title = name;
@@ -63,10 +72,13 @@ export class WorkflowView {
     fill(this.#heading, name);
     this.#about = html("div", { class: "about" },
       html("div", { class: "heading" }, this.#heading,
-        html("div", { class: "acts", role: "group", "aria-label": "Workflow" }, this.#run, this.#halt, this.#all)),
-      html("div", { class: "standing" }, this.#badge.element, this.#legend, this.#owner, this.#said),
+        html("div", { class: "acts", role: "group", "aria-label": "Workflow" },
+          this.#run, this.#halt, this.#all)),
+      html("div", { class: "standing" },
+        this.#badge.element, this.#legend, this.#owner, this.#said),
       this.#notices, this.#problem);
-    this.element = html("section", { class: "workflow" }, this.#about, this.#gone, this.#work, this.#dialog);
+    this.element =
+      html("section", { class: "workflow" }, this.#about, this.#gone, this.#work, this.#dialog);
     addEventListener("focus", this.#refresh);
     NARROW.addEventListener("change", this.#updateInert);
   }
@@ -102,7 +114,7 @@ export class WorkflowView {
     if (entry !== undefined || Object.keys(steps).length) this.#refresh();
   }
 
-  /** The server refuses to tell anything about the workflow. */
+  /** Show the server's refusal in place of the workflow. */
   refused(text) {
     if (text === null) return;
     this.show(null);
@@ -119,7 +131,8 @@ export class WorkflowView {
       this.#step = step;
       had?.close();
       had?.element.remove();
-      this.#panel = step === null ? null : new StepPanel(this.#name, step, { expire: (name) => this.#expire(name), close: () => this.#open(null) });
+      const acts = { expire: (name) => this.#expire(name), close: () => this.#open(null) };
+      this.#panel = step === null ? null : new StepPanel(this.#name, step, acts);
       if (this.#panel !== null) this.#work.append(this.#panel.element);
       this.#updateInert();
       if (this.#panel !== null && this.#graph !== null) this.#panel.setGraph(this.#graph);
@@ -128,9 +141,10 @@ export class WorkflowView {
     await this.#picture.select(step);
   }
 
-  /** Nothing can be reached that lies under the panel. */
+  /** Keep the keyboard away from elements under the panel. */
   #updateInert = () => {
-    for (const part of [this.#about, this.#stage]) part.inert = NARROW.matches && this.#panel !== null;
+    for (const part of [this.#about, this.#stage])
+      part.inert = NARROW.matches && this.#panel !== null;
   };
 
   #showEntry(entry) {
@@ -138,7 +152,8 @@ export class WorkflowView {
     this.#gone.hidden = true;
     fill(this.#owner, owner(this.#name, entry.properties));
     this.title = `${entry.state}: ${this.#name}`;
-    if (this.#state !== null && entry.state !== this.#state) this.#announce(`Workflow: ${entry.state}.`);
+    if (this.#state !== null && entry.state !== this.#state)
+      this.#announce(`Workflow: ${entry.state}.`);
     this.#state = entry.state;
     this.#badge.show(entry.state);
     put(this.#run, "aria-disabled", String(entry.state === "running"));
@@ -151,7 +166,8 @@ export class WorkflowView {
     if (this.#graph === null) return;
     const known = changed.filter(([step]) => this.#states.has(step));
     for (const [step, state] of known) {
-      if (FAILED.includes(state) && this.#states.get(step) !== state) this.#announce(`Step ${step}: ${state}.`);
+      if (FAILED.includes(state) && this.#states.get(step) !== state)
+        this.#announce(`Step ${step}: ${state}.`);
       this.#states.set(step, state);
     }
     this.#picture.states(known);
@@ -165,7 +181,8 @@ export class WorkflowView {
       // Kept, as a sign that turns would begin anew.
       if (!this.#counts.has(state)) {
         const shown = html("b");
-        const item = html("li", { "data-state": state }, glyph(state), html("span", {}, shown, ` ${state}`));
+        const item =
+          html("li", { "data-state": state }, glyph(state), html("span", {}, shown, ` ${state}`));
         this.#counts.set(state, { shown, item });
       }
       const { shown, item } = this.#counts.get(state);
@@ -183,20 +200,25 @@ export class WorkflowView {
       this.#again = false;
       const began = performance.now();
       try {
-        const [graph, about] = await Promise.all([ask(path("workflows", this.#name, "graph")), ask(path("workflows", this.#name))]);
+        const [graph, about] = await Promise.all(
+          [ask(path("workflows", this.#name, "graph")), ask(path("workflows", this.#name))]);
         if (!this.#closed) await this.#showGraph(graph, about);
       } catch (error) {
-        const reason = why(error); // The stream tells of a server that is gone, and of a workflow that is.
-        if (this.#graph === null && !this.#closed) this.#showProblem(`The workflow can't be shown: ${reason}.`);
+        // The stream reports a server or a workflow that is gone.
+        const reason = why(error);
+        if (this.#graph === null && !this.#closed)
+          this.#showProblem(`The workflow can't be shown: ${reason}.`);
       }
       // A large graph isn't asked for more often than it can be shown.
-      await new Promise((resolve) => { setTimeout(resolve, Math.max(REFRESH_PAUSE_MS, 20 * (performance.now() - began))); });
+      const pause = Math.max(REFRESH_PAUSE_MS, 20 * (performance.now() - began));
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
     }
     this.#refreshing = false;
   };
 
   async #showGraph(graph, about) {
-    const shape = JSON.stringify([graph.steps.map(({ step, command }) => [step, command]), graph.edges]);
+    const shape =
+      JSON.stringify([graph.steps.map(({ step, command }) => [step, command]), graph.edges]);
     const anew = shape !== this.#shape;
     this.#shape = shape;
     const before = this.#states;
@@ -209,7 +231,8 @@ export class WorkflowView {
     this.#noticed = noticed;
     if (!anew) {
       this.#picture.states([...this.#states].filter(([step, state]) => before.get(step) !== state));
-      if (this.#step !== null && before.get(this.#step) !== this.#states.get(this.#step)) this.#panel.refresh(this.#states.get(this.#step));
+      if (this.#step !== null && before.get(this.#step) !== this.#states.get(this.#step))
+        this.#panel.refresh(this.#states.get(this.#step));
       return;
     }
     this.#none.hidden = graph.steps.length > 0;
@@ -232,7 +255,8 @@ export class WorkflowView {
   }
 
   #expire(step) {
-    return this.#order("expire", `Expire ${step}`, { expire: [step] }, `Expired ${step}: it runs again.`);
+    return this.#order("expire",
+      `Expire ${step}`, { expire: [step] }, `Expired ${step}: it runs again.`);
   }
 
   #confirm() {
@@ -244,14 +268,16 @@ export class WorkflowView {
       this.#order("expire", "Expire all", { expire: names }, "Expired: all Steps run again.");
     };
     fill(this.#dialog,
-      html("h2", { id: "sure" }, `Expire ${names.length === 1 ? "the one Step" : `all ${names.length} Steps`}?`),
+      html("h2", { id: "sure" },
+        `Expire ${names.length === 1 ? "the one Step" : `all ${names.length} Steps`}?`),
       html("p", {}, "Everything in this workflow runs again, what is complete too."),
-      html("div", { class: "line" }, html("button", { type: "button", click: close }, "Leave as it is"),
+      html("div", { class: "line" },
+        html("button", { type: "button", click: close }, "Leave as it is"),
         html("button", { type: "button", class: "sure", click: sure }, "Expire all")));
     this.#dialog.showModal();
   }
 
-  /** Tell the server to do something, and the reader what came of it. */
+  /** Give the server an order, and show the reader its result. */
   async #order(method, title, body, done) {
     const button = { run: this.#run, halt: this.#halt, expire: null }[method];
     if (button?.getAttribute("aria-disabled") === "true") return;
@@ -275,24 +301,32 @@ export class WorkflowView {
   #showProblem(text) {
     this.#problem.hidden = text === null;
     fill(this.#problem, text === null ? null : [html("p", {}, text),
-      html("button", { type: "button", class: "small", "aria-label": "Dismiss", click: () => this.#showProblem(null) }, "×")]);
+      html("button", {
+        type: "button", class: "small", "aria-label": "Dismiss",
+        click: () => this.#showProblem(null),
+      }, "×")]);
   }
 }
 
-/** What wants attention: trouble of the whole workflow, Steps that failed, inputs that nobody makes. */
+/** Notices: an error of the whole workflow, failed Steps, and inputs that no Step makes. */
 function notices(name, graph, about) {
-  const link = ({ step }) => html("a", { href: `#/${encodeURIComponent(name)}/${encodeURIComponent(step)}` }, step);
+  const link = ({ step }) =>
+    html("a", { href: `#/${encodeURIComponent(name)}/${encodeURIComponent(step)}` }, step);
   const found = [];
   if (about.error !== undefined) found.push(html("p", { class: "notice bad" }, about.error));
   if (about.failures.length > 0) {
-    const shown = about.failures.slice(0, 4).map((failure, index) => [index ? ", " : null, link(failure)]);
+    const shown = about.failures.slice(0, 4)
+      .map((failure, index) => [index ? ", " : null, link(failure)]);
     const more = about.failures.length > 4 ? ` and ${about.failures.length - 4} more` : null;
-    found.push(html("p", { class: "notice bad" }, `${count(about.failures.length, "Step")} failed: `, shown, more));
+    const failed = `${count(about.failures.length, "Step")} failed: `;
+    found.push(html("p", { class: "notice bad" }, failed, shown, more));
   }
   const made = new Set(graph.edges.flatMap(({ keys }) => keys));
   const missing = about["waiting-inputs"].filter((key) => !made.has(key));
   if (missing.length > 0) {
-    found.push(html("p", { class: "notice" }, `Waits for ${missing.length === 1 ? "an input" : "inputs"} that no Step makes: ${several(missing)}`));
+    const which = missing.length === 1 ? "an input" : "inputs";
+    found.push(html("p", { class: "notice" },
+      `Waits for ${which} that no Step makes: ${several(missing)}`));
   }
   return found;
 }

@@ -37,15 +37,15 @@ class Peer:
 
     name: str
     keeps: bool
-    """Whether it remembers what is done, so that a second run has nothing to do."""
+    """Whether it records complete Steps, so that a second run has nothing to do."""
     beaten: bool
     """Whether the target is to be faster than it."""
     command: Callable[[Path], list[str | Path]]
-    """How to run it; told where its environment is."""
+    """The command that runs it, from the directory of its environment."""
     package: str = ""
-    """What to install, into an environment of its own; empty for a program of this machine."""
+    """The package to install, in an environment of its own; empty for a program of this machine."""
     write: Callable[[str, int], str] | None = None
-    """What to write into `file`, of a shape and a count."""
+    """The content for `file`, by a shape and a count."""
     file: str = ""
 
 

@@ -18,7 +18,7 @@ def echo(number: int, before: str | None) -> str:
 
 
 def join(names: list[str]) -> None:
-    """Reads what all of them made."""
+    """Reads all their outputs."""
     subprocess.run(["sh", "-c", 'cat "$@" > joined', "join", *names], check=True)
 
 

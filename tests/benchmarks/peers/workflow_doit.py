@@ -14,14 +14,14 @@ def task_echo() -> Iterator[dict[str, Any]]:
     """The trivial Steps."""
     for number in range(COUNT):
         before = [str(number - 1)] if CHAIN and number else []
-        # Up to date where its target is there and its dependencies are the same; doit runs what has
-        # none each time, else.
+        # Up to date if its target is there and its dependencies are the same; without this, doit
+        # runs tasks without dependencies each time.
         done = {"file_dep": before, "targets": [str(number)], "uptodate": [True]}
         yield {"name": str(number), "actions": [f"echo hi > {number}"], **done}
 
 
 def task_join() -> Iterator[dict[str, Any]]:
-    """The one that reads what all of them made."""
+    """The task that reads all outputs."""
     if not CHAIN:
         names = [str(number) for number in range(COUNT)]
         yield {

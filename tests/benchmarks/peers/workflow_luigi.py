@@ -28,7 +28,7 @@ class Echo(luigi.Task):  # type: ignore[misc]
 
 
 class Join(luigi.Task):  # type: ignore[misc]
-    """Reads what all of them made."""
+    """Reads all their outputs."""
 
     def requires(self) -> list[Any]:
         return [Echo(number=number) for number in range(COUNT)]

@@ -1,4 +1,4 @@
-"""The Dask executor: all executors' contract, and what is its own, on a cluster in this process."""
+"""The Dask executor: the contract, and its own behaviour, on a cluster in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gaia_local.store.storage import Storage
 from support.executors import PATIENCE, ExecutorBench, ExecutorContract, event
 
 PERFORMS: dict[str, Perform] = {}
-"""What the workers of this process do, for each executor that a test makes."""
+"""The acts of this process's workers, for each executor that a test makes."""
 
 
 PATIENT = DockerConfig(stop_grace=600)
@@ -33,7 +33,7 @@ PATIENT = DockerConfig(stop_grace=600)
 
 
 class ActingTaskRunner:
-    """Does what the test says instead of running a program."""
+    """Performs a test's act instead of running a program."""
 
     def __init__(self, root: str) -> None:
         self.tops: tuple[Path, ...] = (Path(root),)
@@ -53,7 +53,7 @@ class ActingTaskRunner:
 
 @dataclass(frozen=True)
 class ActingSettings(SessionSettings):
-    """Settings of workers that do what a test says."""
+    """Settings of workers that perform a test's acts."""
 
     def task_runner(self, directory: Path) -> ActingTaskRunner:
         return ActingTaskRunner(self.root)
@@ -74,7 +74,7 @@ def here() -> Iterator[LocalCluster]:
 
 
 class TestDaskExecutor(ExecutorContract):
-    """The contract, and what is this executor's own."""
+    """The contract, and this executor's own behaviour."""
 
     repeat = 2
     many = 200

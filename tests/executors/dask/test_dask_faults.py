@@ -1,4 +1,4 @@
-"""What may die while a cluster runs Steps: workers, scheduler, engine; and unusable clusters."""
+"""Deaths while a cluster runs Steps: of workers, scheduler, engine; and unusable clusters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def begin(
 
 
 def settled(gaia: Gaia, cluster: DaskCluster) -> None:
-    """Nothing is left of what ran."""
+    """Check that the Tasks have left nothing behind."""
     staging = gaia.path("w", "x").parents[2] / "staging"
     gaia.close(wait=False)
     assert list(staging.iterdir()) == []
@@ -150,7 +150,7 @@ def test_halted_with_no_worker_left(
     assert on_cluster.wait("w", 30)["state"] == "halted"
     cluster.start("two")
     waiting.open()
-    on_cluster.run("w")  # ends first what the dead worker left
+    on_cluster.run("w")  # first ends the dead worker's leftovers
     assert on_cluster.wait("w", 30)["state"] == "complete", on_cluster.failures("w")
     settled(on_cluster, cluster)
 
@@ -222,7 +222,7 @@ def test_the_scheduler_goes_away_and_comes_back(
         gaia.run("w")
     assert time.monotonic() - began < 5
     assert gaia.status("w")["state"] == "halted"
-    # Workers that lost their scheduler end what they run.
+    # Workers that lost their scheduler end their Tasks.
     wait_until(lambda: cluster.programs() == {}, 20)
     cluster.restart_scheduler()
     cluster.start("three")
@@ -239,7 +239,7 @@ def test_the_engine_is_killed(
     tmp_path: Path,
     wait_until: WaitUntil,
 ) -> None:
-    """What runs there is ended before it runs again: two at a time would fail for their lock."""
+    """Its Tasks are ended before they run again: two at a time would fail for their lock."""
     cluster.start("one", "two")
     config = {
         "root": str(gaia_root),
@@ -390,7 +390,7 @@ def encrypted(folder: Path) -> dict[str, Any]:
 
 
 def loop_threads() -> int:
-    """How many clients have a thread in this process."""
+    """The number of clients with a thread in this process."""
     return sum(thread.name == "IO loop" for thread in threading.enumerate())
 
 

@@ -153,7 +153,7 @@ def test_a_step_that_ends_after_it_was_given_to_another(
 
 
 def assert_settled(gaia: Gaia, tmp_path: Path) -> None:
-    """What counts is what the near host made, and nothing else is left of either."""
+    """Check that the near host's output counts, and that nothing else is left of either host."""
     assert gaia.path("w", "d:0").read_text() == "0 near\n"
     assert [event["event"] for event in gaia.events("w")].count("step-complete") == 1
     gaia.close()

@@ -104,7 +104,7 @@ def test_clients_without_keys_are_refused(tmp_path: Path) -> None:
         places = addresses(connection)
         assert len(places) == 3
         assert "let in" not in told_strangers(places)
-        assert connection.ask(os.getpid)  # while who has them is let in
+        assert connection.ask(os.getpid)  # while a client with the keys is let in
 
 
 def test_keys_of_the_users_own_are_taken(tmp_path: Path) -> None:

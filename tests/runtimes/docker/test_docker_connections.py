@@ -1,4 +1,4 @@
-"""An engine that is lost, or answers that are: what is asked again, and what is told."""
+"""Lost engines and lost answers: the requests tried again, and the errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a container ends, and what is said of it: no program, no memory, cancellation."""
+"""The ends of containers and their messages: no program, no memory, cancellation."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_out_of_memory_is_said(bench: ContainerBench, script: str) -> None:
     assert re.search(r"out of memory.*limit 16m: see docker\.memory", run.message)
 
 
-# Each goes on for a moment: an engine that is busy may miss what happened just before the end.
+# Each goes on for a moment: a busy engine may miss events just before the end.
 CHILDREN = {
     "in a pipe": "head -c 99999999 /dev/zero | sort | wc -c > /out/n; sleep 0.5",
     "in a subshell": "(x=a; while true; do x=$x$x; done) || sleep 0.5",

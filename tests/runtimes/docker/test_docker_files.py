@@ -1,4 +1,4 @@
-"""The Docker runtime's way with files: what comes in, what is brought out, what is mounted."""
+"""Files of the Docker runtime: copied in, copied out, or mounted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["bench", "client", "full_image"]
 
 
 def test_renaming_over_outputs_and_inputs_works(bench: ContainerBench) -> None:
-    """What editors, numpy and `sed -i` do; a mounted file would refuse it with EBUSY."""
+    """As editors, numpy and `sed -i` do; with a mounted file it would fail with EBUSY."""
     run = bench.run(
         "sh",
         "-ec",
@@ -108,7 +108,7 @@ def test_files_of_the_image_are_not_copied_out(bench: ContainerBench) -> None:
 
 
 def test_links_fifos_and_directories_are_copied_out_as_they_are(bench: ContainerBench) -> None:
-    """So that whoever stores it finds the same as where the directory is mounted."""
+    """So that the same is stored as if the directory was mounted."""
     script = (
         "cd /full; mkdir d; echo 1 > d/f; mkfifo p; "
         "ln -s own l; ln -s /nowhere far; ln -s loop loop"

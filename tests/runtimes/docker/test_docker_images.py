@@ -1,4 +1,4 @@
-"""Images: which are here, and how others are pulled from a registry."""
+"""Images: finding them, and pulling them from a registry."""
 
 from __future__ import annotations
 

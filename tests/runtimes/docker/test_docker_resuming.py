@@ -88,7 +88,7 @@ def test_a_resumed_container_has_the_rest_of_its_timeout(
 ) -> None:
     run = bench.prepare("sleep", "60", timeout=1.0)
     client.start(left_behind(bench, client, run))
-    time.sleep(1.0)  # the time that passed before is what counts here
+    time.sleep(1.0)  # the time before the resumption must count
     began = time.monotonic()
     resume(bench, run)
     assert time.monotonic() - began < 10

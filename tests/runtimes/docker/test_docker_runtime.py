@@ -124,7 +124,7 @@ def test_the_entrypoint_stays_and_anonymous_volumes_go(
 
 def test_gpus_are_asked_for(bench: ContainerBench, client: docker.APIClient) -> None:
     bench.configure(gpus="all")
-    # The engine's answer where it has none.
+    # The engine's answer if it has no GPUs.
     with pytest.raises(RuntimeFailure, match="device driver"):
         bench.run("true")
 

@@ -1,4 +1,4 @@
-"""What programs get of the engine's environment: none of its secrets, wherever they run."""
+"""The environment of programs: the engine's without its secrets, in each runtime."""
 
 from __future__ import annotations
 

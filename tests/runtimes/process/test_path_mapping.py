@@ -1,4 +1,4 @@
-"""Internal paths in tokens, replaced by what they stand for."""
+"""Internal paths in tokens, replaced by paths of this machine."""
 
 from __future__ import annotations
 

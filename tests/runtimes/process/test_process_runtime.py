@@ -1,4 +1,4 @@
-"""The runtime `process`: what a program gets, how it ends, and that nothing of it stays behind."""
+"""The runtime `process`: a program's environment, its end, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /
 
 @pytest.fixture
 def unsupervised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where no Python can be started to be a supervisor."""
+    """As if no Python could be started as a supervisor."""
     monkeypatch.setattr(process_runtime, "available", lambda: False)
 
 
@@ -72,7 +72,7 @@ def holds(path: Path, content: bytes) -> bool:
     return path.exists() and path.read_bytes() == content
 
 
-# ------------------------------------------------------------------------------ what a program gets
+# ---------------------------------------------------------------- a program's files and environment
 
 
 def test_the_process_runtime_keeps_the_contract() -> None:
@@ -126,7 +126,7 @@ def test_working_directory_stdin_environment_and_session(
         print(json.dumps([os.getcwd(), sys.stdin.read(), *variables, leads, descriptors]))
     """
     read_end, write_end = os.pipe()
-    os.set_inheritable(write_end, True)  # as what a parent of ours would have handed down
+    os.set_inheritable(write_end, True)  # as if it was inherited from a parent of ours
     try:
         invocation = bench.invocation(*python(program))
         assert bench.run(invocation) == Exit(0)
@@ -209,7 +209,7 @@ def test_images_are_ignored_with_one_warning(
     ]
 
 
-# -------------------------------------------------------------------------------------- how it ends
+# -------------------------------------------------------------------------------------- its endings
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
