@@ -54,7 +54,7 @@ LIBRARIES = {
     "docker": "runtimes.docker",
     "urllib3": "runtimes.docker.responses",
     "requests": "http_errors runtimes.docker",
-    "watchdog": "store.watched_trees",
+    "watchdog": "store.watched_trees store.inotify_trees",
     "subprocess": "runtimes.process",
     "multiprocessing": "",
     "socket": "engine.local_socket runtimes.docker.engine runtimes.process.supervision server",
