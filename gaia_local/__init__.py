@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gaia_local.api import Gaia
     from gaia_local.errors import GaiaError
+
+    __version__: str
 else:
 
     def __getattr__(name: str) -> Any:
@@ -24,7 +26,11 @@ else:
             from gaia_local.errors import GaiaError
 
             return GaiaError
+        if name == "__version__":
+            from gaia_local.installation import version
+
+            return version()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Gaia", "GaiaError"]
+__all__ = ["Gaia", "GaiaError", "__version__"]

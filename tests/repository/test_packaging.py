@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).parents[2]
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 TARGETS = {
     "answers",
     "help",
@@ -106,6 +109,10 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(
     assert "15 of 15 Steps done" in demo.stdout
     assert "Words that all of them use:" in demo.stdout
     assert [path.name for path in folder.iterdir()] == ["gaia-data"]
+
+    hint = "from gaia_local.installation import install_command; print(install_command('server'))"
+    told = run(venv / "bin" / "python", "-c", hint, cwd=folder)
+    assert set(shlex.split(told.stdout)[4:]) == set(PROJECT["optional-dependencies"]["server"])
 
     listed = run(venv / "bin" / "python", "-m", "gaia_local", "workflows", cwd=folder)
     assert "complete" in listed.stdout, listed.stderr
