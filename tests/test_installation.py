@@ -32,6 +32,12 @@ def test_the_version_is_the_one_declared() -> None:
     assert gaia_local.__version__ == PROJECT["version"]
 
 
+def test_the_changelog_begins_with_changes_since_the_last_version() -> None:
+    text = (PACKAGE.parent / "resources/CHANGELOG.md").read_text()
+    titles = [line.split()[1] for line in text.splitlines() if line.startswith("## ")]
+    assert titles[:2] == ["Unreleased", PROJECT["version"]]
+
+
 def test_the_version_is_looked_up_when_asked_for() -> None:
     """Metadata take longer to import than the package."""
     code = "import gaia_local, sys; sys.exit('importlib.metadata' in sys.modules)"
