@@ -2,41 +2,53 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-INSTALLED := $(VENV)/.installed
+PIP := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check
+PACKAGE := $(VENV)/.package
+TESTS := $(VENV)/.tests
+LOWEST := build/lowest
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check bench answers licences house format clean
+.PHONY: help venv demo test lowest lint check bench answers licences house format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-venv: $(INSTALLED) ## Make the virtual environment .venv with the package and what its tests need
+venv: $(TESTS) ## Make the virtual environment .venv with the package and what its tests need
 
-demo: $(INSTALLED) ## Run the demo workflow and show its results
+demo: $(PACKAGE) ## Run the demo workflow and show its results
 	@$(VENV)/bin/gaia-local demo
 
-test: $(INSTALLED) ## Run the whole test suite (ARGS="-k name" for a part of it)
+test: $(TESTS) ## Run the whole test suite (ARGS="-k name" for a part of it)
 	@$(PY) -m pytest $(ARGS)
 
-lint: $(INSTALLED) ## Check format, style and types
+lowest: $(PACKAGE) ## Run the demo and a smoke test with the lowest versions that pyproject.toml allows
+	@rm -rf $(LOWEST) && $(PY) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct \
+	  --editable '.[pictures,server,dask]'
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST) 'pytest>=8' pytest-timeout
+	@GAIA_LOCAL_ROOT=$(LOWEST)/demo $(LOWEST)/bin/gaia-local demo
+	@$(LOWEST)/bin/python -m pytest -W default tests/test_smoke.py $(ARGS)
+
+lint: $(TESTS) ## Check format, style and types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 
 check: lint test ## Check format, style and types, then run the tests
 
-bench: $(INSTALLED) ## Measure beside bare references and other programs (ARGS="--only steps,chain --rounds 3"; not part of the tests)
+bench: $(TESTS) ## Measure beside bare references and other programs (ARGS="--only steps,chain --rounds 3"; not part of the tests)
 	@PYTHONPATH=tests $(PY) -m benchmarks.run --save build/bench $(ARGS)
 
-answers: $(INSTALLED) ## List the keys of all answers in resources/docs/answers.md
+answers: $(TESTS) ## List the keys of all answers in resources/docs/answers.md
 	@page=$$(PYTHONPATH=tests $(PY) -m answers_page) && printf '%s\n' "$$page" > resources/docs/answers.md
 
-licences: $(INSTALLED) ## List the licences of all dependencies in resources/docs/licences.md
+licences: $(TESTS) ## List the licences of all dependencies in resources/docs/licences.md
 	@page=$$(PYTHONPATH=tests $(PY) -m licences) && printf '%s\n' "$$page" > resources/docs/licences.md
 
-house: $(INSTALLED) ## Draw the imports between wings, and list the wings, in resources/docs/house.md
+house: $(TESTS) ## Draw the imports between wings, and list the wings, in resources/docs/house.md
 	@PYTHONPATH=tests $(PY) -m house
 
-format: $(INSTALLED) ## Format the code and fix what can be fixed by itself
+format: $(TESTS) ## Format the code and fix what can be fixed by itself
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
@@ -44,8 +56,16 @@ clean: ## Remove the virtual environment and all caches (never gaia-data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find gaia_local tests -name __pycache__ -prune -exec rm -rf {} +
 
-# Made anew when pyproject.toml changes: what is installed is then always what is declared.
-$(INSTALLED): pyproject.toml
+# The environment holds the package alone until something needs the rest. It is made anew when
+# pyproject.toml changes, so that it always has what is declared; and when it was moved, or its
+# Python has another version than before, or than the one named by PYTHON.
+HAS := $(shell $(PY) --version 2> /dev/null)
+NEEDS := $(if $(PYTHON),$(shell $(PYTHON) --version 2> /dev/null),$(HAS))
+ifneq ($(CURDIR) $(HAS) $(HAS),$(shell cat $(PACKAGE) 2> /dev/null) $(NEEDS))
+.PHONY: $(PACKAGE)
+endif
+
+$(PACKAGE): pyproject.toml
 	@python=; for name in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do \
 	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then python=$$name; break; fi; \
 	done; \
@@ -57,7 +77,12 @@ $(INSTALLED): pyproject.toml
 	  echo "make: $$python can't make virtual environments: its ensurepip is missing." >&2; \
 	  echo "      Debian, Ubuntu: apt-get install python3-venv (or python$$version-venv)" >&2; exit 1; \
 	fi; \
-	echo "Making $(VENV) with $$("$$python" --version); this takes a minute the first time."; \
+	echo "Making $(VENV) with $$("$$python" --version); this takes a moment."; \
 	rm -rf $(VENV) && "$$python" -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(PIP) --editable .
+	@echo "$(CURDIR) $$($(PY) --version)" > $@
+
+$(TESTS): $(PACKAGE)
+	@echo "Installing what the tests need; this takes a minute the first time."
+	@$(PIP) --editable '.[test]'
 	@touch $@

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gaia_local.api import Gaia
     from gaia_local.errors import GaiaError
+
+    __version__: str
 else:
 
     def __getattr__(name: str) -> Any:
@@ -23,7 +25,11 @@ else:
             from gaia_local.errors import GaiaError
 
             return GaiaError
+        if name == "__version__":
+            from gaia_local.installation import version
+
+            return version()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Gaia", "GaiaError"]
+__all__ = ["Gaia", "GaiaError", "__version__"]

@@ -21,19 +21,19 @@ DOCS = PACKAGE.parent / "resources/docs"
 FACE = "gaia_local"
 """Stands for the package's `__init__` and the modules beside it that users see through it."""
 FACED = {"__init__", "api", "http_errors"}
-BASE = "errors, config, forks"
+BASE = "errors, config, forks, installation"
 """What stands for the modules that know no wing."""
 WIDTH, HEIGHT, MARGIN = 112.0, 34.0, 24.0
 _HEAD = """# The house
 
 What the package is made of; `make house` writes this page and its picture anew. A wing imports
-only wings below it. Beside the wings lie `errors`, `config` and `forks`, which know none of them,
-and the face of the package: `api`, `http_errors` and the package itself.
+only wings below it. Beside the wings lie `errors`, `config`, `forks` and `installation`, which know
+none of them, and the face of the package: `api`, `http_errors` and the package itself.
 
 ![The imports between wings](house.svg)
 
 An arrow leads from a wing to one that it imports; where a longer way leads there too, the arrow is
-left out, and so are all arrows to `errors`, `config` and `forks`.
+left out, and so are all arrows to `errors`, `config`, `forks` and `installation`.
 """
 
 

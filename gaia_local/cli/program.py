@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 import typer
 import typer.core
 
+from gaia_local import installation
 from gaia_local.cli import completing
 from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
 from gaia_local.errors import GaiaError
@@ -120,13 +121,7 @@ def main() -> NoReturn:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            found = version("gaia-local")
-        except PackageNotFoundError:
-            found = "(its source, not installed)"
-        typer.echo(f"gaia-local {found}")
+        typer.echo(f"gaia-local {installation.version()}")
         raise typer.Exit
 
 

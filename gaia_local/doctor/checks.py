@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from gaia_local import installation
 from gaia_local.config import Config
 from gaia_local.doctor import leftovers
 from gaia_local.errors import EngineUnavailable, GaiaError
@@ -88,13 +89,13 @@ def _python() -> Check:
 
 def _package() -> Check:
     try:
-        found = version("gaia-local")
+        found = version(installation.NAME)
     except PackageNotFoundError:
         return Check(
             "gaia-local",
             NOTE,
             "runs from its source and isn't installed",
-            "pip install gaia-local",
+            installation.pip_install(str(installation.SOURCE)),
         )
     return Check(
         "gaia-local", OK, found, facts={"version": found, "path": str(Path(__file__).parents[1])}
@@ -154,7 +155,7 @@ def _cluster(config: Config) -> list[Check]:
                 "dask",
                 PROBLEM,
                 f"a package is missing: {error}",
-                "pip install 'gaia-local[dask]'",
+                installation.install_command("dask"),
                 facts,
             )
         ]

@@ -26,6 +26,7 @@ from gaia_local.executors.contract import Executor
 from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
+from gaia_local.installation import install_command
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Root, Runtime
 from gaia_local.state.buckets import Use, read_uses, with_remembered
@@ -332,7 +333,7 @@ def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]
         raise InvalidInput(
             "config, executor",
             f"'dask' needs a package that is not installed ({error})",
-            "pip install 'gaia-local[dask]'",
+            install_command("dask"),
         ) from error
     return make_executor(config, storage, _root(config))
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gaia_local.errors import GaiaError
+from gaia_local.installation import install_command
 from gaia_local.pictures.boxes import Box, Link
 
 Point = tuple[float, float]
 
-INSTALL = "pip install 'gaia-local[pictures]'"
 _OPTIONS: dict[str, Any] = {
     "direction": "topbottom",
     "spacing": {"layer_gap": 56.0, "node_gap": 24.0},
@@ -53,7 +53,8 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
         import graphlay
     except ImportError:
         raise GaiaError(
-            f"a picture needs the library graphlay, which is not installed: {INSTALL}"
+            f"a picture needs the library graphlay, which is not installed:"
+            f" {install_command('pictures')}"
         ) from None
     if not boxes:
         return Layout(0.0, 0.0, (), ())

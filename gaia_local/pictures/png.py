@@ -6,7 +6,7 @@ import importlib.resources
 import math
 
 from gaia_local.errors import GaiaError
-from gaia_local.pictures.layout import INSTALL
+from gaia_local.installation import install_command
 
 FAMILY = "Roboto"
 LARGEST = 24e6
@@ -27,7 +27,8 @@ def png(
         font = importlib.resources.files("font_roboto")
     except ImportError as error:
         raise GaiaError(
-            f"a PNG needs the library {error.name}, which is not installed: {INSTALL}"
+            f"a PNG needs the library {error.name}, which is not installed:"
+            f" {install_command('pictures')}"
         ) from None
     fonts = [str(font / "files" / name) for name in ("Roboto-Regular.ttf", "Roboto-Bold.ttf")]
     zoom = min(scale, math.sqrt(LARGEST / (size[0] * size[1])))

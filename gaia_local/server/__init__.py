@@ -1,6 +1,6 @@
 """The HTTP server over one `Gaia`: the endpoints of a Gaia server, and the status page.
 
-It needs the extra ``gaia-local[server]``.
+It needs the extra ``server``.
 
 Promises that pages of other sites, and clients without the token, get no answer.
 Never in it: a decision, or state beside that of its connections.
@@ -10,9 +10,11 @@ try:
     import starlette  # noqa: F401
     import uvicorn  # noqa: F401
 except ModuleNotFoundError as error:
+    from gaia_local.installation import install_command
+
     raise ModuleNotFoundError(
-        f"the server needs the package {error.name}, which isn't installed: pip install"
-        " 'gaia-local[server]'",
+        f"the server needs the package {error.name}, which isn't installed:"
+        f" {install_command('server')}",
         name=error.name,
     ) from error
 

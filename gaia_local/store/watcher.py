@@ -11,12 +11,13 @@ import errno
 import logging
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from gaia_local.store.watched_trees import Trees, watched_trees
+from gaia_local.store.watched_trees import Heard, ObservedTrees, Trees, Unsure
 
 logger = logging.getLogger("gaia_local")
 
@@ -65,7 +66,7 @@ class Watcher:
         """Files are checked from time to time, because not all can be watched."""
         self._trees: Trees | None = None
         try:
-            self._trees = watched_trees(self._heard, self._unsure, recursive)
+            self._trees = make_trees(self._heard, self._unsure, recursive)
         except OSError as error:
             self._unsure(error)
         self._check_tops()
@@ -129,7 +130,7 @@ class Watcher:
             if error is not None and not self._polling:
                 self._polling = True
                 advice = _LIMITS.get(error.errno or 0, f"files can't be watched ({error.strerror})")
-                logger.warning("%s; until then files are checked every %g s", advice, POLL)
+                logger.warning("%s; files are checked every %g s instead", advice, POLL)
             self._condition.notify()
 
     def _deliver(self) -> None:
@@ -177,6 +178,22 @@ class Watcher:
             0.001,
             min(burst.ready(self._debounce) for burst in self._bursts.values()) - time.monotonic(),
         )
+
+
+def make_trees(heard: Heard, unsure: Unsure, recursive: bool) -> Trees:
+    """The trees that suit the system and the installed watchdog."""
+    if sys.platform.startswith("linux"):
+        try:
+            from gaia_local.store import inotify_trees
+
+            inotify_trees.check_layer()
+            return inotify_trees.InotifyTrees(heard, unsure, recursive)
+        except (ImportError, AttributeError, TypeError):
+            logger.warning(
+                "the installed watchdog's inotify layer isn't that of version 7.1, so some changed"
+                " files may go unnoticed: pip install 'watchdog>=7.1,<8'"
+            )
+    return ObservedTrees(heard, recursive)
 
 
 class _Burst:

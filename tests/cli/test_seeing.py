@@ -126,7 +126,7 @@ def test_a_library_that_is_missing_is_one_clear_error(monkeypatch: pytest.Monkey
     upload("w", SAY)
     monkeypatch.setitem(sys.modules, "graphlay", None)
     told = call("graph", "w", status=2).stderr
-    assert "pip install 'gaia-local[pictures]'" in told
+    assert "-m pip install 'font-roboto>=" in told
     assert call("graph", "w", "--format", "dot").stdout.startswith("digraph")
 
 

@@ -417,7 +417,7 @@ def test_a_library_that_is_missing_is_named(
 ) -> None:
     picture = draw(small())
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(GaiaError, match=rf"{library}.*pip install 'gaia-local\[pictures\]'"):
+    with pytest.raises(GaiaError, match=rf"{library}.*pip install 'font-roboto>="):
         draw(small()) if part == "draw" else picture.png()
 
 

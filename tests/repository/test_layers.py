@@ -11,7 +11,7 @@ import pytest
 import house
 from house import PACKAGE, Source, between_wings, packages, sources
 
-EVERYWHERE = "errors forks"
+EVERYWHERE = "errors forks installation"
 """What any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
@@ -19,6 +19,7 @@ DOORS = f"{BELOW} __init__ demo compat doctor server"
 MAY_IMPORT = {
     "errors": "",
     "forks": "",
+    "installation": "",
     "config": "",
     "http_errors": "",
     "model": "",
@@ -54,7 +55,7 @@ LIBRARIES = {
     "docker": "runtimes.docker",
     "urllib3": "runtimes.docker.responses",
     "requests": "http_errors runtimes.docker",
-    "watchdog": "store.watched_trees",
+    "watchdog": "store.watched_trees store.inotify_trees",
     "subprocess": "runtimes.process",
     "multiprocessing": "",
     "socket": "engine.local_socket runtimes.docker.engine runtimes.process.supervision server",

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).parents[2]
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 TARGETS = {
     "answers",
     "help",
     "venv",
     "demo",
     "test",
+    "lowest",
     "lint",
     "check",
     "bench",
@@ -107,6 +112,10 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(
     assert "Words that all of them use:" in demo.stdout
     assert [path.name for path in folder.iterdir()] == ["gaia-data"]
 
+    hint = "from gaia_local.installation import install_command; print(install_command('server'))"
+    told = run(venv / "bin" / "python", "-c", hint, cwd=folder)
+    assert set(shlex.split(told.stdout)[4:]) == set(PROJECT["optional-dependencies"]["server"])
+
     listed = run(venv / "bin" / "python", "-m", "gaia_local", "workflows", cwd=folder)
     assert "complete" in listed.stdout, listed.stderr
 
@@ -153,10 +162,79 @@ def test_make_says_what_to_install_where_python_is_too_old(make: Path) -> None:
     assert "Python 3.11 or newer" in refused.stderr
 
 
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+  --version) echo "Python ${FAKE_VERSION:-3.11.7}";;
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo "venv $0" >> made;;
+  "-m pip install "*)
+    for last; do :; done; echo "$last" >> made
+    printf '#!/bin/sh\\n' > .venv/bin/gaia-local; chmod +x .venv/bin/gaia-local
+    [ "$last" != "$FAKE_FAILURE" ];;
+esac
+"""
+"""A Python that writes down which environments and installations are asked for, in `made`."""
+
+
+@pytest.fixture
+def fake(make: Path) -> Path:
+    """Where `make` uses the Python above."""
+    path = make / "fake-python"
+    path.write_text(FAKE_PYTHON)
+    path.chmod(0o755)
+    return path
+
+
+def made(fake: Path, *words: str, **environment: str) -> list[str]:
+    """What a run of make installs; the first is the environment, where that is made too."""
+    folder = fake.parent
+    (folder / "made").unlink(missing_ok=True)
+    ran = run("make", *words, cwd=folder, **{"PYTHON": str(fake), **environment})
+    assert (ran.returncode != 0) == ("FAKE_FAILURE" in environment), ran.stderr
+    return (folder / "made").read_text().splitlines() if (folder / "made").exists() else []
+
+
+def test_make_demo_installs_the_package_and_make_test_adds_the_rest(fake: Path) -> None:
+    assert made(fake, "demo") == [f"venv {fake}", "."]
+    assert made(fake, "demo") == []
+    assert made(fake, "test") == [".[test]"]
+    assert made(fake, "demo") == made(fake, "test") == made(fake, "lint") == []
+
+
+def test_make_demo_after_make_test_installs_nothing(fake: Path) -> None:
+    assert made(fake, "test") == [f"venv {fake}", ".", ".[test]"]
+    assert made(fake, "demo") == made(fake, "test") == []
+
+
+def test_an_installation_that_was_interrupted_is_done_again(fake: Path) -> None:
+    whole = [f"venv {fake}", ".", ".[test]"]
+    assert made(fake, "test", FAKE_FAILURE=".") == whole[:2]
+    assert made(fake, "test", FAKE_FAILURE=".[test]") == whole
+    assert made(fake, "demo") == []
+    assert made(fake, "test") == [".[test]"]
+
+
+def test_the_environment_is_made_anew_where_it_would_not_fit(fake: Path) -> None:
+    whole = [f"venv {fake}", ".", ".[test]"]
+    assert made(fake, "test") == whole
+    later = time.time() + 10
+    os.utime(fake.parent / "pyproject.toml", (later, later))
+    assert made(fake, "test") == whole, "pyproject.toml has changed"
+    os.utime(fake.parent / "pyproject.toml", (1, 1))
+    assert made(fake, "test", FAKE_VERSION="3.12.1") == whole, "another Python is asked for"
+    assert made(fake, "test", FAKE_VERSION="3.12.1") == []
+
+    moved = fake.rename(fake.parent / "moved-python").parent.rename(fake.parents[1] / "moved")
+    fake = moved / "moved-python"
+    whole[0] = f"venv {fake}"
+    assert made(fake, "demo", FAKE_VERSION="3.12.1") == whole[:2], "it was moved"
+    (moved / ".venv" / "bin" / "python").unlink()
+    assert made(fake, "demo", FAKE_VERSION="3.12.1") == whole[:2], "its Python is gone"
+
+
 def test_make_does_not_call_a_half_made_environment_made(make: Path) -> None:
     (make / "pyproject.toml").write_text("this is no TOML")
     assert run("make", "venv", f"PYTHON={sys.executable}", cwd=make).returncode == 2
-    assert not (make / ".venv" / ".installed").exists()
+    assert not (make / ".venv" / ".package").exists()
 
 
 # ----------------------------------------------------------------------------------------------- CI

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from gaia_local.model.names import OWN
-from gaia_local.store import watched_trees
-from gaia_local.store.watched_trees import InotifyTrees, ObservedTrees, Trees
+from gaia_local.store.inotify_trees import InotifyTrees
+from gaia_local.store.watched_trees import ObservedTrees, Trees
+from gaia_local.store.watcher import make_trees
 
 WaitUntil = Callable[..., None]
 # On Linux watchdog's own upper layer warns of a new directory that it sees twice; as an error that
@@ -178,30 +179,96 @@ def test_a_link_is_not_followed_but_the_top_may_be_one(
         assert not [path for path in ears.heard if "out/" in path or "other" in path]
 
 
-def test_on_this_system_it_is_the_lower_layer() -> None:
-    made = watched_trees.watched_trees(lambda path: None, lambda error: None, True)
-    with contextlib.closing(made):
+def test_on_this_system_it_is_the_lower_layer(caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.closing(make_trees(lambda path: None, lambda error: None, True)) as made:
         assert isinstance(made, InotifyTrees)
+    assert caplog.messages == []
 
 
-@pytest.mark.parametrize("missing", ["del lower.InotifyFD", "del lower.InotifyFD.add_callback"])
-def test_another_watchdog_serves_by_its_observer(missing: str, top: Path) -> None:
-    program = f"""
-import contextlib
-import threading
-import watchdog.observers.inotify_c as lower
-from watchdog.observers import Observer, polling
-{missing}
-from gaia_local.store import watched_trees
-watched_trees.Observer = polling.PollingObserver  # the system's own needs what was taken away
-heard = threading.Event()
-heard_of = lambda path: heard.set()
-with contextlib.closing(watched_trees.watched_trees(heard_of, print, True)) as trees:
-    trees.watch({str(top)!r})
-    open({str(top / "new")!r}, "w").close()
-    assert heard.wait(30)
+FALLBACK = """
+import contextlib, sys, threading
+from watchdog import observers
+if sys.argv[2:]:  # the system's own Observer needs the layer that is changed
+    import watchdog.observers.inotify_c as layer
+    from watchdog.observers import polling
+    observers.Observer = polling.PollingObserver
+    exec(sys.argv[2])
+from gaia_local.store import watched_trees, watcher
+heard = {name: threading.Event() for name in ("new", "deep")}
+def hear(path):
+    for name, event in heard.items():
+        if path.endswith(f"/{name}"):
+            event.set()
+with contextlib.closing(watcher.make_trees(hear, print, True)) as trees:
+    assert isinstance(trees, watched_trees.ObservedTrees), trees
+    trees.watch(sys.argv[1])
+    for name in ("new", "old/deep"):
+        open(f"{sys.argv[1]}/{name}", "w").close()
+    assert all(event.wait(30) for event in heard.values())
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+"""Changes in a directory are heard though watchdog's lower layer can't be used."""
+
+
+def run_fallback(top: Path, *change: str, **environment: str) -> str:
+    """Run the program above; answers the warnings."""
+    (top / "old").mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", FALLBACK, str(top), *change],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout, ran.returncode) == ("", 0), ran.stderr
+    return ran.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sys.modules['watchdog.observers.inotify_c'] = None",
+        "del layer.InotifyFD",
+        "del layer.InotifyFD.add_callback",
+        "layer.InotifyFD.__init__ = lambda self, path: None",
+        "layer.InotifyFD.add_callback = lambda self, path, mask, callback: 0",
+        "layer.InotifyFD.remove_callbacks = lambda self, watch, callback: None",
+        "layer.InotifyFD.read_events = lambda self, *, event_buffer_size: []",
+    ],
+)
+def test_another_lower_layer_is_replaced_by_the_observer(change: str, top: Path) -> None:
+    assert "pip install 'watchdog>=7.1,<8'" in run_fallback(top, change)
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("version", ["5.0.3", "6.0.0"])
+def test_older_versions_of_watchdog_serve_by_their_observer(
+    version: str, top: Path, tmp_path: Path
+) -> None:
+    older = str(tmp_path / "older")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
+            *("--target", older, f"watchdog=={version}"),
+        ],
+        check=True,
+    )
+    path = os.pathsep.join([older, *filter(None, sys.path)])
+    assert "pip install 'watchdog>=7.1,<8'" in run_fallback(top, PYTHONPATH=path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_reader_that_dies_is_told(
+    top: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where events of a newer watchdog lack an attribute."""
+    with watched(top) as (ears, trees):
+        assert isinstance(trees, InotifyTrees)
+        monkeypatch.delattr("watchdog.observers.inotify_c.InotifyEvent.is_ignored")
+        (top / "file").write_text("1")
+        wait_until(lambda: not trees.inotify.is_alive())
+        (error,) = ears.unsure
+        assert error is not None
+        assert error.strerror == "the thread that reads inotify has died"
 
 
 def test_a_deep_tree(top: Path, wait_until: WaitUntil) -> None:

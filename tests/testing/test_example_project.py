@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -127,4 +128,12 @@ def test_the_example_readme_names_existing_files() -> None:
     readme = (PROJECT / "README.md").read_text()
     assert "exec -m river_levels.submit" in readme
     assert (PROJECT / "river_levels" / "submit.py").is_file()
-    assert 'test = ["pytest>=8", "gaia-local"]' in (PROJECT / "pyproject.toml").read_text()
+    assert "pip install ../.. -e '.[test]'" in readme
+    assert (PROJECT / "../../gaia_local").is_dir()
+
+
+def test_the_example_project_asks_no_registry_for_gaia_local() -> None:
+    """It isn't in one, so anybody could put something there under that name."""
+    asked = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = [*asked["dependencies"], *asked["optional-dependencies"]["test"]]
+    assert not [one for one in wanted if one.startswith("gaia-local")]

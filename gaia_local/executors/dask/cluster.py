@@ -14,6 +14,7 @@ from gaia_local.config import DaskConfig
 from gaia_local.errors import Closed, EngineUnavailable, error_text
 from gaia_local.executors.dask.connection import ClusterListener, Connection, security_of
 from gaia_local.executors.dask.settings import SessionSettings
+from gaia_local.installation import install_command
 
 
 class Cluster:
@@ -103,7 +104,7 @@ def _local_cluster(config: DaskConfig) -> LocalCluster:
     except ImportError as error:
         raise EngineUnavailable(
             f"Dask workers on this machine need keys, and a package is missing ({error});"
-            " pip install 'gaia-local[dask]'"
+            f" {install_command('dask')}"
         ) from error
     security = security_of(make_keys() if config.security is None else config.security)
     # Any user of this machine could read the HTTP pages of the scheduler and the workers.

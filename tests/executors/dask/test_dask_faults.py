@@ -356,7 +356,7 @@ def test_without_the_package(
     monkeypatch.setitem(sys.modules, "distributed", None)
     gaia = make_gaia(executor="dask", dask={"address": "tcp://127.0.0.1:9"})
     assert gaia.workflows() == {"workflows": {}}
-    with pytest.raises(InvalidInput, match=r"pip install 'gaia-local\[dask\]'"):
+    with pytest.raises(InvalidInput, match=r"-m pip install 'cryptography>="):
         gaia.upload("w", {}, *waiting.steps(1))
 
 
