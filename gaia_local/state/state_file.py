@@ -98,15 +98,13 @@ def _open(path: Path, how: str, readonly: bool) -> sqlite3.Connection:
         if not readonly:
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=normal")
-        applied = schema.applied_migrations(connection)
-        unknown = applied - schema.MIGRATIONS.keys()
-        if unknown:
-            names = ", ".join(sorted(map(str, unknown)))
+        version, known = schema.version(connection), len(schema.MIGRATIONS)
+        if version > known:
             raise DatabaseError(
-                f"{path} was written by a newer gaia_local (it has {names}); "
-                "upgrade gaia_local, or use another root"
+                f"{path} was written by a newer gaia_local (its schema has version {version}, and "
+                f"this gaia_local knows {known}); upgrade gaia_local, or use another root"
             )
-        if applied != schema.MIGRATIONS.keys():
+        if version < known:
             if readonly:
                 return _migrated_copy(connection)  # and this one is closed
             schema.migrate(connection)
@@ -122,7 +120,7 @@ def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
         # A transaction that has read holds a lock. Without it `backup` would wait without end for
         # another process that locks the file.
         connection.execute("begin")
-        schema.applied_migrations(connection)
+        schema.version(connection)
         connection.backup(copy)
         schema.migrate(copy)
         copy.execute("pragma query_only = on")

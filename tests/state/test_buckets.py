@@ -254,7 +254,7 @@ def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: 
             connection.execute(f"drop table {table}")
         connection.execute("drop index data_by_epoch")
         connection.execute("alter table data drop column epoch")
-        connection.execute("delete from _sqlite_migrations where name > '0001_first'")
+        connection.execute("pragma user_version = 1")
     with opened(root) as gaia:
         # Read before anybody brings it up to date.
         assert list(gaia.workflows()["workflows"]) == ["w"]

@@ -56,8 +56,15 @@ def read(path: Path, sql: str) -> list[Any]:
         return connection.execute(sql).fetchall()
 
 
-def applied(path: Path) -> list[str]:
-    return [name for (name,) in read(path, "select name from _sqlite_migrations order by id")]
+def version(path: Path) -> int:
+    ((found,),) = read(path, "pragma user_version")
+    return int(found)
+
+
+def noted(path: Path) -> list[str]:
+    """The migrations that sqlite-utils has recorded."""
+    with contextlib.closing(sqlite_utils.Database(path)) as db:
+        return [migration.name for migration in Migrations(MIGRATION_SET).applied(db)]
 
 
 def dump(path: Path) -> str:
@@ -66,8 +73,8 @@ def dump(path: Path) -> str:
 
 
 def tables(path: Path) -> dict[str, str]:
-    """Name → definition of all tables and indices, without case and white space."""
-    found = read(path, "select name, sql from sqlite_master")
+    """Name → definition of our tables and indices, without case and white space."""
+    found = read(path, "select name, sql from sqlite_master where tbl_name != '_sqlite_migrations'")
     return {name: re.sub(r"\s", "", sql or "").lower() for name, sql in found}
 
 
@@ -85,12 +92,17 @@ def open_and_close(path: Path, readonly: bool = False) -> None:
 # --------------------------------------------------------------------------------------- a new file
 
 
-def test_a_new_file_has_all_migrations_in_the_eyes_of_sqlite_utils(path: Path) -> None:
+def test_a_new_file_has_the_tables_that_sqlite_utils_makes(path: Path) -> None:
     open_and_close(path)
-    assert applied(path) == list(MIGRATIONS)
-    with contextlib.closing(sqlite_utils.Database(path)) as db:
-        noted = [migration.name for migration in Migrations(MIGRATION_SET).applied(db)]
-    assert noted == list(MIGRATIONS)
+    assert (version(path), noted(path)) == (len(MIGRATIONS), [])
+    made = path.with_name("made.db")
+    with contextlib.closing(sqlite_utils.Database(made)) as db:
+        migrations = Migrations(MIGRATION_SET)
+        for name, script in MIGRATIONS.items():
+            migrations(name=name)(lambda db, script=script: db.executescript(script))
+        migrations.apply(db)
+    assert tables(path) == tables(made)
+    assert set(tables(path)) > {"workflows", "data_by_epoch", "flushed"}
 
 
 def test_a_new_file_and_a_migrated_one_have_the_same_schema(recorded: Path) -> None:
@@ -98,7 +110,8 @@ def test_a_new_file_and_a_migrated_one_have_the_same_schema(recorded: Path) -> N
     open_and_close(new)
     open_and_close(recorded)
     assert tables(recorded) == tables(new)
-    assert applied(recorded) == applied(new) == list(MIGRATIONS)
+    assert version(recorded) == version(new) == len(MIGRATIONS)
+    assert noted(recorded) == list(MIGRATIONS)
 
 
 def test_a_file_whose_making_was_interrupted_is_made(path: Path) -> None:
@@ -107,7 +120,7 @@ def test_a_file_whose_making_was_interrupted_is_made(path: Path) -> None:
     assert (reader.workflows(), reader.boot(), path.stat().st_size) == ({}, "", 0)
     reader.close()
     open_and_close(path)
-    assert applied(path) == list(MIGRATIONS)
+    assert version(path) == len(MIGRATIONS)
 
 
 # ---------------------------------------------------------------------------------------- old files
@@ -198,37 +211,43 @@ def test_no_other_process_can_lock_an_older_file_before_it_is_copied(
 ) -> None:
     """The copying would wait for it without end."""
     restore(path, OLD)
-    look, tried = schema.applied_migrations, []
+    look, looks = schema.version, list[int]()
     with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as foreign:
         foreign.execute("pragma journal_mode=delete")
 
-        def lock_before_the_copying(connection: sqlite3.Connection) -> set[str]:
-            found = look(connection)
-            if connection.in_transaction:
+        def lock_before_the_copying(connection: sqlite3.Connection) -> int:
+            looks.append(look(connection))
+            if len(looks) == 2:
                 with pytest.raises(sqlite3.OperationalError, match="locked"):
                     foreign.execute("begin exclusive")
-                tried.append(found)
-            return found
+            return looks[-1]
 
-        monkeypatch.setattr(schema, "applied_migrations", lock_before_the_copying)
+        monkeypatch.setattr(schema, "version", lock_before_the_copying)
         with contextlib.closing(Database(path, readonly=True)) as reader:
             assert list(reader.workflows()) == ["w"]
-    assert tried == [{OLD}]
+    assert len(looks) > 1
 
 
+@pytest.mark.parametrize("new", [False, True])
 def test_a_later_migration_is_applied_to_a_file_of_today(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, new: bool
 ) -> None:
-    restore(path, CURRENT)
+    if new:
+        with contextlib.closing(Database(path)) as database:
+            database.add_workflow("w", {}, 1.0)
+    else:
+        restore(path, CURRENT)
+    today = list(MIGRATIONS)
     monkeypatch.setitem(MIGRATIONS, "0006_next", NEXT)
+    before = dump(path)
     with contextlib.closing(Database(path, readonly=True)) as reader:
         assert list(reader.workflows()) == ["w"]
-    assert applied(path)[-1] == CURRENT
+    assert dump(path) == before
     open_and_close(path)
-    assert applied(path)[-2:] == [CURRENT, "0006_next"]
+    assert (version(path), noted(path)) == (6, [*today, "0006_next"])
     assert read(path, "select name, note from workflows") == [("w", "new")]
     monkeypatch.delitem(MIGRATIONS, "0006_next")
-    with pytest.raises(DatabaseError, match=r"newer gaia_local .*0006_next"):
+    with pytest.raises(DatabaseError, match=r"newer gaia_local .*version 6, .* knows 5"):
         Database(path)
 
 
@@ -243,7 +262,7 @@ def test_migrations_that_fail_change_nothing(path: Path, monkeypatch: pytest.Mon
     assert dump(path) == before
     monkeypatch.delitem(MIGRATIONS, "0006_next")
     open_and_close(path)
-    assert applied(path) == list(MIGRATIONS)
+    assert version(path) == len(MIGRATIONS)
 
 
 @pytest.mark.parametrize("name", [OLD, None])
@@ -252,15 +271,16 @@ def test_a_process_that_dies_while_it_migrates_leaves_the_file_as_it_was(
 ) -> None:
     before = dump(restore(path, name)) if name else None
     dying = """
-        import os, pathlib, sys, sqlite_utils
+        import os, pathlib, sys
+        from gaia_local.state import schema
         from gaia_local.state.database import Database
-        run, names = sqlite_utils.Database.executescript, []
-        def executescript(db, sql):
-            run(db, sql)
-            names.append(sql)
-            if len(names) == 3:
+        run, scripts = schema._run, []
+        def run_three(db, script):
+            run(db, script)
+            scripts.append(script)
+            if len(scripts) == 3:
                 os._exit(9)
-        sqlite_utils.Database.executescript = executescript
+        schema._run = run_three
         Database(pathlib.Path(sys.argv[1]))
     """
     assert subprocess.run(python(dying, str(path)), check=False).returncode == 9
@@ -269,7 +289,7 @@ def test_a_process_that_dies_while_it_migrates_leaves_the_file_as_it_was(
     else:
         assert read(path, "select * from sqlite_master") == []
     open_and_close(path)
-    assert applied(path) == list(MIGRATIONS)
+    assert version(path) == len(MIGRATIONS)
 
 
 @pytest.mark.parametrize("name", [OLD, None])
@@ -279,7 +299,7 @@ def test_processes_that_open_it_at_the_same_time_all_work(
     if name:
         restore(path, name)
     opening = """
-        import os, pathlib, sys, sqlite_utils
+        import pathlib, sys
         from gaia_local.state.database import Database
         path, own, go = map(pathlib.Path, sys.argv[1:])
         own.touch()
@@ -297,9 +317,17 @@ def test_processes_that_open_it_at_the_same_time_all_work(
     wait_until(lambda: all(own.exists() for own in owns))
     go.touch()
     assert [process.communicate()[1].decode() for process in processes] == [""] * len(owns)
-    assert applied(path) == list(MIGRATIONS)
+    assert version(path) == len(MIGRATIONS)
     names = {name for (name,) in read(path, "select name from workflows")}
     assert names - {"w"} == {own.name for own in owns}
+
+
+def test_a_process_that_waited_while_another_migrated_changes_nothing(path: Path) -> None:
+    open_and_close(path)
+    before = dump(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        schema.migrate(connection)
+    assert dump(path) == before
 
 
 # -------------------------------------------------------------------------------- a current file
@@ -314,8 +342,14 @@ def test_migrations_are_applied_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("readonly", [False, True])
-def test_a_current_file_is_opened_without_sqlite_utils(path: Path, readonly: bool) -> None:
-    restore(path, CURRENT)
+@pytest.mark.parametrize("new", [False, True])
+def test_a_current_file_is_opened_and_made_without_sqlite_utils(
+    path: Path, new: bool, readonly: bool
+) -> None:
+    if new:
+        path.touch()
+    else:
+        open_and_close(restore(path, CURRENT))
     opening = f"""
         import pathlib, sys
         from gaia_local.state.database import Database
@@ -331,15 +365,11 @@ def test_a_current_file_is_opened_without_sqlite_utils(path: Path, readonly: boo
 
 @pytest.mark.parametrize("readonly", [False, True])
 def test_a_newer_file_is_refused_and_left_unchanged(path: Path, readonly: bool) -> None:
-    restore(path, CURRENT)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "insert into _sqlite_migrations (migration_set, name, applied_at) "
-            "values ('gaia_local', '0099_future', '')"
-        )
+    open_and_close(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma user_version = 99")
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match="0099_future") as caught:
+    with pytest.raises(DatabaseError, match=r"newer gaia_local .*version 99, ") as caught:
         Database(path, readonly=readonly)
     assert str(path) in str(caught.value)
-    assert "newer gaia_local" in str(caught.value)
     assert path.read_bytes() == before
