@@ -116,4 +116,4 @@ class Snapshot:
             contextlib.closing(Database(self._path, readonly=True)) as database,
             database.transaction(),
         ):
-            return nothing if database.blank else ask(database)
+            return ask(database)

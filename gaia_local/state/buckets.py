@@ -66,7 +66,7 @@ def recall(config: Config) -> Config:
             contextlib.suppress(DatabaseError),
             contextlib.closing(Database(path, readonly=True)) as database,
         ):
-            uses = [] if database.blank else read_uses(database)
+            uses = read_uses(database)
     return config.with_buckets(with_remembered(config.root, config.buckets, uses))
 
 

@@ -49,9 +49,7 @@ class Connection:
         self._lock = threading.RLock()
         self._depth = 0
         """How many transactions are open, nested."""
-        self._connection, self.blank = state_file.open_file(path, readonly)
-        """`blank`: another process makes the file just now, or would have to; it holds nothing yet.
-        """
+        self._connection = state_file.open_file(path, readonly)
         self._file = None if readonly else os.stat(path)
         self._written, self._synced = 1, 0
         """How many transactions there were, and how many of them are known to be on the disk."""

@@ -19,6 +19,7 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.runtimes.docker.labels import ROOT_LABEL
+from gaia_local.state.database import Database
 from support.fixtures import WaitUntil
 from support.layered import ENGINE, expected, forty_steps
 
@@ -67,11 +68,8 @@ class Victim:
         path = Path(self.config["root"]) / "gaia.db"
         if not path.exists():
             return 0
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            began = database.execute(
-                "select count(*) from events where event = 'execution-start'"
-            ).fetchone()
-        return int(began[0])
+        with contextlib.closing(Database(path, readonly=True)) as database:
+            return [event["event"] for event in database.events("w")].count("execution-start")
 
     def finish(self) -> dict[str, str]:
         """Let it come to its end; the final files."""

@@ -65,7 +65,7 @@ def use(root: Path, **config: Any) -> None:
 
 @pytest.mark.parametrize("made_before", [True, False], ids=["known root", "new root"])
 @pytest.mark.parametrize(
-    "place", ["staging", "logs", "spare", "owner", "gaia.db", "gaia.db-wal", "gaia.db.new"]
+    "place", ["staging", "logs", "spare", "owner", "gaia.db", "gaia.db-wal", "gaia.db-journal"]
 )
 def test_a_link_in_one_of_its_places_is_refused_by_name(
     tmp_path: Path, scratch: Path, place: str, made_before: bool

@@ -50,8 +50,8 @@ module of `runtimes.docker` is none of `runtimes`."""
 
 LIBRARIES = {
     "networkx": "api workflow.traversal",
-    "sqlite3": "state.state_file state.connection state.names",
-    "sqlite_utils": "state.state_file",
+    "sqlite3": "state.schema state.state_file state.connection state.names",
+    "sqlite_utils": "state.schema",
     "docker": "runtimes.docker",
     "urllib3": "runtimes.docker.responses",
     "requests": "http_errors runtimes.docker",
@@ -234,7 +234,7 @@ def test_modules_use_of_each_other_what_is_public() -> None:
         ("engine.scheduler", "from gaia_local import Gaia", "must not know __init__"),
         ("server.app", "from gaia_local.cli import output", "must not know cli"),
         ("engine.scheduler", "import networkx", "the business of api workflow.traversal"),
-        ("state.names", "from sqlite_utils.db import Table", "the business of state.state_file"),
+        ("state.names", "from sqlite_utils.db import Table", "the business of state.schema"),
         ("executors.worker", "import docker.errors", "the business of runtimes.docker"),
         ("api", "from rich.console import Console", "the business of cli"),
         ("executors.worker", "import threading\nthreading.Thread(target=f)", ":2 makes a thread"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -18,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlite_utils
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlite_utils.migrations import Migrations
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import AnyCommand, Command
@@ -30,7 +26,6 @@ from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.database import Database
-from gaia_local.state.state_file import FIRST, LATER, MIGRATIONS
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import (
     ABSENT,
@@ -545,76 +540,6 @@ def test_reopening_finds_everything(database: Database, path: Path) -> None:
         again = Database(path, readonly=readonly)
         assert rows(again) == before
         again.close()
-
-
-def test_migrations_are_applied_once(database: Database, path: Path) -> None:
-    fill(database)
-    database.close()
-
-    def schema() -> list[Any]:
-        with sqlite3.connect(path) as connection:
-            found = connection.execute("select sql from sqlite_master order by name").fetchall()
-            applied = connection.execute(
-                "select name, applied_at from _sqlite_migrations"
-            ).fetchall()
-        connection.close()
-        return [found, applied]
-
-    before = schema()
-    Database(path).close()
-    Database(path).close()
-    assert schema() == before
-    assert [name for name, _ in before[1]] == [FIRST, *LATER]
-
-
-def test_a_new_database_is_what_sqlite_utils_makes_of_an_empty_file(path: Path) -> None:
-    """So that its migrations go on from there."""
-
-    def shape(made: Path) -> tuple[list[str], list[Any], list[str]]:
-        Database(made).close()
-        with contextlib.closing(sqlite3.connect(made)) as connection:
-            parts = connection.execute(
-                "select sql from sqlite_master where sql is not null order by name"
-            ).fetchall()
-            applied = connection.execute(
-                "select id, migration_set, name from _sqlite_migrations"
-            ).fetchall()
-        db = sqlite_utils.Database(made)
-        migrations = Migrations(MIGRATIONS)
-        noted = [migration.name for migration in migrations.applied(db)]
-        migrations.ensure_migrations_table(db)
-        db.close()
-        return [re.sub(r"\s", "", sql).lower() for (sql,) in parts], applied, noted
-
-    empty = path.with_name("empty.db")
-    path.parent.mkdir()
-    empty.touch()
-    assert shape(path) == shape(empty)
-    names = [FIRST, *LATER]
-    assert shape(path)[1:] == (
-        [(number, MIGRATIONS, name) for number, name in enumerate(names, 1)],
-        names,
-    )
-
-
-@pytest.mark.parametrize("readonly", [False, True])
-def test_a_newer_state_file_is_refused_and_left_unchanged(
-    database: Database, path: Path, readonly: bool
-) -> None:
-    fill(database)
-    database.close()
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "insert into _sqlite_migrations (migration_set, name, applied_at) "
-            "values ('gaia_local', '0099_future', '')"
-        )
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(DatabaseError, match="0099_future") as caught:
-        Database(path, readonly=readonly)
-    assert str(path) in str(caught.value)
-    assert "newer gaia_local" in str(caught.value)
-    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("readonly", [False, True])
