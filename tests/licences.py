@@ -38,6 +38,10 @@ What is installed with gaia-local, and under which licence; `make licences` writ
 (in a checkout, `pip install '.[pictures]'`). Packages in italics come along with others. What the
 status page uses of others' lies in `gaia_local/server/page/vendor`, with its licences.
 
+gaia-local itself is under the MIT licence. igraph is under the GNU GPL, version 2 or later: nothing
+of it is part of gaia-local, and it is imported only to draw a graph as SVG or PNG. Whoever passes
+both on together, in a container image for example, has to keep to the GPL there.
+
 | package | licence | comes with |
 |---|---|---|"""
 

@@ -22,7 +22,7 @@ from gaia_local.pictures.boxes import (
     Node,
     count,
 )
-from gaia_local.pictures.layout import Layout, Point
+from gaia_local.pictures.coordinates import Layout, Point
 from gaia_local.pictures.states import APPEARANCES
 from gaia_local.pictures.words import bold, shorten, width
 

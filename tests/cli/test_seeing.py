@@ -124,7 +124,7 @@ def test_an_unwritable_picture_is_refused(command: str, here: Path) -> None:
 
 def test_a_library_that_is_missing_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     upload("w", SAY)
-    monkeypatch.setitem(sys.modules, "graphlay", None)
+    monkeypatch.setitem(sys.modules, "igraph", None)
     told = call("graph", "w", status=2).stderr
     assert "-m pip install 'font-roboto>=" in told
     assert call("graph", "w", "--format", "dot").stdout.startswith("digraph")

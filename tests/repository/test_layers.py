@@ -63,7 +63,7 @@ LIBRARIES = {
     "dask": "executors.dask",
     "cryptography": "executors.dask.keys",
     "yaml": "model.definition_files compat",
-    "graphlay": "pictures",
+    "igraph": "pictures",
     "resvg_py": "pictures",
     "font_roboto": "pictures",
     "starlette": "server",
