@@ -17,7 +17,7 @@ from gaia_local.model.validation import NOTHING
 from gaia_local.store import copying, fingerprints, removal
 from gaia_local.store.disk_errors import disk_error
 from gaia_local.store.input_copies import copies_needed
-from gaia_local.store.outputs import missing_outputs, prepare_outputs
+from gaia_local.store.outputs import TaskOutputs
 from gaia_local.store.placement import Placement
 from gaia_local.store.workspaces import Workspace
 
@@ -30,6 +30,7 @@ class TaskFiles:
         self._workspace, self._storage = workspace, workspace.storage
         self.directory = workspace.directory(task)
         self.log = workspace.log(task)
+        self._outputs = TaskOutputs(task, self.directory, workspace)
         self._mounted: dict[str, str] = {}
         """Key of an input that is not copied → where it is read from."""
         self._seen: dict[str, Fingerprint] = {}
@@ -102,13 +103,13 @@ class TaskFiles:
     def missing(self) -> list[str]:
         """What the program was to make and did not, as sentences."""
         self._copy_linked_inputs()
-        return missing_outputs(self.task, self.directory)
+        return self._outputs.missing()
 
     def prepare(
         self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
     ) -> list[Output]:
-        """Bring these outputs to where one rename publishes each: see `outputs.prepare_outputs`."""
-        return prepare_outputs(self.task, self.directory, self._workspace, pairs, captures)
+        """Bring these outputs to where one rename publishes each: see `TaskOutputs.prepare`."""
+        return self._outputs.prepare(pairs, captures)
 
     def discard(self) -> None:
         """Remove what is left in the private directory. Idempotent."""

@@ -15,4 +15,7 @@ _SECRET = (
 
 def for_programs(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The environment without the engine's secrets."""
-    return {name: value for name, value in environment.items() if not name.startswith(_SECRET)}
+    found = dict(environment)
+    for name in [name for name in found if name.startswith(_SECRET)]:
+        del found[name]
+    return found

@@ -45,11 +45,9 @@ _TASK_BYTES, _WORK_BYTES = TASK_VARIABLE.encode(), WORK_VARIABLE.encode()
 
 def marked(environment: Mapping[bytes, bytes], task: str, work: Path) -> dict[bytes, bytes]:
     """The environment without the engine's secrets, with the mark of a run in `work`."""
-    return {
-        **for_programs(environment),
-        _TASK_BYTES: os.fsencode(task),
-        _WORK_BYTES: os.fsencode(work),
-    }
+    programs = for_programs(environment)
+    programs[_TASK_BYTES], programs[_WORK_BYTES] = os.fsencode(task), os.fsencode(work)
+    return programs
 
 
 def signal_group(group: int, number: int) -> None:
