@@ -134,7 +134,17 @@ class SupervisorPool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[SupervisorProcess] = []
+        self._prepared = False
         self._closed = False
+
+    def prepare(self) -> None:
+        """Start the first one, once; it gets ready while others decide what it is to run."""
+        with self._lock:
+            first = not self._prepared
+            self._prepared = True
+        if first:
+            with contextlib.suppress(OSError):  # `take` tries again, and says so
+                self.give_back(SupervisorProcess())
 
     def take(self) -> SupervisorProcess:
         """An idle one. Raises `OSError` where none can be started."""
