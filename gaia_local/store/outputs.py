@@ -83,7 +83,7 @@ class TaskOutputs:
             needed[output.source] -= 1
             aside, device = self._workspace.prepared(self._task, index, output.target)
             ways = (output.source, *paths.folders(output.source, self._directory.root))
-            shared = any(needed[place] for place in ways)
+            shared = len(made) > 1 and any(needed[place] for place in ways)
             with disk_errors(f"output {output.key!r} can't be stored at {output.target}"):
                 output.prepared = aside
                 if output.kept or shared or output.status.st_dev != device:

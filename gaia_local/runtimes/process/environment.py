@@ -15,7 +15,4 @@ _SECRET = (
 
 def for_programs(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The environment without the engine's secrets."""
-    found = dict(environment)
-    for name in [name for name in found if name.startswith(_SECRET)]:
-        del found[name]
-    return found
+    return {name: environment[name] for name in environment if not name.startswith(_SECRET)}

@@ -19,7 +19,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import forget_in_child, forking
@@ -227,10 +227,9 @@ class SupervisedProcess:
                 self._end, self._lost = reply, reply is None
         return self._pid
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[int | None]:
+    def watched(self) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor that can be read when it may have `ended`."""
-        yield self._supervisor.fileno()
+        return contextlib.nullcontext(self._supervisor.fileno())
 
     def terminate(self) -> None:
         """Send SIGTERM to its process group."""
