@@ -123,6 +123,12 @@ class SupervisorProcess:
         self.wake()
         self._process.wait()
 
+    def close_idle(self) -> None:
+        """End one that has nothing to end itself, be it still starting, and wait for that."""
+        self.forget()
+        self._process.kill()
+        self._process.wait()
+
     def forget(self) -> None:
         """Close the connection, as `Inherited.forget`: a child must not hide the engine's end."""
         self._socket.close()
@@ -163,7 +169,7 @@ class SupervisorPool:
             if not self._closed:
                 self._idle.append(supervisor)
                 return
-        supervisor.close()
+        supervisor.close_idle()
 
     def close(self) -> None:
         """End idle ones at once, and others when they are given back. Idempotent."""
@@ -171,7 +177,7 @@ class SupervisorPool:
             self._closed = True
             idle, self._idle = self._idle, []
         for supervisor in idle:
-            supervisor.close()
+            supervisor.close_idle()
 
 
 class SupervisedProcess:

@@ -132,6 +132,19 @@ def test_one_that_died_before_it_was_needed_is_replaced(
     assert prepared not in own_supervisors()
 
 
+def test_closing_waits_for_none_that_is_not_ready(
+    supervisors: SupervisorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(marked_processes, "SUPERVISOR", os.fsencode(slow))
+    supervisors.prepare()
+    began = time.monotonic()
+    supervisors.close()
+    assert time.monotonic() - began < 30
+    assert own_supervisors() == []
+
+
 def test_where_none_can_be_started_only_the_step_fails(
     bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +339,7 @@ def test_forks_of_the_engine_keep_no_supervisor_alive(
         os._exit(0)
     try:
         began = time.monotonic()
-        supervisors.close()  # waits for its end
+        supervisors.take().close()  # waits for its end
         assert time.monotonic() - began < 5
     finally:
         os.close(write_end)
