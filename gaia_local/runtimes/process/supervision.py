@@ -149,7 +149,8 @@ class SupervisorPool:
             first = not self._prepared
             self._prepared = True
         if first:
-            with contextlib.suppress(OSError):  # `take` tries again, and says so
+            # `take` tries again, and says so.
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
                 self.give_back(SupervisorProcess())
 
     def take(self) -> SupervisorProcess:
