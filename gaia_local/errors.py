@@ -7,7 +7,6 @@ makes them.
 
 from __future__ import annotations
 
-import difflib
 import heapq
 import itertools
 from collections.abc import Iterable
@@ -134,6 +133,8 @@ def _closest(given: str, names: list[str]) -> list[str]:
 
     if len(short) > _MAX_COMPARED:
         short = heapq.nlargest(_MAX_COMPARED, short, likeness)
+    import difflib  # it takes its time, and only errors need it
+
     return difflib.get_close_matches(given, short, n=3, cutoff=0.6)
 
 

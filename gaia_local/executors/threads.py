@@ -7,7 +7,6 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 from gaia_local.errors import Closed, error_text
@@ -37,7 +36,7 @@ class _Relay:
     def started(self, task: Task, event: Event) -> None:
         if not self._over:
             facts = {**event.facts, "worker": self._worker}
-            self._observer.started(task, replace(event, facts=facts))
+            self._observer.started(task, Event(event.event, event.workflow, event.time, facts))
 
     def happened(self, task: Task, event: Event) -> None:
         if not self._over:

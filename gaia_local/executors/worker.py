@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +79,7 @@ class Worker:
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
-        outcome = _collect(files, ended, cancellation.reason, time.monotonic() - began)
-        return replace(outcome, inputs=files.inputs_read())
+        return _collect(files, ended, cancellation.reason, time.monotonic() - began)
 
 
 def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
@@ -112,6 +110,7 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
         reason=reason,
         image_id=ended.image_id,
         tail=read_tail(files.log) if failed else "",
+        inputs=files.inputs_read(),
     )
 
 

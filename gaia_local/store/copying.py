@@ -70,12 +70,17 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise StorageError(f"{source} is {kind}: it can't be copied")
-    with Path(source).open("rb") as reader:
-        mode = 0o600 | (status.st_mode & 0o111)
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(descriptor, "wb") as writer:
-            copy_range(reader.fileno(), writer.fileno())
-            os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+    mode = 0o600 | (status.st_mode & 0o111)
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            copy_range(reader, writer)
+            os.utime(writer, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
 
 
 def copy_range(reader: int, writer: int) -> None:

@@ -38,93 +38,95 @@ class _MadeOutput:
         return stat.S_ISDIR(self.status.st_mode)
 
 
-def missing_outputs(task: Task, directory: PrivateDirectory) -> list[str]:
-    """What the program was to make and did not, as sentences."""
-    problems = []
-    for key, internal in made_files(task.outputs):
-        place, link = directory.find(internal.text)
-        mode, problem = _mode(place), f"output {key!r} was not made"
-        if not mode:
-            found = "nothing"
-            if link is not None:
-                found = f"a link to {link}, where the Task made nothing,"
-            problems.append(f"{problem}: there is {found} at {internal}")
-        elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
-            problems.append(f"{problem}: {internal} isn't a directory")
-        elif not wants_directory(key, internal) and stat.S_ISDIR(mode):
-            advice = "end key and path with '/' to store one"
-            problems.append(f"{problem}: {internal} is a directory; {advice}")
-    return problems
+class TaskOutputs:
+    """The outputs of one Task, whose program has ended."""
 
+    def __init__(self, task: Task, directory: PrivateDirectory, workspace: Workspace) -> None:
+        self._task, self._directory, self._workspace = task, directory, workspace
+        self._found: dict[str, tuple[str, str | None]] = {}
+        """What was answered by `_find`."""
 
-def prepare_outputs(
-    task: Task,
-    directory: PrivateDirectory,
-    workspace: Workspace,
-    pairs: Iterable[tuple[str, str]],
-    captures: Mapping[Capture, Path],
-) -> list[Output]:
-    """Bring outputs into a state in which they can be published by renames alone.
+    def missing(self) -> list[str]:
+        """What the program was to make and did not, as sentences."""
+        problems = []
+        for key, internal in made_files(self._task.outputs):
+            place, link = self._find(internal.text)
+            mode, problem = _mode(place), f"output {key!r} was not made"
+            if not mode:
+                found = "nothing"
+                if link is not None:
+                    found = f"a link to {link}, where the Task made nothing,"
+                problems.append(f"{problem}: there is {found} at {internal}")
+            elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
+                problems.append(f"{problem}: {internal} isn't a directory")
+            elif not wants_directory(key, internal) and stat.S_ISDIR(mode):
+                advice = "end key and path with '/' to store one"
+                problems.append(f"{problem}: {internal} is a directory; {advice}")
+        return problems
 
-    `pairs` of key and internal path say which; `captures` has the file for each capture among them.
-    Raises `StorageError` for one that can't be stored, with all files still where they were;
-    `DiskError` where that is the disk's fault. Ask for `missing_outputs` first.
-    """
-    made = _made_outputs(task, directory, workspace, pairs, captures)
-    # The innermost first, and by copy where another output still needs the file.
-    made.sort(key=lambda output: (paths.depth(output.source), output.kept), reverse=True)
-    needed = Counter(output.source for output in made)
-    # Without directories, all can stay where they are until they are published.
-    nested = any(output.is_directory for output in made)
-    for index, output in enumerate(made):
-        needed[output.source] -= 1
-        aside, device = workspace.prepared(task, index, output.target)
-        ways = (output.source, *paths.folders(output.source, directory.root))
-        shared = any(needed[place] for place in ways)
-        with disk_errors(f"output {output.key!r} can't be stored at {output.target}"):
-            output.prepared = aside
-            if output.kept or shared or output.status.st_dev != device:
-                copying.copy(output.source, aside, follow=False)
-            elif nested or workspace.hands_over:
-                os.rename(output.source, aside)
+    def prepare(
+        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
+    ) -> list[Output]:
+        """Bring outputs into a state in which they can be published by renames alone.
+
+        `pairs` of key and internal path say which; `captures` has the file for each capture among
+        them. Raises `StorageError` for one that can't be stored, with all files still where they
+        were; `DiskError` where that is the disk's fault. Ask for `missing` first.
+        """
+        made = self._made_outputs(pairs, captures)
+        # The innermost first, and by copy where another output still needs the file.
+        made.sort(key=lambda output: (paths.depth(output.source), output.kept), reverse=True)
+        needed = Counter(output.source for output in made)
+        # Without directories, all can stay where they are until they are published.
+        nested, hands_over = any(output.is_directory for output in made), self._workspace.hands_over
+        for index, output in enumerate(made):
+            needed[output.source] -= 1
+            aside, device = self._workspace.prepared(self._task, index, output.target)
+            ways = (output.source, *paths.folders(output.source, self._directory.root))
+            shared = len(made) > 1 and any(needed[place] for place in ways)
+            with disk_errors(f"output {output.key!r} can't be stored at {output.target}"):
+                output.prepared = aside
+                if output.kept or shared or output.status.st_dev != device:
+                    copying.copy(output.source, aside, follow=False)
+                elif nested or hands_over:
+                    os.rename(output.source, aside)
+                else:
+                    output.prepared = output.source
+        if nested:
+            made.sort(key=lambda output: paths.depth(output.target))
+            with disk_errors("the outputs can't be stored in each other"):
+                _nest(made)
+        return [
+            Output(output.key, output.prepared, output.target, _fingerprint(output, hands_over))
+            for output in made
+        ]
+
+    def _made_outputs(
+        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
+    ) -> list[_MadeOutput]:
+        """What is to be stored, each made fit for that where it lies."""
+        made, storage = [], self._workspace.storage
+        for key, internal in pairs:
+            place, link = output_place(internal), None
+            if isinstance(place, Capture):
+                source, kept = str(captures[place]), place is Capture.PRINTED
             else:
-                output.prepared = output.source
-    if nested:
-        made.sort(key=lambda output: paths.depth(output.target))
-        with disk_errors("the outputs can't be stored in each other"):
-            _nest(made)
-    return [
-        Output(
-            output.key, output.prepared, output.target, _fingerprint(output, workspace.hands_over)
-        )
-        for output in made
-    ]
+                source, link = self._find(internal)
+                kept = link is not None
+            target = storage.path(self._task.workflow, key)
+            storage.refuse_outside(self._task.workflow, key, target)
+            with disk_errors(f"output {key!r} can't be stored"):
+                output = _MadeOutput(key, source, target, storable.make_storable(source), kept)
+                if output.is_directory:
+                    storable.confine_links(source, f"output {key!r}", self._directory.follow)
+            made.append(output)
+        return made
 
-
-def _made_outputs(
-    task: Task,
-    directory: PrivateDirectory,
-    workspace: Workspace,
-    pairs: Iterable[tuple[str, str]],
-    captures: Mapping[Capture, Path],
-) -> list[_MadeOutput]:
-    """What is to be stored, each made fit for that where it lies."""
-    made = []
-    for key, internal in pairs:
-        place, link = output_place(internal), None
-        if isinstance(place, Capture):
-            source, kept = str(captures[place]), place is Capture.PRINTED
-        else:
-            source, link = directory.find(internal)
-            kept = link is not None
-        target = workspace.storage.path(task.workflow, key)
-        workspace.storage.refuse_outside(task.workflow, key, target)
-        with disk_errors(f"output {key!r} can't be stored"):
-            output = _MadeOutput(key, source, target, storable.make_storable(source), kept)
-            if output.is_directory:
-                storable.confine_links(source, f"output {key!r}", directory.follow)
-        made.append(output)
-    return made
+    def _find(self, internal: str) -> tuple[str, str | None]:
+        """As `PrivateDirectory.find`, which is asked once for each: nothing moves any more."""
+        if internal not in self._found:
+            self._found[internal] = self._directory.find(internal)
+        return self._found[internal]
 
 
 def _mode(place: str) -> int:

@@ -50,11 +50,8 @@ class Placement:
 
     def make_outputs(self) -> None:
         """Make the output directories, and way for the output files."""
-        around_inputs = {
-            folder for place, _ in self._inputs for folder in paths.folders(place, self._tree)
-        }
         for place, key, is_directory in self._outputs:
-            if self._make_way(place, f"output {key!r}") and place not in around_inputs:
+            if self._make_way(place, f"output {key!r}") and not self._is_around_input(place):
                 removal.remove(place)
             if is_directory:
                 with contextlib.suppress(FileExistsError):
@@ -71,6 +68,9 @@ class Placement:
             places.append(self._stdout)
         around = {folder for place in places for folder in paths.folders(place, self._tree)}
         return {folder[len(self._tree) + 1 :] for folder in around}
+
+    def _is_around_input(self, place: str) -> bool:
+        return any(at.startswith(f"{place}/") for at, _ in self._inputs)
 
     def _make_way(self, place: str, what: str) -> bool:
         """Make the directory around a place, where copies lie that may have links; else False."""

@@ -154,18 +154,16 @@ class StagingArea:
         top = f"{self.top}/{task_id}"
         with self._lock:
             folders = self._made.pop(top, None)
-        if os.path.lexists(top) and not (
-            folders is not None and self._is_emptied(top, folders) and self._keep(top, folders)
-        ):
+        if folders is None or not (self._is_emptied(top, folders) and self._keep(top, folders)):
             removal.remove(top)
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
         """Empty a Task's private directory; False where it can't be, or isn't as it was made."""
-        tree, missing = f"{top}/tree", set(folders)
+        tree, missing, own = f"{top}/tree", set(folders), os.geteuid()
 
         def empty(directory: str, mode: int) -> bool:
             status = os.lstat(directory)
-            if status.st_mode != mode or status.st_uid != os.geteuid():
+            if status.st_mode != mode or status.st_uid != own:
                 return False
             for name in os.listdir(directory):
                 inner = f"{directory}/{name}"

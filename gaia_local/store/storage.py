@@ -15,7 +15,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from gaia_local.errors import StorageError
@@ -187,11 +186,11 @@ class Storage:
             seen = output.fingerprint
             try:
                 # What lies in a directory output went with that.
-                if published.keys().isdisjoint(paths.folders(output.source)):
+                if not published or published.keys().isdisjoint(paths.folders(output.source)):
                     _move(output)
                     quick = fingerprints.renamed(seen.quick, output.target)
                     seen = Fingerprint(quick, seen.digest, seen.listing)
-                published[output.source] = replace(output, fingerprint=seen)
+                published[output.source] = Output(output.key, output.source, output.target, seen)
             except OSError as error:
                 what = f"output {output.key!r} can't be stored at {output.target}"
                 raise disk_error(what, error) from error

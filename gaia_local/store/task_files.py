@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,9 +15,9 @@ from gaia_local.model.keys import Capture, made_files, wants_directory
 from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.model.validation import NOTHING
 from gaia_local.store import copying, fingerprints, removal
-from gaia_local.store.disk_errors import disk_errors
+from gaia_local.store.disk_errors import disk_error
 from gaia_local.store.input_copies import copies_needed
-from gaia_local.store.outputs import missing_outputs, prepare_outputs
+from gaia_local.store.outputs import TaskOutputs
 from gaia_local.store.placement import Placement
 from gaia_local.store.workspaces import Workspace
 
@@ -30,7 +29,8 @@ class TaskFiles:
         self.task = task
         self._workspace, self._storage = workspace, workspace.storage
         self.directory = workspace.directory(task)
-        self.log = Path(workspace.log(task))
+        self.log = workspace.log(task)
+        self._outputs = TaskOutputs(task, self.directory, workspace)
         self._mounted: dict[str, str] = {}
         """Key of an input that is not copied → where it is read from."""
         self._seen: dict[str, Fingerprint] = {}
@@ -76,7 +76,7 @@ class TaskFiles:
         inputs: what is still that isn't read for a digest.
         """
         self._choose_mounted(mounts)
-        self._workspace.make_logs(self.task)
+        self._workspace.make_logs(self.log)
         copied = {key for key, _ in self.task.inputs if key not in self._mounted}
         placement = Placement(self.task, self.directory, copied)
         self._workspace.make(self.directory, placement.folders)
@@ -103,13 +103,13 @@ class TaskFiles:
     def missing(self) -> list[str]:
         """What the program was to make and did not, as sentences."""
         self._copy_linked_inputs()
-        return missing_outputs(self.task, self.directory)
+        return self._outputs.missing()
 
     def prepare(
         self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
     ) -> list[Output]:
-        """Bring these outputs to where one rename publishes each: see `outputs.prepare_outputs`."""
-        return prepare_outputs(self.task, self.directory, self._workspace, pairs, captures)
+        """Bring these outputs to where one rename publishes each: see `TaskOutputs.prepare`."""
+        return self._outputs.prepare(pairs, captures)
 
     def discard(self) -> None:
         """Remove what is left in the private directory. Idempotent."""
@@ -126,9 +126,11 @@ class TaskFiles:
         self._mounted = {key: source for key, source in sources.items() if key not in copied}
 
     def _copy_in(self, key: str, place: str, known: Fingerprint | None) -> None:
-        with self._copying(key, place):
-            source, follow = self._storage.source(self.task, key), key in self.task.external
+        source, follow = self._storage.source(self.task, key), key in self.task.external
+        try:
             self._seen[key] = fingerprints.copy_observed(source, place, follow, known)
+        except OSError as error:
+            raise _copy_error(key, place, error) from error
 
     def _fingerprint(self, key: str, source: str, known: Fingerprint | None) -> Fingerprint:
         """The fingerprint of a mounted input: the recorded one if it still fits, else a new one."""
@@ -162,9 +164,11 @@ class TaskFiles:
                 key = waiting.pop(place)
                 removal.remove(place)  # what it was mounted on
                 directory.make_parent(place, f"input {key!r}")
-                with self._copying(key, place):  # its links were links for the program, too
-                    source = self._storage.source(self.task, key)
-                    copying.copy(os.path.realpath(source), place, follow=False)
+                source = os.path.realpath(self._storage.source(self.task, key))
+                try:  # its links were links for the program, too
+                    copying.copy(source, place, follow=False)
+                except OSError as error:
+                    raise _copy_error(key, place, error) from error
 
         def reach(at: str) -> None:
             copy_in(*(place for place in waiting if paths.is_inside(at, place)))
@@ -174,11 +178,9 @@ class TaskFiles:
             if wants_directory(key, internal) and os.path.isdir(at):
                 copy_in(at)
 
-    @contextlib.contextmanager
-    def _copying(self, key: str, place: str) -> Iterator[None]:
-        try:
-            with disk_errors(f"input {key!r} can't be copied to {place}", but=FileNotFoundError):
-                yield
-        except FileNotFoundError as error:
-            problem = f"input {key!r} vanished from the store: {error.filename}"
-            raise StorageError(problem) from error
+
+def _copy_error(key: str, place: str, error: OSError) -> StorageError:
+    """Why an input was not copied."""
+    if isinstance(error, FileNotFoundError):
+        return StorageError(f"input {key!r} vanished from the store: {error.filename}")
+    return disk_error(f"input {key!r} can't be copied to {place}", error)

@@ -42,12 +42,12 @@ class Workspace(ABC):
             self._area.remove(task.id)
 
     @abstractmethod
-    def log(self, task: Task) -> str:
+    def log(self, task: Task) -> Path:
         """The file that receives what the program prints."""
 
     @abstractmethod
-    def make_logs(self, task: Task) -> None:
-        """Make the directory that the log is in."""
+    def make_logs(self, log: Path) -> None:
+        """Make the directory that a Task's log is in."""
 
     @abstractmethod
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
@@ -62,11 +62,11 @@ class LocalWorkspace(Workspace):
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage, StagingArea(storage.staging, storage.spare))
 
-    def log(self, task: Task) -> str:
-        return str(self.storage.log(task.workflow, task.id))
+    def log(self, task: Task) -> Path:
+        return self.storage.log(task.workflow, task.id)
 
-    def make_logs(self, task: Task) -> None:
-        logs = os.path.dirname(self.log(task))
+    def make_logs(self, log: Path) -> None:
+        logs = os.path.dirname(log)
         if not os.path.isdir(logs):
             os.makedirs(logs, mode=0o700, exist_ok=True)
 
@@ -99,10 +99,10 @@ class LeasedWorkspace(Workspace):
     def __init__(self, storage: Storage, scratch: Path) -> None:
         super().__init__(storage, StagingArea(scratch / "staging", scratch / "spare"))
 
-    def log(self, task: Task) -> str:
-        return f"{self.storage.staging}/{task.id}/{LEASE_LOG}"
+    def log(self, task: Task) -> Path:
+        return Path(f"{self.storage.private_directory(task.id)}/{LEASE_LOG}")
 
-    def make_logs(self, task: Task) -> None:
+    def make_logs(self, log: Path) -> None:
         """It is in the lease."""
 
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:

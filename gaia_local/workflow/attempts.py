@@ -82,9 +82,9 @@ class Attempts:
         if node.verdict is not VerdictKind.RUN:
             return
         attempt = self._adopt(node) if adopted else self._add(node)
-        why = Reason.parse(attempt.task.reason)
         for key in node.outputs:
             if key.state.kind is KeyKind.THERE:
+                why = Reason.parse(attempt.task.reason)
                 self._graph.mark(key, replace(key.state, kind=KeyKind.UNSURE, why=why))
         self._graph.mark_step(node, attempt.step_state)
         self.running[attempt.task.id] = attempt

@@ -87,7 +87,7 @@ class Contents:
         If another one was known, the file must be inspected.
         """
         state = key.state
-        if not state.usable or state == replace(state, quick=seen.quick, digest=seen.digest):
+        if not state.usable or (state.quick, state.digest) == (seen.quick, seen.digest):
             return
         if state.digest in (None, seen.digest) and state.quick in (
             seen.looked_like,

@@ -24,14 +24,14 @@ BOUNDS = {
     "sql insert": (3.7, 4.9),
     "sql update": (2.2, 2.2),
     "sql select": (0.1, 0.1),
-    "open": (2.4, 6.0),
+    "open": (1.3, 4.8),
     "flush": (0.1, 0.1),
     "mkdir": (0.1, 0.1),
     "rename": (3.6, 3.6),
     "remove": (0.2, 1.2),
     "rmdir": (0.1, 0.1),
     "list": (4.9, 6.1),
-    "look": (24.0, 35.0),
+    "look": (23.5, 31.0),
     "program": (1.02, 1.02),  # a supervisor may be started for the second of two workers
     "thread": (0.0, 0.0),
 }

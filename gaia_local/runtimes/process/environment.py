@@ -15,4 +15,4 @@ _SECRET = (
 
 def for_programs(environment: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The environment without the engine's secrets."""
-    return {name: value for name, value in environment.items() if not name.startswith(_SECRET)}
+    return {name: environment[name] for name in environment if not name.startswith(_SECRET)}

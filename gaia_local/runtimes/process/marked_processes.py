@@ -48,13 +48,12 @@ _TASK_BYTES, _DIRECTORY_BYTES = TASK_VARIABLE.encode(), DIRECTORY_VARIABLE.encod
 def marked(environment: Mapping[bytes, bytes], task: str, directory: Path) -> dict[bytes, bytes]:
     """The environment without the engine's secrets, with the mark of a run in a private directory.
 
-    Raises `OSError` where that is missing.
+    Raises `OSError` if that is missing.
     """
-    return {
-        **for_programs(environment),
-        _TASK_BYTES: os.fsencode(task),
-        _DIRECTORY_BYTES: b"%b:%b" % (_identity(directory), os.fsencode(directory)),
-    }
+    programs = for_programs(environment)
+    programs[_TASK_BYTES] = os.fsencode(task)
+    programs[_DIRECTORY_BYTES] = b"%b:%b" % (_identity(directory), os.fsencode(directory))
+    return programs
 
 
 def mark_in(environment: Mapping[bytes, bytes]) -> bytes:

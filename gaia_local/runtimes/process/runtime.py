@@ -59,7 +59,9 @@ class ProcessRuntime:
         self._supervisors = SupervisorPool() if available() else None
 
     def check(self, images: Collection[str]) -> None:
-        """Processes can always be run."""
+        """Processes can always be run. The first supervisor gets ready for them."""
+        if self._supervisors is not None:
+            self._supervisors.prepare()
 
     def resumable_tasks(self) -> Collection[str]:
         """None: the output of a process can't be taken up, so `recover` ends it."""

@@ -19,7 +19,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import forget_in_child, forking
@@ -123,6 +123,12 @@ class SupervisorProcess:
         self.wake()
         self._process.wait()
 
+    def close_idle(self) -> None:
+        """End one that has nothing to end itself, be it still starting, and wait for that."""
+        self.forget()
+        self._process.kill()
+        self._process.wait()
+
     def forget(self) -> None:
         """Close the connection, as `Inherited.forget`: a child must not hide the engine's end."""
         self._socket.close()
@@ -134,7 +140,18 @@ class SupervisorPool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[SupervisorProcess] = []
+        self._prepared = False
         self._closed = False
+
+    def prepare(self) -> None:
+        """Start the first one, once; it gets ready while others decide what it is to run."""
+        with self._lock:
+            first = not self._prepared
+            self._prepared = True
+        if first:
+            # `take` tries again, and says so.
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                self.give_back(SupervisorProcess())
 
     def take(self) -> SupervisorProcess:
         """An idle supervisor. Raises `OSError` if none can be started."""
@@ -153,7 +170,7 @@ class SupervisorPool:
             if not self._closed:
                 self._idle.append(supervisor)
                 return
-        supervisor.close()
+        supervisor.close_idle()
 
     def close(self) -> None:
         """End idle ones at once, and others when they are given back. Idempotent."""
@@ -161,7 +178,7 @@ class SupervisorPool:
             self._closed = True
             idle, self._idle = self._idle, []
         for supervisor in idle:
-            supervisor.close()
+            supervisor.close_idle()
 
 
 class SupervisedProcess:
@@ -218,10 +235,9 @@ class SupervisedProcess:
                 self._end, self._lost = reply, reply is None
         return self._pid
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[int | None]:
+    def watched(self) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor that can be read when it may have `ended`."""
-        yield self._supervisor.fileno()
+        return contextlib.nullcontext(self._supervisor.fileno())
 
     def terminate(self) -> None:
         """Send SIGTERM to its process group."""

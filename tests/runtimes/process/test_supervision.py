@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -91,6 +92,70 @@ def is_silent(path: Path) -> bool:
     before = path.stat().st_size
     select.select([], [], [], 0.1)
     return path.stat().st_size == before
+
+
+def own_supervisors() -> list[int]:
+    """The pids of this process's supervisors."""
+    found = []
+    for pid in marked_processes.all_pids():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            tokens = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if marked_processes.SUPERVISOR in tokens and parent_of(pid) == os.getpid():
+                found.append(pid)
+    return found
+
+
+# ---------------------------------------------------------------------------------- the first start
+
+
+def test_the_first_supervisor_gets_ready_before_it_is_needed(
+    bench: ProcessBench, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    assert own_supervisors() == []
+    for _ in range(2):
+        bench.runtime.check(["image:1"])
+    prepared = wait_until(own_supervisors)
+    parent = tmp_path / "parent"
+    assert bench.run(bench.invocation("sh", "-c", f"echo $PPID > {parent}")) == Exit(0)
+    assert prepared == own_supervisors() == [number_in(parent)]
+    bench.runtime.close()
+    assert own_supervisors() == []
+
+
+def test_one_that_died_before_it_was_needed_is_replaced(
+    bench: ProcessBench, wait_until: WaitUntil
+) -> None:
+    bench.runtime.check(["image:1"])
+    (prepared,) = wait_until(own_supervisors)
+    os.kill(prepared, signal.SIGKILL)
+    os.waitid(os.P_PID, prepared, os.WEXITED | os.WNOWAIT)
+    assert bench.run(bench.invocation("true")) == Exit(0)
+    assert prepared not in own_supervisors()
+
+
+def test_closing_waits_for_none_that_is_not_ready(
+    supervisors: SupervisorPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(marked_processes, "SUPERVISOR", os.fsencode(slow))
+    supervisors.prepare()
+    began = time.monotonic()
+    supervisors.close()
+    assert time.monotonic() - began < 30
+    assert own_supervisors() == []
+
+
+def test_where_none_can_be_started_only_the_step_fails(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    bench.runtime.check(["image:1"])
+    with pytest.raises(RuntimeFailure, match="cannot be started"):
+        bench.run(bench.invocation("true"))
 
 
 # ------------------------------------------------------------------------ what belongs to a program
@@ -275,7 +340,7 @@ def test_forks_of_the_engine_keep_no_supervisor_alive(
         os._exit(0)
     try:
         began = time.monotonic()
-        supervisors.close()  # waits for its end
+        supervisors.take().close()  # waits for its end
         assert time.monotonic() - began < 5
     finally:
         os.close(write_end)
