@@ -35,8 +35,8 @@ _HEAD = """# Licences
 
 What is installed with gaia-local, and under which licence; `make licences` writes this page anew.
 *Always*: every installation needs it; the others come with the extra of that name
-(`pip install '.[pictures]'` in a checkout). Packages in italics come along with others. The parts
-of the status page that others wrote are in `gaia_local/server/page/vendor`, with their licences.
+(in a checkout, `pip install '.[pictures]'`). Packages in italics come along with others. What the
+status page uses of others' lies in `gaia_local/server/page/vendor`, with its licences.
 
 | package | licence | comes with |
 |---|---|---|"""
