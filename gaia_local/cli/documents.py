@@ -16,7 +16,7 @@ from gaia_local.cli.output import print_table
 from gaia_local.cli.program import app
 from gaia_local.errors import nearest, shown
 
-_ENTRY = re.compile(r"^\d+\. \[(.+)\]\(([\w-]+)\.md\): (.+)$", flags=re.MULTILINE)
+_ENTRY = re.compile(r"^- \[(.+)\]\(([\w-]+)\.md\): (.+)$", flags=re.MULTILINE)
 """A line of the index, with the title, the topic and the summary of a page."""
 
 
