@@ -67,7 +67,7 @@ class Gaia:
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
-        """`config` is described in the README; nothing is created or started here."""
+        """Check `config`, whose keys are on the page `configuration`; start nothing."""
         self._config = Config.parse(config)
         self._engine: Engine | None = sharing.share(self._config)
 

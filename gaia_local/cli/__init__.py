@@ -14,10 +14,21 @@ from gaia_local.cli import executing  # isort: skip
 from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
 from gaia_local.cli import asking  # isort: skip
+from gaia_local.cli import documents  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
 from gaia_local.cli.examples import attach
 from gaia_local.cli.program import app, main
 
 attach(app)
 
-__all__ = ["app", "asking", "executing", "keeping", "main", "seeing", "serving", "starting"]
+__all__ = [
+    "app",
+    "asking",
+    "documents",
+    "executing",
+    "keeping",
+    "main",
+    "seeing",
+    "serving",
+    "starting",
+]

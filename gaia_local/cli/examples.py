@@ -19,6 +19,7 @@ EXAMPLES = {
     "explain": "gaia-local explain me_hello_1 count",
     "logs": "gaia-local logs me_hello_1 greet-world",
     "events": "gaia-local events me_hello_1",
+    "docs": "gaia-local docs workflows",
     "halt": "gaia-local halt me_hello_1",
     "delete": "gaia-local delete me_hello_1 --data",
     "clean": "gaia-local clean",

@@ -72,19 +72,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.registry
 @pytest.mark.timeout(300)
-def test_the_wheel_carries_the_demo_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_carries_the_demo_the_documents_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"gaia_local"}
-    carried = {
-        name.removeprefix("gaia_local/demo/files/")
-        for name in names
-        if name.startswith("gaia_local/demo/files/")
-    }
-    kept = REPO / "resources" / "demo"
-    assert carried == {
-        path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()
-    }
+    for place, kept in (
+        ("gaia_local/demo/files/", REPO / "resources" / "demo"),
+        ("gaia_local/docs/", REPO / "resources" / "docs"),
+    ):
+        assert {name.removeprefix(place) for name in names if name.startswith(place)} == {
+            path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file()
+        }
     page = REPO / "gaia_local" / "server" / "page"
     assert {
         f"gaia_local/server/page/{path.relative_to(page).as_posix()}"
@@ -97,7 +95,7 @@ def test_the_wheel_carries_the_demo_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.registry
 @pytest.mark.timeout(600)
-def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(
+def test_the_wheel_runs_the_demo_and_prints_pages_in_an_empty_environment_and_folder(
     wheel: Path, tmp_path: Path
 ) -> None:
     venv, folder = tmp_path / "venv", tmp_path / "empty folder"
@@ -118,6 +116,9 @@ def test_the_wheel_runs_the_demo_in_an_empty_environment_and_folder(
 
     listed = run(venv / "bin" / "python", "-m", "gaia_local", "workflows", cwd=folder)
     assert "complete" in listed.stdout, listed.stderr
+
+    printed = run(venv / "bin" / "gaia-local", "docs", "workflows", cwd=folder)
+    assert printed.stdout == (REPO / "resources/docs/workflows.md").read_text(encoding="utf-8")
 
 
 # ----------------------------------------------------------------------------------------- Makefile

@@ -9,11 +9,12 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner, Result
 
 from gaia_local.cli import app
@@ -104,6 +105,17 @@ def call(*arguments: str, status: int = 0) -> Result:
 def upload(name: str, *steps: dict[str, Any], status: int = 0) -> Result:
     """Upload a workflow of these Steps."""
     return call("upload", name, *write(*steps), status=status)
+
+
+def understood(words: Sequence[str]) -> dict[str, Any]:
+    """The parameters of the command in a call of ``gaia-local``, which it must understand."""
+    group: Any = typer.main.get_command(app)
+    context = group.make_context("gaia-local", list(words), resilient_parsing=False)
+    _, command, arguments = group.resolve_command(
+        context, [*context._protected_args, *context.args]
+    )
+    given: dict[str, Any] = command.make_context(command.name, arguments, parent=context).params
+    return given
 
 
 def answer(*arguments: str, status: int = 0) -> Any:
