@@ -106,12 +106,14 @@ class Counting:
 
 def main(root: str, shape: str, sizes: list[int]) -> None:
     """Count, and print a line of JSON: for each size, word → count."""
-    from gaia_local.engine import decision_loop
+    from gaia_local.engine import decision_loop, scheduler
     from gaia_local.runtimes.process import runtime
 
     # Slow machines would write separately, fast ones together with a Task's end.
     setattr(decision_loop, "WRITE_DELAY_SECONDS", LONG)  # noqa: B010 mypy knows them as constants
     setattr(decision_loop, "FLUSH_DELAY_SECONDS", LONG)  # noqa: B010
+    # They look once more at all files of an upload that took them long.
+    setattr(scheduler, "STALE_AFTER_SECONDS", LONG)  # noqa: B010
     setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()
