@@ -7,7 +7,6 @@ stranger could take that name. Messages name the packages themselves.
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -41,4 +40,6 @@ def install_command(extra: str) -> str:
 
 def pip_install(*wanted: str) -> str:
     """The shell command that installs packages for the Python that runs this program."""
+    import shlex
+
     return shlex.join([sys.executable or "python3", "-m", "pip", "install", *wanted])

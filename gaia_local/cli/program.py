@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 import typer
 import typer.core
 
-from gaia_local import installation
 from gaia_local.cli import completing
 from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
 from gaia_local.errors import GaiaError
@@ -121,7 +120,9 @@ def main() -> NoReturn:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gaia-local {installation.version()}")
+        from gaia_local.installation import version
+
+        typer.echo(f"gaia-local {version()}")
         raise typer.Exit
 
 
