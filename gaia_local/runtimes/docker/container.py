@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from gaia_local.config import DockerConfig
 from gaia_local.model.tasks import Task
+from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.files import MountPlan
+from gaia_local.runtimes.docker.images import Image
 from gaia_local.runtimes.docker.labels import (
     STEP_LABEL,
     TASK_LABEL,
@@ -24,17 +26,28 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 
+PRIVATE_DIRECTORY = "/gaia-local"
+"""The Task's private directory in its container: the working directory where the image names none,
+and the home of users without one in the image.
+"""
+
+
 def task_container(
     engine: DockerEngine,
     config: DockerConfig,
     root_labels: Mapping[str, str],
     *,
-    task: Task,
-    image: str,
+    invocation: Invocation,
+    image: Image,
+    has_home: bool,
     plan: MountPlan,
     stop: Callable[[], bool],
 ) -> contextlib.AbstractContextManager[str]:
-    """The id of a container that is ready to start; removed at the end, whatever happens."""
+    """The id of a container that is ready to start; removed at the end, whatever happens.
+
+    `has_home`: the image has a home of this user's own.
+    """
+    task = invocation.task
     cpus = config.cpus if task.resources.cpus is None else task.resources.cpus
     memory, _ = memory_limit(task, config)
     labels = {
@@ -47,7 +60,8 @@ def task_container(
     def create(client: APIClient) -> str:
         from docker.types import LogConfig, Mount
 
-        mounts = [Mount(path, str(source), type="bind") for path, source in plan.writable.items()]
+        writable = {PRIVATE_DIRECTORY: invocation.work.absolute(), **plan.writable}
+        mounts = [Mount(path, str(source), type="bind") for path, source in writable.items()]
         mounts += [
             Mount(path, str(source), type="bind", read_only=True)
             for path, source in plan.read_only.items()
@@ -66,11 +80,12 @@ def task_container(
             log_config=LogConfig(type="json-file"),
         )
         created = client.create_container(
-            image,
+            image.id,
             command=list(task.command),
             name=container_name(task.id),
             user=f"{os.getuid()}:{os.getgid()}",
-            environment=dict(config.env),
+            working_dir=image.directory or PRIVATE_DIRECTORY,
+            environment={**({} if has_home else {"HOME": PRIVATE_DIRECTORY}), **config.env},
             labels=labels,
             host_config=host,
         )

@@ -5,12 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.runtimes.docker.engine import DockerEngine, never
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal, translated_errors
 
 logger = logging.getLogger("gaia_local")
+
+
+class Image(NamedTuple):
+    """An image that is here."""
+
+    id: str
+    directory: str
+    """The working directory that it names; empty where it names none."""
+    has_home: bool
+    """Whether it sets HOME."""
 
 
 class Images:
@@ -20,8 +31,8 @@ class Images:
         self._engine = engine
         self._pulls: dict[str, tuple[float, str | None]] = {}
 
-    def get(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
-        """The id of an image, pulled as `policy` says. Raises `RuntimeFailure` for want of one."""
+    def get(self, name: str, policy: str, stop: Callable[[], bool]) -> Image:
+        """An image, pulled as `policy` says. Raises `RuntimeFailure` for want of one."""
         asked = time.monotonic()
         image = None if policy == "always" else self.find(name, stop)
         if image is None and policy == "never":
@@ -39,15 +50,20 @@ class Images:
             )
         return image
 
-    def find(self, name: str, stop: Callable[[], bool] = never) -> str | None:
-        """The id of an image; None where the engine doesn't have it."""
+    def find(self, name: str, stop: Callable[[], bool] = never) -> Image | None:
+        """An image; None where the engine doesn't have it."""
         try:
             found = self._engine.ask(lambda client: client.inspect_image(name), stop)  # type: ignore[no-untyped-call]
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
             return None
-        return str(found["Id"])
+        config = found["Config"]
+        # Builders write a "/" where a Dockerfile says nothing.
+        directory = (config.get("WorkingDir") or "").rstrip("/")
+        variables = config.get("Env") or ()
+        has_home = any(text.startswith("HOME=") and text != "HOME=" for text in variables)
+        return Image(str(found["Id"]), directory, has_home)
 
     def pullable(self, name: str) -> bool:
         """Whether a registry has the image and lets this user see it."""

@@ -22,6 +22,7 @@ from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportE
 from gaia_local.runtimes.docker.container import task_container
 from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
 from gaia_local.runtimes.docker.files import ContainerFiles, MountPlan
+from gaia_local.runtimes.docker.image_contents import ImageContents
 from gaia_local.runtimes.docker.images import Images
 from gaia_local.runtimes.docker.labels import (
     IDENTITY_LABEL,
@@ -71,7 +72,8 @@ class DockerRuntime:
         self._labels = {ROOT_LABEL: root.path, IDENTITY_LABEL: root.identity}
         self._engine = DockerEngine()
         self._images = Images(self._engine)
-        self._files = ContainerFiles(self._engine)
+        self._contents = ImageContents(self._engine)
+        self._files = ContainerFiles(self._engine, self._contents)
         self.mounts_inputs = config.inputs == "mount"
 
     def check(self, images: Collection[str]) -> None:
@@ -93,9 +95,10 @@ class DockerRuntime:
         if not self._config.track_images:
             return None
         try:
-            return self._images.find(image)
+            found = self._images.find(image)
         except (EngineUnavailable, Refusal, NoAnswer):
             return None
+        return None if found is None else found.id
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
@@ -126,25 +129,29 @@ class DockerRuntime:
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return how it ended (see `Runtime.run`)."""
         task, stop = invocation.task, _stopped_by(cancellation)
-        image = None
+        image_id = None
         with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
                 image = self._images.get(task.image, self._config.pull, stop)
-                plan = self._plan(invocation, image, stop)
+                image_id = image.id
+                plan = self._plan(invocation, image.id, stop)
+                has_home = image.has_home or self._contents.has_home(image.id, self._labels, stop)
                 with task_container(
                     self._engine,
                     self._config,
                     self._labels,
-                    task=task,
+                    invocation=invocation,
                     image=image,
+                    has_home=has_home,
                     plan=plan,
                     stop=stop,
                 ) as container:
                     report(EventKind.CONTAINER_CREATE)
                     before = {
-                        path: self._files.status(container, path, stop) for path in plan.copied_out
+                        path: self._contents.status(container, path, stop)
+                        for path in plan.copied_out
                     }
                     kills = oom_kills()
                     with OutputFiles(invocation.log, invocation.stdout) as output:
@@ -155,7 +162,7 @@ class DockerRuntime:
                         self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
-        return replace(ended, image_id=image)
+        return replace(ended, image_id=image_id)
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
@@ -184,7 +191,7 @@ class DockerRuntime:
                 oom_seconds = OOM_SECONDS if oom_kills() == kills else BUSY_OOM_SECONDS
                 ended = self._explain(container, task, ended, oom_seconds, stop)
                 if not stop():
-                    before = self._files.in_image(image, plan.copied_out, self._labels, stop)
+                    before = self._contents.in_image(image, plan.copied_out, self._labels, stop)
                     self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
