@@ -36,7 +36,9 @@ def start(
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:
-        environment = marked_processes.marked(os.environb, task.id, work.parent)
+        # As in a container: Steps don't meet in this user's own home.
+        variables = {**os.environb, b"HOME": os.fsencode(work)}
+        environment = marked_processes.marked(variables, task.id, work.parent)
         if supervisors is None:
             return _start_alone(tokens, environment, work, streams)
         program = (

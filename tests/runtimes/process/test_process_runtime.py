@@ -144,6 +144,13 @@ def test_working_directory_stdin_environment_and_session(
     assert str(write_end) not in descriptors
 
 
+def test_the_home_is_private_and_writable(bench: ProcessBench, system: str) -> None:
+    invocation = bench.invocation("sh", "-ec", 'ls -A "$HOME"; echo 1 > "$HOME/made"; echo "$HOME"')
+    assert bench.run(invocation) == Exit(0)
+    assert invocation.log.read_text() == f"{invocation.work}\n"
+    assert (invocation.work / "made").read_text() == "1\n"
+
+
 def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "echo 1; echo 2 >&2; sh -c 'echo 3'; echo 4 >&2")
     invocation.log.write_text("0\n")
