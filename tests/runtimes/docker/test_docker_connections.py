@@ -94,9 +94,9 @@ def test_a_broken_stream_is_read_again(bench: ContainerBench, proxy: Proxy) -> N
     run.invocation.log.write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
-        run.wait_for(b"err")
         for _ in range(2):
-            run.wait_for(b"half")
+            run.wait_for(b"err")
+            run.wait_for(b"one")
             proxy.cut()
         (run.tree / "out/go").touch()
         running.result()

@@ -161,6 +161,12 @@ def test_stdout_comes_apart_from_the_log(bench: ContainerBench) -> None:
     assert sorted(run.log.split()) == [b"1", b"2", b"3"]
 
 
+def test_lines_of_both_streams_stay_whole_in_the_log(bench: ContainerBench) -> None:
+    script = "for n in 1 2 3; do printf out; sleep 0.1; echo err >&2; sleep 0.1; echo -put; done"
+    run = bench.run("sh", "-c", f"{script}; printf 'no end'")
+    assert sorted(run.log.splitlines()) == [b"err"] * 3 + [b"no end"] + [b"out-put"] * 3
+
+
 def test_output_is_kept_byte_by_byte(bench: ContainerBench) -> None:
     run = bench.run(
         "sh",

@@ -158,6 +158,23 @@ def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
     assert invocation.log.read_text() == "0\n1\n2\n3\n4\n"
 
 
+def test_lines_of_both_streams_stay_whole_in_the_log(bench: ProcessBench, system: str) -> None:
+    program = """
+        import os, sys
+        for n in range(100):
+            for _ in range(500):
+                print("a line of stdout")  # in blocks, which end amid lines
+            print("a line of stderr", file=sys.stderr)
+        sys.stdout.flush()
+        os.write(1, b"no end")
+    """
+    invocation = bench.invocation(*python(program), stdout="/out/x")
+    assert bench.run(invocation) == Exit(0)
+    lines = invocation.log.read_text().splitlines()
+    counts = [lines.count(line) for line in ("a line of stdout", "a line of stderr", "no end")]
+    assert (counts, len(lines)) == ([50_000, 100, 1], 50_101)
+
+
 def test_five_megabytes_arrive_whole_in_both_files(bench: ProcessBench, system: str) -> None:
     program = """
         import sys
