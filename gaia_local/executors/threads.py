@@ -13,6 +13,7 @@ from typing import TypeAlias
 from gaia_local.errors import Closed, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
+from gaia_local.executors.machine import capacity_of_this_machine
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.resources import Capacity
@@ -65,7 +66,7 @@ class ThreadExecutor:
         `capacity` is the sum of all Tasks' resources, by default this machine's.
         """
         self._workers, self._perform, self._grace = workers, perform, grace
-        self._capacity = Capacity.of_this_machine() if capacity is None else capacity
+        self._capacity = capacity_of_this_machine() if capacity is None else capacity
         self._clock, self._background_clock = Clock(), Clock("background")
         self._condition = threading.Condition()
         self._queue: list[_Waiting] = []

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import InvalidInput, nearest, shown
@@ -68,24 +66,12 @@ class Capacity:
         self._total = dict(total.items())
         self._free = dict(self._total)
 
-    @staticmethod
-    def of_this_machine() -> Capacity:
-        """All that this process may use: CPUs, the machine's memory, NVIDIA's devices."""
-        cpus = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        gpus = sum(1 for device in Path("/dev").glob("nvidia*") if device.name[6:].isdigit())
-        return Capacity(Resources(cpus, memory, gpus))
-
     def shortage(self, wanted: Resources) -> str | None:
-        """A sentence where the whole machine has less than is wanted."""
+        """A sentence where less than is wanted may be used in all."""
         for name, amount in wanted.items():
             if amount > self._total[name]:
                 needed, total = _amount_text(name, amount), _amount_text(name, self._total[name])
-                return f"its Command needs {name}: {needed}; this machine has {total}"
+                return f"its Command needs {name}: {needed}; here it may use {total}"
         return None
 
     def fits(self, wanted: Resources) -> bool:

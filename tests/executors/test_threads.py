@@ -118,7 +118,7 @@ class TestThreadExecutor(ExecutorContract):
         )
         bench.submit("a", None, Resources(5))
         assert bench.ended("a") == [TaskState.EXCEPTION]
-        assert bench.outcomes("a")[0].message == "its Command needs cpus: 5; this machine has 4"
+        assert bench.outcomes("a")[0].message == "its Command needs cpus: 5; here it may use 4"
         bench.submit("b", None, Resources(4))
         assert bench.ended("b") == [TaskState.COMPLETE]
         assert bench.performed == ["b"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from gaia_local.errors import InvalidInput
@@ -78,15 +76,9 @@ def test_tenths_add_up() -> None:
 
 def test_more_than_the_machine_has() -> None:
     capacity = Capacity(Resources(2, 4 << 30, 0))
-    assert capacity.shortage(Resources(3)) == "its Command needs cpus: 3; this machine has 2"
+    assert capacity.shortage(Resources(3)) == "its Command needs cpus: 3; here it may use 2"
     assert (
         capacity.shortage(Resources(memory=8 << 30))
-        == "its Command needs memory: 8 GB; this machine has 4 GB"
+        == "its Command needs memory: 8 GB; here it may use 4 GB"
     )
-    assert capacity.shortage(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
-
-
-def test_the_capacity_of_this_machine_is_found() -> None:
-    capacity = Capacity.of_this_machine()
-    assert capacity.fits(Resources(len(os.sched_getaffinity(0)), 1 << 20))
-    assert capacity.shortage(Resources(cpus=100_000)) is not None
+    assert capacity.shortage(Resources(gpus=1)) == "its Command needs gpus: 1; here it may use 0"
