@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from gaia_local.model.resources import Capacity, Resources
@@ -18,10 +20,29 @@ def capacity_of_this_machine() -> Capacity:
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = cgroup_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    gpus = sum(1 for device in Path("/dev").glob("nvidia*") if device.name[6:].isdigit())
-    return Capacity(
-        Resources(min(cpus, limits.cpus or cpus), min(memory, limits.memory or memory), gpus)
+    gpus = visible_gpus()
+    cpus, memory = min(cpus, limits.cpus or cpus), min(memory, limits.memory or memory)
+    return Capacity(Resources(cpus, memory, len(gpus)), gpus)
+
+
+def visible_gpus(
+    environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")
+) -> tuple[str, ...]:
+    """The ids of NVIDIA's devices that the environment doesn't hide: numbers, or UUIDs.
+
+    ``CUDA_VISIBLE_DEVICES`` is read as CUDA reads it: nothing after the first unknown id counts.
+    """
+    count = sum(1 for device in devices.glob("nvidia*") if device.name[6:].isdigit())
+    shown = environment.get("CUDA_VISIBLE_DEVICES")
+    if not count or environment.get("NVIDIA_VISIBLE_DEVICES") in ("none", "void"):
+        return ()
+    if shown is None:
+        return tuple(map(str, range(count)))
+    ids = [name.strip() for name in shown.split(",")]
+    known = itertools.takewhile(
+        lambda gpu: int(gpu) < count if gpu.isdecimal() else gpu.startswith(("GPU-", "MIG-")), ids
     )
+    return tuple(dict.fromkeys(known))
 
 
 def cgroup_limits(membership: Path, mounted: Path) -> Resources:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -59,12 +59,17 @@ NONE = Resources()
 
 
 class Capacity:
-    """The free resources of a machine. Not thread-safe."""
+    """The free resources of a machine. Not thread-safe.
 
-    def __init__(self, total: Resources) -> None:
-        """`total` has an amount of each."""
+    GPUs are given out one by one, so that no two Tasks have the same.
+    """
+
+    def __init__(self, total: Resources, gpus: Sequence[str] | None = None) -> None:
+        """`total` has an amount of each; `gpus` are the ids of the GPUs, by default from "0"."""
         self._total = dict(total.items())
-        self._free = dict(self._total)
+        self._all_gpus = tuple(map(str, range(total.gpus or 0)) if gpus is None else gpus)
+        self._gpus = list(self._all_gpus)
+        self._free = {name: amount for name, amount in total.items() if name != "gpus"}
 
     def shortage(self, wanted: Resources) -> str | None:
         """A sentence where less than is wanted may be used in all."""
@@ -76,17 +81,29 @@ class Capacity:
 
     def fits(self, wanted: Resources) -> bool:
         """Whether that much is free."""
-        return all(amount <= self._free[name] + 1e-9 for name, amount in wanted.items())
+        free = {**self._free, "gpus": len(self._gpus)}
+        return all(amount <= free[name] + 1e-9 for name, amount in wanted.items())
 
-    def take(self, wanted: Resources) -> None:
-        """Take that much."""
-        for name, amount in wanted.items():
-            self._free[name] -= amount
+    def take(self, wanted: Resources) -> tuple[str, ...]:
+        """Take that much; returns the ids of the GPUs, as many as are there."""
+        self._add(wanted, -1)
+        taken = tuple(self._gpus[: wanted.gpus or 0])
+        del self._gpus[: len(taken)]
+        return taken
 
-    def give_back(self, wanted: Resources) -> None:
+    def take_gpus(self, gpus: Collection[str]) -> None:
+        """Take these GPUs, which a Task of an earlier process has."""
+        self._gpus = [gpu for gpu in self._gpus if gpu not in gpus]
+
+    def give_back(self, wanted: Resources, gpus: Collection[str]) -> None:
         """Give back what was taken."""
-        for name, amount in wanted.items():
-            self._free[name] += amount
+        self._add(wanted, 1)
+        self._gpus += (gpu for gpu in gpus if gpu in self._all_gpus)
+
+    def _add(self, amounts: Resources, sign: int) -> None:
+        for name, amount in amounts.items():
+            if name != "gpus":
+                self._free[name] += sign * amount
 
 
 def _amount_text(name: str, amount: float) -> str:

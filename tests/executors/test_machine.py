@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_local.executors.machine import capacity_of_this_machine, cgroup_limits
+from gaia_local.executors.machine import capacity_of_this_machine, cgroup_limits, visible_gpus
 from gaia_local.model.resources import Resources
 
 NO_LIMIT = "9223372036854771712\n"
@@ -77,3 +77,32 @@ def test_a_smaller_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited = capacity_of_this_machine()  # more than the machine has is no limit
     assert unlimited.shortage(Resources(len(os.sched_getaffinity(0)))) is None
     assert unlimited.shortage(Resources(1e5)) is not None
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus"),
+    [
+        ({}, ("0", "1", "2")),
+        ({"CUDA_VISIBLE_DEVICES": "2,0"}, ("2", "0")),
+        ({"CUDA_VISIBLE_DEVICES": " 1 , 1"}, ("1",)),
+        ({"CUDA_VISIBLE_DEVICES": ""}, ()),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, ()),
+        ({"CUDA_VISIBLE_DEVICES": "0,-1,1"}, ("0",)),
+        ({"CUDA_VISIBLE_DEVICES": "1,7"}, ("1",)),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, ()),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-8932f937-d72c,MIG-1"}, ("GPU-8932f937-d72c", "MIG-1")),
+        ({"NVIDIA_VISIBLE_DEVICES": "void"}, ()),
+        ({"NVIDIA_VISIBLE_DEVICES": "none", "CUDA_VISIBLE_DEVICES": "0"}, ()),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, ("0", "1", "2")),
+    ],
+)
+def test_hidden_gpus_do_not_count(
+    tmp_path: Path, environment: dict[str, str], gpus: tuple[str, ...]
+) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    assert visible_gpus(environment, tmp_path) == gpus
+
+
+def test_no_gpus(tmp_path: Path) -> None:
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0,GPU-1"}, tmp_path) == ()

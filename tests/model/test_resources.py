@@ -61,7 +61,7 @@ def test_taken_resources_are_unavailable_until_released() -> None:
     assert capacity.fits(Resources(0.5, 40))
     assert not capacity.fits(Resources(0.6))
     assert not capacity.fits(Resources(memory=41))
-    capacity.give_back(Resources(1.5, 60))
+    capacity.give_back(Resources(1.5, 60), ())
     assert capacity.fits(Resources(2, 100))
 
 
@@ -82,3 +82,24 @@ def test_more_than_the_machine_has() -> None:
         == "its Command needs memory: 8 GB; here it may use 4 GB"
     )
     assert capacity.shortage(Resources(gpus=1)) == "its Command needs gpus: 1; here it may use 0"
+
+
+def test_no_two_have_the_same_gpu() -> None:
+    capacity = Capacity(Resources(4, 100, 3), ["GPU-a", "GPU-b", "GPU-c"])
+    one, two = Resources(1, gpus=1), Resources(gpus=2)
+    first, second = capacity.take(one), capacity.take(two)
+    assert (first, second) == (("GPU-a",), ("GPU-b", "GPU-c"))
+    assert capacity.fits(Resources(3)) and not capacity.fits(one)
+    capacity.give_back(two, second)
+    assert capacity.take(one) == ("GPU-b",)
+    capacity.give_back(one, first)
+    assert capacity.take(two) == ("GPU-c", "GPU-a")
+
+
+def test_gpus_that_an_earlier_process_gave_away() -> None:
+    capacity = Capacity(Resources(4, 100, 2))
+    capacity.take_gpus(["1"])
+    assert not capacity.fits(Resources(gpus=2))
+    assert capacity.take(Resources(gpus=1)) == ("0",)
+    capacity.give_back(Resources(gpus=2), ["1", "0", "hidden by now"])
+    assert capacity.take(Resources(gpus=2)) == ("1", "0")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from gaia_local.config import DockerConfig
-from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.files import MountPlan
@@ -75,7 +74,7 @@ def task_container(
             mem_limit=memory,
             nano_cpus=None if cpus is None else int(cpus * 1e9),
             shm_size=config.shm_size,
-            device_requests=_gpus(task, config),
+            device_requests=_gpus(invocation, config),
             # Can be read again, whatever the engine's default.
             log_config=LogConfig(type="json-file"),
         )
@@ -94,10 +93,13 @@ def task_container(
     return engine.container(container_name(task.id), labels, create, stop)
 
 
-def _gpus(task: Task, config: DockerConfig) -> list[DeviceRequest] | None:
+def _gpus(invocation: Invocation, config: DockerConfig) -> list[DeviceRequest] | None:
     from docker.types import DeviceRequest
 
-    gpus = config.gpus if task.resources.gpus is None else task.resources.gpus
+    if invocation.gpus:
+        return [DeviceRequest(device_ids=list(invocation.gpus), capabilities=[["gpu"]])]
+    wanted = invocation.task.resources.gpus
+    gpus = config.gpus if wanted is None else wanted
     if gpus is None:
         return None
     return [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]

@@ -154,6 +154,12 @@ class DockerEngine:
         """The id of the image that a container was made from."""
         return str(self.ask(lambda client: client.inspect_container(container), stop)["Image"])
 
+    def gpus_of(self, container: str, stop: Callable[[], bool]) -> list[str]:
+        """The ids of the GPUs that a container asks for."""
+        seen = self.ask(lambda client: client.inspect_container(container), stop)
+        requests = seen["HostConfig"].get("DeviceRequests") or ()
+        return [gpu for request in requests for gpu in request.get("DeviceIDs") or ()]
+
     def started_at(self, container: str, stop: Callable[[], bool]) -> float | None:
         """The start of a container, in seconds since the epoch; None where it was never started."""
         state = self.ask(lambda client: client.inspect_container(container), stop)["State"]

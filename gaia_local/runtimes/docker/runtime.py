@@ -20,7 +20,7 @@ from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Root
 from gaia_local.runtimes.docker.container import task_container
-from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
+from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput, never
 from gaia_local.runtimes.docker.files import ContainerFiles, MountPlan
 from gaia_local.runtimes.docker.image_contents import ImageContents
 from gaia_local.runtimes.docker.images import Images
@@ -119,6 +119,11 @@ class DockerRuntime:
     def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container."""
         return {leftover.task for leftover in self.leftovers() if leftover.task}
+
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """The GPUs that a Task's container was made with."""
+        with runtime_failures("the GPUs of an earlier process's container are unknown"):
+            return self._engine.gpus_of(container_name(task_id), never)
 
     def end(self, task_id: str) -> None:
         """Kill and remove the container of a Task, if it is this root's."""

@@ -66,6 +66,10 @@ class ProcessRuntime:
         """None: the output of a process can't be taken up, so `recover` ends it."""
         return ()
 
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """None: no Task is ever resumable."""
+        return ()
+
     def end(self, task_id: str) -> None:
         """Nothing is left here when an engine runs."""
 

@@ -38,6 +38,8 @@ def start(
     try:
         # As in a container: Steps don't meet in this user's own home.
         variables = {**os.environb, b"HOME": os.fsencode(work)}
+        if invocation.gpus:
+            variables[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(invocation.gpus))
         environment = marked_processes.marked(variables, task.id, work.parent)
         if supervisors is None:
             return _start_alone(tokens, environment, work, streams)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import json
@@ -149,6 +150,18 @@ def test_the_home_is_private_and_writable(bench: ProcessBench, system: str) -> N
     assert bench.run(invocation) == Exit(0)
     assert invocation.log.read_text() == f"{invocation.work}\n"
     assert (invocation.work / "made").read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "seen"), [((), "7\n"), (("1",), "1\n"), (("GPU-a", "2"), "GPU-a,2\n")]
+)
+def test_a_program_sees_the_gpus_that_it_was_given(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    invocation = bench.invocation("sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert bench.run(dataclasses.replace(invocation, gpus=gpus)) == Exit(0)
+    assert invocation.log.read_text() == seen
 
 
 def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
