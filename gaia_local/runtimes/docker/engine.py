@@ -30,6 +30,7 @@ from gaia_local.runtimes.docker.responses import (
     checked,
     container_url,
     frames,
+    innermost_text,
     translated_errors,
 )
 
@@ -307,9 +308,15 @@ def _check_socket() -> None:
 
 def _unavailable(why: Exception) -> EngineUnavailable:
     address = os.environ.get("DOCKER_HOST") or f"{_DEFAULT_ADDRESS} (DOCKER_HOST is not set)"
+    if isinstance(why, PermissionError):
+        return EngineUnavailable(
+            f"this user may not speak to the Docker engine at {address}; become a member of the"
+            " socket's group (mostly: `sudo usermod -aG docker $USER`, then log in again), or run"
+            " commands without containers (config: runtime: process)"
+        )
     return EngineUnavailable(
-        f"no Docker engine answers at {address}: {why}; start Docker, or set DOCKER_HOST to its"
-        " address, or run commands without containers (config: runtime: process)"
+        f"no Docker engine answers at {address}: {innermost_text(why)}; start Docker, or set"
+        " DOCKER_HOST to its address, or run commands without containers (config: runtime: process)"
     )
 
 

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import posixpath
 import tarfile
 import uuid
 from collections import defaultdict
@@ -24,6 +25,7 @@ LOOP = "a loop of links"
 THROUGH_FILE = "not a directory"
 """The engine's words for a path, or the target of a link, that has a file among its parents."""
 _STATUS = "X-Docker-Container-Path-Stat"
+_MOST_LINKS = 40
 _MOST_USERS = 1 << 20
 """Bytes of a list of users that are read."""
 
@@ -122,17 +124,26 @@ class ImageContents:
     def beginning(
         self, container: str, path: str, most: int, stop: Callable[[], bool]
     ) -> bytes | None:
-        """The first bytes of a file in a container; None where there is no file."""
+        """The first bytes of a file in a container, links followed; None where there is none."""
+        target: str | None = None
 
         def call(client: APIClient) -> bytes | None:
+            nonlocal target
             with archived(client, container, path) as archive:
                 member = archive.next()
-                content = None if member is None or not member.isfile() else member
-                file = None if content is None else archive.extractfile(content)
+                if member is None or not member.isfile():
+                    target = member.linkname if member is not None and member.issym() else None
+                    return None
+                file = archive.extractfile(member)
                 return None if file is None else file.read(most)
 
         try:
-            return self._engine.ask(call, stop)
+            for _ in range(_MOST_LINKS):
+                found = self._engine.ask(call, stop)
+                if target is None:
+                    return found
+                path, target = posixpath.join(posixpath.dirname(path), target), None
+            return None
         except Refusal as refusal:
             if refusal.status != 404 and THROUGH_FILE not in refusal.text:
                 raise

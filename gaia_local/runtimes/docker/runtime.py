@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -43,6 +42,7 @@ from gaia_local.runtimes.docker.memory import (
 from gaia_local.runtimes.docker.output import OutputFiles
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal
 from gaia_local.runtimes.docker.signals import Signals
+from gaia_local.runtimes.docker.start_errors import StartErrors
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -51,11 +51,6 @@ _TERMINATED = 128 + 15
 _CONTAINER_EXIT_SECONDS = 10
 """From the end of the output to the exit; where it takes longer, the stream had broken."""
 _READ_TRIES = 10
-# docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program.
-_NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
-# Engines that look for the program at the start. A missing docker-init itself is none of the
-# Command's fault.
-_NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([^"]*)": (.*)')
 
 logger = logging.getLogger("gaia_local")
 
@@ -74,6 +69,7 @@ class DockerRuntime:
         self._images = Images(self._engine)
         self._contents = ImageContents(self._engine)
         self._files = ContainerFiles(self._engine, self._contents)
+        self._start_errors = StartErrors(self._engine, self._contents)
         self.mounts_inputs = config.inputs == "mount"
 
     def check(self, images: Collection[str]) -> None:
@@ -238,17 +234,14 @@ class DockerRuntime:
             try:
                 if signals.start(lambda: self._start(container, stop)):
                     code = self._follow(container, live, output, stop)
-                    if code in (1, 126, 127) and (why := _NO_EXEC.match(output.head)):
-                        code, message = _not_executable(task, *why.groups())
+                    ended = code, output.head
+                    code, message = self._start_errors.after_exit(container, task, ended, stop)
                 else:
                     code = _TERMINATED
             except Interrupted:  # nobody can tell how it will end: it is killed when it is removed
                 code = KILLED
             except Refusal as refusal:
-                why = _NO_START.search(refusal.text)
-                if why is None:
-                    raise
-                code, message = _not_executable(task, *why.groups())
+                code, message = self._start_errors.after_refusal(container, task, refusal, stop)
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(code, message)
@@ -338,15 +331,6 @@ class DockerRuntime:
                 logger.warning(
                     "container %s: SIG%s could not be sent: %s", container, signal, error
                 )
-
-
-def _not_executable(task: Task, program: str, why: str) -> tuple[int, str]:
-    """The exit code and the message for a program that could not be executed."""
-    if "permission denied" not in why.lower() and (
-        "no such file" in why.lower() or "not found" in why.lower()
-    ):
-        return 127, f"program {program!r} is missing in image {task.image!r}"
-    return 126, f"program {program!r} can't be executed in image {task.image!r}: {why}"
 
 
 def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:

@@ -340,13 +340,23 @@ def test_a_missing_program_where_path_is_closed_in_part(
     assert "as far as PATH can be read" in str(ended.message)
 
 
-def test_a_missing_interpreter(bench: ProcessBench) -> None:
+@pytest.mark.parametrize(
+    ("content", "lacking"),
+    [
+        (
+            b"#!/no/such/one\n",
+            "the interpreter '/no/such/one' that its first line names is missing",
+        ),
+        (b"#!/bin/sh\r\necho\r\n", "its lines end with CR LF"),
+    ],
+)
+def test_a_missing_interpreter(bench: ProcessBench, content: bytes, lacking: str) -> None:
     invocation = bench.invocation("./script")
-    (invocation.work / "script").write_text("#!/no/such/interpreter\n")
+    (invocation.work / "script").write_bytes(content)
     (invocation.work / "script").chmod(0o755)
     ended = bench.run(invocation)
     assert ended.code == 127
-    assert "the interpreter or loader that it names is missing" in str(ended.message)
+    assert f"program './script' is there, but {lacking}" in str(ended.message)
 
 
 @pytest.mark.parametrize(
@@ -371,12 +381,16 @@ def test_a_missing_working_directory_is_no_missing_program(bench: ProcessBench) 
         bench.run(invocation)
 
 
-def test_tokens_that_are_too_long(bench: ProcessBench) -> None:
-    with pytest.raises(
-        RuntimeFailure,
-        match=r"its 2 tokens \(the longest has 10000000 bytes\).* more than this machine takes",
-    ):
-        bench.run(bench.invocation("true", "x" * 10_000_000))
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (["x" * 131_072], "its longest token has 131072 bytes, and a program takes 131071 at most"),
+        (["x" * 100_000] * 100, r"its 101 tokens \(the longest has 100000 bytes\) and the"),
+    ],
+)
+def test_tokens_that_are_too_long(bench: ProcessBench, tokens: list[str], words: str) -> None:
+    with pytest.raises(RuntimeFailure, match=f"Step 'step': {words}.*give it as an input"):
+        bench.run(bench.invocation("true", *tokens))
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
