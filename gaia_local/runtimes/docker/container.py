@@ -67,7 +67,7 @@ def task_container(
         ]
         host = client.create_host_config(
             mounts=mounts,
-            init=True,  # forwards signals, and ends whatever the program leaves behind
+            init=config.init,  # forwards signals, and ends whatever the program leaves behind
             security_opt=["no-new-privileges"],
             group_add=[str(group) for group in os.getgroups()],
             network_mode=config.network,

@@ -69,7 +69,7 @@ class DockerRuntime:
         self._images = Images(self._engine)
         self._contents = ImageContents(self._engine)
         self._files = ContainerFiles(self._engine, self._contents)
-        self._start_errors = StartErrors(self._engine, self._contents)
+        self._start_errors = StartErrors(self._engine, self._contents, config.init)
         self.mounts_inputs = config.inputs == "mount"
 
     def check(self, images: Collection[str]) -> None:

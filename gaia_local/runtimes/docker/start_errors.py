@@ -15,18 +15,27 @@ from gaia_local.runtimes.start_failures import BEGINNING_BYTES, missing_interpre
 
 # docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program.
 _NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
+# Without it, runc says so, with 1.
+_NO_EXEC_BY_RUNC = re.compile(
+    r"exec (\S+): (no such file or directory|permission denied|exec format error)\s*"
+)
 # Engines that look for the program at the start. A missing docker-init itself is none of the
 # Command's fault.
 _NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([^"]*)": (.*)')
 _TOO_LONG = re.compile(r"exec \S+: argument list too long\s*")
+_WANTS_TO_BE_FIRST = re.compile(
+    r"(?:can only|must) (?:be )?run as (?:pid|process(?: no\.?)?) 1\b", re.IGNORECASE
+)
+"""What inits say of their place: those of s6-overlay and runit."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class StartErrors:
     """Tells failed starts from programs that failed. Thread-safe."""
 
-    def __init__(self, engine: DockerEngine, contents: ImageContents) -> None:
-        self._engine, self._contents = engine, contents
+    def __init__(self, engine: DockerEngine, contents: ImageContents, init: bool) -> None:
+        """`init`: containers have an init of the engine's."""
+        self._engine, self._contents, self._init = engine, contents, init
 
     def after_exit(
         self, container: str, task: Task, ended: tuple[int, str], stop: Callable[[], bool]
@@ -37,10 +46,14 @@ class StartErrors:
         `RuntimeFailure` for tokens that are too long.
         """
         code, stderr = ended
-        if code in (1, 126, 127) and (why := _NO_EXEC.match(stderr)):
+        why = _NO_EXEC.match(stderr) if self._init else _NO_EXEC_BY_RUNC.fullmatch(stderr)
+        if code in (1, 126, 127) and why:
             return self._not_executable(container, task, why[1], why[2], stop)
         if code and _TOO_LONG.fullmatch(stderr):
             raise _too_long(task)
+        if code and self._init and _WANTS_TO_BE_FIRST.search(stderr):
+            image = f"the ENTRYPOINT of image {task.image!r}"
+            return code, f"{image} must be process 1; set docker.init to False"
         return code, None
 
     def after_refusal(

@@ -99,6 +99,46 @@ def test_tokens_that_are_too_long(bench: ContainerBench, tokens: list[str], word
         bench.run("echo", *tokens)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "s6-overlay-suexec: fatal: can only run as pid 1",
+        "runit: fatal: must be run as process no 1.",
+    ],
+)
+def test_an_entrypoint_that_must_be_process_1(bench: ContainerBench, words: str) -> None:
+    lines = ("#!/bin/sh", f"if [ $$ != 1 ]; then echo '{words}' >&2; exit 100; fi", '"$@"')
+    entry = f"cat > /init <<'END'\n{chr(10).join(lines)}\nEND\nchmod 755 /init"
+    with derived(bench.image, entry, 'ENTRYPOINT ["/init"]') as image:
+        run = bench.run("echo", "done", image=image)
+        assert (run.code, run.message) == (
+            100,
+            f"the ENTRYPOINT of image {image!r} must be process 1; set docker.init to False",
+        )
+        bench.configure(init=False)
+        run = bench.run("echo", "done", image=image)
+        assert (run.code, run.log) == (0, b"done\n")
+
+
+def test_without_an_init_of_the_engine(bench: ContainerBench) -> None:
+    bench.configure(init=False)
+    assert bench.run("sh", "-c", "exit $$").code == 1  # its own number
+    run = bench.run("nope")
+    assert (run.code, run.message) == (
+        127,
+        f"program 'nope' is missing in image {bench.image!r}",
+    )
+    with pytest.raises(RuntimeFailure, match="its longest token has 131072 bytes"):
+        bench.run("echo", "x" * 131_072)
+    run = bench.prepare("/in/p", inputs={"/in/p": b"#!/bin/sh\r\n"})
+    (run.tree / "in/p").chmod(0o755)
+    assert bench.start(run).code == 127
+    assert "CR LF" in run.message
+    bench.grace = 0.2
+    run = bench.run("sh", "-c", "while true; do sleep 0.05; done", timeout=1)  # deaf to SIGTERM
+    assert (run.code, run.cancellation.reason) == (137, BY_TIMEOUT)
+
+
 def test_a_shell_that_misses_a_program_speaks_for_itself(bench: ContainerBench) -> None:
     run = bench.run("sh", "-c", "nope")
     assert run.exit is not None
