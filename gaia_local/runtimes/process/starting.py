@@ -36,11 +36,14 @@ def start(
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:
+        environment = marked_processes.marked(os.environb, task.id, work.parent)
         # As in a container: Steps don't meet in this user's own home.
-        variables = {**os.environb, b"HOME": os.fsencode(work)}
+        environment[b"HOME"] = os.fsencode(work)
         if invocation.gpus:
-            variables[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(invocation.gpus))
-        environment = marked_processes.marked(variables, task.id, work.parent)
+            if b"CUDA_VISIBLE_DEVICES" not in environment:
+                # The order in which Docker numbers them; CUDA's own begins with the fastest.
+                environment.setdefault(b"CUDA_DEVICE_ORDER", b"PCI_BUS_ID")
+            environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(invocation.gpus))
         if supervisors is None:
             return _start_alone(tokens, environment, work, streams)
         program = (

@@ -164,6 +164,29 @@ def test_a_program_sees_the_gpus_that_it_was_given(
     assert invocation.log.read_text() == seen
 
 
+@pytest.mark.parametrize(
+    ("environment", "order"),
+    [
+        ({}, "PCI_BUS_ID"),
+        ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "FASTEST_FIRST"),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, "unset"),
+    ],
+)
+def test_gpus_are_numbered_as_docker_does_unless_the_user_named_some(
+    bench: ProcessBench,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    order: str,
+) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    invocation = bench.invocation("sh", "-c", "echo ${CUDA_DEVICE_ORDER-unset}")
+    assert bench.run(dataclasses.replace(invocation, gpus=("1",))) == Exit(0)
+    assert invocation.log.read_text() == f"{order}\n"
+
+
 def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "echo 1; echo 2 >&2; sh -c 'echo 3'; echo 4 >&2")
     invocation.log.write_text("0\n")
