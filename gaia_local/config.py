@@ -36,6 +36,9 @@ class DockerConfig:
     shm_size: int | str | None = None
     gpus: int | str | None = None
     """A number of GPUs, or ``all``."""
+    init: bool = True
+    """Whether process 1 is an init that ends what the program leaves; some images bring their own.
+    """
     stop_grace: float = 2.0
     """Seconds between SIGTERM and SIGKILL."""
     track_images: bool = True
@@ -317,6 +320,7 @@ _DOCKER: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda given: given in (None, "all") or (isinstance(given, int) and _number(given)),
     ),
     "track_images": ("True or False", lambda given: isinstance(given, bool)),
+    "init": ("True or False", lambda given: isinstance(given, bool)),
     "stop_grace": ("a number of seconds from 0 up", lambda given: given == 0 or _number(given)),
 }
 _DASK: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -57,6 +57,7 @@ def test_given_values_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "env": {"A": "1"},
         "shm_size": 64_000_000,
         "gpus": "all",
+        "init": False,
         "stop_grace": 0,
     }
     given = {
@@ -136,6 +137,7 @@ def test_none_means_the_default() -> None:
         ({"docker": {"memory": -1}}, ["docker.memory", "-1"]),
         ({"docker": {"memory": True}}, ["docker.memory", "True"]),
         ({"docker": {"memory": 1.5}}, ["docker.memory", "1.5"]),
+        ({"docker": {"init": 1}}, ["docker.init", "1", "True or False"]),
         ({"docker": {"shm_size": "1x"}}, ["docker.shm_size", "'1x'"]),
         ({"docker": {"cpus": 0}}, ["docker.cpus", "0"]),
         ({"docker": {"cpus": "2"}}, ["docker.cpus", "'2'"]),

@@ -326,6 +326,7 @@ def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]
             config.workers,
             Worker(LocalWorkspace(storage), runtime).perform,
             config.docker.stop_grace,
+            gpus_of=runtime.gpus_of,
         )
     try:
         from gaia_local.executors.dask.executor import make_executor

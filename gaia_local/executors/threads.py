@@ -6,15 +6,17 @@ import heapq
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TypeAlias
 
-from gaia_local.errors import Closed, error_text
+from gaia_local.errors import Closed, GaiaError, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
+from gaia_local.executors.machine import capacity_of_this_machine
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.resources import Capacity
+from gaia_local.model.resources import Capacity, Resources
 from gaia_local.model.tasks import BY_REQUEST, Task, TaskState
 from gaia_local.runtimes.contract import Cancellation
 
@@ -57,14 +59,21 @@ class ThreadExecutor:
     """
 
     def __init__(
-        self, workers: int, perform: Perform, grace: float, capacity: Capacity | None = None
+        self,
+        workers: int,
+        perform: Perform,
+        grace: float,
+        capacity: Capacity | None = None,
+        gpus_of: Callable[[str], Collection[str]] = lambda task_id: (),
     ) -> None:
         """`perform` runs one Task; `grace` is the time in seconds between SIGTERM and SIGKILL.
 
-        `capacity` is the sum of all Tasks' resources, by default this machine's.
+        `capacity` is the sum of all Tasks' resources, by default this machine's. `gpus_of` answers
+        which GPUs the Task of an earlier engine has.
         """
         self._workers, self._perform, self._grace = workers, perform, grace
-        self._capacity = Capacity.of_this_machine() if capacity is None else capacity
+        self._capacity = capacity_of_this_machine() if capacity is None else capacity
+        self._gpus_of = gpus_of
         self._clock, self._background_clock = Clock(), Clock("background")
         self._condition = threading.Condition()
         self._queue: list[_Waiting] = []
@@ -79,9 +88,12 @@ class ThreadExecutor:
     def submit(self, assignment: Assignment, observer: Observer) -> None:
         """Queue the Task. Raises `Closed` on a closed executor."""
         task = assignment.task
+        if assignment.adopted and task.resources.gpus:  # its program has them from before
+            assignment = replace(assignment, gpus=self._gpus_held(task))
         with self._condition:
             if self._closed:
                 raise Closed("the executor is closed")
+            self._capacity.take_gpus(assignment.gpus)
             cancellation = Cancellation(self._clock.call_later, self._grace)
             if task.id in self._cancelled_early:
                 self._cancelled_early.remove(task.id)
@@ -168,7 +180,9 @@ class ThreadExecutor:
                 task = assignment.task
                 if self._closed:  # `close` may not have cancelled this one yet
                     cancellation.cancel(BY_REQUEST)
-                self._capacity.take(task.resources)
+                gpus = self._capacity.take(_unmet(assignment)) or assignment.gpus
+                if gpus:
+                    assignment = replace(assignment, gpus=gpus)
             try:
                 self._perform_one(assignment, cancellation, _Relay(observer, number))
             except Exception:  # a defect of the observer's must not cost a worker
@@ -179,7 +193,7 @@ class ThreadExecutor:
                 with self._condition:
                     del self._cancellations[task.id]
                     if task.resources:
-                        self._capacity.give_back(task.resources)
+                        self._capacity.give_back(task.resources, gpus)
                         self._condition.notify_all()
 
     def _next(self) -> _Waiting | None:
@@ -191,7 +205,7 @@ class ThreadExecutor:
         if (
             not wanted
             or cancellation.reason is not None
-            or self._capacity.fits(wanted)
+            or self._capacity.fits(_unmet(assignment))
             or self._capacity.shortage(wanted)
         ):
             return heapq.heappop(self._queue)
@@ -201,6 +215,13 @@ class ThreadExecutor:
                 heapq.heapify(self._queue)
                 return waiting
         return None
+
+    def _gpus_held(self, task: Task) -> tuple[str, ...]:
+        try:
+            return tuple(self._gpus_of(task.id))
+        except GaiaError as error:
+            logger.warning("workflow %r, Step %r: %s", task.workflow, task.name, error_text(error))
+            return ()
 
     def _perform_one(
         self, assignment: Assignment, cancellation: Cancellation, relay: _Relay
@@ -220,3 +241,9 @@ class ThreadExecutor:
                 task, Outcome(TaskState.EXCEPTION, message=message, exception=type(error).__name__)
             )
         relay.ended(task, Outcome(TaskState.CANCELLED))
+
+
+def _unmet(assignment: Assignment) -> Resources:
+    """The resources that a Task still needs: not the GPUs that it has."""
+    wanted = assignment.task.resources
+    return replace(wanted, gpus=None) if assignment.gpus else wanted

@@ -38,7 +38,7 @@ class Worker:
         with TaskFiles(task, self._workspace) as files:
             try:
                 self._take_in(files, assignment, observer)
-                outcome = self._run(files, assignment.adopted, cancellation, observer)
+                outcome = self._run(files, assignment, cancellation, observer)
             except (GaiaError, OSError) as error:
                 kind = type(error).__name__
                 outcome = Outcome(TaskState.EXCEPTION, message=error_text(error), exception=kind)
@@ -64,17 +64,27 @@ class Worker:
         observer.started(task, _event(task, EventKind.STEP_START, **facts))
 
     def _run(
-        self, files: TaskFiles, adopted: bool, cancellation: Cancellation, observer: Observer
+        self,
+        files: TaskFiles,
+        assignment: Assignment,
+        cancellation: Cancellation,
+        observer: Observer,
     ) -> Outcome:
-        task = files.task
+        task = assignment.task
         invocation = Invocation(
-            task, files.tree, files.work, files.log, files.stdout, files.mounted
+            task,
+            files.tree,
+            files.work,
+            files.log,
+            files.stdout,
+            files.mounted,
+            assignment.gpus,
         )
 
         def report(kind: EventKind, /, **facts: Any) -> None:
             observer.happened(task, _event(task, kind, **facts))
 
-        run = self._runtime.resume if adopted else self._runtime.run
+        run = self._runtime.resume if assignment.adopted else self._runtime.run
         began = time.monotonic()
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):

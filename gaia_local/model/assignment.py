@@ -23,7 +23,9 @@ class Assignment:
     )
     """Input key → the recorded fingerprint of its file."""
     adopted: bool = False
-    """An earlier engine began it, and it is resumed instead of started again."""
+    """An earlier engine began it, and it is resumed instead of started anew."""
+    gpus: tuple[str, ...] = ()
+    """The GPUs that its executor gave it, by their ids; none where they aren't counted."""
 
 
 @dataclass(frozen=True)

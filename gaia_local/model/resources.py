@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import InvalidInput, nearest, shown
@@ -61,46 +59,51 @@ NONE = Resources()
 
 
 class Capacity:
-    """The free resources of a machine. Not thread-safe."""
+    """The free resources of a machine. Not thread-safe.
 
-    def __init__(self, total: Resources) -> None:
-        """`total` has an amount of each."""
+    GPUs are given out one by one, so that no two Tasks have the same.
+    """
+
+    def __init__(self, total: Resources, gpus: Sequence[str] | None = None) -> None:
+        """`total` has an amount of each; `gpus` are the ids of the GPUs, by default from "0"."""
         self._total = dict(total.items())
-        self._free = dict(self._total)
-
-    @staticmethod
-    def of_this_machine() -> Capacity:
-        """All that this process may use: CPUs, the machine's memory, NVIDIA's devices."""
-        cpus = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        gpus = sum(1 for device in Path("/dev").glob("nvidia*") if device.name[6:].isdigit())
-        return Capacity(Resources(cpus, memory, gpus))
+        self._all_gpus = tuple(map(str, range(total.gpus or 0)) if gpus is None else gpus)
+        self._gpus = list(self._all_gpus)
+        self._free = {name: amount for name, amount in total.items() if name != "gpus"}
 
     def shortage(self, wanted: Resources) -> str | None:
-        """A sentence if the whole machine has less than `wanted`; else None."""
+        """A sentence where less than is wanted may be used in all."""
         for name, amount in wanted.items():
             if amount > self._total[name]:
                 needed, total = _amount_text(name, amount), _amount_text(name, self._total[name])
-                return f"its Command needs {name}: {needed}; this machine has {total}"
+                return f"its Command needs {name}: {needed}; here it may use {total}"
         return None
 
     def fits(self, wanted: Resources) -> bool:
-        """Whether `wanted` is free now."""
-        return all(amount <= self._free[name] + 1e-9 for name, amount in wanted.items())
+        """Whether that much is free."""
+        free = {**self._free, "gpus": len(self._gpus)}
+        return all(amount <= free[name] + 1e-9 for name, amount in wanted.items())
 
-    def take(self, wanted: Resources) -> None:
-        """Reserve `wanted`, which must fit."""
-        for name, amount in wanted.items():
-            self._free[name] -= amount
+    def take(self, wanted: Resources) -> tuple[str, ...]:
+        """Take that much; returns the ids of the GPUs, as many as are there."""
+        self._add(wanted, -1)
+        taken = tuple(self._gpus[: wanted.gpus or 0])
+        del self._gpus[: len(taken)]
+        return taken
 
-    def give_back(self, wanted: Resources) -> None:
-        """Free a reservation of `take`."""
-        for name, amount in wanted.items():
-            self._free[name] += amount
+    def take_gpus(self, gpus: Collection[str]) -> None:
+        """Take these GPUs, which a Task of an earlier process has."""
+        self._gpus = [gpu for gpu in self._gpus if gpu not in gpus]
+
+    def give_back(self, wanted: Resources, gpus: Collection[str]) -> None:
+        """Give back what was taken."""
+        self._add(wanted, 1)
+        self._gpus += (gpu for gpu in gpus if gpu in self._all_gpus)
+
+    def _add(self, amounts: Resources, sign: int) -> None:
+        for name, amount in amounts.items():
+            if name != "gpus":
+                self._free[name] += sign * amount
 
 
 def _amount_text(name: str, amount: float) -> str:

@@ -56,6 +56,10 @@ class AutoRuntime:
         """The Tasks that have a container, if an engine answers."""
         return self._docker.resumable_tasks() if self._engine_answers() else ()
 
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """The GPUs of a Task's container."""
+        return self._docker.gpus_of(task_id)
+
     def end(self, task_id: str) -> None:
         """End the container of a Task, if an engine answers."""
         if self._engine_answers():

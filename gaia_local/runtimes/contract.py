@@ -119,9 +119,10 @@ class Invocation:
     in the tree too, or was not made; and so is the target of one that is a link, unless that is an
     input which the runtime mounts.
 
-    `log` receives stdout and stderr as they come, and needn't be made if there is no output;
-    `stdout`, unless None, receives stdout alone. `inputs` pairs each internal path with its
-    original in the store.
+    `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`,
+    where not None, receives stdout alone. `inputs` pairs each internal path with the file or
+    directory in the store it is a copy of. `gpus` are the ids of the GPUs that the program may use;
+    where there are none, the runtime chooses.
     """
 
     task: Task
@@ -130,6 +131,7 @@ class Invocation:
     log: Path
     stdout: Path | None
     inputs: tuple[tuple[str, Path], ...] = ()
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,10 @@ class Runtime(Protocol):
 
     def resumable_tasks(self) -> Collection[str]:
         """The ids of Tasks that an earlier process began and that can be resumed."""
+        ...
+
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """The ids of the GPUs that one of `resumable_tasks` was given."""
         ...
 
     def end(self, task_id: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gaia_local.errors import RuntimeFailure
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.threads import Perform, ThreadExecutor
@@ -109,6 +110,70 @@ class TestThreadExecutor(ExecutorContract):
         assert bench.ended("b", "c", "d") == [TaskState.COMPLETE] * 3
         bench.executor.close()
 
+    def test_each_has_gpus_of_its_own(self) -> None:
+        lock, at_once, seen = threading.Lock(), set[str](), list[tuple[str, ...]]()
+
+        def act(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            with lock:
+                assert at_once.isdisjoint(of.gpus)
+                at_once.update(of.gpus)
+                seen.append(of.gpus)
+            time.sleep(0.001)
+            with lock:
+                at_once.difference_update(of.gpus)
+            quickly(of, cancellation, observer)
+
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(8, 100, 3))
+            ),
+            8,
+        )
+        names = [str(number) for number in range(60)]
+        for number, name in enumerate(names):
+            bench.submit(name, act, Resources(gpus=number % 3 or None))
+        assert bench.ended(*names) == [TaskState.COMPLETE] * 60
+        assert sorted(map(len, seen)) == [0] * 20 + [1] * 20 + [2] * 20
+        assert set().union(*seen) == {"0", "1", "2"}
+        bench.executor.close()
+
+    def test_what_a_resumed_task_has_is_given_to_nobody_else(self) -> None:
+        gate, seen = HeldAct(), dict[str, tuple[str, ...]]()
+
+        def act(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            seen[of.task.name] = of.gpus
+            gate(of, cancellation, observer)
+
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(8, 100, 2)), lambda task_id: ["0"]
+            ),
+            3,
+        )
+        bench.submit("resumed", act, Resources(gpus=1), adopted=True)
+        bench.submit("new", act, Resources(gpus=1))
+        bench.submit("waiting", act, Resources(gpus=1))
+        bench.until(lambda: len(seen) == 2)
+        assert seen == {"resumed": ("0",), "new": ("1",)}
+        gate.open.set()
+        assert bench.ended("resumed", "new", "waiting") == [TaskState.COMPLETE] * 3
+        bench.executor.close()
+
+    def test_a_resumed_task_whose_gpus_nobody_knows(self, caplog: pytest.LogCaptureFixture) -> None:
+        def unknown(task_id: str) -> list[str]:
+            raise RuntimeFailure("its GPUs are unknown")
+
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(8, 100, 1)), unknown
+            ),
+            1,
+        )
+        bench.submit("resumed", None, Resources(gpus=1), adopted=True)
+        assert bench.ended("resumed") == [TaskState.COMPLETE]
+        assert "its GPUs are unknown" in caplog.text
+        bench.executor.close()
+
     def test_more_than_the_machine_has_is_an_error_at_once(self) -> None:
         bench = ExecutorBench(
             lambda workers, perform: ThreadExecutor(
@@ -118,7 +183,7 @@ class TestThreadExecutor(ExecutorContract):
         )
         bench.submit("a", None, Resources(5))
         assert bench.ended("a") == [TaskState.EXCEPTION]
-        assert bench.outcomes("a")[0].message == "its Command needs cpus: 5; this machine has 4"
+        assert bench.outcomes("a")[0].message == "its Command needs cpus: 5; here it may use 4"
         bench.submit("b", None, Resources(4))
         assert bench.ended("b") == [TaskState.COMPLETE]
         assert bench.performed == ["b"]

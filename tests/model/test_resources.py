@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from gaia_local.errors import InvalidInput
@@ -63,7 +61,7 @@ def test_taken_resources_are_unavailable_until_released() -> None:
     assert capacity.fits(Resources(0.5, 40))
     assert not capacity.fits(Resources(0.6))
     assert not capacity.fits(Resources(memory=41))
-    capacity.give_back(Resources(1.5, 60))
+    capacity.give_back(Resources(1.5, 60), ())
     assert capacity.fits(Resources(2, 100))
 
 
@@ -78,15 +76,30 @@ def test_tenths_add_up() -> None:
 
 def test_more_than_the_machine_has() -> None:
     capacity = Capacity(Resources(2, 4 << 30, 0))
-    assert capacity.shortage(Resources(3)) == "its Command needs cpus: 3; this machine has 2"
+    assert capacity.shortage(Resources(3)) == "its Command needs cpus: 3; here it may use 2"
     assert (
         capacity.shortage(Resources(memory=8 << 30))
-        == "its Command needs memory: 8 GB; this machine has 4 GB"
+        == "its Command needs memory: 8 GB; here it may use 4 GB"
     )
-    assert capacity.shortage(Resources(gpus=1)) == "its Command needs gpus: 1; this machine has 0"
+    assert capacity.shortage(Resources(gpus=1)) == "its Command needs gpus: 1; here it may use 0"
 
 
-def test_the_capacity_of_this_machine_is_found() -> None:
-    capacity = Capacity.of_this_machine()
-    assert capacity.fits(Resources(len(os.sched_getaffinity(0)), 1 << 20))
-    assert capacity.shortage(Resources(cpus=100_000)) is not None
+def test_no_two_have_the_same_gpu() -> None:
+    capacity = Capacity(Resources(4, 100, 3), ["GPU-a", "GPU-b", "GPU-c"])
+    one, two = Resources(1, gpus=1), Resources(gpus=2)
+    first, second = capacity.take(one), capacity.take(two)
+    assert (first, second) == (("GPU-a",), ("GPU-b", "GPU-c"))
+    assert capacity.fits(Resources(3)) and not capacity.fits(one)
+    capacity.give_back(two, second)
+    assert capacity.take(one) == ("GPU-b",)
+    capacity.give_back(one, first)
+    assert capacity.take(two) == ("GPU-c", "GPU-a")
+
+
+def test_gpus_that_an_earlier_process_gave_away() -> None:
+    capacity = Capacity(Resources(4, 100, 2))
+    capacity.take_gpus(["1"])
+    assert not capacity.fits(Resources(gpus=2))
+    assert capacity.take(Resources(gpus=1)) == ("0",)
+    capacity.give_back(Resources(gpus=2), ["1", "0", "hidden by now"])
+    assert capacity.take(Resources(gpus=2)) == ("1", "0")

@@ -15,6 +15,7 @@ EVERYWHERE = "errors forks installation"
 """What any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
+FOR_RUNTIMES = "runtimes.contract runtimes.lines runtimes.start_failures"
 
 MAY_IMPORT = {
     "errors": "",
@@ -27,9 +28,11 @@ MAY_IMPORT = {
     "store": "model",
     "state": "config model workflow store",
     "runtimes.contract": "model",
+    "runtimes.lines": "",
+    "runtimes.start_failures": "",
     "runtimes": "config runtimes",
-    "runtimes.docker": "config model store runtimes.contract",
-    "runtimes.process": "model runtimes.contract",
+    "runtimes.docker": f"config model store {FOR_RUNTIMES}",
+    "runtimes.process": f"model {FOR_RUNTIMES}",
     "executors.contract": "model",
     "executors": "model store runtimes.contract executors.contract",
     "executors.dask": "config model store runtimes executors",

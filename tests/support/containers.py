@@ -126,6 +126,7 @@ class ContainerBench:
         task_id = str(uuid.uuid4())
         tree = self.top / task_id / "tree"
         tree.mkdir(parents=True)
+        (self.top / task_id / "work").mkdir()
         for path, content in (inputs or {}).items():
             place = tree / path.strip("/")
             files = {"": content} if isinstance(content, bytes) else content

@@ -78,11 +78,17 @@ class ExecutorBench:
             self.threads.add(threading.current_thread().name)
             self.changed.notify_all()
 
-    def submit(self, name: str, act: Perform | None = None, resources: Resources = NONE) -> Task:
+    def submit(
+        self,
+        name: str,
+        act: Perform | None = None,
+        resources: Resources = NONE,
+        adopted: bool = False,
+    ) -> Task:
         if act is not None:
             self.acts[name] = act
         made = task_named(name, resources)
-        self.executor.submit(Assignment(made), ReportingObserver(self.report))
+        self.executor.submit(Assignment(made, adopted=adopted), ReportingObserver(self.report))
         return made
 
     def until(self, true: Callable[[], object]) -> None:

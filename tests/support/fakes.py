@@ -23,6 +23,9 @@ class NoRuntime:
     def resumable_tasks(self) -> Collection[str]:
         return ()
 
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        return ()
+
     def end(self, task_id: str) -> None:
         pass
 

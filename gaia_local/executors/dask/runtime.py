@@ -30,6 +30,10 @@ class ClusterRuntime:
         """None: Tasks of an earlier engine end on the workers when the next one connects."""
         return ()
 
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """None: no Task is ever resumable."""
+        return ()
+
     def end(self, task_id: str) -> None:
         """Nothing is left on this machine."""
 

@@ -25,9 +25,11 @@ from pathlib import Path
 
 from gaia_local.errors import error_text
 from gaia_local.executors.clock import Clock
+from gaia_local.executors.dask.gpus import LockedGpus
 from gaia_local.executors.dask.private_directories import make_private_directory, remove_directory
 from gaia_local.executors.dask.reporting import Host, TaskReporter, TaskRun
 from gaia_local.executors.dask.settings import SessionSettings
+from gaia_local.executors.machine import visible_gpus
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.tasks import BY_REQUEST, TaskState
 from gaia_local.runtimes.contract import Cancellation
@@ -53,6 +55,7 @@ class Session:
         self._reporters: set[TaskReporter] = set()
         """Reporters with events that are still to be sent."""
         self._checking_leases = self._kills_now = False
+        self._gpus = LockedGpus(base / "gpus", visible_gpus())
         self._directory, self._ownership = make_private_directory(base)
         try:
             self.task_runner = settings.task_runner(self._directory)
@@ -76,7 +79,10 @@ class Session:
         try:
             take_up(self.task_runner.tops[0], lease)
             leased = replace(assignment, task=replace(task, id=lease))
-            self.task_runner.perform(leased, cancellation, reporter)
+            with self._gpus.taken(
+                task.resources.gpus, stop=lambda: cancellation.reason is not None
+            ) as gpus:
+                self.task_runner.perform(replace(leased, gpus=gpus), cancellation, reporter)
             if reporter.failed and not is_held(self.task_runner.tops[0], lease):
                 logger.warning(
                     "Task %s was taken back, or given to another worker: its result is refused",

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from gaia_local.config import DockerConfig
-from gaia_local.model.tasks import Task
+from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.files import MountPlan
+from gaia_local.runtimes.docker.images import Image
 from gaia_local.runtimes.docker.labels import (
     STEP_LABEL,
     TASK_LABEL,
@@ -24,17 +25,28 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 
+PRIVATE_DIRECTORY = "/gaia-local"
+"""The Task's private directory in its container: the working directory where the image names none,
+and the home of users without one in the image.
+"""
+
+
 def task_container(
     engine: DockerEngine,
     config: DockerConfig,
     root_labels: Mapping[str, str],
     *,
-    task: Task,
-    image: str,
+    invocation: Invocation,
+    image: Image,
+    has_home: bool,
     plan: MountPlan,
     stop: Callable[[], bool],
 ) -> contextlib.AbstractContextManager[str]:
-    """The id of a container that is ready to start; it is removed at the end in all cases."""
+    """The id of a container that is ready to start; removed at the end, whatever happens.
+
+    `has_home`: the image has a home of this user's own.
+    """
+    task = invocation.task
     cpus = config.cpus if task.resources.cpus is None else task.resources.cpus
     memory, _ = memory_limit(task, config)
     labels = {
@@ -47,30 +59,32 @@ def task_container(
     def create(client: APIClient) -> str:
         from docker.types import LogConfig, Mount
 
-        mounts = [Mount(path, str(source), type="bind") for path, source in plan.writable.items()]
+        writable = {PRIVATE_DIRECTORY: invocation.work.absolute(), **plan.writable}
+        mounts = [Mount(path, str(source), type="bind") for path, source in writable.items()]
         mounts += [
             Mount(path, str(source), type="bind", read_only=True)
             for path, source in plan.read_only.items()
         ]
         host = client.create_host_config(
             mounts=mounts,
-            init=True,  # forwards signals, and ends all that the program leaves behind
+            init=config.init,  # forwards signals, and ends whatever the program leaves behind
             security_opt=["no-new-privileges"],
             group_add=[str(group) for group in os.getgroups()],
             network_mode=config.network,
             mem_limit=memory,
             nano_cpus=None if cpus is None else int(cpus * 1e9),
             shm_size=config.shm_size,
-            device_requests=_gpus(task, config),
-            # Can be read again, unlike the engine's default on some machines.
+            device_requests=_gpus(invocation, config),
+            # Can be read again, whatever the engine's default.
             log_config=LogConfig(type="json-file"),
         )
         created = client.create_container(
-            image,
+            image.id,
             command=list(task.command),
             name=container_name(task.id),
             user=f"{os.getuid()}:{os.getgid()}",
-            environment=dict(config.env),
+            working_dir=image.directory or PRIVATE_DIRECTORY,
+            environment={**({} if has_home else {"HOME": PRIVATE_DIRECTORY}), **config.env},
             labels=labels,
             host_config=host,
         )
@@ -79,10 +93,13 @@ def task_container(
     return engine.container(container_name(task.id), labels, create, stop)
 
 
-def _gpus(task: Task, config: DockerConfig) -> list[DeviceRequest] | None:
+def _gpus(invocation: Invocation, config: DockerConfig) -> list[DeviceRequest] | None:
     from docker.types import DeviceRequest
 
-    gpus = config.gpus if task.resources.gpus is None else task.resources.gpus
+    if invocation.gpus:
+        return [DeviceRequest(device_ids=list(invocation.gpus), capabilities=[["gpu"]])]
+    wanted = invocation.task.resources.gpus
+    gpus = config.gpus if wanted is None else wanted
     if gpus is None:
         return None
     return [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]

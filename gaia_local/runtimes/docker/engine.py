@@ -29,6 +29,7 @@ from gaia_local.runtimes.docker.responses import (
     checked,
     container_url,
     frames,
+    innermost_text,
     translated_errors,
 )
 
@@ -152,6 +153,12 @@ class DockerEngine:
     def image_of(self, container: str, stop: Callable[[], bool]) -> str:
         """The id of the image that a container was made from."""
         return str(self.ask(lambda client: client.inspect_container(container), stop)["Image"])
+
+    def gpus_of(self, container: str, stop: Callable[[], bool]) -> list[str]:
+        """The ids of the GPUs that a container asks for."""
+        seen = self.ask(lambda client: client.inspect_container(container), stop)
+        requests = seen["HostConfig"].get("DeviceRequests") or ()
+        return [gpu for request in requests for gpu in request.get("DeviceIDs") or ()]
 
     def started_at(self, container: str, stop: Callable[[], bool]) -> float | None:
         """The start of a container, in seconds since the epoch; None if it was never started."""
@@ -300,9 +307,15 @@ def _check_socket() -> None:
 
 def _unavailable(why: Exception) -> EngineUnavailable:
     address = os.environ.get("DOCKER_HOST") or f"{_DEFAULT_ADDRESS} (DOCKER_HOST is not set)"
+    if isinstance(why, PermissionError):
+        return EngineUnavailable(
+            f"this user may not speak to the Docker engine at {address}; become a member of the"
+            " socket's group (mostly: `sudo usermod -aG docker $USER`, then log in again), or run"
+            " commands without containers (config: runtime: process)"
+        )
     return EngineUnavailable(
-        f"no Docker engine answers at {address}: {why}; start Docker, or set DOCKER_HOST to its"
-        " address, or run commands without containers (config: runtime: process)"
+        f"no Docker engine answers at {address}: {innermost_text(why)}; start Docker, or set"
+        " DOCKER_HOST to its address, or run commands without containers (config: runtime: process)"
     )
 
 

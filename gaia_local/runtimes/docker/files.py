@@ -15,39 +15,32 @@ import os
 import posixpath
 import shutil
 import stat
-import tarfile
-import uuid
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.model.keys import internal_path, made_files, names_directory
 from gaia_local.model.paths import folders, is_inside, nearest
 from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import DockerEngine
-from gaia_local.runtimes.docker.responses import (
-    PIECE_BYTES,
-    NoAnswer,
-    Refusal,
-    checked,
-    container_url,
-    disk_errors,
+from gaia_local.runtimes.docker.image_contents import (
+    GO_DIRECTORY,
+    LOOP,
+    THROUGH_FILE,
+    ImageContents,
+    archived,
 )
+from gaia_local.runtimes.docker.responses import PIECE_BYTES, NoAnswer, Refusal, disk_errors
 from gaia_local.store import removal
 from gaia_local.store.staging import find
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_GO_DIRECTORY, _GO_LINK = 1 << 31, 1 << 27
+_GO_LINK = 1 << 27
 _GO_SPECIAL = {1 << 26: stat.S_IFBLK, 1 << 25: stat.S_IFIFO, 1 << 24: stat.S_IFSOCK}
-_LOOP = "a loop of links"
-_THROUGH_FILE = "not a directory"
-"""The engine's words for a path, or the target of a link, that has a file among its parents."""
-_STATUS = "X-Docker-Container-Path-Stat"
 
 
 @dataclass(frozen=True)
@@ -60,11 +53,10 @@ class MountPlan:
 
 
 class ContainerFiles:
-    """Looks into images and containers of one engine. Thread-safe."""
+    """Plans mounts and copies files out of containers of one engine. Thread-safe."""
 
-    def __init__(self, engine: DockerEngine) -> None:
-        self._engine = engine
-        self._mountable: defaultdict[str, dict[str, bool]] = defaultdict(dict)
+    def __init__(self, engine: DockerEngine, contents: ImageContents) -> None:
+        self._engine, self._contents = engine, contents
 
     def plan(
         self,
@@ -83,7 +75,7 @@ class ContainerFiles:
         if task.stdout is not None:
             outputs.discard(internal_path(task.stdout).path)  # captured, not made by the program
         parents = {posixpath.dirname(path) for path in inputs | outputs} - {"/"}
-        mountable = self._absent_or_empty(image, parents, labels, stop) if parents else {}
+        mountable = self._contents.absent_or_empty(image, parents, labels, stop) if parents else {}
         mounts, copied_out = set(), []
         for path in inputs | outputs:
             parent = posixpath.dirname(path)
@@ -102,28 +94,6 @@ class ContainerFiles:
             read_only,
             tuple(sorted(path for path in copied_out if nearest(path, tops) is None)),
         )
-
-    def status(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
-        """The engine's encoded name, size, mode and time of a path; None if absent; or `_LOOP`."""
-
-        def call(client: APIClient) -> str | None:
-            url = container_url(client, container, "archive")
-            with client.head(url, params={"path": path}, timeout=client.timeout) as response:
-                if response.status_code == 404:
-                    return None
-                if response.status_code < 400:
-                    return response.headers[_STATUS]
-            try:
-                with client.get(  # a HEAD cannot say why
-                    url, params={"path": path}, stream=True, timeout=client.timeout
-                ) as response:
-                    return checked(response).headers[_STATUS]
-            except Refusal as refusal:
-                if "too many" in refusal.text:  # links, levels of symbolic links
-                    return _LOOP
-                raise
-
-        return self._engine.ask(call, stop)
 
     def copy_results(
         self,
@@ -157,9 +127,9 @@ class ContainerFiles:
             if os.path.lexists(place) or not os.path.isdir(os.path.dirname(place)):
                 return
             try:
-                status = self.status(container, at, stop)
+                status = self._contents.status(container, at, stop)
             except Refusal as refusal:
-                if _THROUGH_FILE not in refusal.text:
+                if THROUGH_FILE not in refusal.text:
                     raise
                 return
             if status is not None and (at not in before or status != before[at]):
@@ -182,12 +152,12 @@ class ContainerFiles:
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
     ) -> None:
         """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
-        mode = 0 if status == _LOOP else json.loads(base64.b64decode(status))["mode"]
+        mode = 0 if status == LOOP else json.loads(base64.b64decode(status))["mode"]
         special = next((kind for bit, kind in _GO_SPECIAL.items() if mode & bit), None)
         with disk_errors(target):
-            if status == _LOOP:
+            if status == LOOP:
                 target.symlink_to(target.name)
-            elif mode & _GO_DIRECTORY:
+            elif mode & GO_DIRECTORY:
                 target.mkdir()
             elif special is not None:
                 os.mknod(target, special | 0o600)
@@ -200,7 +170,7 @@ class ContainerFiles:
         """The target of a link as it is written; its status may leave out links in mounts."""
 
         def call(client: APIClient) -> str:
-            with _archive(client, container, path) as archive:
+            with archived(client, container, path) as archive:
                 member = archive.next()
                 if member is None:
                     raise NoAnswer(f"it sent nothing of {path}")
@@ -210,7 +180,7 @@ class ContainerFiles:
 
     def _copy_out(self, container: str, path: str, target: Path, stop: Callable[[], bool]) -> None:
         def call(client: APIClient) -> None:
-            with _archive(client, container, path) as archive:
+            with archived(client, container, path) as archive:
                 member = archive.next()
                 content = None if member is None else archive.extractfile(member)
                 if member is None or content is None:
@@ -221,89 +191,10 @@ class ContainerFiles:
 
         self._engine.ask(call, stop)
 
-    def in_image(
-        self,
-        image: str,
-        paths: Collection[str],
-        labels: Mapping[str, str],
-        stop: Callable[[], bool],
-    ) -> dict[str, str | None]:
-        """The status of paths in a container that didn't start yet."""
-        if not paths:
-            return {}
-        with self._probe(image, labels, stop) as probe:
-            return {path: self.status(probe, path, stop) for path in paths}
-
-    def _absent_or_empty(
-        self,
-        image: str,
-        paths: Collection[str],
-        labels: Mapping[str, str],
-        stop: Callable[[], bool],
-    ) -> dict[str, bool]:
-        """Path → whether it is absent or an empty directory in the image. Asked once per image."""
-        with self._engine.exclusive(f"look into {image}", stop):
-            known = self._mountable[image]
-            unknown = [path for path in paths if path not in known]
-            if unknown:
-                with self._probe(image, labels, stop) as probe:
-                    for path in unknown:
-                        known[path] = self._is_absent_or_empty(probe, path, stop)
-            return {path: known[path] for path in paths}
-
-    def _probe(
-        self, image: str, labels: Mapping[str, str], stop: Callable[[], bool]
-    ) -> contextlib.AbstractContextManager[str]:
-        """A container that never starts."""
-        name = f"gaia-local-probe-{uuid.uuid4()}"
-
-        def create(client: APIClient) -> str:
-            # No image has this program, nor needs it.
-            return str(
-                client.create_container(
-                    image, ["gaia-local-probe"], name=name, labels=dict(labels)
-                )["Id"]
-            )
-
-        return self._engine.container(name, labels, create, stop)
-
-    def _is_absent_or_empty(self, container: str, path: str, stop: Callable[[], bool]) -> bool:
-        try:
-            status = self.status(container, path, stop)
-        except Refusal as refusal:
-            if _THROUGH_FILE in refusal.text:
-                return False
-            raise
-        if status is None:
-            return True
-        if not json.loads(base64.b64decode(status))["mode"] & _GO_DIRECTORY:
-            return False  # a link, mostly: its target may hold anything
-
-        def call(client: APIClient) -> bool:
-            # A directory's archive begins with itself: a second member tells that it isn't empty,
-            # and the rest is never sent.
-            with _archive(client, container, path) as archive:
-                return archive.next() is not None and archive.next() is None
-
-        return self._engine.ask(call, stop)
-
 
 def local(tree: Path, path: str) -> Path:
     """The path in a tree that mirrors an internal path."""
     return tree / path.lstrip("/")
-
-
-@contextlib.contextmanager
-def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.TarFile]:
-    """The archive of a path in a container, read as it comes."""
-    headers = {"Accept-Encoding": "identity"}
-    url = container_url(client, container, "archive")
-    with client.get(
-        url, params={"path": path}, headers=headers, stream=True, timeout=client.timeout
-    ) as response:
-        raw: Any = checked(response).raw
-        with tarfile.open(fileobj=raw, mode="r|") as archive:
-            yield archive
 
 
 def _make_mount_point(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.runtimes.docker.engine import DockerEngine, never
@@ -12,16 +13,40 @@ from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal,
 
 logger = logging.getLogger("gaia_local")
 
+FAILED_SECONDS = 20.0
+"""How long a registry that refused an image isn't asked for it again: many Steps may want it."""
+
+
+class Image(NamedTuple):
+    """An image that is here."""
+
+    id: str
+    directory: str
+    """The working directory that it names; empty where it names none."""
+    has_home: bool
+    """Whether it sets HOME."""
+
+
+class _Pull(NamedTuple):
+    """A try to pull an image, and how long its result counts for those who ask later."""
+
+    began: float
+    failure: str | None
+    counts_until: float
+
+    def is_over(self, asked: float) -> bool:
+        return self.began < asked and self.counts_until < time.monotonic()
+
 
 class Images:
     """The images of one engine. Thread-safe."""
 
     def __init__(self, engine: DockerEngine) -> None:
         self._engine = engine
-        self._pulls: dict[str, tuple[float, str | None]] = {}
+        self._pulls: dict[str, _Pull] = {}
 
-    def get(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
-        """The id of an image, pulled by `policy`. Raises `RuntimeFailure` if there is none."""
+    def get(self, name: str, policy: str, stop: Callable[[], bool]) -> Image:
+        """An image, pulled as `policy` says. Raises `RuntimeFailure` for want of one."""
         asked = time.monotonic()
         image = None if policy == "always" else self.find(name, stop)
         if image is None and policy == "never":
@@ -39,15 +64,20 @@ class Images:
             )
         return image
 
-    def find(self, name: str, stop: Callable[[], bool] = never) -> str | None:
-        """The id of an image; None if the engine doesn't have it."""
+    def find(self, name: str, stop: Callable[[], bool] = never) -> Image | None:
+        """An image; None where the engine doesn't have it."""
         try:
             found = self._engine.ask(lambda client: client.inspect_image(name), stop)  # type: ignore[no-untyped-call]
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
             return None
-        return str(found["Id"])
+        config = found["Config"]
+        # Builders write a "/" where a Dockerfile says nothing.
+        directory = (config.get("WorkingDir") or "").rstrip("/")
+        variables = config.get("Env") or ()
+        has_home = any(text.startswith("HOME=") and text != "HOME=" for text in variables)
+        return Image(str(found["Id"]), directory, has_home)
 
     def pullable(self, name: str) -> bool:
         """Whether a registry has the image, with access for this user."""
@@ -60,25 +90,28 @@ class Images:
         return True
 
     def _pull_once(self, name: str, policy: str, asked: float, stop: Callable[[], bool]) -> None:
-        """Pull, unless another thread's pull began after `asked`: then its result counts."""
+        """Pull, unless another thread's pull began after `asked`, or failed a moment ago."""
         if policy == "missing" and self.find(name, stop) is not None:
             return
-        began, failure = self._pulls.get(name, (-1.0, None))
-        if began < asked:
-            began, failure = time.monotonic(), None
-            try:
-                self._pull(name, stop)
-            except (Refusal, NoAnswer) as error:
-                failure = str(error)
-            self._pulls[name] = began, failure
-        if failure is not None:
+        last = self._pulls.get(name)
+        if last is None or last.is_over(asked):
+            last = self._pulls[name] = self._try_to_pull(name, stop)
+        if last.failure is not None:
             advice = "check the Command's image, `docker pull` or `docker build` it"
             if policy == "always":
                 advice += ", or set docker.pull to 'missing' to use the image that is here"
             raise RuntimeFailure(
                 f"image {name!r} could not be pulled (docker.pull is {policy!r});"
-                f" the engine says: {failure}; {advice}"
+                f" the engine says: {last.failure}; {advice}"
             )
+
+    def _try_to_pull(self, name: str, stop: Callable[[], bool]) -> _Pull:
+        began, failure, refused = time.monotonic(), None, False
+        try:
+            self._pull(name, stop)
+        except (Refusal, NoAnswer) as error:
+            failure, refused = str(error), isinstance(error, Refusal)
+        return _Pull(began, failure, time.monotonic() + FAILED_SECONDS if refused else began)
 
     def _pull(self, name: str, stop: Callable[[], bool]) -> None:
         client = self._engine.client

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gaia_local.runtimes.docker.responses import STDERR, STDOUT, disk_errors
+from gaia_local.runtimes.lines import LineWriter
 
 _HEAD_BYTES = 4096
 
@@ -40,16 +41,28 @@ class OutputFiles:
         return self._head.decode("utf-8", "replace")
 
     def write(self, frames: Iterator[tuple[int, bytes]]) -> None:
-        """Write all frames."""
+        """Write all frames; lines stay whole in the log."""
+        lines = {stream: LineWriter(self._add_to_log) for stream in (STDOUT, STDERR)}
+        try:
+            self._write(frames, lines)
+        finally:
+            with disk_errors(self._paths[0]):
+                for line_writer in lines.values():
+                    line_writer.finish()
+
+    def _write(self, frames: Iterator[tuple[int, bytes]], lines: Mapping[int, LineWriter]) -> None:
         for stream, piece in frames:
             with disk_errors(self._paths[0]):
-                self._log.write(piece)
-                self._log.flush()
+                lines[stream].write(piece)
                 if stream == STDOUT and self._stdout is not None:
                     self._stdout.write(piece)
                     self._stdout.flush()
             if stream == STDERR and len(self._head) < _HEAD_BYTES:
                 self._head += piece[:_HEAD_BYTES]
+
+    def _add_to_log(self, data: bytes) -> None:
+        self._log.write(data)
+        self._log.flush()
 
     def rewrite(self, frames: Iterator[tuple[int, bytes]]) -> None:
         """Write all frames in place of those written before."""

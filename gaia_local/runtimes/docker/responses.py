@@ -99,6 +99,17 @@ def translated_errors() -> Iterator[None]:
     except APIError as error:
         raise Refusal(error.status_code or 0, error.explanation or str(error)) from error
     except DockerException as error:
-        raise Refusal(0, str(error)) from error
+        raise Refusal(0, innermost_text(error)) from error
     except (OSError, EOFError, tarfile.TarError, urllib3.exceptions.HTTPError) as error:
-        raise NoAnswer(str(error) or type(error).__name__) from error
+        raise NoAnswer(innermost_text(error)) from error
+
+
+def innermost_text(error: BaseException) -> str:
+    """What the system says of a lost connection: the layers around it tell of their objects."""
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
+        chain.append(inner)
+    for inner in reversed(chain):
+        if isinstance(inner, OSError) and not isinstance(inner, requests.RequestException):
+            return inner.strerror or str(inner) or type(inner).__name__
+    return str(error) or type(error).__name__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -20,8 +19,9 @@ from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Root
 from gaia_local.runtimes.docker.container import task_container
-from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
+from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput, never
 from gaia_local.runtimes.docker.files import ContainerFiles, MountPlan
+from gaia_local.runtimes.docker.image_contents import ImageContents
 from gaia_local.runtimes.docker.images import Images
 from gaia_local.runtimes.docker.labels import (
     IDENTITY_LABEL,
@@ -42,6 +42,7 @@ from gaia_local.runtimes.docker.memory import (
 from gaia_local.runtimes.docker.output import OutputFiles
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal
 from gaia_local.runtimes.docker.signals import Signals
+from gaia_local.runtimes.docker.start_errors import StartErrors
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -50,11 +51,6 @@ _TERMINATED = 128 + 15
 _CONTAINER_EXIT_SECONDS = 10
 """The longest time from the end of the output to the exit; if it takes longer, the stream broke."""
 _READ_TRIES = 10
-# docker-init (tini) can't execute the program: it exits with 1, 126 or 127, and this on stderr.
-_NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
-# The refusal of engines that look for the program at the start. A missing docker-init itself is not
-# the Command's fault.
-_NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([^"]*)": (.*)')
 
 logger = logging.getLogger("gaia_local")
 
@@ -71,7 +67,9 @@ class DockerRuntime:
         self._labels = {ROOT_LABEL: root.path, IDENTITY_LABEL: root.identity}
         self._engine = DockerEngine()
         self._images = Images(self._engine)
-        self._files = ContainerFiles(self._engine)
+        self._contents = ImageContents(self._engine)
+        self._files = ContainerFiles(self._engine, self._contents)
+        self._start_errors = StartErrors(self._engine, self._contents, config.init)
         self.mounts_inputs = config.inputs == "mount"
 
     def check(self, images: Collection[str]) -> None:
@@ -93,9 +91,10 @@ class DockerRuntime:
         if not self._config.track_images:
             return None
         try:
-            return self._images.find(image)
+            found = self._images.find(image)
         except (EngineUnavailable, Refusal, NoAnswer):
             return None
+        return None if found is None else found.id
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
@@ -117,6 +116,11 @@ class DockerRuntime:
         """The Tasks that have a container."""
         return {leftover.task for leftover in self.leftovers() if leftover.task}
 
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """The GPUs that a Task's container was made with."""
+        with runtime_failures("the GPUs of an earlier process's container are unknown"):
+            return self._engine.gpus_of(container_name(task_id), never)
+
     def end(self, task_id: str) -> None:
         """Kill and remove the container of a Task, if it is this root's."""
         self._engine.remove_own(container_name(task_id), self._labels)
@@ -126,25 +130,29 @@ class DockerRuntime:
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return its `Exit`; see `Runtime.run`."""
         task, stop = invocation.task, _stopped_by(cancellation)
-        image = None
+        image_id = None
         with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
                 image = self._images.get(task.image, self._config.pull, stop)
-                plan = self._plan(invocation, image, stop)
+                image_id = image.id
+                plan = self._plan(invocation, image.id, stop)
+                has_home = image.has_home or self._contents.has_home(image.id, self._labels, stop)
                 with task_container(
                     self._engine,
                     self._config,
                     self._labels,
-                    task=task,
+                    invocation=invocation,
                     image=image,
+                    has_home=has_home,
                     plan=plan,
                     stop=stop,
                 ) as container:
                     report(EventKind.CONTAINER_CREATE)
                     before = {
-                        path: self._files.status(container, path, stop) for path in plan.copied_out
+                        path: self._contents.status(container, path, stop)
+                        for path in plan.copied_out
                     }
                     kills = oom_kills()
                     with OutputFiles(invocation.log, invocation.stdout) as output:
@@ -155,7 +163,7 @@ class DockerRuntime:
                         self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
-        return replace(ended, image_id=image)
+        return replace(ended, image_id=image_id)
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
@@ -184,7 +192,7 @@ class DockerRuntime:
                 oom_seconds = OOM_SECONDS if oom_kills() == kills else BUSY_OOM_SECONDS
                 ended = self._explain(container, task, ended, oom_seconds, stop)
                 if not stop():
-                    before = self._files.in_image(image, plan.copied_out, self._labels, stop)
+                    before = self._contents.in_image(image, plan.copied_out, self._labels, stop)
                     self._files.copy_results(container, invocation, plan, before, stop)
             except Interrupted:
                 ended = Exit(_TERMINATED, "cancelled")
@@ -226,17 +234,14 @@ class DockerRuntime:
             try:
                 if signals.start(lambda: self._start(container, stop)):
                     code = self._follow(container, live, output, stop)
-                    if code in (1, 126, 127) and (why := _NO_EXEC.match(output.head)):
-                        code, message = _not_executable(task, *why.groups())
+                    ended = code, output.head
+                    code, message = self._start_errors.after_exit(container, task, ended, stop)
                 else:
                     code = _TERMINATED
             except Interrupted:  # its end is unknown: it is killed when it is removed
                 code = KILLED
             except Refusal as refusal:
-                why = _NO_START.search(refusal.text)
-                if why is None:
-                    raise
-                code, message = _not_executable(task, *why.groups())
+                code, message = self._start_errors.after_refusal(container, task, refusal, stop)
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(code, message)
@@ -326,15 +331,6 @@ class DockerRuntime:
                 logger.warning(
                     "container %s: SIG%s could not be sent: %s", container, signal, error
                 )
-
-
-def _not_executable(task: Task, program: str, why: str) -> tuple[int, str]:
-    """The exit code and the message for a program that could not be executed."""
-    if "permission denied" not in why.lower() and (
-        "no such file" in why.lower() or "not found" in why.lower()
-    ):
-        return 127, f"program {program!r} is missing in image {task.image!r}"
-    return 126, f"program {program!r} can't be executed in image {task.image!r}: {why}"
 
 
 def _stopped_by(cancellation: Cancellation) -> Callable[[], bool]:

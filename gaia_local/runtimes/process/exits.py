@@ -14,6 +14,7 @@ from gaia_local.model.keys import made_files
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process.path_mapping import localize, undeclared
+from gaia_local.runtimes.start_failures import BEGINNING_BYTES, missing_interpreter, too_long
 
 
 def not_started(invocation: Invocation, error: OSError) -> Exit:
@@ -28,36 +29,34 @@ def not_started(invocation: Invocation, error: OSError) -> Exit:
         raise RuntimeFailure(
             f"{step_label(task)}: its working directory {work} is missing or closed to this user"
         ) from error
-    exists = shutil.which(str(work / local) if "/" in local else local, os.F_OK) is not None
+    found = shutil.which(str(work / local) if "/" in local else local, os.F_OK)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
-        if exists:
-            return Exit(
-                127,
-                f"program {program!r} is there, but the interpreter or loader that it names is"
-                " missing here",
-            )
+        if found is not None:
+            beginning = _beginning(found)
+            return Exit(127, missing_interpreter(program, beginning, "on this machine"))
         return Exit(
             127,
             f"program {program!r} is missing on this machine; install it, or use the runtime"
             " 'docker'",
         )
     # This user may not read some directory of PATH.
-    if error.errno == errno.EACCES and not exists and "/" not in local:
+    if error.errno == errno.EACCES and found is None and "/" not in local:
         return Exit(
             127, f"program {program!r} is missing on this machine, as far as PATH can be read"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EISDIR, errno.ETXTBSY):
         return Exit(126, f"program {program!r} cannot be executed: {error.strerror}")
     if error.errno == errno.E2BIG:
-        longest = max(len(os.fsencode(token)) for token in tokens)
-        raise RuntimeFailure(
-            f"{step_label(task)}: its {len(tokens)} tokens (the longest has {longest} bytes) and"
-            " the environment are more than this machine takes; write them to a file and give it"
-            " as an input"
-        ) from error
+        raise RuntimeFailure(f"{step_label(task)}: {too_long(tokens)}") from error
     raise RuntimeFailure(
         f"{step_label(task)}: program {program!r} cannot be started: {error.strerror}"
     ) from error
+
+
+def _beginning(program: str) -> bytes:
+    with contextlib.suppress(OSError), open(program, "rb") as file:
+        return file.read(BEGINNING_BYTES)
+    return b""
 
 
 def undeclared_path_hint(task: Task) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.runtimes.lines import LineWriter
 
 _PIPE_BYTES = 1 << 16
 """The capacity of a pipe."""
@@ -55,7 +56,7 @@ class LazyFile:
 class Pipe:
     """A pipe from a program, at its `write_end`, to each of `files`."""
 
-    def __init__(self, files: tuple[LazyFile, ...]) -> None:
+    def __init__(self, files: tuple[LazyFile | LineWriter, ...]) -> None:
         self._files = files
         try:
             self.read_end, self.write_end = os.pipe()

@@ -22,6 +22,7 @@ from gaia_local.errors import RuntimeFailure
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
+from gaia_local.runtimes.lines import LineWriter
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.exits import (
     exit_of,
@@ -44,9 +45,9 @@ logger = logging.getLogger("gaia_local")
 class ProcessRuntime:
     """Runs each command as a process in a session of its own. Implements `Runtime`.
 
-    With `Invocation.stdout`, this process copies stdout to two files, so that its place among the
-    lines of stderr in the log is approximate. A command whose shell code would misread the
-    path of the tree isn't run.
+    With `Invocation.stdout`, this process copies stdout to two files, and the place of its lines
+    among those of stderr in the log is approximate. Else both are one pipe, and all is in the log
+    as it was written. A command whose shell code would misread the path of the tree isn't run.
     """
 
     name = "process"
@@ -65,6 +66,10 @@ class ProcessRuntime:
 
     def resumable_tasks(self) -> Collection[str]:
         """None: the output of a process can't be taken up, so `recover` ends it."""
+        return ()
+
+    def gpus_of(self, task_id: str) -> Collection[str]:
+        """None: no Task is ever resumable."""
         return ()
 
     def end(self, task_id: str) -> None:
@@ -89,12 +94,16 @@ class ProcessRuntime:
         # /dev/stderr`.
         with contextlib.ExitStack() as opened:
             log = opened.enter_context(LazyFile(invocation.log, os.O_APPEND, 0o600))
-            errors = opened.enter_context(Pipe((log,)))
-            output = errors
-            if invocation.stdout is not None:
+            if invocation.stdout is None:
+                output = errors = opened.enter_context(Pipe((log,)))
+            else:
+                lines, error_lines = LineWriter(log.write), LineWriter(log.write)
+                for writer in (lines, error_lines):
+                    opened.callback(writer.finish)
                 file = opened.enter_context(LazyFile(invocation.stdout, os.O_TRUNC))
                 file.open()
-                output = opened.enter_context(Pipe((log, file)))
+                errors = opened.enter_context(Pipe((error_lines,)))
+                output = opened.enter_context(Pipe((lines, file)))
             ended = self._run(invocation, cancellation, report, (output, errors))
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=ended.code)

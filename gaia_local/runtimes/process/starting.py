@@ -37,6 +37,13 @@ def start(
         await_fork()
     try:
         environment = marked_processes.marked(os.environb, task.id, work.parent)
+        # As in a container: Steps don't meet in this user's own home.
+        environment[b"HOME"] = os.fsencode(work)
+        if invocation.gpus:
+            if b"CUDA_VISIBLE_DEVICES" not in environment:
+                # The order in which Docker numbers them; CUDA's own begins with the fastest.
+                environment.setdefault(b"CUDA_DEVICE_ORDER", b"PCI_BUS_ID")
+            environment[b"CUDA_VISIBLE_DEVICES"] = os.fsencode(",".join(invocation.gpus))
         if supervisors is None:
             return _start_alone(tokens, environment, work, streams)
         program = (

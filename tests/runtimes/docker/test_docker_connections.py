@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import logging
+import os
+import socket
+import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +38,87 @@ def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(RuntimeFailure, match="no Docker engine answers"):
         bench.runtime.leftovers()
     bench.runtime.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("tcp://no-such-host.invalid:2375", "[A-Z][a-z ]+"),
+        ("unix:///nowhere/docker.sock", "No such file or directory"),
+    ],
+)
+def test_the_system_has_the_word_on_an_engine_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, why: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    bench = ContainerBench(tmp_path, "any")
+    with pytest.raises(
+        EngineUnavailable, match=f"^no Docker engine answers at {address}: {why}; start Docker"
+    ):
+        bench.runtime.check(["any"])
+    bench.runtime.close()
+
+
+def test_an_engine_over_tcp_that_goes_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Engine(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "version" in self.path:
+                answer = b'{"ApiVersion": "1.41"}'
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    monkeypatch.setattr(docker_engine, "_RETRY_SECONDS", ())
+    with http.server.HTTPServer(("127.0.0.1", 0), Engine) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
+        bench = ContainerBench(tmp_path, "any")
+        try:
+            with pytest.raises(
+                RuntimeFailure,
+                match="the engine doesn't answer: Remote end closed connection without response;",
+            ):
+                bench.run("true")
+        finally:
+            server.shutdown()
+            thread.join()
+            bench.timers.close()
+            bench.runtime.close()
+
+
+def test_a_user_who_may_not_speak_to_the_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can act as somebody else")
+    with (
+        tempfile.TemporaryDirectory(prefix="gaia-") as top,
+        socket.socket(socket.AF_UNIX) as engine,
+    ):
+        os.chmod(top, 0o755)
+        engine.bind(f"{top}/s")
+        os.chmod(f"{top}/s", 0o600)
+        engine.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{top}/s")
+        bench = ContainerBench(tmp_path, "any")
+        os.seteuid(4321)
+        try:
+            with pytest.raises(EngineUnavailable) as caught:
+                bench.runtime.check(["any"])
+        finally:
+            os.seteuid(0)
+            bench.runtime.close()
+    assert str(caught.value).startswith(
+        f"this user may not speak to the Docker engine at unix://{top}/s; become a member of the"
+    )
+    assert "start Docker" not in str(caught.value)
 
 
 def test_an_engine_that_answers(bench: ContainerBench) -> None:
@@ -94,9 +180,9 @@ def test_a_broken_stream_is_read_again(bench: ContainerBench, proxy: Proxy) -> N
     run.invocation.log.write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
-        run.wait_for(b"err")
         for _ in range(2):
-            run.wait_for(b"half")
+            run.wait_for(b"err")
+            run.wait_for(b"one")
             proxy.cut()
         (run.tree / "out/go").touch()
         running.result()

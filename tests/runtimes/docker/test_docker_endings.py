@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from gaia_local.errors import RuntimeFailure
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
 from gaia_local.runtimes.docker.responses import Refusal
 from gaia_local.runtimes.docker.runtime import DockerRuntime
-from support.containers import EVENTS, ContainerBench, bench, client, full_image
+from support.containers import EVENTS, ContainerBench, bench, client, derived, full_image
 
 __all__ = ["bench", "client", "full_image"]
 
@@ -40,6 +41,102 @@ def test_a_program_that_is_not_executable(bench: ContainerBench) -> None:
         run.message
         == f"program '/in/p' can't be executed in image {bench.image!r}: Permission denied"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "lacking"),
+    [
+        (b"#!/bin/sh\r\necho 1\r\n", "its lines end with CR LF: save it with those of Unix"),
+        (b"#! /no/such -x\n", "the interpreter '/no/such' that its first line names is missing in"),
+    ],
+)
+@pytest.mark.parametrize("program", ["/in/p", "../in/p"])
+def test_a_program_that_is_there_and_lacks_its_interpreter(
+    bench: ContainerBench, content: bytes, lacking: str, program: str
+) -> None:
+    run = bench.prepare(program, inputs={"/in/p": content})
+    (run.tree / "in/p").chmod(0o755)
+    assert bench.start(run).code == 127
+    assert run.message.startswith(f"program {program!r} is there, but {lacking}")
+
+
+def test_a_program_of_the_image_that_lacks_its_interpreter(bench: ContainerBench) -> None:
+    script = (
+        r"printf '#!/no/such\n' > /bin/tool-1; chmod 755 /bin/tool-1;"
+        " ln -s tool-1 /bin/tool-0; ln -s /bin/tool-0 /bin/tool"
+    )
+    with derived(bench.image, script) as image:
+        run = bench.run("tool", image=image)
+    assert run.code == 127
+    assert run.message.startswith("program 'tool' is there, but the interpreter '/no/such'")
+
+
+def test_a_binary_that_lacks_its_loader(bench: ContainerBench) -> None:
+    """As one for glibc in an image without it."""
+    header = bytearray(b"\x7fELF\2\1\1".ljust(120, b"\0"))
+    struct.pack_into("<HHI", header, 16, 2, 62, 1)  # an x86-64 program
+    struct.pack_into("<QQ", header, 24, 0x1000, 64)
+    struct.pack_into("<HHH", header, 52, 64, 56, 1)  # with one segment:
+    struct.pack_into("<IIQQQQQ", header, 64, 3, 4, 120, 0, 0, 10, 10)  # its interpreter
+    run = bench.prepare("/in/p", inputs={"/in/p": bytes(header) + b"/no/ld.so\0"})
+    (run.tree / "in/p").chmod(0o755)
+    assert bench.start(run).code == 127
+    assert run.message == (
+        "program '/in/p' is there, but the interpreter or loader that it names is missing"
+        f" in image {bench.image!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (["x" * 131_072], "its longest token has 131072 bytes, and a program takes 131071 at most"),
+        (["x" * 100_000] * 30, r"its 31 tokens \(the longest has 100000 bytes\) and the"),
+    ],
+)
+def test_tokens_that_are_too_long(bench: ContainerBench, tokens: list[str], words: str) -> None:
+    with pytest.raises(RuntimeFailure, match=f"Step 'a step': {words}.*give it as an input"):
+        bench.run("echo", *tokens)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "s6-overlay-suexec: fatal: can only run as pid 1",
+        "runit: fatal: must be run as process no 1.",
+    ],
+)
+def test_an_entrypoint_that_must_be_process_1(bench: ContainerBench, words: str) -> None:
+    lines = ("#!/bin/sh", f"if [ $$ != 1 ]; then echo '{words}' >&2; exit 100; fi", '"$@"')
+    entry = f"cat > /init <<'END'\n{chr(10).join(lines)}\nEND\nchmod 755 /init"
+    with derived(bench.image, entry, 'ENTRYPOINT ["/init"]') as image:
+        run = bench.run("echo", "done", image=image)
+        assert (run.code, run.message) == (
+            100,
+            f"the ENTRYPOINT of image {image!r} must be process 1; set docker.init to False",
+        )
+        bench.configure(init=False)
+        run = bench.run("echo", "done", image=image)
+        assert (run.code, run.log) == (0, b"done\n")
+
+
+def test_without_an_init_of_the_engine(bench: ContainerBench) -> None:
+    bench.configure(init=False)
+    assert bench.run("sh", "-c", "exit $$").code == 1  # its own number
+    run = bench.run("nope")
+    assert (run.code, run.message) == (
+        127,
+        f"program 'nope' is missing in image {bench.image!r}",
+    )
+    with pytest.raises(RuntimeFailure, match="its longest token has 131072 bytes"):
+        bench.run("echo", "x" * 131_072)
+    run = bench.prepare("/in/p", inputs={"/in/p": b"#!/bin/sh\r\n"})
+    (run.tree / "in/p").chmod(0o755)
+    assert bench.start(run).code == 127
+    assert "CR LF" in run.message
+    bench.grace = 0.2
+    run = bench.run("sh", "-c", "while true; do sleep 0.05; done", timeout=1)  # deaf to SIGTERM
+    assert (run.code, run.cancellation.reason) == (137, BY_TIMEOUT)
 
 
 def test_a_shell_that_misses_a_program_speaks_for_itself(bench: ContainerBench) -> None:

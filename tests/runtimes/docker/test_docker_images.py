@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import docker
 import pytest
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.tasks import BY_REQUEST
+from gaia_local.runtimes.docker.images import FAILED_SECONDS, Images
 from support.containers import ContainerBench, bench, client, full_image
 from support.registry import Registry, registry
 from support.waiting import wait_until
@@ -35,6 +40,48 @@ def test_a_pull_that_fails(bench: ContainerBench, policy: str) -> None:
     ):
         bench.run("true", image=image)
     assert not bench.runtime.available(image)
+
+
+@pytest.mark.parametrize("policy", ["missing", "always"])
+def test_an_image_that_cannot_be_pulled_is_asked_for_once_in_a_while(
+    bench: ContainerBench, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    pulls = []
+    pull = Images._pull
+
+    def counted(images: Images, name: str, stop: Callable[[], bool]) -> None:
+        pulls.append(name)
+        pull(images, name, stop)
+
+    def fail(image: str) -> str:
+        with pytest.raises(RuntimeFailure) as caught:
+            bench.run("true", image=image)
+        return str(caught.value).partition("could not be pulled")[2]
+
+    monkeypatch.setattr(Images, "_pull", counted)
+    bench.configure(pull=policy)
+    one, other = (f"127.0.0.1:1/gaia-local/{name}:1" for name in ("one", "other"))
+    assert len({fail(one) for _ in range(20)} - {""}) == 1
+    assert pulls == [one]
+    fail(other)
+    assert pulls == [one, other]
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + FAILED_SECONDS)
+    fail(one)
+    assert pulls == [one, other, one]
+
+
+def test_an_image_that_came_meanwhile_is_found_at_once(
+    bench: ContainerBench, client: docker.APIClient, docker_image: str
+) -> None:
+    name = f"127.0.0.1:1/gaia-local/{uuid.uuid4().hex}"
+    with pytest.raises(RuntimeFailure, match="could not be pulled"):
+        bench.run("true", image=f"{name}:1")
+    client.tag(docker_image, name, "1")
+    try:
+        assert bench.run("true", image=f"{name}:1").code == 0
+    finally:
+        client.remove_image(f"{name}:1")
 
 
 def test_a_missing_image_is_pulled_once(bench: ContainerBench, registry: Registry) -> None:

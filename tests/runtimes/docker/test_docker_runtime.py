@@ -16,6 +16,7 @@ import pytest
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.resources import Resources
+from gaia_local.runtimes.docker.responses import Refusal
 from support.containers import EVENTS, ContainerBench, bench, client, derived, full_image
 
 __all__ = ["bench", "client", "full_image"]
@@ -129,6 +130,29 @@ def test_gpus_are_asked_for(bench: ContainerBench, client: docker.APIClient) -> 
         bench.run("true")
 
 
+def test_a_container_has_the_gpus_that_it_was_given(
+    bench: ContainerBench, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.configure(gpus=1)
+    run = bench.prepare("true")
+    run.invocation = dataclasses.replace(run.invocation, gpus=("1", "GPU-8932f937"))
+    asked = []
+
+    def start(client: docker.APIClient, container: str) -> None:
+        asked.extend(client.inspect_container(container)["HostConfig"]["DeviceRequests"])
+        asked.append(bench.runtime.gpus_of(run.invocation.task.id))
+        raise Refusal(500, "no such device")
+
+    monkeypatch.setattr(docker.APIClient, "start", start)
+    with pytest.raises(RuntimeFailure, match="no such device"):
+        bench.start(run)
+    request, known = asked[:2]
+    assert (request["Count"], request["DeviceIDs"]) == (0, ["1", "GPU-8932f937"])
+    assert known == request["DeviceIDs"]
+    with pytest.raises(RuntimeFailure, match="GPUs of an earlier process's container"):
+        bench.runtime.gpus_of(run.invocation.task.id)
+
+
 def test_output_belongs_to_the_caller(
     bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +183,12 @@ def test_stdout_comes_apart_from_the_log(bench: ContainerBench) -> None:
     )
     assert run.stdout == b"1\n3\n"
     assert sorted(run.log.split()) == [b"1", b"2", b"3"]
+
+
+def test_lines_of_both_streams_stay_whole_in_the_log(bench: ContainerBench) -> None:
+    script = "for n in 1 2 3; do printf out; sleep 0.1; echo err >&2; sleep 0.1; echo -put; done"
+    run = bench.run("sh", "-c", f"{script}; printf 'no end'")
+    assert sorted(run.log.splitlines()) == [b"err"] * 3 + [b"no end"] + [b"out-put"] * 3
 
 
 def test_output_is_kept_byte_by_byte(bench: ContainerBench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import json
@@ -144,11 +145,70 @@ def test_working_directory_stdin_environment_and_session(
     assert str(write_end) not in descriptors
 
 
+def test_the_home_is_private_and_writable(bench: ProcessBench, system: str) -> None:
+    invocation = bench.invocation("sh", "-ec", 'ls -A "$HOME"; echo 1 > "$HOME/made"; echo "$HOME"')
+    assert bench.run(invocation) == Exit(0)
+    assert invocation.log.read_text() == f"{invocation.work}\n"
+    assert (invocation.work / "made").read_text() == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "seen"), [((), "7\n"), (("1",), "1\n"), (("GPU-a", "2"), "GPU-a,2\n")]
+)
+def test_a_program_sees_the_gpus_that_it_was_given(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    invocation = bench.invocation("sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+    assert bench.run(dataclasses.replace(invocation, gpus=gpus)) == Exit(0)
+    assert invocation.log.read_text() == seen
+
+
+@pytest.mark.parametrize(
+    ("environment", "order"),
+    [
+        ({}, "PCI_BUS_ID"),
+        ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "FASTEST_FIRST"),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, "unset"),
+    ],
+)
+def test_gpus_are_numbered_as_docker_does_unless_the_user_named_some(
+    bench: ProcessBench,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    order: str,
+) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    invocation = bench.invocation("sh", "-c", "echo ${CUDA_DEVICE_ORDER-unset}")
+    assert bench.run(dataclasses.replace(invocation, gpus=("1",))) == Exit(0)
+    assert invocation.log.read_text() == f"{order}\n"
+
+
 def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "echo 1; echo 2 >&2; sh -c 'echo 3'; echo 4 >&2")
     invocation.log.write_text("0\n")
     assert bench.run(invocation) == Exit(0)
     assert invocation.log.read_text() == "0\n1\n2\n3\n4\n"
+
+
+def test_lines_of_both_streams_stay_whole_in_the_log(bench: ProcessBench, system: str) -> None:
+    program = """
+        import os, sys
+        for n in range(100):
+            for _ in range(500):
+                print("a line of stdout")  # in blocks, which end amid lines
+            print("a line of stderr", file=sys.stderr)
+        sys.stdout.flush()
+        os.write(1, b"no end")
+    """
+    invocation = bench.invocation(*python(program), stdout="/out/x")
+    assert bench.run(invocation) == Exit(0)
+    lines = invocation.log.read_text().splitlines()
+    counts = [lines.count(line) for line in ("a line of stdout", "a line of stderr", "no end")]
+    assert (counts, len(lines)) == ([50_000, 100, 1], 50_101)
 
 
 def test_five_megabytes_arrive_whole_in_both_files(bench: ProcessBench, system: str) -> None:
@@ -303,13 +363,23 @@ def test_a_missing_program_where_path_is_closed_in_part(
     assert "as far as PATH can be read" in str(ended.message)
 
 
-def test_a_missing_interpreter(bench: ProcessBench) -> None:
+@pytest.mark.parametrize(
+    ("content", "lacking"),
+    [
+        (
+            b"#!/no/such/one\n",
+            "the interpreter '/no/such/one' that its first line names is missing",
+        ),
+        (b"#!/bin/sh\r\necho\r\n", "its lines end with CR LF"),
+    ],
+)
+def test_a_missing_interpreter(bench: ProcessBench, content: bytes, lacking: str) -> None:
     invocation = bench.invocation("./script")
-    (invocation.work / "script").write_text("#!/no/such/interpreter\n")
+    (invocation.work / "script").write_bytes(content)
     (invocation.work / "script").chmod(0o755)
     ended = bench.run(invocation)
     assert ended.code == 127
-    assert "the interpreter or loader that it names is missing" in str(ended.message)
+    assert f"program './script' is there, but {lacking}" in str(ended.message)
 
 
 @pytest.mark.parametrize(
@@ -334,12 +404,16 @@ def test_a_missing_working_directory_is_no_missing_program(bench: ProcessBench) 
         bench.run(invocation)
 
 
-def test_tokens_that_are_too_long(bench: ProcessBench) -> None:
-    with pytest.raises(
-        RuntimeFailure,
-        match=r"its 2 tokens \(the longest has 10000000 bytes\).* more than this machine takes",
-    ):
-        bench.run(bench.invocation("true", "x" * 10_000_000))
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (["x" * 131_072], "its longest token has 131072 bytes, and a program takes 131071 at most"),
+        (["x" * 100_000] * 100, r"its 101 tokens \(the longest has 100000 bytes\) and the"),
+    ],
+)
+def test_tokens_that_are_too_long(bench: ProcessBench, tokens: list[str], words: str) -> None:
+    with pytest.raises(RuntimeFailure, match=f"Step 'step': {words}.*give it as an input"):
+        bench.run(bench.invocation("true", *tokens))
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
