@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaia_local.cli.output import attempt_line, log_text, open_console
+from gaia_local.cli.output import attempt_line, draws_live, log_text, open_console
 from gaia_local.model.durations import duration
 from gaia_local.pictures.sentences import counts_line, failure_line
 
@@ -42,7 +42,7 @@ Show = Callable[[Mapping[str, Any]], None]
 def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Wait until the workflow is quiet, showing on stderr how far it is; answers its status."""
     console = open_console(error=True)
-    live = console.is_terminal and not console.is_dumb_terminal
+    live = draws_live(console)
     with _bar(console) if live else _lines(console, workflow) as show:
         while True:
             show(gaia.progress(workflow))
@@ -57,7 +57,7 @@ def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
 def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Show on stdout what runs until the workflow is quiet, whoever runs it; answers its status."""
     console = open_console()
-    live = console.is_terminal and not console.is_dumb_terminal
+    live = draws_live(console)
     view = WatchView(gaia, workflow)
     with _table(console) if live else _attempt_lines(console) as show:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -495,6 +496,17 @@ def test_a_terminal_sees_live_progress() -> None:
     seen = on_a_terminal(["upload", "w", *write(SAY, COPY)], {})
     assert "of 2 Steps done" in seen.partition("w: complete")[0]
     assert re.search(r"\x1b\[[\d;]*3\dm", seen)
+
+
+def test_forced_colours_draw_no_live_progress_into_a_log() -> None:
+    """As CI does, whose log is no terminal."""
+    environment = {**os.environ, "FORCE_COLOR": "1"}
+    for arguments in (["upload", "w", *write(SAY, COPY)], ["watch", "w"]):
+        out, err = end(start(*arguments, env=environment), 0)
+        controls = set(re.findall(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", out + err))
+        assert controls
+        assert all(control.endswith("m") for control in controls), controls
+        assert "\r" not in out + err
 
 
 def test_no_color() -> None:
