@@ -62,7 +62,7 @@ class TestThreadExecutor(ExecutorContract):
             single.until(lambda: single.outcomes("next"))
 
         def run(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
-            with cancellation.stopping(stop, told.set, 60):
+            with cancellation.stopping(stop, told.set, 60, lambda: False):
                 observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert told.wait(PATIENCE)
             observer.ended(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))

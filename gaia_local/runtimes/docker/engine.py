@@ -161,6 +161,14 @@ class DockerEngine:
             return None
         return _seconds(state["StartedAt"])
 
+    def has_ended(self, container: str) -> bool:
+        """Whether a container ran and has ended; False where the engine doesn't tell at once."""
+        try:
+            found = self.ask(lambda client: client.inspect_container(container), retry=False)
+        except (Refusal, NoAnswer, Closed):
+            return False
+        return found["State"]["Status"] in ("exited", "dead")
+
     def out_of_memory(self, container: str, seconds: float, stop: Callable[[], bool]) -> bool:
         """Whether memory ran out for any program of a container that has ended.
 

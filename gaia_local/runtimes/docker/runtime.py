@@ -215,7 +215,12 @@ class DockerRuntime:
         # Attached before the start: so nothing is missed, and stdout and stderr come apart.
         with (
             self._engine.follow_output(container, past=False, stop=stop) as live,
-            cancellation.stopping(signals.terminate, signals.kill, task.timeout),
+            cancellation.stopping(
+                signals.terminate,
+                signals.kill,
+                task.timeout,
+                lambda: self._engine.has_ended(container),
+            ),
         ):
             if stop():
                 raise Interrupted
@@ -283,7 +288,10 @@ class DockerRuntime:
         """Follow a container that began `elapsed` seconds ago to its end; return its exit code."""
         signals = Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(
-            signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)
+            signals.terminate,
+            signals.kill,
+            max(0.0, task.timeout - elapsed),
+            lambda: self._engine.has_ended(container),
         ):
             signals.start(lambda: None)
             try:

@@ -119,7 +119,9 @@ class ProcessRuntime:
             return process
         follow = functools.partial(_copy_output, process, set(streams))
         try:
-            with cancellation.stopping(process.terminate, process.kill, invocation.task.timeout):
+            with cancellation.stopping(
+                process.terminate, process.kill, invocation.task.timeout, process.has_ended
+            ):
                 report(EventKind.EXECUTION_START)
                 # NOTE: a file made and removed can cost a short Step more than all else here
                 # together. What a crash leaves of these first milliseconds is still known by its
