@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from gaia_local.model.paths import pop_path
 from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.model.validation import check_list
 from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
+from gaia_local.monotonic import monotonic
 from gaia_local.store import copying
 
 if TYPE_CHECKING:
@@ -220,13 +220,13 @@ class Gaia:
             raise InvalidInput(
                 f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds"
             )
-        end = math.inf if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else monotonic() + timeout
 
         def is_quiet(root: Questions) -> bool:
-            return root.wait(name, max(0.0, min(WAIT_CALL_SECONDS, end - time.monotonic())))
+            return root.wait(name, max(0.0, min(WAIT_CALL_SECONDS, end - monotonic())))
 
         while not self._opened.ask(is_quiet):
-            if time.monotonic() >= end:
+            if monotonic() >= end:
                 raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
 

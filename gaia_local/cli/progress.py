@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaia_local.cli.output import attempt_line, draws_live, log_text, open_console
 from gaia_local.model.durations import duration
+from gaia_local.monotonic import monotonic
 from gaia_local.pictures.sentences import counts_line, failure_line
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class WatchView:
     def refresh(self, everything: bool = False) -> None:
         """Ask again; for the attempts only after a change or some time, unless `everything`."""
         self.counts = self._gaia.progress(self.workflow)
-        began = time.monotonic()
+        began = monotonic()
         due = (
             self.counts != self._last_counts
             or began - self._refreshed_at > ATTEMPTS_REFRESH_SECONDS
@@ -102,7 +103,7 @@ class WatchView:
             self._last_counts = self.counts
             self.attempts = self._gaia.timeline(self.workflow)["attempts"]
             self.failures = self._gaia.failures(self.workflow)
-            self._refreshed_at = time.monotonic()
+            self._refreshed_at = monotonic()
             self._refresh_took = self._refreshed_at - began
 
     @property
@@ -138,7 +139,7 @@ def _tail(log: Path, lines: int) -> list[str]:
 
 def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
     """The status of a workflow that is quiet now or within a round."""
-    began = time.monotonic()
+    began = monotonic()
     try:
         answer = gaia.wait(workflow, timeout=WATCH_REFRESH_SECONDS)
     except TimeoutError:
@@ -146,7 +147,7 @@ def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
     if answer["state"] != "running":
         return answer
     # Whoever runs it can't be asked to tell when it is quiet.
-    time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (time.monotonic() - began)))
+    time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (monotonic() - began)))
     return None
 
 
@@ -172,11 +173,11 @@ def _bar(console: Console) -> Iterator[Show]:
 
 @contextlib.contextmanager
 def _lines(console: Console, workflow: str) -> Iterator[Show]:
-    shown, at = "", time.monotonic()
+    shown, at = "", monotonic()
 
     def show(counts: Mapping[str, Any]) -> None:
         nonlocal shown, at
-        line, now = counts_line(counts), time.monotonic()
+        line, now = counts_line(counts), monotonic()
         if line != shown and now - at >= PLAIN_LINE_SECONDS:
             console.print(f"{workflow}: {line}", markup=False)
             shown, at = line, now

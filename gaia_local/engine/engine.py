@@ -26,6 +26,7 @@ from gaia_local.executors.contract import Executor
 from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.buckets import Use, read_uses, with_remembered
@@ -86,7 +87,7 @@ class Engine:
 
     def change(self, change: Callable[[Changes], T]) -> T:
         """Make one change, here or in the process that owns the root. Raises what that raises."""
-        began = time.monotonic()
+        began = monotonic()
         while True:
             try:
                 return change(self.scheduler)
@@ -95,7 +96,7 @@ class Engine:
                     return change(self._remote_root)
                 except Unreachable as error:
                     patience = ABSENT_OWNER_SECONDS if error.absent else SILENT_OWNER_SECONDS
-                    if time.monotonic() - began > patience:
+                    if monotonic() - began > patience:
                         raise refusal from error
             # The owner begins, or ends: nothing tells us when it is through.
             time.sleep(RETRY_SECONDS)

@@ -6,7 +6,6 @@ What is decided about, and in which order, is the `DecisionLoop`'s.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +22,7 @@ from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.steps import Step
 from gaia_local.model.workflows import WorkflowState, check_properties
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
@@ -246,7 +246,7 @@ class Scheduler:
                     else {}
                 )
             call = self._prepared(workflow, change)
-            began, buckets = time.monotonic(), self._storage.buckets(unknown)
+            began, buckets = monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {
                 key: self._storage.quick_fingerprint(key, path, key not in made)
@@ -262,7 +262,7 @@ class Scheduler:
                 return decision
 
             if self.loop.handle(name, define, call if known else replace(call, new=workflow)):
-                if time.monotonic() - began > STALE_AFTER_SECONDS:
+                if monotonic() - began > STALE_AFTER_SECONDS:
                     self.loop.inspect_files(name, seen)
                 if any(seen[key] for key in made & seen.keys()):
                     self.loop.flush()
@@ -288,8 +288,8 @@ class Scheduler:
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait, holding the lock, until `true` says so; False when the seconds ran out first."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while end is None or (remaining := end - time.monotonic()) > 0:
+        end = None if timeout is None else monotonic() + timeout
+        while end is None or (remaining := end - monotonic()) > 0:
             if self.loop.changed.wait_for(
                 true, SIGNAL_CHECK_SECONDS if end is None else min(remaining, SIGNAL_CHECK_SECONDS)
             ):

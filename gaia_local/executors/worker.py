@@ -19,6 +19,7 @@ from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.tasks import BY_TIMEOUT, Task, TaskState
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
 from gaia_local.store.logs import Ending, read_tail, write_log
 from gaia_local.store.task_files import TaskFiles
@@ -76,11 +77,11 @@ class Worker:
             observer.happened(task, _event(task, kind, **facts))
 
         run = self._runtime.resume if adopted else self._runtime.run
-        began = time.monotonic()
+        began = monotonic()
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
-        outcome = _collect(files, ended, cancellation.reason, time.monotonic() - began)
+        outcome = _collect(files, ended, cancellation.reason, monotonic() - began)
         return replace(outcome, inputs=files.inputs_read())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gaia_local.executors import clock as clock_module
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.threads import Perform, ThreadExecutor
@@ -193,7 +194,7 @@ def frozen() -> Iterator[None]:
     """Inside, no time goes by, however slow this machine is."""
     now = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: now)
+        patch.setattr(clock_module, "monotonic", lambda: now)
         yield
 
 

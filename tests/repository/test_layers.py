@@ -11,7 +11,7 @@ import pytest
 import house
 from house import PACKAGE, Source, between_wings, packages, sources
 
-EVERYWHERE = "errors forks"
+EVERYWHERE = "errors forks monotonic"
 """What any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
@@ -19,6 +19,7 @@ DOORS = f"{BELOW} __init__ demo compat doctor server"
 MAY_IMPORT = {
     "errors": "",
     "forks": "",
+    "monotonic": "",
     "config": "",
     "http_errors": "",
     "model": "",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS
+from gaia_local.monotonic import monotonic
 
 CHECK_SECONDS = 0.5
 """Between two calls of `check`, while busy."""
@@ -55,13 +55,13 @@ class Mailbox:
             thread.join(SIGNAL_CHECK_SECONDS)
 
     def _work(self) -> None:
-        checked = time.monotonic()
+        checked = monotonic()
         while not self._is_done():
             self._handle_calls()
             self._guarded(self._act)
-            if time.monotonic() - checked >= CHECK_SECONDS:
+            if monotonic() - checked >= CHECK_SECONDS:
                 self._guarded(self._check)
-                checked = time.monotonic()
+                checked = monotonic()
 
     def _handle_calls(self) -> None:
         """Call the functions that were put; wait for the first until the next check is due."""

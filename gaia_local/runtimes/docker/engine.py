@@ -15,7 +15,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import requests
 
 from gaia_local.errors import Closed, EngineUnavailable, GaiaError
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.docker.responses import (
     Interrupted,
     NoAnswer,
@@ -128,8 +128,8 @@ class DockerEngine:
 
     def pause(self, seconds: float, stop: Callable[[], bool]) -> None:
         """Let that time pass. Raises `Interrupted` as soon as `stop()`, `Closed` after `close`."""
-        end = time.monotonic() + seconds
-        while (rest := end - time.monotonic()) > 0:
+        end = monotonic() + seconds
+        while (rest := end - monotonic()) > 0:
             if stop():
                 raise Interrupted
             if self._closed.wait(min(rest, 0.1)):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.docker.engine import DockerEngine, never
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal, translated_errors
 
@@ -22,7 +22,7 @@ class Images:
 
     def get(self, name: str, policy: str, stop: Callable[[], bool]) -> str:
         """The id of an image, pulled as `policy` says. Raises `RuntimeFailure` for want of one."""
-        asked = time.monotonic()
+        asked = monotonic()
         image = None if policy == "always" else self.find(name, stop)
         if image is None and policy == "never":
             raise RuntimeFailure(
@@ -65,7 +65,7 @@ class Images:
             return
         began, failure = self._pulls.get(name, (-1.0, None))
         if began < asked:
-            began, failure = time.monotonic(), None
+            began, failure = monotonic(), None
             try:
                 self._pull(name, stop)
             except (Refusal, NoAnswer) as error:

@@ -18,6 +18,7 @@ from gaia_local.config import DockerConfig
 from gaia_local.errors import Closed, EngineUnavailable
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.docker.container import task_container
 from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput
@@ -268,9 +269,9 @@ class DockerRuntime:
         try:
             frames, ended = live
             output.write(frames)
-            silent = time.monotonic()
+            silent = monotonic()
             code = ended()
-            if time.monotonic() - silent < _CONTAINER_EXIT_SECONDS:
+            if monotonic() - silent < _CONTAINER_EXIT_SECONDS:
                 return code
             lost = NoAnswer("its output ended long before it did")
         except NoAnswer as no_answer:
