@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 import typer
 import typer.core
 
-from gaia_local.cli import completing
+from gaia_local.cli import completing, streams
 from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
 from gaia_local.errors import GaiaError
 from gaia_local.model.terminal_text import LINES, escaped
@@ -106,15 +106,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> NoReturn:
     """The console script ``gaia-local``."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows few characters shows '?' for the others.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    streams.install()
     end: BaseException = SystemExit(COMPLETE)
     try:
         app(prog_name="gaia-local")
     except ScriptError as escaped:
         end, sys.excepthook = escaped.error, escaped.show
+    except (OSError, SystemExit) as error:
+        end = error
+    if (status := streams.failure()) is not None:
+        raise SystemExit(status) from None
     raise end
 
 
