@@ -17,6 +17,7 @@ from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.http_errors import with_http_errors
+from gaia_local.interrupts import defers_interrupts
 from gaia_local.model.definitions import check_key_or_step, parse_commands, parse_steps
 from gaia_local.model.names import as_stored, check_key
 from gaia_local.model.paths import pop_path
@@ -55,6 +56,7 @@ WAIT_CALL_SECONDS = 1.0
 
 
 @with_http_errors
+@defers_interrupts
 class Gaia:
     """Runs workflows under one local root, with the methods and answers of a Gaia server's client.
 

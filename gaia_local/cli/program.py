@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 import typer
 import typer.core
 
+from gaia_local import interrupts
 from gaia_local.cli import completing, streams
 from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
 from gaia_local.errors import GaiaError
@@ -199,33 +199,22 @@ def open_gaia(ctx: typer.Context) -> Gaia:
 
 @contextlib.contextmanager
 def resumable(ctx: typer.Context) -> Iterator[list[str]]:
-    """While inside, a signal raises `Stopped`; then prints how to resume the listed workflows."""
-    names: list[str] = []
-    before: dict[int, Any] = {}
+    """While inside, a signal raises `Stopped` where the program waits, or else at the end.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        for handled in before:  # an exception a second time would break into the closing
-            signal.signal(handled, lambda *_: _kill_now())
+    Then it prints how to resume the listed workflows.
+    """
+    names: list[str] = []
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Stopped(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            before[number] = signal.signal(number, stop)
     try:
-        yield names
+        with interrupts.deferred(stop):
+            yield names
     except Stopped:
         for name in names:
             open_console(error=True).print(f"\n{_resume_hint(ctx, name)}", markup=False)
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _kill_now() -> None:
-    kill_now = getattr(sys.modules.get("gaia_local.engine.sharing"), "kill_now", None)
-    if kill_now is not None:  # else it is being imported, and nothing runs yet
-        kill_now()
 
 
 def _resume_hint(ctx: typer.Context, name: str) -> str:

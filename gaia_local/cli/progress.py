@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaia_local import interrupts
 from gaia_local.cli.output import attempt_line, draws_live, log_text, open_console
 from gaia_local.model.durations import duration
 from gaia_local.monotonic import monotonic
@@ -148,6 +149,7 @@ def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
         return answer
     # Whoever runs it can't be asked to tell when it is quiet.
     time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (monotonic() - began)))
+    interrupts.check()
     return None
 
 

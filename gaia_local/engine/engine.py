@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from gaia_local import interrupts
 from gaia_local.config import Config
 from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions
 from gaia_local.engine.local_socket import Listener, Unreachable
@@ -100,6 +101,7 @@ class Engine:
                         raise refusal from error
             # The owner begins, or ends: nothing tells us when it is through.
             time.sleep(RETRY_SECONDS)
+            interrupts.check()
 
     def own(self) -> None:
         """Own the root from here on. Raises `RootInUse` when another process does."""
@@ -183,9 +185,9 @@ class Engine:
     def close(self) -> None:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent.
 
-        A signal that comes meanwhile doesn't break into it: see `sharing`.
+        No signal breaks into it: see `interrupts.deferred`.
         """
-        with self._close_lock:
+        with interrupts.deferred(urgent=True), self._close_lock:
             with self._lock:
                 self._closed, owned = True, self._owned
             if owned is not None:
@@ -194,7 +196,7 @@ class Engine:
                 self._owned = None
 
     def kill_now(self) -> None:
-        """Whatever is stopped is killed without a grace. A signal handler may call it."""
+        """Whatever is stopped is killed without a grace."""
         if (owned := self._owned) is not None:
             owned.scheduler.kill_now()
 
@@ -230,12 +232,14 @@ class Engine:
             self._owned = owned = self._make_parts(ends)
         except BaseException:
             if self._owned is None:
-                ends.__exit__(*sys.exc_info())
+                with interrupts.deferred(urgent=True):
+                    ends.__exit__(*sys.exc_info())
             raise
         return owned
 
     def _make_parts(self, ends: contextlib.ExitStack) -> OwnedParts:
         """Make the parts; note the end of each at once: they end in the opposite order."""
+        ends.enter_context(interrupts.closing_at_signals(self))
         lock = Ownership(self.config.root)
         ends.callback(self._end, lock.release)
         listener = self._listen()

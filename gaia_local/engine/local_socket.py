@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gaia_local import errors
+from gaia_local import errors, interrupts
 from gaia_local.errors import EngineUnavailable, GaiaError, error_text
 from gaia_local.forks import forget_in_child
 
@@ -104,7 +104,7 @@ class Listener:
         for thread, connection in connections.items():
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)  # who has not told a call yet is not waited for
-            thread.join()
+            interrupts.join(thread)
 
     def close(self) -> None:
         """Finish, and take the socket away. Idempotent."""

@@ -6,10 +6,12 @@ What is decided about, and in which order, is the `DecisionLoop`'s.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gaia_local import interrupts
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.decision_loop import DecisionLoop, PreparedCall
 from gaia_local.engine.observing import load_for_trial
@@ -18,7 +20,7 @@ from gaia_local.errors import (
     EngineUnavailable,
     WorkflowExists,
 )
-from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
+from gaia_local.executors.contract import Executor
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.steps import Step
 from gaia_local.model.workflows import WorkflowState, check_properties
@@ -101,8 +103,7 @@ class Scheduler:
         """
         if name is not None:
             self.loop.registry.open(name)
-        with self.loop.changed:
-            quiet = self._wait_for(lambda: self._quiet(name), timeout)
+        quiet = self._wait_for(lambda: self._quiet(name), timeout)
         if quiet:
             self.loop.flush()
         with self.loop.lock:
@@ -169,8 +170,7 @@ class Scheduler:
             self.loop.deleting.add(name)
         try:
             self.loop.insist(name, lambda workflow: workflow.halt("deleted"))
-            with self.loop.changed:
-                self._wait_for(lambda: self._quiet(name))
+            self._wait_for(lambda: self._quiet(name))
             # What stays in the store must be whole: who uploads this name again finds it there.
             self.loop.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
@@ -213,7 +213,7 @@ class Scheduler:
             self._database.set_boot("")
 
     def kill_now(self) -> None:
-        """Kill what is halted, now and later, without a grace. A signal handler may call it."""
+        """Kill what is halted, now and later, without a grace."""
         self._executor.kill_now()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -287,14 +287,16 @@ class Scheduler:
         )
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait, holding the lock, until `true` says so; False when the seconds ran out first."""
-        end = None if timeout is None else monotonic() + timeout
-        while end is None or (remaining := end - monotonic()) > 0:
-            if self.loop.changed.wait_for(
-                true, SIGNAL_CHECK_SECONDS if end is None else min(remaining, SIGNAL_CHECK_SECONDS)
-            ):
-                return True
-        return true()
+        """Wait until `true`, under the lock, says so; False when the seconds ran out first."""
+        end = math.inf if timeout is None else monotonic() + timeout
+        while True:
+            remaining = max(0.0, end - monotonic())
+            with self.loop.changed:
+                if self.loop.changed.wait_for(true, min(remaining, interrupts.CHECK_SECONDS)):
+                    return True
+            interrupts.check()
+            if not remaining:
+                return False
 
     def _quiet(self, name: str | None) -> bool:
         if name is None:

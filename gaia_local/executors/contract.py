@@ -15,11 +15,6 @@ from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 
-SIGNAL_CHECK_SECONDS = 0.5
-"""How long the main thread may wait at a time. Python handles a signal that arrives just before a
-wait begins only after it: a wait without an end would now and then ignore a Ctrl-C.
-"""
-
 
 class Executor(Protocol):
     """Runs Tasks; the module has its promises."""
@@ -40,7 +35,7 @@ class Executor(Protocol):
         """End everything."""
 
     def kill_now(self) -> None:
-        """Kill cancelled Tasks without a grace, from now on. A signal handler may call it."""
+        """Kill cancelled Tasks without a grace, from now on."""
 
 
 class Observer(Protocol):

@@ -11,7 +11,7 @@ import pytest
 import house
 from house import PACKAGE, Source, between_wings, packages, sources
 
-EVERYWHERE = "errors forks monotonic"
+EVERYWHERE = "errors forks interrupts monotonic"
 """What any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
@@ -19,6 +19,7 @@ DOORS = f"{BELOW} __init__ demo compat doctor server"
 MAY_IMPORT = {
     "errors": "",
     "forks": "",
+    "interrupts": "forks",
     "monotonic": "",
     "logger": "",
     "config": "",
@@ -76,7 +77,7 @@ LIBRARIES = {
 }
 """Library → where it may be imported."""
 BEARERS = (
-    "executors.clock executors.threads executors.dask.mailbox "
+    "interrupts executors.clock executors.threads executors.dask.mailbox "
     "store.watcher engine.local_socket server"
 )
 """Where threads are born."""

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS
+from gaia_local import interrupts
 from gaia_local.monotonic import monotonic
 
 CHECK_SECONDS = 0.5
@@ -45,14 +45,14 @@ class Mailbox:
             self._thread.start()
 
     def put(self, call: Callable[[], None]) -> None:
-        """Have a function called in the thread. A signal handler may do so."""
+        """Have a function called in the thread."""
         self._calls.put(call)
 
     def join(self) -> None:
         """Wait until the thread has ended; in the thread itself, don't."""
         thread = self._thread
-        while thread is not None and thread is not threading.current_thread() and thread.is_alive():
-            thread.join(SIGNAL_CHECK_SECONDS)
+        if thread is not None and thread is not threading.current_thread():
+            interrupts.join(thread)
 
     def _work(self) -> None:
         checked = monotonic()
