@@ -8,9 +8,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from gaia_local import Gaia
+from support.command_line import start
+from support.owner import Owner
 from support.waiting import wait_until
 
 COUNT = 8
@@ -69,3 +76,55 @@ def test_programs_that_ended_in_time_while_the_engine_was_suspended_are_complete
         wait_until(lambda: time.monotonic() > over)
         engine.send_signal(signal.SIGCONT)
         assert engine.stdout.read() == '"complete" []\n'
+
+
+@pytest.fixture
+def owner() -> Iterator[Owner]:
+    made = Owner()
+    yield made
+    os.kill(made.pid, signal.SIGCONT)
+    made.close()
+
+
+def test_who_waits_for_a_stopped_owner_is_told_and_goes_on(tmp_path: Path, owner: Owner) -> None:
+    owner.own({"root": str(tmp_path / "root"), "runtime": "process"})
+    os.kill(owner.pid, signal.SIGSTOP)
+    with start("--root", str(tmp_path / "root"), "workflows") as asking:
+        assert asking.stderr is not None
+        said = asking.stderr.readline()
+        assert f"process {owner.pid}, which owns root" in said
+        assert f"it is stopped; `kill -CONT {owner.pid}` lets it go on" in said
+        assert asking.poll() is None
+        os.kill(owner.pid, signal.SIGCONT)
+        assert asking.stderr.read() == "no workflows yet\n"
+    assert asking.returncode == 0
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_who_waits_for_a_stopped_owner_can_be_interrupted(
+    tmp_path: Path, owner: Owner, large: bool
+) -> None:
+    """Also with more to tell than the connection takes."""
+    config = {"root": str(tmp_path / "root"), "runtime": "process"}
+    owner.own(config)
+    os.kill(owner.pid, signal.SIGSTOP)
+    commands = [{**COMMAND, "command": ["echo", "x" * (1_000_000 if large else 1)]}]
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    with Gaia(config) as gaia:
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            gaia.upload("w", {}, commands, [])
+    timer.join()
+
+
+def test_a_large_call_reaches_an_owner_that_was_stopped(tmp_path: Path, owner: Owner) -> None:
+    config = {"root": str(tmp_path / "root"), "runtime": "process"}
+    owner.own(config)
+    os.kill(owner.pid, signal.SIGSTOP)
+    commands = [{**COMMAND, "command": ["echo", "x" * 1_000_000]}]
+    timer = threading.Timer(0.3, os.kill, (owner.pid, signal.SIGCONT))
+    with Gaia(config) as gaia:
+        timer.start()
+        gaia.upload("w", {}, commands, [])
+        assert gaia.command("w")["commands"]["read"]["command"][1] == "x" * 1_000_000
+    timer.join()
