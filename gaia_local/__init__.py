@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gaia_local.logger import set_up
-
-set_up()
-
 if TYPE_CHECKING:
     from gaia_local.api import Gaia
     from gaia_local.errors import GaiaError

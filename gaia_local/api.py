@@ -18,6 +18,7 @@ from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.http_errors import with_http_errors
 from gaia_local.interrupts import defers_interrupts
+from gaia_local.logger import set_up
 from gaia_local.model.definitions import check_key_or_step, parse_commands, parse_steps
 from gaia_local.model.names import as_stored, check_key
 from gaia_local.model.paths import pop_path
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     )
 
 logger = logging.getLogger("gaia_local")
+set_up()
 
 WAIT_CALL_SECONDS = 1.0
 """Seconds that one question whether a workflow is quiet takes at most; `wait` asks again."""
