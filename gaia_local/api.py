@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +17,15 @@ from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
 from gaia_local.http_errors import with_http_errors
+from gaia_local.interrupts import defers_interrupts
+from gaia_local.logger import set_up
 from gaia_local.model.definitions import check_key_or_step, parse_commands, parse_steps
 from gaia_local.model.names import as_stored, check_key
 from gaia_local.model.paths import pop_path
 from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.model.validation import check_list
 from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
+from gaia_local.monotonic import monotonic
 from gaia_local.store import copying
 
 if TYPE_CHECKING:
@@ -51,12 +53,14 @@ if TYPE_CHECKING:
     )
 
 logger = logging.getLogger("gaia_local")
+set_up()
 
 WAIT_CALL_SECONDS = 1.0
 """Seconds that one question whether a workflow is quiet takes at most; `wait` asks again."""
 
 
 @with_http_errors
+@defers_interrupts
 class Gaia:
     """Runs workflows under one local root, with the methods and answers of a Gaia server's client.
 
@@ -222,13 +226,13 @@ class Gaia:
             raise InvalidInput(
                 f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds"
             )
-        end = math.inf if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else monotonic() + timeout
 
         def is_quiet(root: Questions) -> bool:
-            return root.wait(name, max(0.0, min(WAIT_CALL_SECONDS, end - time.monotonic())))
+            return root.wait(name, max(0.0, min(WAIT_CALL_SECONDS, end - monotonic())))
 
         while not self._opened.ask(is_quiet):
-            if time.monotonic() >= end:
+            if monotonic() >= end:
                 raise TimeoutError(f"workflow {name!r} still runs after {timeout:g} s")
         return self.status(name)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Callable
@@ -55,6 +56,23 @@ def await_fork() -> None:
         pass
 
 
+_ENDING = {signal.SIGTERM, signal.SIGHUP}
+_masks = threading.local()
+
+
+def _before() -> None:
+    """Keep signals that end a process from the child until it has forgotten.
+
+    NOTE: until then it has the handlers of its parent, and Python forgets signals that come to a
+    child before its first instruction.
+    """
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _after() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
 def _in_child() -> None:
     global _fork  # noqa: PLW0603 the thread that held it isn't in the child
     _fork = threading.Lock()
@@ -62,6 +80,7 @@ def _in_child() -> None:
         # If a descriptor can't be closed, the others are closed all the same.
         with contextlib.suppress(OSError):
             call()
+    _after()
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)

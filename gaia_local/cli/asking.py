@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gaia_local import interrupts
 from gaia_local.cli import completing
 from gaia_local.cli.output import (
     log_printer,
@@ -106,9 +107,8 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a Step's latest attempt; a terminal shows control characters as text."""
-    import threading
+    import time
 
-    never = threading.Event()
     with resumable(ctx), open_gaia(ctx) as gaia, log_printer(raw) as write:
         at, task = 0, None
         while True:
@@ -120,7 +120,8 @@ def logs(
                 at = _print_from(at, attempt["log"], write)
             if not more:
                 return
-            never.wait(FOLLOW_CHECK_SECONDS)
+            time.sleep(FOLLOW_CHECK_SECONDS)
+            interrupts.check()
 
 
 @app.command(rich_help_panel="Ask")

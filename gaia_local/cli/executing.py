@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from gaia_local.cli import streams
 from gaia_local.cli.output import Messages
 from gaia_local.cli.program import ScriptError, app
 
@@ -133,7 +134,10 @@ def _remember() -> Callable[[], None]:
     for handler in messages:  # a script that has handlers of its own would show each message twice
         logger.removeHandler(handler)
 
+    put_back_streams = streams.as_python_made_them()
+
     def restore() -> None:
+        put_back_streams()
         for handler in messages:
             logger.addHandler(handler)
         sys.argv, sys.path[:], sys.modules["__main__"], sys.excepthook = argv, path, main, hook

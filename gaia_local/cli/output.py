@@ -41,9 +41,18 @@ _UNBROKEN_WIDTH = 10_000
 def open_console(error: bool = False) -> Console:
     """A console on stdout, or on stderr."""
     opened: Console = _console_class()(stderr=error, highlight=False, soft_wrap=True, emoji=False)
-    if not opened.is_terminal:
+    if not _is_shown_by_terminal(opened):
         opened.width = _UNBROKEN_WIDTH
     return opened
+
+
+def draws_live(console: Console) -> bool:
+    """Whether lines can be drawn over; `FORCE_COLOR` makes no terminal of a log."""
+    return _is_shown_by_terminal(console) and not console.is_dumb_terminal
+
+
+def _is_shown_by_terminal(console: Console) -> bool:
+    return console.is_terminal and console.file.isatty()
 
 
 @functools.cache

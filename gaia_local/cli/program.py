@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 import typer
 import typer.core
 
-from gaia_local.cli import completing
+from gaia_local import interrupts
+from gaia_local.cli import completing, streams
 from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
 from gaia_local.errors import GaiaError
 from gaia_local.model.terminal_text import LINES, escaped
@@ -106,15 +106,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> NoReturn:
     """The console script ``gaia-local``."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that knows few characters shows '?' for the others.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    streams.install()
     end: BaseException = SystemExit(COMPLETE)
     try:
         app(prog_name="gaia-local")
     except ScriptError as escaped:
         end, sys.excepthook = escaped.error, escaped.show
+    except (OSError, SystemExit) as error:
+        end = error
+    if (status := streams.failure()) is not None:
+        raise SystemExit(status) from None
     raise end
 
 
@@ -194,36 +195,22 @@ def open_gaia(ctx: typer.Context) -> Gaia:
 
 @contextlib.contextmanager
 def resumable(ctx: typer.Context) -> Iterator[list[str]]:
-    """While inside, a signal raises `Stopped`; it then prints resume hints for the workflows named.
+    """While inside, a signal raises `Stopped` where the program waits, or else at the end.
 
-    The caller adds the workflows' names to the list that it gets.
+    Then it prints how to resume the listed workflows.
     """
     names: list[str] = []
-    before: dict[int, Any] = {}
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        for handled in before:  # a second exception would interrupt the closing
-            signal.signal(handled, lambda *_: _kill_now())
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Stopped(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
-            before[number] = signal.signal(number, stop)
     try:
-        yield names
+        with interrupts.deferred(stop):
+            yield names
     except Stopped:
         for name in names:
             open_console(error=True).print(f"\n{_resume_hint(ctx, name)}", markup=False)
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _kill_now() -> None:
-    kill_now = getattr(sys.modules.get("gaia_local.engine.sharing"), "kill_now", None)
-    if kill_now is not None:  # else it is being imported, and nothing runs yet
-        kill_now()
 
 
 def _resume_hint(ctx: typer.Context, name: str) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaia_local.cli.output import attempt_line, log_text, open_console
+from gaia_local import interrupts
+from gaia_local.cli.output import attempt_line, draws_live, log_text, open_console
 from gaia_local.model.durations import duration
+from gaia_local.monotonic import monotonic
 from gaia_local.pictures.sentences import counts_line, failure_line
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ Show = Callable[[Mapping[str, Any]], None]
 def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Wait until the workflow is quiet, with its progress on stderr; return its status."""
     console = open_console(error=True)
-    live = console.is_terminal and not console.is_dumb_terminal
+    live = draws_live(console)
     with _bar(console) if live else _lines(console, workflow) as show:
         while True:
             show(gaia.progress(workflow))
@@ -60,7 +62,7 @@ def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
     Another process may run the workflow.
     """
     console = open_console()
-    live = console.is_terminal and not console.is_dumb_terminal
+    live = draws_live(console)
     view = WatchView(gaia, workflow)
     with _table(console) if live else _attempt_lines(console) as show:
         while True:
@@ -92,7 +94,7 @@ class WatchView:
     def refresh(self, everything: bool = False) -> None:
         """Ask again; for the attempts only after a change or some time, unless `everything`."""
         self.counts = self._gaia.progress(self.workflow)
-        began = time.monotonic()
+        began = monotonic()
         due = (
             self.counts != self._last_counts
             or began - self._refreshed_at > ATTEMPTS_REFRESH_SECONDS
@@ -105,7 +107,7 @@ class WatchView:
             self._last_counts = self.counts
             self.attempts = self._gaia.timeline(self.workflow)["attempts"]
             self.failures = self._gaia.failures(self.workflow)
-            self._refreshed_at = time.monotonic()
+            self._refreshed_at = monotonic()
             self._refresh_took = self._refreshed_at - began
 
     @property
@@ -141,7 +143,7 @@ def _tail(log: Path, lines: int) -> list[str]:
 
 def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
     """The status of a workflow that is quiet now or within a round."""
-    began = time.monotonic()
+    began = monotonic()
     try:
         answer = gaia.wait(workflow, timeout=WATCH_REFRESH_SECONDS)
     except TimeoutError:
@@ -149,7 +151,8 @@ def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
     if answer["state"] != "running":
         return answer
     # Another process runs it and can't be asked, so `wait` returned at once.
-    time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (time.monotonic() - began)))
+    time.sleep(max(0.0, WATCH_REFRESH_SECONDS - (monotonic() - began)))
+    interrupts.check()
     return None
 
 
@@ -175,11 +178,11 @@ def _bar(console: Console) -> Iterator[Show]:
 
 @contextlib.contextmanager
 def _lines(console: Console, workflow: str) -> Iterator[Show]:
-    shown, at = "", time.monotonic()
+    shown, at = "", monotonic()
 
     def show(counts: Mapping[str, Any]) -> None:
         nonlocal shown, at
-        line, now = counts_line(counts), time.monotonic()
+        line, now = counts_line(counts), monotonic()
         if line != shown and now - at >= PLAIN_LINE_SECONDS:
             console.print(f"{workflow}: {line}", markup=False)
             shown, at = line, now

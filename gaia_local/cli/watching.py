@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaia_local import interrupts
 from gaia_local.errors import GaiaError, InvalidInput
-from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS
 from gaia_local.model.definition_files import parse, read
 from gaia_local.model.durations import duration
 from gaia_local.pictures.sentences import counts_line
@@ -153,8 +153,8 @@ class ChangeReporter:
                 yield from map(_stamped, self._definitions.merge(self._gaia, self._workflow))
             self._something_changed.clear()
             yield from map(_stamped, self._report())
-            while not self._something_changed.wait(SIGNAL_CHECK_SECONDS):
-                pass
+            while not self._something_changed.wait(interrupts.CHECK_SECONDS):
+                interrupts.check()
 
     def _report(self) -> Iterator[str]:
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from gaia_local import interrupts
 from gaia_local.config import Config
 from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions
 from gaia_local.engine.local_socket import Listener, Unreachable
@@ -27,6 +28,7 @@ from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
 from gaia_local.installation import install_command
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Root, Runtime
 from gaia_local.state.buckets import Use, read_uses, with_remembered
@@ -88,7 +90,7 @@ class Engine:
 
     def change(self, change: Callable[[Changes], T]) -> T:
         """Make one change, here or in the process that owns the root, with the change's errors."""
-        began = time.monotonic()
+        began = monotonic()
         while True:
             try:
                 return change(self.scheduler)
@@ -97,10 +99,11 @@ class Engine:
                     return change(self._remote_root)
                 except Unreachable as error:
                     patience = ABSENT_OWNER_SECONDS if error.absent else SILENT_OWNER_SECONDS
-                    if time.monotonic() - began > patience:
+                    if monotonic() - began > patience:
                         raise refusal from error
             # The owner is starting or ending, and doesn't announce when it is done.
             time.sleep(RETRY_SECONDS)
+            interrupts.check()
 
     def own(self) -> None:
         """Own the root from here on. Raises `RootInUse` when another process does."""
@@ -187,9 +190,9 @@ class Engine:
     def close(self) -> None:
         """End the parts in order: Steps, threads, connections, the lock. Idempotent.
 
-        A signal doesn't interrupt it: see `sharing`.
+        No signal interrupts it: see `interrupts.deferred`.
         """
-        with self._close_lock:
+        with interrupts.deferred(urgent=True), self._close_lock:
             with self._lock:
                 self._closed, owned = True, self._owned
             if owned is not None:
@@ -198,7 +201,7 @@ class Engine:
                 self._owned = None
 
     def kill_now(self) -> None:
-        """Kill Tasks that are being stopped, without a grace. A signal handler may call it."""
+        """Kill Tasks that are being stopped, without a grace."""
         if (owned := self._owned) is not None:
             owned.scheduler.kill_now()
 
@@ -234,12 +237,14 @@ class Engine:
             self._owned = owned = self._make_parts(ends)
         except BaseException:
             if self._owned is None:
-                ends.__exit__(*sys.exc_info())
+                with interrupts.deferred(urgent=True):
+                    ends.__exit__(*sys.exc_info())
             raise
         return owned
 
     def _make_parts(self, ends: contextlib.ExitStack) -> OwnedParts:
         """Make the parts, and register each one's end at once: they end in reverse order."""
+        ends.enter_context(interrupts.closing_at_signals(self))
         lock = Ownership(self.config.root)
         ends.callback(self._end, lock.release)
         listener = self._listen()

@@ -6,11 +6,12 @@ What is decided about, and in which order, is the `DecisionLoop`'s.
 from __future__ import annotations
 
 import logging
-import time
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gaia_local import interrupts
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.decision_loop import DecisionLoop, PreparedCall
 from gaia_local.engine.observing import load_for_trial
@@ -19,10 +20,11 @@ from gaia_local.errors import (
     EngineUnavailable,
     WorkflowExists,
 )
-from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Executor
+from gaia_local.executors.contract import Executor
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.steps import Step
 from gaia_local.model.workflows import WorkflowState, check_properties
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
@@ -107,8 +109,7 @@ class Scheduler:
         """
         if name is not None:
             self.loop.registry.open(name)
-        with self.loop.changed:
-            quiet = self._wait_for(lambda: self._quiet(name), timeout)
+        quiet = self._wait_for(lambda: self._quiet(name), timeout)
         if quiet:
             self.loop.flush()
         with self.loop.lock:
@@ -175,8 +176,7 @@ class Scheduler:
             self.loop.deleting.add(name)
         try:
             self.loop.insist(name, lambda workflow: workflow.halt("deleted"))
-            with self.loop.changed:
-                self._wait_for(lambda: self._quiet(name))
+            self._wait_for(lambda: self._quiet(name))
             # What stays in the store must be whole: who uploads this name again finds it there.
             self.loop.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
@@ -219,7 +219,7 @@ class Scheduler:
             self._database.set_boot("")
 
     def kill_now(self) -> None:
-        """Kill what is halted, now and later, without a grace. A signal handler may call it."""
+        """Kill what is halted, now and later, without a grace."""
         self._executor.kill_now()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class Scheduler:
                     else {}
                 )
             call = self._prepared(workflow, change)
-            began, buckets = time.monotonic(), self._storage.buckets(unknown)
+            began, buckets = monotonic(), self._storage.buckets(unknown)
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {
                 key: self._storage.quick_fingerprint(key, path, key not in made)
@@ -268,7 +268,7 @@ class Scheduler:
                 return decision
 
             if self.loop.handle(name, define, call if known else replace(call, new=workflow)):
-                if time.monotonic() - began > STALE_AFTER_SECONDS:
+                if monotonic() - began > STALE_AFTER_SECONDS:
                     self.loop.inspect_files(name, seen)
                 if any(seen[key] for key in made & seen.keys()):
                     self.loop.flush()
@@ -293,14 +293,16 @@ class Scheduler:
         )
 
     def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait, holding the lock, until `true` says so; False when the seconds ran out first."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while end is None or (remaining := end - time.monotonic()) > 0:
-            if self.loop.changed.wait_for(
-                true, SIGNAL_CHECK_SECONDS if end is None else min(remaining, SIGNAL_CHECK_SECONDS)
-            ):
-                return True
-        return true()
+        """Wait until `true`, under the lock, says so; False when the seconds ran out first."""
+        end = math.inf if timeout is None else monotonic() + timeout
+        while True:
+            remaining = max(0.0, end - monotonic())
+            with self.loop.changed:
+                if self.loop.changed.wait_for(true, min(remaining, interrupts.CHECK_SECONDS)):
+                    return True
+            interrupts.check()
+            if not remaining:
+                return False
 
     def _quiet(self, name: str | None) -> bool:
         if name is None:

@@ -7,14 +7,11 @@ share one server.
 from __future__ import annotations
 
 import atexit
-import contextlib
-import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from gaia_local import interrupts
 from gaia_local.config import Config
 from gaia_local.engine.engine import Engine, refuse_other_config
 from gaia_local.forks import call_in_child
@@ -42,11 +39,11 @@ def share(config: Config) -> Engine:
 def leave(engine: Engine, wait: bool) -> None:
     """Take one user away; the last closes the engine, after waiting for its Tasks if `wait`.
 
-    Without `wait`, or at Ctrl-C while it waits, running workflows are halted.
+    Without `wait`, or if a signal's handler raises while it waits, running workflows are halted.
     """
     try:
         _leave(engine, wait)
-    except KeyboardInterrupt:
+    except BaseException:
         engine.users += 1
         _leave(engine, wait=False)
         raise
@@ -66,7 +63,7 @@ def _leave(engine: Engine, wait: bool) -> None:
                 del _engines[engine.config.root]
     if wait and last:
         engine.drain()
-    with _unbroken(engine):
+    with interrupts.deferred(urgent=True):
         if not wait:
             engine.stop()
         if last:
@@ -74,43 +71,18 @@ def _leave(engine: Engine, wait: bool) -> None:
             _ending.discard(engine)
 
 
-def kill_now() -> None:
-    """Kill Tasks that are being stopped, in all roots, without a grace. For signal handlers too."""
-    for engine in (*_engines.values(), *_ending):
-        engine.kill_now()
-
-
-@contextlib.contextmanager
-def _unbroken(engine: Engine) -> Iterator[None]:
-    """While inside, a signal that would raise an exception kills at once instead.
-
-    An exception between any two instructions could leave a Task that is never cancelled, or a lock
-    that is never released.
-    """
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(handler := signal.getsignal(number)):  # SIG_DFL and SIG_IGN are numbers
-                before[number] = handler
-                signal.signal(number, lambda *_: engine.kill_now())
-    try:
-        yield
-    finally:
-        for replaced, handler in before.items():
-            signal.signal(replaced, handler)
-
-
 def _at_exit() -> None:
     """At the script's end, wait for Steps, as `concurrent.futures` does; on Ctrl-C, stop them."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
-    for engine in (*_engines.values(), *_ending):
-        try:
-            if not interrupted:
-                engine.drain()
-        except KeyboardInterrupt:
-            interrupted = True
-        with _unbroken(engine):
-            engine.close()
+    with interrupts.deferred():
+        for engine in (*_engines.values(), *_ending):
+            try:
+                if not interrupted:
+                    engine.drain()
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                engine.close()
 
 
 def _in_child() -> None:

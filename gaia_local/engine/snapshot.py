@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gaia_local import interrupts
 from gaia_local.engine.observing import load, load_for_trial
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.workflows import WorkflowState
@@ -104,6 +105,7 @@ class Snapshot:
         if row is None or row["state"] != WorkflowState.RUNNING.value:
             return True
         time.sleep(min(timeout, POLL_SECONDS))
+        interrupts.check()
         return False
 
     def _saved(self, name: str) -> Saved | None:

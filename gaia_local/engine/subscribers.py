@@ -29,5 +29,5 @@ class Subscribers:
         for notify in list(self._subscribers.values()):
             try:
                 notify(names)
-            except Exception:  # a defect of a subscriber must not cost a Task
+            except (Exception, SystemExit):  # a defect of a subscriber must not cost a Task
                 logger.exception("a subscriber failed at the notice of a change")

@@ -6,8 +6,9 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Callable
+
+from gaia_local.monotonic import monotonic
 
 logger = logging.getLogger("gaia_local")
 
@@ -29,7 +30,7 @@ class Clock:
         cell = [function]
         with self._condition:
             call = (
-                time.monotonic() + min(seconds, threading.TIMEOUT_MAX / 2),
+                monotonic() + min(seconds, threading.TIMEOUT_MAX / 2),
                 next(self._numbers),
                 cell,
             )
@@ -65,12 +66,8 @@ class Clock:
     def _tick(self) -> None:
         while True:
             with self._condition:
-                while not self._closed and (
-                    not self._calls or self._calls[0][0] > time.monotonic()
-                ):
-                    self._condition.wait(
-                        self._calls[0][0] - time.monotonic() if self._calls else None
-                    )
+                while not self._closed and (not self._calls or self._calls[0][0] > monotonic()):
+                    self._condition.wait(self._calls[0][0] - monotonic() if self._calls else None)
                 if self._closed:
                     return
                 cell = heapq.heappop(self._calls)[2]

@@ -15,11 +15,6 @@ from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 
-SIGNAL_CHECK_SECONDS = 0.5
-"""The longest single wait of the main thread. Python handles a signal that arrives just before a
-wait only after it: an endless wait would now and then ignore a Ctrl-C.
-"""
-
 
 class Executor(Protocol):
     """Runs Tasks; its promises are in the module's docstring."""
@@ -40,7 +35,7 @@ class Executor(Protocol):
         """End everything."""
 
     def kill_now(self) -> None:
-        """Kill cancelled Tasks without a grace, from now on. A signal handler may call it."""
+        """Kill cancelled Tasks without a grace, from now on."""
 
 
 class Observer(Protocol):

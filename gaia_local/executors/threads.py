@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TypeAlias
 
+from gaia_local import interrupts
 from gaia_local.errors import Closed, GaiaError, error_text
 from gaia_local.executors.clock import Clock
-from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
+from gaia_local.executors.contract import Observer
 from gaia_local.executors.machine import capacity_of_this_machine
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
@@ -124,15 +125,12 @@ class ThreadExecutor:
             self._condition.notify()  # it may wait for resources, and needs none any more
 
     def kill_now(self) -> None:
-        """Kill cancelled Tasks at once, from now on.
-
-        NOTE: a signal handler interrupts the main thread, which may hold any lock: so a thread of
-        its own does the work.
-        """
+        """Kill cancelled Tasks at once, from now on."""
         self._kills_now = True
-        thread = threading.Thread(target=self._kill_cancelled, name="gaia-local-kill", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with self._condition:
+            cancellations = list(self._cancellations.values())
+        for cancellation in cancellations:
+            cancellation.kill_now()
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> object:
         """Have `function` called in that many seconds."""
@@ -151,20 +149,14 @@ class ThreadExecutor:
         for cancellation in cancellations:
             self._stop(cancellation)
         for thread in self._threads:
-            while thread.is_alive() and thread is not threading.current_thread():
-                thread.join(SIGNAL_CHECK_SECONDS)
+            if thread is not threading.current_thread():
+                interrupts.join(thread)
         self._clock.close()
         self._background_clock.close()
 
     def _stop(self, cancellation: Cancellation) -> None:
         cancellation.cancel(BY_REQUEST)
         if self._kills_now:
-            cancellation.kill_now()
-
-    def _kill_cancelled(self) -> None:
-        with self._condition:
-            cancellations = list(self._cancellations.values())
-        for cancellation in cancellations:
             cancellation.kill_now()
 
     def _work(self, number: int) -> None:

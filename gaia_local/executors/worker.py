@@ -18,6 +18,7 @@ from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.tasks import BY_TIMEOUT, Task, TaskState
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
 from gaia_local.store.logs import Ending, read_tail, write_log
 from gaia_local.store.task_files import TaskFiles
@@ -85,11 +86,11 @@ class Worker:
             observer.happened(task, _event(task, kind, **facts))
 
         run = self._runtime.resume if assignment.adopted else self._runtime.run
-        began = time.monotonic()
+        began = monotonic()
         ended = run(invocation, cancellation, report)
         if cancellation.reason not in (None, BY_TIMEOUT):
             return Outcome(TaskState.CANCELLED)
-        return _collect(files, ended, cancellation.reason, time.monotonic() - began)
+        return _collect(files, ended, cancellation.reason, monotonic() - began)
 
 
 def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) -> Outcome:

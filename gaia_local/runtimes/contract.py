@@ -66,12 +66,17 @@ class Cancellation:
 
     @contextlib.contextmanager
     def stopping(
-        self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
+        self,
+        terminate: Callable[[], None],
+        kill: Callable[[], None],
+        timeout: float,
+        has_ended: Callable[[], bool],
     ) -> Iterator[None]:
         """While inside: call `terminate` at `cancel` or the timeout, and `kill` after the grace.
 
         Both may be called when the run has just ended by itself. Their errors are logged: they must
-        not stop the thread that cancels.
+        not stop the thread that cancels. The timeout asks `has_ended` first: while this process was
+        suspended (Ctrl-Z, say) time went by, and the run may have ended long before it was seen.
         """
         cancel_calls: list[Callable[[], None]] = []
         inside = True
@@ -87,6 +92,10 @@ class Cancellation:
             if inside:
                 attempt(kill)
 
+        def time_out() -> None:
+            if inside and not has_ended():
+                self.cancel(BY_TIMEOUT)
+
         def attempt(function: Callable[[], None]) -> None:
             try:
                 function()
@@ -96,7 +105,7 @@ class Cancellation:
         with self._lock:
             self._stop, self._kill = stop, kill_if_inside
             cancelled = self._reason is not None
-            cancel_calls.append(self._call_later(timeout, lambda: self.cancel(BY_TIMEOUT)))
+            cancel_calls.append(self._call_later(timeout, time_out))
         if cancelled:
             stop()
         try:

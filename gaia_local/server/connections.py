@@ -14,12 +14,12 @@ import logging
 import os
 import resource
 import socket
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gaia_local.monotonic import monotonic
 from gaia_local.server import peers
 
 logger = logging.getLogger("gaia_local.server")
@@ -138,7 +138,7 @@ class ListeningSocket(socket.socket):
         return stranger is not None
 
     def _warn(self, problem: str) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if now - self._warned_at >= WARNING_PAUSE_SECONDS:
             self._warned_at = now
             logger.warning(

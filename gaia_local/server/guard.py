@@ -14,7 +14,6 @@ import hmac
 import ipaddress
 import logging
 import socket
-import time
 from collections.abc import Mapping
 from urllib.parse import parse_qs
 
@@ -25,6 +24,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gaia_local.errors import InvalidInput, error_text
+from gaia_local.monotonic import monotonic
 from gaia_local.server.connections import KEY, Connection
 from gaia_local.server.wire import Answer
 
@@ -70,7 +70,7 @@ class Guard:
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, connection: Connection | None
     ) -> None:
-        began = time.monotonic()
+        began = monotonic()
 
         has_begun = False
 
@@ -82,7 +82,7 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
-                elapsed = (time.monotonic() - began) * 1000
+                elapsed = (monotonic() - began) * 1000
                 logger.info(
                     "%s %s: %d after %.0f ms",
                     scope["method"],

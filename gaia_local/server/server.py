@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from gaia_local.engine.sharing import kill_now
+from gaia_local import interrupts
 from gaia_local.errors import InvalidInput
 from gaia_local.server.app import create_app
 from gaia_local.server.connections import Connection, ListeningSocket
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 PORT = 24442
 """The default port of the published client."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
-"""The signals that end a server in the main thread."""
 BACKLOG = 128
 """The most connections that wait to be accepted, and that are accepted in one go."""
 GRACE_SECONDS = 3
@@ -90,7 +88,7 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until one of `SIGNALS`, which is raised again then; a second one kills at once.
+        """Serve until one of `interrupts.SIGNALS`, which is raised again then; a second one kills.
 
         `ready` is called when connections are taken.
         """
@@ -102,21 +100,23 @@ class Server:
 
     def start(self) -> None:
         """Serve in a thread; returns when connections are taken."""
-        up = threading.Event()
-        self._thread = threading.Thread(
-            target=self.run, args=(up.set,), name="gaia-local-server", daemon=True
-        )
-        self._thread.start()
-        while not up.wait(0.1):
-            if not self._thread.is_alive():
-                raise RuntimeError("the server ended before it began; its error is above")
+        with interrupts.deferred():
+            up = threading.Event()
+            self._thread = threading.Thread(
+                target=self.run, args=(up.set,), name="gaia-local-server", daemon=True
+            )
+            self._thread.start()
+            while not up.wait(interrupts.CHECK_SECONDS):
+                if not self._thread.is_alive():
+                    raise RuntimeError("the server ended before it began; its error is above")
 
     def close(self) -> None:
         """End it: open event streams too. Idempotent."""
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join()
-        self._socket.close()
+        with interrupts.deferred(urgent=True):
+            self._server.should_exit = True
+            if self._thread is not None:
+                self._thread.join()
+            self._socket.close()
 
     def __enter__(self) -> Server:
         self.start()
@@ -152,21 +152,23 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in interrupts.SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
                     before[number] = signal.signal(number, self.handle_exit)
         try:
+            interrupts.check()  # what was noted before
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._signal is not None:
             signal.raise_signal(self._signal)
+            interrupts.check()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             self.force_exit = True
-            kill_now()
+            interrupts.hurry(sig)
         self._signal = self._signal or sig
         self.should_exit = True
 

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+from gaia_local import interrupts
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
@@ -112,6 +113,7 @@ def _copy_bytes(reader: int, writer: int, count: int) -> None:
             if not copied:
                 break
             count -= copied
+            interrupts.check()
     except OSError as error:
         if error.errno not in (
             errno.EXDEV,
@@ -125,3 +127,4 @@ def _copy_bytes(reader: int, writer: int, count: int) -> None:
         count -= len(piece)
         while piece:
             piece = piece[os.write(writer, piece) :]
+        interrupts.check()

@@ -17,6 +17,7 @@ import stat
 import struct
 import time
 
+from gaia_local import interrupts
 from gaia_local.errors import StorageError
 from gaia_local.model.tasks import DOUBTFUL, Fingerprint
 from gaia_local.store import copying, disk_sync
@@ -219,6 +220,7 @@ def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
     try:
         while chunk := os.read(descriptor, size):
             total.update(chunk)
+            interrupts.check()
         if flush:
             disk_sync.fsync(descriptor)
     finally:

@@ -143,6 +143,14 @@ def _lock(descriptor: int) -> None:
             raise
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process was suspended (Ctrl-Z, SIGSTOP), as far as the system tells."""
+    with contextlib.suppress(OSError):
+        facts = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
+        return facts.split()[0] in (b"T", b"t")
+    return False
+
+
 def _path(root: Path) -> str:
     return f"{root}/owner"
 

@@ -13,10 +13,10 @@ import os
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from gaia_local.monotonic import monotonic
 from gaia_local.store.watched_trees import Heard, ObservedTrees, Trees, Unsure
 
 logger = logging.getLogger("gaia_local")
@@ -113,7 +113,7 @@ class Watcher:
         return news
 
     def _heard(self, path: str) -> None:
-        now = time.monotonic()
+        now = monotonic()
         with self._condition:
             if not self._bursts:
                 self._condition.notify()
@@ -164,7 +164,7 @@ class Watcher:
             self._changed(ready)
 
     def _quiet_paths(self) -> set[str]:
-        now = time.monotonic()
+        now = monotonic()
         ready = [
             directory
             for directory, burst in self._bursts.items()
@@ -176,7 +176,7 @@ class Watcher:
         """Seconds until some path may be ready."""
         return max(
             0.001,
-            min(burst.ready(self._debounce) for burst in self._bursts.values()) - time.monotonic(),
+            min(burst.ready(self._debounce) for burst in self._bursts.values()) - monotonic(),
         )
 
 

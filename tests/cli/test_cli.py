@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -491,10 +492,83 @@ def test_a_closed_pipe_is_no_error() -> None:
     process.stderr.close()
 
 
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    """Run the program by a shell, which redirects its streams; `&9` is a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m gaia_local {command}".replace("&9", f"&{writer}")],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            pass_fds=[writer],
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("lost", ["2>/dev/full", "2>&9", "2>&-"])
+def test_messages_that_nobody_can_read_cost_no_step(lost: str) -> None:
+    options = " ".join(write(SAY, COPY))
+    assert shell(f"upload w {options} {lost}").returncode == 0
+    assert "w: complete" in call("status", "w").stdout
+    assert shell(f"status nobody {lost}").returncode == 2
+    assert shell(f"status {lost}").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "line"),
+    [
+        (">/dev/full", 1, "gaia-local: stdout can't be written: No space left on device\n"),
+        (">&-", 1, "gaia-local: stdout is closed\n"),
+        (">&9", 141, ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "workflows", "workflows --json", "logs w say", "graph w"],
+)
+def test_results_that_can_t_be_written_are_an_error(
+    command: str, lost: str, status: int, line: str
+) -> None:
+    upload("w", SAY)
+    ended = shell(f"{command} {lost}")
+    assert (ended.returncode, ended.stderr) == (status, line)
+
+
+def test_a_closed_stream_is_none_of_the_engines_files(here: Path) -> None:
+    """Else what somebody writes to it would get into one."""
+    hold = " ".join(write(HOLD))
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {sys.executable} -m gaia_local upload w {hold} <&- 2>&-"],
+        stdout=subprocess.PIPE,
+    ) as held:
+        wait_until((here / "begun").exists, 60)
+        opened = {number: os.readlink(f"/proc/{held.pid}/fd/{number}") for number in (0, 2)}
+        (here / "go").touch()
+        assert held.stdout is not None
+        assert b"complete" in held.stdout.read()
+    assert opened == {0: os.devnull, 2: os.devnull}
+    assert held.returncode == 0
+
+
 def test_a_terminal_sees_live_progress() -> None:
     seen = on_a_terminal(["upload", "w", *write(SAY, COPY)], {})
     assert "of 2 Steps done" in seen.partition("w: complete")[0]
     assert re.search(r"\x1b\[[\d;]*3\dm", seen)
+
+
+def test_forced_colours_draw_no_live_progress_into_a_log() -> None:
+    """As CI does, whose log is no terminal."""
+    environment = {**os.environ, "FORCE_COLOR": "1"}
+    for arguments in (["upload", "w", *write(SAY, COPY)], ["watch", "w"]):
+        out, err = end(start(*arguments, env=environment), 0)
+        controls = set(re.findall(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", out + err))
+        assert controls
+        assert all(control.endswith("m") for control in controls), controls
+        assert "\r" not in out + err
 
 
 def test_no_color() -> None:

@@ -360,11 +360,12 @@ def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(
     assert told == [({"w"}, "halted")]
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(
-    hands: Hands, caplog: pytest.LogCaptureFixture
+    hands: Hands, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     def tell(names: Collection[str]) -> None:
-        raise RuntimeError("not my day")
+        raise kind("not my day")
 
     told: list[Collection[str]] = []
     hands.scheduler.subscribe(tell)

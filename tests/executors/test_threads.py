@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.executors import clock as clock_module
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.threads import Perform, ThreadExecutor
@@ -63,7 +64,7 @@ class TestThreadExecutor(ExecutorContract):
             single.until(lambda: single.outcomes("next"))
 
         def run(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
-            with cancellation.stopping(stop, told.set, 60):
+            with cancellation.stopping(stop, told.set, 60, lambda: False):
                 observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert told.wait(PATIENCE)
             observer.ended(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
@@ -258,7 +259,7 @@ def frozen() -> Iterator[None]:
     """Inside, no time goes by, however slow this machine is."""
     now = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "monotonic", lambda: now)
+        patch.setattr(clock_module, "monotonic", lambda: now)
         yield
 
 

@@ -11,7 +11,7 @@ import pytest
 import house
 from house import PACKAGE, Source, between_wings, packages, sources
 
-EVERYWHERE = "errors forks installation"
+EVERYWHERE = "errors forks installation interrupts monotonic"
 """What any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
@@ -21,6 +21,9 @@ MAY_IMPORT = {
     "errors": "",
     "forks": "",
     "installation": "",
+    "interrupts": "forks",
+    "monotonic": "",
+    "logger": "",
     "config": "",
     "http_errors": "",
     "model": "",
@@ -38,7 +41,7 @@ MAY_IMPORT = {
     "executors.dask": "config model store runtimes executors",
     "engine": "config model workflow store state runtimes executors",
     "pictures": "model store.logs",
-    "api": "config http_errors model store engine pictures",
+    "api": "config http_errors logger model store engine pictures",
     "__init__": "api",
     "demo": "",
     "doctor": "config model store state runtimes executors",
@@ -78,7 +81,7 @@ LIBRARIES = {
 }
 """Library → the places that may import it."""
 BEARERS = (
-    "executors.clock executors.threads executors.dask.mailbox "
+    "interrupts executors.clock executors.threads executors.dask.mailbox "
     "store.watcher engine.local_socket server"
 )
 """The modules that may make threads."""

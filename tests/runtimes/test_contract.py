@@ -63,14 +63,19 @@ def bench() -> RunBench:
     return RunBench()
 
 
+def has_not_ended() -> bool:
+    """Of a run that goes on until it is stopped."""
+    return False
+
+
 def test_a_run_that_ends_by_itself_is_left_alone(bench: RunBench) -> None:
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         assert bench.orders.times == [60]
     assert (bench.calls, bench.orders.left, bench.cancellation.reason) == ([], {}, None)
 
 
 def test_cancelled_while_it_runs(bench: RunBench) -> None:
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         bench.cancellation.cancel(BY_REQUEST)
         assert bench.calls == ["terminate"]
         assert bench.orders.times == [2, 60]
@@ -80,7 +85,7 @@ def test_cancelled_while_it_runs(bench: RunBench) -> None:
 
 
 def test_ending_within_the_grace_is_not_killed(bench: RunBench) -> None:
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         bench.cancellation.cancel(BY_REQUEST)
         kill = [function for seconds, function in bench.orders.left.values() if seconds == 2]
     assert bench.orders.left == {}
@@ -90,25 +95,33 @@ def test_ending_within_the_grace_is_not_killed(bench: RunBench) -> None:
 
 def test_cancelled_before_it_runs(bench: RunBench) -> None:
     bench.cancellation.cancel(BY_REQUEST)
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         assert bench.calls == ["terminate"]
         assert bench.orders.times == [2, 60]
     assert bench.orders.left == {}
 
 
 def test_cancelled_after_it_ran(bench: RunBench) -> None:
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         pass
     bench.cancellation.cancel(BY_REQUEST)
     assert (bench.calls, bench.orders.left, bench.cancellation.reason) == ([], {}, BY_REQUEST)
 
 
 def test_the_timeout(bench: RunBench) -> None:
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         bench.orders.ring(60)
         assert (bench.calls, bench.cancellation.reason) == (["terminate"], BY_TIMEOUT)
         bench.orders.ring(2)
     assert (bench.calls, bench.orders.left) == (["terminate", "kill"], {})
+
+
+def test_a_run_that_ended_before_the_timeout_was_noticed_did_not_exceed_it(
+    bench: RunBench,
+) -> None:
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, lambda: True):
+        bench.orders.ring(60)
+    assert (bench.calls, bench.cancellation.reason) == ([], None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_the_timeout(bench: RunBench) -> None:
     [(BY_REQUEST, BY_TIMEOUT), (BY_TIMEOUT, BY_REQUEST), (BY_REQUEST, BY_REQUEST)],
 )
 def test_the_first_reason_wins(bench: RunBench, first: str, second: str) -> None:
-    with bench.cancellation.stopping(bench.terminate, bench.kill, 60):
+    with bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended):
         bench.cancellation.cancel(first)
         bench.cancellation.cancel(second)
         assert bench.orders.times == [2, 60]
@@ -126,7 +139,7 @@ def test_the_first_reason_wins(bench: RunBench, first: str, second: str) -> None
 def test_an_error_of_the_run_comes_out_and_leaves_nothing_ticking(bench: RunBench) -> None:
     with (
         pytest.raises(ZeroDivisionError),
-        bench.cancellation.stopping(bench.terminate, bench.kill, 60),
+        bench.cancellation.stopping(bench.terminate, bench.kill, 60, has_not_ended),
     ):
         bench.cancellation.cancel(BY_REQUEST)
         raise ZeroDivisionError
@@ -142,7 +155,7 @@ def test_a_run_that_cannot_be_stopped_does_not_stop_who_cancels(
 
     with (
         caplog.at_level(logging.ERROR, "gaia_local"),
-        bench.cancellation.stopping(broken, broken, 60),
+        bench.cancellation.stopping(broken, broken, 60, has_not_ended),
     ):
         bench.cancellation.cancel(BY_REQUEST)
         bench.orders.ring(2)
@@ -171,7 +184,12 @@ def test_from_many_threads_a_run_is_told_exactly_once() -> None:
         for thread in threads:
             thread.start()
         start.wait()
-        with cancellation.stopping(lambda calls=calls: calls.append("terminate"), lambda: None, 60):  # type: ignore[misc]
+        with cancellation.stopping(
+            lambda calls=calls: calls.append("terminate"),  # type: ignore[misc]
+            lambda: None,
+            60,
+            has_not_ended,
+        ):
             if chance.random() < 0.5:
                 for thread in threads:
                     thread.join()

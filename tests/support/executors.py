@@ -112,7 +112,7 @@ def quickly(of: Assignment, cancellation: Cancellation, observer: Observer) -> N
 def until_cancelled(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
     """Run until told to stop, as a program would that obeys SIGTERM."""
     told = threading.Event()
-    with cancellation.stopping(told.set, told.set, 60):
+    with cancellation.stopping(told.set, told.set, 60, lambda: False):
         observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
         assert told.wait(PATIENCE)
     observer.ended(of.task, Outcome(TaskState.CANCELLED, message=cancellation.reason))
@@ -301,7 +301,7 @@ class ExecutorContract:
     def test_the_timeout_is_kept_by_the_executor(self, bench: ExecutorBench) -> None:
         def act(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             told = threading.Event()
-            with cancellation.stopping(told.set, told.set, 0.01):
+            with cancellation.stopping(told.set, told.set, 0.01, lambda: False):
                 assert told.wait(PATIENCE)
             observer.ended(of.task, Outcome(TaskState.ERROR, reason=cancellation.reason))
 

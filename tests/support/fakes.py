@@ -77,7 +77,9 @@ class InstantRuntime(NoRuntime):
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Write the output of the trivial command."""
         report(EventKind.EXECUTION_START)
-        with cancellation.stopping(lambda: None, lambda: None, invocation.task.timeout):
+        with cancellation.stopping(
+            lambda: None, lambda: None, invocation.task.timeout, lambda: False
+        ):
             invocation.log.touch()
             for _, path in invocation.task.outputs:
                 (invocation.tree / path.lstrip("/")).write_text("hi\n")

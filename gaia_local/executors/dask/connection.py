@@ -8,7 +8,6 @@ import functools
 import importlib.metadata
 import logging
 import pickle
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +20,7 @@ from gaia_local.executors.dask import worker as dask_worker
 from gaia_local.executors.dask.members import Member
 from gaia_local.executors.dask.settings import SessionSettings
 from gaia_local.executors.dask.worker import own_version
+from gaia_local.monotonic import monotonic
 
 ANSWER_SECONDS = 10.0
 """The longest wait for a worker's answer; after it, the worker counts as unreachable."""
@@ -269,10 +269,10 @@ class Connection:
             answer = asyncio.ensure_future(
                 self._client.run(function, *arguments, workers=[address], on_error="return")
             )
-            end = time.monotonic() + ANSWER_SECONDS
+            end = monotonic() + ANSWER_SECONDS
             while (
                 not answer.done()
-                and time.monotonic() < end
+                and monotonic() < end
                 and any(member.address == address for member in self.members)
             ):
                 await asyncio.wait([answer], timeout=_MEMBER_CHECK_SECONDS)

@@ -109,7 +109,7 @@ class DaskExecutor(ClusterListener):
         self._mailbox.put(lambda: self._cancel(task_id))
 
     def kill_now(self) -> None:
-        """Kill cancelled Tasks at once, from now on. A signal handler may call it."""
+        """Kill cancelled Tasks at once, from now on."""
         self._mailbox.put(self._kill_now)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> object:

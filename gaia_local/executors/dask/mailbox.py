@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 
-from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS
+from gaia_local import interrupts
+from gaia_local.monotonic import monotonic
 
 CHECK_SECONDS = 0.5
 """Between two calls of `check`, while busy."""
@@ -45,23 +45,23 @@ class Mailbox:
             self._thread.start()
 
     def put(self, call: Callable[[], None]) -> None:
-        """Have a function called in the thread. A signal handler may do so."""
+        """Have a function called in the thread."""
         self._calls.put(call)
 
     def join(self) -> None:
         """Wait until the thread has ended; in the thread itself, don't."""
         thread = self._thread
-        while thread is not None and thread is not threading.current_thread() and thread.is_alive():
-            thread.join(SIGNAL_CHECK_SECONDS)
+        if thread is not None and thread is not threading.current_thread():
+            interrupts.join(thread)
 
     def _work(self) -> None:
-        checked = time.monotonic()
+        checked = monotonic()
         while not self._is_done():
             self._handle_calls()
             self._guarded(self._act)
-            if time.monotonic() - checked >= CHECK_SECONDS:
+            if monotonic() - checked >= CHECK_SECONDS:
                 self._guarded(self._check)
-                checked = time.monotonic()
+                checked = monotonic()
 
     def _handle_calls(self) -> None:
         """Call the functions that were put; wait for the first until the next check is due."""

@@ -11,7 +11,6 @@ import functools
 import os
 import pickle
 import threading
-import time
 import weakref
 from collections import deque
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +24,7 @@ from gaia_local.executors.dask.private_directories import clean_up_dead_workers,
 from gaia_local.executors.dask.reporting import send
 from gaia_local.executors.dask.session import Session
 from gaia_local.executors.dask.settings import SessionSettings
+from gaia_local.monotonic import monotonic
 from gaia_local.store.leases import NotLeased
 from gaia_local.store.ownership import owner
 
@@ -82,8 +82,8 @@ async def clean_up(settings: bytes, lease: str, dask_worker: DaskWorker) -> None
     """End and remove leftovers of dead workers, after waiting for the end of the lease's worker."""
     unpickled = _unpickled(settings)
     base = _private_base(unpickled, dask_worker)
-    end = time.monotonic() + _DEATH_SECONDS
-    while lease and time.monotonic() < end:
+    end = monotonic() + _DEATH_SECONDS
+    while lease and monotonic() < end:
         if not any(
             owner(place.parents[1]) is not None
             for place in paths_matching(base, f"worker-*/staging/{lease}")

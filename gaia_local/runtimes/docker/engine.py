@@ -14,7 +14,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import requests
 
 from gaia_local.errors import Closed, EngineUnavailable, GaiaError
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.docker.responses import (
     Interrupted,
     NoAnswer,
@@ -128,8 +128,8 @@ class DockerEngine:
 
     def pause(self, seconds: float, stop: Callable[[], bool]) -> None:
         """Let that time pass. Raises `Interrupted` as soon as `stop()`, `Closed` after `close`."""
-        end = time.monotonic() + seconds
-        while (rest := end - time.monotonic()) > 0:
+        end = monotonic() + seconds
+        while (rest := end - monotonic()) > 0:
             if stop():
                 raise Interrupted
             if self._closed.wait(min(rest, 0.1)):
@@ -166,6 +166,14 @@ class DockerEngine:
         if state["Status"] == "created":
             return None
         return _seconds(state["StartedAt"])
+
+    def has_ended(self, container: str) -> bool:
+        """Whether a container ran and has ended; False where the engine doesn't tell at once."""
+        try:
+            found = self.ask(lambda client: client.inspect_container(container), retry=False)
+        except (Refusal, NoAnswer, Closed):
+            return False
+        return found["State"]["Status"] in ("exited", "dead")
 
     def out_of_memory(self, container: str, seconds: float, stop: Callable[[], bool]) -> bool:
         """Whether memory ran out for any program of a container that has ended.

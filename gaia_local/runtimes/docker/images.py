@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.docker.engine import DockerEngine, never
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal, translated_errors
 
@@ -35,7 +35,7 @@ class _Pull(NamedTuple):
     counts_until: float
 
     def is_over(self, asked: float) -> bool:
-        return self.began < asked and self.counts_until < time.monotonic()
+        return self.began < asked and self.counts_until < monotonic()
 
 
 class Images:
@@ -46,8 +46,8 @@ class Images:
         self._pulls: dict[str, _Pull] = {}
 
     def get(self, name: str, policy: str, stop: Callable[[], bool]) -> Image:
-        """An image, pulled as `policy` says. Raises `RuntimeFailure` for want of one."""
-        asked = time.monotonic()
+        """An image, pulled by `policy`. Raises `RuntimeFailure` if there is none."""
+        asked = monotonic()
         image = None if policy == "always" else self.find(name, stop)
         if image is None and policy == "never":
             raise RuntimeFailure(
@@ -106,12 +106,12 @@ class Images:
             )
 
     def _try_to_pull(self, name: str, stop: Callable[[], bool]) -> _Pull:
-        began, failure, refused = time.monotonic(), None, False
+        began, failure, refused = monotonic(), None, False
         try:
             self._pull(name, stop)
         except (Refusal, NoAnswer) as error:
             failure, refused = str(error), isinstance(error, Refusal)
-        return _Pull(began, failure, time.monotonic() + FAILED_SECONDS if refused else began)
+        return _Pull(began, failure, monotonic() + FAILED_SECONDS if refused else began)
 
     def _pull(self, name: str, stop: Callable[[], bool]) -> None:
         client = self._engine.client

@@ -17,6 +17,7 @@ from gaia_local.config import DockerConfig
 from gaia_local.errors import Closed, EngineUnavailable
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Root
 from gaia_local.runtimes.docker.container import task_container
 from gaia_local.runtimes.docker.engine import DockerEngine, LiveOutput, never
@@ -225,7 +226,12 @@ class DockerRuntime:
         # Attached before the start: so no output is missed, and stdout and stderr are separate.
         with (
             self._engine.follow_output(container, past=False, stop=stop) as live,
-            cancellation.stopping(signals.terminate, signals.kill, task.timeout),
+            cancellation.stopping(
+                signals.terminate,
+                signals.kill,
+                task.timeout,
+                lambda: self._engine.has_ended(container),
+            ),
         ):
             if stop():
                 raise Interrupted
@@ -270,9 +276,9 @@ class DockerRuntime:
         try:
             frames, ended = live
             output.write(frames)
-            silent = time.monotonic()
+            silent = monotonic()
             code = ended()
-            if time.monotonic() - silent < _CONTAINER_EXIT_SECONDS:
+            if monotonic() - silent < _CONTAINER_EXIT_SECONDS:
                 return code
             lost = NoAnswer("its output ended long before it did")
         except NoAnswer as no_answer:
@@ -290,7 +296,10 @@ class DockerRuntime:
         """Follow a container that began `elapsed` seconds ago to its end; return its exit code."""
         signals = Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(
-            signals.terminate, signals.kill, max(0.0, task.timeout - elapsed)
+            signals.terminate,
+            signals.kill,
+            max(0.0, task.timeout - elapsed),
+            lambda: self._engine.has_ended(container),
         ):
             signals.start(lambda: None)
             try:

@@ -15,11 +15,11 @@ import json
 import os
 import select
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.process import supervisor
 from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.supervisor import RECORD
@@ -94,11 +94,11 @@ def end_strays(session: int | None, mark: bytes) -> bool:
             with held(pid) as handle:
                 if handle is not None and _belongs(pid, session, mark):
                     _kill_held(handle)
-    deadline = time.monotonic() + _GONE_SECONDS
+    deadline = monotonic() + _GONE_SECONDS
     for pid in found:
         with held(pid) as handle:
             if handle is not None and _belongs(pid, session, mark):
-                await_held(handle, deadline - time.monotonic())
+                await_held(handle, deadline - monotonic())
     return bool(found)
 
 
@@ -106,14 +106,14 @@ def _environment(pid: int) -> bytes:
     # NOTE: during an exec a process seems to have none. Of strays that were killed while they
     # started, 1 in 500 was missed for that. The kernel sets the address of the environment first,
     # then that of the code.
-    deadline = time.monotonic() + _GONE_SECONDS
+    deadline = monotonic() + _GONE_SECONDS
     while not (environment := _read(f"/proc/{pid}/environ")):
         facts = _facts(pid)
         start, end = facts[_ENVIRONMENT]
         if (
             facts[_MEMORY] == b"0"
             or (start == end and facts[_CODE] != b"0")
-            or time.monotonic() > deadline
+            or monotonic() > deadline
         ):
             break  # a zombie, or its environment is empty
         select.select([], [], [], POLL_SECONDS / 32)
@@ -212,11 +212,11 @@ def end_leftover(path: Path) -> bool:
 
 def _await_supervisors() -> None:
     """Wait for the ends of supervisors whose engine is dead: one may just be starting a program."""
-    deadline = time.monotonic() + _GONE_SECONDS
+    deadline = monotonic() + _GONE_SECONDS
     for pid in all_pids():
         with held(pid) as handle:
             if handle is not None and _is_orphaned_supervisor(pid):
-                await_held(handle, deadline - time.monotonic())
+                await_held(handle, deadline - monotonic())
 
 
 def _is_orphaned_supervisor(pid: int) -> bool:

@@ -15,12 +15,12 @@ import os
 import select
 import signal
 import threading
-import time
 from collections.abc import Collection
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.lines import LineWriter
 from gaia_local.runtimes.process import marked_processes
@@ -130,7 +130,9 @@ class ProcessRuntime:
             return process
         follow = functools.partial(_copy_output, process, set(streams))
         try:
-            with cancellation.stopping(process.terminate, process.kill, invocation.task.timeout):
+            with cancellation.stopping(
+                process.terminate, process.kill, invocation.task.timeout, process.has_ended
+            ):
                 report(EventKind.EXECUTION_START)
                 # NOTE: making and removing the record can cost a short Step more than all else
                 # here. After a crash in these first milliseconds, its processes are found by their
@@ -168,7 +170,7 @@ def _copy_output(
 
     The end of the pipes doesn't count: a program in the background may hold them for ever.
     """
-    deadline = None if seconds is None else time.monotonic() + seconds
+    deadline = None if seconds is None else monotonic() + seconds
     flowing = {pipe.read_end: pipe for pipe in pipes}
     with process.watched() as handle:
         poll = select.poll()
@@ -178,7 +180,7 @@ def _copy_output(
         if handle is not None:
             poll.register(handle, select.POLLIN)
         while flowing or handle is not None:
-            remaining = None if deadline is None else deadline - time.monotonic()
+            remaining = None if deadline is None else deadline - monotonic()
             if remaining is not None and remaining <= 0:
                 return False
             wait = remaining if handle is not None else marked_processes.POLL_SECONDS
@@ -190,4 +192,4 @@ def _copy_output(
                 if not flowing[descriptor].copy():
                     poll.unregister(descriptor)
                     del flowing[descriptor]
-    return process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return process.wait(None if deadline is None else max(0.0, deadline - monotonic()))

@@ -6,11 +6,11 @@ import functools
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import await_fork, forking
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
@@ -69,9 +69,7 @@ def _start_alone(
     with forking():
         process = subprocess.Popen(
             tokens,
-            executable=_program_path(
-                tokens[0], environment.get(b"PATH", b""), int(time.monotonic())
-            ),
+            executable=_program_path(tokens[0], environment.get(b"PATH", b""), int(monotonic())),
             cwd=work,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -87,7 +85,7 @@ def _possible_paths(name: str, environment: dict[bytes, bytes]) -> list[bytes]:
     path = environment.get(b"PATH", b"")
     if "/" in name:
         return [os.fsencode(name)]
-    if (found := _program_path(name, path, int(time.monotonic()))) is not None:
+    if (found := _program_path(name, path, int(monotonic()))) is not None:
         return [os.fsencode(found)]
     directories = (
         path.split(b":") if b"PATH" in environment else map(os.fsencode, os.defpath.split(":"))

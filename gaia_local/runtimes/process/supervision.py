@@ -81,16 +81,16 @@ class SupervisorProcess:
             theirs.close()
         self.pid = self._process.pid
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _RECEIVE_TIMEOUT)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
 
     def fileno(self) -> int:
         """A descriptor that can be read when there is a reply."""
         return self._socket.fileno()
 
     def has_reply(self, seconds: float | None) -> bool:
-        """Whether there is a reply in so many seconds; an idle one replies only when it ends."""
-        return bool(self._poll.poll(None if seconds is None else seconds * 1000))
+        """Whether there is a reply in so many seconds; an idle one replies only with its end."""
+        poll = select.poll()  # a new one: two threads can't wait with the same
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def send(self, frame: Frame, streams: Sequence[int] = ()) -> None:
         """Send a frame. Raises `OSError` if the supervisor has ended."""
@@ -205,6 +205,8 @@ class SupervisedProcess:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         self._supervisors, self._supervisor = supervisors, supervisors.take()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        """Held from the reading of a reply to the noting of it."""
         self._over = False
         self._end: tuple[int, int] | None = None
         self._lost = False
@@ -227,12 +229,13 @@ class SupervisedProcess:
     def pid(self) -> int:
         """The main process's pid; 0 if that has ended."""
         if self._pid == 0 and self._end is None and not self._lost:
-            self._signal(0)
-            reply = self._supervisor.reply()
-            if reply is not None and reply[0] == STARTED:
-                self._pid = reply[1]
-            else:
-                self._end, self._lost = reply, reply is None
+            with self._reading:
+                self._signal(0)
+                reply = self._supervisor.reply()
+                if reply is not None and reply[0] == STARTED:
+                    self._pid = reply[1]
+                else:
+                    self._end, self._lost = reply, reply is None
         return self._pid
 
     def watched(self) -> contextlib.AbstractContextManager[int | None]:
@@ -263,9 +266,16 @@ class SupervisedProcess:
         To be called when there is a reply.
         """
         if self._end is None and not self._lost:
-            self._end = self._supervisor.reply()
-            self._lost = self._end is None
+            with self._reading:
+                self._end = self._supervisor.reply()
+                self._lost = self._end is None
         return True
+
+    def has_ended(self) -> bool:
+        """Whether nothing of it lives, as any thread may ask; the reply stays unread."""
+        with self._reading:
+            known = self._end is not None or self._lost
+            return known or self._supervisor.has_reply(0)
 
     def end(self) -> int:
         """Kill all its processes, and return its return code, which is invalid with an `error`.

@@ -67,6 +67,10 @@ class UnsupervisedProcess:
                 marked_processes.signal_group(self.pid, signal.SIGKILL)
             return self._reaped
 
+    def has_ended(self) -> bool:
+        """The same, as any thread may ask."""
+        return self.ended()
+
     def _check(self, options: int) -> bool:
         if self._lost:
             return True

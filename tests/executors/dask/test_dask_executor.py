@@ -114,7 +114,7 @@ class TestDaskExecutor(ExecutorContract):
     ) -> None:
         def stubborn(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
             killed = threading.Event()
-            with cancellation.stopping(lambda: None, killed.set, 600):
+            with cancellation.stopping(lambda: None, killed.set, 600, lambda: False):
                 observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
                 assert killed.wait(PATIENCE)
             observer.ended(of.task, Outcome(TaskState.CANCELLED))

@@ -96,6 +96,19 @@ def test_a_resumed_container_has_the_rest_of_its_timeout(
     assert bench.containers(client) == []
 
 
+def test_a_container_that_ended_in_time_was_not_stopped_by_its_timeout(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
+    """However long nobody looked."""
+    run = bench.prepare("sh", "-c", "echo made > /full/x", outputs=("/full/x",), timeout=0.01)
+    container = left_behind(bench, client, run)
+    client.start(container)
+    client.wait(container)
+    resume(bench, run)
+    assert (run.code, run.cancellation.reason) == (0, None)
+    assert (run.tree / "full/x").read_text() == "made\n"
+
+
 def test_a_resumed_container_can_be_cancelled(
     bench: ContainerBench, client: docker.APIClient
 ) -> None:

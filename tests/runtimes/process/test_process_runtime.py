@@ -633,7 +633,11 @@ def test_no_signal_after_the_end(
     class Remembering(Cancellation):
         @contextlib.contextmanager
         def stopping(
-            self, terminate: Callable[[], None], kill: Callable[[], None], timeout: float
+            self,
+            terminate: Callable[[], None],
+            kill: Callable[[], None],
+            timeout: float,
+            has_ended: Callable[[], bool],
         ) -> Iterator[None]:
             orders.extend([terminate, kill])
             yield
