@@ -45,7 +45,7 @@ EXTERNAL = (
 )
 """Nobody follows these in a test: look at a link before you add it."""
 GENERATED = ("answers", "house", "licences")
-INTERNAL_VARIABLES = {"GAIA_LOCAL_TASK", "GAIA_LOCAL_WORK"}
+INTERNAL_VARIABLES = {"GAIA_LOCAL_DIRECTORY", "GAIA_LOCAL_TASK", "GAIA_LOCAL_WORK"}
 """They mark the processes of a Step, and are not for users."""
 
 
