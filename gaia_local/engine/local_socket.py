@@ -17,21 +17,17 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
-import select
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gaia_local import errors, interrupts
+from gaia_local.engine.owner_connection import OwnerConnection, peer
 from gaia_local.errors import EngineUnavailable, GaiaError, error_text
 from gaia_local.forks import forget_in_child
-from gaia_local.monotonic import monotonic
-from gaia_local.store import ownership
 
 logger = logging.getLogger("gaia_local")
 
@@ -40,12 +36,8 @@ VERSION = 1
 """The protocol's version; not the package's, so that most versions of that work together."""
 TIMEOUT_SECONDS = 10.0
 """To connect; for the owner also to read a call, and to send an answer."""
-SILENCE_SECONDS = 3.0
-"""The longest silence of the owner before the caller's user is told."""
 MOST = 100
 """The most calls that are answered at a time; others wait."""
-_PIECE = 1 << 16
-"""Bytes of an answer that are read at a time."""
 _LONGEST = 100
 """The most bytes of a socket's path that all systems allow."""
 
@@ -214,7 +206,7 @@ def call(
             with _address(root) as address:
                 connection.connect(address)
             connection.setblocking(False)
-            owner = _Owner(connection, root)
+            owner = OwnerConnection(connection, root)
             owner.send(line.encode() + b"\n")
             told_all = True
             reply = owner.receive_line()
@@ -232,58 +224,6 @@ def call(
     return answer["answer"]
 
 
-class _Owner:
-    """The owner at the other end of a connection, which may be busy, or stopped.
-
-    It is waited for as long as it lives, and after some time the user hears of that.
-    """
-
-    def __init__(self, connection: socket.socket, root: Path) -> None:
-        self._connection, self._root = connection, root
-        self._silent_at = monotonic() + SILENCE_SECONDS
-
-    def send(self, data: bytes) -> None:
-        """Send all of it."""
-        view = memoryview(data)
-        while view:
-            self._wait(select.POLLOUT)
-            with contextlib.suppress(BlockingIOError):
-                view = view[self._connection.send(view) :]
-
-    def receive_line(self) -> bytes:
-        """The line that it sends; without its end where the owner ended."""
-        line = bytearray()
-        while not line.endswith(b"\n"):
-            self._wait(select.POLLIN)
-            piece = self._connection.recv(_PIECE)
-            if not piece:
-                break
-            line += piece
-        return bytes(line)
-
-    def _wait(self, event: int) -> None:
-        poll = select.poll()
-        poll.register(self._connection, event)
-        while not poll.poll(interrupts.CHECK_SECONDS * 1000):
-            interrupts.check()
-            if monotonic() > self._silent_at:
-                self._silent_at = math.inf
-                self._say()
-
-    def _say(self) -> None:
-        pid = _peer(self._connection)[0] or ownership.owner(self._root)
-        what, advice = "it is busy, or hangs", f"`kill {pid}` ends it"
-        if ownership.is_stopped(pid or 0):
-            what, advice = "it is stopped", f"`kill -CONT {pid}` lets it go on"
-        logger.warning(
-            "process %s, which owns root %s, doesn't answer: %s; %s. Waiting for it",
-            pid,
-            self._root,
-            what,
-            advice,
-        )
-
-
 _KINDS = {
     kind.__name__: kind
     for kind in (*vars(errors).values(), Unreachable)
@@ -293,17 +233,7 @@ _KINDS = {
 
 def _is_own(connection: socket.socket) -> bool:
     """Whether the peer is this user or root; True if unknown: then the socket's mode must do."""
-    return _peer(connection)[1] in (os.geteuid(), 0, None)
-
-
-def _peer(connection: socket.socket) -> tuple[int | None, int | None]:
-    """The pid and the user of the process at the other end; None if unknown."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None, None
-    pid, user, _ = struct.unpack(
-        "iii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    )
-    return pid, user
+    return peer(connection)[1] in (os.geteuid(), 0, None)
 
 
 @contextlib.contextmanager

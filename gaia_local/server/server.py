@@ -112,7 +112,7 @@ class Server:
 
     def close(self) -> None:
         """End it: open event streams too. Idempotent."""
-        with interrupts.deferred(urgent=True):
+        with interrupts.deferred():
             self._server.should_exit = True
             if self._thread is not None:
                 self._thread.join()

@@ -121,7 +121,8 @@ def interrupt(kind: str, chance: random.Random, python: str = sys.executable) ->
                 process.kill()
             seconds = time.monotonic() - began
         with Gaia({"root": f"{directory}/root", "runtime": "process"}) as gaia:
-            state = gaia.status("w")["state"]
+            known = "w" in gaia.workflows()["workflows"]
+            state = gaia.status("w")["state"] if known else "initialized"
         return Trial(numbers, delay, status, seconds, errors.read_text(), state)
 
 

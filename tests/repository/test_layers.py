@@ -64,7 +64,10 @@ LIBRARIES = {
     "watchdog": "store.watched_trees store.inotify_trees",
     "subprocess": "runtimes.process",
     "multiprocessing": "",
-    "socket": "engine.local_socket runtimes.docker.engine runtimes.process.supervision server",
+    "socket": (
+        "engine.local_socket engine.owner_connection runtimes.docker.engine "
+        "runtimes.process.supervision server"
+    ),
     "distributed": "executors.dask",
     "dask": "executors.dask",
     "cryptography": "executors.dask.keys",
