@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
 from gaia_local.errors import Closed, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import SIGNAL_CHECK_SECONDS, Observer
+from gaia_local.executors.fair_queue import FairQueue, QueuedTask
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.resources import Capacity
@@ -24,7 +23,13 @@ logger = logging.getLogger("gaia_local")
 Perform = Callable[[Assignment, Cancellation, Observer], None]
 
 
-_Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Observer]"
+@dataclass(eq=False, slots=True)
+class _QueuedTask(QueuedTask):
+    cancellation: Cancellation
+    shortage: str | None
+    """What this machine has too little of."""
+    request: bool
+    """Whether it asks for resources that this machine has, free or not."""
 
 
 class _Relay:
@@ -50,11 +55,14 @@ class _Relay:
 
 
 class ThreadExecutor:
-    """Runs Tasks in at most `workers` threads, by their rank, then by their submission.
+    """Runs Tasks in at most `workers` threads, in the order of the `FairQueue`.
 
-    A Task whose `resources` aren't there waits until they are, and those behind it wait, too: it
-    would never start otherwise. The threads are daemons: a script's end is handled by `Gaia.close`,
-    which waits or halts.
+    A Task whose turn it is and whose `resources` aren't there is the *next request*: it waits until
+    they are, and starts before all others then. Meanwhile no other Task that asks for any starts:
+    it would never start otherwise. Those that ask for none go on taking turns. What is cancelled
+    before it starts ends before anything starts.
+
+    The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
     """
 
     def __init__(
@@ -68,9 +76,11 @@ class ThreadExecutor:
         self._capacity = Capacity.of_this_machine() if capacity is None else capacity
         self._clock, self._background_clock = Clock(), Clock("background")
         self._condition = threading.Condition()
-        self._queue: list[_Waiting] = []
-        self._numbers = itertools.count()
-        self._cancellations: dict[str, Cancellation] = {}
+        self._queue: FairQueue[_QueuedTask] = FairQueue()
+        self._next_request: _QueuedTask | None = None
+        self._cancelled: deque[_QueuedTask] = deque()
+        """Those that never started, and whose end nobody has taken up."""
+        self._tasks: dict[str, _QueuedTask] = {}
         self._cancelled_early: set[str] = set()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -87,11 +97,12 @@ class ThreadExecutor:
             if task.id in self._cancelled_early:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
-            self._cancellations[task.id] = cancellation
-            heapq.heappush(
-                self._queue,
-                (assignment.rank, next(self._numbers), assignment, cancellation, observer),
-            )
+            asks = bool(task.resources)
+            shortage = self._capacity.shortage(task.resources) if asks else None
+            request = asks and shortage is None
+            queued = _QueuedTask(assignment, observer, cancellation, shortage, request)
+            self._tasks[task.id] = queued
+            self._queue.put(queued, request)
             if len(self._queue) > self._idle and len(self._threads) < self._workers:
                 number = len(self._threads) + 1
                 name = f"gaia-local-worker-{number}"
@@ -104,13 +115,20 @@ class ThreadExecutor:
     def cancel(self, task_id: str) -> None:
         """Stop a running Task; keep one from starting that is queued, or is yet to be submitted."""
         with self._condition:
-            cancellation = self._cancellations.get(task_id)
-            if cancellation is None:
+            queued = self._tasks.get(task_id)
+            if queued is None:
                 self._cancelled_early.add(task_id)
                 return
-        self._stop(cancellation)
+        self._stop(queued.cancellation)
         with self._condition:
-            self._condition.notify()  # it may wait for resources, and needs none any more
+            if queued.waits or queued is self._next_request:
+                self._queue.forget(queued)
+                self._cancelled.append(queued)
+                if queued is self._next_request:
+                    self._next_request = None
+                    self._condition.notify_all()  # others that ask for resources have their turn
+                else:
+                    self._condition.notify()
 
     def kill_now(self) -> None:
         """Kill cancelled Tasks at once, from now on.
@@ -135,7 +153,7 @@ class ThreadExecutor:
         """Cancel all Tasks; return when none runs and no thread of this executor lives."""
         with self._condition:
             self._closed = True
-            cancellations = list(self._cancellations.values())
+            cancellations = [queued.cancellation for queued in self._tasks.values()]
             self._condition.notify_all()
         for cancellation in cancellations:
             self._stop(cancellation)
@@ -152,7 +170,7 @@ class ThreadExecutor:
 
     def _kill_cancelled(self) -> None:
         with self._condition:
-            cancellations = list(self._cancellations.values())
+            cancellations = [queued.cancellation for queued in self._tasks.values()]
         for cancellation in cancellations:
             cancellation.kill_now()
 
@@ -160,60 +178,60 @@ class ThreadExecutor:
         while True:
             with self._condition:
                 self._idle += 1
-                while (waiting := self._next()) is None and not (self._closed and not self._queue):
+                while (queued := self._next()) is None and not (self._closed and not self._waits()):
                     self._condition.wait()
                 self._idle -= 1
-                if waiting is None:
+                if queued is None:
                     return
-                _, _, assignment, cancellation, observer = waiting
-                task = assignment.task
+                task = queued.assignment.task
                 if self._closed:  # it has not come to this one yet
-                    cancellation.cancel(BY_REQUEST)
-                self._capacity.take(task.resources)
+                    queued.cancellation.cancel(BY_REQUEST)
+                holds = queued.request and queued.cancellation.reason is None
+                if holds:
+                    self._capacity.take(task.resources)
             try:
-                self._perform_one(assignment, cancellation, _Relay(observer, number))
+                self._perform_one(queued, _Relay(queued.observer, number))
             except Exception:  # a defect of the observer's must not cost a worker
                 logger.exception(
                     "workflow %r, Step %r: its end could not be reported", task.workflow, task.name
                 )
             finally:
                 with self._condition:
-                    del self._cancellations[task.id]
-                    if task.resources:
+                    del self._tasks[task.id]
+                    self._queue.forget(queued)
+                    if holds:
                         self._capacity.give_back(task.resources)
                         self._condition.notify_all()
 
-    def _next(self) -> _Waiting | None:
-        """Take the first one if it can start, or end at once; else a cancelled one, if any."""
-        if not self._queue:
-            return None
-        _, _, assignment, cancellation, _ = self._queue[0]
-        wanted = assignment.task.resources
-        if (
-            not wanted
-            or cancellation.reason is not None
-            or self._capacity.fits(wanted)
-            or self._capacity.shortage(wanted)
-        ):
-            return heapq.heappop(self._queue)
-        for waiting in self._queue:
-            if waiting[3].reason is not None:
-                self._queue.remove(waiting)
-                heapq.heapify(self._queue)
-                return waiting
-        return None
+    def _waits(self) -> bool:
+        """Whether any Task waits for a worker."""
+        return bool(self._queue or self._cancelled or self._next_request)
 
-    def _perform_one(
-        self, assignment: Assignment, cancellation: Cancellation, relay: _Relay
-    ) -> None:
-        task = assignment.task
+    def _next(self) -> _QueuedTask | None:
+        """Take the Task that starts, or ends, next; None where none waits, or none can start."""
+        if self._cancelled:
+            return self._cancelled.popleft()
+        if self._next_request is None:
+            queued = self._queue.take()
+            if queued is None or not queued.request:
+                return queued
+            self._next_request = queued
+        queued = self._next_request
+        if self._closed or self._capacity.fits(queued.assignment.task.resources):
+            self._next_request = None
+            return queued
+        return self._queue.take(requests=False)
+
+    def _perform_one(self, queued: _QueuedTask, relay: _Relay) -> None:
+        task = queued.assignment.task
         try:
-            if (shortage := self._capacity.shortage(task.resources)) is not None:
-                relay.ended(
-                    task, Outcome(TaskState.EXCEPTION, message=shortage, exception="RuntimeFailure")
+            if queued.shortage is not None:
+                outcome = Outcome(
+                    TaskState.EXCEPTION, message=queued.shortage, exception="RuntimeFailure"
                 )
-            elif cancellation.reason is None:
-                self._perform(assignment, cancellation, relay)
+                relay.ended(task, outcome)
+            elif queued.cancellation.reason is None:
+                self._perform(queued.assignment, queued.cancellation, relay)
         except Exception as error:  # a defect of ours: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {error_text(error)}"
