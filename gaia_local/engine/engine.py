@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -72,6 +72,8 @@ class Engine:
         """How many `Gaia` objects share it; guarded by the registry's lock."""
         self._owned: OwnedParts | None = None
         """Set from the moment on when this process owns the root until all of them have ended."""
+        self.lost: str | None = None
+        """Why this process can't use the root any more, where another or none lies at its path."""
         self._closed = False
         self._close_lock = threading.Lock()
         forget_in_child(self)
@@ -241,7 +243,7 @@ class Engine:
         listener = self._listen()
         if listener is not None:
             ends.callback(self._end, listener.refuse)
-        database = self._open_database_and_store(ends)
+        database = self._open_database_and_store(ends, lock)
         runtime, executor = _make_executor(self.config, self.storage)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
@@ -253,14 +255,29 @@ class Engine:
             # Imported here: watchdog takes its time, and reading needs none.
             from gaia_local.store.watcher import Watcher
 
-            ends.callback(
-                self._end, Watcher(self.storage.tops(), scheduler.loop.files_changed).close
-            )
+            def files_changed(paths: Collection[str] | None) -> None:
+                if lock.is_lost():
+                    self._lose_root(scheduler)
+                else:
+                    scheduler.loop.files_changed(paths)
+
+            ends.callback(self._end, Watcher(self.storage.tops(), files_changed).close)
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         return OwnedParts(scheduler, listener, ends)
 
-    def _open_database_and_store(self, ends: contextlib.ExitStack) -> Database:
+    def _lose_root(self, scheduler: Scheduler) -> None:
+        """The root has gone: stop what runs, and tell. Nothing of it could be written any more."""
+        if self.lost is None:
+            self.lost = (
+                f"root {self.config.root} was removed or replaced while it was open: what ran was "
+                "stopped; close this Gaia (end its process) and start again"
+            )
+            logger.error("%s", self.lost)
+            scheduler.stop()
+            scheduler.loop.subscribers.notify(list(scheduler.loop.workflows))
+
+    def _open_database_and_store(self, ends: contextlib.ExitStack, lock: Ownership) -> Database:
         """Open both, with the buckets that workflows use, and set right what a dead owner left."""
         database = Database(self._database_path)
         ends.callback(self._end, database.close)
@@ -272,7 +289,8 @@ class Engine:
                 )
         # A disk with a bucket that nobody asked for now may be away: who needs that will miss it.
         self.storage.create(away=self.config.buckets.keys() - self._given_config.buckets.keys())
-        ends.callback(self._end, self.storage.close)
+        # In another root at the same path these are another process's.
+        ends.callback(self._end, lambda: None if lock.is_lost() else self.storage.close())
         recover(database, self.storage)
         return database
 

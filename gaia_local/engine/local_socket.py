@@ -75,6 +75,7 @@ class Listener:
             with _address(root) as address:
                 self._socket.bind(address)
             self._path.chmod(0o600)  # before anybody can connect
+            self._file = os.lstat(self._path)
             self._socket.listen(128)
         except BaseException:
             self._socket.close()
@@ -107,10 +108,13 @@ class Listener:
             thread.join()
 
     def close(self) -> None:
-        """Finish, and take the socket away. Idempotent."""
+        """Finish, and take the socket away, where that is still this one's. Idempotent."""
         self.finish()
         try:
-            self._path.unlink(missing_ok=True)
+            if os.path.samestat(os.lstat(self._path), self._file):
+                self._path.unlink()
+        except FileNotFoundError:
+            pass
         except OSError as error:  # the next owner takes its place all the same
             logger.warning("%s can't be removed: %s", self._path, error.strerror)
 

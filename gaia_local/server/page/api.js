@@ -69,7 +69,8 @@ function refusal(status, text) {
 /**
  * What changes: `changed(news, whole)` is called with the whole when it is connected, then with what is new. With a workflow
  * the news hold its Steps, too. `linked(true | false, why)` says whether the server is there. It reconnects until it is
- * closed, and disconnects while the page is hidden. `why` is null where the server just isn't there.
+ * closed, and disconnects while the page is hidden. `why` is null where the server just isn't there; where it ended because its
+ * root has gone, it says so until there is a server again.
  */
 export class Stream {
   #workflow;
@@ -77,6 +78,7 @@ export class Stream {
   #linked;
   #closed = false;
   #connection = null;
+  #gone = null;
   #wake = () => {};
 
   constructor(workflow, changed, linked) {
@@ -113,7 +115,7 @@ export class Stream {
       } catch (error) {
         const meant = this.#closed || (error.name === "AbortError" && document.hidden);
         const refused = error instanceof Refused && error.status < 500;
-        if (!meant) this.#linked(false, refused ? error.message : null);
+        if (!meant) this.#linked(false, refused ? error.message : this.#gone);
       }
       if (this.#closed) return;
       await this.#pause(document.hidden ? HIDDEN_POLL_MS : hidden ? 0 : RETRY_MS[Math.min(tries, RETRY_MS.length - 1)]);
@@ -141,7 +143,8 @@ export class Stream {
         watch = setTimeout(() => connection.abort(), SILENCE_MS);
         const events = (text + value).split("\n\n");
         text = events.pop();
-        for (const news of events.map(parsed).filter((data) => data !== null)) {
+        this.#gone = events.map((event) => parsed(event, "gone")).find((why) => why !== null) ?? null;
+        for (const news of events.map((event) => parsed(event, "changed")).filter((data) => data !== null)) {
           heard();
           this.#deliver(news, whole);
           whole = false;
@@ -174,9 +177,9 @@ export class Stream {
   }
 }
 
-/** The data of a `changed` event; null for a heartbeat. */
-function parsed(event) {
+/** The data of an event of this kind; null for others. */
+function parsed(event, kind) {
   const fields = event.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/s)).filter(Boolean);
-  if (!fields.some(([, name, value]) => name === "event" && value === "changed")) return null;
+  if (!fields.some(([, name, value]) => name === "event" && value === kind)) return null;
   return JSON.parse(fields.filter(([, name]) => name === "data").map(([, , value]) => value).join("\n"));
 }
