@@ -23,6 +23,7 @@ from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, error_text
 from gaia_local.executors.contract import Executor
+from gaia_local.executors.limits import affordable_workers
 from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
@@ -335,7 +336,7 @@ def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]
     if config.executor == "threads":
         runtime = _make_runtime(config)
         return runtime, ThreadExecutor(
-            config.workers,
+            affordable_workers(config.workers),
             Worker(LocalWorkspace(storage), runtime).perform,
             config.docker.stop_grace,
         )

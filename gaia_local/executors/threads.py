@@ -103,14 +103,18 @@ class ThreadExecutor:
             queued = _QueuedTask(assignment, observer, cancellation, shortage, request)
             self._tasks[task.id] = queued
             self._queue.put(queued, request)
-            if len(self._queue) > self._idle and len(self._threads) < self._workers:
-                number = len(self._threads) + 1
-                name = f"gaia-local-worker-{number}"
-                thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
-            else:
+            if len(self._queue) <= self._idle or len(self._threads) >= self._workers:
                 self._condition.notify()
+                return
+            refusal = self._start_worker()
+            if refusal is None or self._threads:
+                return
+            self._queue.forget(queued)
+            del self._tasks[task.id]
+        message = f"no thread can be started for it ({refusal}): see `ulimit -u`"
+        observer.ended(
+            task, Outcome(TaskState.EXCEPTION, message=message, exception="RuntimeFailure")
+        )
 
     def cancel(self, task_id: str) -> None:
         """Stop a running Task; keep one from starting that is queued, or is yet to be submitted."""
@@ -173,6 +177,27 @@ class ThreadExecutor:
             cancellations = [queued.cancellation for queued in self._tasks.values()]
         for cancellation in cancellations:
             cancellation.kill_now()
+
+    def _start_worker(self) -> RuntimeError | None:
+        """Have one thread more; what the system says where that can't be: there are enough then."""
+        number = len(self._threads) + 1
+        name = f"gaia-local-worker-{number}"
+        thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if self._threads:
+                logger.warning(
+                    "%d instead of %d Steps run at a time: %s (see `ulimit -u`)",
+                    len(self._threads),
+                    self._workers,
+                    error,
+                )
+                self._workers = len(self._threads)
+                self._condition.notify()
+            return error
+        self._threads.append(thread)
+        return None
 
     def _work(self, number: int) -> None:
         while True:
