@@ -70,6 +70,37 @@ def test_default_runtime(gaia):
     result.stdout.no_fnmatch_line("*warning*")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--disable-socket",),
+        ("--disable-socket", "--allow-unix-socket"),
+        ("--allow-hosts=192.0.2.1",),
+    ],
+)
+def test_tests_may_be_kept_from_the_network(
+    project: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    """By the real pytest-socket."""
+    result = run(
+        project,
+        """
+import socket
+
+def test_it(gaia):
+    assert gaia.workflows() == {"workflows": {}}
+    gaia.upload("w", {}, COMMANDS, [step("say")])
+    gaia.run()
+    assert gaia.get("a:say") == "hello\\n"
+    with pytest.raises(RuntimeError, match="A test tried to use"):
+        with socket.socket() as connection:
+            connection.connect(("127.0.0.1", 1))
+""",
+        *options,
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_failed_steps_are_in_the_report(project: pytest.Pytester) -> None:
     result = run(
         project,
