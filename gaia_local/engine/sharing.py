@@ -74,6 +74,11 @@ def _leave(engine: Engine, wait: bool) -> None:
             _ending.discard(engine)
 
 
+def open_roots() -> set[Path]:
+    """The roots whose engines are open in this process, or being closed."""
+    return {engine.config.root for engine in (*_engines.copy().values(), *_ending.copy())}
+
+
 def kill_now() -> None:
     """Kill what is being stopped, in all roots, without a grace. A signal handler may call it."""
     for engine in (*_engines.values(), *_ending):
