@@ -366,6 +366,14 @@ class Gaia:
         """
         return self._opened.scheduler.subscribe(tell)
 
+    @property
+    def lost(self) -> str | None:
+        """Why the root can't be used any more, where it was removed or replaced; else None.
+
+        It is noticed while files are watched (`watch`); subscribers are called then.
+        """
+        return self._opened.lost
+
     def close(self, wait: bool = True) -> None:
         """Release the root, after all workflows are quiet, or (`wait=False`) halted and resumable.
 

@@ -51,6 +51,7 @@ def serve(
     import contextlib
 
     from gaia_local.config import Config
+    from gaia_local.errors import StorageError
 
     if max_body < 1:
         raise typer.BadParameter(
@@ -79,6 +80,7 @@ def serve(
             if no_token:
                 _warn_of_others()
             module.resume(gaia)
+            gaia.subscribe(lambda _: server.stop() if gaia.lost is not None else None)
             # A token that the user gave is not shown.
             link = server.link if token is None else server.url
             try:
@@ -88,6 +90,8 @@ def serve(
             except KeyboardInterrupt:
                 _say_what_goes_on(gaia)
                 raise
+            if (why := gaia.lost) is not None:
+                raise StorageError(why)
 
 
 def _warn_of_others() -> None:

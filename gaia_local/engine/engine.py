@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -24,6 +24,7 @@ from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, error_text
 from gaia_local.executors.contract import Executor
+from gaia_local.executors.limits import affordable_workers
 from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
@@ -75,6 +76,8 @@ class Engine:
         """The number of `Gaia` objects that share it; guarded by the lock in `sharing`."""
         self._owned: OwnedParts | None = None
         """Set once this process owns the root, until all parts have ended."""
+        self.lost: str | None = None
+        """The reason if the root was removed or replaced while this process owned it."""
         self._closed = False
         self._close_lock = threading.Lock()
         forget_in_child(self)
@@ -250,7 +253,7 @@ class Engine:
         listener = self._listen()
         if listener is not None:
             ends.callback(self._end, listener.refuse)
-        database = self._open_database_and_store(ends)
+        database = self._open_database_and_store(ends, lock)
         runtime, executor = _make_executor(self.config, self.storage)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
@@ -262,14 +265,29 @@ class Engine:
             # Imported here: watchdog is slow to import, and readers don't need it.
             from gaia_local.store.watcher import Watcher
 
-            ends.callback(
-                self._end, Watcher(self.storage.tops(), scheduler.loop.files_changed).close
-            )
+            def files_changed(paths: Collection[str] | None) -> None:
+                if lock.is_lost():
+                    self._lose_root(scheduler)
+                else:
+                    scheduler.loop.files_changed(paths)
+
+            ends.callback(self._end, Watcher(self.storage.tops(), files_changed).close)
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         return OwnedParts(scheduler, listener, ends)
 
-    def _open_database_and_store(self, ends: contextlib.ExitStack) -> Database:
+    def _lose_root(self, scheduler: Scheduler) -> None:
+        """Stop all Tasks of a root that was removed or replaced: nothing of it can be written."""
+        if self.lost is None:
+            self.lost = (
+                f"root {self.config.root} was removed or replaced while it was open: what ran was "
+                "stopped; close this Gaia (end its process) and start again"
+            )
+            logger.error("%s", self.lost)
+            scheduler.stop()
+            scheduler.loop.subscribers.notify(list(scheduler.loop.workflows))
+
+    def _open_database_and_store(self, ends: contextlib.ExitStack, lock: Ownership) -> Database:
         """Open both, with the workflows' buckets, and recover from a dead owner."""
         database = Database(self._database_path)
         ends.callback(self._end, database.close)
@@ -282,7 +300,8 @@ class Engine:
         # A bucket that is recorded and wasn't given now may be on an unmounted disk: only the
         # Steps that need it fail.
         self.storage.create(away=self.config.buckets.keys() - self._given_config.buckets.keys())
-        ends.callback(self._end, self.storage.close)
+        # In another root at the same path these are another process's.
+        ends.callback(self._end, lambda: None if lock.is_lost() else self.storage.close())
         recover(database, self.storage)
         return database
 
@@ -314,7 +333,7 @@ class Engine:
         """Let other processes make calls; those that come too early wait for the scheduler."""
         try:
             return Listener(self.config.root, self._answer)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # pytest-socket raises the second
             logger.info(
                 "root %s: other processes can only read it while this one owns it: %s",
                 self.config.root,
@@ -328,7 +347,7 @@ def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]
     if config.executor == "threads":
         runtime = _make_runtime(config)
         return runtime, ThreadExecutor(
-            config.workers,
+            affordable_workers(config.workers),
             Worker(LocalWorkspace(storage), runtime).perform,
             config.docker.stop_grace,
             gpus_of=runtime.gpus_of,

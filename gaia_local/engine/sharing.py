@@ -71,6 +71,11 @@ def _leave(engine: Engine, wait: bool) -> None:
             _ending.discard(engine)
 
 
+def open_roots() -> set[Path]:
+    """The roots whose engines are open in this process, or being closed."""
+    return {engine.config.root for engine in (*_engines.copy().values(), *_ending.copy())}
+
+
 def _at_exit() -> None:
     """At the script's end, wait for Steps, as `concurrent.futures` does; on Ctrl-C, stop them."""
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt

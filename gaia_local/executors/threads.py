@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import replace
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
 from gaia_local import interrupts
 from gaia_local.errors import Closed, GaiaError, error_text
 from gaia_local.executors.clock import Clock
 from gaia_local.executors.contract import Observer
+from gaia_local.executors.fair_queue import FairQueue, QueuedTask
 from gaia_local.executors.machine import capacity_of_this_machine
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.resources import Capacity, Resources
+from gaia_local.model.resources import NONE, Capacity, Resources
 from gaia_local.model.tasks import BY_REQUEST, Task, TaskState
 from gaia_local.runtimes.contract import Cancellation
 
@@ -26,7 +25,17 @@ logger = logging.getLogger("gaia_local")
 Perform = Callable[[Assignment, Cancellation, Observer], None]
 
 
-_Waiting: TypeAlias = "tuple[tuple[int, int], int, Assignment, Cancellation, Observer]"
+@dataclass(eq=False, slots=True)
+class _QueuedTask(QueuedTask):
+    cancellation: Cancellation
+    shortage: str | None
+    """A sentence if this machine has too little for it."""
+    request: bool
+    """Whether it asks for resources that this machine has, free or not."""
+
+    def starts_with_resources(self) -> bool:
+        """Whether it takes its resources: not if it ends at once."""
+        return self.request and self.cancellation.reason is None
 
 
 class _Relay:
@@ -52,11 +61,14 @@ class _Relay:
 
 
 class ThreadExecutor:
-    """Runs Tasks in at most `workers` threads, by their rank, then by their submission.
+    """Runs Tasks in at most `workers` threads, in the order of the `FairQueue`.
 
-    A Task waits until its `resources` are free, and the Tasks behind it wait, too: otherwise it
-    might never start. The threads are daemons: a script's end is handled by `Gaia.close`, which
-    waits or halts.
+    A Task whose turn it is and whose `resources` aren't free is the *next request*: it waits until
+    they are, and then starts before all others. Meanwhile no other Task with a request starts:
+    otherwise the waiting one might never start. Tasks without requests go on taking turns. Tasks
+    that were cancelled before they started end before any other starts.
+
+    The threads are daemons: a script's end is handled by `Gaia.close`, which waits or halts.
     """
 
     def __init__(
@@ -77,9 +89,11 @@ class ThreadExecutor:
         self._gpus_of = gpus_of
         self._clock, self._background_clock = Clock(), Clock("background")
         self._condition = threading.Condition()
-        self._queue: list[_Waiting] = []
-        self._numbers = itertools.count()
-        self._cancellations: dict[str, Cancellation] = {}
+        self._queue: FairQueue[_QueuedTask] = FairQueue()
+        self._next_request: _QueuedTask | None = None
+        self._cancelled: deque[_QueuedTask] = deque()
+        """Those that never started, and whose ends weren't reported yet."""
+        self._tasks: dict[str, _QueuedTask] = {}
         self._cancelled_early: set[str] = set()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -99,36 +113,49 @@ class ThreadExecutor:
             if task.id in self._cancelled_early:
                 self._cancelled_early.remove(task.id)
                 cancellation.cancel(BY_REQUEST)
-            self._cancellations[task.id] = cancellation
-            heapq.heappush(
-                self._queue,
-                (assignment.rank, next(self._numbers), assignment, cancellation, observer),
-            )
-            if len(self._queue) > self._idle and len(self._threads) < self._workers:
-                number = len(self._threads) + 1
-                name = f"gaia-local-worker-{number}"
-                thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
-            else:
+            asks = bool(task.resources)
+            shortage = self._capacity.shortage(task.resources) if asks else None
+            request = asks and shortage is None
+            queued = _QueuedTask(assignment, observer, cancellation, shortage, request)
+            self._tasks[task.id] = queued
+            self._queue.put(queued, request)
+            if len(self._queue) <= self._idle or len(self._threads) >= self._workers:
                 self._condition.notify()
+                return
+            refusal = self._start_worker()
+            if refusal is None or self._threads:
+                return
+            self._queue.forget(queued)
+            self._capacity.give_back(NONE, assignment.gpus)
+            del self._tasks[task.id]
+        message = f"no thread can be started for it ({refusal}): see `ulimit -u`"
+        observer.ended(
+            task, Outcome(TaskState.EXCEPTION, message=message, exception="RuntimeFailure")
+        )
 
     def cancel(self, task_id: str) -> None:
         """Stop a running Task; keep one from starting that is queued, or is yet to be submitted."""
         with self._condition:
-            cancellation = self._cancellations.get(task_id)
-            if cancellation is None:
+            queued = self._tasks.get(task_id)
+            if queued is None:
                 self._cancelled_early.add(task_id)
                 return
-        self._stop(cancellation)
+        self._stop(queued.cancellation)
         with self._condition:
-            self._condition.notify()  # it may wait for resources, and needs none any more
+            if queued.waits or queued is self._next_request:
+                self._queue.forget(queued)
+                self._cancelled.append(queued)
+                if queued is self._next_request:
+                    self._next_request = None
+                    self._condition.notify_all()  # others that ask for resources have their turn
+                else:
+                    self._condition.notify()
 
     def kill_now(self) -> None:
         """Kill cancelled Tasks at once, from now on."""
         self._kills_now = True
         with self._condition:
-            cancellations = list(self._cancellations.values())
+            cancellations = [queued.cancellation for queued in self._tasks.values()]
         for cancellation in cancellations:
             cancellation.kill_now()
 
@@ -144,7 +171,7 @@ class ThreadExecutor:
         """Cancel all Tasks; return when none runs and no thread of this executor lives."""
         with self._condition:
             self._closed = True
-            cancellations = list(self._cancellations.values())
+            cancellations = [queued.cancellation for queued in self._tasks.values()]
             self._condition.notify_all()
         for cancellation in cancellations:
             self._stop(cancellation)
@@ -159,54 +186,76 @@ class ThreadExecutor:
         if self._kills_now:
             cancellation.kill_now()
 
+    def _start_worker(self) -> RuntimeError | None:
+        """Start one more thread; the error if the system refuses: then no more are tried."""
+        number = len(self._threads) + 1
+        name = f"gaia-local-worker-{number}"
+        thread = threading.Thread(target=self._work, args=(number,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if self._threads:
+                logger.warning(
+                    "%d instead of %d Steps run at a time: %s (see `ulimit -u`)",
+                    len(self._threads),
+                    self._workers,
+                    error,
+                )
+                self._workers = len(self._threads)
+                self._condition.notify()
+            return error
+        self._threads.append(thread)
+        return None
+
     def _work(self, number: int) -> None:
         while True:
             with self._condition:
                 self._idle += 1
-                while (waiting := self._next()) is None and not (self._closed and not self._queue):
+                while (queued := self._next()) is None and not (self._closed and not self._waits()):
                     self._condition.wait()
                 self._idle -= 1
-                if waiting is None:
+                if queued is None:
                     return
-                _, _, assignment, cancellation, observer = waiting
-                task = assignment.task
+                task = queued.assignment.task
                 if self._closed:  # `close` may not have cancelled this one yet
-                    cancellation.cancel(BY_REQUEST)
-                gpus = self._capacity.take(_unmet(assignment)) or assignment.gpus
-                if gpus:
-                    assignment = replace(assignment, gpus=gpus)
+                    queued.cancellation.cancel(BY_REQUEST)
+                holds = task.resources if queued.starts_with_resources() else NONE
+                gpus = queued.assignment.gpus
+                if holds:
+                    gpus = self._capacity.take(_unmet(queued.assignment)) or gpus
+                    queued.assignment = replace(queued.assignment, gpus=gpus)
             try:
-                self._perform_one(assignment, cancellation, _Relay(observer, number))
+                self._perform_one(queued, _Relay(queued.observer, number))
             except Exception:  # a defect of the observer's must not cost a worker
                 logger.exception(
                     "workflow %r, Step %r: its end could not be reported", task.workflow, task.name
                 )
             finally:
                 with self._condition:
-                    del self._cancellations[task.id]
-                    if task.resources:
-                        self._capacity.give_back(task.resources, gpus)
+                    del self._tasks[task.id]
+                    self._queue.forget(queued)
+                    if holds or gpus:
+                        self._capacity.give_back(holds, gpus)
                         self._condition.notify_all()
 
-    def _next(self) -> _Waiting | None:
-        """Take the first one if it can start, or end at once; else a cancelled one, if any."""
-        if not self._queue:
-            return None
-        _, _, assignment, cancellation, _ = self._queue[0]
-        wanted = assignment.task.resources
-        if (
-            not wanted
-            or cancellation.reason is not None
-            or self._capacity.fits(_unmet(assignment))
-            or self._capacity.shortage(wanted)
-        ):
-            return heapq.heappop(self._queue)
-        for waiting in self._queue:
-            if waiting[3].reason is not None:
-                self._queue.remove(waiting)
-                heapq.heapify(self._queue)
-                return waiting
-        return None
+    def _waits(self) -> bool:
+        """Whether any Task waits for a worker."""
+        return bool(self._queue or self._cancelled or self._next_request)
+
+    def _next(self) -> _QueuedTask | None:
+        """Take the Task that starts, or ends, next; None if none waits, or none can start."""
+        if self._cancelled:
+            return self._cancelled.popleft()
+        if self._next_request is None:
+            queued = self._queue.take()
+            if queued is None or not queued.request:
+                return queued
+            self._next_request = queued
+        queued = self._next_request
+        if self._closed or self._capacity.fits(_unmet(queued.assignment)):
+            self._next_request = None
+            return queued
+        return self._queue.take(requests=False)
 
     def _gpus_held(self, task: Task) -> tuple[str, ...]:
         try:
@@ -215,17 +264,16 @@ class ThreadExecutor:
             logger.warning("workflow %r, Step %r: %s", task.workflow, task.name, error_text(error))
             return ()
 
-    def _perform_one(
-        self, assignment: Assignment, cancellation: Cancellation, relay: _Relay
-    ) -> None:
-        task = assignment.task
+    def _perform_one(self, queued: _QueuedTask, relay: _Relay) -> None:
+        task = queued.assignment.task
         try:
-            if (shortage := self._capacity.shortage(task.resources)) is not None:
-                relay.ended(
-                    task, Outcome(TaskState.EXCEPTION, message=shortage, exception="RuntimeFailure")
+            if queued.shortage is not None:
+                outcome = Outcome(
+                    TaskState.EXCEPTION, message=queued.shortage, exception="RuntimeFailure"
                 )
-            elif cancellation.reason is None:
-                self._perform(assignment, cancellation, relay)
+                relay.ended(task, outcome)
+            elif queued.cancellation.reason is None:
+                self._perform(queued.assignment, queued.cancellation, relay)
         except Exception as error:  # a defect here: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
             message = f"the engine failed: {error_text(error)}"

@@ -98,6 +98,10 @@ class Server:
         finally:
             self._socket.close()
 
+    def stop(self) -> None:
+        """Have `run` return. Any thread may call it."""
+        self._server.should_exit = True
+
     def start(self) -> None:
         """Serve in a thread; returns when connections are taken."""
         with interrupts.deferred():
@@ -113,7 +117,7 @@ class Server:
     def close(self) -> None:
         """End it: open event streams too. Idempotent."""
         with interrupts.deferred():
-            self._server.should_exit = True
+            self.stop()
             if self._thread is not None:
                 self._thread.join()
             self._socket.close()

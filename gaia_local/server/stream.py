@@ -38,7 +38,10 @@ RECONNECT_MILLISECONDS = 1000
 
 
 class EventStream(Response):
-    """An endless answer: everything, then changes, until the client leaves or `closing` is set."""
+    """An endless answer: everything, then changes, until the client leaves or `closing` is set.
+
+    If the server ends because its root was removed, the last event is ``gone`` and says so.
+    """
 
     media_type = "text/event-stream"
 
@@ -69,7 +72,9 @@ class EventStream(Response):
             except GaiaError as error:  # the client connects again and gets the error then
                 logger.warning("an event stream ended: %s", error)
                 group.cancel_scope.cancel()
-        await send({"type": "http.response.body", "body": b""})
+        gone = self._gaia.lost if self._closing.is_set() else None
+        last = "" if gone is None else f"event: gone\ndata: {json.dumps(gone)}\n\n"
+        await send({"type": "http.response.body", "body": last.encode("ascii")})
 
     async def _send_changes(self, send: Send) -> None:
         changed_names = ChangedNames(asyncio.get_running_loop())

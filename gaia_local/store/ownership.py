@@ -72,6 +72,7 @@ class Ownership:
     def __init__(self, root: Path) -> None:
         """Take the locks, making the root if absent. Raises `RootInUse` with the owner's pid."""
         self._descriptors: list[int] = []
+        self._root = root
         try:
             real = os.path.realpath(root)
             try:
@@ -118,6 +119,15 @@ class Ownership:
         with contextlib.suppress(OSError):  # a full disk: the lock alone counts
             length = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         os.ftruncate(descriptor, length)
+
+    def is_lost(self) -> bool:
+        """Whether the root was removed or moved away: another may lie at its path, not ours."""
+        try:
+            return not os.path.samestat(os.stat(self._root), os.fstat(self._descriptors[0]))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # a disk that doesn't answer for now
+            return False
 
     def release(self) -> None:
         """Let go of the root. Idempotent."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gaia_local import Gaia
 from gaia_local.config import Config
 from gaia_local.doctor.leftovers import clean
+from gaia_local.engine.sharing import open_roots
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
 from gaia_local.http_errors import with_http_errors
 from gaia_local.model.keys import StorageKey, names_directory
@@ -262,10 +263,16 @@ def _leftovers(config: Config, before: set[threading.Thread]) -> list[str]:
             "itself, since another Gaia on its root is still open: close that one, or make it"
             " under gaia_client"
         ]
-    leftovers = [
-        f"the thread {thread.name}"
+    threads = [
+        thread
         for thread in threading.enumerate()
         if thread.name.startswith("gaia-local") and thread not in before
+    ]
+    # Another root's `Gaia`, of another fixture or thread, may have begun meanwhile: these are its
+    # threads then, or can't be told from those; or they ended with it since.
+    others = open_roots() - {config.root}
+    leftovers = [
+        f"the thread {thread.name}" for thread in threads if not others and thread.is_alive()
     ]
     if config.runtime != "process" or Storage(config.root, config.buckets).left_staging():
         leftovers += [f"the {leftover.kind} {leftover.name}" for leftover in clean(config)]

@@ -83,8 +83,9 @@ class TestThreadExecutor(ExecutorContract):
             bench.submit(str(number))
         bench.ended(*map(str, range(100)))
         executor.close()
-        assert vars(executor)["_cancellations"] == {}
+        assert vars(executor)["_tasks"] == {}
         assert not vars(executor)["_queue"]
+        assert vars(vars(executor)["_queue"])["_shares"] == {}
 
     def test_no_more_runs_than_there_are_resources_for(self) -> None:
         bench = ExecutorBench(
@@ -101,14 +102,67 @@ class TestThreadExecutor(ExecutorContract):
             ("d", Resources()),
         ):
             bench.submit(name, gates.get(name), resources)
-        bench.until(lambda: len(bench.performed) == 2)
-        assert bench.performed == ["a", "b"]  # c waits for memory, and d for its turn
+        assert bench.ended("d") == [TaskState.COMPLETE]  # it asks for nothing
+        assert bench.performed == ["a", "b", "d"]  # c waits for memory
         gates["a"].open.set()
         bench.ended("a")
-        assert bench.performed == ["a", "b"]
+        assert bench.performed == ["a", "b", "d"]
         gates["b"].open.set()
         gates["c"].open.set()
-        assert bench.ended("b", "c", "d") == [TaskState.COMPLETE] * 3
+        assert bench.ended("b", "c") == [TaskState.COMPLETE] * 2
+        bench.executor.close()
+
+    def test_a_request_that_waits_is_not_overtaken_by_others_and_holds_up_no_more(self) -> None:
+        """Whichever workflow they are of: a stream of small requests would starve a large one."""
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(4, 100, 0))
+            ),
+            3,
+        )
+        first, gate = HeldAct(), HeldAct()
+        bench.submit("first", first, Resources(1))
+        bench.until(lambda: bench.performed)
+        bench.submit("large", gate, Resources(4), workflow="l")
+        for number in range(20):
+            bench.submit(f"small{number}", None, Resources(1), workflow=f"v{number}")
+        plain = [f"plain{number}" for number in range(20)]
+        for number, name in enumerate(plain):
+            bench.submit(name, workflow=("w", "v0", "v1")[number % 3])
+        bench.ended(*plain)
+        assert set(bench.performed) == {"first", *plain}
+        first.open.set()
+        bench.until(lambda: "large" in bench.performed)
+        assert set(bench.performed) == {"first", "large", *plain}
+        bench.submit("more")
+        assert bench.ended("more") == [TaskState.COMPLETE]
+        gate.open.set()
+        bench.ended(*(f"small{number}" for number in range(20)))
+        bench.executor.close()
+
+    def test_those_behind_a_cancelled_request_have_their_turn(self) -> None:
+        bench = ExecutorBench(
+            lambda workers, perform: ThreadExecutor(
+                workers, perform, 1.0, Capacity(Resources(4, 100, 0))
+            ),
+            4,
+        )
+        gate, both = HeldAct(), threading.Barrier(2)
+
+        def together(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            both.wait(PATIENCE)
+            quickly(of, cancellation, observer)
+
+        bench.submit("first", gate, Resources(1))
+        bench.until(lambda: bench.performed)
+        bench.submit("large", None, Resources(4))
+        bench.submit("b", together, Resources(1))
+        bench.submit("c", together, Resources(1), workflow="v")
+        bench.executor.cancel("id-large")
+        assert bench.ended("large") == [TaskState.CANCELLED]
+        assert bench.ended("b", "c") == [TaskState.COMPLETE] * 2
+        gate.open.set()
+        bench.ended("first")
         bench.executor.close()
 
     def test_each_has_gpus_of_its_own(self) -> None:

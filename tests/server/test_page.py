@@ -742,6 +742,22 @@ def test_a_lost_connection_is_shown_and_mends_by_itself(site: Site) -> None:
         page.goto("about:blank")
 
 
+def test_a_server_whose_root_has_gone_says_so_in_the_page(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.expected += ["ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
+    chain(site.gaia, "me_gone")
+    site.gaia.wait("me_gone")
+    page = site.go("me_gone")
+    expect(page.locator(".node.step")).to_have_count(2)
+    monkeypatch.setattr(Gaia, "lost", "root /r was removed")
+    with page.expect_event("requestfailed"):  # it tries again, and still says so
+        site.server.close()
+    expect(page.get_by_text("root /r was removed")).to_be_visible()
+    expect(page.locator("#lost")).to_be_hidden()
+    page.goto("about:blank")
+
+
 def test_a_hidden_page_lets_go_of_its_connection_and_catches_up_when_it_is_seen(site: Site) -> None:
     chain(site.gaia, "me_hidden")
     site.gaia.wait("me_hidden")

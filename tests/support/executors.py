@@ -28,9 +28,9 @@ DONE = Outcome(TaskState.COMPLETE)
 PATIENCE = 20.0
 
 
-def task_named(name: str, resources: Resources = NONE) -> Task:
+def task_named(name: str, resources: Resources = NONE, workflow: str = "w") -> Task:
     """A Task whose id follows from its name."""
-    return task(name, id=f"id-{name}", resources=resources)
+    return task(name, id=f"id-{name}", resources=resources, workflow=workflow)
 
 
 def event(of: Task, kind: EventKind, **facts: object) -> Event:
@@ -84,10 +84,11 @@ class ExecutorBench:
         act: Perform | None = None,
         resources: Resources = NONE,
         adopted: bool = False,
+        workflow: str = "w",
     ) -> Task:
         if act is not None:
             self.acts[name] = act
-        made = task_named(name, resources)
+        made = task_named(name, resources, workflow)
         self.executor.submit(Assignment(made, adopted=adopted), ReportingObserver(self.report))
         return made
 
@@ -297,6 +298,21 @@ class ExecutorContract:
         gate.open.set()
         single.ended(*"abcd")
         assert single.performed == ["first", "c", "b", "d", "a"]
+
+    def test_workflows_take_turns_whatever_the_ranks(self, single: ExecutorBench) -> None:
+        gate = HeldAct()
+        single.submit("first", gate)
+        single.until(lambda: single.performed)
+        for number in range(5):
+            for workflow, rank in (("w", -10), ("v", 0)):
+                made = task_named(f"{workflow}{number}", workflow=workflow)
+                single.executor.submit(
+                    Assignment(made, (rank, number)), ReportingObserver(single.report)
+                )
+        gate.open.set()
+        names = [f"{workflow}{number}" for number in range(5) for workflow in "vw"]
+        single.ended(*names)
+        assert single.performed == ["first", *names]
 
     def test_the_timeout_is_kept_by_the_executor(self, bench: ExecutorBench) -> None:
         def act(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:

@@ -70,6 +70,37 @@ def test_default_runtime(gaia):
     result.stdout.no_fnmatch_line("*warning*")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--disable-socket",),
+        ("--disable-socket", "--allow-unix-socket"),
+        ("--allow-hosts=192.0.2.1",),
+    ],
+)
+def test_tests_may_be_kept_from_the_network(
+    project: pytest.Pytester, options: tuple[str, ...]
+) -> None:
+    """By the real pytest-socket."""
+    result = run(
+        project,
+        """
+import socket
+
+def test_it(gaia):
+    assert gaia.workflows() == {"workflows": {}}
+    gaia.upload("w", {}, COMMANDS, [step("say")])
+    gaia.run()
+    assert gaia.get("a:say") == "hello\\n"
+    with pytest.raises(RuntimeError, match="A test tried to use"):
+        with socket.socket() as connection:
+            connection.connect(("127.0.0.1", 1))
+""",
+        *options,
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_failed_steps_are_in_the_report(project: pytest.Pytester) -> None:
     result = run(
         project,
@@ -100,6 +131,46 @@ def test_by_hand(gaia):
 
 
 # ---------------------------------------------------------------------------------------- leftovers
+
+
+def test_a_gaia_of_another_fixture_or_thread_is_no_leftover(project: pytest.Pytester) -> None:
+    """Its engine begins during the first test, whose own ends with the test."""
+    result = run(
+        project,
+        """
+import threading
+from gaia_local import Gaia
+
+kept = []
+
+def begin(folder):
+    made = Gaia({"root": folder / "root", "runtime": "process"})
+    made.upload("w", {}, COMMANDS, [step("say")])
+    made.wait("w")
+    return made
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    made = begin(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.close()
+
+def test_beside_a_fixture(gaia, shared):
+    gaia.upload("w", {}, COMMANDS, [step("say")])
+    gaia.run()
+
+def test_beside_a_thread(gaia, tmp_path):
+    thread = threading.Thread(target=lambda: kept.append(begin(tmp_path)))
+    thread.start()
+    thread.join()
+    gaia.upload("w", {}, COMMANDS, [step("say")])
+    gaia.run()
+
+def test_end():
+    kept[0].close()
+""",
+    )
+    result.assert_outcomes(passed=3)
 
 
 def test_a_test_that_leaves_steps_running_fails(project: pytest.Pytester) -> None:

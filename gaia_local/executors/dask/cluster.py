@@ -13,6 +13,7 @@ from distributed import LocalCluster
 from gaia_local.config import DaskConfig
 from gaia_local.errors import Closed, EngineUnavailable, error_text
 from gaia_local.executors.dask.connection import ClusterListener, Connection, security_of
+from gaia_local.executors.dask.main_module import refuse_unguarded_script
 from gaia_local.executors.dask.settings import SessionSettings
 from gaia_local.installation import install_command
 
@@ -93,6 +94,7 @@ class Cluster:
         if self.config.address is not None:
             return self.config.address
         if self._local is None:
+            refuse_unguarded_script()
             self._local = _local_cluster(self.config)
         return self._local
 

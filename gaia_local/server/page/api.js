@@ -72,8 +72,9 @@ function refusal(status, text) {
 /**
  * The server's changes: `changed(news, whole)` is called with everything after connecting, then
  * with the changes. With a workflow these include its Steps. `linked(true | false, why)` tells
- * whether the server answers; `why` is null if there was no answer. It reconnects until it is
- * closed, and disconnects while the page is hidden.
+ * whether the server answers; `why` is null if there was no answer. After the end of a server whose
+ * root was removed, it says so until a server answers again. It reconnects until it is closed, and
+ * disconnects while the page is hidden.
  */
 export class Stream {
   #workflow;
@@ -81,6 +82,7 @@ export class Stream {
   #linked;
   #closed = false;
   #connection = null;
+  #gone = null;
   #wake = () => {};
 
   constructor(workflow, changed, linked) {
@@ -117,7 +119,7 @@ export class Stream {
       } catch (error) {
         const meant = this.#closed || (error.name === "AbortError" && document.hidden);
         const refused = error instanceof Refused && error.status < 500;
-        if (!meant) this.#linked(false, refused ? error.message : null);
+        if (!meant) this.#linked(false, refused ? error.message : this.#gone);
       }
       if (this.#closed) return;
       await this.#pause(document.hidden
@@ -147,7 +149,8 @@ export class Stream {
         watch = setTimeout(() => connection.abort(), SILENCE_MS);
         const events = (text + value).split("\n\n");
         text = events.pop();
-        for (const news of events.map(parsed).filter((data) => data !== null)) {
+        this.#gone = events.map((event) => parsed(event, "gone")).find((why) => why !== null) ?? null;
+        for (const news of events.map((event) => parsed(event, "changed")).filter((data) => data !== null)) {
           heard();
           this.#deliver(news, whole);
           whole = false;
@@ -180,10 +183,10 @@ export class Stream {
   }
 }
 
-/** The data of a `changed` event; null for a heartbeat. */
-function parsed(event) {
+/** The data of an event of this kind; null for others. */
+function parsed(event, kind) {
   const fields = event.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/s)).filter(Boolean);
-  if (!fields.some(([, name, value]) => name === "event" && value === "changed")) return null;
+  if (!fields.some(([, name, value]) => name === "event" && value === kind)) return null;
   return JSON.parse(fields.filter(([, name]) => name === "data")
     .map(([, , value]) => value).join("\n"));
 }

@@ -22,7 +22,16 @@ from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import TaskState
 from gaia_local.runtimes.contract import Cancellation, Root
 from gaia_local.store.storage import Storage
-from support.executors import PATIENCE, ExecutorBench, ExecutorContract, event
+from support.executors import (
+    PATIENCE,
+    ExecutorBench,
+    ExecutorContract,
+    HeldAct,
+    ReportingObserver,
+    event,
+    task_named,
+)
+from support.waiting import wait_until
 
 PERFORMS: dict[str, Perform] = {}
 """The acts of this process's workers, for each executor that a test makes."""
@@ -89,7 +98,7 @@ class TestDaskExecutor(ExecutorContract):
         assert not list(tmp_path.glob("*/staging/*"))
         assert not list(tmp_path.glob("scratch/*"))
 
-    def make(self, workers: int, perform: Perform) -> DaskExecutor:
+    def make(self, workers: int | None, perform: Perform) -> DaskExecutor:
         root = self.top / str(next(self.numbers))
         PERFORMS[str(root)] = perform
         storage = Storage(root, {})
@@ -136,3 +145,50 @@ class TestDaskExecutor(ExecutorContract):
             cluster.check()
         bench.submit("b")
         assert bench.ended("b") == [TaskState.COMPLETE]
+
+    def test_a_small_workflow_does_not_wait_for_a_large_one(self) -> None:
+        """Dask has many Tasks of the large one already, and those are deeper."""
+        bench = ExecutorBench(lambda workers, perform: self.make(None, perform))
+        gates = {name: HeldAct() for name in ("large", "wide")}
+        for number in range(300):
+            self.submit(bench, f"large{number}", (-10, number), gates["large"])
+        bench.until(lambda: len(bench.performed) == 4)
+        for number in range(40):
+            self.submit(bench, f"wide{number}", (-1, number), gates["wide"])
+        self.submit(bench, "small0", (0, 0))
+        leased = vars(bench.executor)["_leased"]
+        wait_until(lambda: len({each.task.workflow for each in [*leased.values()]}) == 3)
+        for gate in gates.values():
+            gate.open.set()
+        bench.ended(*(f"wide{number}" for number in range(40)))
+        assert bench.performed.index("small0") < 20
+        assert len(bench.performed) < 200
+        bench.executor.close()
+
+    def test_the_deepest_of_one_workflow_goes_before_what_dask_has(self) -> None:
+        bench = ExecutorBench(lambda workers, perform: self.make(None, perform))
+        gate = HeldAct()
+        for number in range(100):
+            self.submit(bench, f"w{number}", (-1, number), gate)
+        bench.until(lambda: len(bench.performed) == 4)
+        self.submit(bench, "w100", (-2, 0))
+        for number in range(4, 20):
+            bench.executor.cancel(f"id-w{number}")  # there is room for more
+        leased = vars(bench.executor)["_leased"]
+        wait_until(lambda: any(each.task.name == "w100" for each in [*leased.values()]))
+        gate.open.set()
+        bench.ended("w100")
+        assert bench.performed.index("w100") < 12
+        bench.executor.close()
+
+    def submit(
+        self,
+        bench: ExecutorBench,
+        name: str,
+        rank: tuple[int, int],
+        act: Perform | None = None,
+    ) -> None:
+        if act is not None:
+            bench.acts[name] = act
+        made = task_named(name, workflow=name.rstrip("0123456789"))
+        bench.executor.submit(Assignment(made, rank), ReportingObserver(bench.report))
