@@ -67,7 +67,7 @@ class Gaia:
     Its answers are described in `gaia_local.model.answer_types`.
 
     Thread-safe. All errors are `GaiaError` and `requests.HTTPError`. As a context manager it closes
-    at the end of the block: waiting for what runs, or at once if an exception leaves the block.
+    at the end of the block: after the running Steps, or at once if an exception leaves the block.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -96,7 +96,7 @@ class Gaia:
         return {"workflow": {name: [step.name for step in parsed_steps]}}
 
     def command(self, workflow: str, commands: list[dict[str, Any]] | None = None) -> CommandAnswer:
-        """Add or replace Commands and recompute what uses them; answers all of the workflow's."""
+        """Add or replace Commands and recompute their Steps; answers all of the workflow's."""
         name = check_workflow_name(workflow)
         parsed = parse_commands(name, [] if commands is None else commands)
         if parsed:
@@ -104,7 +104,7 @@ class Gaia:
         return {"commands": self._opened.ask(lambda root: root.commands(name))}
 
     def merge(self, workflow: str, steps: list[dict[str, Any]] | None = None) -> MergeAnswer:
-        """Add or replace Steps and start what can start; answers their names as they were given."""
+        """Add or replace Steps and start all that can run; answers their names as given."""
         name = check_workflow_name(workflow)
         parsed = parse_steps(name, [] if steps is None else steps)
         if parsed:
@@ -112,9 +112,10 @@ class Gaia:
         return {"steps": [step.name for step in parsed]}
 
     def run(self, workflow: str, dry_run: bool = False) -> RunAnswer:
-        """Start whatever can run, failed Steps included.
+        """Start all Steps that can run, failed ones included.
 
-        With `dry_run` nothing is changed or started, and the answer says what would run, and why.
+        With `dry_run` nothing is changed or started, and the answer has the Steps that would run,
+        with the reasons.
         """
         name = check_workflow_name(workflow)
         if dry_run:
@@ -123,7 +124,7 @@ class Gaia:
         return {"run": workflow}
 
     def halt(self, workflow: str) -> HaltAnswer:
-        """Cancel all that runs."""
+        """Cancel all running Tasks, and start no more."""
         name = check_workflow_name(workflow)
         self._opened.change(lambda root: root.halt(name))
         return {"halt": workflow}
@@ -131,8 +132,8 @@ class Gaia:
     def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
         """The server's answer, and beside it the flat one of the client's documentation.
 
-        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``. A name that nobody
-        uploaded is `initialized`, with nothing in it.
+        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``. An unknown name is
+        `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
         inner = self._opened.ask(lambda root: root.status(name, bool(debug)))
@@ -150,9 +151,10 @@ class Gaia:
         }
 
     def expire(self, workflow: str, keys: list[str], dry_run: bool = False) -> ExpireAnswer:
-        """Make Steps, or the producers of storage keys, and all that depends on them run again.
+        """Make Steps, or the producers of storage keys, and all their dependents run again.
 
-        With `dry_run` nothing is changed or started, and the answer says what would run, and why.
+        With `dry_run` nothing is changed or started, and the answer has the Steps that would run,
+        with the reasons.
         """
         name = check_workflow_name(workflow)
         names = check_list(name, "keys", keys)
@@ -212,7 +214,7 @@ class Gaia:
         # The client's documented behaviour.
         print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201
 
-    # -- what a server has no need of --------------------------------------------------------------
+    # -- methods beside a server's -----------------------------------------------------------------
 
     def wait(self, workflow: str, timeout: float | None = None) -> StatusAnswer:
         """Block until nothing of a workflow runs, and return its `status`.
@@ -242,7 +244,7 @@ class Gaia:
         return self._opened.ask(lambda root: root.events(name))
 
     def logs(self, workflow: str, step: str) -> str:
-        """The output of the latest attempt at a Step, so far; empty where it never started."""
+        """The output of the latest attempt at a Step, so far; empty if it never started."""
         name = check_workflow_name(workflow)
         check_key_or_step(name, step)
         log = self._opened.ask(lambda root: root.log(name, step))
@@ -252,21 +254,21 @@ class Gaia:
             return ""
 
     def progress(self, workflow: str) -> WorkflowProgress:
-        """The state, and how many Steps there are, and are done, running, failed and waiting.
+        """The state, and the numbers of all, done, running, failed and waiting Steps.
 
-        When the workflow is complete and some Steps never ran, also how many: their outputs were
+        If the workflow is complete and some Steps never ran, also their number: their outputs were
         found in the store.
         """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.progress(name))
 
     def failures(self, workflow: str) -> list[Failure]:
-        """The Steps that failed, how, and why they ran."""
+        """The failed Steps, with their errors and the reasons of their runs."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.failures(name))
 
     def graph(self, workflow: str) -> WorkflowGraph:
-        """The Steps in the order of upload, and what leads from one to another.
+        """The Steps in the order of upload, and the edges between them.
 
         A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
         running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
@@ -304,7 +306,7 @@ class Gaia:
         return graph
 
     def timeline(self, workflow: str) -> Timeline:
-        """What ran when, oldest first, with all attempts at all Steps.
+        """All attempts at all Steps, oldest first.
 
         Times are in seconds since the epoch (None: not yet), workers have numbers from 1 on.
         """
@@ -317,21 +319,21 @@ class Gaia:
         return self._opened.ask(lambda root: root.step_states(name))
 
     def attempt(self, workflow: str, step: str) -> LatestAttempt:
-        """The latest attempt at a Step, with all of the answer None where it never ran.
+        """The latest attempt at a Step; all values are None if it never ran.
 
         The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled``
-        or ``interrupted``; `log` is the path of the file that holds what it wrote, which isn't
-        there before it began.
+        or ``interrupted``; `log` is the path of its log, which doesn't exist before the attempt
+        began.
         """
         name = check_workflow_name(workflow)
         check_key_or_step(name, step)
         return self._opened.ask(lambda root: root.attempt(name, step))
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
-        """Why a Step ran last, would or wouldn't run now; or how a storage key was made.
+        """The reasons why a Step ran last, and would or wouldn't run now; or a key's origin.
 
-        Of a Step's input directories that aren't what it read, the answer has the files that were
-        added, changed and removed since.
+        For a Step's input directories that have changed since it read them, the answer has the
+        files that were added, changed and removed.
         """
         checked = check_workflow_name(workflow)
         check_key_or_step(checked, name)
@@ -347,12 +349,12 @@ class Gaia:
     def own(self) -> None:
         """Make this process the root's owner now, which otherwise its first change does.
 
-        Raises `RootInUse` where another process is; that one answers this one's calls.
+        Raises `RootInUse` if another process is; that one answers this one's calls.
         """
         self._opened.own()
 
     def path(self, workflow: str, key: str) -> Path:
-        """Where a storage key of a workflow lies on the disk."""
+        """The path of a storage key of a workflow."""
         name = check_workflow_name(workflow)
         check_key_or_step(name, key)
         check_key(f"workflow {name!r}", key)
@@ -377,8 +379,9 @@ class Gaia:
     def close(self, wait: bool = True) -> None:
         """Release the root, after all workflows are quiet, or (`wait=False`) halted and resumable.
 
-        `wait=False` stops what runs under the root, whoever of this process started it; the root
-        itself is kept as long as another `Gaia` of this process uses it. Idempotent.
+        `wait=False` stops all Tasks under the root, also those started through other objects of
+        this process; the root itself is kept as long as another `Gaia` of this process uses it.
+        Idempotent.
         """
         ours, self._engine = self._engine, None
         if ours is not None:

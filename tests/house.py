@@ -22,7 +22,7 @@ FACE = "gaia_local"
 """Stands for the package's `__init__` and the modules beside it that users see through it."""
 FACED = {"__init__", "api", "http_errors"}
 BASE = "errors, config, forks, installation"
-"""What stands for the modules that know no wing."""
+"""Stands for the modules that import no wing."""
 WIDTH, HEIGHT, MARGIN = 112.0, 34.0, 24.0
 _HEAD = """# The house
 

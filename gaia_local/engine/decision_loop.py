@@ -1,18 +1,19 @@
-"""The one road: calls, ends of Tasks and changed files are decided, written down and acted upon.
+"""The decision loop: calls, ends of Tasks and changed files are decided, written and acted upon.
 
-Each time in this order: look at files (without the lock), then under the lock decide and commit,
-then act without it: tell, cancel, discard, start, and look at what the decision asks for, which
-leads to the next one. A call is one decision and one transaction: whatever is refused is so first.
+Each time in this order: inspect files (without the lock), then under the lock decide and commit,
+then act without it: notify, cancel, discard, start, and make the inspections that the decision asks
+for, which lead to the next one. A call is one decision and one transaction: it is refused before
+anything is written.
 
 Invariants:
 - The store is written only under the lock, and only for a Task that counts at that moment
   (`Workflow.running`). So the outputs of a cancelled Task are never stored, however late they come.
-- A Task is *alive* from its submission to its `Outcome`, whether it counts or not. Quiet means:
+- A Task is *alive* from its submission to its `Outcome`, also if it doesn't count. Quiet means:
   none alive, and the state isn't `running`.
-- Nothing starts that isn't written down. A call whose change can't be written changes nothing. What
-  can't be written of what happened by itself (a Task ended, a file changed), or not be taken back
-  since nothing can be read either, is kept in memory and written with the next change; until then
-  the workflow is in *trouble* (`Workflow.trouble`): what runs goes on, nothing starts, and `run`
+- No Step starts before its start is written. A call whose change can't be written changes nothing.
+  Other changes that can't be written (a Task ended, a file changed), and calls that can't be taken
+  back since rows can't be read either, are kept in memory and written with the next change; until
+  then the workflow is in *trouble* (`Workflow.trouble`): its Tasks go on, none starts, and `run`
   tries again.
 """
 
@@ -59,12 +60,12 @@ FLUSH_DELAY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class PreparedCall:
-    """What was found out before a call is decided."""
+    """The facts gathered before a call is decided."""
 
     refusal: EngineUnavailable | None = None
-    """Why it must be refused, if it would start anything."""
+    """The reason to refuse it, if it would start Steps."""
     resumable: frozenset[str] = frozenset()
-    """Tasks of an earlier process whose runs can be taken up."""
+    """Tasks of an earlier process whose runs can be resumed."""
     new: Workflow | None = None
     """The workflow that it makes."""
 
@@ -80,11 +81,11 @@ class DecisionLoop:
         self.registry = Registry(database, storage)
         self.lock, self.workflows = self.registry.lock, self.registry.workflows
         self.changed = threading.Condition(self.lock)
-        """Notified where a workflow may have become quiet."""
+        """Notified when a workflow may have become quiet."""
         self.journal = self.registry.journal
         self.subscribers = Subscribers()
         self.alive: collections.Counter[str] = collections.Counter()
-        """Workflow → how many of its Tasks are alive."""
+        """Workflow → the number of its live Tasks."""
         self.deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
         self.closed = False
@@ -92,7 +93,7 @@ class DecisionLoop:
         self._flushing = threading.Lock()
 
     def happened(self, task: Task, event: Event) -> None:
-        """Note an event: it is written with what is written next; at once where it must be.
+        """Record an event: it is written with the next changes, or at once if it must be.
 
         A late one changes nothing.
         """
@@ -131,11 +132,11 @@ class DecisionLoop:
                 self.changed.notify_all()
 
     def files_changed(self, paths: Collection[str] | None) -> None:
-        """Files changed (None: who knows which). What became possible is started."""
+        """Handle changed files (None: unknown which): Steps that can run now are started."""
         for name, requests in self.registry.inspections_of_paths(paths):
             self._inspect(name, requests)
 
-    # -- the road ----------------------------------------------------------------------------------
+    # -- decisions ---------------------------------------------------------------------------------
 
     def decide(
         self,
@@ -143,11 +144,11 @@ class DecisionLoop:
         decide: Callable[[Workflow], Decision | None],
         call: PreparedCall | None = None,
     ) -> Decision | None:
-        """Lock, decide, commit, unlock, act. The caller looks at what the decision asks for.
+        """Lock, decide, commit, unlock, act. The caller makes the inspections that it asks for.
 
-        A call that is refused, or can't be written down, is as if nobody had called. Whatever else
-        happened counts, also where it can't be written down. None where nothing was decided: there
-        is no such workflow (any more), or the ground that a call was prepared on has changed.
+        A call that is refused, or can't be written, changes nothing. All other changes count, even
+        if they can't be written. None if nothing was decided: there is no such workflow (any more),
+        or the facts with which a call was prepared have changed.
         """
         failure: GaiaError | None = None
         with self.lock:
@@ -163,7 +164,7 @@ class DecisionLoop:
                     raise call.refusal
                 self._write(name, decision.changes, None if call is None else call.new)
                 self.workflows[name] = workflow
-                if call is not None:  # what was prepared for it has seen all files
+                if call is not None:  # its preparation inspected all files
                     self.registry.inspected.add(name)
             except (DatabaseError, EngineUnavailable) as error:
                 failure = error
@@ -196,7 +197,7 @@ class DecisionLoop:
         if call.new is not None:
             return call.new if workflow is None else None
         if workflow is not None:
-            # Else what the call changes could not be taken back.
+            # Otherwise the call's change could not be taken back.
             self._write(name, workflow.flush().changes)
             workflow.attempts.resumable = set(call.resumable)
         return workflow
@@ -207,7 +208,7 @@ class DecisionLoop:
         decide: Callable[[Workflow], Decision | None],
         call: PreparedCall | None = None,
     ) -> bool:
-        """Decide, and look at what that asks for. False where nothing was decided."""
+        """Decide, and make the inspections that it asks for. False if nothing was decided."""
         decision = self.decide(name, decide, call)
         if decision is not None:
             self._inspect(name, decision.inspect)
@@ -216,7 +217,7 @@ class DecisionLoop:
     def insist(
         self, name: str, decide: Callable[[Workflow], Decision], call: PreparedCall | None = None
     ) -> None:
-        """Decide, or raise why not: the workflow has gone, or nothing can be written down."""
+        """Decide, or raise the reason why not: the workflow is gone, or rows can't be written."""
         if not self.handle(name, decide, call):
             raise self.registry.no_such(name)
         self._database.sync()
@@ -225,21 +226,21 @@ class DecisionLoop:
                 self.raise_trouble(name)
 
     def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
-        """Write changes; what is recorded of files is flushed a little later."""
+        """Write changes; recorded files are flushed a little later."""
         written = self.journal.write(name, changes, new)
         if written.keys and not self._flush_ordered:
             self._flush_ordered = True
             self._executor.call_later_in_background(FLUSH_DELAY_SECONDS, self._flush_in_background)
 
     def _count_started(self, name: str, decision: Decision) -> None:
-        """Count what starts, and tell whoever waits; every decision comes here, under the lock."""
+        """Count starting Tasks, and wake waiting threads; for every decision, under the lock."""
         self.alive[name] += len(decision.start)
         workflow = self.workflows.get(name)
         if workflow is None or workflow.state is not WorkflowState.RUNNING or not self.alive[name]:
             self.changed.notify_all()
 
     def _act(self, name: str, decision: Decision) -> None:
-        """Do what was decided and written down."""
+        """Perform the actions of a decision that was written."""
         self.notify((name,))
         for task_id in decision.cancel:
             self._executor.cancel(task_id)
@@ -249,7 +250,7 @@ class DecisionLoop:
             self._executor.submit(assignment, self)
 
     def _discard(self, task_id: str) -> None:
-        """End and remove what an earlier process left of a Task."""
+        """End and remove an earlier process's leftovers of a Task."""
         try:
             self._runtime.end(task_id)
         except GaiaError as error:
@@ -257,7 +258,7 @@ class DecisionLoop:
         self._storage.discard(task_id)
 
     def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
-        """Move a Task's outputs into the store; where that fails, the Task did."""
+        """Move a Task's outputs into the store; if that fails, so does the Task."""
         try:
             published = tuple(self._storage.publish(outcome.outputs))
         except (OSError, StorageError) as error:
@@ -275,16 +276,16 @@ class DecisionLoop:
     def inspect_files(
         self, name: str, keys: Collection[str] | None = None, unless_done: bool = False
     ) -> None:
-        """Compare the files of a workflow, or of some of its keys, with what is recorded.
+        """Compare the files of a workflow, or of some of its keys, with their records.
 
-        Raises what keeps a file from being inspected, but for some `keys`: the call that those
-        belong to was made.
+        Raises the error that keeps a file from being inspected, unless `keys` are given: then their
+        call was already made.
         """
         requests = self.registry.inspections_of_keys(name, keys, unless_done)
         self._inspect(name, requests, raises=keys is None)
 
     def _inspect(self, name: str, requests: list[Inspection], raises: bool = False) -> None:
-        """Look at files, without the lock, and decide, until nothing more is to be looked at."""
+        """Inspect files, without the lock, and decide, until no more inspections are needed."""
         while requests:
             seen = self._observe(name, requests, raises)
             decision = None
@@ -309,10 +310,10 @@ class DecisionLoop:
     # -- trouble -----------------------------------------------------------------------------------
 
     def _roll_back(self, workflow: Workflow, decision: Decision, trouble: GaiaError | None) -> bool:
-        """A call's change doesn't count: read back what there was before this trouble.
+        """Undo a call's change, by reading the rows from before this trouble.
 
-        False where that can't be read either: the change stays, unwritten. What is in memory must
-        be what the rows will say.
+        False if these can't be read either: the change stays, unwritten. The state in memory must
+        equal the rows as they will be.
         """
         name = workflow.name
         unwritten = self.journal.take(name) or decision.changes
@@ -326,7 +327,7 @@ class DecisionLoop:
         return True
 
     def _record_trouble(self, workflow: Workflow, error: Exception, decision: Decision) -> Decision:
-        """What was decided can't be written, or nothing decided: nothing starts until it can."""
+        """Record that a decision can't be written, or made: no Step starts until it can."""
         kind = DatabaseError if isinstance(error, DatabaseError) else StorageError
         text = (
             f"workflow {workflow.name!r} starts nothing more: {error_text(error)}; "
@@ -338,12 +339,12 @@ class DecisionLoop:
         if workflow.name in self.journal:
             self.journal.append(workflow.name, more.changes)
             more.changes = Changes()
-        # To stop what isn't recorded as stopped is safe.
+        # It is safe to stop Tasks that aren't recorded as stopped.
         cancel, discard = decision.cancel + more.cancel, decision.discard + more.discard
         return Decision(more.changes, [], cancel, discard, decision.inspect)
 
     def _record_lost(self, workflow: Workflow, keys: Iterable[str], error: Exception) -> Decision:
-        """The disk refused what lies at keys: what Steps made of it doesn't count."""
+        """Expire Steps' outputs at keys whose files the disk refused."""
         nodes = (workflow.graph.keys.get(key) for key in keys)
         workflow.contents.unpublished(
             node.key for node in nodes if node is not None and node.state.made_by is not None
@@ -351,7 +352,7 @@ class DecisionLoop:
         return self._record_trouble(workflow, error, Decision())
 
     def raise_trouble(self, name: str) -> None:
-        """Raise what keeps a workflow from starting anything, if something does."""
+        """Raise the error that keeps a workflow from starting Steps, if there is one."""
         workflow = self.workflows.get(name)
         if workflow is not None and workflow.trouble is not None:
             raise type(workflow.trouble)(str(workflow.trouble))
@@ -359,7 +360,7 @@ class DecisionLoop:
     # -- written later, and flushed ----------------------------------------------------------------
 
     def _write_all(self) -> None:
-        """Write down what happened lately. Runs in a thread of the executor's."""
+        """Write the latest changes. Runs in a thread of the executor's."""
         with self.lock:
             self._write_ordered = False
             names = [name for name, workflow in self.workflows.items() if workflow.unwritten]
@@ -367,15 +368,16 @@ class DecisionLoop:
             self.handle(name, Workflow.flush)
 
     def _flush_in_background(self) -> None:
-        """Flush what was recorded lately. Runs in a thread of the executor's."""
+        """Flush the latest records. Runs in a thread of the executor's."""
         with self.lock:
             self._flush_ordered = False
         self.flush()
 
     def flush(self) -> bool:
-        """Have all that is recorded on the disk; see `flushing`. False where that can't be.
+        """Flush all records to the disk; see `flushing`. False if that fails.
 
-        What the disk refused is as lost: it must be made again, and its workflow is in trouble.
+        Files that the disk refused count as lost: they must be made again, and their workflows are
+        in trouble.
         """
         with self._flushing:
             with self.lock:

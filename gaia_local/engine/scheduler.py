@@ -1,6 +1,6 @@
-"""The calls of a root's engine, and what can be asked of it, by whoever owns the root.
+"""The calls and the questions that a root's engine takes, in the process that owns the root.
 
-What is decided about, and in which order, is the `DecisionLoop`'s.
+The `DecisionLoop` makes the decisions, and keeps their order.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STALE_AFTER_SECONDS = 0.05
 
 
 class Scheduler:
-    """The head of one root's engine: its calls, and what can be asked of it. Thread-safe."""
+    """The head of one root's engine: its calls and questions. Thread-safe."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Scheduler:
         return self._database.workflows()
 
     def view(self, name: str, look: Callable[[Workflow], T]) -> T | None:
-        """What `look` says of a workflow, under the lock; None if absent or being deleted."""
+        """The answer of `look` for a workflow, under the lock; None if absent or being deleted."""
         self.loop.registry.open(name)
         with self.loop.lock:
             workflow = None if name in self.loop.deleting else self.loop.workflows.get(name)
@@ -81,11 +81,11 @@ class Scheduler:
         return self.view(name, lambda workflow: look(workflow, self.attempts(name)))
 
     def scratch(self, name: str) -> Workflow:
-        """A copy of a workflow, with what lies at its keys now: as the next call would find it."""
+        """A copy of a workflow, with its files as they are now: as the next call would find it."""
         return load_for_trial(self.loop.registry.saved(name), self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> dict[str, str | None]:
-        """Which ids the names of images have now; None where that can't be told."""
+        """Image name → its present id; None if unknown."""
         return {name: self._runtime.image_id(name) for name in names}
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
@@ -99,7 +99,7 @@ class Scheduler:
             return self.loop.journal.events(name, self.loop.workflows.get(name))
 
     def listing(self, digest: str) -> bytes | None:
-        """`Fingerprint.listing` of the directory with this digest, where that is recorded."""
+        """`Fingerprint.listing` of the directory with this digest, if recorded."""
         return self._database.listing(digest)
 
     def wait(self, name: str | None, timeout: float | None = None) -> bool:
@@ -118,10 +118,10 @@ class Scheduler:
             return quiet
 
     def subscribe(self, tell: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Call `tell` with the names of changed workflows; answers what ends that.
+        """Call `tell` with the names of changed workflows; the returned function ends that.
 
-        It is called in whatever thread made the change, without the lock, and must not block. What
-        it raises is logged.
+        It is called in the thread that made the change, without the lock, and must not block. Its
+        exceptions are logged.
         """
         return self.loop.subscribers.subscribe(tell)
 
@@ -138,11 +138,11 @@ class Scheduler:
         self._define(name, commands, steps, properties, new=True)
 
     def command(self, name: str, commands: list[AnyCommand]) -> None:
-        """Merge Commands, into a new workflow where there is none."""
+        """Merge Commands, into a new workflow if there is none."""
         self._define(name, commands, [], check_properties(name, None))
 
     def merge(self, name: str, steps: list[Step]) -> None:
-        """Merge Steps, into a new workflow where there is none."""
+        """Merge Steps, into a new workflow if there is none."""
         self._define(name, [], steps, check_properties(name, None))
 
     def run(self, name: str) -> None:
@@ -177,10 +177,10 @@ class Scheduler:
         try:
             self.loop.insist(name, lambda workflow: workflow.halt("deleted"))
             self._wait_for(lambda: self._quiet(name))
-            # What stays in the store must be whole: who uploads this name again finds it there.
+            # The files that stay must be complete: a new upload of this name finds them.
             self.loop.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
-            # Where a file can't be removed, the workflow stays, and can be deleted again.
+            # If a file can't be removed, the workflow stays, and can be deleted again.
             self._storage.delete(name, data)
             with self.loop.lock:
                 self._database.delete_workflow(name, data)
@@ -194,7 +194,7 @@ class Scheduler:
     # -- the end -----------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Halt what runs, in all workflows."""
+        """Halt all running workflows."""
 
         def halted(workflow: Workflow) -> Decision:
             halts = workflow.state is WorkflowState.RUNNING
@@ -206,11 +206,11 @@ class Scheduler:
 
         for name in list(self.loop.workflows):
             self.loop.handle(name, halted)
-            if name in self.loop.journal:  # the next engine takes what ran for interrupted
+            if name in self.loop.journal:  # the next engine records its Tasks as interrupted
                 logger.error("workflow %r: the latest results could not be recorded", name)
 
     def close(self) -> None:
-        """Halt what runs, start nothing more, and end the executor's threads. Idempotent."""
+        """Halt all workflows, start no more, and end the executor's threads. Idempotent."""
         with self.loop.lock:
             self.loop.closed = True
         self.stop()
@@ -276,7 +276,7 @@ class Scheduler:
                 return
 
     def _prepared(self, workflow: Workflow, change: Change | None = None) -> PreparedCall:
-        """Ask the runtime what a call must know that may start Steps, or that makes a change."""
+        """Ask the runtime for the facts that a call needs to start Steps, or to make a change."""
         with self.loop.lock:
             images, interrupted = workflow.images(change), any(workflow.attempts.interrupted)
         try:
@@ -313,7 +313,7 @@ class Scheduler:
         return workflow is None or workflow.state is not WorkflowState.RUNNING
 
     def _place(self, name: str, key: str, data: bool) -> str | None:
-        """Where a file lies that stays when its workflow is deleted."""
+        """The place of a file that stays when its workflow is deleted; else None."""
         return (
             None
             if data and not self._storage.is_mapped(key)

@@ -50,7 +50,7 @@ class Worker:
             observer.ended(task, outcome)
 
     def _take_in(self, files: TaskFiles, assignment: Assignment, observer: Observer) -> None:
-        """Put all in its place, and say that the Step starts, and from which contents."""
+        """Put all files in their places, and report the Step's start with its inputs' digests."""
         task, mounts = assignment.task, self._runtime.mounts_inputs
         if assignment.adopted:
             observer.started(task, _event(task, EventKind.STEP_ADOPTED, reason=task.reason))
@@ -94,7 +94,7 @@ class Worker:
 
 
 def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
-    """What the Task came to, with what is to be published: all outputs, or its logs alone."""
+    """The Task's outcome, with the files to publish: all outputs, or its logs alone."""
     task = files.task
     problems = [ended.message] if ended.message else []
     if reason == BY_TIMEOUT:
@@ -126,7 +126,7 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
 
 
 def _prepare(files: TaskFiles, pairs: Collection[tuple[str, str]], ending: Ending) -> list[Output]:
-    """Make outputs ready to be published, with what was captured of the program."""
+    """Make outputs ready to be published, with the program's captured output."""
     places = {output_place(text) for _, text in pairs}
     captures: dict[Capture, Path] = {}
     if Capture.PRINTED in places:
@@ -139,5 +139,5 @@ def _prepare(files: TaskFiles, pairs: Collection[tuple[str, str]], ending: Endin
 
 
 def _event(task: Task, kind: EventKind, /, **facts: Any) -> Event:
-    """Of what happens to a Task just now."""
+    """A new event of a Task, with the present time."""
     return Event(kind, task.workflow, time.time(), {"id": task.id, "task": task.name, **facts})

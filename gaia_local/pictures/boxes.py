@@ -1,7 +1,7 @@
 """The parts of a graph's picture before layout: boxes with their sizes, and links.
 
-A Step is a box of its own; where many Steps of one Command lie side by side they share a panel, in
-which each is a chip, and what leads to or from them is one link. Grouped by Command, each Command
+A Step is a box of its own; if many Steps of one Command are side by side they share a panel, in
+which each is a chip, and all edges to or from them are one link. Grouped by Command, each Command
 is a box with its numbers of Steps by state.
 """
 
@@ -22,13 +22,13 @@ PANEL = 12
 NAME, SMALL = 13.0, 11.0
 """Sizes of text in px."""
 ROOM = 190.0
-"""How wide the text in a box may be."""
+"""The greatest width of the text in a box."""
 LEFT, RIGHT = 38.0, 14.0
 """Around a box's text; the sign is to its left."""
 CHIP_HEIGHT, CHIP_SIGN, CHIP_GAP, PADDING, HEADER = 22.0, 22.0, 6.0, 12.0, 46.0
 _CHIP_ROOM = 150.0
 _PANEL_SHAPE = 2.6
-"""About how many times as wide as high a panel is."""
+"""The approximate ratio of a panel's width to its height."""
 BAR = 8.0
 
 
@@ -60,13 +60,13 @@ class Box:
 
     @property
     def counts(self) -> dict[str, int]:
-        """State → how many Steps, in the order of legends."""
+        """State → number of Steps, in the order of legends."""
         return count(node.state for node in self.nodes)
 
 
 @dataclass(frozen=True)
 class Link:
-    """What leads from one box to another, by their numbers."""
+    """The edges from one box to another, by their numbers."""
 
     source: int
     target: int
@@ -77,14 +77,14 @@ class Link:
 
 
 def count(states: Iterable[str]) -> dict[str, int]:
-    """State → how often, in the order of legends."""
+    """State → count, in the order of legends."""
     counted = collections.Counter(states)
     order = {state: number for number, state in enumerate(ORDER)}
     return dict(sorted(counted.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def read(graph: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str, tuple[str, ...]]]]:
-    """The Steps and edges of what `Gaia.graph` answers; raises `InvalidInput` for anything else."""
+    """The Steps and edges of an answer of `Gaia.graph`; raises `InvalidInput` for anything else."""
     try:
         nodes = [
             Node(clean(step["step"]), clean(step["command"]), clean(step["state"]))

@@ -42,7 +42,7 @@ class Layout:
     corners: tuple[Point, ...]
     """The upper left corner of each box."""
     ways: tuple[tuple[Point, ...], ...]
-    """For each link its points, from border to border; none where a link leads to its own box."""
+    """For each link its points, from border to border; none if a link leads to its own box."""
 
 
 def coordinates(boxes: Sequence[Box], layers: Layers) -> Layout:

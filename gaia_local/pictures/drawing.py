@@ -27,7 +27,7 @@ class Picture:
     def png(self, scale: float = 2.0) -> bytes:
         """The picture in light colours as a PNG, `scale` times the SVG's size, if not too large.
 
-        Raises `GaiaError` where the extra ``pictures`` isn't installed.
+        Raises `GaiaError` if the extra ``pictures`` isn't installed.
         """
         from gaia_local.pictures.png import png
 
@@ -59,9 +59,9 @@ def draw(graph: Mapping[str, Any], group: bool | None = None) -> Picture:
     """A picture of an answer of `Gaia.graph`: the Steps coloured by state, from top to bottom.
 
     Many Steps of one Command side by side share a panel. With `group` each Command is one box, with
-    the numbers of its Steps; None does so where there would be more than `MOST` boxes. Raises
-    `InvalidInput` for what is no graph, and `GaiaError` where the extra ``pictures`` isn't
-    installed.
+    the numbers of its Steps; None does so if there would be more than `MOST` boxes. Raises
+    `InvalidInput` if `graph` isn't such an answer, and `GaiaError` if the extra ``pictures``
+    isn't installed.
     """
     boxes, links = by_command(graph) if group else by_step(graph)
     if group is None and len(boxes) > MOST:

@@ -22,7 +22,7 @@ _SHAPE = 1.6
 
 
 def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
-    """Lay out boxes and links. Raises `GaiaError` where the library isn't installed."""
+    """Lay out boxes and links. Raises `GaiaError` if the library isn't installed."""
     try:
         import igraph
     except ImportError:

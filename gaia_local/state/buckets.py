@@ -1,4 +1,4 @@
-"""Which directory serves which bucket: as configured, and as the root remembers."""
+"""The directories of buckets: as configured, and as recorded in the root."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Use:
     workflow: str
     bucket: str
     directory: str | None
-    """The directory of the bucket; None where it lies under the root."""
+    """The directory of the bucket; None if it is under the root."""
 
 
 def read_uses(database: Database) -> list[Use]:
@@ -31,7 +31,7 @@ def read_uses(database: Database) -> list[Use]:
 def with_remembered(root: Path, given: Mapping[str, Path], uses: Iterable[Use]) -> dict[str, Path]:
     """All buckets that are mapped.
 
-    Raises `InvalidInput` where one has another directory now than workflows use.
+    Raises `InvalidInput` if one has another directory now than workflows use.
     """
     mapped = dict(given)
     for use in uses:

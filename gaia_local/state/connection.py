@@ -48,11 +48,11 @@ class Connection:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
-        """How many transactions are open, nested."""
+        """The number of open transactions, nested."""
         self._connection = state_file.open_file(path, readonly)
         self._file = None if readonly else os.stat(path)
         self._written, self._synced = 1, 0
-        """How many transactions there were, and how many of them are known to be on the disk."""
+        """The number of transactions, and of those that are known to be on the disk."""
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -88,7 +88,7 @@ class Connection:
             self._file = None
 
     def _refuse_lost(self) -> None:
-        """Raise where the file was removed or replaced: later writes to it would be lost."""
+        """Raise if the file was removed or replaced: later writes to it would be lost."""
         if self._file is None:
             return
         with contextlib.suppress(OSError):
@@ -110,7 +110,7 @@ class Connection:
             return
         try:
             descriptor = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # where SQLite can keep no such log, it flushes each commit
+        except FileNotFoundError:  # if SQLite can keep no such log, it flushes each commit
             return
         try:
             disk_sync.fsync(descriptor)
@@ -128,7 +128,7 @@ class Connection:
     def _map_rows(
         self, make: Callable[[tuple[Any, ...]], T], sql: str, values: Iterable[Any]
     ) -> list[T]:
-        """What `make` makes of rows, read one at a time since there may be very many."""
+        """The results of `make` for rows, read one at a time since there may be very many."""
         with self._lock:
             try:
                 return [make(row) for row in self._connection.execute(sql, tuple(values))]

@@ -29,7 +29,7 @@ Defined: TypeAlias = Literal["commands", "steps"]
 T = TypeVar("T")
 
 _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
-"""What holds of a row of `data` whose file isn't just the user's."""
+"""The condition for rows of `data` whose file isn't just the user's."""
 
 
 class Database(Connection):
@@ -39,7 +39,7 @@ class Database(Connection):
         """Open the file; created or migrated unless `readonly`. Raises `DatabaseError`."""
         super().__init__(path, readonly)
         self._epoch = 0
-        """Which keys are recorded with: see `next_epoch`."""
+        """The number with which keys are recorded: see `next_epoch`."""
         if not readonly:
             try:
                 epochs = self._rows(
@@ -54,7 +54,7 @@ class Database(Connection):
 
     @reads_rows
     def workflows(self) -> dict[str, dict[str, Any]]:
-        """Name → `state`, `properties`, `steps` (how many)."""
+        """Name → `state`, `properties`, `steps` (their number)."""
         rows = self._rows(
             "select name, state, properties, steps from workflows order by created, name"
         )
@@ -85,7 +85,7 @@ class Database(Connection):
         )
 
     def delete_workflow(self, name: str, data: bool = False) -> None:
-        """Delete all rows of a workflow; with `data`, also the records of who made its files."""
+        """Delete all rows of a workflow; with `data`, also the records of its files' makers."""
         with self.transaction():
             for table in ("commands", "steps", "tasks", "data", "events", "buckets"):
                 self._write(f"delete from {table} where workflow = ?", (name,))
@@ -93,10 +93,10 @@ class Database(Connection):
             if data:
                 self._forget(name)
 
-    # -- who made the files of deleted workflows ---------------------------------------------------
+    # -- the makers of deleted workflows' files ----------------------------------------------------
 
     def remember(self, workflow: str, place: Callable[[str], str | None]) -> None:
-        """Record who made the files of a workflow that is to be deleted, where `place` has one."""
+        """Record the makers of a workflow's files before it is deleted, if `place` has a place."""
         columns = "key, state, quick, digest, task, why"
         known = f"select {columns} from data where workflow = ? and {_IS_MADE}"
         rows = self._rows(known, (workflow,))
@@ -114,7 +114,7 @@ class Database(Connection):
 
     @reads_rows
     def made(self, places: list[str], within: str) -> list[Made]:
-        """Who made the files at `places`, and those whose place begins with `within` (a ``…/``)."""
+        """The makers of files at `places`, and at places that begin with `within` (a ``…/``)."""
         marks = ", ".join("?" * len(places))
         return self._map_rows(
             read_made,
@@ -152,7 +152,7 @@ class Database(Connection):
 
     @reads_rows
     def saved(self, name: str) -> Saved | None:
-        """All rows of a workflow's present state; None where there is no such workflow."""
+        """All rows of a workflow's present state; None if there is no such workflow."""
         with self._lock, as_stored():
             row = self.workflow(name)
             if row is None:
@@ -227,7 +227,7 @@ class Database(Connection):
 
     @reads_rows
     def latest(self, workflow: str, state: TaskState | None = None) -> list[Attempt]:
-        """The last Task of each Step (of those where it is in one state)."""
+        """The last Task of each Step (with `state`, of those in that state)."""
         last = (
             "select * from tasks where rowid in "
             "(select max(rowid) from tasks where workflow = ? group by step)"
@@ -255,7 +255,7 @@ class Database(Connection):
         )
 
     def set_attempts(self, attempts: Iterable[Attempt]) -> None:
-        """What became of Tasks."""
+        """Record the states of Tasks."""
         self._write_many(
             "update tasks set state = ?, exit_code = ?, message = ?, image_id = ?, inputs = ?, "
             "superseded = ?, started = ?, ended = ? where id = ?",
@@ -330,8 +330,8 @@ class Database(Connection):
         rows = self._rows(
             "select event, time, facts from events where workflow = ? order by id", (workflow,)
         )
-        # What they say is left as it is: another version may know kinds of events that this one
-        # doesn't.
+        # Their facts aren't checked: another version may have kinds of events that this one
+        # hasn't.
         recorded = [
             {"event": event, "workflow": workflow, "time": time, **json.loads(facts)}
             for event, time, facts in rows
@@ -352,14 +352,14 @@ class Database(Connection):
 
     @reads_rows
     def buckets(self) -> list[tuple[str, str, str | None]]:
-        """Workflow, bucket that it uses, and its directory (None: it lies under the root)."""
+        """Workflow, bucket that it uses, and its directory (None: it is under the root)."""
         return [
             (workflow, bucket, directory)
             for workflow, bucket, directory in self._rows("select * from buckets")
         ]
 
     def set_buckets(self, workflow: str, buckets: Mapping[str, str | None]) -> None:
-        """A workflow uses buckets, with the directories that serve them."""
+        """Record the buckets that a workflow uses, with their directories."""
         self._write_many(
             "insert or replace into buckets values (?, ?, ?)",
             ((workflow, *bucket) for bucket in buckets.items()),
@@ -390,7 +390,7 @@ class Database(Connection):
 
     @reads_rows
     def boot(self) -> str:
-        """The machine's boot in which an engine last had this file; empty after an orderly end."""
+        """The id of the machine's boot under the last engine; empty after an orderly end."""
         rows = self._rows("select boot from flushed")
         return str(rows[0][0]) if rows else ""
 

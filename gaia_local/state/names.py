@@ -26,7 +26,7 @@ def workflow_names(root: Path) -> list[str]:
 def step_and_key_names(root: Path, workflow: str) -> tuple[list[str], list[str]] | None:
     """The Steps and storage keys of a workflow.
 
-    None where its definitions don't name them, so that they must be expanded first: array vars,
+    None if its definitions don't name them, so that they must be expanded first: array vars,
     templates in keys, composite Commands.
     """
     steps: list[str] = []

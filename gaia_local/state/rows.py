@@ -12,7 +12,7 @@ from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason
 
 
 class Made(NamedTuple):
-    """Who made a file: the record of a key, and of the Task that made it."""
+    """The maker of a file: the record of a key, and of the Task that made it."""
 
     place: str
     state: KeyState

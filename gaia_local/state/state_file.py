@@ -46,7 +46,7 @@ def open_file(path: Path, readonly: bool) -> sqlite3.Connection:
             return _open(path, "mode=ro" if readonly else "mode=rw", readonly)
         except sqlite3.OperationalError:
             # Without its helping files SQLite reads nothing from a read-only directory, unless
-            # nobody can write there.
+            # no process can write there.
             log = Path(f"{path}-wal")
             if (
                 not readonly

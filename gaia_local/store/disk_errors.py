@@ -1,4 +1,4 @@
-"""Errors of the disk: what could not be done, and what to do about it."""
+"""Errors of the disk, with the failed action and advice."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _DiskErrors:
 
 
 def disk_error(what: str, error: OSError) -> DiskError:
-    """What could not be done, why, and what to do."""
+    """The error with the failed action `what`, its reason, and advice."""
     advice = _ADVICE.get(error.errno or 0)
     why = error_text(error) if error.strerror is None else error.strerror
     return DiskError(f"{what}: {why}" + (f"; {advice}" if advice else ""))

@@ -1,12 +1,12 @@
-"""Fingerprints of files and directory trees: which files these are, and what is in them.
+"""Fingerprints of files and directory trees: of their identity, and of their contents.
 
-A *quick* fingerprint says which files these are, and when they were changed last: size, time of
-modification, time of the inode's change, and the inode's number. Whoever gives a file other
-contents changes at least one of these, also with the size and the time of modification kept. The
-device is no part of it: its number differs between the machines that share a file system, and says
-nothing that the inode doesn't.
+A *quick* fingerprint identifies files and their last changes: size, time of modification, time of
+the inode's change, and the inode's number. Any change of a file's content changes at least one of
+these, even if the size and the time of modification are kept. The device is no part of it: its
+number differs between the machines that share a file system, and adds nothing to the inode.
 
-A *digest* says what is in them. A *listing* has, for a directory, what tells each entry's content.
+A *digest* is of the contents. A *listing* has, for a directory, each entry with the beginning of
+its digest, or a link's target.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gaia_local.store.disk_sync import MANY_FILES
 from gaia_local.store.walking import SPECIAL_KINDS, check_absent, path_status, walk
 
 TORN = Fingerprint(DOUBTFUL, "changed while it was read")
-"""Of what was changed while a program read it: equal to that of no content."""
+"""The fingerprint of a file that changed while a program read it: equal to that of no content."""
 _CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
 """Nanoseconds in which two changes may get one time: file systems' clocks step by 1 to 10 ms."""
@@ -42,9 +42,9 @@ _READINGS = 3
 
 
 def quick_fingerprint(path: str, follow: bool = False) -> str | None:
-    """The quick fingerprint of what lies at `path`, by one `stat` for a file; None for nothing.
+    """The quick fingerprint of `path`, by one `stat` for a file; None if nothing is there.
 
-    With `follow`, links inside a directory stand for what they lead to.
+    With `follow`, links inside a directory stand for their targets.
     """
     try:
         status = os.stat(path)
@@ -80,9 +80,9 @@ def _of_inode(status: os.stat_result) -> str:
 
 
 def renamed(quick: str, path: str) -> str:
-    """The quick fingerprint, after a rename, of what had `quick` before: that changes an inode.
+    """The quick fingerprint, after a rename, of a file that had `quick`: this changes its inode.
 
-    It stays as it was where something else was changed, too.
+    It stays `quick` if something else was changed, too.
     """
     if quick.startswith("d:"):  # its own inode is no part of it
         return quick
@@ -96,14 +96,14 @@ def _but_changed(quick: str) -> list[str]:
 
 
 def digest(path: str, flush: bool = False) -> str:
-    """The content digest of what lies at `path`; with `flush`, what was read is flushed, too."""
+    """The content digest of `path`; with `flush`, the files read are flushed, too."""
     return _digest(path, os.stat(path), flush, follow=False)[0]
 
 
 def _digest(
     path: str, status: os.stat_result, flush: bool, follow: bool
 ) -> tuple[str, bytes | None]:
-    """Answers also, for a directory, the listing of its entries."""
+    """The digest and, for a directory, the listing of its entries."""
     if not stat.S_ISDIR(status.st_mode):
         return _file_digest(path, status, flush), None
     total, listing = hashlib.blake2b(digest_size=16), list[bytes]()
@@ -125,7 +125,7 @@ def _digest(
 
 
 def listing_entries(listing: bytes) -> dict[str, bytes]:
-    """What `Fingerprint.listing` holds: path in the directory → what tells its entry's content.
+    """`Fingerprint.listing` as path in the directory → begin of its digest, or a link's target.
 
     Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
     """
@@ -135,7 +135,7 @@ def listing_entries(listing: bytes) -> dict[str, bytes]:
 
 
 def listing_changes(before: bytes, now: bytes) -> dict[str, list[str]]:
-    """What is `added`, `changed` and `removed` between two listings of a directory: paths in it."""
+    """The paths `added`, `changed` and `removed` between two listings of a directory."""
     old, new = listing_entries(before), listing_entries(now)
     return {
         "added": sorted(new.keys() - old.keys()),
@@ -147,9 +147,9 @@ def listing_changes(before: bytes, now: bytes) -> dict[str, list[str]]:
 def fingerprint(
     path: str, flush: bool = False, status: os.stat_result | None = None
 ) -> Fingerprint | None:
-    """Both fingerprints of what nobody changes; None where nothing is, or where it vanished.
+    """Both fingerprints of a file that no process changes; None if it is absent, or vanished.
 
-    `flush` as for `digest`; `status` is what `stat` says of it, where that is known.
+    `flush` as for `digest`; `status` is its `stat`, if known.
     """
     status = status or path_status(path)
     if status is None:
@@ -161,11 +161,11 @@ def fingerprint(
 
 
 def observed(path: str, follow: bool = False) -> Fingerprint | None:
-    """As `fingerprint`, of what others may change: if they do, it is read again, thrice at most.
+    """As `fingerprint`, of a file that others may change: then it is read again, thrice at most.
 
-    Its quick fingerprint is one that no look finds again where a change could go unseen: where
-    something was changed while it was read, or so short a time before that the clock of the file
-    system has not moved on since.
+    If a change could go unnoticed, the quick fingerprint is one that matches no later one: if the
+    file was changed while it was read, or so short a time before that the clock of the file system
+    has not moved on since.
     """
     seen = None
     for _ in range(_READINGS):
@@ -186,7 +186,7 @@ def observed(path: str, follow: bool = False) -> Fingerprint | None:
 def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | None) -> Fingerprint:
     """Copy a file or tree as `copy` does; the digest is the copy's own, not of later content.
 
-    `known` is what it was last; where it is still that, it isn't read for a digest. The quick
+    `known` is its last fingerprint; if that still holds, it isn't read for a digest. The quick
     fingerprint is as that of `observed`.
     """
     status = os.stat(source)
@@ -199,7 +199,7 @@ def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | N
 
 
 def _unless_changed(path: str, follow: bool, before: str | None) -> str:
-    """What a look at `path` finds, if that is what it was `before`."""
+    """The quick fingerprint of `path`, if that is as `before`; else one that matches no other."""
     status = path_status(path)
     if status is None:
         return DOUBTFUL

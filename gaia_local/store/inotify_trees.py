@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from watchdog.observers.inotify_c import CallbackId, InotifyEvent, Mask, WatchDescriptor
 
 GATHER = 0.01
-"""Seconds from one look at what the system tells to the next, while it goes on telling."""
+"""Seconds between two reads of the system's events, while there are more."""
 
 # See inotify(7).
 _GONE = 0x40 | 0x200  # IN_MOVED_FROM, IN_DELETE
@@ -49,7 +49,7 @@ def check_layer() -> None:
 
 
 class _Reader(InotifyFD):
-    """Reads after a pause what came together: else each of many small files would wake it."""
+    """Reads events in batches, after a pause: else each of many small files would wake it."""
 
     _has_read = False
 
@@ -78,7 +78,7 @@ class InotifyTrees:
     def __init__(self, heard: Heard, unsure: Unsure, recursive: bool) -> None:
         self.heard, self.unsure, self.recursive = heard, unsure, recursive
         self.callbacks = itertools.count()
-        """Numbers for callbacks; a directory may lie in two trees."""
+        """Numbers for callbacks; a directory may be in two trees."""
         self.inotify = _Reader(unsure)
         self.inotify.name = "gaia-local-observer"
         self._trees: dict[str, _Tree] = {}
@@ -119,7 +119,7 @@ class _Directory:
             yield directory
 
     def detach(self) -> None:
-        """Be no child of the parent's, where another may have taken the place already."""
+        """Remove it from its parent's children, unless another has taken its name already."""
         if self.parent is not None:
             name = os.path.basename(self.path)
             if self.parent.children.get(name) is self:
@@ -127,12 +127,12 @@ class _Directory:
 
 
 class _Tree:
-    """One tree. Directories are watched before they are listed: what appears is listed or heard of.
+    """One tree. Directories are watched before they are listed: so no new entry is missed.
 
     NOTE: events are read later than they happen, so a new directory may be found by the listing of
-    its parent and told of again; a moved one may be found at its new place before its end at the
-    old one is told. A directory has one watch, wherever it lies, and that belongs to the place
-    where it was found last.
+    its parent and reported again; a moved one may be found at its new place before its removal from
+    the old one is reported. A directory has one watch, which belongs to the place where it was
+    found last.
     """
 
     def __init__(self, trees: InotifyTrees, top: str) -> None:
@@ -144,7 +144,7 @@ class _Tree:
         self._ended = False
 
     def begin(self) -> None:
-        """Raises `OSError` where the top can't be watched."""
+        """Raises `OSError` if the top can't be watched."""
         os.close(os.open(self._top, os.O_RDONLY | os.O_DIRECTORY))
         with self._lock:
             self._add_tree(self._top, None)
@@ -182,7 +182,7 @@ class _Tree:
                 directory.detach()
 
     def on_queue_overflow(self) -> None:
-        """The system dropped events: nobody knows what lies where."""
+        """The system dropped events: the tree must be read again."""
         with self._lock:
             if not self._ended:
                 self._drop(list(self._directories.values()))
@@ -211,7 +211,7 @@ class _Tree:
                             waiting.append((entry.path, directory))
 
     def _add(self, path: str, parent: _Directory | None) -> _Directory | None:
-        """Watch a directory; None where it may not be read."""
+        """Watch a directory; None if it may not be read."""
         callback = cast("CallbackId", next(self._callbacks))
         mask = cast("Mask", _MASK if parent is None else _MASK | _NO_LINK)
         watch = self._inotify.add_callback(os.fsencode(path), mask, self, callback)

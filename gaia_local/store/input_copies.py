@@ -1,4 +1,4 @@
-"""Which inputs of a Task need private copies, where its runtime can mount inputs as they are."""
+"""The inputs of a Task that need private copies even if its runtime can mount inputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gaia_local.store import storable
 
 
 def copies_needed(task: Task, sources: Mapping[str, str]) -> set[str]:
-    """The keys of the inputs that a program would not find in mounts as it does in copies.
+    """The keys of the inputs that a program would see differently in mounts than in copies.
 
-    `sources` says where they are read from. Copies are needed by what an output is nested with, by
-    a directory with links that a copy follows (out of it, or perhaps to where another input is to
-    be), by what has nothing of its kind there, and by what is nested with any of these.
+    `sources` has the paths that are read. Copies are needed for an input that is nested with an
+    output, for a directory with links that a copy follows (out of it, or perhaps to another input's
+    place), for one whose source isn't of its kind, and for one that is nested with any of these.
     """
     inputs = {internal_path(text).path: key for key, text in task.inputs}
     outputs = {internal.path for _, internal in made_files(task.outputs)}

@@ -1,4 +1,4 @@
-"""What a program made: whether it is all there, and its way to where one rename publishes it."""
+"""A program's outputs: checks that all were made, and prepares them for publishing by a rename."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class _MadeOutput:
     target: str
     status: os.stat_result
     kept: bool
-    """It must stay where it is: it lies behind a link, or is read again."""
+    """It must stay in place: it is behind a link, or is read again."""
     prepared: str = ""
-    """Where it lies, ready to be published."""
+    """Its path, once it is ready to be published."""
 
     @property
     def is_directory(self) -> bool:
@@ -47,7 +47,7 @@ class TaskOutputs:
         """What was answered by `_find`."""
 
     def missing(self) -> list[str]:
-        """What the program was to make and did not, as sentences."""
+        """The outputs that the program should have made and did not, as sentences."""
         problems = []
         for key, internal in made_files(self._task.outputs):
             place, link = self._find(internal.text)
@@ -74,10 +74,10 @@ class TaskOutputs:
         were; `DiskError` where that is the disk's fault. Ask for `missing` first.
         """
         made = self._made_outputs(pairs, captures)
-        # The innermost first, and by copy where another output still needs the file.
+        # The innermost first, and by copy if another output still needs the file.
         made.sort(key=lambda output: (paths.depth(output.source), output.kept), reverse=True)
         needed = Counter(output.source for output in made)
-        # Without directories, all can stay where they are until they are published.
+        # Without directories, all can stay in place until they are published.
         nested, hands_over = any(output.is_directory for output in made), self._workspace.hands_over
         for index, output in enumerate(made):
             needed[output.source] -= 1
@@ -104,7 +104,7 @@ class TaskOutputs:
     def _made_outputs(
         self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
     ) -> list[_MadeOutput]:
-        """What is to be stored, each made fit for that where it lies."""
+        """The outputs to store, each made fit for that in place."""
         made, storage = [], self._workspace.storage
         for key, internal in pairs:
             place, link = output_place(internal), None
@@ -130,7 +130,7 @@ class TaskOutputs:
 
 
 def _mode(place: str) -> int:
-    """The mode of what lies there; 0 where nothing does, or where we can't tell."""
+    """The mode of the file at `place`; 0 if there is none, or it can't be examined."""
     try:
         return os.lstat(place).st_mode
     except OSError:
@@ -163,7 +163,7 @@ def _copy_into(outer: _MadeOutput, inner: _MadeOutput, place: str) -> None:
 
 
 def _fingerprint(made: _MadeOutput, flush: bool) -> Fingerprint:
-    # A file that stays where it is was looked at just now.
+    # A file that stays in place was examined just now.
     known = made.prepared == made.source and stat.S_ISREG(made.status.st_mode)
     with disk_errors(f"output {made.key!r} can't be stored"):
         status = made.status if known else None

@@ -14,10 +14,10 @@ from gaia_local.store.staging import PrivateDirectory
 
 
 class Placement:
-    """Where the copied inputs and the outputs of one Task are to be in its tree.
+    """The places of one Task's copied inputs and outputs in its tree.
 
-    Parents come first, so that an input below another input's directory lands in that copy, and
-    outputs in each other.
+    Parents come first, so that an input below another input's directory is put into that copy, and
+    outputs into each other.
     """
 
     def __init__(self, task: Task, directory: PrivateDirectory, copied: Collection[str]) -> None:
@@ -40,7 +40,7 @@ class Placement:
         return tuple(sorted(self._folders))
 
     def copy_inputs(self, copy: Callable[[str, str], None]) -> None:
-        """Have each input copied: `copy` gets its key and where it is to be."""
+        """Have each input copied: `copy` gets its key and its place."""
         for place, key in self._copied:
             nested = self._make_way(place, f"input {key!r}")
             if nested or place[len(self._tree) + 1 :] in self._folders:
@@ -56,7 +56,7 @@ class Placement:
             if is_directory:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(place)
-        # Who opens the file for stdout would follow a link there.
+        # Opening the file for stdout would follow a link there.
         stdout = self._stdout
         if stdout is not None and self._make_way(stdout, "stdout") and os.path.islink(stdout):
             os.unlink(stdout)
@@ -73,7 +73,7 @@ class Placement:
         return any(at.startswith(f"{place}/") for at, _ in self._inputs)
 
     def _make_way(self, place: str, what: str) -> bool:
-        """Make the directory around a place, where copies lie that may have links; else False."""
+        """Make the directory around a place in copies, which may have links; else return False."""
         if self._copies.isdisjoint((place, *paths.folders(place, self._tree))):
             return False
         self._directory.make_parent(place, what)

@@ -158,7 +158,7 @@ class StagingArea:
             removal.remove(top)
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
-        """Empty a Task's private directory; False where it can't be, or isn't as it was made."""
+        """Empty a Task's private directory; False if that fails, or its folders have changed."""
         tree, missing, own = f"{top}/tree", set(folders), os.geteuid()
 
         def empty(directory: str, mode: int) -> bool:

@@ -1,12 +1,12 @@
-"""The store: where a storage key lies on the disk, and how files get there and go.
+"""The store: the paths of storage keys, and the publishing and removal of their files.
 
 The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>/`` one Task's private
 directory, ``logs/<workflow>/<task>.log`` one file an attempt, ``spare/`` emptied directories for
-later Tasks. What one Task has of that is the business of `task_files`.
+later Tasks. One Task's part of that is in `task_files`.
 
-Invariant: nothing but `Storage.publish` writes into the store, and it only renames. What was
-renamed is flushed behind it: see `flushing`. A worker on another machine flushes what it made
-itself, since nobody else can.
+Invariant: only `Storage.publish` writes into the store, and it only renames. Renamed files are
+flushed later: see `flushing`. A worker on another machine flushes its outputs itself, since no
+other process can.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Storage:
         self._store = str(root / "storage")
         self._logs = str(root / "logs")
         self.staging = root / "staging"
-        """Where the private directories of Tasks are."""
+        """The directory with the private directories of Tasks."""
         self.spare = root / "spare"
-        """Where emptied ones are kept while the engine runs."""
+        """The directory that keeps emptied ones while the engine runs."""
 
     def map(self, buckets: Mapping[str, Path]) -> None:
         """Serve these buckets from directories, and no others."""
@@ -57,7 +57,7 @@ class Storage:
     def create(self, away: Collection[str] = ()) -> None:
         """Make the layout, for its owner only; directories of mapped buckets except those `away`.
 
-        Raises `StorageError` where something else lies in one of its places.
+        Raises `StorageError` if one of its places is taken by something else.
         """
         mapped = [Path(path) for name, path in self._buckets.items() if name not in away]
         for directory in (self.root, Path(self._store), *mapped):
@@ -82,7 +82,7 @@ class Storage:
             return f"{OWN}-{read_identity(self.root)}"
 
     def area_path(self, bucket: str) -> str:
-        """Where this root has a directory in a mapped bucket, for what is on its way into that."""
+        """This root's directory in a mapped bucket, for outputs before they are published there."""
         return f"{bucket}/{self._own_name}"
 
     def area(self, bucket: str) -> str:
@@ -117,11 +117,11 @@ class Storage:
         return f"{self._store}/{workflow}/{paths.normalized(bucket)}/{path}"
 
     def is_mapped(self, key: str) -> bool:
-        """Whether a key lies in a mapped bucket, which workflows share."""
+        """Whether a key is in a mapped bucket, which workflows share."""
         return bool(self._buckets) and ":" in key and key.partition(":")[0] in self._buckets
 
     def place(self, path: str) -> str:
-        """A path as it is remembered: relative to the store, which may be moved, or absolute."""
+        """A path as it is recorded: relative to the store, which may be moved, or absolute."""
         return path.removeprefix(f"{self._store}/")
 
     def at(self, place: str) -> str:
@@ -133,14 +133,14 @@ class Storage:
         return Path(f"{self._logs}/{workflow}/{task}.log")
 
     def private_directory(self, task_id: str) -> str:
-        """Where a Task's private directory is."""
+        """The path of a Task's private directory."""
         return f"{self.staging}/{task_id}"
 
     def quick_fingerprint(self, key: str, path: str, follow: bool = False) -> str | None:
         """The quick fingerprint of a key's file; None if absent, or no directory for a '/'.
 
-        With `follow`, it is the user's: links in a directory stand for what they lead to, as where
-        it is copied.
+        With `follow`, it is the user's: links in a directory stand for their targets, as in a copy
+        of it.
         """
         quick = fingerprints.quick_fingerprint(path, follow)
         if names_directory(key) and quick is not None and not quick.startswith("d:"):
@@ -148,7 +148,7 @@ class Storage:
         return quick
 
     def exists(self, key: str, path: str) -> bool:
-        """Whether something lies there: `quick_fingerprint` without its price."""
+        """Whether there is such a file or directory: cheaper than `quick_fingerprint`."""
         return os.path.isdir(path) if names_directory(key) else os.path.exists(path)
 
     def fingerprint(self, key: str, path: str, follow: bool = False) -> Fingerprint | None:
@@ -167,7 +167,7 @@ class Storage:
         return real
 
     def refuse_outside(self, workflow: str, key: str, target: str) -> None:
-        """Raise where a link would lead an output out of the store."""
+        """Raise if a link would lead an output out of the store."""
         parent = os.path.dirname(target)
         if not self._holds_link(workflow, parent):
             return
@@ -177,15 +177,15 @@ class Storage:
             raise StorageError(f"output {key!r} can't be stored: {problem}")
 
     def publish(self, outputs: Iterable[Output]) -> list[Output]:
-        """Move prepared outputs into the store, each by one rename; what lay there is moved away.
+        """Move prepared outputs into the store, each by one rename; old files are moved away.
 
-        Answers them with the fingerprints that they have there.
+        Returns them with their fingerprints in the store.
         """
         published: dict[str, Output] = {}
         for output in outputs:
             seen = output.fingerprint
             try:
-                # What lies in a directory output went with that.
+                # An output in a directory output was moved with that.
                 if not published or published.keys().isdisjoint(paths.folders(output.source)):
                     _move(output)
                     quick = fingerprints.renamed(seen.quick, output.target)
@@ -197,18 +197,18 @@ class Storage:
         return list(published.values())
 
     def flush(self, workflow: str, keys: Iterable[str]) -> None:
-        """Flush these keys' files and names to the disk. Raises `OSError` where it fails."""
+        """Flush these keys' files and names to the disk. Raises `OSError` if it fails."""
         disk_sync.flush(
             (self.path(workflow, key) for key in keys), (self._store, *self._buckets.values())
         )
 
     def discard(self, task_id: str) -> None:
-        """Remove what is left of a Task's private directory, and of its prepared outputs."""
+        """Remove a Task's private directory and its prepared outputs, if any are left."""
         removal.remove_or_warn(self.private_directory(task_id))
         self.discard_prepared(task_id)
 
     def discard_prepared(self, task_id: str) -> None:
-        """Remove what is left of a Task's outputs beside mapped buckets."""
+        """Remove a Task's prepared outputs in mapped buckets, if any are left."""
         for bucket in self.mapped():
             removal.remove_or_warn(f"{self.area_path(bucket)}/{task_id}")
 
@@ -217,7 +217,7 @@ class Storage:
         return list(self.staging.iterdir()) if self.staging.is_dir() else []
 
     def sweep(self, spared: Collection[str] = ()) -> None:
-        """Remove what dead Tasks left in staging, but `spared`, and what was being deleted."""
+        """Remove dead Tasks' files in staging, but `spared`, and rests of interrupted deletions."""
         self.close()
         for directory in (str(self.staging), *self.areas()):
             own_directories.own_directory(directory)
@@ -228,7 +228,7 @@ class Storage:
             remove_deleted(Path(top))
 
     def close(self) -> None:
-        """Remove what serves only while the engine runs."""
+        """Remove the directories that are kept only while the engine runs."""
         removal.remove_or_warn(str(self.spare))
 
     def delete(self, workflow: str, data: bool) -> None:
@@ -245,7 +245,7 @@ class Storage:
         return (os.path.realpath(f"{self._store}/{workflow}"), *self._buckets.values())
 
     def _holds_link(self, workflow: str, path: str) -> bool:
-        """Whether a link may lie at a path, or on the way to it from the top of the store."""
+        """Whether there may be a link at a path, or on the way to it from the top of the store."""
         for top in (f"{self._store}/{workflow}", *self._buckets.values()):
             if paths.is_inside(path, top):
                 return path != top and any(map(os.path.islink, (path, *paths.folders(path, top))))
@@ -254,13 +254,13 @@ class Storage:
 
 def _move(output: Output) -> None:
     try:
-        os.rename(output.source, output.target)  # suffices for a file, and for what is new
+        os.rename(output.source, output.target)  # suffices for a file, and for a new directory
     except OSError:
         _replace(output)
 
 
 def _replace(output: Output) -> None:
-    """Move an output to where a directory is missing, or something else lies."""
+    """Move an output to a place whose directory is missing, or that is taken."""
     old = (
         output.source + ".old"
         if os.path.isdir(output.target) or os.path.isdir(output.source)

@@ -23,7 +23,7 @@ from gaia_local.store.workspaces import Workspace
 
 
 class TaskFiles:
-    """What one Task reads and makes. Used `with`, whose end discards what was not published."""
+    """One Task's inputs and outputs. The end of a `with` block discards unpublished files."""
 
     def __init__(self, task: Task, workspace: Workspace) -> None:
         self.task = task
@@ -32,9 +32,9 @@ class TaskFiles:
         self.log = workspace.log(task)
         self._outputs = TaskOutputs(task, self.directory, workspace)
         self._mounted: dict[str, str] = {}
-        """Key of an input that is not copied → where it is read from."""
+        """Key of an input that is not copied → the path that is read."""
         self._seen: dict[str, Fingerprint] = {}
-        """Key of an input → what was copied, or what lay there before the program started."""
+        """Key of an input → the fingerprint of the copy, or of the file before the start."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +59,7 @@ class TaskFiles:
 
     @property
     def stdout(self) -> Path | None:
-        """The file that receives stdout alone, where one was asked for."""
+        """The file that receives stdout alone, if the Task has one."""
         internal = self.task.stdout
         return None if internal is None else Path(self.directory.local(internal))
 
@@ -72,8 +72,8 @@ class TaskFiles:
     def take_in(self, known: Mapping[str, Fingerprint] = NOTHING, mounts: bool = False) -> None:
         """Make the private directory, with copies of the inputs and places for the outputs.
 
-        With `mounts`, inputs are copied only where they must be. `known` says what was last seen of
-        inputs: what is still that isn't read for a digest.
+        With `mounts`, inputs are copied only if they must be. `known` has the last fingerprints of
+        inputs: unchanged ones aren't read for a digest.
         """
         self._choose_mounted(mounts)
         self._workspace.make_logs(self.log)
@@ -86,22 +86,22 @@ class TaskFiles:
             self._seen[key] = self._fingerprint(key, source, known.get(key))
 
     def find_again(self, mounts: bool = False) -> None:
-        """The private directory is that of an earlier engine, which took the inputs in."""
+        """Take over the private directory of an earlier engine, with the inputs in it."""
         self._choose_mounted(mounts)
 
     def digests(self) -> dict[str, str]:
-        """Key of each input → the digest of what the program will read."""
+        """Key of each input → the digest of the content that the program will read."""
         return {key: self._seen[key].digest for key, _ in self.task.inputs}
 
     def inputs_read(self) -> dict[str, Fingerprint]:
-        """What the program read; nobody knows it of a mounted input that changed meanwhile."""
+        """The fingerprints of the inputs read; unknown for a mounted one that changed meanwhile."""
         return {
             key: self._if_unchanged(key, seen) if key in self._mounted else seen
             for key, seen in self._seen.items()
         }
 
     def missing(self) -> list[str]:
-        """What the program was to make and did not, as sentences."""
+        """The outputs that the program should have made and did not, as sentences."""
         self._copy_linked_inputs()
         return self._outputs.missing()
 
@@ -112,7 +112,7 @@ class TaskFiles:
         return self._outputs.prepare(pairs, captures)
 
     def discard(self) -> None:
-        """Remove what is left in the private directory. Idempotent."""
+        """Remove the private directory. Idempotent."""
         self._workspace.discard(self.task)
 
     # -- inside ------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class TaskFiles:
         return seen if now is not None and now == seen.looked_like else fingerprints.TORN
 
     def _copy_linked_inputs(self) -> None:
-        """Copy what outputs are links into, of the mounted inputs: all is as with copies then."""
+        """Copy the mounted inputs into which outputs are links: then all is as with copies."""
         directory = self.directory
         waiting = {
             directory.local(internal): key
@@ -162,7 +162,7 @@ class TaskFiles:
             places = [place for place in waiting if paths.is_inside(place, *tops)]
             for place in sorted(places, key=paths.depth):
                 key = waiting.pop(place)
-                removal.remove(place)  # what it was mounted on
+                removal.remove(place)  # its mount point
                 directory.make_parent(place, f"input {key!r}")
                 source = os.path.realpath(self._storage.source(self.task, key))
                 try:  # its links were links for the program, too

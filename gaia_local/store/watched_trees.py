@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from watchdog.observers.api import ObservedWatch
 
 Heard: TypeAlias = Callable[[str], None]
-"""Called with the absolute path of what changed, from a thread of the trees'; must not raise."""
+"""Called with the absolute path of a change, from a thread of the trees'; must not raise."""
 Unsure: TypeAlias = Callable[["OSError | None"], None]
 """Called when changes may have gone unheard: with an error, they will from now on."""
 
@@ -40,7 +40,7 @@ class Trees(Protocol):
     """Watched directories, each (if `recursive`) with all below it, until `close`."""
 
     def watch(self, top: str) -> None:
-        """Watch a directory. Raises `OSError` where it can't be watched."""
+        """Watch a directory. Raises `OSError` if it can't be watched."""
 
     def unwatch(self, top: str) -> None:
         """Watch it no longer; it may be gone, and needn't be watched."""

@@ -43,11 +43,11 @@ class Workspace(ABC):
 
     @abstractmethod
     def log(self, task: Task) -> Path:
-        """The file that receives what the program prints."""
+        """The file that receives the program's output."""
 
     @abstractmethod
     def make_logs(self, log: Path) -> None:
-        """Make the directory that a Task's log is in."""
+        """Make the log's directory."""
 
     @abstractmethod
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
@@ -103,7 +103,7 @@ class LeasedWorkspace(Workspace):
         return Path(f"{self.storage.private_directory(task.id)}/{LEASE_LOG}")
 
     def make_logs(self, log: Path) -> None:
-        """It is in the lease."""
+        """Nothing to do: the log is in the lease."""
 
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:
         for bucket in self.storage.mapped():

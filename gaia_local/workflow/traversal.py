@@ -19,7 +19,7 @@ def descendants(tops: Iterable[StepNode]) -> list[StepNode]:
 
 
 def measure_depths(steps: Collection[StepNode]) -> bool:
-    """Set the depth of all Steps; False where some wait for each other."""
+    """Set the depth of all Steps; False if some wait for each other."""
     open_ends: dict[StepNode, int] = {}
     for node in steps:
         node.depth = ways = 0
@@ -47,7 +47,7 @@ def find_cycle(new: Collection[StepNode]) -> list[str]:
     name stands again at the end. There was no cycle before: so those in it are new, or depend on
     new ones.
     """
-    # Which takes longer than the whole of most uploads, and is needed to name a cycle only.
+    # Imported here: it takes longer than most uploads, and is needed only to name a cycle.
     import networkx
 
     keys: dict[tuple[str, str], str] = {}

@@ -12,7 +12,7 @@ import house
 from house import PACKAGE, Source, between_wings, packages, sources
 
 EVERYWHERE = "errors forks installation interrupts monotonic"
-"""What any module may import."""
+"""The modules that any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
 FOR_RUNTIMES = "runtimes.contract runtimes.lines runtimes.start_failures"

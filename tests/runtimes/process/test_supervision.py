@@ -158,7 +158,7 @@ def test_where_none_can_be_started_only_the_step_fails(
         bench.run(bench.invocation("true"))
 
 
-# ------------------------------------------------------------------------ what belongs to a program
+# --------------------------------------------------------------------------- processes of a program
 
 
 def test_no_process_outlives_its_program(bench: ProcessBench, tmp_path: Path) -> None:
