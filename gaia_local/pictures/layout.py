@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 
 from gaia_local.errors import GaiaError
+from gaia_local.installation import install_command
 from gaia_local.pictures.boxes import Box, Link
 from gaia_local.pictures.coordinates import Layout, Point, coordinates
 from gaia_local.pictures.layers import arrange
 
-INSTALL = "pip install 'gaia-local[pictures]'"
 _GAP = 36.0
 """Between parts, in px."""
 _SHAPE = 1.6
@@ -27,7 +27,8 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
         import igraph
     except ImportError:
         raise GaiaError(
-            f"a picture needs the library igraph, which is not installed: {INSTALL}"
+            "a picture needs the library igraph, which is not installed:"
+            f" {install_command('pictures')}"
         ) from None
     graph = igraph.Graph(len(boxes), [(link.source, link.target) for link in links])
     clusters = graph.connected_components()

@@ -259,7 +259,7 @@ def test_any_call_is_taken_or_refused_by_name(
         (top / "cwd").mkdir(parents=True)
         monkeypatch.chdir(top / "cwd")
         executor = HandExecutor()
-        monkeypatch.setattr(engine, "ThreadExecutor", lambda *_: executor)
+        monkeypatch.setattr(engine, "ThreadExecutor", lambda *_, **__: executor)
         with contextlib.closing(Fuzzed(top, executor)) as fuzzed:
             for number, seed in enumerate(seeds):
                 call = Call(f"{number} {seed}", pool, fuzzed.known())

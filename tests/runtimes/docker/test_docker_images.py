@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,8 @@ import pytest
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.tasks import BY_REQUEST
+from gaia_local.monotonic import monotonic
+from gaia_local.runtimes.docker import images as images_module
 from gaia_local.runtimes.docker.images import FAILED_SECONDS, Images
 from support.containers import ContainerBench, bench, client, full_image
 from support.registry import Registry, registry
@@ -65,8 +66,7 @@ def test_an_image_that_cannot_be_pulled_is_asked_for_once_in_a_while(
     assert pulls == [one]
     fail(other)
     assert pulls == [one, other]
-    now = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: now() + FAILED_SECONDS)
+    monkeypatch.setattr(images_module, "monotonic", lambda: monotonic() + FAILED_SECONDS)
     fail(one)
     assert pulls == [one, other, one]
 
