@@ -73,14 +73,16 @@ def serve(
             same_user=token is None,
             max_body=max_body * 1024 * 1024,
         )
-        with contextlib.closing(server):
+        with contextlib.closing(server), contextlib.ExitStack() as ends:
             gaia.own()
             if token is None and made is not None:
                 module.secret.write(root, made)
             if no_token:
                 _warn_of_others()
             module.resume(gaia)
-            gaia.subscribe(lambda _: server.stop() if gaia.lost is not None else None)
+            ends.callback(
+                gaia.subscribe(lambda _: server.stop() if gaia.lost is not None else None)
+            )
             # A token that the user gave is not shown.
             link = server.link if token is None else server.url
             try:

@@ -79,7 +79,8 @@ def test_a_container_is_confined_to_its_tasks_files(
                     for mode in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode")
                 )
                 assert about["Config"]["User"] == f"{os.getuid()}:{os.getgid()}"
-                own = str(gaia_root / "staging" / task / "tree") + "/"
+                private = gaia_root / "staging" / task
+                own = (f"{private}/tree/", f"{private}/work")
                 mounts = {mount["Destination"]: mount for mount in about["Mounts"]}
                 assert mounts
                 for mount in mounts.values():
