@@ -86,9 +86,11 @@ def signals_as_in_a_terminal() -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGHUP)
         if signal.getsignal(number) is signal.SIG_IGN
     ]
-    for number in ignored:
+    if signal.SIGINT in ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.SIGHUP in ignored:
         # Ignored here as before, but a program that a test starts has the default.
-        signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGHUP, lambda *_: None)
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)

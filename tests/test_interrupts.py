@@ -44,9 +44,11 @@ class Told(Exception):
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[dict[int, Any]]:
-    """Those of pytest, which are put back."""
+    """Those of a program in a terminal; pytest's are put back."""
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
-    yield before
+    if signal.SIGHUP in before:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     for number, handler in before.items():
         signal.signal(number, handler)
 
