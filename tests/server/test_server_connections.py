@@ -75,7 +75,8 @@ def test_a_head_that_trickles_is_not_waited_for(
             connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
             answer = b""
             while not answer.endswith(b'{"workflows": {}}'):
-                assert (piece := connection.recv(10_000)), answer
+                piece = connection.recv(10_000)
+                assert piece, answer
                 answer += piece
         for _ in range(200):
             if is_closed(connection):
