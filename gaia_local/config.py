@@ -37,7 +37,7 @@ class DockerConfig:
     gpus: int | str | None = None
     """A number of GPUs, or ``all``."""
     init: bool = True
-    """Whether process 1 is an init that ends what the program leaves; some images bring their own.
+    """Whether process 1 is the engine's init, which ends leftovers; some images bring their own.
     """
     stop_grace: float = 2.0
     """Seconds between SIGTERM and SIGKILL."""

@@ -1,4 +1,4 @@
-"""Signals that ask this process to end: noted in one place, and raised where the main thread waits.
+"""Signals that ask this process to end: noted in one place, and raised when the main thread waits.
 
 Python calls signal handlers in the main thread, between any two instructions, and what they raise
 breaks into whatever that does: it may import a module, or have taken a lock that it is about to
@@ -45,13 +45,13 @@ END_SECONDS = 0.7
 
 
 class Closable(Protocol):
-    """What runs programs."""
+    """An owner of running programs."""
 
     def close(self) -> None:
-        """Stop what runs, and let go of everything. Idempotent."""
+        """Stop its programs and release its resources. Idempotent."""
 
     def kill_now(self) -> None:
-        """Kill what is being stopped, without a grace."""
+        """Kill programs that are being stopped, without a grace."""
 
 
 _depth = 0
@@ -67,7 +67,7 @@ _noted: list[int] = []
 _replaced: dict[int, Any] = {}
 """Signal → its handler before, as `signal.getsignal` has it."""
 _handlers: dict[int, Handler] = {}
-"""Signal → what is to be called for it."""
+"""Signal → the function to call for it."""
 _closables: set[Closable] = set()
 
 
@@ -143,7 +143,7 @@ def defers_interrupts(kind: type[T]) -> type[T]:
 
 
 def hurry(number: int) -> None:
-    """Kill what is being stopped; end this process in a moment if it is still in this call then.
+    """Kill programs that are being stopped; end this process soon if it is still in this call.
 
     A signal handler may call it, which can't wait: whatever it needs may be held by the thread that
     it interrupted.

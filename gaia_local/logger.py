@@ -22,6 +22,6 @@ class UnfailingLogger(logging.Logger):
 
 
 def set_up() -> None:
-    """Make these of the package's loggers, whoever asked for them first."""
+    """Turn the package's loggers into these, existing ones too."""
     for name in NAMES:
         logging.getLogger(name).__class__ = UnfailingLogger

@@ -1,4 +1,4 @@
-"""The clock that decides: what is due, what took too long, what is out of date."""
+"""The clock for deadlines, timeouts and ages."""
 
 from __future__ import annotations
 

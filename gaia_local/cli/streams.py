@@ -1,4 +1,4 @@
-"""The streams of the program: what stderr can't take is lost, what stdout can't take ends it.
+"""The program's streams: messages that stderr can't take are lost; a broken stdout ends it.
 
 Both may be a pipe that nobody reads any more, or a file on a full disk. Messages are for people:
 where they can't be read, the work goes on. Results were asked for.

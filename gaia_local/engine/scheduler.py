@@ -219,7 +219,7 @@ class Scheduler:
             self._database.set_boot("")
 
     def kill_now(self) -> None:
-        """Kill what is halted, now and later, without a grace."""
+        """Kill halted Tasks, now and later, without a grace."""
         self._executor.kill_now()
 
     # -- inside ------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ _Heap = list[tuple[tuple[int, int], int, Q]]
 
 
 class _Share(Generic[Q]):
-    """One workflow's Tasks. What is first in a heap waits."""
+    """One workflow's Tasks. The first one of a heap waits."""
 
     __slots__ = ("plain", "requests", "running")
 

@@ -14,7 +14,7 @@ _UNLIMITED = 1 << 60
 
 
 def capacity_of_this_machine() -> Capacity:
-    """What this process may use: CPUs and memory, within its cgroup's limits, NVIDIA's devices."""
+    """This process's share of the machine: CPUs and memory within its cgroup's limits, and GPUs."""
     cpus: float = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

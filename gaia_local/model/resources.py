@@ -96,7 +96,7 @@ class Capacity:
         self._gpus = [gpu for gpu in self._gpus if gpu not in gpus]
 
     def give_back(self, wanted: Resources, gpus: Collection[str]) -> None:
-        """Give back what was taken."""
+        """Free a reservation of `take`."""
         self._add(wanted, 1)
         self._gpus += (gpu for gpu in gpus if gpu in self._all_gpus)
 

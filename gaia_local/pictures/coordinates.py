@@ -1,4 +1,4 @@
-"""Places in px for what lies in layers, and the ways of links between boxes."""
+"""Places in px for boxes in layers, and the ways of links between them."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _bands(
 
 
 End = tuple[int, str, int, bool]
-"""A box, the side of it, what it is joined to there, and whether links lead upward."""
+"""A box, a side of it, the boxes linked there, and whether the links lead upward."""
 
 
 def _ends(layers: Layers, middles: Sequence[float], widths: Sequence[float]) -> dict[End, float]:

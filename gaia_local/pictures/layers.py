@@ -29,7 +29,7 @@ longest links have none and go behind boxes, so that time is bounded."""
 
 @dataclass(frozen=True)
 class Route:
-    """What a link passes."""
+    """A place in a layer that a link passes."""
 
     stops: tuple[int, ...]
     """From the upper box over its joints to the lower box."""

@@ -71,7 +71,7 @@ class Order:
         return best
 
     def _averaged(self, rows: Rows, downward: bool) -> Rows:
-        """Each row in the order of what it is joined to, above it or below."""
+        """Each row in the order of the boxes it is linked to, above it or below."""
         joined = self._above if downward else self._below
         place = _places(rows)
 

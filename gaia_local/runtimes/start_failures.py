@@ -12,7 +12,7 @@ _LONGEST_TOKEN = 131_071
 
 
 def missing_interpreter(program: str, beginning: bytes, where: str) -> str:
-    """What a program lacks that is there itself; `beginning` is that of its file."""
+    """The missing part of a program whose file is there; `beginning` is that of its file."""
     there = f"program {program!r} is there, but"
     line = beginning.partition(b"\n")[0]
     if not line.startswith(b"#!"):
@@ -25,7 +25,7 @@ def missing_interpreter(program: str, beginning: bytes, where: str) -> str:
 
 
 def too_long(tokens: Collection[str]) -> str:
-    """What is wrong with tokens that no program can be given."""
+    """The reason why no program can be given these tokens."""
     longest = max(len(os.fsencode(token)) for token in tokens)
     problem = (
         f"its longest token has {longest} bytes, and a program takes {_LONGEST_TOKEN} at most"

@@ -160,7 +160,7 @@ class _Uvicorn(uvicorn.Server):
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
                     before[number] = signal.signal(number, self.handle_exit)
         try:
-            interrupts.check()  # what was noted before
+            interrupts.check()  # raise signals that were noted before
             yield
         finally:
             for number, handler in before.items():

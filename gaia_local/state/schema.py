@@ -96,7 +96,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def _migrate_old(connection: sqlite3.Connection, applied: int) -> None:
-    """Apply what is neither among the first `applied` nor recorded by sqlite-utils."""
+    """Apply the migrations that are neither among the first `applied` nor recorded."""
     # NOTE: their import takes 40 ms, and 330 where pandas is installed: a new file does without.
     import sqlite_utils
     from sqlite_utils.migrations import Migrations

@@ -1,4 +1,4 @@
-"""The file that holds the state of all workflows: how it is opened, and what is refused."""
+"""The file with the state of all workflows: opening it, and refusing files that can't be used."""
 
 from __future__ import annotations
 

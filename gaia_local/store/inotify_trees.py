@@ -1,4 +1,4 @@
-"""Directory trees that say what changes in them, by inotify; on Linux only.
+"""Watched directory trees that report changes, by inotify; on Linux only.
 
 They stand on the lower layer of watchdog 7.1: one thread that reads inotify, and a callback for
 each directory. The public layer above it, the `Observer`, misses changes after some histories of

@@ -44,7 +44,7 @@ class TaskOutputs:
     def __init__(self, task: Task, directory: PrivateDirectory, workspace: Workspace) -> None:
         self._task, self._directory, self._workspace = task, directory, workspace
         self._found: dict[str, tuple[str, str | None]] = {}
-        """What was answered by `_find`."""
+        """Answers of `_find`."""
 
     def missing(self) -> list[str]:
         """The outputs that the program should have made and did not, as sentences."""

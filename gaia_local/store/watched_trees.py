@@ -1,4 +1,4 @@
-"""Directory trees that say what changes in them, by watchdog's public `Observer`.
+"""Watched directory trees that report changes, by watchdog's public `Observer`.
 
 Knows neither keys nor debouncing. The engine's own files, whose names begin with `OWN`, aren't
 watched.

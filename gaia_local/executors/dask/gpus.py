@@ -1,4 +1,4 @@
-"""Gives the Tasks on one machine different GPUs, whichever of the user's workers they are on."""
+"""Gives the Tasks on one machine different GPUs, on all of the user's workers."""
 
 from __future__ import annotations
 

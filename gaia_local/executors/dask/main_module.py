@@ -13,7 +13,7 @@ from gaia_local.errors import InvalidInput
 
 
 def refuse_unguarded_script() -> None:
-    """Raise `InvalidInput` where the running script would start workers in each of its workers.
+    """Raise `InvalidInput` if the running script would start workers in each of its workers.
 
     A worker process imports the script by its path (`multiprocessing.spawn`). What the main thread
     runs just now, outside of ``if __name__ == "__main__":``, would run there, too.

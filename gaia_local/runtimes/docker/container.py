@@ -42,7 +42,7 @@ def task_container(
     plan: MountPlan,
     stop: Callable[[], bool],
 ) -> contextlib.AbstractContextManager[str]:
-    """The id of a container that is ready to start; removed at the end, whatever happens.
+    """The id of a container that is ready to start; it is removed at the end in all cases.
 
     `has_home`: the image has a home of this user's own.
     """
@@ -67,7 +67,7 @@ def task_container(
         ]
         host = client.create_host_config(
             mounts=mounts,
-            init=config.init,  # forwards signals, and ends whatever the program leaves behind
+            init=config.init,  # forwards signals, and ends all that the program leaves behind
             security_opt=["no-new-privileges"],
             group_add=[str(group) for group in os.getgroups()],
             network_mode=config.network,
@@ -75,7 +75,7 @@ def task_container(
             nano_cpus=None if cpus is None else int(cpus * 1e9),
             shm_size=config.shm_size,
             device_requests=_gpus(invocation, config),
-            # Can be read again, whatever the engine's default.
+            # Can be read again, unlike the engine's default on some machines.
             log_config=LogConfig(type="json-file"),
         )
         created = client.create_container(

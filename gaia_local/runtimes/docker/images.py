@@ -28,7 +28,7 @@ class Image(NamedTuple):
 
 
 class _Pull(NamedTuple):
-    """A try to pull an image, and how long its result counts for those who ask later."""
+    """A try to pull an image, and the time until which later requests get its result."""
 
     began: float
     failure: str | None

@@ -105,7 +105,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def innermost_text(error: BaseException) -> str:
-    """What the system says of a lost connection: the layers around it tell of their objects."""
+    """The system's words for a lost connection; the layers above only name their objects."""
     chain = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
         chain.append(inner)

@@ -26,7 +26,7 @@ _TOO_LONG = re.compile(r"exec \S+: argument list too long\s*")
 _WANTS_TO_BE_FIRST = re.compile(
     r"(?:can only|must) (?:be )?run as (?:pid|process(?: no\.?)?) 1\b", re.IGNORECASE
 )
-"""What inits say of their place: those of s6-overlay and runit."""
+"""Messages of inits that aren't process 1: those of s6-overlay and runit."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -59,7 +59,7 @@ class StartErrors:
     def after_refusal(
         self, container: str, task: Task, refusal: Refusal, stop: Callable[[], bool]
     ) -> tuple[int, str]:
-        """The same for an engine that refused the start; raises what isn't the program's fault."""
+        """The same for a refused start; raises the refusal if it isn't the program's fault."""
         if (why := _NO_START.search(refusal.text)) is None:
             raise _too_long(task) if _TOO_LONG.search(refusal.text) else refusal
         return self._not_executable(container, task, why[1], why[2], stop)

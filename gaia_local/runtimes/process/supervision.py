@@ -146,7 +146,7 @@ class SupervisorPool:
         self._closed = False
 
     def prepare(self) -> None:
-        """Start the first one, once; it gets ready while others decide what it is to run."""
+        """Start the first one, once: it gets ready while the first Task is decided."""
         with self._lock:
             first = not self._prepared
             self._prepared = True
