@@ -368,9 +368,8 @@ class Gaia:
         """
         return self._opened.scheduler.subscribe(tell)
 
-    @property
     def lost(self) -> str | None:
-        """Why the root can't be used any more, where it was removed or replaced; else None.
+        """The reason if the root was removed or replaced, and can't be used any more; else None.
 
         It is noticed while files are watched (`watch`); subscribers are called then.
         """

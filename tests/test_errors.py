@@ -70,7 +70,12 @@ BAD: dict[str, tuple[Any, ...]] = {
     "path": ("w", ""),
 }
 """Method → arguments that it refuses."""
-ON_CLOSED: dict[str, tuple[Any, ...]] = {"workflows": (), "own": (), "subscribe": (print,)}
+ON_CLOSED: dict[str, tuple[Any, ...]] = {
+    "workflows": (),
+    "own": (),
+    "lost": (),
+    "subscribe": (print,),
+}
 """Those that refuse nothing but to be called on a closed `Gaia`."""
 
 

@@ -81,7 +81,7 @@ def serve(
                 _warn_of_others()
             module.resume(gaia)
             ends.callback(
-                gaia.subscribe(lambda _: server.stop() if gaia.lost is not None else None)
+                gaia.subscribe(lambda _: server.stop() if gaia.lost() is not None else None)
             )
             # A token that the user gave is not shown.
             link = server.link if token is None else server.url
@@ -92,7 +92,7 @@ def serve(
             except KeyboardInterrupt:
                 _say_what_goes_on(gaia)
                 raise
-            if (why := gaia.lost) is not None:
+            if (why := gaia.lost()) is not None:
                 raise StorageError(why)
 
 

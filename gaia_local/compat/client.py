@@ -68,17 +68,9 @@ def _passed_on(name: str) -> Callable[..., Any]:
     return call
 
 
-def _answered(name: str) -> Callable[[object], Any]:
-    return lambda self: getattr(engine_of(self), name)
-
-
-for _name, _member in inspect.getmembers(Local):
-    if _name in vars(Gaia) or (_name.startswith("_") and _name != "_repr_html_"):
-        continue
-    if inspect.isfunction(_member):
+for _name, _ in inspect.getmembers(Local, inspect.isfunction):
+    if _name not in vars(Gaia) and (not _name.startswith("_") or _name == "_repr_html_"):
         setattr(Gaia, _name, _passed_on(_name))
-    elif isinstance(_member, property):
-        setattr(Gaia, _name, property(_answered(_name), doc=_member.__doc__))
 
 
 # -------------------------------------------------------------------- functions that scripts import

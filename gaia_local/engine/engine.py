@@ -213,6 +213,10 @@ class Engine:
         self._lock, self._close_lock = threading.RLock(), threading.Lock()
         self._closed, self._owned = True, None
 
+    def owns(self) -> bool:
+        """Whether this process owns the root. Waits while it takes the root over."""
+        return self._parts() is not None
+
     def _parts(self) -> OwnedParts | None:
         """The parts, also while they end; None if this process doesn't own the root.
 

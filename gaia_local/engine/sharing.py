@@ -71,9 +71,10 @@ def _leave(engine: Engine, wait: bool) -> None:
             _ending.discard(engine)
 
 
-def open_roots() -> set[Path]:
-    """The roots whose engines are open in this process, or being closed."""
-    return {engine.config.root for engine in (*_engines.copy().values(), *_ending.copy())}
+def owned_roots() -> set[Path]:
+    """The roots that this process owns, also those whose engines are being made or closed."""
+    engines = (*_engines.copy().values(), *_ending.copy())
+    return {engine.config.root for engine in engines if engine.owns()}
 
 
 def _at_exit() -> None:

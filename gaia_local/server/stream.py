@@ -72,7 +72,7 @@ class EventStream(Response):
             except GaiaError as error:  # the client connects again and gets the error then
                 logger.warning("an event stream ended: %s", error)
                 group.cancel_scope.cancel()
-        gone = self._gaia.lost if self._closing.is_set() else None
+        gone = self._gaia.lost() if self._closing.is_set() else None
         last = "" if gone is None else f"event: gone\ndata: {json.dumps(gone)}\n\n"
         await send({"type": "http.response.body", "body": last.encode("ascii")})
 

@@ -6,13 +6,16 @@ import contextlib
 import os
 import sqlite3
 import stat
+import time
 from pathlib import Path
 
 from gaia_local.errors import DatabaseError
+from gaia_local.monotonic import monotonic
 from gaia_local.state import schema
 
 LOCK_TIMEOUT_SECONDS = 10.0
 """For another process to release the file; only a foreign program ever holds it for long."""
+_RETRY_SECONDS = 0.005
 DAMAGED = (
     "it is damaged: restore a copy of it, or move it away and upload again: "
     "the files in the store will be found and used"
@@ -96,7 +99,7 @@ def _open(path: Path, how: str, readonly: bool) -> sqlite3.Connection:
     with contextlib.ExitStack() as undo:
         undo.callback(connection.close)
         if not readonly:
-            connection.execute("pragma journal_mode=wal")
+            _keep_a_log(connection)
             connection.execute("pragma synchronous=normal")
         version, known = schema.version(connection), len(schema.MIGRATIONS)
         if version > known:
@@ -110,6 +113,20 @@ def _open(path: Path, how: str, readonly: bool) -> sqlite3.Connection:
             schema.migrate(connection)
         undo.pop_all()
     return connection
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Have SQLite write to a log beside the file, so that nobody who reads waits for a writer."""
+    deadline = monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("pragma journal_mode=wal")
+            return
+        # SQLite doesn't wait here while another process does the same to a new file.
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
 
 
 def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gaia_local import Gaia
 from gaia_local.config import Config
 from gaia_local.doctor.leftovers import clean
-from gaia_local.engine.sharing import open_roots
+from gaia_local.engine.sharing import owned_roots
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
 from gaia_local.http_errors import with_http_errors
 from gaia_local.model.keys import StorageKey, names_directory
@@ -270,7 +270,7 @@ def _leftovers(config: Config, before: set[threading.Thread]) -> list[str]:
     ]
     # Another root's `Gaia`, of another fixture or thread, may have begun meanwhile: these are its
     # threads then, or can't be told from those; or they ended with it since.
-    others = open_roots() - {config.root}
+    others = owned_roots() - {config.root}
     leftovers = [
         f"the thread {thread.name}" for thread in threads if not others and thread.is_alive()
     ]

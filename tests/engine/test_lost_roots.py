@@ -55,9 +55,9 @@ def test_what_runs_is_stopped_and_all_are_told(
     gaia_root = tmp_path / "root"
     gaia = make_gaia()
     pid = begin(gaia, tmp_path / "pid", wait_until)
-    assert gaia.lost is None
+    assert gaia.lost() is None
     take_away(gaia_root, how)
-    wait_until(lambda: gaia.lost is not None)
+    wait_until(lambda: gaia.lost() is not None)
     with pytest.raises(GaiaError, match=GONE):
         gaia.wait("w", timeout=60)
     assert not running(pid)
@@ -77,7 +77,7 @@ def test_a_new_root_in_its_place_is_left_to_its_owner(
     try:
         owner.own({"root": str(gaia_root), "runtime": "process"})
         (gaia_root / "spare").mkdir(exist_ok=True)
-        wait_until(lambda: gaia.lost is not None)
+        wait_until(lambda: gaia.lost() is not None)
         gaia.close(wait=False)
         assert (gaia_root / NAME).exists()
         assert (gaia_root / "spare").exists()
