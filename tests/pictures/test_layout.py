@@ -290,7 +290,8 @@ SHAPES: dict[str, Callable[[int], list[Pair]]] = {
 }
 
 
-@pytest.mark.parametrize(("number", "seconds"), [(277, 2.0), (2000, 20.0)])
+# Of CPU; a quarter of it on an idle machine, since a busy one takes more for the same.
+@pytest.mark.parametrize(("number", "seconds"), [(277, 5.0), (2000, 20.0)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_large_graphs_are_drawn_in_bounded_time(shape: str, number: int, seconds: float) -> None:
     pairs = SHAPES[shape](number)
