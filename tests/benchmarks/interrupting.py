@@ -74,10 +74,15 @@ class Trial:
         return self.status is None
 
     @property
+    def too_late(self) -> bool:
+        """Whether the program was through before its first signal."""
+        return self.status == 0 and self.state == "complete"
+
+    @property
     def odd(self) -> bool:
-        """Whether it ended otherwise than by its signals, or left what nobody owns."""
+        """Whether it ended otherwise than by its signals, or in another state."""
         ends = {end for number in self.numbers for end in (-number, 128 + number)}
-        return self.status not in ends or self.state not in STATES
+        return not self.too_late and (self.status not in ends or self.state not in STATES)
 
 
 def steps() -> list[dict[str, Any]]:

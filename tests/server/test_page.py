@@ -750,7 +750,7 @@ def test_a_server_whose_root_has_gone_says_so_in_the_page(
     site.gaia.wait("me_gone")
     page = site.go("me_gone")
     expect(page.locator(".node.step")).to_have_count(2)
-    monkeypatch.setattr(Gaia, "lost", "root /r was removed")
+    monkeypatch.setattr(Gaia, "lost", lambda _: "root /r was removed")
     with page.expect_event("requestfailed"):  # it tries again, and still says so
         site.server.close()
     expect(page.get_by_text("root /r was removed")).to_be_visible()
