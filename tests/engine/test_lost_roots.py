@@ -60,7 +60,7 @@ def test_what_runs_is_stopped_and_all_are_told(
     wait_until(lambda: gaia.lost() is not None)
     with pytest.raises(GaiaError, match=GONE):
         gaia.wait("w", timeout=60)
-    assert not running(pid)
+    wait_until(lambda: not running(pid))
     assert caplog.text.count(f"root {gaia_root} {GONE}") == 1
     with pytest.raises(GaiaError, match=GONE):
         gaia.upload("v", {}, [ECHO], [])
@@ -101,5 +101,5 @@ def test_a_server_says_so_and_ends(gaia_root: Path, tmp_path: Path, wait_until: 
     _, _, last = told.partition("event: gone\ndata: ")
     assert GONE in json.loads(last)
     assert status == 2
-    assert not running(pid)
+    wait_until(lambda: not running(pid))
     assert f"root {gaia_root} {GONE}" in err
