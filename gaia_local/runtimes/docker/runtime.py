@@ -124,7 +124,9 @@ class DockerRuntime:
 
     def end(self, task_id: str) -> None:
         """Kill and remove the container of a Task, if it is this root's."""
-        self._engine.remove_own(container_name(task_id), self._labels)
+        # A moved root's containers have its old path among their labels.
+        own = {IDENTITY_LABEL: self._labels[IDENTITY_LABEL]}
+        self._engine.remove_own(container_name(task_id), own)
 
     # -- one run -----------------------------------------------------------------------------------
 

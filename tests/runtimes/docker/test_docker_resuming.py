@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import docker
 import docker.errors
 import pytest
 
+from gaia_local.config import DockerConfig
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT
+from gaia_local.runtimes.contract import Root
+from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.containers import ContainerBench, Run, bench, client, full_image
 
 __all__ = ["bench", "client", "full_image"]
@@ -125,3 +129,20 @@ def test_a_container_that_is_gone_cannot_be_taken_up(bench: ContainerBench) -> N
     with pytest.raises(RuntimeFailure, match="No such container"):
         resume(bench, run)
     assert run.events == []
+
+
+@pytest.mark.parametrize(("root", "ended"), [("moved", True), ("copied", False)])
+def test_a_task_s_container_is_ended_by_its_root_alone(
+    bench: ContainerBench, client: docker.APIClient, root: str, ended: bool
+) -> None:
+    """A moved root has another path and its identity, a copied one another identity."""
+    run = bench.prepare("sleep", "60")
+    container = left_behind(bench, client, run)
+    identity = bench.root.identity if root == "moved" else "another"
+    runtime = DockerRuntime(DockerConfig(), Root("/elsewhere", identity))
+    with contextlib.closing(runtime):
+        runtime.end(run.invocation.task.id)
+    left = [found["Id"] for found in client.containers(all=True, filters={"id": container})]
+    assert left == ([] if ended else [container])
+    bench.runtime.end(run.invocation.task.id)
+    assert bench.containers(client) == []
