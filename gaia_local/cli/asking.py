@@ -11,13 +11,13 @@ from gaia_local import interrupts
 from gaia_local.cli import completing
 from gaia_local.cli.output import (
     log_printer,
-    open_console,
     print_events,
     print_explanation,
     print_json,
     print_result,
     print_table,
 )
+from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import Json, Name, StepName, app, open_gaia, resumable, with_progress
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def workflows(ctx: typer.Context, as_json: Json = False) -> None:
     if rows:
         print_table(["workflow", "state", "Steps", "owner"], rows)
     else:
-        open_console(error=True).print("no workflows yet")
+        print_line("no workflows yet", error=True)
 
 
 @app.command(rich_help_panel="Ask")

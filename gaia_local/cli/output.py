@@ -1,28 +1,21 @@
-"""The command line's output: results to stdout, messages to stderr, as text or as JSON.
-
-Without a terminal, lines aren't wrapped and only plain text is written. Control characters in
-names, tokens and logs are shown on a terminal in escaped form, so it doesn't obey them.
-"""
+"""The command line's output: results to stdout, messages to stderr, as text or as JSON."""
 
 from __future__ import annotations
 
 import codecs
 import contextlib
-import functools
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gaia_local.cli.printing import LogLine, Style, Styled, print_line, shows_controls
 from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from rich.console import Console
-    from rich.text import Text
 
     from gaia_local import Gaia
     from gaia_local.doctor.checks import DoctorReport
@@ -34,45 +27,8 @@ MAX_LISTED = 20
 MAX_FILES = 5
 """The most changed files of a directory that are named."""
 _NO_COLOUR = "\x1b[0m"
-_UNBROKEN_WIDTH = 10_000
-"""The console's width without a terminal, so that no line is wrapped."""
-
-
-def open_console(error: bool = False) -> Console:
-    """A console on stdout, or on stderr."""
-    opened: Console = _console_class()(stderr=error, highlight=False, soft_wrap=True, emoji=False)
-    if not _is_shown_by_terminal(opened):
-        opened.width = _UNBROKEN_WIDTH
-    return opened
-
-
-def draws_live(console: Console) -> bool:
-    """Whether lines can be drawn over; `FORCE_COLOR` makes no terminal of a log."""
-    return _is_shown_by_terminal(console) and not console.is_dumb_terminal
-
-
-def _is_shown_by_terminal(console: Console) -> bool:
-    return console.is_terminal and console.file.isatty()
-
-
-@functools.cache
-def _console_class() -> Any:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
-
-    class EscapingConsole(Console):
-        """A console that escapes control characters in all printed text, if on a terminal."""
-
-        def render(
-            self, renderable: RenderableType, options: ConsoleOptions | None = None
-        ) -> Iterable[Segment]:
-            for segment in super().render(renderable, options):
-                if segment.control or not self.is_terminal:
-                    yield segment
-                else:
-                    yield Segment(escaped(segment.text, LINES), segment.style)
-
-    return EscapingConsole
+_STATE_STYLES: dict[str, Style] = {"complete": "green", "error": "red"}
+_VERDICT_STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 class Messages(logging.Handler):
@@ -80,11 +36,8 @@ class Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
-        from rich.markup import escape
-
-        open_console(error=True).print(
-            f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}"
-        )
+        level = Styled(f"{record.levelname.lower()}:", "yellow")
+        print_line(level, f" {record.getMessage()}", error=True)
 
 
 class EscapingFormatter(logging.Formatter):
@@ -98,9 +51,7 @@ class EscapingFormatter(logging.Formatter):
 
 def print_refusal(message: str) -> None:
     """Print the reason for a refused call, on stderr."""
-    from rich.markup import escape
-
-    open_console(error=True).print(f"[red]gaia-local:[/] {escape(message)}")
+    print_line(Styled("gaia-local:", "red"), f" {message}", error=True)
 
 
 def print_trace(
@@ -150,23 +101,21 @@ def print_answer(answer: object, sentence: str, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        open_console().print(sentence, markup=False)
+        print_line(sentence)
 
 
 def print_table(headings: list[str], rows: list[list[str]]) -> None:
     """Print rows under headings, each on one line, long ones too."""
     from rich.cells import cell_len
-    from rich.text import Text
 
     # A cell may hold line breaks, but each row is one line.
     rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
-    console = open_console()
     for number, row in enumerate([headings, *rows]):
         line = "  ".join(
             cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        )
-        console.print(Text(line.rstrip(), "bold" if number == 0 else ""))
+        ).rstrip()
+        print_line(Styled(line, "bold") if number == 0 else line)
 
 
 def attempt_line(attempt: Mapping[str, Any]) -> str:
@@ -187,28 +136,26 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
 
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
     """Print a workflow's state, its failed Steps with their logs' ends, and its missing inputs."""
-    from rich.markup import escape
-
-    console = open_console()
     workflow, state = status["workflow"], status["state"]
-    colour = {"complete": "green", "error": "red"}.get(state, "yellow")
-    console.print(
-        f"[bold]{escape(workflow)}[/]: [{colour}]{state}[/], {counts_line(gaia.progress(workflow))}"
-    )
+    counts = counts_line(gaia.progress(workflow))
+    colour = _STATE_STYLES.get(state, "yellow")
+    print_line(Styled(workflow, "bold"), ": ", Styled(state, colour), f", {counts}")
     if "error" in status["status"]:
-        console.print(f"[red]{escape(status['status']['error'])}[/]")
+        print_line(Styled(status["status"]["error"], "red"))
     failures = gaia.failures(workflow)
     for failure in failures[:MAX_LISTED]:
-        console.print(f"\n[red]{escape(failure_line(failure))}[/]")
+        print_line()
+        print_line(Styled(failure_line(failure), "red"))
         for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
-            console.print(_quoted(line))
-    _print_more(console, len(failures), "failed Steps")
+            _print_quoted(line)
+    _print_more(len(failures), "failed Steps")
     missing = missing_inputs(gaia, status)
     if missing:
-        console.print("\nInputs that are missing, and that no Step makes:")
+        print_line()
+        print_line("Inputs that are missing, and that no Step makes:")
         for key in missing[:MAX_LISTED]:
-            console.print(f"  {key}, expected at {gaia.path(workflow, key)}", markup=False)
-        _print_more(console, len(missing), "inputs")
+            print_line(f"  {key}, expected at {gaia.path(workflow, key)}")
+        _print_more(len(missing), "inputs")
 
 
 def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
@@ -218,7 +165,7 @@ def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
             ["Step", "would run because"], [[entry["step"], entry["reason"]] for entry in plan]
         )
     else:
-        open_console().print("nothing would run")
+        print_line("nothing would run")
 
 
 def print_explanation(explanation: Mapping[str, Any]) -> None:
@@ -267,9 +214,9 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
             ("read", f"{key} {digest or ''}".rstrip()) for key, digest in made["inputs"].items()
         ]
         rows += [("made", key) for key in made["outputs"]]
-    console = open_console()
     for label, text in rows:
-        console.print(f"{label:12}{escaped(text) if console.is_terminal else text}", markup=False)
+        # A row is one line on a terminal, whatever a name or a token of it holds.
+        print_line(f"{label:12}{escaped(text) if shows_controls(sys.stdout) else text}")
 
 
 def _first_names(names: Sequence[str]) -> str:
@@ -294,47 +241,41 @@ def print_events(events: Sequence[Mapping[str, Any]]) -> None:
 
 def print_demo(gaia: Gaia, name: str, program: str) -> None:
     """Print the demo's outputs, the report's path, and commands to try next."""
-    from rich.markup import escape
-
     from gaia_local.demo import RESULTS
     from gaia_local.model.events import EventKind
 
-    console = open_console()
     for key in RESULTS:
         path = gaia.path(name, key)
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            console.print(f"\n[bold]{escape(key + file.name if path.is_dir() else key)}[/]")
+            print_line()
+            print_line(Styled(key + file.name if path.is_dir() else key, "bold"))
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                console.print(_quoted(line))
+                _print_quoted(line)
     contained = any(event["event"] == EventKind.CONTAINER_CREATE for event in gaia.events(name))
-    console.print(
-        f"\nThe Steps ran {'in containers' if contained else 'as local processes'}. The report"
-        " lies in"
-    )
-    console.print(f"  {gaia.path(name, 'results:report/')}", markup=False)
-    console.print("Try next:")
+    how = "in containers" if contained else "as local processes"
+    print_line()
+    print_line(f"The Steps ran {how}. The report lies in")
+    print_line(f"  {gaia.path(name, 'results:report/')}")
+    print_line("Try next:")
     for command, why in (
         (f"status {name}", "how far it is"),
         (f"logs {name} write", "what a Step wrote"),
         (f"expire {name} measure-mars", "run a Step again, and what depends on it"),
         (f"events {name}", "what happened"),
     ):
-        console.print(f"  {program} {command}  # {why}", markup=False)
+        print_line(f"  {program} {command}  # {why}")
 
 
 def print_report(report: DoctorReport) -> None:
     """Print the doctor's checks, with advice for those that need it."""
-    from rich.markup import escape
-
-    console = open_console()
-    colours = {"ok": "green", "note": "yellow", "problem": "red"}
     for check in report.checks:
-        console.print(
-            f"[{colours[check.verdict]}]{check.verdict:8}[/][bold]{check.name:14}[/]"
-            f"{escape(check.text)}"
+        print_line(
+            Styled(f"{check.verdict:8}", _VERDICT_STYLES[check.verdict]),
+            Styled(f"{check.name:14}", "bold"),
+            check.text,
         )
         if check.advice:
-            console.print(f"{'':22}[dim]{escape(check.advice)}[/]")
+            print_line(" " * 22, Styled(check.advice, "dim"))
 
 
 def _made_by(makers: Sequence[str]) -> str:
@@ -350,25 +291,11 @@ def _moment(seconds: float | None) -> str:
     return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
-def _quoted(line: str) -> Text:
-    """A line that a program printed; its colours are kept only on a terminal."""
-    from rich.text import Text
-
-    return Text.assemble("  ", ("│", "dim"), " ", Text.from_ansi(_last_written(line)))
+def _print_quoted(line: str) -> None:
+    """Print a line that a program wrote."""
+    print_line("  ", Styled("│", "dim"), " ", LogLine(line))
 
 
-def log_text(line: str) -> Text:
-    """A log line as one line of a table: the text after its last carriage return."""
-    from rich.text import Text
-
-    return Text(escaped(Text.from_ansi(_last_written(line)).plain))
-
-
-def _last_written(line: str) -> str:
-    """The text after a line's last carriage return, with all controls but colours escaped."""
-    return escaped(line.rstrip().rpartition("\r")[2], "\t", colours=True)
-
-
-def _print_more(console: Console, number: int, what: str) -> None:
+def _print_more(number: int, what: str) -> None:
     if number > MAX_LISTED:
-        console.print(f"  … and {number - MAX_LISTED} more {what}")
+        print_line(f"  … and {number - MAX_LISTED} more {what}")

@@ -15,7 +15,8 @@ import typer.core
 
 from gaia_local import interrupts
 from gaia_local.cli import completing, streams
-from gaia_local.cli.output import Messages, open_console, print_refusal, print_trace
+from gaia_local.cli.output import Messages, print_refusal, print_trace
+from gaia_local.cli.printing import print_line
 from gaia_local.errors import GaiaError
 from gaia_local.model.terminal_text import LINES, escaped
 
@@ -209,7 +210,8 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
             yield names
     except Stopped:
         for name in names:
-            open_console(error=True).print(f"\n{_resume_hint(ctx, name)}", markup=False)
+            print_line(error=True)
+            print_line(_resume_hint(ctx, name), error=True)
         raise
 
 

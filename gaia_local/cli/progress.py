@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaia_local import interrupts
-from gaia_local.cli.output import attempt_line, draws_live, log_text, open_console
+from gaia_local.cli.output import attempt_line
+from gaia_local.cli.printing import draws_live, last_written, print_line
 from gaia_local.model.durations import duration
+from gaia_local.model.terminal_text import escaped, without_colours
 from gaia_local.monotonic import monotonic
 from gaia_local.pictures.sentences import counts_line, failure_line
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
+    from rich.text import Text
 
     from gaia_local import Gaia
     from gaia_local.model.answer_types import Failure, StatusAnswer, TimelineAttempt
@@ -43,9 +47,8 @@ Show = Callable[[Mapping[str, Any]], None]
 
 def follow(gaia: Gaia, workflow: str) -> StatusAnswer:
     """Wait until the workflow is quiet, with its progress on stderr; return its status."""
-    console = open_console(error=True)
-    live = draws_live(console)
-    with _bar(console) if live else _lines(console, workflow) as show:
+    live = draws_live(sys.stderr)
+    with _bar() if live else _lines(workflow) as show:
         while True:
             show(gaia.progress(workflow))
             try:
@@ -61,10 +64,9 @@ def watch(gaia: Gaia, workflow: str) -> StatusAnswer:
 
     Another process may run the workflow.
     """
-    console = open_console()
-    live = draws_live(console)
+    live = draws_live(sys.stdout)
     view = WatchView(gaia, workflow)
-    with _table(console) if live else _attempt_lines(console) as show:
+    with _table() if live else _attempt_lines() as show:
         while True:
             view.refresh()
             show(view)
@@ -157,10 +159,12 @@ def _status_if_quiet(gaia: Gaia, workflow: str) -> StatusAnswer | None:
 
 
 @contextlib.contextmanager
-def _bar(console: Console) -> Iterator[Show]:
+def _bar() -> Iterator[Show]:
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (BarColumn(bar_width=24), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = Console(stderr=True)
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         task = progress.add_task("", total=1)
 
@@ -177,22 +181,25 @@ def _bar(console: Console) -> Iterator[Show]:
 
 
 @contextlib.contextmanager
-def _lines(console: Console, workflow: str) -> Iterator[Show]:
+def _lines(workflow: str) -> Iterator[Show]:
     shown, at = "", monotonic()
 
     def show(counts: Mapping[str, Any]) -> None:
         nonlocal shown, at
         line, now = counts_line(counts), monotonic()
         if line != shown and now - at >= PLAIN_LINE_SECONDS:
-            console.print(f"{workflow}: {line}", markup=False)
+            print_line(f"{workflow}: {line}", error=True)
             shown, at = line, now
 
     yield show
 
 
 @contextlib.contextmanager
-def _table(console: Console) -> Iterator[Callable[[WatchView], None]]:
+def _table() -> Iterator[Callable[[WatchView], None]]:
+    from rich.console import Console
     from rich.live import Live
+
+    console = Console(highlight=False, emoji=False)
 
     with Live(
         console=console, auto_refresh=False, transient=True, vertical_overflow="crop"
@@ -214,7 +221,7 @@ def _screen(view: WatchView, height: int) -> RenderableType:
     counts, running, now = view.counts, view.running, time.time()
     head = Table.grid(padding=(0, 1))
     head.add_row(
-        Text(view.workflow, "bold"),
+        Text(escaped(view.workflow), "bold"),
         ProgressBar(total=max(1, counts["steps"]), completed=counts["done"], width=24),
         counts_line(counts),
     )
@@ -228,18 +235,27 @@ def _screen(view: WatchView, height: int) -> RenderableType:
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=5)
     for attempt in shown:
         tail = view.tail(attempt, lines)
-        log = Text("\n", "dim", no_wrap=True, overflow="ellipsis").join(map(log_text, tail))
+        log = Text("\n", "dim", no_wrap=True, overflow="ellipsis").join(map(_log_text, tail))
         table.add_row(
-            Text(f"▶ {attempt['step']}", "blue"), duration(now - (attempt["started"] or now)), log
+            Text(escaped(f"▶ {attempt['step']}"), "blue"),
+            duration(now - (attempt["started"] or now)),
+            log,
         )
     parts: list[RenderableType] = [head, Text(), table]
     if len(running) > len(shown):
         parts.append(Text(f"… and {len(running) - len(shown)} more run", "dim"))
     for failure in failed:
-        parts.append(Text(f"✗ {failure_line(failure)}", "red", no_wrap=True, overflow="ellipsis"))
+        line = escaped(f"✗ {failure_line(failure)}")
+        parts.append(Text(line, "red", no_wrap=True, overflow="ellipsis"))
     if counts["failed"] > len(failed):
         parts.append(Text(f"… and {counts['failed'] - len(failed)} more failed", "dim"))
     return Group(*parts)
+
+
+def _log_text(line: str) -> Text:
+    from rich.text import Text
+
+    return Text(without_colours(last_written(line)))
 
 
 def _latest_failures(view: WatchView) -> list[Failure]:
@@ -248,7 +264,7 @@ def _latest_failures(view: WatchView) -> list[Failure]:
 
 
 @contextlib.contextmanager
-def _attempt_lines(console: Console) -> Iterator[Callable[[WatchView], None]]:
+def _attempt_lines() -> Iterator[Callable[[WatchView], None]]:
     known: dict[str, str] | None = None
 
     def show(view: WatchView) -> None:
@@ -259,13 +275,10 @@ def _attempt_lines(console: Console) -> Iterator[Callable[[WatchView], None]]:
                 for attempt in view.attempts
                 if attempt["state"] != "running"
             }
-            console.print(
-                f"{view.workflow}: {view.counts['state']}, {counts_line(view.counts)}",
-                markup=False,
-            )
+            print_line(f"{view.workflow}: {view.counts['state']}, {counts_line(view.counts)}")
         for attempt in view.attempts:
             if attempt["state"] not in (known.get(attempt["task"]), "queued"):
                 known[attempt["task"]] = attempt["state"]
-                console.print(attempt_line(attempt), markup=False)
+                print_line(attempt_line(attempt))
 
     yield show

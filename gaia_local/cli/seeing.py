@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from gaia_local.cli.output import open_console, print_json, print_result
+from gaia_local.cli.output import print_json, print_result
+from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia, resumable
 
 Output = Annotated[
@@ -136,4 +137,4 @@ def _write(content: str | bytes, output: Path | None) -> None:
         raise typer.BadParameter(
             f"{output} can't be written: {error.strerror}", param_hint="--output"
         ) from None
-    open_console(error=True).print(f"wrote {output}", markup=False)
+    print_line(f"wrote {output}", error=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaia_local.cli.output import EscapingFormatter, open_console
+from gaia_local.cli.output import EscapingFormatter
+from gaia_local.cli.printing import Styled, print_line
 from gaia_local.cli.program import app, open_gaia, resumable
 
 if TYPE_CHECKING:
@@ -86,9 +87,7 @@ def serve(
             # A token that the user gave is not shown.
             link = server.link if token is None else server.url
             try:
-                server.run(
-                    lambda: open_console().print(f"gaia-local listens at {link}", markup=False)
-                )
+                server.run(lambda: print_line(f"gaia-local listens at {link}"))
             except KeyboardInterrupt:
                 _say_what_goes_on(gaia)
                 raise
@@ -97,11 +96,8 @@ def serve(
 
 
 def _warn_of_others() -> None:
-    text = (
-        "[bold red]warning:[/] --no-token: every user of this machine can run programs as you, and"
-        " read your files"
-    )
-    open_console(error=True).print(text)
+    text = " --no-token: every user of this machine can run programs as you, and read your files"
+    print_line(Styled("warning:", "red"), text, error=True)
 
 
 def _say_what_goes_on(gaia: Gaia) -> None:
@@ -109,8 +105,9 @@ def _say_what_goes_on(gaia: Gaia) -> None:
         name for name, row in gaia.workflows()["workflows"].items() if row["state"] == "running"
     ]
     if running:
-        text = f"\nStopped. The next `gaia-local serve` goes on with {', '.join(running)}."
-        open_console(error=True).print(text, markup=False)
+        text = f"Stopped. The next `gaia-local serve` goes on with {', '.join(running)}."
+        print_line(error=True)
+        print_line(text, error=True)
 
 
 def _log_requests() -> None:

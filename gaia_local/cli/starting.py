@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.output import open_console, print_demo, print_json, print_plan, print_result
+from gaia_local.cli.output import print_demo, print_json, print_plan, print_result
+from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import (
     COMPLETE,
     FAILED,
@@ -198,7 +199,7 @@ def _keep_running(
             about.append(name)
             try:
                 for line in reporter.lines():
-                    open_console().print(line, markup=False)
+                    print_line(line)
             except Stopped:
                 if gaia.progress(name)["state"] == "complete":
                     about.clear()

@@ -13,6 +13,7 @@ _COLOUR = r"\x1b\[[0-9;:]{0,60}m"
 _find = re.compile(_CONTROL).search
 _plain = re.compile(_CONTROL).sub
 _coloured = re.compile(rf"{_COLOUR}|{_CONTROL}").sub
+_colour = re.compile(_COLOUR).sub
 
 
 def holds_controls(text: str) -> bool:
@@ -37,3 +38,8 @@ def escaped(text: str, keep: str = "", colours: bool = False) -> str:
         )
 
     return (_coloured if colours else _plain)(write, text)
+
+
+def without_colours(text: str) -> str:
+    """The text without the sequences that set a terminal's colours."""
+    return _colour("", text)
