@@ -71,6 +71,24 @@ except SystemExit:
     assert ran.stderr.strip() == "[]"
 
 
+def test_lines_are_printed_without_the_library_that_draws() -> None:
+    """Its import costs more than reading a small root."""
+    upload("w", SAY)
+    code = """
+import sys
+from gaia_local.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print("rich.console" in sys.modules, file=sys.stderr)
+"""
+    for command in (["status", "w"], ["run", "w"], ["workflows"], ["explain", "w", "say"]):
+        told = subprocess.run(
+            [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
+        )
+        assert (told.stderr, bool(told.stdout)) == ("False\n", True), command
+
+
 def test_version() -> None:
     assert re.fullmatch(r"gaia-local \d+\.\d+\S*\n", call("--version").stdout)
 
