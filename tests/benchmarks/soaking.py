@@ -201,6 +201,9 @@ def serving(root: Path, errors: Path) -> Iterator[tuple[subprocess.Popen[str], s
             if "http://" not in said:
                 raise RuntimeError(f"the server said {said!r}, and {errors.read_text()!r}")
             yield server, said.split()[-1]
+        except BaseException:
+            print(f"the server's exit status: {server.poll()}; its stderr: {errors.read_text()}")
+            raise
         finally:
             if server.poll() is None:
                 server.kill()
@@ -251,6 +254,7 @@ def main() -> int:
     parser.add_argument("--streams", action="store_true", help="no browser: read streams of events")
     given = parser.parse_args()
     logging.getLogger("gaia_local").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server and the pages end with it
     browser = None if given.streams else pages.browser()
     print(f"pages: {browser or 'streams'}")
     with tempfile.TemporaryDirectory(prefix="soak") as folder:

@@ -71,10 +71,36 @@ class User:
         """
         for workflow in self.workflows:
             self._make_good(workflow)
-            self._run(workflow)
         with Gaia({**CONFIG, "root": str(self._root)}) as gaia:
+            for workflow in self.workflows:
+                gaia.wait(workflow.name, timeout=QUIET_SECONDS)
+                # It looks at the files only where nothing runs.
+                self._run(workflow)
             problems = _await_complete(gaia, self.workflows)
-        return problems or self._compare()
+        return problems or self.differences()
+
+    def differences(self) -> list[str]:
+        """Differences of files from those that a root of its own makes of the same inputs."""
+        scratch = self._root.parent / "scratch"
+        with Gaia({**CONFIG, "root": str(scratch), "watch": False}) as gaia:
+            for workflow in self.workflows:
+                for key, contents in workflow.contents.items():
+                    path = gaia.path(workflow.name, key)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(contents)
+                gaia.upload(workflow.name, {}, *_definition(workflow))
+            problems = _await_complete(gaia, self.workflows)
+        for workflow in self.workflows:
+            made, wanted = (
+                _files(root / "storage" / workflow.name) for root in (self._root, scratch)
+            )
+            problems += [
+                f"{workflow.name}/{name} is {made.get(name)!r}; from scratch {wanted.get(name)!r}"
+                for name in sorted(made.keys() | wanted.keys())
+                if made.get(name) != wanted.get(name)
+            ]
+        shutil.rmtree(scratch)
+        return problems
 
     # ------------------------------------------------------------------------------- its changes
 
@@ -164,29 +190,6 @@ class User:
 
     def _path(self, workflow: Workflow, key: str) -> Path:
         return self._root / "storage" / workflow.name / key.replace(":", "/", 1)
-
-    def _compare(self) -> list[str]:
-        """Differences of files from those that a root of its own makes of the same inputs."""
-        scratch = self._root.parent / "scratch"
-        with Gaia({**CONFIG, "root": str(scratch), "watch": False}) as gaia:
-            for workflow in self.workflows:
-                for key, contents in workflow.contents.items():
-                    path = gaia.path(workflow.name, key)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(contents)
-                gaia.upload(workflow.name, {}, *_definition(workflow))
-            problems = _await_complete(gaia, self.workflows)
-        for workflow in self.workflows:
-            made, wanted = (
-                _files(root / "storage" / workflow.name) for root in (self._root, scratch)
-            )
-            problems += [
-                f"{workflow.name}/{name} is {made.get(name)!r}; from scratch {wanted.get(name)!r}"
-                for name in sorted(made.keys() | wanted.keys())
-                if made.get(name) != wanted.get(name)
-            ]
-        shutil.rmtree(scratch)
-        return problems
 
 
 def _definition(workflow: Workflow) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
