@@ -7,7 +7,7 @@ PACKAGE := $(VENV)/.package
 TESTS := $(VENV)/.tests
 LOWEST := build/lowest
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lowest lint check bench answers licences house format clean
+.PHONY: help venv demo test lowest lint check bench soak answers licences house format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: lint test ## Check format, style and types, then run the tests
 
 bench: $(TESTS) ## Measure beside bare references and other programs (ARGS="--only steps,chain --rounds 3"; not part of the tests)
 	@PYTHONPATH=tests $(PY) -m benchmarks.run --save build/bench $(ARGS)
+
+soak: $(TESTS) ## Use a server for an hour, then judge its memory, descriptors and threads (ARGS="--minutes 15")
+	@PYTHONPATH=tests $(PY) -m benchmarks.soaking $(ARGS)
 
 answers: $(TESTS) ## List the keys of all answers in resources/docs/answers.md
 	@page=$$(PYTHONPATH=tests $(PY) -m answers_page) && printf '%s\n' "$$page" > resources/docs/answers.md

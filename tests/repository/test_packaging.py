@@ -18,6 +18,7 @@ import pytest
 REPO = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 TARGETS = {
+    "soak",
     "answers",
     "help",
     "venv",

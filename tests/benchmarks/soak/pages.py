@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WANDER_TURNS = 5
 """The second page goes elsewhere every so many turns."""
+PATIENCE_MILLISECONDS = 20_000
+"""A page that doesn't show within so long what it should is wrong."""
 RECONNECT_SECONDS = 1.0
 """A stream that ended is asked for again after so long."""
 
@@ -100,6 +102,7 @@ class Chromium:
         self._wanders.goto(url)
         self._devtools = context.new_cdp_session(self._stays)
         self._devtools.send("Performance.enable")
+        self._await("Live", ".link")  # what this adds to the page is there from the first reading
 
     def _page(self, context: BrowserContext) -> Page:
         page = context.new_page()
@@ -142,11 +145,14 @@ class Chromium:
 
     def check(self) -> None:
         """The page that stays is connected, and shows what the server has."""
+        self._await("Live", ".link")
+        self._await("complete", ".standing .badge")
+
+    def _await(self, text: str, selector: str) -> None:
         from playwright.sync_api import expect
 
         try:
-            expect(self._stays.locator(".link")).to_have_text("Live", timeout=20_000)
-            expect(self._stays.locator(".standing .badge")).to_have_text("complete", timeout=20_000)
+            expect(self._stays.locator(selector)).to_have_text(text, timeout=PATIENCE_MILLISECONDS)
         except AssertionError as error:
             self.problems.append(f"the page that stays: {error}")
 
