@@ -63,6 +63,7 @@ class Line:
 
     minute: float
     reading: Reading
+    """The least of each figure since the last line."""
     page: PageReading | None
     database: float
     """The size of the state file and its journal, in megabytes."""
@@ -137,7 +138,7 @@ class Soak:
     def _print(self, minute: float, taken: list[Reading]) -> None:
         line = Line(
             minute,
-            readings.middle(taken),
+            readings.least(taken),
             self.pages.read(),
             sum(readings.size(path) for path in self.root.glob("gaia.db*")),
             readings.size(self.root / "logs"),

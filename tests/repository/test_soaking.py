@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import soaking
+from benchmarks.soak import readings
 from benchmarks.soak.judging import LEAST, judge
 from benchmarks.soak.pages import PageReading, Stream
 from benchmarks.soak.readings import Reading, descendants
@@ -99,6 +100,12 @@ def judged(tmp_path: Path, told: list[soaking.Line]) -> list[str]:
 def test_each_figure_that_grows_is_a_problem(tmp_path: Path, figure: str) -> None:
     (problem,) = judged(tmp_path, lines(figure))
     assert figure in problem
+
+
+def test_a_line_has_what_is_there_at_rest() -> None:
+    busy, quiet = (line.reading for line in lines("descriptors")[1::-1])
+    assert readings.least([busy, quiet, busy]) == quiet
+    assert quiet.descriptors < busy.descriptors
 
 
 def test_databases_and_logs_may_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
