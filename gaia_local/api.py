@@ -22,11 +22,11 @@ from gaia_local.logger import set_up
 from gaia_local.model.definitions import check_key_or_step, parse_commands, parse_steps
 from gaia_local.model.names import as_stored, check_key
 from gaia_local.model.paths import pop_path
-from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.model.validation import check_list
 from gaia_local.model.workflows import WorkflowState, check_properties, check_workflow_name
 from gaia_local.monotonic import monotonic
 from gaia_local.store import copying
+from gaia_local.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
     import networkx

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import InvalidInput, nearest, shown
+from gaia_local.terminal_text import is_utf8
 
 RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads", "dask")
@@ -204,10 +205,16 @@ def _buckets(given: object) -> dict[str, Path]:
     buckets = {}
     for name, path in given.items():
         where = f"config, bucket {shown(name)}"
-        if not isinstance(name, str) or not name or ":" in name or "\0" in name:
+        if (
+            not isinstance(name, str)
+            or not name
+            or ":" in name
+            or "\0" in name
+            or not is_utf8(name)
+        ):
             raise InvalidInput(
                 where,
-                "the name is empty, isn't text, or contains ':'",
+                "the name is empty, isn't UTF-8 text, or contains ':'",
                 "give the part of its keys before the ':'",
             )
         buckets[name] = _directory(where, path)
@@ -218,7 +225,7 @@ def _directory(where: str, given: object) -> Path:
     if not isinstance(given, str | os.PathLike) or not str(given):
         raise InvalidInput(where, f"it is {shown(given)}", "give a directory's path")
     try:
-        return Path(given).expanduser().resolve()
+        path = Path(given).expanduser().resolve()
     except (
         ValueError,
         RuntimeError,
@@ -228,6 +235,10 @@ def _directory(where: str, given: object) -> Path:
         raise InvalidInput(
             where, f"{shown(given)} isn't a path ({error})", "give a directory's path"
         ) from None
+    if not is_utf8(str(path)):  # neither the state file nor a Docker engine could name it
+        problem = f"the path {shown(str(path))} isn't UTF-8"
+        raise InvalidInput(where, problem, "give a directory with another path")
+    return path
 
 
 def _section(

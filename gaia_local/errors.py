@@ -11,6 +11,8 @@ import heapq
 import itertools
 from collections.abc import Iterable
 
+from gaia_local.terminal_text import LINES, escaped
+
 _MAX_SHOWN = 80
 _MAX_NAME_LENGTH = 100
 """The most characters of a name that is compared."""
@@ -21,7 +23,16 @@ _MAX_VALUES = 200
 
 
 class GaiaError(Exception):
-    """An operation is refused or failed. The text names the place, the problem and a remedy."""
+    """An operation is refused or failed. The text names the place, the problem and a remedy.
+
+    The text can be written to any stream or row: controls but the ends of lines, and bytes of names
+    that aren't UTF-8, are escaped.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(
+            *(escaped(given, LINES) if isinstance(given, str) else given for given in args)
+        )
 
 
 class InvalidInput(GaiaError):
@@ -99,8 +110,8 @@ def _is_brief(value: object) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """The text of an error, fit to be stored and printed: bytes that aren't UTF-8 are escaped."""
-    return str(error).encode("utf-8", "backslashreplace").decode()
+    """The text of any error, as that of a `GaiaError`: fit to be stored and printed."""
+    return escaped(str(error), LINES)
 
 
 def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from gaia_local.model.terminal_text import holds_controls
+from gaia_local.terminal_text import holds_controls
 
 
 def workflows(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.cli.printing import LogLine, Style, Styled, print_line, shows_controls
-from gaia_local.model.terminal_text import LINES, escaped
 from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
+from gaia_local.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
     from types import TracebackType

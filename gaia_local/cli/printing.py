@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Literal, NamedTuple, TextIO
 
-from gaia_local.model.terminal_text import LINES, escaped, without_colours
+from gaia_local.terminal_text import LINES, escaped, without_colours
 
 Style = Literal["bold", "dim", "red", "green", "yellow"]
 _CODES: dict[Style, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}

@@ -18,7 +18,7 @@ from gaia_local.cli import completing, streams
 from gaia_local.cli.output import Messages, print_refusal, print_trace
 from gaia_local.cli.printing import print_line
 from gaia_local.errors import GaiaError
-from gaia_local.model.terminal_text import LINES, escaped
+from gaia_local.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

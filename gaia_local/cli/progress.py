@@ -14,9 +14,9 @@ from gaia_local import interrupts
 from gaia_local.cli.output import attempt_line
 from gaia_local.cli.printing import draws_live, last_written, print_line
 from gaia_local.model.durations import duration
-from gaia_local.model.terminal_text import escaped, without_colours
 from gaia_local.monotonic import monotonic
 from gaia_local.pictures.sentences import counts_line, failure_line
+from gaia_local.terminal_text import escaped, without_colours
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

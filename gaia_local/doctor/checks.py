@@ -324,7 +324,7 @@ def _watches(config: Config) -> Check:
     # One watch for each directory of the store; all programs of a user share the limit.
     needed = 0
     for top in (config.root / "storage", *config.buckets.values()):
-        for _ in os.walk(top):
+        for _ in _directories(str(top)):
             needed += 1
             if needed > limit:
                 break
@@ -334,6 +334,16 @@ def _watches(config: Config) -> Check:
         advice = f"sudo sysctl fs.inotify.max_user_watches={max(524288, 4 * needed)}"
         return Check("file watches", NOTE, text, advice, facts)
     return Check("file watches", OK, text, facts=facts)
+
+
+def _directories(top: str) -> Iterator[str]:
+    """A directory and those in it that can be read. `os.walk` may call itself for each level."""
+    waiting = [top]
+    while waiting:
+        directory = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            yield directory
+            waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def _nearest_existing(path: Path) -> Path:

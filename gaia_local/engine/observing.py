@@ -9,6 +9,7 @@ from gaia_local.errors import StorageError
 from gaia_local.model.tasks import Fingerprint
 from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
+from gaia_local.terminal_text import escaped
 from gaia_local.workflow.contents import inspections
 from gaia_local.workflow.decision import Inspection, Observation, Saved
 from gaia_local.workflow.states import Intent, KeyState
@@ -62,7 +63,10 @@ def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str |
     if recorded is None:
         return None
     made, found = fingerprints.listing_entries(recorded), fingerprints.listing_entries(now.listing)
-    return min(made.keys() - found.keys(), default=None) if found.items() <= made.items() else None
+    if not found.items() <= made.items():
+        return None
+    lost = min(made.keys() - found.keys(), default=None)
+    return None if lost is None else escaped(lost)
 
 
 def load(saved: Saved, storage: Storage, listings: Listings) -> Workflow:

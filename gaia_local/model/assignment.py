@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gaia_local.model.tasks import Fingerprint, Task, TaskState
 from gaia_local.model.validation import NOTHING
+from gaia_local.terminal_text import LINES, escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Outcome:
     """Ready to be published: all of them on success, the ``>>`` logs on failure."""
     exit_code: int | None = None
     message: str | None = None
+    """Any names in it are escaped here, as a program may give its files any."""
     exception: str | None = None
     reason: str | None = None
     """`terminated-by-timeout` if the timeout ended it."""
@@ -56,3 +58,7 @@ class Outcome:
     """The last lines of its log."""
     inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
     """Key → the fingerprint of the input that was read."""
+
+    def __post_init__(self) -> None:
+        if self.message is not None:
+            object.__setattr__(self, "message", escaped(self.message, LINES))

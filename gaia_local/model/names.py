@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from gaia_local.errors import InvalidInput, shown
 from gaia_local.model.keys import Capture, InternalPath, StorageKey
 from gaia_local.model.paths import is_inside
-from gaia_local.model.terminal_text import holds_controls
 from gaia_local.model.validation import check_text
+from gaia_local.terminal_text import holds_controls
 
 OWN = ".gaia-local"
 """The prefix of the names of the engine's own files, which belong to no tree and no key."""

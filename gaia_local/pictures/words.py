@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from gaia_local.model.terminal_text import holds_controls
+from gaia_local.terminal_text import holds_controls
 
 _WIDTHS = (
     ("iljI.,:;'|!` ", 0.34),

@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from gaia_local.errors import DatabaseError
 from gaia_local.state import state_file
 from gaia_local.store import disk_sync
+from gaia_local.terminal_text import LINES, escaped, is_utf8
 
 logger = logging.getLogger("gaia_local")
 
@@ -147,9 +148,14 @@ class Connection:
 
     def _write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         # One inside a transaction is part of it: a savepoint for each would double the statements.
+        waiting = iter(rows)
         with self._lock, contextlib.nullcontext() if self._depth else self.transaction():
             try:
-                self._connection.executemany(sql, rows)
+                while chunk := list(itertools.islice(waiting, _ROWS_PER_STATEMENT)):
+                    try:
+                        self._connection.executemany(sql, chunk)
+                    except UnicodeEncodeError:  # earlier rows are written again, to no effect
+                        self._connection.executemany(sql, map(_encodable, chunk))
             except sqlite3.Error as error:
                 raise state_file.trouble(self._path, error) from error
 
@@ -161,6 +167,22 @@ class Connection:
             try:
                 while chunk := list(itertools.islice(waiting, _ROWS_PER_STATEMENT)):
                     statement = f"{into} values {', '.join([places] * len(chunk))}"
-                    self._connection.execute(statement, list(itertools.chain.from_iterable(chunk)))
+                    values = list(itertools.chain.from_iterable(chunk))
+                    try:
+                        self._connection.execute(statement, values)
+                    except UnicodeEncodeError:
+                        self._connection.execute(statement, _encodable(values))
             except sqlite3.Error as error:
                 raise state_file.trouble(self._path, error) from error
+
+
+def _encodable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of a row, with those texts escaped that UTF-8, and so SQLite, can't hold.
+
+    Names and keys are refused before they come here, and messages are escaped where they are made:
+    this is for one that was forgotten, which must cost no decision.
+    """
+    return tuple(
+        escaped(value, LINES) if isinstance(value, str) and not is_utf8(value) else value
+        for value in values
+    )

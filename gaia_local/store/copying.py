@@ -12,7 +12,10 @@ from gaia_local import interrupts
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
+from gaia_local.store import removal
+from gaia_local.store.directories import make_directories
 from gaia_local.store.walking import SPECIAL_KINDS, walk
+from gaia_local.terminal_text import escaped
 
 _CHUNK = 1 << 20
 
@@ -47,13 +50,16 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
     """
     real = os.path.realpath(target)
     if target.is_relative_to(top) and not is_inside(real, os.path.realpath(top)):
-        raise StorageError(f"{target} can't be written: a link there leads out of {top}, to {real}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+        problem = f"a link there leads out of {top}, to {escaped(real)}"
+        raise StorageError(f"{escaped(str(target))} can't be written: {problem}")
+    make_directories(str(target.parent))
     if not Path(source).is_dir():
         target.unlink(missing_ok=True)
         copy(source, str(target), follow)
         return
-    with tempfile.TemporaryDirectory(prefix=OWN, dir=target.parent) as aside:
+    # Not `TemporaryDirectory`, which calls itself for each level to remove it.
+    aside = tempfile.mkdtemp(prefix=OWN, dir=target.parent)
+    try:
         copy(source, f"{aside}/copy", follow)
         target.mkdir(exist_ok=True)
         for relative, _, status in list(walk(f"{aside}/copy")):
@@ -64,13 +70,15 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
                 place.mkdir(exist_ok=True)
             else:
                 Path(aside, "copy", relative).rename(place)
+    finally:
+        removal.remove(aside)
 
 
 def copy_file(source: str, target: str, status: os.stat_result) -> None:
     """Copy a regular file with this `status` to `target`, which must not exist."""
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
-        raise StorageError(f"{source} is {kind}: it can't be copied")
+        raise StorageError(f"{escaped(source)} is {kind}: it can't be copied")
     mode = 0o600 | (status.st_mode & 0o111)
     reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -11,6 +11,7 @@ from gaia_local.errors import DiskError, error_text
 _ADVICE = {
     errno.ENOSPC: "make room, then `run` goes on",
     errno.EDQUOT: "make room, then `run` goes on",
+    errno.EACCES: "let this user read and write there, then `run` goes on",
     errno.EROFS: "make the disk writable, then `run` goes on",
 }
 

@@ -23,6 +23,7 @@ from gaia_local.model.tasks import DOUBTFUL, Fingerprint
 from gaia_local.store import copying, disk_sync
 from gaia_local.store.disk_sync import MANY_FILES
 from gaia_local.store.walking import SPECIAL_KINDS, check_absent, path_status, walk
+from gaia_local.terminal_text import escaped
 
 TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 """The fingerprint of a file that changed while a program read it: equal to that of no content."""
@@ -125,22 +126,19 @@ def _digest(
 
 
 def listing_entries(listing: bytes) -> dict[str, bytes]:
-    """`Fingerprint.listing` as path in the directory → begin of its digest, or a link's target.
-
-    Of a path that isn't UTF-8, other bytes are shown as ``\\xff``.
-    """
+    """`Fingerprint.listing` as path in the directory → begin of its digest, or a link's target."""
     parts = listing.split(b"\0")
-    names = (name.decode("utf-8", "backslashreplace") for name in parts[::2])
-    return dict(zip(names, parts[1::2], strict=False))
+    return dict(zip(map(os.fsdecode, parts[::2]), parts[1::2], strict=False))
 
 
 def listing_changes(before: bytes, now: bytes) -> dict[str, list[str]]:
-    """The paths `added`, `changed` and `removed` between two listings of a directory."""
+    """The paths `added`, `changed` and `removed` between two listings of a directory, escaped."""
     old, new = listing_entries(before), listing_entries(now)
+    changed = (name for name in new.keys() & old.keys() if new[name] != old[name])
     return {
-        "added": sorted(new.keys() - old.keys()),
-        "changed": sorted(name for name in new.keys() & old.keys() if new[name] != old[name]),
-        "removed": sorted(old.keys() - new.keys()),
+        "added": sorted(map(escaped, new.keys() - old.keys())),
+        "changed": sorted(map(escaped, changed)),
+        "removed": sorted(map(escaped, old.keys() - new.keys())),
     }
 
 
@@ -212,7 +210,7 @@ def _unless_changed(path: str, follow: bool, before: str | None) -> str:
 def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
     kind = stat.S_IFMT(status.st_mode)
     if kind in SPECIAL_KINDS:  # to open a FIFO would wait for its writer
-        raise StorageError(f"{path} is {SPECIAL_KINDS[kind]}: it can't be read as a file")
+        raise StorageError(f"{escaped(path)} is {SPECIAL_KINDS[kind]}: it can't be read as a file")
     total = (_EXECUTABLE if status.st_mode & 0o111 else _PLAIN).copy()
     # Room for a megabyte costs more than to read a small file.
     size = min(_CHUNK, status.st_size + 1)

@@ -15,9 +15,11 @@ from gaia_local.model.assignment import Output
 from gaia_local.model.keys import Capture, made_files, output_place, wants_directory
 from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.store import copying, fingerprints, removal, storable
+from gaia_local.store.directories import make_directories, open_directory
 from gaia_local.store.disk_errors import disk_errors
 from gaia_local.store.staging import PrivateDirectory
 from gaia_local.store.workspaces import Workspace
+from gaia_local.terminal_text import escaped
 
 
 @dataclass
@@ -55,7 +57,7 @@ class TaskOutputs:
             if not mode:
                 found = "nothing"
                 if link is not None:
-                    found = f"a link to {link}, where the Task made nothing,"
+                    found = f"a link to {escaped(link)}, where the Task made nothing,"
                 problems.append(f"{problem}: there is {found} at {internal}")
             elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
                 problems.append(f"{problem}: {internal} isn't a directory")
@@ -113,6 +115,7 @@ class TaskOutputs:
             else:
                 source, link = self._find(internal)
                 kept = link is not None
+                open_directory(os.path.dirname(source))  # else it can't be moved out of there
             target = storage.path(self._task.workflow, key)
             storage.refuse_outside(self._task.workflow, key, target)
             with disk_errors(f"output {key!r} can't be stored"):
@@ -157,7 +160,7 @@ def _copy_into(outer: _MadeOutput, inner: _MadeOutput, place: str) -> None:
     if not paths.is_inside(way, top):
         problem = f"output {outer.key!r} has a link in its way"
         raise StorageError(f"output {inner.key!r} can't be stored: {problem}")
-    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    make_directories(os.path.dirname(place))
     removal.remove(place)
     copying.copy(inner.prepared, place, follow=False)
 

@@ -9,6 +9,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from gaia_local.terminal_text import escaped
+
 logger = logging.getLogger("gaia_local")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -69,7 +71,7 @@ def warning_only(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        logger.warning("%s can't be removed: %s", path, error)
+        logger.warning("%s can't be removed: %s", escaped(path), error)
 
 
 def remove(path: str) -> None:

@@ -18,6 +18,8 @@ from gaia_local.errors import StorageError
 from gaia_local.model.keys import internal_path
 from gaia_local.model.paths import is_inside
 from gaia_local.store import removal
+from gaia_local.store.directories import make_directories
+from gaia_local.terminal_text import escaped
 
 Folders: TypeAlias = tuple[str, ...]
 
@@ -78,9 +80,10 @@ class PrivateDirectory:
         real, real_tree = os.path.realpath(parent), os.path.realpath(tree)
         if not is_inside(real, real_tree):
             raise StorageError(
-                f"{what} can't be put in its place: an input around it has a link there, to {real}"
+                f"{what} can't be put in its place: an input around it has a link there, to"
+                f" {escaped(real)}"
             )
-        os.makedirs(parent, exist_ok=True)
+        make_directories(parent)
 
 
 def find(
@@ -105,7 +108,9 @@ def find(
             if os.path.islink(at):
                 links += 1
                 if links > _MAX_LINKS:
-                    raise StorageError(f"{internal} can't be stored: it is a loop of links")
+                    raise StorageError(
+                        f"{escaped(internal)} can't be stored: it is a loop of links"
+                    )
                 link = os.readlink(at)
                 at = tree if link.startswith("/") else os.path.dirname(at)
                 # With the runtime `process`, programs see the tree at its real path.
@@ -161,26 +166,25 @@ class StagingArea:
         """Empty a Task's private directory; False if that fails, or its folders have changed."""
         tree, missing, own = f"{top}/tree", set(folders), os.geteuid()
 
-        def empty(directory: str, mode: int) -> bool:
-            status = os.lstat(directory)
-            if status.st_mode != mode or status.st_uid != own:
-                return False
-            for name in os.listdir(directory):
-                inner = f"{directory}/{name}"
-                folder = inner[len(tree) + 1 :]
-                if directory != top and folder in missing:
-                    missing.remove(folder)
-                    if not empty(inner, self._mode):
-                        return False
-                elif directory != top or name not in ("tree", "work"):
-                    removal.remove(inner)
-            return True
-
         private = stat.S_IFDIR | 0o700
+        waiting = [(path, private) for path in (top, tree, f"{top}/work")]
         try:
-            return all(empty(path, private) for path in (top, tree, f"{top}/work")) and not missing
+            while waiting:
+                directory, mode = waiting.pop()
+                status = os.lstat(directory)
+                if status.st_mode != mode or status.st_uid != own:
+                    return False
+                for name in os.listdir(directory):
+                    inner = f"{directory}/{name}"
+                    folder = inner[len(tree) + 1 :]
+                    if directory != top and folder in missing:
+                        missing.remove(folder)
+                        waiting.append((inner, self._mode))
+                    elif directory != top or name not in ("tree", "work"):
+                        removal.remove(inner)
         except OSError:
             return False
+        return not missing
 
     def _keep(self, top: str, folders: Folders) -> bool:
         with self._lock:

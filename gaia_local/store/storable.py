@@ -14,6 +14,7 @@ from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
 from gaia_local.store.copying import copy_file
 from gaia_local.store.walking import SPECIAL_KINDS, walk
+from gaia_local.terminal_text import escaped
 
 
 def make_storable(path: str) -> os.stat_result:
@@ -27,7 +28,7 @@ def make_storable(path: str) -> os.stat_result:
     def make_fit(inner: str, status: os.stat_result) -> None:
         kind = stat.S_IFMT(status.st_mode)
         if kind in SPECIAL_KINDS:
-            problem = f"{inner} is {SPECIAL_KINDS[kind]}, which can't be stored"
+            problem = f"{escaped(inner)} is {SPECIAL_KINDS[kind]}, which can't be stored"
             raise StorageError(f"{problem}; remove it, or leave it out of the output")
         if privileged and status.st_uid != own:
             os.lchown(inner, own, os.getegid())

@@ -25,8 +25,10 @@ from gaia_local.model.names import OWN
 from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.store import disk_sync, fingerprints, own_directories, removal
 from gaia_local.store.deletion import delete_workflow, remove_deleted
+from gaia_local.store.directories import make_directories, rename
 from gaia_local.store.disk_errors import disk_error, disk_errors
 from gaia_local.store.root_identity import identify, identity_file, read_identity
+from gaia_local.terminal_text import escaped
 
 
 class Storage:
@@ -162,7 +164,7 @@ class Storage:
             return path
         real = os.path.realpath(path)
         if real != path and not paths.is_inside(real, *self._tops(task.workflow)):
-            problem = f"input {key!r} leads out of the store, to {real}"
+            problem = f"input {key!r} leads out of the store, to {escaped(real)}"
             raise StorageError(f"{problem}: a Step made that link, so it isn't followed")
         return real
 
@@ -266,13 +268,13 @@ def _replace(output: Output) -> None:
         if os.path.isdir(output.target) or os.path.isdir(output.source)
         else None
     )
-    os.makedirs(os.path.dirname(output.target), mode=0o777, exist_ok=True)
+    make_directories(os.path.dirname(output.target))
     try:
         if old is not None and os.path.lexists(output.target):
-            os.rename(output.target, old)
+            rename(output.target, old)
         os.rename(output.source, output.target)
     except OSError:
         if old is not None and os.path.lexists(old) and not os.path.lexists(output.target):
             with contextlib.suppress(OSError):
-                os.rename(old, output.target)
+                rename(old, output.target)
         raise

@@ -20,6 +20,7 @@ from gaia_local.store.input_copies import copies_needed
 from gaia_local.store.outputs import TaskOutputs
 from gaia_local.store.placement import Placement
 from gaia_local.store.workspaces import Workspace
+from gaia_local.terminal_text import escaped
 
 
 class TaskFiles:
@@ -182,5 +183,7 @@ class TaskFiles:
 def _copy_error(key: str, place: str, error: OSError) -> StorageError:
     """Why an input was not copied."""
     if isinstance(error, FileNotFoundError):
-        return StorageError(f"input {key!r} vanished from the store: {error.filename}")
+        return StorageError(
+            f"input {key!r} vanished from the store: {escaped(str(error.filename))}"
+        )
     return disk_error(f"input {key!r} can't be copied to {place}", error)

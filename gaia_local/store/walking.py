@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
+from gaia_local.terminal_text import escaped
 
 SPECIAL_KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -38,7 +39,7 @@ def path_status(path: str) -> os.stat_result | None:
 def check_absent(path: str, error: OSError) -> None:
     """Raise `StorageError` unless `error` means that nothing is or can be at `path`."""
     if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-        raise StorageError(f"{path}: can't be examined ({error.strerror})") from error
+        raise StorageError(f"{escaped(path)}: can't be examined ({error.strerror})") from error
 
 
 def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:

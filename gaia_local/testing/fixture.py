@@ -19,10 +19,12 @@ from gaia_local.engine.sharing import owned_roots
 from gaia_local.errors import Closed, GaiaError, InvalidInput, nearest, shown
 from gaia_local.http_errors import with_http_errors
 from gaia_local.model.keys import StorageKey, names_directory
-from gaia_local.model.terminal_text import escaped
 from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
+from gaia_local.store import removal
+from gaia_local.store.directories import make_directories
 from gaia_local.store.ownership import owner
 from gaia_local.store.storage import Storage
+from gaia_local.terminal_text import escaped
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import RunAnswer
@@ -67,7 +69,7 @@ class GaiaFixture(Gaia):
             )
             raise InvalidInput(f"put {key!r}", f"the content is {shown(content)}", f"give {right}")
         path = self.path(self._workflow(key, workflow), key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(str(path.parent))
         # Written elsewhere first and then moved, so that no Step reads half of it.
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             aside = Path(folder, "new")
@@ -75,12 +77,12 @@ class GaiaFixture(Gaia):
                 aside.mkdir()
                 for name, file_content in content.items():
                     _check_inside(key, name)
-                    (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                    make_directories(str((aside / name).parent))
                     (aside / name).write_bytes(_bytes(file_content))
             else:
                 aside.write_bytes(_bytes(content))
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                removal.remove(str(path))
             shutil.move(aside, path)
         return path
 

@@ -16,7 +16,7 @@ import pytest
 
 from gaia_local.cli.output import attempt_line
 from gaia_local.cli.printing import last_written
-from gaia_local.model.terminal_text import without_colours
+from gaia_local.terminal_text import without_colours
 from support.command_line import (
     CHECK,
     COPY,

@@ -11,7 +11,7 @@ import pytest
 import house
 from house import PACKAGE, Source, between_wings, packages, sources
 
-EVERYWHERE = "errors forks installation interrupts monotonic"
+EVERYWHERE = "errors forks installation interrupts monotonic terminal_text"
 """The modules that any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "installation": "",
     "interrupts": "forks",
     "monotonic": "",
+    "terminal_text": "",
     "logger": "",
     "config": "",
     "http_errors": "",

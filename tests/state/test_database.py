@@ -187,6 +187,22 @@ def test_attempts_are_read_back(database: Database) -> None:
     assert database.attempts("other") == database.latest("other") == []
 
 
+def test_a_message_that_is_no_utf8_costs_no_row(database: Database) -> None:
+    """Nobody should hand one on; the rows beside it are written as they are."""
+    attempts = [Attempt(attempted(identity=f"{n}"), TaskState.RUNNING, 1.0) for n in range(3)]
+    database.add_attempts(attempts)
+    for attempt, message in zip(attempts, ("a\x1b", "a\udcff", "é"), strict=True):
+        attempt.message = message
+    database.set_attempts(attempts)
+    told = [attempt.message for attempt in database.attempts("w")]
+    assert told == ["a\x1b", "a\\xff", "é"]
+    why = Attempt(
+        dataclasses.replace(attempted(identity="4"), reason="b\udcff"), TaskState.RUNNING, 2
+    )
+    database.add_attempts([why])
+    assert database.attempts("w")[-1].task.reason == "b\\xff"
+
+
 def test_a_task_is_read_back_whole(database: Database) -> None:
     made = attempted()
     database.add_attempts([Attempt(made, TaskState.RUNNING, 1.0)])

@@ -34,6 +34,7 @@ from gaia_local.runtimes.docker.image_contents import (
 )
 from gaia_local.runtimes.docker.responses import PIECE_BYTES, NoAnswer, Refusal, disk_errors
 from gaia_local.store import removal
+from gaia_local.store.directories import make_directories
 from gaia_local.store.staging import find
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _make_mount_point(
                 f"the input {path} can't be put in its place: an input around it has a link there"
             )
         with disk_errors(place):
-            (place if source.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
+            make_directories(str(place if source.is_dir() else place.parent))
             if not source.is_dir():
                 place.touch()
     elif not (read_only[outer] / posixpath.relpath(path, outer)).exists():

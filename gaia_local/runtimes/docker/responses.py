@@ -13,6 +13,7 @@ import requests
 import urllib3
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.terminal_text import escaped
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -83,8 +84,9 @@ def disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        path = escaped(str(error.filename or target))
         raise RuntimeFailure(
-            f"{error.filename or target} could not be written: {error.strerror or error};"
+            f"{path} could not be written: {error.strerror or error};"
             " make room or check its permissions"
         ) from error
 

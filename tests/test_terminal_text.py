@@ -18,11 +18,11 @@ from gaia_local.model import names
 from gaia_local.model.commands import Command
 from gaia_local.model.names import check_key
 from gaia_local.model.steps import Step
-from gaia_local.model.terminal_text import LINES, escaped, holds_controls
 from gaia_local.model.workflows import check_workflow_name
 from gaia_local.pictures import dot, draw, mermaid
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.pictures.timeline import arrange, html, svg
+from gaia_local.terminal_text import LINES, escaped, holds_controls
 from support.command_line import call, end, here, on_a_terminal, start, write
 
 __all__ = ["here"]
