@@ -30,18 +30,29 @@ def refuse_stuck(top: str) -> None:
             if not stat.S_ISDIR(status.st_mode):
                 _refuse_kept(path, os.rmdir)
                 continue
-            if status.st_uid == os.geteuid() != 0 and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
-                continue  # `remove` opens it
-            with os.scandir(path) as found:
-                inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
         except (FileNotFoundError, NotADirectoryError):
             continue
-        _refuse_kept(path, os.rmdir if inner else os.unlink)
-        for entry_path, is_directory in inner:
-            if is_directory:
-                waiting.append(entry_path)
-            else:
-                _refuse_kept(entry_path, os.rmdir)
+        try:
+            waiting += _directories_in(path)
+        except PermissionError as error:
+            closed = status.st_mode & stat.S_IRWXU != stat.S_IRWXU
+            if error.errno != errno.EACCES or status.st_uid != os.geteuid() or not closed:
+                raise
+            # `remove` opens it.
+
+
+def _directories_in(path: str) -> list[str]:
+    """The directories in one, none of whose other entries is kept by the system."""
+    try:
+        with os.scandir(path) as found:
+            inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    _refuse_kept(path, os.rmdir if inner else os.unlink)
+    for entry_path, is_directory in inner:
+        if not is_directory:
+            _refuse_kept(entry_path, os.rmdir)
+    return [entry_path for entry_path, is_directory in inner if is_directory]
 
 
 def _refuse_kept(path: str, unfit: Callable[[str], None]) -> None:

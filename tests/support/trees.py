@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import sys
@@ -14,11 +15,46 @@ import pytest
 
 from gaia_local.store import removal, storage
 
+_CAPABILITIES_VERSION, _DROP_FROM_BOUNDS = 0x20080522, 24
+_IGNORING_MODES = (1, 2)
+"""The numbers of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+
 ODD_NAMES = ["with space", 'quote\'s "both"', "é – 漢字", "-rf", "$(x)", "x" * 255, "é" * 127]
 
 
 def as_nobody(act: Callable[[], None]) -> None:
     """Act as a user who owns nothing, since nothing is forbidden to root."""
+
+    def give_up() -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    _act_without(give_up, act)
+
+
+def as_ordinary_user(act: Callable[[], None]) -> None:
+    """Act, with all programs that are started, as an owner to whom the modes of files apply.
+
+    Unlike `as_nobody`, root still owns its files and can read Python's own.
+    """
+
+    def give_up() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+        sets = (ctypes.c_uint32 * 6)()
+        assert libc.capget(header, sets) == 0, os.strerror(ctypes.get_errno())
+        for capability in _IGNORING_MODES:
+            assert libc.prctl(_DROP_FROM_BOUNDS, capability, 0, 0, 0) == 0
+            for kind in range(3):
+                sets[kind] &= ~(1 << capability)
+        assert libc.capset(header, sets) == 0, os.strerror(ctypes.get_errno())
+
+    _act_without(give_up, act)
+
+
+def _act_without(give_up: Callable[[], None], act: Callable[[], None]) -> None:
+    """Act in a child that gave up what root may do; any other user has nothing to give up."""
     if os.geteuid() != 0:
         act()
         return
@@ -26,9 +62,7 @@ def as_nobody(act: Callable[[], None]) -> None:
     if child == 0:
         status = 1
         try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
+            give_up()
             act()
             status = 0
         except BaseException:  # noqa: BLE001 the child's status reports it
