@@ -40,6 +40,8 @@ from gaia_local.store.staging import find
 if TYPE_CHECKING:
     from docker import APIClient
 
+_MOST_FOLDERS = 250
+"""An engine takes the path of a file for a loop of links where it has over 255 parts."""
 _GO_LINK = 1 << 27
 _GO_SPECIAL = {1 << 26: stat.S_IFBLK, 1 << 25: stat.S_IFIFO, 1 << 24: stat.S_IFSOCK}
 
@@ -76,6 +78,12 @@ class ContainerFiles:
         if task.stdout is not None:
             outputs.discard(internal_path(task.stdout).path)  # captured, not made by the program
         parents = {posixpath.dirname(path) for path in inputs | outputs} - {"/"}
+        for path in parents:
+            if path.count("/") > _MOST_FOLDERS:
+                raise RuntimeFailure(
+                    f"an internal path lies in {path.count('/')} directories, and a Docker engine"
+                    f" follows {_MOST_FOLDERS} at most: give it a shorter one"
+                )
         mountable = self._contents.absent_or_empty(image, parents, labels, stop) if parents else {}
         mounts, copied_out = set(), []
         for path in inputs | outputs:

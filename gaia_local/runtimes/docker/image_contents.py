@@ -174,6 +174,8 @@ class ImageContents:
             raise
         if status is None:
             return True
+        if status == LOOP:
+            return False
         if not json.loads(base64.b64decode(status))["mode"] & GO_DIRECTORY:
             return False  # a link, mostly: its target may hold anything
 
