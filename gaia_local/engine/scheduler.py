@@ -145,6 +145,11 @@ class Scheduler:
         """Merge Steps, into a new workflow if there is none."""
         self._define(name, [], steps, check_properties(name, None))
 
+    def update(self, name: str, commands: list[AnyCommand], steps: list[Step]) -> None:
+        """Merge Commands and Steps at once, into a new workflow if there is none."""
+        if commands or steps:
+            self._define(name, commands, steps, check_properties(name, None))
+
     def run(self, name: str) -> None:
         """Start all that can run, failed Steps included; no change while the workflow runs."""
         workflow = self.loop.registry.get(name)

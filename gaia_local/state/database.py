@@ -20,6 +20,7 @@ from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.connection import Connection, reads_rows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Database(Connection):
     def delete_workflow(self, name: str, data: bool = False) -> None:
         """Delete all rows of a workflow; with `data`, also the records of its files' makers."""
         with self.transaction():
-            for table in ("commands", "steps", "tasks", "data", "events", "buckets"):
+            for table in ("commands", "steps", "unfit", "tasks", "data", "events", "buckets"):
                 self._write(f"delete from {table} where workflow = ?", (name,))
             self._write("delete from workflows where name = ?", (name,))
             if data:
@@ -164,6 +165,7 @@ class Database(Connection):
                 row["steps"],
                 self.definitions("commands", name, lambda given, _: Command.parse(name, given)),
                 self.definitions("steps", name, lambda given, text: Step.parse(name, given, text)),
+                self.unfit(name),
                 self.latest(name),
                 self.keys(name),
             )
@@ -175,6 +177,8 @@ class Database(Connection):
             self.define("commands", name, rows)
         if changes.steps:
             self.define("steps", name, ((step.name, step.text) for step in changes.steps))
+        if changes.unfit:
+            self.set_unfit(name, changes.unfit)
         if changes.begun:
             self.add_attempts(changes.begun)
         if changes.ended:
@@ -207,6 +211,29 @@ class Database(Connection):
             f"insert into {table} values (?, ?, ?) "
             "on conflict (workflow, name) do update set definition = excluded.definition",
             ((workflow, name, text) for name, text in definitions),
+        )
+
+    @reads_rows
+    def unfit(self, workflow: str) -> dict[str, Unfit]:
+        """The submitted Steps that don't fit their Commands."""
+        rows = self._rows(
+            "select name, problem, commands from unfit where workflow = ? order by rowid",
+            (workflow,),
+        )
+        return {name: Unfit.from_json(workflow, problem, text) for name, problem, text in rows}
+
+    def set_unfit(self, workflow: str, unfit: Mapping[str, Unfit | None]) -> None:
+        """Record the Steps that don't fit, and forget those that fit again (None)."""
+        self._write_many(
+            "delete from unfit where workflow = ? and name = ?", ((workflow, name) for name in unfit)
+        )
+        self._insert(
+            "insert into unfit values (?, ?, ?, ?)",
+            (
+                (workflow, name, why.problem, why.to_json())
+                for name, why in unfit.items()
+                if why is not None
+            ),
         )
 
     # -- tasks -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from gaia_local.model.commands import AnyCommand
 from gaia_local.model.events import Event
 from gaia_local.model.steps import Step
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import Attempt, KeyState
 
 
@@ -22,6 +23,8 @@ class Changes:
     commands: list[AnyCommand] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     """Steps as they were given."""
+    unfit: dict[str, Unfit | None] = field(default_factory=dict)
+    """Submitted Step → why it doesn't fit any more; None if it fits again."""
     begun: list[Attempt] = field(default_factory=list)
     ended: dict[str, Attempt] = field(default_factory=dict)
     """Task id → changed attempts that have a row already."""
@@ -36,6 +39,7 @@ class Changes:
         rows = (
             self.commands,
             self.steps,
+            self.unfit,
             self.begun,
             self.ended,
             self.keys,
@@ -50,6 +54,7 @@ class Changes:
             later.state or self.state,
             self.commands + later.commands,
             self.steps + later.steps,
+            {**self.unfit, **later.unfit},
             self.begun + later.begun,
             {**self.ended, **later.ended},
             {**self.keys, **later.keys},
@@ -125,6 +130,7 @@ class Saved:
     steps: int
     commands: list[AnyCommand]
     given: list[Step]
+    unfit: dict[str, Unfit]
     attempts: list[Attempt]
     """The last Task of each Step."""
     keys: dict[str, KeyState]
@@ -137,5 +143,16 @@ class Saved:
         newer = (replace(attempt) for attempt in (*changes.ended.values(), *changes.begun))
         attempts = {attempt.task.name: attempt for attempt in (*self.attempts, *newer)}
         keys = {**self.keys, **changes.keys}
-        rows = (list(commands.values()), list(given.values()), list(attempts.values()), keys)
-        return Saved(self.name, self.properties, state, steps, *rows)
+        merged = {**self.unfit, **changes.unfit}
+        unfit = {name: why for name, why in merged.items() if why is not None}
+        return Saved(
+            self.name,
+            self.properties,
+            state,
+            steps,
+            list(commands.values()),
+            list(given.values()),
+            unfit,
+            list(attempts.values()),
+            keys,
+        )

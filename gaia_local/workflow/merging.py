@@ -11,11 +11,20 @@ from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.contents import Contents, inspections
 from gaia_local.workflow.decision import Observation
 from gaia_local.workflow.expansion import MAX_STEPS
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.invalidation import Invalidation, ran_again
 from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.origins import NO_ORIGINS, Origin
-from gaia_local.workflow.states import ABSENT, UNMADE, Attempt, KeyKind, Reason, ReasonKind
+from gaia_local.workflow.states import (
+    ABSENT,
+    UNMADE,
+    Attempt,
+    KeyKind,
+    Reason,
+    ReasonKind,
+    StepState,
+)
 from gaia_local.workflow.submissions import Change, Submitted
 
 
@@ -67,7 +76,8 @@ class Merging:
     ) -> None:
         """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
 
-        New Steps are added; changed ones must run again, with all their dependents. `seen` has the
+        New Steps are added; changed ones must run again, with all their dependents; the Tasks of
+        those that don't fit their Commands any more are cancelled. `seen` has the
         quick fingerprint of each key of `unknown`, None if there is no file; `origins` has the
         records of files at keys of `new_outputs`.
         """
@@ -94,8 +104,18 @@ class Merging:
         # A file that is there already counts for a new Step: it doesn't expire with its inputs.
         self._invalidation.invalidate_dependents(replaced, deprived, new)
         self._submitted.accept(change)
+        for outer in (*change.unfit, *change.mended):
+            for name in self._submitted.names(outer):
+                self._mark_fitness(graph.steps[name], change.unfit.get(outer))
         for name in new if origins else ():
             self._attempts.inherit(graph.steps[name], origins)
+
+    def _mark_fitness(self, node: StepNode, unfit: Unfit | None) -> None:
+        if unfit is not None:
+            self._attempts.cancel(node, "the Step doesn't fit its Command any more")
+            if node.state is StepState.INTERRUPTED:  # of an earlier process: it may still go on
+                self._attempts.supersede(node)
+        self._graph.mark_fitness(node, unfit)
 
     def _release(self, name: str, node: StepNode) -> None:
         """Cancel the Task of a removed Step; its outputs have no maker any more.
