@@ -43,6 +43,16 @@ class MergeAnswer(TypedDict):
     steps: list[str]
 
 
+class UpdateAnswer(CommandAnswer, MergeAnswer):
+    """Of `Gaia.update`: as `Gaia.command` and `Gaia.merge` answer."""
+
+
+class RemoveAnswer(TypedDict):
+    """Of `Gaia.remove`: the names as they were given."""
+
+    remove: list[str]
+
+
 class PlannedStep(TypedDict):
     """A Step that would run, and why."""
 

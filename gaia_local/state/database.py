@@ -97,7 +97,7 @@ class Database(Connection):
     # -- the makers of deleted workflows' files ----------------------------------------------------
 
     def remember(self, workflow: str, place: Callable[[str], str | None]) -> None:
-        """Record the makers of a workflow's files before it is deleted, if `place` has a place."""
+        """Record the makers of files before their Steps go, of all keys that have a `place`."""
         columns = "key, state, quick, digest, task, why"
         known = f"select {columns} from data where workflow = ? and {_IS_MADE}"
         rows = self._rows(known, (workflow,))
@@ -172,6 +172,18 @@ class Database(Connection):
 
     def save(self, name: str, changes: Changes) -> None:
         """Write the changes of a decision; the caller holds the transaction."""
+        if changes.remembered:
+            self.remember(name, changes.remembered.get)
+        for table, gone in (
+            ("steps", changes.gone_steps),
+            ("unfit", changes.gone_steps),
+            ("commands", changes.gone_commands),
+        ):
+            if gone:
+                self._write_many(
+                    f"delete from {table} where workflow = ? and name = ?",
+                    ((name, each) for each in gone),
+                )
         if changes.commands:
             rows = ((new.name, json.dumps(new.definition)) for new in changes.commands)
             self.define("commands", name, rows)

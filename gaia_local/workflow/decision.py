@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from gaia_local.model.assignment import Assignment
 from gaia_local.model.commands import AnyCommand
@@ -12,6 +13,8 @@ from gaia_local.model.steps import Step
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import Attempt, KeyState
+
+Definition = TypeVar("Definition", Step, AnyCommand)
 
 
 @dataclass(slots=True)
@@ -34,6 +37,11 @@ class Changes:
     """Digest of a directory → `Fingerprint.listing`: written along with other changes only."""
     buckets: dict[str, str | None] = field(default_factory=dict)
     """Bucket that the workflow uses → its directory; None if that is under the root."""
+    gone_steps: list[str] = field(default_factory=list)
+    """Removed Steps, as they were given: removed before anything else is written."""
+    gone_commands: list[str] = field(default_factory=list)
+    remembered: dict[str, str] = field(default_factory=dict)
+    """Key → the place of its file: its maker leaves, and is recorded before that."""
 
     def __bool__(self) -> bool:
         rows = (
@@ -45,6 +53,9 @@ class Changes:
             self.keys,
             self.events,
             self.buckets,
+            self.gone_steps,
+            self.gone_commands,
+            self.remembered,
         )
         return self.state is not None or any(rows)
 
@@ -52,15 +63,18 @@ class Changes:
         """Both, in this order."""
         return Changes(
             later.state or self.state,
-            self.commands + later.commands,
-            self.steps + later.steps,
-            {**self.unfit, **later.unfit},
+            _without(self.commands, later.gone_commands) + later.commands,
+            _without(self.steps, later.gone_steps) + later.steps,
+            {**self.unfit, **dict.fromkeys(later.gone_steps), **later.unfit},
             self.begun + later.begun,
             {**self.ended, **later.ended},
             {**self.keys, **later.keys},
             self.events + later.events,
             {**self.listings, **later.listings},
             {**self.buckets, **later.buckets},
+            self.gone_steps + later.gone_steps,
+            self.gone_commands + later.gone_commands,
+            {**self.remembered, **later.remembered},
         )
 
     def attempts(self) -> Iterable[Attempt]:
@@ -138,12 +152,14 @@ class Saved:
     def then(self, changes: Changes) -> Saved:
         """The rows after changes were written, with copies of their attempts: live ones change."""
         state, steps = changes.state or (self.state, self.steps)
-        commands = {command.name: command for command in (*self.commands, *changes.commands)}
-        given = {step.name: step for step in (*self.given, *changes.steps)}
+        old_commands = _without(self.commands, changes.gone_commands)
+        old_steps = _without(self.given, changes.gone_steps)
+        commands = {command.name: command for command in (*old_commands, *changes.commands)}
+        given = {step.name: step for step in (*old_steps, *changes.steps)}
         newer = (replace(attempt) for attempt in (*changes.ended.values(), *changes.begun))
         attempts = {attempt.task.name: attempt for attempt in (*self.attempts, *newer)}
         keys = {**self.keys, **changes.keys}
-        merged = {**self.unfit, **changes.unfit}
+        merged = {**self.unfit, **dict.fromkeys(changes.gone_steps), **changes.unfit}
         unfit = {name: why for name, why in merged.items() if why is not None}
         return Saved(
             self.name,
@@ -156,3 +172,8 @@ class Saved:
             list(attempts.values()),
             keys,
         )
+
+
+def _without(definitions: list[Definition], gone: list[str]) -> list[Definition]:
+    names = set(gone)
+    return [each for each in definitions if each.name not in names] if names else definitions

@@ -21,6 +21,7 @@ from gaia_local.workflow.states import (
     UNMADE,
     Attempt,
     KeyKind,
+    KeyState,
     Reason,
     ReasonKind,
     StepState,
@@ -110,6 +111,36 @@ class Merging:
         for name in new if origins else ():
             self._attempts.inherit(graph.steps[name], origins)
 
+    def remove(self, change: Change) -> None:
+        """Remove Steps and Commands, by a change that `removal` made.
+
+        What runs of the Steps is cancelled. Their files become the user's, and readers keep them;
+        one that didn't count stays without value until the user replaces it.
+        """
+        graph = self._graph
+        nodes = {name: graph.steps[name] for name in change.removed}
+        graph.replace(change.removed, ())
+        for name, node in nodes.items():
+            self._withdraw(name, node, "the Step was removed")
+            for key in node.outputs:
+                state = key.state
+                if state.usable:
+                    graph.mark(key, KeyState(KeyKind.THERE, state.quick, state.digest))
+                elif state.kind is KeyKind.EXPIRED:
+                    graph.mark(key, replace(state, why=UNMADE))
+                else:
+                    graph.mark(key, ABSENT)
+        graph.forget_unused(
+            key for node in nodes.values() for key in (*node.inputs, *node.outputs)
+        )
+        self._submitted.accept(change)
+
+    def _withdraw(self, name: str, node: StepNode, why: str) -> None:
+        """Cancel the Task of a removed Step, and keep its last one."""
+        self._attempts.withdraw(node, why)
+        if node.attempt is not None:
+            self.removed[name] = node.attempt
+
     def _mark_fitness(self, node: StepNode, unfit: Unfit | None) -> None:
         if unfit is not None:
             self._attempts.cancel(node, "the Step doesn't fit its Command any more")
@@ -122,9 +153,7 @@ class Merging:
 
         The files at those are no data of the workflow until the user replaces them.
         """
-        self._attempts.withdraw(node, "the Step was replaced")
-        if node.attempt is not None:
-            self.removed[name] = node.attempt
+        self._withdraw(name, node, "the Step was replaced")
         for key in node.outputs:
             now = self._graph.at(key.path)
             if now is None or (now is key and now.maker is not None):

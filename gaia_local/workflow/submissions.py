@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gaia_local.errors import InvalidInput
@@ -42,6 +42,9 @@ class Change:
     """Submitted Steps that don't fit after the change, of those that it may concern."""
     mended: list[str]
     """Submitted Steps that didn't fit before, and do now."""
+    gone_steps: list[str] = field(default_factory=list)
+    """Submitted Steps that leave the workflow."""
+    gone_commands: list[str] = field(default_factory=list)
 
 
 class Submitted:
@@ -189,7 +192,7 @@ class Submitted:
         return replaced
 
     def accept(self, change: Change) -> None:
-        """Apply a change that `compare` made."""
+        """Apply a change that `compare` or `removal` made."""
         self.edition += 1
         self.commands = change.commands
         self.steps.update(change.given)
@@ -198,6 +201,10 @@ class Submitted:
         self.unfit |= change.unfit
         for outer in change.mended:
             del self.unfit[outer]
+        for outer in change.gone_steps:
+            del self.steps[outer]
+            self.expansions.pop(outer, None)
+            self.unfit.pop(outer, None)
 
     def names(self, outer: str) -> list[str]:
         """The names of the concrete Steps of a submitted one; none if there is no such Step."""

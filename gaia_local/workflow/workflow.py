@@ -180,6 +180,13 @@ class Workflow:
         self._draft.changes.unfit |= {**change.unfit, **dict.fromkeys(change.mended)}
         return self._resume()
 
+    def remove(self, change: Change) -> Decision:
+        """Remove Steps and Commands (see `Merging.remove`); a halted workflow stays halted."""
+        self.merging.remove(change)
+        self._draft.changes.gone_steps += change.gone_steps
+        self._draft.changes.gone_commands += change.gone_commands
+        return self.decide()
+
     def expire(self, names: Iterable[str]) -> Decision:
         """Invalidate Steps, producers of keys, and all dependents; start all Steps that can run."""
         self.invalidate(names)

@@ -31,6 +31,7 @@ from gaia_local.workflow.contents import inspections
 from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation, Saved
 from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.nodes import StepNode
+from gaia_local.workflow.removing import removal
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
 from gaia_local.workflow.traversal import descendants
 from gaia_local.workflow.workflow import Workflow
@@ -91,6 +92,11 @@ class Rows:
         self.keys: dict[str, KeyState] = {}
 
     def save(self, changes: Changes) -> None:
+        for name in changes.gone_commands:
+            self.commands.pop(name, None)
+        for name in changes.gone_steps:
+            self.given.pop(name, None)
+            self.unfit.pop(name, None)
         self.commands |= {command.name: command for command in changes.commands}
         self.given |= {step.name: step for step in changes.steps}
         unfit = {**self.unfit, **changes.unfit}
@@ -325,7 +331,9 @@ class History:
 
     def fitted(self, step: dict[str, Any]) -> dict[str, Any]:
         """A Step that gives what its Command asks for at present."""
-        command = self.workflow.submitted.commands[step["command"]]
+        command = self.workflow.submitted.commands.get(step["command"])
+        if command is None:
+            return step
         inputs = {key: self.dice.choice(SOURCES) for key in command.inputs}
         inputs |= {key: name for key, name in step.get("inputs", {}).items() if key in inputs}
         outputs = {key: f"b:{step['name'][1:]}{key}" for key in command.outputs}
@@ -379,6 +387,33 @@ class History:
         if kind == "log":
             return {**step, "command": "log", "inputs": {"a": first}, "outputs": outputs}
         return {**step, "command": kind, "inputs": {"a": first, "b": second}, "outputs": outputs}
+
+    def leave(self) -> None:
+        """Steps leave, perhaps with a Command; what they made is the user's from then on."""
+        submitted = self.workflow.submitted
+        names = self.dice.sample(sorted(submitted.steps), min(2, len(submitted.steps)))
+        if submitted.commands and self.dice.random() < 0.3:
+            names.append(self.dice.choice(sorted(submitted.commands)))
+        gone = [node for name in names for node in self.concrete(name)]
+        below = self.below({node.step.name for node in gone})
+        self.rows.save(self.workflow.flush().changes)
+        before = told(self.workflow)
+        try:
+            change = removal("w", submitted, names)
+        except GaiaError:
+            assert told(self.workflow) == before
+            return
+        self.may |= below
+        for node in gone:
+            for key in node.outputs:
+                if key.key in self.world.files:
+                    content, number, _ = self.world.files[key.key]
+                    self.world.files[key.key] = (content, number, None)
+        self.act(self.workflow.remove(change))
+        assert not {node.step.name for node in gone} & self.workflow.graph.steps.keys()
+
+    def concrete(self, outer: str) -> list[StepNode]:
+        return [self.workflow.graph.steps[name] for name in self.workflow.submitted.names(outer)]
 
     def expire(self) -> None:
         graph = self.workflow.graph
@@ -540,6 +575,7 @@ class History:
             (self.merge, 4),
             (self.recommand, 2),
             (self.misfit, 1),
+            (self.leave, 1),
             (self.expire, 2),
             (self.run, 2),
             (self.halt, 1),
