@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gaia_local.errors import InvalidInput
 from support.builders import COPY, step
 from support.command_line import answer, call, end, here, start
 from support.fixtures import MakeGaia
+from support.lineage import lineage
 
 __all__ = ["here"]  # a fixture for all tests
 
@@ -128,10 +130,60 @@ def test_new_commands_may_need_new_steps(kept: Kept) -> None:
     assert "mood" in kept.line()
     put("steps.json", [{**ONE, "vars": {"mood": "good"}}, {**TWO, "vars": {"mood": "bad"}}])
     assert kept.line() == (
-        "step changed, command changed → one, two ran in a moment → "
+        "step changed → one, two ran in a moment → "
         "error, 1 of 2 Steps done, 1 failed (two)"
     )
     assert "run w" in kept.stop(status=1)
+
+
+def test_both_files_are_edited(here: Path) -> None:
+    """A whole-cell project's third generation: what depends on the change runs, the rest stays."""
+
+    def save(generations: int) -> None:
+        commands, steps = lineage(generations)
+        put("commands.json", commands)
+        put("steps.json", steps)
+
+    save(2)
+    kept = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
+    assert kept.line().endswith("complete, 8 of 8 Steps done")
+    before = Counter(ran())
+    commands, steps = lineage(3)
+    put("commands.json", commands)  # saved first: the Steps of the other file don't fit yet
+    assert re.match(
+        r"not merged: workflow 'w', Step 'agg-0', Command 'agg': .* input 'g2'", kept.line()
+    )
+    put("steps.json", steps)
+    assert kept.line().endswith("complete, 10 of 10 Steps done")
+    assert Counter(ran()) - before == Counter(["sim-0-2", "sim-1-2", "agg-0", "agg-1", "report"])
+    kept.stop()
+
+
+def test_what_is_left_behind_is_named(kept: Kept) -> None:
+    """A Step that is gone from the file may not fit its Command any more."""
+    put("steps.json", [ONE])
+    assert kept.line() == "two: gone from steps.json, but still in the workflow"
+    put("commands.json", [NEEDY])
+    put("steps.json", [{**ONE, "vars": {"mood": "good"}}])
+    lines = [kept.line()]
+    if lines[0].startswith("not merged"):  # the files were read between the two
+        lines = [kept.line()]
+    assert lines[0].startswith("step changed → one ran in a moment → incomplete, 1 of 2 Steps done")
+    assert "1 unfit (workflow 'w', Step 'two', Command 'copy', " in lines[0]
+    told = call("status", "w").stdout
+    assert "Steps that don't fit their Commands any more" in told
+    assert "the var 'mood' is undefined" in " ".join(told.split())
+    call("remove", "w", "two")
+    assert kept.line() == "complete, 1 of 1 Steps done"
+    kept.stop()
+
+
+def ran() -> list[str]:
+    """The Steps that were started, each as often as it was."""
+    return [event["task"] for event in answer("events", "w", "--json") if event["event"] == BEGUN]
+
+
+BEGUN = "step-start"
 
 
 def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:
