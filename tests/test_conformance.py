@@ -553,7 +553,8 @@ def test_update_changes_both_kinds_at_once(gaia: Gaia) -> None:
     assert gaia.update("w") == {"commands": {"echo": ECHO, "join": JOIN}, "steps": []}
     count = len(_starts(gaia))
     loud = {**ECHO, "command": ["sh", "-c", "echo {{text}}{{mark}} > {{result}}"]}
-    marked = [{**step, "vars": {**step.get("vars", {}), "mark": "!"}} for step in (A, B)]
+    given: list[dict[str, Any]] = [A, B]
+    marked = [{**step, "vars": {**step.get("vars", {}), "mark": "!"}} for step in given]
     gaia.update("w", commands=[loud], steps=marked)
     assert gaia.wait("w", 30)["state"] == "complete"
     assert len(_starts(gaia)) == count + 3
@@ -564,7 +565,7 @@ def test_steps_that_a_command_leaves_behind_say_what_they_lack(gaia: Gaia) -> No
     gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
     gaia.wait("w", 30)
     count = len(_starts(gaia))
-    three = {**JOIN, "inputs": {**JOIN["inputs"], "three": "/in/three"}}
+    three = {**JOIN, "inputs": {"one": "/in/one", "two": "/in/two", "three": "/in/three"}}
     assert gaia.command("w", [three]) == {"commands": {"echo": ECHO, "join": three}}
     lacks = (
         "workflow 'w', Step 'ab', Command 'join': the Step does not give its input 'three'; "
@@ -573,15 +574,19 @@ def test_steps_that_a_command_leaves_behind_say_what_they_lack(gaia: Gaia) -> No
     assert gaia.wait("w", 30)["state"] == "incomplete"
     assert gaia.status("w", debug=True)["status"]["unfit"] == {"ab": lacks}
     assert gaia.progress("w") == {
-        **{"state": "incomplete", "steps": 3, "done": 2, "running": 0, "failed": 0, "waiting": 0},
-        **{"unfit": 1, "lacks": lacks},
+        **dict.fromkeys(("running", "failed", "waiting"), 0),
+        "state": "incomplete",
+        "steps": 3,
+        "done": 2,
+        "unfit": 1,
+        "lacks": lacks,
     }
     assert gaia.explain("w", "ab")["because"] == lacks
     assert gaia.step_states("w")["ab"]["state"] == "unfit"
     gaia.pull_inputs("w", "ab", str(gaia.path("w", "data:a").parent / "pulled"))
     with pytest.raises(GaiaError, match=re.escape(lacks)):
         gaia.merge("w", [AB])
-    gaia.merge("w", [{**AB, "inputs": {**AB["inputs"], "three": "data:a"}}])
+    gaia.merge("w", [{**AB, "inputs": {"one": "data:a", "two": "data:b", "three": "data:a"}}])
     assert gaia.wait("w", 30)["state"] == "complete"
     assert len(_starts(gaia)) == count + 1
 

@@ -189,9 +189,7 @@ class Changes(Protocol):
         """See `Gaia.merge`."""
 
     @change
-    def update(
-        self, workflow: str, commands: list[AnyCommand], steps: list[Step], /
-    ) -> None:
+    def update(self, workflow: str, commands: list[AnyCommand], steps: list[Step], /) -> None:
         """See `Gaia.update`."""
 
     @change(idempotent=False)

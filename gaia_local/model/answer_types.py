@@ -43,8 +43,10 @@ class MergeAnswer(TypedDict):
     steps: list[str]
 
 
-class UpdateAnswer(CommandAnswer, MergeAnswer):
-    """Of `Gaia.update`: as `Gaia.command` and `Gaia.merge` answer."""
+class UpdateAnswer(CommandAnswer):
+    """Of `Gaia.update`: all Commands, and the names of the Steps as they were given."""
+
+    steps: list[str]
 
 
 class RemoveAnswer(TypedDict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import Command
@@ -17,23 +17,20 @@ from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.state.connection import Connection, reads_rows
+from gaia_local.state.connection import reads_rows
+from gaia_local.state.definition_rows import DefinitionRows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
-from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import EventEntry
 
-Defined: TypeAlias = Literal["commands", "steps"]
-T = TypeVar("T")
-
 _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
 """The condition for rows of `data` whose file isn't just the user's."""
 
 
-class Database(Connection):
+class Database(DefinitionRows):
     """The state database of one root. Thread-safe."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
@@ -165,25 +162,16 @@ class Database(Connection):
                 row["steps"],
                 self.definitions("commands", name, lambda given, _: Command.parse(name, given)),
                 self.definitions("steps", name, lambda given, text: Step.parse(name, given, text)),
-                self.unfit(name),
                 self.latest(name),
                 self.keys(name),
+                self.unfit(name),
             )
 
     def save(self, name: str, changes: Changes) -> None:
         """Write the changes of a decision; the caller holds the transaction."""
-        if changes.remembered:
+        if changes.gone_steps or changes.gone_commands:
             self.remember(name, changes.remembered.get)
-        for table, gone in (
-            ("steps", changes.gone_steps),
-            ("unfit", changes.gone_steps),
-            ("commands", changes.gone_commands),
-        ):
-            if gone:
-                self._write_many(
-                    f"delete from {table} where workflow = ? and name = ?",
-                    ((name, each) for each in gone),
-                )
+            self.remove_definitions(name, changes.gone_steps, changes.gone_commands)
         if changes.commands:
             rows = ((new.name, json.dumps(new.definition)) for new in changes.commands)
             self.define("commands", name, rows)
@@ -208,45 +196,6 @@ class Database(Connection):
         if changes.state is not None:
             state, steps = changes.state
             self.set_workflow(name, state.value, steps)
-
-    # -- commands and steps, as submitted ----------------------------------------------------------
-
-    @reads_rows
-    def definitions(self, table: Defined, workflow: str, read: Callable[[Any, str], T]) -> list[T]:
-        """The `commands` or `steps` of a workflow in order; `read` takes each and its JSON."""
-        sql = f"select definition from {table} where workflow = ? order by rowid"
-        return self._map_rows(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
-
-    def define(self, table: Defined, workflow: str, definitions: Iterable[tuple[str, str]]) -> None:
-        """Add or replace `commands` or `steps`, by name and JSON; replaced ones stay in place."""
-        self._write_many(
-            f"insert into {table} values (?, ?, ?) "
-            "on conflict (workflow, name) do update set definition = excluded.definition",
-            ((workflow, name, text) for name, text in definitions),
-        )
-
-    @reads_rows
-    def unfit(self, workflow: str) -> dict[str, Unfit]:
-        """The submitted Steps that don't fit their Commands."""
-        rows = self._rows(
-            "select name, problem, commands from unfit where workflow = ? order by rowid",
-            (workflow,),
-        )
-        return {name: Unfit.from_json(workflow, problem, text) for name, problem, text in rows}
-
-    def set_unfit(self, workflow: str, unfit: Mapping[str, Unfit | None]) -> None:
-        """Record the Steps that don't fit, and forget those that fit again (None)."""
-        self._write_many(
-            "delete from unfit where workflow = ? and name = ?", ((workflow, name) for name in unfit)
-        )
-        self._insert(
-            "insert into unfit values (?, ?, ?, ?)",
-            (
-                (workflow, name, why.problem, why.to_json())
-                for name, why in unfit.items()
-                if why is not None
-            ),
-        )
 
     # -- tasks -------------------------------------------------------------------------------------
 

@@ -26,8 +26,6 @@ class Changes:
     commands: list[AnyCommand] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     """Steps as they were given."""
-    unfit: dict[str, Unfit | None] = field(default_factory=dict)
-    """Submitted Step → why it doesn't fit any more; None if it fits again."""
     begun: list[Attempt] = field(default_factory=list)
     ended: dict[str, Attempt] = field(default_factory=dict)
     """Task id → changed attempts that have a row already."""
@@ -37,6 +35,8 @@ class Changes:
     """Digest of a directory → `Fingerprint.listing`: written along with other changes only."""
     buckets: dict[str, str | None] = field(default_factory=dict)
     """Bucket that the workflow uses → its directory; None if that is under the root."""
+    unfit: dict[str, Unfit | None] = field(default_factory=dict)
+    """Submitted Step → why it doesn't fit any more; None if it fits again."""
     gone_steps: list[str] = field(default_factory=list)
     """Removed Steps, as they were given: removed before anything else is written."""
     gone_commands: list[str] = field(default_factory=list)
@@ -55,7 +55,6 @@ class Changes:
             self.buckets,
             self.gone_steps,
             self.gone_commands,
-            self.remembered,
         )
         return self.state is not None or any(rows)
 
@@ -65,13 +64,13 @@ class Changes:
             later.state or self.state,
             _without(self.commands, later.gone_commands) + later.commands,
             _without(self.steps, later.gone_steps) + later.steps,
-            {**self.unfit, **dict.fromkeys(later.gone_steps), **later.unfit},
             self.begun + later.begun,
             {**self.ended, **later.ended},
             {**self.keys, **later.keys},
             self.events + later.events,
             {**self.listings, **later.listings},
             {**self.buckets, **later.buckets},
+            {**self.unfit, **dict.fromkeys(later.gone_steps), **later.unfit},
             self.gone_steps + later.gone_steps,
             self.gone_commands + later.gone_commands,
             {**self.remembered, **later.remembered},
@@ -144,10 +143,11 @@ class Saved:
     steps: int
     commands: list[AnyCommand]
     given: list[Step]
-    unfit: dict[str, Unfit]
     attempts: list[Attempt]
     """The last Task of each Step."""
     keys: dict[str, KeyState]
+    unfit: dict[str, Unfit] = field(default_factory=dict)
+    """Submitted Step → why it doesn't fit."""
 
     def then(self, changes: Changes) -> Saved:
         """The rows after changes were written, with copies of their attempts: live ones change."""
@@ -168,9 +168,9 @@ class Saved:
             steps,
             list(commands.values()),
             list(given.values()),
-            unfit,
             list(attempts.values()),
             keys,
+            unfit,
         )
 
 

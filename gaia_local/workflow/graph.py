@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
 from gaia_local.workflow.conflicts import check_step
-from gaia_local.workflow.key_paths import KeyPaths
 from gaia_local.workflow.fitness import Unfit
+from gaia_local.workflow.key_paths import KeyPaths
 from gaia_local.workflow.nodes import (
     MISSING,
     PENDING,
@@ -139,10 +139,8 @@ class Graph:
     def _judge(self, node: StepNode) -> VerdictKind:
         if node.state.alive:
             return VerdictKind.RUNNING
-        if node.unfit is not None:
-            return VerdictKind.UNFIT
-        if not node.outputs:
-            return VerdictKind.FRESH
+        if node.unfit is not None or not node.outputs:
+            return VerdictKind.FRESH if node.unfit is None else VerdictKind.UNFIT
         if node.pending and not node.missing:
             return VerdictKind.WAIT if may_have_to_run(node) else VerdictKind.FRESH
         if need(node) is None:

@@ -130,9 +130,7 @@ class Merging:
                     graph.mark(key, replace(state, why=UNMADE))
                 else:
                     graph.mark(key, ABSENT)
-        graph.forget_unused(
-            key for node in nodes.values() for key in (*node.inputs, *node.outputs)
-        )
+        graph.forget_unused(key for node in nodes.values() for key in (*node.inputs, *node.outputs))
         self._submitted.accept(change)
 
     def _withdraw(self, name: str, node: StepNode, why: str) -> None:

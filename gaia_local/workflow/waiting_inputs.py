@@ -40,9 +40,7 @@ class WaitingInputs:
 
 
 def _is_waited_for(key: KeyNode) -> bool:
-    return key.status != READY and not all(
-        waits_for_no_input(node.verdict) for node in key.readers
-    )
+    return key.status != READY and not all(waits_for_no_input(node.verdict) for node in key.readers)
 
 
 def waits_for_no_input(verdict: VerdictKind) -> bool:

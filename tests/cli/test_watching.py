@@ -130,8 +130,7 @@ def test_new_commands_may_need_new_steps(kept: Kept) -> None:
     assert "mood" in kept.line()
     put("steps.json", [{**ONE, "vars": {"mood": "good"}}, {**TWO, "vars": {"mood": "bad"}}])
     assert kept.line() == (
-        "step changed → one, two ran in a moment → "
-        "error, 1 of 2 Steps done, 1 failed (two)"
+        "step changed → one, two ran in a moment → error, 1 of 2 Steps done, 1 failed (two)"
     )
     assert "run w" in kept.stop(status=1)
 
@@ -303,14 +302,11 @@ def test_a_line_names_a_few_of_many() -> None:
 
 
 def test_files_are_merged_only_when_their_contents_changed() -> None:
-    made: list[tuple[str, Any]] = []
+    made: list[tuple[Any, Any]] = []
 
     class Recorder:
-        def command(self, workflow: str, commands: Any) -> None:
-            made.append(("command", commands))
-
-        def merge(self, workflow: str, steps: Any) -> None:
-            made.append(("merge", steps))
+        def update(self, workflow: str, commands: Any, steps: Any) -> None:
+            made.append((commands, steps))
 
     gaia: Any = Recorder()
     put("c.yaml", "- {name: x}\n")
@@ -321,9 +317,9 @@ def test_files_are_merged_only_when_their_contents_changed() -> None:
     assert made == []
     put("s.json", [ONE, TWO])
     assert list(definitions.merge(gaia, "w")) == []
-    assert made == [("command", [{"name": "x"}]), ("merge", [ONE, TWO])]
+    assert made == [([{"name": "x"}], [ONE, TWO])]
     assert list(definitions.merge(gaia, "w")) == []
-    assert len(made) == 2
+    assert len(made) == 1
     with pytest.raises(InvalidInput):
         Definitions(Path("c.yaml"), Path("missing.json"))
 
@@ -341,11 +337,8 @@ def test_a_pipe_is_read_once_and_not_watched(here: Path) -> None:
     merged: list[Any] = []
 
     class Recorder:
-        def command(self, workflow: str, commands: Any) -> None:
-            merged.append(commands)
-
-        def merge(self, workflow: str, steps: Any) -> None:
-            merged.append(steps)
+        def update(self, workflow: str, commands: Any, steps: Any) -> None:
+            merged.extend((commands, steps))
 
     gaia: Any = Recorder()
     assert list(definitions.merge(gaia, "w")) == []

@@ -116,7 +116,7 @@ class Rows:
             name: Unfit.from_json("w", why.problem, why.to_json())
             for name, why in self.unfit.items()
         }
-        return Saved("w", {}, self.state, self.steps, commands, given, unfit, attempts, keys)
+        return Saved("w", {}, self.state, self.steps, commands, given, attempts, keys, unfit)
 
 
 @dataclass
@@ -571,11 +571,11 @@ class History:
         self.check_end()
 
     def go(self, length: int) -> None:
-        happenings: list[tuple[Callable[[], None], int]] = [
+        happenings: list[tuple[Callable[[], None], float]] = [
             (self.merge, 4),
-            (self.recommand, 2),
-            (self.misfit, 1),
-            (self.leave, 1),
+            (self.recommand, 1.5),
+            (self.misfit, 0.5),
+            (self.leave, 0.5),
             (self.expire, 2),
             (self.run, 2),
             (self.halt, 1),

@@ -158,9 +158,9 @@ def test_a_step_that_takes_the_key_at_once_keeps_its_file(hands: Hands) -> None:
 
     def insist(*given: Any) -> None:
         type(loop).insist(loop, *given)
-        loop.handle = between  # type: ignore[method-assign]
+        loop.handle = between  # type: ignore[method-assign,assignment]
 
-    loop.insist = insist  # type: ignore[method-assign]
+    loop.insist = insist  # type: ignore[method-assign,assignment]
     remove(hands, "m", data=True)
     assert place(hands, "k:m").exists()
     assert hands.state == "complete"
