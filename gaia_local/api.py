@@ -41,11 +41,13 @@ if TYPE_CHECKING:
         KeyExplanation,
         LatestAttempt,
         MergeAnswer,
+        RemoveAnswer,
         RunAnswer,
         StatusAnswer,
         StepExplanation,
         StepState,
         Timeline,
+        UpdateAnswer,
         UploadAnswer,
         WorkflowGraph,
         WorkflowProgress,
@@ -110,6 +112,41 @@ class Gaia:
         if parsed:
             self._opened.change(lambda root: root.merge(name, parsed))
         return {"steps": [step.name for step in parsed]}
+
+    def update(
+        self,
+        workflow: str,
+        commands: list[dict[str, Any]] | None = None,
+        steps: list[dict[str, Any]] | None = None,
+    ) -> UpdateAnswer:
+        """Add or replace Commands and Steps at once, all or nothing; start all that can run.
+
+        Answers all Commands of the workflow, and the names of these Steps as given.
+        """
+        name = check_workflow_name(workflow)
+        parsed_commands = parse_commands(name, [] if commands is None else commands)
+        parsed_steps = parse_steps(name, [] if steps is None else steps)
+        if parsed_commands or parsed_steps:
+            self._opened.change(lambda root: root.update(name, parsed_commands, parsed_steps))
+        return {
+            "commands": self._opened.ask(lambda root: root.commands(name)),
+            "steps": [step.name for step in parsed_steps],
+        }
+
+    def remove(self, workflow: str, names: list[str], data: bool = False) -> RemoveAnswer:
+        """Remove Steps, as they were given, and Commands that no other Step uses; all or nothing.
+
+        What runs of them is cancelled. What they made stays, as files of the user that readers
+        keep; with `data` it is removed, but in mapped buckets. A name that a Step and a Command
+        have means the Step.
+        """
+        name = check_workflow_name(workflow)
+        checked = check_list(name, "names", names)
+        for each in checked:
+            check_key_or_step(name, each)
+        if checked:
+            self._opened.change(lambda root: root.remove(name, checked, bool(data)))
+        return {"remove": names}
 
     def run(self, workflow: str, dry_run: bool = False) -> RunAnswer:
         """Start all Steps that can run, failed ones included.

@@ -126,9 +126,11 @@ CHANGES: list[tuple[str, tuple[Any, ...]]] = [
     ("upload", ("v", {}, COMMANDS, STEPS[:1])),
     ("command", ("w", COMMANDS)),
     ("merge", ("w", STEPS)),
+    ("update", ("w", COMMANDS, STEPS)),
     ("run", ("w",)),
     ("expire", ("w", ["made"])),
     ("halt", ("w",)),
+    ("remove", ("w", ["made"])),
     ("delete", ("w",)),
 ]
 

@@ -23,6 +23,7 @@ from gaia_local.server import Server
 from gaia_local.store import ownership
 from support.builders import ECHO
 from support.fixtures import MakeGaia
+from support.lineage import lineage
 from support.owner import Owner
 
 JOIN = {
@@ -48,6 +49,10 @@ AB = {
 }
 
 
+OURS = {"update": ("workflow", "commands", "steps"), "remove": ("workflow", "names", "data")}
+"""Endpoints that the real server lacks: name → the fields of its body."""
+
+
 class OverHttp:
     """The published client; a `Gaia` on the root has the methods that it lacks or can't do here."""
 
@@ -57,6 +62,7 @@ class OverHttp:
 
     def __getattr__(self, name: str) -> Any:
         if name not in (
+            *OURS,
             "command",
             "merge",
             "upload",
@@ -71,6 +77,9 @@ class OverHttp:
         def call(*given: Any, **named: Any) -> Any:
             try:
                 try:
+                    if name in OURS:
+                        body = {**dict(zip(OURS[name], given, strict=False)), **named}
+                        return self._client._post(name, body)
                     return getattr(self._client, name)(*given, **named)
                 except AssertionError:
                     # The client refuses values of a wrong type, and here the server must do so.
@@ -517,8 +526,11 @@ def test_a_cycle_is_named_with_its_keys(
         lambda g: g.merge("w", [B, {**A, "name": "a2"}]),
         lambda g: g.merge("w", [{**A, "vars": {"text": "new"}, "outputs": {"result": "data:b"}}]),
         lambda g: g.merge("w", [{**B, "command": "nothing"}]),
-        lambda g: g.command("w", [{**ECHO, "outputs": {}}]),
-        lambda g: g.command("w", [{**ECHO, "command": ["echo", "{{nothing}}"]}]),
+        lambda g: g.update("w", [{**ECHO, "outputs": {}}], [A]),
+        lambda g: g.update("w", [{**ECHO, "command": ["echo", "{{nothing}}"]}], [B]),
+        lambda g: g.update("w", [{**ECHO, "name": "new"}], [{**A, "command": "neww"}]),
+        lambda g: g.remove("w", ["a", "aa"]),
+        lambda g: g.remove("w", ["a", "echo"]),
         lambda g: g.expire("w", ["a", "aa"]),
         lambda g: g.merge("w", [{**AB, "inputs": {"one": "data:ab", "two": "data:b"}}]),
     ],
@@ -532,6 +544,99 @@ def test_a_refused_change_changes_nothing(gaia: Gaia, call: Callable[[Gaia], obj
     assert (gaia.status("w", debug=True), gaia.events("w"), gaia.workflows()) == before
     gaia.expire("w", ["a"])
     assert gaia.wait("w", 30)["state"] == "complete"
+
+
+def test_update_changes_both_kinds_at_once(gaia: Gaia) -> None:
+    answer = gaia.update("w", [ECHO, JOIN], [A, B, AB])
+    assert answer == {"commands": {"echo": ECHO, "join": JOIN}, "steps": ["a", "b", "ab"]}
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert gaia.update("w") == {"commands": {"echo": ECHO, "join": JOIN}, "steps": []}
+    count = len(_starts(gaia))
+    loud = {**ECHO, "command": ["sh", "-c", "echo {{text}}{{mark}} > {{result}}"]}
+    given: list[dict[str, Any]] = [A, B]
+    marked = [{**step, "vars": {**step.get("vars", {}), "mark": "!"}} for step in given]
+    gaia.update("w", commands=[loud], steps=marked)
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert len(_starts(gaia)) == count + 3
+    assert gaia.path("w", "data:ab").read_text() == "A!\nhello!\n"
+
+
+def test_steps_that_a_command_leaves_behind_say_what_they_lack(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    count = len(_starts(gaia))
+    three = {**JOIN, "inputs": {"one": "/in/one", "two": "/in/two", "three": "/in/three"}}
+    assert gaia.command("w", [three]) == {"commands": {"echo": ECHO, "join": three}}
+    lacks = (
+        "workflow 'w', Step 'ab', Command 'join': the Step does not give its input 'three'; "
+        "give a storage key for it"
+    )
+    assert gaia.wait("w", 30)["state"] == "incomplete"
+    assert gaia.status("w", debug=True)["status"]["unfit"] == {"ab": lacks}
+    assert gaia.progress("w") == {
+        **dict.fromkeys(("running", "failed", "waiting"), 0),
+        "state": "incomplete",
+        "steps": 3,
+        "done": 2,
+        "unfit": 1,
+        "lacks": lacks,
+    }
+    assert gaia.explain("w", "ab")["because"] == lacks
+    assert gaia.step_states("w")["ab"]["state"] == "unfit"
+    gaia.pull_inputs("w", "ab", str(gaia.path("w", "data:a").parent / "pulled"))
+    with pytest.raises(GaiaError, match=re.escape(lacks)):
+        gaia.merge("w", [AB])
+    gaia.merge("w", [{**AB, "inputs": {"one": "data:a", "two": "data:b", "three": "data:a"}}])
+    assert gaia.wait("w", 30)["state"] == "complete"
+    assert len(_starts(gaia)) == count + 1
+
+
+def test_steps_and_commands_leave(gaia: Gaia) -> None:
+    gaia.upload("w", {}, [ECHO, JOIN], [A, B, AB])
+    gaia.wait("w", 30)
+    with pytest.raises(GaiaError, match="Command 'echo': Step 'b' uses it"):
+        gaia.remove("w", ["a", "echo"])
+    assert gaia.remove("w", ["a"]) == {"remove": ["a"]}
+    assert gaia.status("w")["state"] == "complete"
+    assert gaia.path("w", "data:a").read_text() == "A\n"
+    assert gaia.workflows()["workflows"]["w"]["step-count"] == 2
+    assert gaia.remove("w", ["b", "ab", "join", "echo"], data=True) == {
+        "remove": ["b", "ab", "join", "echo"]
+    }
+    assert not gaia.path("w", "data:ab").exists()
+    assert gaia.command("w") == {"commands": {}}
+    assert gaia.status("w")["state"] == "initialized"
+    with pytest.raises(GaiaError, match="workflow 'ww': it doesn't exist"):
+        gaia.remove("ww", ["a"])
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_builder_asks_for_a_generation_more(gaia: Gaia, at_once: bool) -> None:
+    """The habit of a whole-cell project: its builder calls `command`, then `merge`, on one name."""
+
+    def build(generations: int) -> None:
+        commands, steps = lineage(generations)
+        if at_once:
+            gaia.update("w", commands, steps)
+        else:
+            gaia.command("w", commands)
+            gaia.merge("w", steps)
+        assert gaia.wait("w", 60)["state"] == "complete", gaia.failures("w")
+
+    build(2)
+    assert _starts(gaia) == sorted(
+        ["kb", "sim-0-0", "sim-0-1", "sim-1-0", "sim-1-1", "agg-0", "agg-1", "report"]
+    )
+    before = _starts(gaia)
+    build(3)
+    fresh = ["sim-0-2", "sim-1-2", "agg-0", "agg-1", "report"]
+    assert _starts(gaia) == sorted([*before, *fresh])
+    assert gaia.path("w", "out:agg/1.table").read_text() == "3 generations of seed 1\n"
+    before = _starts(gaia)
+    build(3)
+    assert _starts(gaia) == before
+    build(2)  # and back: the third generation is still there, but nobody reads it
+    assert _starts(gaia) == sorted([*before, "agg-0", "agg-1", "report"])
 
 
 def test_delete_forgets_the_workflow_and_keeps_its_files(gaia: Gaia) -> None:

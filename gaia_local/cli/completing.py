@@ -35,6 +35,15 @@ def steps_and_keys(ctx: typer.Context, incomplete: str) -> list[str]:
     return _fitting((name for name in (*known, *keys) if name not in typed), incomplete)
 
 
+def steps_and_commands(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Definitions of the workflow that was typed before, without those typed already."""
+    from gaia_local.state.names import definition_names
+
+    typed = ctx.params.get("names") or ()
+    known = definition_names(_root(ctx), ctx.params.get("name") or "")
+    return _fitting((name for name in known if name not in typed), incomplete)
+
+
 def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and not holds_controls(name)]
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gaia_local.cli import completing
 from gaia_local.cli.output import print_answer, print_json, print_report
 from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
 
@@ -16,6 +17,31 @@ def halt(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
     with open_gaia(ctx) as gaia:
         answer = gaia.halt(name)
     print_answer(answer, f"{name} is halted", as_json)
+
+
+@app.command(rich_help_panel="Maintain")
+def remove(
+    ctx: typer.Context,
+    name: Name,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAMES...",
+            help="Steps, as they were given, and Commands.",
+            autocompletion=completing.steps_and_commands,
+        ),
+    ],
+    *,
+    data: Annotated[
+        bool, typer.Option("--data", help="Remove the files that the Steps made, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove Steps from a workflow, and Commands that no other Step uses."""
+    with open_gaia(ctx) as gaia:
+        answer = gaia.remove(name, names, data=data)
+    what = "removed with their files" if data else "removed; their files stay"
+    print_answer(answer, f"{', '.join(names)}: {what}", as_json)
 
 
 @app.command(rich_help_panel="Maintain")

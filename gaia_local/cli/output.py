@@ -135,11 +135,11 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
 
 
 def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
-    """Print a workflow's state, its failed Steps with their logs' ends, and its missing inputs."""
+    """Print a workflow's state, its failed Steps with logs' ends, unfit Steps, missing inputs."""
     workflow, state = status["workflow"], status["state"]
-    counts = counts_line(gaia.progress(workflow))
+    counts = gaia.progress(workflow)
     colour = _STATE_STYLES.get(state, "yellow")
-    print_line(Styled(workflow, "bold"), ": ", Styled(state, colour), f", {counts}")
+    print_line(Styled(workflow, "bold"), ": ", Styled(state, colour), f", {counts_line(counts)}")
     if "error" in status["status"]:
         print_line(Styled(status["status"]["error"], "red"))
     failures = gaia.failures(workflow)
@@ -149,6 +149,13 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
         for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
             _print_quoted(line)
     _print_more(len(failures), "failed Steps")
+    if counts.get("unfit"):
+        print_line()
+        print_line("Steps that don't fit their Commands any more, until one of both changes:")
+        unfit = gaia.status(workflow, debug=True)["status"].get("unfit", {})
+        for problem in [*unfit.values()][:MAX_LISTED]:
+            print_line(f"  {problem}")
+        _print_more(len(unfit), "Steps")
     missing = missing_inputs(gaia, status)
     if missing:
         print_line()

@@ -61,7 +61,7 @@ class Definitions:
         try:
             if not self._read():
                 return
-            self._merge(gaia, workflow)
+            gaia.update(workflow, self.commands, self.steps)
         except GaiaError as error:
             yield f"not merged: {_one_line(error)}"
             return
@@ -90,19 +90,6 @@ class Definitions:
             return path.read_bytes()
         except OSError:
             return None
-
-    def _merge(self, gaia: Gaia, workflow: str) -> None:
-        """Commands first; but new Commands may need Steps that are new as well."""
-        try:
-            gaia.command(workflow, self.commands)
-        except InvalidInput as first:
-            try:
-                gaia.merge(workflow, self.steps)
-                gaia.command(workflow, self.commands)
-            except InvalidInput:
-                raise first from None
-            return
-        gaia.merge(workflow, self.steps)
 
 
 def _names(steps: object) -> set[str]:
@@ -210,6 +197,8 @@ def change_line(
     failed = [attempt["step"] for attempt in attempts if attempt["state"] in ("error", "exception")]
     if failed:
         parts[-1] += f" ({_first_names(failed)})"
+    elif counts.get("unfit"):
+        parts[-1] += f" ({counts['lacks']})"
     elif status["state"] == "incomplete":
         parts[-1] += f" (for {_first_names(status['waiting-inputs'])})"
     return " → ".join(parts)

@@ -189,6 +189,14 @@ class Changes(Protocol):
         """See `Gaia.merge`."""
 
     @change
+    def update(self, workflow: str, commands: list[AnyCommand], steps: list[Step], /) -> None:
+        """See `Gaia.update`."""
+
+    @change(idempotent=False)
+    def remove(self, workflow: str, names: list[str], data: bool, /) -> None:
+        """See `Gaia.remove`."""
+
+    @change
     def run(self, workflow: str, /) -> None:
         """See `Gaia.run`."""
 

@@ -16,6 +16,7 @@ from gaia_local.config import MAX_STEPS
 from gaia_local.engine.decision_loop import DecisionLoop, PreparedCall
 from gaia_local.engine.observing import load_for_trial
 from gaia_local.engine.remembering import knows_any, recall
+from gaia_local.engine.removing import remove_files
 from gaia_local.errors import (
     EngineUnavailable,
     WorkflowExists,
@@ -29,6 +30,7 @@ from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Decision
+from gaia_local.workflow.removing import removal
 from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
@@ -145,6 +147,11 @@ class Scheduler:
         """Merge Steps, into a new workflow if there is none."""
         self._define(name, [], steps, check_properties(name, None))
 
+    def update(self, name: str, commands: list[AnyCommand], steps: list[Step]) -> None:
+        """Merge Commands and Steps at once, into a new workflow if there is none."""
+        if commands or steps:
+            self._define(name, commands, steps, check_properties(name, None))
+
     def run(self, name: str) -> None:
         """Start all that can run, failed Steps included; no change while the workflow runs."""
         workflow = self.loop.registry.get(name)
@@ -168,6 +175,29 @@ class Scheduler:
         self.loop.inspect_files(name)
         call = self._prepared(workflow)
         self.loop.insist(name, lambda workflow: workflow.expire(names), call)
+
+    def remove(self, name: str, names: Iterable[str], data: bool) -> None:
+        """Remove Steps and Commands of a workflow and, with `data`, the files that they made."""
+        wanted, workflow = list(names), self.loop.registry.get(name)
+        self.loop.inspect_files(name)
+        call = self._prepared(workflow)
+        outputs: list[str] = []
+
+        def remove(workflow: Workflow) -> Decision:
+            change = removal(name, workflow.submitted, wanted)
+            nodes = [workflow.graph.steps[step] for step in change.removed]
+            outputs[:] = [key.key for node in nodes for key in node.outputs]
+            places = {key: self._place(name, key, data) for key in outputs}
+            decision = workflow.remove(change)
+            # Whoever makes them anew is told by these records whether they are of his making.
+            decision.changes.remembered = {
+                key: place for key, place in places.items() if place is not None
+            }
+            return decision
+
+        self.loop.insist(name, remove, call)
+        if data:
+            remove_files(self.loop, self._storage, name, outputs)
 
     def delete(self, name: str, data: bool) -> None:
         """Stop and forget a workflow: rows, logs and, with `data`, its files in the store."""

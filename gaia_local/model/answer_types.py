@@ -43,6 +43,18 @@ class MergeAnswer(TypedDict):
     steps: list[str]
 
 
+class UpdateAnswer(CommandAnswer):
+    """Of `Gaia.update`: all Commands, and the names of the Steps as they were given."""
+
+    steps: list[str]
+
+
+class RemoveAnswer(TypedDict):
+    """Of `Gaia.remove`: the names as they were given."""
+
+    remove: list[str]
+
+
 class PlannedStep(TypedDict):
     """A Step that would run, and why."""
 
@@ -118,9 +130,13 @@ ServerStatus = TypedDict(
         "tasks": NotRequired[dict[str, TaskEntry]],
         "data": NotRequired[dict[str, DataEntry]],
         "flow": NotRequired[dict[str, FlowEntry]],
+        "unfit": NotRequired[dict[str, str]],
     },
 )
-"""As a server answers it: `error` if nothing can be stored, the last three with `debug`."""
+"""As a server answers it: `error` if nothing can be stored, the others with `debug`.
+
+`unfit` has the Steps that don't fit their Commands, if there are any, and what each lacks.
+"""
 
 StatusAnswer = TypedDict(
     "StatusAnswer",
@@ -138,7 +154,7 @@ StatusAnswer = TypedDict(
 
 
 class StepCounts(TypedDict):
-    """The number of Steps, in all and in each state; `found` as in `WorkflowProgress`."""
+    """The number of Steps, in all and in each state; the last three as in `WorkflowProgress`."""
 
     steps: int
     done: int
@@ -146,13 +162,16 @@ class StepCounts(TypedDict):
     failed: int
     waiting: int
     found: NotRequired[int]
+    unfit: NotRequired[int]
+    lacks: NotRequired[str]
 
 
 class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
     `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
-    the store.
+    the store. `unfit`, if there are any: the number of Steps that don't fit their Commands, and
+    `lacks`: what the first of them lacks, as a refusal would say it.
     """
 
     state: str

@@ -82,7 +82,7 @@ def _parts(
 def _state(nodes: Sequence[Node]) -> str:
     """The state that gives a group its colour: failures first, then running and waiting Steps."""
     states = {node.state for node in nodes}
-    for state in ("error", "exception", "running", "queued", "ready", "waiting"):
+    for state in ("error", "exception", "unfit", "running", "queued", "ready", "waiting"):
         if state in states:
             return state
     return "complete" if states == {"complete"} else "waiting"

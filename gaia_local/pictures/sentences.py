@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+KINDS = ("running", "failed", "waiting", "unfit")
+"""The kinds of Steps that aren't done, which counts name."""
+
 
 class Answers(Protocol):
     """A `Gaia`, as it is asked here."""
@@ -23,7 +26,7 @@ def counts_line(counts: Mapping[str, Any]) -> str:
     if found and found == counts["steps"]:
         return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
-    parts += [f"{counts[kind]} {kind}" for kind in ("running", "failed", "waiting") if counts[kind]]
+    parts += [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
     parts += [f"{found} of them in the store already"] if found else []
     return ", ".join(parts)
 

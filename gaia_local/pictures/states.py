@@ -37,6 +37,7 @@ APPEARANCES: dict[str, Appearance] = {
     "complete": Appearance("✓", *_GREEN),
     "error": Appearance("✗", *_RED),
     "exception": Appearance("!", *_VIOLET),
+    "unfit": Appearance("?", *_AMBER),
     "cancelled": Appearance("■", *_GREY),
     "interrupted": Appearance("‖", *_AMBER),
     "initialized": Appearance("▷", *_SLATE),
@@ -45,7 +46,10 @@ APPEARANCES: dict[str, Appearance] = {
 }
 """State of a Step, of an attempt at one, or of a workflow → its look."""
 
-STEP_STATES = ("complete", "running", "queued", "ready", "waiting", "error", "exception")
+STEP_STATES = (
+    *("complete", "running", "queued", "ready", "waiting"),
+    *("unfit", "error", "exception"),
+)
 """The states of Steps in the order of legends."""
 ORDER = (*STEP_STATES, "cancelled", "interrupted")
 """The same, with those that only an attempt at a Step can have."""

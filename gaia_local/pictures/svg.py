@@ -46,6 +46,8 @@ SIGNS = {
     "queued": '<path class="s" d="M0 -4.2 L0 .4 L3 2.2"/>',
     "waiting": '<circle class="f" cx="-3.8" r="1.2"/><circle class="f" r="1.2"/><circle class="f"'
     ' cx="3.8" r="1.2"/>',
+    "unfit": '<path class="s" d="M-2.4 -2.2 A2.4 2.2 0 1 1 0 .2 L0 1.2"/>'
+    '<circle class="f" cy="3.8" r="1.1"/>',
     "cancelled": '<path class="f" d="M-3 -3 H3 V3 H-3 Z"/>',
     "interrupted": '<path class="s" d="M-2 -3.4 V3.4 M2 -3.4 V3.4"/>',
 }

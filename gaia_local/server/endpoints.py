@@ -1,4 +1,7 @@
-"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object."""
+"""The endpoints of a Gaia server: ``POST /NAME`` with a JSON object.
+
+The real server has neither `update` nor `remove`.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,18 @@ CALLS: dict[str, Endpoint] = {
     "merge": Endpoint(
         {**_WORKFLOW, "steps": Field(list, required=False)},
         lambda gaia, body: gaia.merge(body["workflow"], body.get("steps")),
+    ),
+    "update": Endpoint(
+        {
+            **_WORKFLOW,
+            "commands": Field(list, required=False),
+            "steps": Field(list, required=False),
+        },
+        lambda gaia, body: gaia.update(body["workflow"], body.get("commands"), body.get("steps")),
+    ),
+    "remove": Endpoint(
+        {**_WORKFLOW, "names": Field(list), "data": Field(bool, required=False)},
+        lambda gaia, body: gaia.remove(body["workflow"], body["names"], body.get("data", False)),
     ),
     "run": Endpoint(_WORKFLOW, lambda gaia, body: gaia.run(body["workflow"])),
     "halt": Endpoint(_WORKFLOW, lambda gaia, body: gaia.halt(body["workflow"])),

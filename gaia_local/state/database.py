@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import Command
@@ -17,7 +17,8 @@ from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.workflows import WorkflowState
-from gaia_local.state.connection import Connection, reads_rows
+from gaia_local.state.connection import reads_rows
+from gaia_local.state.definition_rows import DefinitionRows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
@@ -25,14 +26,11 @@ from gaia_local.workflow.states import ABSENT, Attempt, KeyState
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import EventEntry
 
-Defined: TypeAlias = Literal["commands", "steps"]
-T = TypeVar("T")
-
 _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
 """The condition for rows of `data` whose file isn't just the user's."""
 
 
-class Database(Connection):
+class Database(DefinitionRows):
     """The state database of one root. Thread-safe."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
@@ -87,7 +85,7 @@ class Database(Connection):
     def delete_workflow(self, name: str, data: bool = False) -> None:
         """Delete all rows of a workflow; with `data`, also the records of its files' makers."""
         with self.transaction():
-            for table in ("commands", "steps", "tasks", "data", "events", "buckets"):
+            for table in ("commands", "steps", "unfit", "tasks", "data", "events", "buckets"):
                 self._write(f"delete from {table} where workflow = ?", (name,))
             self._write("delete from workflows where name = ?", (name,))
             if data:
@@ -96,7 +94,7 @@ class Database(Connection):
     # -- the makers of deleted workflows' files ----------------------------------------------------
 
     def remember(self, workflow: str, place: Callable[[str], str | None]) -> None:
-        """Record the makers of a workflow's files before it is deleted, if `place` has a place."""
+        """Record the makers of files before their Steps go, of all keys that have a `place`."""
         columns = "key, state, quick, digest, task, why"
         known = f"select {columns} from data where workflow = ? and {_IS_MADE}"
         rows = self._rows(known, (workflow,))
@@ -166,15 +164,21 @@ class Database(Connection):
                 self.definitions("steps", name, lambda given, text: Step.parse(name, given, text)),
                 self.latest(name),
                 self.keys(name),
+                self.unfit(name),
             )
 
     def save(self, name: str, changes: Changes) -> None:
         """Write the changes of a decision; the caller holds the transaction."""
+        if changes.gone_steps or changes.gone_commands:
+            self.remember(name, changes.remembered.get)
+            self.remove_definitions(name, changes.gone_steps, changes.gone_commands)
         if changes.commands:
             rows = ((new.name, json.dumps(new.definition)) for new in changes.commands)
             self.define("commands", name, rows)
         if changes.steps:
             self.define("steps", name, ((step.name, step.text) for step in changes.steps))
+        if changes.unfit:
+            self.set_unfit(name, changes.unfit)
         if changes.begun:
             self.add_attempts(changes.begun)
         if changes.ended:
@@ -192,22 +196,6 @@ class Database(Connection):
         if changes.state is not None:
             state, steps = changes.state
             self.set_workflow(name, state.value, steps)
-
-    # -- commands and steps, as submitted ----------------------------------------------------------
-
-    @reads_rows
-    def definitions(self, table: Defined, workflow: str, read: Callable[[Any, str], T]) -> list[T]:
-        """The `commands` or `steps` of a workflow in order; `read` takes each and its JSON."""
-        sql = f"select definition from {table} where workflow = ? order by rowid"
-        return self._map_rows(lambda row: read(json.loads(row[0]), row[0]), sql, (workflow,))
-
-    def define(self, table: Defined, workflow: str, definitions: Iterable[tuple[str, str]]) -> None:
-        """Add or replace `commands` or `steps`, by name and JSON; replaced ones stay in place."""
-        self._write_many(
-            f"insert into {table} values (?, ?, ?) "
-            "on conflict (workflow, name) do update set definition = excluded.definition",
-            ((workflow, name, text) for name, text in definitions),
-        )
 
     # -- tasks -------------------------------------------------------------------------------------
 

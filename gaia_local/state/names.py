@@ -23,6 +23,16 @@ def workflow_names(root: Path) -> list[str]:
     return [name for (name,) in _rows(root, "select name from workflows order by created, name")]
 
 
+def definition_names(root: Path, workflow: str) -> list[str]:
+    """The Steps and the Commands of a workflow, as they were given."""
+    names = "select name from {} where workflow = ? order by rowid"
+    return [
+        name
+        for table in ("steps", "commands")
+        for (name,) in _rows(root, names.format(table), (workflow,))
+    ]
+
+
 def step_and_key_names(root: Path, workflow: str) -> tuple[list[str], list[str]] | None:
     """The Steps and storage keys of a workflow.
 

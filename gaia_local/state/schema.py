@@ -71,6 +71,12 @@ create index data_by_epoch on data (epoch);
 create table flushed (epoch integer not null, boot text not null);
 insert into flushed values (0, '')
 """,
+    "0006_unfit": """
+create table unfit (
+    workflow text not null, name text not null, problem text not null, commands text not null,
+    primary key (workflow, name)
+)
+""",
 }
 """Name → its SQL statements, in order. Never change one: add the next."""
 

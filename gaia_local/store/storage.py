@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import uuid
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -232,6 +233,25 @@ class Storage:
     def close(self) -> None:
         """Remove the directories that are kept only while the engine runs."""
         removal.remove_or_warn(str(self.spare))
+
+    def set_aside(self, workflow: str, keys: Iterable[str]) -> Path:
+        """Move the files of keys out of the store, into a directory that the caller removes.
+
+        Nothing of a mapped bucket is moved, and no file that a link leads to outside of the store.
+        """
+        aside = self.staging / f"removed-{uuid.uuid4().hex}"
+        aside.mkdir()
+        for number, key in enumerate(keys):
+            path = self.path(workflow, key)
+            if self.is_mapped(key) or not os.path.lexists(path):
+                continue
+            self.refuse_outside(workflow, key, path)
+            try:
+                os.rename(path, aside / str(number))
+                disk_sync.flush_one(os.path.dirname(path))
+            except OSError as error:
+                raise disk_error(f"{path} can't be removed", error) from error
+        return aside
 
     def delete(self, workflow: str, data: bool) -> None:
         """Remove a workflow's logs and, with `data`, its part of the store, never a mapped bucket.

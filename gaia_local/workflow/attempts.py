@@ -56,8 +56,9 @@ class Attempts:
         ]
 
     def make_task(self, node: StepNode) -> Task:
-        """A new Task for a Step's present definition."""
-        command = self._submitted.commands[node.step.command]
+        """A new Task for a Step's present definition; for an unfit one, as it last fitted."""
+        known = self._submitted.commands if node.unfit is None else node.unfit.commands
+        command = known[node.step.command]
         assert isinstance(command, Command)
         rendered = templates.render(self._workflow, node.step, command)
         outside = [key.key for key in node.inputs if key.external]

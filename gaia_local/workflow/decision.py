@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from gaia_local.model.assignment import Assignment
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.events import Event
 from gaia_local.model.steps import Step
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import Attempt, KeyState
+
+Definition = TypeVar("Definition", Step, AnyCommand)
 
 
 @dataclass(slots=True)
@@ -31,16 +35,26 @@ class Changes:
     """Digest of a directory → `Fingerprint.listing`: written along with other changes only."""
     buckets: dict[str, str | None] = field(default_factory=dict)
     """Bucket that the workflow uses → its directory; None if that is under the root."""
+    unfit: dict[str, Unfit | None] = field(default_factory=dict)
+    """Submitted Step → why it doesn't fit any more; None if it fits again."""
+    gone_steps: list[str] = field(default_factory=list)
+    """Removed Steps, as they were given: removed before anything else is written."""
+    gone_commands: list[str] = field(default_factory=list)
+    remembered: dict[str, str] = field(default_factory=dict)
+    """Key → the place of its file: its maker leaves, and is recorded before that."""
 
     def __bool__(self) -> bool:
         rows = (
             self.commands,
             self.steps,
+            self.unfit,
             self.begun,
             self.ended,
             self.keys,
             self.events,
             self.buckets,
+            self.gone_steps,
+            self.gone_commands,
         )
         return self.state is not None or any(rows)
 
@@ -48,14 +62,18 @@ class Changes:
         """Both, in this order."""
         return Changes(
             later.state or self.state,
-            self.commands + later.commands,
-            self.steps + later.steps,
+            _without(self.commands, later.gone_commands) + later.commands,
+            _without(self.steps, later.gone_steps) + later.steps,
             self.begun + later.begun,
             {**self.ended, **later.ended},
             {**self.keys, **later.keys},
             self.events + later.events,
             {**self.listings, **later.listings},
             {**self.buckets, **later.buckets},
+            {**self.unfit, **dict.fromkeys(later.gone_steps), **later.unfit},
+            self.gone_steps + later.gone_steps,
+            self.gone_commands + later.gone_commands,
+            {**self.remembered, **later.remembered},
         )
 
     def attempts(self) -> Iterable[Attempt]:
@@ -128,14 +146,34 @@ class Saved:
     attempts: list[Attempt]
     """The last Task of each Step."""
     keys: dict[str, KeyState]
+    unfit: dict[str, Unfit] = field(default_factory=dict)
+    """Submitted Step → why it doesn't fit."""
 
     def then(self, changes: Changes) -> Saved:
         """The rows after changes were written, with copies of their attempts: live ones change."""
         state, steps = changes.state or (self.state, self.steps)
-        commands = {command.name: command for command in (*self.commands, *changes.commands)}
-        given = {step.name: step for step in (*self.given, *changes.steps)}
+        old_commands = _without(self.commands, changes.gone_commands)
+        old_steps = _without(self.given, changes.gone_steps)
+        commands = {command.name: command for command in (*old_commands, *changes.commands)}
+        given = {step.name: step for step in (*old_steps, *changes.steps)}
         newer = (replace(attempt) for attempt in (*changes.ended.values(), *changes.begun))
         attempts = {attempt.task.name: attempt for attempt in (*self.attempts, *newer)}
         keys = {**self.keys, **changes.keys}
-        rows = (list(commands.values()), list(given.values()), list(attempts.values()), keys)
-        return Saved(self.name, self.properties, state, steps, *rows)
+        merged = {**self.unfit, **dict.fromkeys(changes.gone_steps), **changes.unfit}
+        unfit = {name: why for name, why in merged.items() if why is not None}
+        return Saved(
+            self.name,
+            self.properties,
+            state,
+            steps,
+            list(commands.values()),
+            list(given.values()),
+            list(attempts.values()),
+            keys,
+            unfit,
+        )
+
+
+def _without(definitions: list[Definition], gone: list[str]) -> list[Definition]:
+    names = set(gone)
+    return [each for each in definitions if each.name not in names] if names else definitions

@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -56,14 +56,16 @@ def expand(workflow: str, step: Step, commands: Mapping[str, AnyCommand]) -> lis
     return expansion.steps
 
 
-def count(
-    workflow: str, steps: Iterable[Step], commands: Mapping[str, AnyCommand]
-) -> Iterator[tuple[Step, int]]:
-    """Each Step with the number of Steps that `expand` makes of it; raises as that does."""
-    expansion = _Expansion(workflow, commands, quiet=True)
-    for step in steps:
-        where = f"workflow {workflow!r}, Step {step.name!r}"
-        yield step, expansion.measure(where, step)[0]
+class Counter:
+    """Counts the Steps that `expand` would make, without making them; each Command only once."""
+
+    def __init__(self, workflow: str, commands: Mapping[str, AnyCommand]) -> None:
+        self._expansion = _Expansion(workflow, commands, quiet=True)
+
+    def count(self, step: Step) -> int:
+        """The number of Steps that `expand` makes of it; raises as that does."""
+        where = f"workflow {self._expansion.workflow!r}, Step {step.name!r}"
+        return self._expansion.measure(where, step)[0]
 
 
 @dataclass

@@ -8,6 +8,7 @@ whole graph:
   or a directory around it) is going to run, and *missing* if no Step is going to make it. A Step
   that must run but can't (it failed, or an input is missing) holds up no other Step: its outputs
   are used as they are.
+- An *unfit* Step doesn't fit its Command: it is another that can't run. See `fitness`.
 - A Step is *active* while it runs, can start, or waits for active Steps only. So readers wait until
   their inputs are certain, and then compare them with the inputs of their own last Tasks: the
   digests of these are part of a result.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
 from gaia_local.workflow.conflicts import check_step
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.key_paths import KeyPaths
 from gaia_local.workflow.nodes import (
     MISSING,
@@ -36,7 +38,7 @@ from gaia_local.workflow.nodes import (
 from gaia_local.workflow.states import ABSENT, KeyKind, KeyState, StepState, VerdictKind
 from gaia_local.workflow.traversal import find_cycle, measure_depths
 from gaia_local.workflow.verdicts import difference, may_have_to_run, need
-from gaia_local.workflow.waiting_inputs import WaitingInputs
+from gaia_local.workflow.waiting_inputs import WaitingInputs, waits_for_no_input
 
 
 class Graph:
@@ -101,6 +103,11 @@ class Graph:
         if self.steps.get(node.step.name) is node:
             self._unsettle(node)
 
+    def mark_fitness(self, node: StepNode, unfit: Unfit | None) -> None:
+        """Set whether a Step fits its Command (None), or the reason why not."""
+        node.unfit = unfit
+        self._unsettle(node)
+
     # -- judging -----------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -132,8 +139,8 @@ class Graph:
     def _judge(self, node: StepNode) -> VerdictKind:
         if node.state.alive:
             return VerdictKind.RUNNING
-        if not node.outputs:
-            return VerdictKind.FRESH
+        if node.unfit is not None or not node.outputs:
+            return VerdictKind.FRESH if node.unfit is None else VerdictKind.UNFIT
         if node.pending and not node.missing:
             return VerdictKind.WAIT if may_have_to_run(node) else VerdictKind.FRESH
         if need(node) is None:
@@ -155,7 +162,7 @@ class Graph:
     def _set_verdict(self, node: StepNode, kind: VerdictKind) -> None:
         self.verdicts[node.verdict] -= 1
         self.verdicts[kind] += 1
-        if kind is VerdictKind.FRESH or node.verdict is VerdictKind.FRESH:
+        if waits_for_no_input(kind) or waits_for_no_input(node.verdict):
             self._waiting_inputs.touch(node.inputs)
         node.verdict = kind
         if kind is VerdictKind.RUN:

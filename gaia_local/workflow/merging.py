@@ -11,11 +11,21 @@ from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.contents import Contents, inspections
 from gaia_local.workflow.decision import Observation
 from gaia_local.workflow.expansion import MAX_STEPS
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.invalidation import Invalidation, ran_again
 from gaia_local.workflow.nodes import StepNode
 from gaia_local.workflow.origins import NO_ORIGINS, Origin
-from gaia_local.workflow.states import ABSENT, UNMADE, Attempt, KeyKind, Reason, ReasonKind
+from gaia_local.workflow.states import (
+    ABSENT,
+    UNMADE,
+    Attempt,
+    KeyKind,
+    KeyState,
+    Reason,
+    ReasonKind,
+    StepState,
+)
 from gaia_local.workflow.submissions import Change, Submitted
 
 
@@ -67,7 +77,8 @@ class Merging:
     ) -> None:
         """Merge Commands and Steps; all of it or, with `InvalidInput`, nothing.
 
-        New Steps are added; changed ones must run again, with all their dependents. `seen` has the
+        New Steps are added; changed ones must run again, with all their dependents; the Tasks of
+        those that don't fit their Commands any more are cancelled. `seen` has the
         quick fingerprint of each key of `unknown`, None if there is no file; `origins` has the
         records of files at keys of `new_outputs`.
         """
@@ -94,17 +105,53 @@ class Merging:
         # A file that is there already counts for a new Step: it doesn't expire with its inputs.
         self._invalidation.invalidate_dependents(replaced, deprived, new)
         self._submitted.accept(change)
+        for outer in (*change.unfit, *change.mended):
+            for name in self._submitted.names(outer):
+                self._mark_fitness(graph.steps[name], change.unfit.get(outer))
         for name in new if origins else ():
             self._attempts.inherit(graph.steps[name], origins)
+
+    def remove(self, change: Change) -> None:
+        """Remove Steps and Commands, by a change that `removal` made.
+
+        What runs of the Steps is cancelled. Their files become the user's, and readers keep them;
+        one that didn't count stays without value until the user replaces it.
+        """
+        graph = self._graph
+        nodes = {name: graph.steps[name] for name in change.removed}
+        graph.replace(change.removed, ())
+        for name, node in nodes.items():
+            self._withdraw(name, node, "the Step was removed")
+            for key in node.outputs:
+                state = key.state
+                if state.usable:
+                    graph.mark(key, KeyState(KeyKind.THERE, state.quick, state.digest))
+                elif state.kind is KeyKind.EXPIRED:
+                    graph.mark(key, replace(state, why=UNMADE))
+                else:
+                    graph.mark(key, ABSENT)
+        graph.forget_unused(key for node in nodes.values() for key in (*node.inputs, *node.outputs))
+        self._submitted.accept(change)
+
+    def _withdraw(self, name: str, node: StepNode, why: str) -> None:
+        """Cancel the Task of a removed Step, and keep its last one."""
+        self._attempts.withdraw(node, why)
+        if node.attempt is not None:
+            self.removed[name] = node.attempt
+
+    def _mark_fitness(self, node: StepNode, unfit: Unfit | None) -> None:
+        if unfit is not None:
+            self._attempts.cancel(node, "the Step doesn't fit its Command any more")
+            if node.state is StepState.INTERRUPTED:  # of an earlier process: it may still go on
+                self._attempts.supersede(node)
+        self._graph.mark_fitness(node, unfit)
 
     def _release(self, name: str, node: StepNode) -> None:
         """Cancel the Task of a removed Step; its outputs have no maker any more.
 
         The files at those are no data of the workflow until the user replaces them.
         """
-        self._attempts.withdraw(node, "the Step was replaced")
-        if node.attempt is not None:
-            self.removed[name] = node.attempt
+        self._withdraw(name, node, "the Step was replaced")
         for key in node.outputs:
             now = self._graph.at(key.path)
             if now is None or (now is key and now.maker is not None):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gaia_local.model.steps import Step
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
 
 T = TypeVar("T")
@@ -86,6 +87,8 @@ class StepNode:
     """The number of its inputs that are missing."""
     pending: int = 0
     """The number of its inputs that are pending."""
+    unfit: Unfit | None = None
+    """The reason why it doesn't fit its Command, if so."""
     verdict: VerdictKind = VerdictKind.FRESH
     active: bool = False
     """As `verdict.active`."""

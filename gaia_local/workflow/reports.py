@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 def progress(workflow: Workflow) -> WorkflowProgress:
     """The answer of `Gaia.progress`: `state`, and the numbers of Steps.
 
-    A complete workflow has also, unless that is 0, the number that were `found` in the store.
+    A complete workflow has also, unless that is 0, the number that were `found` in the store. With
+    Steps that don't fit their Commands it has their number, and what the first of them `lacks`.
     """
     verdicts, steps = workflow.graph.verdicts, len(workflow.graph.steps)
     found = (
@@ -46,16 +47,20 @@ def progress(workflow: Workflow) -> WorkflowProgress:
     )
     done, failed = verdicts[VerdictKind.FRESH], verdicts[VerdictKind.FAILED]
     running = sum(attempt.started is not None for attempt in workflow.running.values())
+    unfit = verdicts[VerdictKind.UNFIT]
     answer: WorkflowProgress = {
         "state": workflow.state.value,
         "steps": steps,
         "done": done,
         "running": running,
         "failed": failed,
-        "waiting": steps - done - running - failed,
+        "waiting": steps - done - running - failed - unfit,
     }
     if found:
         answer["found"] = found
+    if unfit:
+        answer["unfit"] = unfit
+        answer["lacks"] = next(why.problem for why in workflow.submitted.unfit.values())
     return answer
 
 
@@ -89,6 +94,9 @@ def status(workflow: Workflow, debug: bool) -> ServerStatus:
             key.key: _data(workflow, key) for key in workflow.graph.keys.values() if not key.idle
         }
         answer["flow"] = flow(workflow.graph)
+        unfit = {name: node.unfit for name, node in workflow.graph.steps.items() if node.unfit}
+        if unfit:
+            answer["unfit"] = {name: why.problem for name, why in unfit.items()}
     return answer
 
 
@@ -157,6 +165,7 @@ _STATES = {
     VerdictKind.WAIT: "waiting",
     VerdictKind.BLOCKED: "waiting",
     VerdictKind.FRESH: "complete",
+    VerdictKind.UNFIT: "unfit",
 }
 
 
@@ -272,6 +281,8 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
             if node.outputs
             else "it has no outputs, so it never needs to run"
         )
+    if node.unfit is not None:
+        return node.unfit.problem
     if verdict.kind is VerdictKind.RUNNING:
         return f"it runs: {verdict.reason}"
     if verdict.kind is VerdictKind.FAILED:

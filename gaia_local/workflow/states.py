@@ -134,6 +134,8 @@ class VerdictKind(enum.StrEnum):
     """It failed, and nothing changed since."""
     FRESH = "fresh"
     """All its outputs are complete, made from its inputs as they are now."""
+    UNFIT = "unfit"
+    """It doesn't fit its Command, and can't run before one of them changes."""
 
     @property
     def active(self) -> bool:

@@ -6,16 +6,17 @@ Compares new definitions with the present ones; the consequences are decided els
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gaia_local.errors import InvalidInput
-from gaia_local.model.commands import AnyCommand, Command, CompositeCommand
+from gaia_local.model.commands import AnyCommand, CompositeCommand
 from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
 from gaia_local.model.validation import render_value
-from gaia_local.workflow import expansion, templates
+from gaia_local.workflow import expansion
+from gaia_local.workflow.fitness import Trial, Unfit, used_commands, users
 from gaia_local.workflow.states import Reason, ReasonKind
 
 STEP_CHANGED = Reason(ReasonKind.STEP_CHANGED)
@@ -36,6 +37,14 @@ class Change:
     new_commands: list[AnyCommand]
     given: dict[str, Step]
     expansions: dict[str, list[str]]
+    """Submitted Step → its concrete ones, of all that fit and that the change may concern."""
+    unfit: dict[str, Unfit]
+    """Submitted Steps that don't fit after the change, of those that it may concern."""
+    mended: list[str]
+    """Submitted Steps that didn't fit before, and do now."""
+    gone_steps: list[str] = field(default_factory=list)
+    """Submitted Steps that leave the workflow."""
+    gone_commands: list[str] = field(default_factory=list)
 
 
 class Submitted:
@@ -50,14 +59,20 @@ class Submitted:
         """Steps as submitted, before array vars and composite Commands were expanded."""
         self.expansions: dict[str, list[str]] = {}
         """Submitted Step → the names of the Steps it became, unless it is just its own name."""
+        self.unfit: dict[str, Unfit] = {}
+        """Submitted Steps that don't fit their Commands."""
 
-    def load(self, commands: Iterable[AnyCommand], given: Iterable[Step]) -> list[Step]:
+    def load(
+        self, commands: Iterable[AnyCommand], given: Iterable[Step], unfit: Mapping[str, Unfit]
+    ) -> list[Step]:
         """Take the stored definitions; returns the concrete Steps."""
         self.commands = {command.name: command for command in commands}
+        self.unfit = dict(unfit)
         steps: list[Step] = []
         for step in given:
+            fitting = unfit[step.name].commands if step.name in unfit else self.commands
             with as_stored():
-                expanded = expansion.expand(self._workflow, step, self.commands)
+                expanded = expansion.expand(self._workflow, step, fitting)
             self.steps[step.name] = step
             self._set_expansion(step.name, [concrete.name for concrete in expanded])
             steps.extend(expanded)
@@ -72,7 +87,8 @@ class Submitted:
     ) -> Change:
         """The changes by merging these; `present` gives a concrete Step of the workflow by name.
 
-        Raises `InvalidInput`, also if they make more than `most` Steps, and changes nothing.
+        Raises `InvalidInput` for given Steps that don't fit, and if they make more than `most`
+        Steps, and changes nothing. Other Steps that don't fit are in `Change.unfit`.
         """
         new_commands: dict[str, AnyCommand] = {}
         adjusted: dict[str, AnyCommand] = {}
@@ -83,18 +99,25 @@ class Submitted:
                 adjusted[command.name] = command
         known = {**self.commands, **new_commands, **adjusted}
         given = {step.name: step for step in steps}
-        touched = _users(known, set(new_commands))
+        touched = users(known, new_commands)
         affected = dict(given)
         for name, step in self.steps.items() if touched else ():
             if name not in given and step.command in touched:
                 affected[name] = step
-        self._check_number(affected.values(), known, most, given)
-        new, expansions = self._expand(affected, known)
+        trial = Trial(self._workflow, known, given)
+        self._check_number(affected.values(), trial, most)
+        new, expansions = self._expand(affected, trial)
         old = {name: present(name) for outer in affected for name in self.names(outer)}
-        replaced = _replaced(old, new, new_commands)
-        self._check_templates(
-            (step for name, step in new.items() if name in replaced or name not in old), known
-        )
+        replaced = self._replaced(old, new, expansions, known)
+        for outer, names in expansions.items():
+            changed = [new[name] for name in names if name in replaced or name not in old]
+            trial.fill_in(affected[outer], changed)
+        for outer in trial.problems:
+            for name in expansions.pop(outer, ()):
+                del new[name]
+                replaced.pop(name, None)
+            for name in self.names(outer):
+                del old[name]
         removed = [name for name in old if name not in new]
         lost = {key for name in (*removed, *replaced) for key in old[name].outputs.values()}
         for outer, names in expansions.items():
@@ -110,16 +133,26 @@ class Submitted:
             [*new_commands.values(), *adjusted.values()],
             given,
             expansions,
+            {outer: self._unfit(outer, problem) for outer, problem in trial.problems.items()},
+            [outer for outer in expansions if outer in self.unfit],
         )
 
+    def _unfit(self, outer: str, problem: str) -> Unfit:
+        """The record of a Step that doesn't fit: as it last fitted, which may be long ago."""
+        if outer in self.unfit:
+            return replace(self.unfit[outer], problem=problem)
+        return Unfit(problem, used_commands(self.steps[outer].command, self.commands))
+
     def _expand(
-        self, steps: Mapping[str, Step], commands: Mapping[str, AnyCommand]
+        self, steps: Mapping[str, Step], trial: Trial
     ) -> tuple[dict[str, Step], dict[str, list[str]]]:
-        """The concrete Steps by name, and the names of those that each Step becomes."""
+        """The concrete Steps by name, and the names of those that each Step becomes, if it fits."""
         concrete: dict[str, Step] = {}
         expansions: dict[str, list[str]] = {}
         for outer, submitted in steps.items():
-            expanded = expansion.expand(self._workflow, submitted, commands)
+            expanded = trial.expand(submitted)
+            if expanded is None:
+                continue
             expansions[outer] = [step.name for step in expanded]
             for step in expanded:
                 if step.name in concrete:
@@ -131,37 +164,61 @@ class Submitted:
                 concrete[step.name] = step
         return concrete, expansions
 
-    def _check_templates(self, steps: Iterable[Step], commands: Mapping[str, AnyCommand]) -> None:
-        """Refuse Steps whose Commands can't be filled in."""
-        verdicts: templates.Verdicts = {}
-        for step in steps:
-            command = commands[step.command]
-            assert isinstance(command, Command)
-            templates.check(self._workflow, step, command, verdicts)
+    def _replaced(
+        self,
+        old: Mapping[str, Step],
+        new: Mapping[str, Step],
+        expansions: Mapping[str, Iterable[str]],
+        commands: Mapping[str, AnyCommand],
+    ) -> dict[str, Reason]:
+        """The Steps in both whose definition or Command changed, with the reason."""
+        replaced = {}
+        changed: dict[tuple[int, int], bool] = {}
+        """By the identities of two Commands, since many Steps have the same."""
+        for outer, names in expansions.items():
+            before = self.unfit[outer].commands if outer in self.unfit else self.commands
+            for name in names:
+                if name not in old:
+                    continue
+                if not _same(old[name], new[name]):
+                    replaced[name] = STEP_CHANGED
+                    continue
+                one, other = before[old[name].command], commands[new[name].command]
+                pair = (id(one), id(other))
+                if pair not in changed:
+                    changed[pair] = one is not other and not _same(one, other)
+                if changed[pair]:
+                    replaced[name] = COMMAND_CHANGED
+        return replaced
 
     def accept(self, change: Change) -> None:
-        """Apply a change that `compare` made."""
+        """Apply a change that `compare` or `removal` made."""
         self.edition += 1
         self.commands = change.commands
         self.steps.update(change.given)
         for outer, names in change.expansions.items():
             self._set_expansion(outer, names)
+        self.unfit |= change.unfit
+        for outer in change.mended:
+            del self.unfit[outer]
+        for outer in change.gone_steps:
+            del self.steps[outer]
+            self.expansions.pop(outer, None)
+            self.unfit.pop(outer, None)
 
     def names(self, outer: str) -> list[str]:
         """The names of the concrete Steps of a submitted one; none if there is no such Step."""
         return self.expansions.get(outer, [outer] if outer in self.steps else [])
 
-    def _check_number(
-        self,
-        steps: Iterable[Step],
-        commands: Mapping[str, AnyCommand],
-        most: int,
-        given: Mapping[str, Step],
-    ) -> None:
+    def _check_number(self, steps: Iterable[Step], trial: Trial, most: int) -> None:
         """Refuse more Steps than a call may make, before they are made: there may be any number."""
         total = 0
-        for step, number in expansion.count(self._workflow, steps, commands):
-            total += number if step.name in given else max(0, number - len(self.names(step.name)))
+        for step in steps:
+            number = trial.measure(step)
+            if number is None:
+                continue
+            is_given = step.name in trial.given
+            total += number if is_given else max(0, number - len(self.names(step.name)))
             if total > most:
                 raise InvalidInput(
                     f"workflow {self._workflow!r}, Step {step.name!r}",
@@ -178,19 +235,6 @@ class Submitted:
             self.expansions[outer] = names
         else:
             self.expansions.pop(outer, None)
-
-
-def _replaced(
-    old: Mapping[str, Step], new: Mapping[str, Step], new_commands: Collection[str]
-) -> dict[str, Reason]:
-    """The Steps in both whose definition or Command changed, with the reason."""
-    replaced = {}
-    for name, step in new.items():
-        if name in old and not _same(old[name], step):
-            replaced[name] = STEP_CHANGED
-        elif name in old and step.command in new_commands:
-            replaced[name] = COMMAND_CHANGED
-    return replaced
 
 
 def _same(one: AnyCommand | Step | None, other: AnyCommand | Step) -> bool:
@@ -210,19 +254,3 @@ def _text(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_text, value))
     return None if value is None else render_value(value)
-
-
-def _users(commands: Mapping[str, AnyCommand], changed: set[str]) -> set[str]:
-    """The changed Commands and the composite ones that use them, at any depth."""
-    touched = set(changed)
-    grew = bool(changed)
-    while grew:
-        users = {
-            name
-            for name, command in commands.items()
-            if isinstance(command, CompositeCommand)
-            and any(step.command in touched for step in command.steps)
-        }
-        grew = not users <= touched
-        touched |= users
-    return touched

@@ -25,7 +25,7 @@ def verdict_on(node: StepNode) -> Verdict:
     if kind is VerdictKind.RUNNING:
         assert node.attempt is not None
         return Verdict(kind, Reason.parse(node.attempt.task.reason))
-    reason = None if kind is VerdictKind.FRESH else need(node)
+    reason = None if kind is VerdictKind.FRESH or kind is VerdictKind.UNFIT else need(node)
     if reason is None and kind is VerdictKind.WAIT:
         makers = (maker for key in node.inputs for maker in key.makers if maker.active)
         pending = (key for key in node.inputs if key.status == PENDING)

@@ -9,7 +9,7 @@ from gaia_local.workflow.states import VerdictKind
 
 
 class WaitingInputs:
-    """The inputs that aren't ready of all Steps that aren't complete."""
+    """The inputs that aren't ready of all Steps that aren't complete, and fit their Commands."""
 
     def __init__(self) -> None:
         self._names: list[str] | None = None
@@ -40,6 +40,9 @@ class WaitingInputs:
 
 
 def _is_waited_for(key: KeyNode) -> bool:
-    return key.status != READY and any(
-        node.verdict is not VerdictKind.FRESH for node in key.readers
-    )
+    return key.status != READY and not all(waits_for_no_input(node.verdict) for node in key.readers)
+
+
+def waits_for_no_input(verdict: VerdictKind) -> bool:
+    """Whether it is complete, or waits for its own mending first."""
+    return verdict is VerdictKind.FRESH or verdict is VerdictKind.UNFIT

@@ -83,7 +83,11 @@ class Workflow:
         workflow.intent = _INTENTS.get(saved.state, Intent.RUN)
         workflow._stored = (saved.state, saved.steps)
         graph = workflow.graph
-        graph.replace((), workflow.submitted.load(saved.commands, saved.given), trusted=True)
+        steps = workflow.submitted.load(saved.commands, saved.given, saved.unfit)
+        graph.replace((), steps, trusted=True)
+        for outer, unfit in saved.unfit.items():
+            for name in workflow.submitted.names(outer):
+                graph.mark_fitness(graph.steps[name], unfit)
         known = [
             graph.keys.get(name) or graph.add_key(KeyNode(name, locate(name)))
             for name in saved.keys
@@ -131,16 +135,21 @@ class Workflow:
         if change is not None and not change.added and not self.graph.can_run:
             return set()
         commands = self.submitted.commands if change is None else change.commands
-        used = {node.step.command for node in self.graph.steps.values()}
+        unfit = self.submitted.unfit if change is None else {**self.submitted.unfit, **change.unfit}
+        waiting = {name for outer in unfit for name in self.submitted.names(outer)}
+        nodes = self.graph.steps.values()
+        used = {node.step.command for node in nodes if node.step.name not in waiting}
         used.update(step.command for step in (change.added if change is not None else ()))
         return {command.image for name in used if isinstance(command := commands[name], Command)}
 
     def recorded_images(self) -> list[tuple[StepNode, str, str]]:
-        """The Steps that are done, each with the name and the recorded id of its image."""
+        """The Steps that are done and fit, with the names and the recorded ids of their images."""
         recorded = []
         for node in self.graph.steps.values():
             attempt = node.attempt
             if node.state is not StepState.DONE or attempt is None or attempt.image_id is None:
+                continue
+            if node.unfit is not None:
                 continue
             recorded.append((node, attempt.task.image, attempt.image_id))
         return recorded
@@ -168,7 +177,15 @@ class Workflow:
         self.merging.merge(change, seen, origins)
         self._draft.changes.commands += change.new_commands
         self._draft.changes.steps += change.given.values()
+        self._draft.changes.unfit |= {**change.unfit, **dict.fromkeys(change.mended)}
         return self._resume()
+
+    def remove(self, change: Change) -> Decision:
+        """Remove Steps and Commands (see `Merging.remove`); a halted workflow stays halted."""
+        self.merging.remove(change)
+        self._draft.changes.gone_steps += change.gone_steps
+        self._draft.changes.gone_commands += change.gone_commands
+        return self.decide()
 
     def expire(self, names: Iterable[str]) -> Decision:
         """Invalidate Steps, producers of keys, and all dependents; start all Steps that can run."""

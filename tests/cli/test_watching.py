@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gaia_local.errors import InvalidInput
 from support.builders import COPY, step
 from support.command_line import answer, call, end, here, start
 from support.fixtures import MakeGaia
+from support.lineage import lineage
 
 __all__ = ["here"]  # a fixture for all tests
 
@@ -128,10 +130,59 @@ def test_new_commands_may_need_new_steps(kept: Kept) -> None:
     assert "mood" in kept.line()
     put("steps.json", [{**ONE, "vars": {"mood": "good"}}, {**TWO, "vars": {"mood": "bad"}}])
     assert kept.line() == (
-        "step changed, command changed → one, two ran in a moment → "
-        "error, 1 of 2 Steps done, 1 failed (two)"
+        "step changed → one, two ran in a moment → error, 1 of 2 Steps done, 1 failed (two)"
     )
     assert "run w" in kept.stop(status=1)
+
+
+def test_both_files_are_edited(here: Path) -> None:
+    """A whole-cell project's third generation: what depends on the change runs, the rest stays."""
+
+    def save(generations: int) -> None:
+        commands, steps = lineage(generations)
+        put("commands.json", commands)
+        put("steps.json", steps)
+
+    save(2)
+    kept = Kept("upload", "w", "--commands", "commands.json", "--steps", "steps.json", "--watch")
+    assert kept.line().endswith("complete, 8 of 8 Steps done")
+    before = Counter(ran())
+    commands, steps = lineage(3)
+    put("commands.json", commands)  # saved first: the Steps of the other file don't fit yet
+    assert re.match(
+        r"not merged: workflow 'w', Step 'agg-0', Command 'agg': .* input 'g2'", kept.line()
+    )
+    put("steps.json", steps)
+    assert kept.line().endswith("complete, 10 of 10 Steps done")
+    assert Counter(ran()) - before == Counter(["sim-0-2", "sim-1-2", "agg-0", "agg-1", "report"])
+    kept.stop()
+
+
+def test_what_is_left_behind_is_named(kept: Kept) -> None:
+    """A Step that is gone from the file may not fit its Command any more."""
+    put("steps.json", [ONE])
+    assert kept.line() == "two: gone from steps.json, but still in the workflow"
+    put("commands.json", [NEEDY])
+    put("steps.json", [{**ONE, "vars": {"mood": "good"}}])
+    lines = [kept.line()]
+    if lines[0].startswith("not merged"):  # the files were read between the two
+        lines = [kept.line()]
+    assert lines[0].startswith("step changed → one ran in a moment → incomplete, 1 of 2 Steps done")
+    assert "1 unfit (workflow 'w', Step 'two', Command 'copy', " in lines[0]
+    told = call("status", "w").stdout
+    assert "Steps that don't fit their Commands any more" in told
+    assert "the var 'mood' is undefined" in " ".join(told.split())
+    call("remove", "w", "two")
+    assert kept.line() == "complete, 1 of 1 Steps done"
+    kept.stop()
+
+
+def ran() -> list[str]:
+    """The Steps that were started, each as often as it was."""
+    return [event["task"] for event in answer("events", "w", "--json") if event["event"] == BEGUN]
+
+
+BEGUN = "step-start"
 
 
 def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:
@@ -251,14 +302,11 @@ def test_a_line_names_a_few_of_many() -> None:
 
 
 def test_files_are_merged_only_when_their_contents_changed() -> None:
-    made: list[tuple[str, Any]] = []
+    made: list[tuple[Any, Any]] = []
 
     class Recorder:
-        def command(self, workflow: str, commands: Any) -> None:
-            made.append(("command", commands))
-
-        def merge(self, workflow: str, steps: Any) -> None:
-            made.append(("merge", steps))
+        def update(self, workflow: str, commands: Any, steps: Any) -> None:
+            made.append((commands, steps))
 
     gaia: Any = Recorder()
     put("c.yaml", "- {name: x}\n")
@@ -269,9 +317,9 @@ def test_files_are_merged_only_when_their_contents_changed() -> None:
     assert made == []
     put("s.json", [ONE, TWO])
     assert list(definitions.merge(gaia, "w")) == []
-    assert made == [("command", [{"name": "x"}]), ("merge", [ONE, TWO])]
+    assert made == [([{"name": "x"}], [ONE, TWO])]
     assert list(definitions.merge(gaia, "w")) == []
-    assert len(made) == 2
+    assert len(made) == 1
     with pytest.raises(InvalidInput):
         Definitions(Path("c.yaml"), Path("missing.json"))
 
@@ -289,11 +337,8 @@ def test_a_pipe_is_read_once_and_not_watched(here: Path) -> None:
     merged: list[Any] = []
 
     class Recorder:
-        def command(self, workflow: str, commands: Any) -> None:
-            merged.append(commands)
-
-        def merge(self, workflow: str, steps: Any) -> None:
-            merged.append(steps)
+        def update(self, workflow: str, commands: Any, steps: Any) -> None:
+            merged.extend((commands, steps))
 
     gaia: Any = Recorder()
     assert list(definitions.merge(gaia, "w")) == []

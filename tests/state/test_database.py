@@ -27,6 +27,7 @@ from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.database import Database
 from gaia_local.workflow.decision import Changes, Saved
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.states import (
     ABSENT,
     EXPIRED,
@@ -316,6 +317,38 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
     assert saved(database, "other") == Saved(
         "other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {}
     )
+
+
+def test_unfit_steps_and_removed_definitions(database: Database) -> None:
+    database.add_workflow("w", {}, 1.0)
+    given = changes()
+    command, step = given.commands[0], given.steps[0]
+    unfit = Unfit("it lacks a var", {command.name: command})
+    with database.transaction():
+        database.save("w", Changes(None, given.commands, given.steps, unfit={step.name: unfit}))
+    assert saved(database).unfit == {step.name: unfit}
+    with database.transaction():
+        database.save("w", Changes(unfit={step.name: None}))
+    assert saved(database).unfit == {}
+    with database.transaction():
+        database.save("w", Changes(unfit={step.name: unfit}))
+        gone = Changes(gone_steps=[step.name], gone_commands=[command.name])
+        database.save("w", gone.then(Changes(None, [command])))
+    found = saved(database)
+    assert (found.unfit, step in found.given, found.commands[-1]) == ({}, False, command)
+    assert len(found.commands) == len(given.commands)
+
+
+def test_changes_of_definitions_in_order() -> None:
+    """Removed and added in any order, written at once: the last one counts, also its place."""
+    given = changes()
+    step = given.steps[0]
+    added, gone = Changes(steps=[step]), Changes(gone_steps=[step.name])
+    assert added.then(gone).steps == []
+    assert gone.then(added).steps == [step]
+    unfit = Unfit("why", {})
+    assert Changes(unfit={step.name: unfit}).then(gone).unfit == {step.name: None}
+    assert gone.then(Changes(unfit={step.name: unfit})).unfit == {step.name: unfit}
 
 
 def test_later_changes_replace_earlier_ones(database: Database) -> None:

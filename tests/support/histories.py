@@ -7,8 +7,9 @@ history plays the user, the workers and the disk. The assertions:
   contents of its inputs;
 - *certain*: no Step starts while a Step further up runs;
 - *once*: no Step runs again from the same inputs, unless the user asked for it or removed a file;
-- *live*: each Step that isn't complete at the end has failed, or lacks an input that no Step is
-  going to make.
+- *fit*: a Step is unfit if, and only if, its definition doesn't give what its Command asks for;
+- *live*: each Step that isn't complete at the end has failed, is unfit, or lacks an input that no
+  Step is going to make.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from typing import Any
 
 from gaia_local.errors import GaiaError
 from gaia_local.model.assignment import Assignment, Outcome, Output
-from gaia_local.model.commands import AnyCommand, Command
+from gaia_local.model.commands import AnyCommand, Command, CompositeCommand
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Fingerprint, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.workflow.contents import inspections
 from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation, Saved
+from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.nodes import StepNode
+from gaia_local.workflow.removing import removal
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState, StepState, VerdictKind
 from gaia_local.workflow.traversal import descendants
 from gaia_local.workflow.workflow import Workflow
@@ -84,12 +87,20 @@ class Rows:
         self.state, self.steps = WorkflowState.INITIALIZED, 0
         self.commands: dict[str, AnyCommand] = {}
         self.given: dict[str, Step] = {}
+        self.unfit: dict[str, Unfit] = {}
         self.attempts: dict[str, Attempt] = {}
         self.keys: dict[str, KeyState] = {}
 
     def save(self, changes: Changes) -> None:
+        for name in changes.gone_commands:
+            self.commands.pop(name, None)
+        for name in changes.gone_steps:
+            self.given.pop(name, None)
+            self.unfit.pop(name, None)
         self.commands |= {command.name: command for command in changes.commands}
         self.given |= {step.name: step for step in changes.steps}
+        unfit = {**self.unfit, **changes.unfit}
+        self.unfit = {name: why for name, why in unfit.items() if why is not None}
         self.attempts |= {attempt.task.id: replace(attempt) for attempt in changes.attempts()}
         self.keys = {
             key: state for key, state in {**self.keys, **changes.keys}.items() if state != ABSENT
@@ -100,9 +111,12 @@ class Rows:
     def saved(self) -> Saved:
         latest = {attempt.task.name: replace(attempt) for attempt in self.attempts.values()}
         given, commands = list(self.given.values()), list(self.commands.values())
-        return Saved(
-            "w", {}, self.state, self.steps, commands, given, list(latest.values()), dict(self.keys)
-        )
+        attempts, keys = list(latest.values()), dict(self.keys)
+        unfit = {
+            name: Unfit.from_json("w", why.problem, why.to_json())
+            for name, why in self.unfit.items()
+        }
+        return Saved("w", {}, self.state, self.steps, commands, given, attempts, keys, unfit)
 
 
 @dataclass
@@ -143,6 +157,7 @@ class History:
             if not decision.inspect:
                 break
             decision = self.workflow.observe(self.see(decision.inspect))
+        self.check_fit()
         self.check_fresh()
         self.check_reloaded()
 
@@ -194,13 +209,32 @@ class History:
 
     def can_come(self, node: StepNode) -> bool:
         """Whether a Step only lacks Steps further up of which the same is true."""
-        if node.state is StepState.FAILED:
+        if node.state is StepState.FAILED or node.verdict is VerdictKind.UNFIT:
             return False
         parts = [part for key in node.inputs for part in (key, *key.overlapping_outputs)]
         return all(
             part.state.usable or (part.maker is not None and self.can_come(part.maker))
             for part in parts
         )
+
+    def check_fit(self) -> None:
+        running = {run.assignment.task.name for run in self.alive.values()}
+        submitted = self.workflow.submitted
+        for name, step in submitted.steps.items():
+            fits = self.fits(step)
+            for concrete in submitted.names(name):
+                node = self.workflow.graph.steps[concrete]
+                assert fits == (node.verdict is not VerdictKind.UNFIT), f"{concrete}: fits: {fits}"
+                assert fits or concrete not in running, f"{concrete} runs, and doesn't fit"
+
+    def fits(self, step: Step) -> bool:
+        """Whether a definition gives what its Command asks for."""
+        command = self.workflow.submitted.commands[step.command]
+        if {*step.inputs} != {*command.inputs} or {*step.outputs} != {*command.outputs}:
+            return False
+        if isinstance(command, CompositeCommand):
+            return all(self.fits(inner) for inner in command.steps)
+        return "{{lacking}}" not in command.command or "lacking" in step.vars
 
     def check_fresh(self) -> None:
         if self.untold:
@@ -235,6 +269,8 @@ class History:
             if node.verdict is VerdictKind.FRESH:
                 continue
             stuck.add(node.step.name)
+            if node.verdict is VerdictKind.UNFIT:
+                continue
             failed = node.state is StepState.FAILED
             assert lacks or failed, f"{node.step.name} could run, and doesn't: {node.verdict}"
             for key in lacks:
@@ -269,11 +305,42 @@ class History:
         steps = [
             self.step(number) for number in self.dice.sample(range(7), self.dice.randint(1, 4))
         ]
+        if self.dice.random() < 0.7:
+            steps = [self.fitted(step) for step in steps]
         self.try_to_define([], steps)
 
     def recommand(self) -> None:
         command = self.dice.choice(commands(self.dice.randint(0, 3)))
         self.try_to_define([command], [])
+
+    def misfit(self) -> None:
+        """Change a Command so that its Steps may not fit any more."""
+        command = dict(self.dice.choice(commands(self.dice.randint(0, 1))[1:]))
+        change = self.dice.choice(("more", "less", "output", "var"))
+        if "steps" in command:
+            command["inputs"] = ["a", "b"]  # which no inner Step reads
+        elif change == "more":
+            command["inputs"] = {**command["inputs"], "c": "/in/c"}
+        elif change == "less":
+            command["inputs"] = {}
+        elif change == "output":
+            command["outputs"] = {**command["outputs"], "z": "/out/z"}
+        else:
+            command["command"] = [*command["command"], "{{lacking}}"]
+        self.try_to_define([command], [])
+
+    def fitted(self, step: dict[str, Any]) -> dict[str, Any]:
+        """A Step that gives what its Command asks for at present."""
+        command = self.workflow.submitted.commands.get(step["command"])
+        if command is None:
+            return step
+        inputs = {key: self.dice.choice(SOURCES) for key in command.inputs}
+        inputs |= {key: name for key, name in step.get("inputs", {}).items() if key in inputs}
+        outputs = {key: f"b:{step['name'][1:]}{key}" for key in command.outputs}
+        if "n" in step["vars"]:
+            outputs = {key: f"{name}-{{{{n}}}}" for key, name in outputs.items()}
+        outputs |= {key: name for key, name in step["outputs"].items() if key in outputs}
+        return {**step, "inputs": inputs, "outputs": outputs}
 
     def try_to_define(self, new: list[dict[str, Any]], steps: list[dict[str, Any]]) -> None:
         """Define; a refused definition, such as a cycle, changes nothing."""
@@ -320,6 +387,33 @@ class History:
         if kind == "log":
             return {**step, "command": "log", "inputs": {"a": first}, "outputs": outputs}
         return {**step, "command": kind, "inputs": {"a": first, "b": second}, "outputs": outputs}
+
+    def leave(self) -> None:
+        """Steps leave, perhaps with a Command; what they made is the user's from then on."""
+        submitted = self.workflow.submitted
+        names = self.dice.sample(sorted(submitted.steps), min(2, len(submitted.steps)))
+        if submitted.commands and self.dice.random() < 0.3:
+            names.append(self.dice.choice(sorted(submitted.commands)))
+        gone = [node for name in names for node in self.concrete(name)]
+        below = self.below({node.step.name for node in gone})
+        self.rows.save(self.workflow.flush().changes)
+        before = told(self.workflow)
+        try:
+            change = removal("w", submitted, names)
+        except GaiaError:
+            assert told(self.workflow) == before
+            return
+        self.may |= below
+        for node in gone:
+            for key in node.outputs:
+                if key.key in self.world.files:
+                    content, number, _ = self.world.files[key.key]
+                    self.world.files[key.key] = (content, number, None)
+        self.act(self.workflow.remove(change))
+        assert not {node.step.name for node in gone} & self.workflow.graph.steps.keys()
+
+    def concrete(self, outer: str) -> list[StepNode]:
+        return [self.workflow.graph.steps[name] for name in self.workflow.submitted.names(outer)]
 
     def expire(self) -> None:
         graph = self.workflow.graph
@@ -477,9 +571,11 @@ class History:
         self.check_end()
 
     def go(self, length: int) -> None:
-        happenings: list[tuple[Callable[[], None], int]] = [
+        happenings: list[tuple[Callable[[], None], float]] = [
             (self.merge, 4),
-            (self.recommand, 1),
+            (self.recommand, 1.5),
+            (self.misfit, 0.5),
+            (self.leave, 0.5),
             (self.expire, 2),
             (self.run, 2),
             (self.halt, 1),

@@ -27,6 +27,7 @@ def told(workflow: Workflow) -> dict[str, Any]:
         told[f"step {name}"] = (
             node.state,
             verdict_on(node),
+            node.unfit,
             None
             if attempt is None
             else (attempt.task.id, attempt.state, attempt.superseded, attempt.inputs),
@@ -41,6 +42,7 @@ def told(workflow: Workflow) -> dict[str, Any]:
         "commands": definitions,
         "given": {name: step.definition for name, step in workflow.submitted.steps.items()},
         "expansions": workflow.submitted.expansions,
+        "unfit": workflow.submitted.unfit,
         "running": sorted(workflow.running),
     }
 

@@ -46,6 +46,8 @@ class History:
         """Step → the definition and inputs of its last run."""
         self.must: set[int] = set()
         """Steps that must run although their inputs are the same."""
+        self.misfitted = False
+        """The Command asks for an input that no Step gives."""
         self.may: set[int] = set()
         """Steps cut short, or with deleted output: they may run although nothing changed."""
         self.hands = Hands(root)
@@ -181,6 +183,7 @@ class History:
 
     def settle(self) -> None:
         """Run to the end, then compare everything with the model."""
+        self.mend()
         self.finish_all()  # run changes nothing while something runs, and so finds no changes
         self.hands.scheduler.run("w")
         self.untold = False
@@ -200,13 +203,34 @@ class History:
     def running_numbers(self) -> set[int]:
         return {int(step[1:]) for step in self.hands.runs}
 
+    def misfit(self) -> None:
+        """An unfinished edit of the Command: no Step fits any more."""
+        self.cut_short()
+        self.misfitted = True
+        command = self.command()
+        self.hands.command({**command, "inputs": {**command["inputs"], "more": "/in/more"}})
+        assert (self.hands.runs, self.hands.state) == ([], "incomplete")
+        assert len(self.hands.status()["unfit"]) == len(self.edges)
+
+    def mend(self) -> None:
+        """The edit is taken back: that alone makes nothing run again."""
+        if self.misfitted:
+            self.misfitted = False
+            self.hands.command(self.command())
+            assert "unfit" not in self.hands.status()
+
     def merge(self, number: int) -> None:
         number %= len(self.edges)
+        if self.misfitted:
+            with pytest.raises(GaiaError, match="does not give its input 'more'"):
+                self.hands.merge(self.step(number))
+            return
         self.versions[number] += 1
         self.hands.merge(self.step(number))
         self.must |= {number} | self.below({number})
 
     def recommand(self) -> None:
+        self.misfitted = False
         self.command_version += 1
         self.hands.command(self.command())
         self.must |= set(range(len(self.edges)))
@@ -214,6 +238,7 @@ class History:
     def remerge(self) -> None:
         started = len(self.hands.executor.did)
         idle = self.hands.state == "complete" and not self.untold
+        self.misfitted = False
         self.hands.command(self.command())
         self.hands.merge(*(self.step(number) for number in range(len(self.edges))))
         assert not idle or self.hands.executor.did[started:] == []
@@ -298,6 +323,8 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("settle")),
     st.tuples(st.just("merge"), st.integers(0, 7)),
     st.tuples(st.just("recommand")),
+    st.tuples(st.just("misfit")),
+    st.tuples(st.just("mend")),
     st.tuples(st.just("remerge")),
     st.tuples(st.just("expire"), st.integers(0, 7)),
     st.tuples(st.just("edit_source"), st.integers(0, 2), st.integers(0, 2), st.booleans()),

@@ -17,6 +17,7 @@ const SIGNS = {
   queued: [RING, ink("M8 4.8V8.2L10.4 9.8")],
   ready: [RING, ["path", { class: "core", d: "M6.6 5.3 11 8 6.6 10.7Z" }]],
   waiting: [["circle", { class: "ring dashed", cx: 8, cy: 8, r: 6 }]],
+  unfit: [DISC, stroke("M6 6.4A2 2 0 1 1 8 8.4V9.2M8 11.6V11.7")],
   halted: [DISC, stroke("M6.2 5.2V10.8M9.8 5.2V10.8")],
   incomplete: [RING, ["path", { class: "core", d: "M8 2A6 6 0 0 0 8 14Z" }]],
   initialized: [RING],

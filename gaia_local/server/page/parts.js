@@ -34,7 +34,8 @@ export class Progress {
       this.#parts[index].hidden = progress[name] === 0;
     });
     const rest = [progress.failed && `${progress.failed} failed`,
-      progress.running && `${progress.running} running`].filter(Boolean);
+      progress.running && `${progress.running} running`,
+      progress.unfit && `${progress.unfit} unfit`].filter(Boolean);
     const { steps, found } = progress;
     const all = steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`;
     if (found) {

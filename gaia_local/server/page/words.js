@@ -1,6 +1,6 @@
 // Words for numbers and times. States are shown by the names that they have everywhere in Gaia.
 
-const ORDER = ["error", "exception", "running", "queued", "ready", "waiting", "complete"];
+const ORDER = ["error", "exception", "unfit", "running", "queued", "ready", "waiting", "complete"];
 
 /** A Step's states, those first that want attention. */
 export function byUrgency(states) {

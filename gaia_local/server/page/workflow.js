@@ -308,7 +308,7 @@ export class WorkflowView {
   }
 }
 
-/** Notices: an error of the whole workflow, failed Steps, and inputs that no Step makes. */
+/** Notices: an error of the whole workflow, failed and unfit Steps, inputs that no Step makes. */
 function notices(name, graph, about) {
   const link = ({ step }) =>
     html("a", { href: `#/${encodeURIComponent(name)}/${encodeURIComponent(step)}` }, step);
@@ -320,6 +320,12 @@ function notices(name, graph, about) {
     const more = about.failures.length > 4 ? ` and ${about.failures.length - 4} more` : null;
     const failed = `${count(about.failures.length, "Step")} failed: `;
     found.push(html("p", { class: "notice bad" }, failed, shown, more));
+  }
+  const { unfit, lacks } = about.progress;
+  if (unfit) {
+    const which = unfit === 1 ? "1 Step doesn't fit its Command"
+      : `${unfit} Steps don't fit their Commands`;
+    found.push(html("p", { class: "notice" }, `${which} any more: ${lacks}`));
   }
   const made = new Set(graph.edges.flatMap(({ keys }) => keys));
   const missing = about["waiting-inputs"].filter((key) => !made.has(key));
