@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from gaia_local.model.answer_types import (
         CommandAnswer,
+        Definitions,
         DeleteAnswer,
         EventEntry,
         ExpireAnswer,
@@ -132,6 +133,11 @@ class Gaia:
             "commands": self._opened.ask(lambda root: root.commands(name)),
             "steps": [step.name for step in parsed_steps],
         }
+
+    def definitions(self, workflow: str) -> Definitions:
+        """All Commands and Steps of a workflow as they were given."""
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.definitions(name))
 
     def remove(self, workflow: str, names: list[str], data: bool = False) -> RemoveAnswer:
         """Remove Steps, as they were given, and Commands that no other Step uses; all or nothing.

@@ -106,6 +106,7 @@ def gaia(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gaia]:
 QUESTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("workflows", ()),
     ("command", ("w",)),
+    ("definitions", ("w",)),
     ("run", ("w", True)),
     ("expire", ("w", ["made"], True)),
     ("status", ("w",)),

@@ -61,6 +61,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "progress": ("none",),
     "failures": ("none",),
     "graph": ("none",),
+    "definitions": ("none",),
     "digraph": ("none",),
     "timeline": ("none",),
     "step_states": ("none",),

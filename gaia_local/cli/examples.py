@@ -7,6 +7,7 @@ import typer
 EXAMPLES = {
     "demo": "gaia-local demo",
     "upload": "gaia-local upload me_hello_1 --commands commands.json --steps steps.json",
+    "merge": "gaia-local merge me_hello_1 --steps steps.json",
     "run": "gaia-local run me_hello_1",
     "expire": "gaia-local expire me_hello_1 greet-moon hello:world.txt",
     "exec": "gaia-local --runtime process exec script.py --seeds 3",

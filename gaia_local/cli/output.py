@@ -147,7 +147,7 @@ def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
         print_line()
         print_line(Styled(failure_line(failure), "red"))
         for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
-            _print_quoted(line)
+            print_line(*quoted(line))
     _print_more(len(failures), "failed Steps")
     if counts.get("unfit"):
         print_line()
@@ -257,7 +257,7 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
             print_line()
             print_line(Styled(key + file.name if path.is_dir() else key, "bold"))
             for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                _print_quoted(line)
+                print_line(*quoted(line))
     contained = any(event["event"] == EventKind.CONTAINER_CREATE for event in gaia.events(name))
     how = "in containers" if contained else "as local processes"
     print_line()
@@ -298,9 +298,9 @@ def _moment(seconds: float | None) -> str:
     return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
-def _print_quoted(line: str) -> None:
-    """Print a line that a program wrote."""
-    print_line("  ", Styled("│", "dim"), " ", LogLine(line))
+def quoted(line: str) -> tuple[str | Styled | LogLine, ...]:
+    """The pieces of a line that shows one of a program's log."""
+    return "  ", Styled("│", "dim"), " ", LogLine(line)
 
 
 def _print_more(number: int, what: str) -> None:

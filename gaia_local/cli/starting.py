@@ -25,6 +25,7 @@ from gaia_local.cli.program import (
     resumable,
     with_progress,
 )
+from gaia_local.errors import InvalidInput, WorkflowExists
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -36,6 +37,16 @@ Watch = Annotated[
         "--watch",
         help="Keep watching, and run Steps again when files change, until Ctrl-C.",
     ),
+]
+CommandsFile = Annotated[
+    Path | None,
+    typer.Option("--commands", metavar="FILE", help="The Commands: a JSON or YAML file."),
+]
+StepsFile = Annotated[
+    Path | None, typer.Option("--steps", metavar="FILE", help="The Steps: a JSON or YAML file.")
+]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Remove the workflow's Steps that aren't in the file.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would run, and why.")]
 
@@ -76,12 +87,8 @@ def upload(
         typer.Argument(metavar="NAME", help="The new workflow's name, as owner_program_datetime."),
     ],
     *,
-    commands: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The Commands: a JSON or YAML file.")
-    ] = None,
-    steps: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The Steps: a JSON or YAML file.")
-    ] = None,
+    commands: CommandsFile = None,
+    steps: StepsFile = None,
     path: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +104,11 @@ def upload(
             "--property", metavar="KEY=VALUE", help="A property of the workflow. May be repeated."
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="If there is a workflow of this name, update it, as merge."),
+    ] = False,
+    prune: Prune = False,
     watch: Watch = False,
     as_json: Json = False,
 ) -> None:
@@ -111,14 +123,41 @@ def upload(
         commands, steps = Path(f"{path}commands.{extension}"), Path(f"{path}steps.{extension}")
     if commands is None or steps is None:
         raise typer.BadParameter("give --commands FILE and --steps FILE, or --path PREFIX")
-    given, files = dict(pairs("--property", properties)), _read(commands, steps)
+    given, files = dict(pairs("--property", properties)), _read(commands, steps, prune)
 
     def start(gaia: Gaia) -> None:
-        gaia.upload(name, given, files.commands, files.steps)
+        try:
+            gaia.upload(name, given, files.commands, files.steps)
+        except WorkflowExists:
+            if not merge and not (watch and _agrees_to_merge(name)):
+                options = f"--commands {commands} --steps {steps}"
+                right = f"`gaia-local merge {name} {options}` changes it, or choose another name"
+                raise InvalidInput(f"workflow {name!r}", "it exists already", right) from None
+            _update(gaia, name, files)
 
     if watch:
         _keep_running(ctx, name, start, as_json, files)
     _run(ctx, name, start, as_json)
+
+
+@app.command(rich_help_panel="Run")
+def merge(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    commands: CommandsFile = None,
+    steps: StepsFile = None,
+    prune: Prune = False,
+    as_json: Json = False,
+) -> None:
+    """Add Commands and Steps to a workflow, or replace those of the same names, and run it.
+
+    All are merged at once, or none. What has changed runs, and what depends on that.
+    """
+    if commands is None and steps is None:
+        raise typer.BadParameter("give --commands FILE, --steps FILE, or both")
+    files = _read(commands, steps, prune)
+    _run(ctx, name, lambda gaia: _update(gaia, name, files), as_json)
 
 
 @app.command(rich_help_panel="Run")
@@ -128,13 +167,31 @@ def run(
     *,
     dry_run: DryRun = False,
     watch: Watch = False,
+    commands: CommandsFile = None,
+    steps: StepsFile = None,
+    prune: Prune = False,
     as_json: Json = False,
 ) -> None:
-    """Run what is left of a workflow: after a stop, a halt or a failure."""
+    """Run what is left of a workflow: after a stop, a halt or a failure.
+
+    With --watch it also merges changes of the files that --commands and --steps name.
+    """
     if dry_run and watch:
         raise typer.BadParameter("give either --dry-run or --watch")
+    files = _read(commands, steps, prune) if commands or steps or prune else None
+    if files and not watch:
+        raise typer.BadParameter(
+            f"they are for --watch; `gaia-local merge {name}` changes a workflow once",
+            param_hint="--commands, --steps",
+        )
+
+    def start(gaia: Gaia) -> None:
+        if files:
+            _update(gaia, name, files)
+        gaia.run(name)
+
     if watch:
-        _keep_running(ctx, name, lambda gaia: gaia.run(name), as_json)
+        _keep_running(ctx, name, start, as_json, files)
     if dry_run:
         _plan(ctx, lambda gaia: gaia.run(name, dry_run=True), as_json)
     else:
@@ -199,7 +256,7 @@ def _keep_running(
             about.append(name)
             try:
                 for line in reporter.lines():
-                    print_line(line)
+                    print_line(*line)
             except Stopped:
                 if gaia.progress(name)["state"] == "complete":
                     about.clear()
@@ -232,13 +289,28 @@ def _follow(gaia: Gaia, name: str, as_json: bool) -> int:
     return COMPLETE if answer["state"] in ("complete", "initialized") else FAILED
 
 
-def _read(commands: Path, steps: Path) -> Definitions:
+def _update(gaia: Gaia, name: str, files: Definitions) -> None:
+    """Bring an existing workflow to what the files hold; lines about Steps that they don't."""
+    gaia.progress(name)  # refused where there is none: `update` would make it
+    for line in files.update(gaia, name):
+        print_line(line, error=True)
+
+
+def _agrees_to_merge(name: str) -> bool:
+    """Ask on a terminal whether the files are to be merged into an existing workflow."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    return typer.confirm(f"Workflow {name!r} exists. Merge the files into it?", err=True)
+
+
+def _read(commands: Path | None, steps: Path | None, prune: bool = False) -> Definitions:
     """Read the files of Commands and Steps; `typer.BadParameter` if one is invalid."""
     from gaia_local.cli.watching import Definitions
-    from gaia_local.errors import InvalidInput
 
+    if prune and steps is None:
+        raise typer.BadParameter("give --steps FILE, too", param_hint="--prune")
     try:
-        return Definitions(commands, steps)
+        return Definitions(commands, steps, prune)
     except InvalidInput as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -11,13 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gaia_local import interrupts
+from gaia_local.cli.output import LOG_LINES, quoted
+from gaia_local.cli.printing import LogLine, Styled
 from gaia_local.errors import GaiaError, InvalidInput
 from gaia_local.model.definition_files import parse, read
 from gaia_local.model.durations import duration
-from gaia_local.pictures.sentences import counts_line
+from gaia_local.pictures.sentences import counts_line, failure_line, log_end
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 MAX_NAMED = 4
 """The most Steps, reasons and missing inputs that one line names."""
 
+FAILED = ("error", "exception")
+"""The states of failed attempts."""
+
+Line: TypeAlias = tuple["str | Styled | LogLine", ...]
+"""The pieces of a line, as `print_line` takes them."""
 Follow = Callable[[], Mapping[str, Any]]
 """Waits until the workflow is quiet, and answers its status."""
 
@@ -36,14 +43,20 @@ class Definitions:
     One that isn't a regular file, such as a pipe, is read once.
     """
 
-    def __init__(self, commands: Path, steps: Path) -> None:
-        """Read them; raises `InvalidInput` for one that can't be."""
-        self._files = commands, steps
-        self._pipes = {path for path in self._files if path.exists() and not path.is_file()}
-        watched = [path.absolute() for path in self._files if path not in self._pipes]
+    def __init__(self, commands: Path | None, steps: Path | None, prune: bool = False) -> None:
+        """Read one or both; raises `InvalidInput` for one that can't be.
+
+        With `prune`, the workflow's Steps that aren't in the file of Steps leave it.
+        """
+        self._files = {"commands": commands, "steps": steps}
+        given = [path for path in (commands, steps) if path is not None]
+        self._pipes = {path for path in given if path.exists() and not path.is_file()}
+        watched = [path.absolute() for path in given if path not in self._pipes]
         self._paths = set(map(str, watched))
+        self._prune = prune
         self._bytes: dict[Path, bytes | None] = {}
-        self._names: set[str] = set()
+        self._remaining: list[str] = []
+        """The Steps that were told to remain in the workflow though they aren't in the file."""
         self.directories = sorted({path.parent for path in watched})
         self.commands: Any = None
         self.steps: Any = None
@@ -56,30 +69,51 @@ class Definitions:
     def merge(self, gaia: Gaia, workflow: str) -> Iterator[str]:
         """Merge the files if they changed since the last time; yields lines about errors in them.
 
-        It also yields a line about Steps that are gone from the file.
+        It also yields what `update` does.
         """
         try:
-            if not self._read():
-                return
-            gaia.update(workflow, self.commands, self.steps)
+            if self._read():
+                yield from self.update(gaia, workflow)
         except GaiaError as error:
             yield f"not merged: {_one_line(error)}"
-            return
-        names = _names(self.steps)
-        if gone := sorted(self._names - names):
-            yield f"{_first_names(gone)}: gone from {self._files[1]}, but still in the workflow"
-        self._names = names
+
+    def update(self, gaia: Gaia, workflow: str) -> Iterator[str]:
+        """Bring a workflow to what the files hold; yields a line about Steps that they don't.
+
+        Raises `GaiaError`.
+        """
+        gone = self._not_in_file(gaia, workflow)
+        if gone and self._prune:
+            # Before the others come, which may make the keys that these made.
+            gaia.remove(workflow, gone)
+            yield f"{_first_names(gone)}: removed, as {self._files['steps']} has them no more"
+        gaia.update(workflow, self.commands, self.steps)
+        if gone and not self._prune and gone != self._remaining:
+            number = "1 Step remains" if len(gone) == 1 else f"{len(gone)} Steps remain"
+            yield (
+                f"{number} in the workflow, though not in {self._files['steps']}:"
+                f" {_first_names(gone)} (--prune removes)"
+            )
+        self._remaining = gone
+
+    def _not_in_file(self, gaia: Gaia, workflow: str) -> list[str]:
+        if not isinstance(self.steps, list):
+            return []
+        names = {step.get("name") for step in self.steps if isinstance(step, Mapping)}
+        return [name for name in gaia.definitions(workflow)["steps"] if name not in names]
 
     def _read(self) -> bool:
         """Read the files, if they have other contents than the last time."""
-        before, self._bytes = self._bytes, {path: self._contents(path) for path in self._files}
+        named = {field: path for field, path in self._files.items() if path is not None}
+        before = self._bytes
+        self._bytes = {path: self._contents(path) for path in named.values()}
         if self._bytes == before:
             return False
-        self.commands, self.steps = (
-            read(path) if contents is None else parse(path, contents)
-            for path, contents in self._bytes.items()
-        )
-        self._names = self._names or _names(self.steps)
+        values = {}
+        for field, path in named.items():
+            contents = self._bytes[path]
+            values[field] = read(path) if contents is None else parse(path, contents)
+        self.commands, self.steps = values.get("commands"), values.get("steps")
         return True
 
     def _contents(self, path: Path) -> bytes | None:
@@ -90,14 +124,6 @@ class Definitions:
             return path.read_bytes()
         except OSError:
             return None
-
-
-def _names(steps: object) -> set[str]:
-    return (
-        {str(step.get("name")) for step in steps if isinstance(step, Mapping)}
-        if isinstance(steps, list)
-        else set()
-    )
 
 
 class ChangeReporter:
@@ -132,31 +158,40 @@ class ChangeReporter:
     def __exit__(self, *exception: object) -> None:
         self._exit.close()
 
-    def lines(self) -> Iterator[str]:
-        """Endless lines: the first for all attempts up to now, each further one for a change."""
+    def lines(self) -> Iterator[Line]:
+        """Endless lines: the first for all attempts up to now, each further one for a change.
+
+        Failed Steps follow with the ends of their logs.
+        """
         while True:
             if self._definitions is not None and self._definitions_changed.is_set():
                 self._definitions_changed.clear()
                 yield from map(_stamped, self._definitions.merge(self._gaia, self._workflow))
             self._something_changed.clear()
-            yield from map(_stamped, self._report())
+            yield from self._report()
             while not self._something_changed.wait(interrupts.CHECK_SECONDS):
                 interrupts.check()
 
-    def _report(self) -> Iterator[str]:
+    def _report(self) -> Iterator[Line]:
         try:
             status = self._follow()
             counts = self._gaia.progress(self._workflow)
         except InvalidInput:  # it was deleted
             raise
         except GaiaError as error:
-            yield _one_line(error)
+            yield _stamped(_one_line(error))
             return
         attempts = self._gaia.timeline(self._workflow)["attempts"]
         new, self._reported = attempts[self._reported :], len(attempts)
         before, self._state = self._state, status["state"]
         if new or before != self._state:
-            yield change_line(new, counts, status)
+            yield _stamped(change_line(new, counts, status))
+        failed = {attempt["step"] for attempt in new if attempt["state"] in FAILED}
+        failures = self._gaia.failures(self._workflow) if failed else []
+        for failure in [each for each in failures if each["step"] in failed][:MAX_NAMED]:
+            yield (Styled(failure_line(failure), "red"),)
+            for line in log_end(self._gaia, self._workflow, failure["step"], LOG_LINES):
+                yield quoted(line)
 
     def _watch(self, definitions: Definitions) -> Watcher:
         from gaia_local.store.watcher import Watcher
@@ -194,7 +229,7 @@ def change_line(
         ran = f"{_first_names(list(steps))} ran in {duration(max(times) - min(times))}"
         parts = [_first_names(list(reasons) or ["upstream"]), ran]
     parts.append(f"{status['state']}, {counts_line(counts)}")
-    failed = [attempt["step"] for attempt in attempts if attempt["state"] in ("error", "exception")]
+    failed = [attempt["step"] for attempt in attempts if attempt["state"] in FAILED]
     if failed:
         parts[-1] += f" ({_first_names(failed)})"
     elif counts.get("unfit"):
@@ -209,8 +244,8 @@ def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
-def _stamped(line: str) -> str:
-    return f"{time.strftime('%H:%M:%S')}  {line}"
+def _stamped(line: str) -> Line:
+    return (f"{time.strftime('%H:%M:%S')}  {line}",)
 
 
 def _one_line(error: GaiaError) -> str:

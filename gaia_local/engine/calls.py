@@ -25,6 +25,7 @@ from gaia_local.model.steps import Step
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         Definition,
+        Definitions,
         EventEntry,
         Failure,
         KeyExplanation,
@@ -104,6 +105,10 @@ class Questions(Protocol):
     @read
     def commands(self, workflow: str, /) -> dict[str, Definition]:
         """Name → definition, of all Commands; empty if there is no such workflow."""
+
+    @read
+    def definitions(self, workflow: str, /) -> Definitions:
+        """See `Gaia.definitions`."""
 
     @read
     def status(self, workflow: str, debug: bool, /) -> ServerStatus | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         ChangedFiles,
         Definition,
+        Definitions,
         EventEntry,
         Failure,
         KeyExplanation,
@@ -67,6 +68,9 @@ class RootReader:
             },
         )
         return known or {}
+
+    def definitions(self, workflow: str) -> Definitions:
+        return self._view(workflow, reports.definitions)
 
     def status(self, workflow: str, debug: bool) -> ServerStatus | None:
         return self._reader.view(workflow, lambda found: reports.status(found, debug))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NotRequired, TypeAlias, TypedDict, final
 
 Definition: TypeAlias = dict[str, Any]
-"""A Command as it was given."""
+"""A Command or a Step as it was given."""
 
 # -- the answers of the client's methods --------------------------------------------------------
 
@@ -53,6 +53,13 @@ class RemoveAnswer(TypedDict):
     """Of `Gaia.remove`: the names as they were given."""
 
     remove: list[str]
+
+
+class Definitions(TypedDict):
+    """Of `Gaia.definitions`: name → definition, in the order of upload."""
+
+    commands: dict[str, Definition]
+    steps: dict[str, Definition]
 
 
 class PlannedStep(TypedDict):

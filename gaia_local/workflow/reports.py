@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         ChangedFiles,
         DataEntry,
+        Definitions,
         Failure,
         FlowEntry,
         KeyExplanation,
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
         WorkflowGraph,
         WorkflowProgress,
     )
+
+
+def definitions(workflow: Workflow) -> Definitions:
+    """The answer of `Gaia.definitions`."""
+    submitted = workflow.submitted
+    return {
+        "commands": {name: dict(each.definition) for name, each in submitted.commands.items()},
+        "steps": {name: each.definition for name, each in submitted.steps.items()},
+    }
 
 
 def progress(workflow: Workflow) -> WorkflowProgress:

@@ -61,6 +61,16 @@ class Kept:
         )
         return re.sub(r" in [\d.]+ m?s", " in a moment", line[10:].rstrip())
 
+    def plain_line(self) -> str:
+        """The next line, which has no time."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip()
+
+    def error_line(self) -> str:
+        """The next line on stderr."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline().rstrip()
+
     def stop(self, number: signal.Signals = signal.SIGINT, status: int = 0) -> str:
         self.process.send_signal(number)
         out, err = end(self.process, status)
@@ -120,7 +130,9 @@ def test_changed_definitions_are_merged_and_bad_ones_told(kept: Kept) -> None:
     Path("steps.json").unlink()
     assert re.match(r"not merged: steps\.json: it can't be read", kept.line())
     put("steps.json", [ONE, TWO])
-    assert kept.line() == "three: gone from steps.json, but still in the workflow"
+    assert kept.line() == (
+        "1 Step remains in the workflow, though not in steps.json: three (--prune removes)"
+    )
     assert answer("status", "w", "--json")["progress"]["done"] == 3
     kept.stop()
 
@@ -161,7 +173,8 @@ def test_both_files_are_edited(here: Path) -> None:
 def test_what_is_left_behind_is_named(kept: Kept) -> None:
     """A Step that is gone from the file may not fit its Command any more."""
     put("steps.json", [ONE])
-    assert kept.line() == "two: gone from steps.json, but still in the workflow"
+    remains = "1 Step remains in the workflow, though not in steps.json: two (--prune removes)"
+    assert kept.line() == remains
     put("commands.json", [NEEDY])
     put("steps.json", [{**ONE, "vars": {"mood": "good"}}])
     lines = [kept.line()]
@@ -183,6 +196,52 @@ def ran() -> list[str]:
 
 
 BEGUN = "step-start"
+
+
+def test_a_failed_step_is_shown_with_the_end_of_its_log(kept: Kept) -> None:
+    script = "echo in vain; exit 3"
+    put("commands.json", [{**COPY, "command": ["sh", "-c", script]}])
+    assert kept.line() == (
+        "command changed → one ran in a moment → error, 0 of 2 Steps done, 1 failed, 1 waiting (one)"
+    )
+    assert kept.plain_line() == "Step 'one' failed with exit code 3"
+    assert kept.plain_line() == "  │ in vain"
+    put("commands.json", [COPY])
+    assert kept.line() == (
+        "command changed → one, two ran in a moment → complete, 2 of 2 Steps done"
+    )
+    kept.stop()
+
+
+def test_steps_that_left_their_file_leave_the_workflow_if_told(kept: Kept) -> None:
+    kept.stop()
+    put("steps.json", [ONE])
+    files = ["--commands", "commands.json", "--steps", "steps.json"]
+    again = Kept("run", "w", "--watch", "--prune", *files)
+    assert again.error_line() == "two: removed, as steps.json has them no more"
+    assert again.line() == "complete, 1 of 1 Steps done"
+    put("steps.json", [{**TWO, "name": "second"}, {**THREE, "inputs": {"a": "b:b"}}])
+    # The keys of one that left can be made by another at once.
+    assert again.line() == "one: removed, as steps.json has them no more"
+    # What `two` made counts for the same Step under another name.
+    assert again.line() == (
+        "new → three ran in a moment → complete, 2 of 2 Steps done, 1 of them in the store already"
+    )
+    again.stop()
+
+
+def test_an_existing_workflow_is_kept_after_a_question(kept: Kept) -> None:
+    kept.stop()
+    put("steps.json", [ONE, TWO, THREE])
+    files = ["--commands", "commands.json", "--steps", "steps.json"]
+    refused = call("upload", "w", *files, "--watch", status=2).stderr
+    assert (
+        "workflow 'w': it exists already; `gaia-local merge w --commands commands.json "
+        "--steps steps.json` changes it" in refused
+    )
+    again = Kept("upload", "w", *files, "--watch", "--merge")
+    assert again.line() == "new → three ran in a moment → complete, 3 of 3 Steps done"
+    again.stop()
 
 
 def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:
@@ -260,6 +319,9 @@ def test_only_the_owner_can_watch(kept: Kept) -> None:
         ["run", "w", "--watch", "--dry-run"],
         ["run", "w", "--watch", "--json"],
         ["upload", "w", "--watch"],
+        ["run", "w", "--steps", "steps.json"],
+        ["run", "w", "--watch", "--prune"],
+        ["merge", "w"],
     ],
 )
 def test_conflicting_options_are_refused(arguments: list[str]) -> None:
@@ -301,14 +363,22 @@ def test_a_line_names_a_few_of_many() -> None:
     )
 
 
+class Recorder:
+    """Stands in for a `Gaia` without Steps of other files."""
+
+    def __init__(self, made: list[tuple[Any, Any]]) -> None:
+        self._made = made
+
+    def definitions(self, workflow: str) -> dict[str, Any]:
+        return {"steps": {}}
+
+    def update(self, workflow: str, commands: Any, steps: Any) -> None:
+        self._made.append((commands, steps))
+
+
 def test_files_are_merged_only_when_their_contents_changed() -> None:
     made: list[tuple[Any, Any]] = []
-
-    class Recorder:
-        def update(self, workflow: str, commands: Any, steps: Any) -> None:
-            made.append((commands, steps))
-
-    gaia: Any = Recorder()
+    gaia: Any = Recorder(made)
     put("c.yaml", "- {name: x}\n")
     put("s.json", [ONE])
     definitions = Definitions(Path("c.yaml"), Path("s.json"))
@@ -334,15 +404,10 @@ def test_a_pipe_is_read_once_and_not_watched(here: Path) -> None:
     assert (definitions.commands, definitions.steps) == ([COPY], [ONE])
     assert not definitions.includes({str(here / "c.json")})
     put("s.json", [ONE, TWO])
-    merged: list[Any] = []
-
-    class Recorder:
-        def update(self, workflow: str, commands: Any, steps: Any) -> None:
-            merged.extend((commands, steps))
-
-    gaia: Any = Recorder()
+    made: list[tuple[Any, Any]] = []
+    gaia: Any = Recorder(made)
     assert list(definitions.merge(gaia, "w")) == []
-    assert merged == [[COPY], [ONE, TWO]]
+    assert made == [([COPY], [ONE, TWO])]
 
 
 def test_definitions_come_from_the_shell_s_pipes(here: Path) -> None:
@@ -378,6 +443,6 @@ def test_trouble_is_told_in_a_line_and_the_watching_goes_on(make_gaia: MakeGaia)
 
     with ChangeReporter(gaia, "w", follow) as reporter:
         lines = reporter.lines()
-        assert next(lines)[10:] == "the disk is full"
+        assert str(next(lines)[0])[10:] == "the disk is full"
         gaia.expire("w", ["one"])
-        assert next(lines)[10:].startswith("incomplete, 0 of 1 Steps done")
+        assert str(next(lines)[0])[10:].startswith("incomplete, 0 of 1 Steps done")
