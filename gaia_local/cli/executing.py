@@ -12,15 +12,20 @@ import sys
 import threading
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 
 from gaia_local.cli import streams
-from gaia_local.cli.output import Messages
-from gaia_local.cli.program import ScriptError, app
+from gaia_local.cli.output import Messages, print_result
+from gaia_local.cli.printing import print_line
+from gaia_local.cli.program import COMPLETE, FAILED, ScriptError, app, resumable, resume_hint
+
+if TYPE_CHECKING:
+    from gaia_local import Gaia
 
 
 class _OptionsFirst(typer.core.TyperCommand):
@@ -60,7 +65,8 @@ def execute(
     """Run a script written for a Gaia server, unchanged: `import gaia` means the local engine.
 
     It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every
-    `Gaia()` in it. Steps that still run at its end are waited for.
+    `Gaia()` in it. Steps that still run at its end are waited for: if one fails, the exit status is
+    1.
     """
     arguments = words or []
     if module is None and not arguments:
@@ -71,23 +77,32 @@ def execute(
         )
     from gaia_local.compat import install
 
+    before = _owned_roots()
     installation, restore, threads = install(ctx.obj.config), _remember(), _threads()
+    end = None
     try:
         if module is None:
             _run_script(arguments[0], arguments)
         else:
             _run_module(module, arguments)
-    except SystemExit:
-        raise
+    except SystemExit as error:
+        end = error
     except BaseException as error:  # noqa: BLE001 it is raised again, by `main`
         if missing := _not_found(error):
             raise SystemExit(f"gaia-local: {missing}") from None
-        raise ScriptError(error, _of_script(error.__traceback__), sys.excepthook) from None
+        hints = _stop(ctx, before) if isinstance(error, KeyboardInterrupt) else []
+        trace = _of_script(error.__traceback__)
+        raise ScriptError(error, trace, sys.excepthook, hints) from None
     finally:
         # Those may go on for long, and then this process does nothing else.
-        if not _threads() - threads:
+        alone = not _threads() - threads
+        if alone:
             installation.undo()
             restore()
+    state = _wait_for_steps(ctx, before) if alone else COMPLETE
+    if end is not None and (end.code or state == COMPLETE):
+        raise end
+    raise typer.Exit(state)
 
 
 # ------------------------------------------------------------------------------------------- inside
@@ -117,6 +132,49 @@ def _run_module(name: str, arguments: list[str]) -> None:
     _set_first_on_path(os.getcwd())
     sys.argv = ["-m", *arguments]
     runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _owned_roots() -> set[Path]:
+    """The roots that this process owns; no engine is imported to ask."""
+    sharing = sys.modules.get("gaia_local.engine.sharing")
+    return sharing.owned_roots() if sharing else set()
+
+
+def _running(gaia: Gaia) -> list[str]:
+    rows = gaia.workflows()["workflows"]
+    return [name for name, row in rows.items() if row["state"] == "running"]
+
+
+def _wait_for_steps(ctx: typer.Context, before: set[Path]) -> int:
+    """Wait for the Steps that the script left running, and report failures; the exit status."""
+    state = COMPLETE
+    for root in sorted(_owned_roots() - before):
+        from gaia_local import Gaia
+        from gaia_local.cli.progress import follow
+
+        with resumable(ctx, root) as names, Gaia({"root": str(root)}) as gaia:
+            names.extend(_running(gaia))
+            if names:
+                told = f"The script has ended; its Steps go on: {', '.join(names)}"
+                print_line(f"{told} (Ctrl-C stops them)", error=True)
+            for name in list(names):
+                answer = follow(gaia, name)
+                if answer["state"] not in ("complete", "initialized"):
+                    print_result(gaia, answer, error=True)
+                    state = FAILED
+    return state
+
+
+def _stop(ctx: typer.Context, before: set[Path]) -> list[str]:
+    """Stop what an interrupted script started; answers lines that tell how to go on."""
+    hints = []
+    for root in sorted(_owned_roots() - before):
+        from gaia_local import Gaia
+
+        gaia = Gaia({"root": str(root)})
+        hints += [resume_hint(ctx, name, root) for name in _running(gaia)]
+        gaia.close(wait=False)
+    return hints
 
 
 def _set_first_on_path(directory: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import json
 import logging
 import sys
@@ -134,35 +135,41 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
     return f"{at}  {attempt['step']} was {state}{took}: {attempt['message']}"
 
 
-def print_result(gaia: Gaia, status: Mapping[str, Any]) -> None:
-    """Print a workflow's state, its failed Steps with logs' ends, unfit Steps, missing inputs."""
+def print_result(gaia: Gaia, status: Mapping[str, Any], error: bool = False) -> None:
+    """Print a workflow's state, failed Steps with their logs' ends, unfit ones, missing inputs."""
+
+    def say_more(number: int, what: str) -> None:
+        if number > MAX_LISTED:
+            say(f"  … and {number - MAX_LISTED} more {what}")
+
+    say = functools.partial(print_line, error=error)
     workflow, state = status["workflow"], status["state"]
     counts = gaia.progress(workflow)
     colour = _STATE_STYLES.get(state, "yellow")
-    print_line(Styled(workflow, "bold"), ": ", Styled(state, colour), f", {counts_line(counts)}")
+    say(Styled(workflow, "bold"), ": ", Styled(state, colour), f", {counts_line(counts)}")
     if "error" in status["status"]:
-        print_line(Styled(status["status"]["error"], "red"))
+        say(Styled(status["status"]["error"], "red"))
     failures = gaia.failures(workflow)
     for failure in failures[:MAX_LISTED]:
-        print_line()
-        print_line(Styled(failure_line(failure), "red"))
+        say()
+        say(Styled(failure_line(failure), "red"))
         for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
-            print_line(*quoted(line))
-    _print_more(len(failures), "failed Steps")
+            say(*quoted(line))
+    say_more(len(failures), "failed Steps")
     if counts.get("unfit"):
-        print_line()
-        print_line("Steps that don't fit their Commands any more, until one of both changes:")
+        say()
+        say("Steps that don't fit their Commands any more, until one of both changes:")
         unfit = gaia.status(workflow, debug=True)["status"].get("unfit", {})
         for problem in [*unfit.values()][:MAX_LISTED]:
-            print_line(f"  {problem}")
-        _print_more(len(unfit), "Steps")
+            say(f"  {problem}")
+        say_more(len(unfit), "Steps")
     missing = missing_inputs(gaia, status)
     if missing:
-        print_line()
-        print_line("Inputs that are missing, and that no Step makes:")
+        say()
+        say("Inputs that are missing, and that no Step makes:")
         for key in missing[:MAX_LISTED]:
-            print_line(f"  {key}, expected at {gaia.path(workflow, key)}")
-        _print_more(len(missing), "inputs")
+            say(f"  {key}, expected at {gaia.path(workflow, key)}")
+        say_more(len(missing), "inputs")
 
 
 def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
@@ -301,8 +308,3 @@ def _moment(seconds: float | None) -> str:
 def quoted(line: str) -> tuple[str | Styled | LogLine, ...]:
     """The pieces of a line that shows one of a program's log."""
     return "  ", Styled("│", "dim"), " ", LogLine(line)
-
-
-def _print_more(number: int, what: str) -> None:
-    if number > MAX_LISTED:
-        print_line(f"  … and {number - MAX_LISTED} more {what}")

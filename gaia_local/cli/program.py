@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
@@ -45,16 +47,27 @@ class Stopped(KeyboardInterrupt):
 class ScriptError(Exception):
     """Carries an error of a user's script to `main`, past handlers of this program's errors."""
 
-    def __init__(self, error: BaseException, trace: TracebackType | None, hook: Hook) -> None:
-        """`trace` is the part of its traceback that belongs to the script; `hook` prints it."""
+    def __init__(
+        self,
+        error: BaseException,
+        trace: TracebackType | None,
+        hook: Hook,
+        hints: Sequence[str] = (),
+    ) -> None:
+        """`trace` is the part of its traceback that belongs to the script; `hook` prints it.
+
+        The `hints` are printed after it, a line each.
+        """
         super().__init__(error)
-        self.error, self._trace, self._hook = error, trace, hook
+        self.error, self._trace, self._hook, self._hints = error, trace, hook, hints
 
     def show(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         """A `sys.excepthook`."""
         self._hook(kind, error.with_traceback(self._trace), self._trace)
+        for line in self._hints:
+            print_line(line, error=True)
 
 
 @dataclass
@@ -195,10 +208,10 @@ def open_gaia(ctx: typer.Context) -> Gaia:
 
 
 @contextlib.contextmanager
-def resumable(ctx: typer.Context) -> Iterator[list[str]]:
+def resumable(ctx: typer.Context, root: Path | None = None) -> Iterator[list[str]]:
     """While inside, a signal raises `Stopped` where the program waits, or else at the end.
 
-    Then it prints how to resume the listed workflows.
+    Then it prints how to resume the listed workflows of `root`, by default that of the options.
     """
     names: list[str] = []
 
@@ -211,17 +224,20 @@ def resumable(ctx: typer.Context) -> Iterator[list[str]]:
     except Stopped:
         for name in names:
             print_line(error=True)
-            print_line(_resume_hint(ctx, name), error=True)
+            print_line(resume_hint(ctx, name, root), error=True)
         raise
 
 
-def _resume_hint(ctx: typer.Context, name: str) -> str:
+def resume_hint(ctx: typer.Context, name: str, root: Path | None = None) -> str:
+    """How to go on with a workflow of `root`, by default that of the options."""
     from gaia_local.config import Config
     from gaia_local.store.ownership import owner
 
-    pid = owner(Config.parse(ctx.obj.config).root)
-    if pid is None:  # this process ran it
-        return f"Stopped. `gaia-local run {name}` goes on from here."
+    config = Config.parse(ctx.obj.config)
+    pid = owner(root or config.root)
+    options = "" if root is None else f"--root {shlex.quote(str(root))} "
+    if pid in (None, os.getpid()):  # this process ran it
+        return f"Stopped. `gaia-local {options}run {name}` goes on from here."
     return f"It goes on in process {pid}; `gaia-local halt {name}` stops it."
 
 

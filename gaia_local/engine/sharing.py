@@ -7,6 +7,7 @@ share one server.
 from __future__ import annotations
 
 import atexit
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -15,6 +16,10 @@ from gaia_local import interrupts
 from gaia_local.config import Config
 from gaia_local.engine.engine import Engine, refuse_other_config
 from gaia_local.forks import call_in_child
+
+MOST_NAMED = 5
+"""The most workflows that one line names."""
+logger = logging.getLogger("gaia_local")
 
 _engines: dict[Path, Engine] = {}
 _engines_lock = threading.Lock()
@@ -84,11 +89,22 @@ def _at_exit() -> None:
         for engine in (*_engines.values(), *_ending):
             try:
                 if not interrupted:
+                    _tell_of_running(engine)
                     engine.drain()
             except KeyboardInterrupt:
                 interrupted = True
             finally:
                 engine.close()
+
+
+def _tell_of_running(engine: Engine) -> None:
+    """Say why the program doesn't end yet."""
+    if engine.owns():
+        rows = engine.ask(lambda root: root.workflows())
+        running = [name for name, row in rows.items() if row["state"] == "running"]
+        if running:
+            names = ", ".join(running[:MOST_NAMED]) + (", …" if len(running) > MOST_NAMED else "")
+            logger.warning("waiting for Steps that still run (Ctrl-C stops them): %s", names)
 
 
 def _in_child() -> None:

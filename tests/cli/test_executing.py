@@ -207,13 +207,15 @@ def test_a_script_waits_for_its_steps_at_its_end(here: Path, wait_until: WaitUnt
             assert script.poll() is None
             assert gaia.status("me_w")["state"] == "running"
         (here / "go").touch()
-        assert script.wait(20) == 0
+        _, told = script.communicate(timeout=20)
+        assert script.returncode == 0
+    assert "The script has ended; its Steps go on: me_w (Ctrl-C stops them)\n" in told
     assert (here / "elsewhere/storage/me_w/a/out.txt").read_text() == "begun\n"
 
 
 @pytest.mark.parametrize(
     ("waiting", "status"),
-    [(["wait"], -signal.SIGINT), ([], 0)],
+    [(["wait"], -signal.SIGINT), ([], 130)],
     ids=["in the script", "after its end"],
 )
 def test_ctrl_c_stops_its_steps_and_run_goes_on(
@@ -225,13 +227,45 @@ def test_ctrl_c_stops_its_steps_and_run_goes_on(
         script.send_signal(signal.SIGINT)
         _, told = script.communicate(timeout=20)
         assert script.returncode == status, told
+    *before, hint = told.splitlines()
+    assert hint == f"Stopped. `gaia-local --root {here}/elsewhere run me_w` goes on from here."
     if waiting:
-        assert told.splitlines()[-1] == "KeyboardInterrupt"
+        assert before[-1] == "KeyboardInterrupt"
         assert "executing.py" not in told, "only the frames of the script, and of what it called"
     root = ["--root", "elsewhere"]
     assert json.loads(call(*root, "status", "me_w", "--json").stdout)["state"] == "halted"
     (here / "go").touch()
     call(*root, "run", "me_w")
+
+
+def test_failed_steps_are_reported_after_the_end_of_the_script(here: Path) -> None:
+    Path("fail.py").write_text(
+        "import gaia, sys\n"
+        "fail = {'name': 'fail', 'image': 'b', 'command': ['sh', '-c', 'sleep 1; echo no; exit 3']}\n"
+        "fail['outputs'] = {'x': '/out/x'}\n"
+        "step = {'name': 'failing', 'command': 'fail', 'outputs': {'x': 'a:x'}}\n"
+        "gaia.Gaia().upload('me_f', {}, [fail], [step])\n"
+        "sys.exit(int(sys.argv[1]))\n"
+    )
+    for given, status in (("0", 1), ("7", 7)):
+        ran = by_exec("fail.py", given, options=("--root", f"root-{given}"))
+        assert (ran.returncode, ran.stdout) == (status, ""), ran.stderr
+        assert "me_f: error, 0 of 1 Steps done, 1 failed" in ran.stderr
+        assert "Step 'failing' failed with exit code 3\n  │ no\n" in ran.stderr
+
+
+def test_a_plain_script_says_in_one_line_that_it_waits(here: Path) -> None:
+    (here / "go").touch()
+    Path("plain.py").write_text(
+        "import gaia_local.compat as c; c.install({'runtime': 'process'})\n" + WORKFLOW
+    )
+    ran = by_python("plain.py", "me_w", str(here / "go"))
+    assert ran.returncode == 0
+    quick = ran.stderr.count("waiting for Steps")
+    Path("plain.py").write_text(Path("plain.py").read_text().replace("echo begun", "sleep 1"))
+    ran = by_python("plain.py", "me_x", str(here / "go"))
+    line = "waiting for Steps that still run (Ctrl-C stops them): me_x"
+    assert (ran.stderr.splitlines().count(line), quick <= 1) == (1, True), ran.stderr
 
 
 def test_options_are_the_defaults_of_each_gaia(here: Path) -> None:
