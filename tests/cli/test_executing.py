@@ -241,7 +241,8 @@ def test_ctrl_c_stops_its_steps_and_run_goes_on(
 def test_failed_steps_are_reported_after_the_end_of_the_script(here: Path) -> None:
     Path("fail.py").write_text(
         "import gaia, sys\n"
-        "fail = {'name': 'fail', 'image': 'b', 'command': ['sh', '-c', 'sleep 1; echo no; exit 3']}\n"
+        "script = 'sleep 1; echo no; exit 3'\n"
+        "fail = {'name': 'fail', 'image': 'b', 'command': ['sh', '-c', script]}\n"
         "fail['outputs'] = {'x': '/out/x'}\n"
         "step = {'name': 'failing', 'command': 'fail', 'outputs': {'x': 'a:x'}}\n"
         "gaia.Gaia().upload('me_f', {}, [fail], [step])\n"

@@ -202,7 +202,8 @@ def test_a_failed_step_is_shown_with_the_end_of_its_log(kept: Kept) -> None:
     script = "echo in vain; exit 3"
     put("commands.json", [{**COPY, "command": ["sh", "-c", script]}])
     assert kept.line() == (
-        "command changed → one ran in a moment → error, 0 of 2 Steps done, 1 failed, 1 waiting (one)"
+        "command changed → one ran in a moment → "
+        "error, 0 of 2 Steps done, 1 failed, 1 waiting (one)"
     )
     assert kept.plain_line() == "Step 'one' failed with exit code 3"
     assert kept.plain_line() == "  │ in vain"
