@@ -11,12 +11,13 @@ from typing import Any
 
 import docker
 import pytest
-from docker.utils import kwargs_from_env
 
 from gaia_local.config import DockerConfig
 from gaia_local.model.keys import Capture
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Root
+from gaia_local.runtimes.docker.address import find_address
+from gaia_local.runtimes.docker.connection import connect
 from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.timers import Timers
 from support.waiting import wait_until
@@ -27,26 +28,34 @@ EVENTS = ["container-create", "execution-start", "execution-complete", "containe
 @pytest.fixture
 def client(docker_image: str) -> Iterator[docker.APIClient]:
     """A connection of the test's own, to look behind the runtime's back."""
-    client = docker.APIClient(version="auto", **kwargs_from_env())
+    client = connect(find_address())
     yield client
     client.close()
+
+
+def is_podman(client: docker.APIClient) -> bool:
+    """Whether the engine is Podman."""
+    with client.get(f"{client.base_url}/_ping") as answer:
+        return "Libpod-Api-Version" in answer.headers
 
 
 @contextlib.contextmanager
 def derived(image: str, script: str, changes: str | None = None) -> Iterator[str]:
     """The id of `image` after `script` run by root, with Dockerfile instructions applied."""
-    with docker.APIClient(version="auto", **kwargs_from_env()) as client:
+    with connect(find_address()) as client:
         made = client.create_container(image, ["sh", "-ec", script])["Id"]
         try:
             client.start(made)
             assert client.wait(made)["StatusCode"] == 0
-            committed = client.commit(made, changes=changes)["Id"]
+            # With a name: Podman removes nameless images together with the last one made from them.
+            name = f"gaia-local-test-{uuid.uuid4().hex}"
+            committed = client.commit(made, name, changes=changes)["Id"]
         finally:
             client.remove_container(made, force=True)
         try:
             yield committed
         finally:
-            client.remove_image(committed, force=True, noprune=True)
+            client.remove_image(name, force=True, noprune=True)
 
 
 @pytest.fixture(scope="module")

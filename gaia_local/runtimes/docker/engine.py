@@ -12,7 +12,6 @@ import functools
 import json
 import logging
 import os
-import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import requests
 
-from gaia_local.errors import Closed, EngineUnavailable, GaiaError
+from gaia_local.errors import Closed, GaiaError
 from gaia_local.monotonic import monotonic
+from gaia_local.runtimes.docker.address import Address, find_address
+from gaia_local.runtimes.docker.connection import check_socket, connect, unavailable
 from gaia_local.runtimes.docker.responses import (
     Interrupted,
     NoAnswer,
@@ -29,7 +30,6 @@ from gaia_local.runtimes.docker.responses import (
     checked,
     container_url,
     frames,
-    innermost_text,
     translated_errors,
 )
 
@@ -39,14 +39,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LiveOutput: TypeAlias = "tuple[Iterator[tuple[int, bytes]], Callable[[], int]]"
 
-_DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _RETRY_SECONDS = (0.1, 0.4, 1.0, 3.0, 6.0)
 """Before each new try: long enough for an engine that restarts."""
 _REFUSED_TRIES = 2
 """The most new tries after a 5xx, since the next answer is mostly the same."""
 _EVENTS_WAIT_SECONDS = 0.5
 """Seconds to wait for events between two checks whether they are still wanted."""
-_POOL = 256
 
 logger = logging.getLogger("gaia_local")
 
@@ -57,12 +55,14 @@ def never() -> bool:
 
 
 class DockerEngine:
-    """The engine that the environment names (``DOCKER_HOST`` …). Thread-safe."""
+    """The engine that the docker command would use, see `address`. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._client: APIClient | None = None
+        self._address: Address | None = None
+        self._is_rootless: bool | None = None
         self._closed = threading.Event()
 
     # -- the connection ----------------------------------------------------------------------------
@@ -74,28 +74,27 @@ class DockerEngine:
             if self._closed.is_set():
                 raise Closed("the Docker runtime is closed")
             if self._client is None:
-                import docker
-                from docker.errors import DockerException
-                from docker.utils import kwargs_from_env
-
-                try:
-                    _check_socket()
-                    self._client = docker.APIClient(
-                        version="auto", max_pool_size=_POOL, **kwargs_from_env()
-                    )
-                except (DockerException, OSError) as error:
-                    raise _unavailable(error) from error
+                self._address = find_address()
+                self._client = connect(self._address)
             return self._client
+
+    @property
+    def address(self) -> Address:
+        """The address of the engine: that of the connection, once it was tried.
+
+        Raises `EngineUnavailable` as `find_address`.
+        """
+        return self._address or find_address()
 
     def ping(self) -> None:
         """Raise `EngineUnavailable` unless the engine answers."""
-        client = self.client
+        client, address = self.client, self.address
         try:
-            _check_socket()
+            check_socket(address)
             with translated_errors():
                 client.ping()
         except (Refusal, NoAnswer, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(address, error) from error
 
     def close(self) -> None:
         """Close all idle connections and end all waiting. Idempotent."""
@@ -121,7 +120,8 @@ class DockerEngine:
                 if delay is None:
                     raise
             except Refusal as refusal:
-                if refusal.status < 500 or delay is None or tries >= _REFUSED_TRIES:
+                final = refusal.status < 500 or refusal.name_taken
+                if final or delay is None or tries >= _REFUSED_TRIES:
                     raise
             self.pause(delay, stop)
         raise AssertionError("the last try returns or raises")
@@ -150,6 +150,17 @@ class DockerEngine:
 
     # -- the states of containers ------------------------------------------------------------------
 
+    def owner(self, stop: Callable[[], bool]) -> tuple[int, int]:
+        """The user and group in a container that own what this process's user owns.
+
+        In containers of a rootless engine, which belongs to that user, they are root's.
+        """
+        if self._is_rootless is None:
+            told = self.ask(lambda client: client.info(), stop)
+            options = told.get("SecurityOptions") or ()  # Docker tells it there, Podman beside
+            self._is_rootless = "name=rootless" in options or told.get("Rootless") is True
+        return (0, 0) if self._is_rootless else (os.getuid(), os.getgid())
+
     def image_of(self, container: str, stop: Callable[[], bool]) -> str:
         """The id of the image that a container was made from."""
         return str(self.ask(lambda client: client.inspect_container(container), stop)["Image"])
@@ -159,6 +170,11 @@ class DockerEngine:
         seen = self.ask(lambda client: client.inspect_container(container), stop)
         requests = seen["HostConfig"].get("DeviceRequests") or ()
         return [gpu for request in requests for gpu in request.get("DeviceIDs") or ()]
+
+    def has_devices(self, container: str, stop: Callable[[], bool]) -> bool:
+        """Whether a container has devices of the machine, or asks for some."""
+        host = self.ask(lambda client: client.inspect_container(container), stop)["HostConfig"]
+        return bool(host.get("DeviceRequests") or host.get("Devices"))
 
     def started_at(self, container: str, stop: Callable[[], bool]) -> float | None:
         """The start of a container, in seconds since the epoch; None if it was never started."""
@@ -270,7 +286,7 @@ class DockerEngine:
         except Refusal as refusal:
             # The name is taken: by the first try, whose answer got lost, or by a leftover of an
             # earlier process.
-            if refusal.status != 409 or not self.remove_own(name, labels):
+            if not refusal.name_taken or not self.remove_own(name, labels):
                 raise
             container = self.ask(create, stop)
         except (NoAnswer, Interrupted):
@@ -300,31 +316,6 @@ class DockerEngine:
             # 404: it is gone; 409: another client is removing it.
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning("container %s could not be removed: %s", container, error)
-
-
-def _check_socket() -> None:
-    """Raise `OSError` if no process listens at the engine's Unix socket.
-
-    The SDK would leak a socket at each try.
-    """
-    address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
-    if address.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(address.removeprefix("unix://"))
-
-
-def _unavailable(why: Exception) -> EngineUnavailable:
-    address = os.environ.get("DOCKER_HOST") or f"{_DEFAULT_ADDRESS} (DOCKER_HOST is not set)"
-    if isinstance(why, PermissionError):
-        return EngineUnavailable(
-            f"this user may not speak to the Docker engine at {address}; become a member of the"
-            " socket's group (mostly: `sudo usermod -aG docker $USER`, then log in again), or run"
-            " commands without containers (config: runtime: process)"
-        )
-    return EngineUnavailable(
-        f"no Docker engine answers at {address}: {innermost_text(why)}; start Docker, or set"
-        " DOCKER_HOST to its address, or run commands without containers (config: runtime: process)"
-    )
 
 
 def _seconds(timestamp: str) -> float:
