@@ -42,7 +42,8 @@ def check_name(where: str, name: object, kind: str) -> str:
     if not isinstance(name, str):
         raise InvalidInput(where, f"the name of a {kind} is {shown(name)}", "give a string")
     if not is_plain(name):
-        _check_path(f"{where}, {kind} {name!r}", name)
+        outer = "" if where == kind else f"{where}, "
+        _check_path(f"{outer}{kind} {name!r}", name)
     return name
 
 
