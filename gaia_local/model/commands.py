@@ -67,7 +67,12 @@ class Command:
             right = 'give a list of tokens, as ["sh", "-c", "ls"]'
             right = advice("Command", "command", fields, right)
             raise InvalidInput(where, f"command is {shown(tokens)}", right)
-        command = tuple(render_value(read_value(f"{where}, command", token)) for token in tokens)
+        command = tuple(
+            [
+                render_value(read_value(f"{where}, command, token {place}", token))
+                for place, token in enumerate(tokens, 1)
+            ]
+        )
         inputs = read_texts(where, "inputs", fields.get("inputs"))
         outputs = read_texts(where, "outputs", fields.get("outputs"))
         stdout = fields.get("stdout")
