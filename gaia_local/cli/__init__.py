@@ -13,6 +13,7 @@ from gaia_local.cli import starting  # isort: skip
 from gaia_local.cli import executing  # isort: skip
 from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
+from gaia_local.cli import checking  # isort: skip
 from gaia_local.cli import asking  # isort: skip
 from gaia_local.cli import documents  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
@@ -24,6 +25,7 @@ attach(app)
 __all__ = [
     "app",
     "asking",
+    "checking",
     "documents",
     "executing",
     "keeping",

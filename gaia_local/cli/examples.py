@@ -6,6 +6,7 @@ import typer
 
 EXAMPLES = {
     "demo": "gaia-local demo",
+    "check": "gaia-local check commands.json steps.json",
     "upload": "gaia-local upload me_hello_1 --commands commands.json --steps steps.json",
     "run": "gaia-local run me_hello_1",
     "expire": "gaia-local expire me_hello_1 greet-moon hello:world.txt",

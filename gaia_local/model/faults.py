@@ -90,8 +90,8 @@ def _blame(
 ) -> tuple[tuple[Any, ...], Any | None]:
     """The way to the faulty part, and the value without that fault; None if no part is to blame.
 
-    `kind` is "" for what is no definition, and no list of its own kind; `is_other` says whether a changed value has not this
-    fault.
+    `kind` is "" for what is no definition, and no list of its own kind; `is_other` says whether a
+    changed value has another fault or none.
     """
     for step, changed, inner_kind in itertools.islice(_changes(kind, value), _MOST_PARTS):
         if not is_other(changed):
