@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -44,6 +46,32 @@ def check(
 ) -> None:
     """List all problems of Commands and Steps, with their lines; nothing is stored or started."""
     report(ctx, name, [(path, None) for path in files], strict, as_json)
+
+
+class Kind(enum.StrEnum):
+    """The kinds of definition files."""
+
+    COMMANDS = "commands"
+    STEPS = "steps"
+
+
+@app.command(rich_help_panel="Ask")
+def schema(
+    kind: Annotated[Kind, typer.Argument(show_default=False, help="What the file holds.")],
+    *,
+    path: Annotated[
+        bool, typer.Option("--path", help="Print the path of the schema's file instead.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of a file of Commands or Steps, for editors."""
+    import json
+
+    from gaia_local.model import schema as made
+
+    if path:
+        print_line(str(made.schema_file(kind)))
+    else:
+        sys.stdout.write(json.dumps(made.schema(kind), indent=2) + "\n")
 
 
 def report(

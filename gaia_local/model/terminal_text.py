@@ -8,7 +8,9 @@ BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Characters that change the direction of text, for a class in a regular expression."""
 LINES = "\n\t"
 """The control characters of text with lines."""
-_CONTROL = rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{BIDI}]"
+CONTROLS = rf"\x00-\x1f\x7f-\x9f\u2028\u2029{BIDI}"
+"""All of them, for a class in a regular expression."""
+_CONTROL = f"[{CONTROLS}]"
 _COLOUR = r"\x1b\[[0-9;:]{0,60}m"
 _find = re.compile(_CONTROL).search
 _plain = re.compile(_CONTROL).sub
