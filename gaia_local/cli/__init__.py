@@ -9,6 +9,7 @@ Never in it: a decision, or an answer that the API doesn't give.
 """
 
 # Each module adds its commands; in this order `--help` lists them.
+from gaia_local.cli import beginning  # isort: skip
 from gaia_local.cli import starting  # isort: skip
 from gaia_local.cli import executing  # isort: skip
 from gaia_local.cli import serving  # isort: skip
@@ -25,6 +26,7 @@ attach(app)
 __all__ = [
     "app",
     "asking",
+    "beginning",
     "checking",
     "documents",
     "executing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -29,12 +29,7 @@ def check(
     ctx: typer.Context,
     files: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="FILE...",
-            exists=True,
-            dir_okay=False,
-            help="Commands and Steps, in JSON or YAML files.",
-        ),
+        typer.Argument(metavar="FILE...", help="Commands and Steps, in JSON or YAML files."),
     ],
     *,
     name: Annotated[
@@ -66,7 +61,7 @@ def schema(
     """Print the JSON Schema of a file of Commands or Steps, for editors."""
     import json
 
-    from gaia_local.model import schema as made
+    from gaia_local.model import json_schema as made
 
     if path:
         print_line(str(made.schema_file(kind)))
@@ -77,7 +72,7 @@ def schema(
 def report(
     ctx: typer.Context,
     name: str | None,
-    paths: Iterable[tuple[Path, str | None]],
+    paths: Sequence[tuple[Path, str | None]],
     strict: bool,
     as_json: bool,
 ) -> NoReturn:
@@ -90,6 +85,9 @@ def report(
     from gaia_local.model.workflows import check_workflow_name
     from gaia_local.store.storage import Storage
 
+    for path, _ in paths:
+        if not path.exists() or path.is_dir():
+            raise typer.BadParameter(f"there is no file {path}; give files that are there")
     workflow = _UNNAMED if name is None else check_workflow_name(name)
     config = Config.parse(ctx.obj.config)
     storage = Storage(config.root, config.buckets)

@@ -6,6 +6,7 @@ import typer
 
 EXAMPLES = {
     "demo": "gaia-local demo",
+    "init": "gaia-local init hello",
     "schema": "gaia-local schema commands",
     "check": "gaia-local check commands.json steps.json",
     "upload": "gaia-local upload me_hello_1 --commands commands.json --steps steps.json",

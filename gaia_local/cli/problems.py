@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from gaia_local.errors import InvalidInput, nearest, shown
 from gaia_local.model.commands import AnyCommand, Command, CompositeCommand
+from gaia_local.model.definition_faults import parse_or_blame
 from gaia_local.model.definition_fields import FIELDS, kind_of
 from gaia_local.model.definition_files import DefinitionFile
-from gaia_local.model.faults import parse_or_blame
 from gaia_local.model.steps import Step
 from gaia_local.workflow import expansion, templates
 from gaia_local.workflow.graph import Graph

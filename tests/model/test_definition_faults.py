@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gaia_local.model.faults import parse_or_blame
+from gaia_local.model.definition_faults import parse_or_blame
 
 COMMAND: dict[str, Any] = {
     "name": "c",

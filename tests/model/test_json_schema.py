@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gaia_local import demo
 from gaia_local.errors import InvalidInput
 from gaia_local.model.definitions import parse_commands, parse_steps
-from gaia_local.model.schema import DIALECT, schema, schema_file
+from gaia_local.model.json_schema import DIALECT, schema, schema_file
 from support.command_line import call, here
 
 __all__ = ["here"]
