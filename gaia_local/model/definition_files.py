@@ -230,17 +230,21 @@ def _json_node(text: str) -> yaml.Node | None:
 
 def _inside(node: yaml.Node, step: Any) -> tuple[yaml.Mark, yaml.Node] | None:
     """The mark and the node at a key or index of another node."""
-    if node.id == "mapping":
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
         for key, value in reversed(node.value):
             if key.value == step:
                 return key.start_mark, value
-    elif node.id == "sequence" and isinstance(step, int) and step < len(node.value):
+    elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return node.value[step].start_mark, node.value[step]
     return None
 
 
 def _texts(root: yaml.Node) -> Iterator[yaml.Node]:
     """The plain scalars that programs are given, or that name something."""
+    import yaml
+
     seen: set[int] = set()
     nodes = [(root, False)]
     while nodes:
@@ -248,12 +252,11 @@ def _texts(root: yaml.Node) -> Iterator[yaml.Node]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if node.id == "scalar":
-            if node.style is None:
-                yield node
-        elif node.id == "sequence":
+        if isinstance(node, yaml.SequenceNode):
             nodes += [(inner, True) for inner in node.value]
-        else:
+        elif isinstance(node, yaml.ScalarNode) and node.style is None:
+            yield node
+        elif isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if not (is_entry and key.value in _NOT_FOR_PROGRAMS):
                     nodes += [(key, False), (value, False)]

@@ -105,8 +105,8 @@ def _definition(kind: str, fields: dict[str, Any], required: list[str]) -> dict[
 
 
 def _command() -> dict[str, Any]:
-    counted = {"exclusiveMinimum": 0, "exclusiveMaximum": MOST_COUNTED}
-    memory = [{"type": "string", "pattern": pattern} for pattern in _memory()]
+    counted: dict[str, Any] = {"exclusiveMinimum": 0, "exclusiveMaximum": MOST_COUNTED}
+    memory: list[dict[str, Any]] = [{"type": "string", "pattern": pattern} for pattern in _memory()]
     memory.append({"type": "integer", "minimum": 1, "exclusiveMaximum": MOST_MEMORY})
     amounts = {
         "cpus": _or_null({"type": "number", **counted}),
