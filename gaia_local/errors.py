@@ -114,14 +114,18 @@ def error_text(error: BaseException) -> str:
     return escaped(str(error), LINES)
 
 
-def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
+def nearest(name: object, known: Iterable[str], noun: str = "known", likeness: float = 0.6) -> str:
     """Advice for an unknown `name`: the closest of `known`, or the first few of them.
+
+    `likeness`, from 0 to 1, is the least that a close one has.
 
     Takes little time also for many or long names: only some are considered.
     """
     names = [str(candidate) for candidate in itertools.islice(known, _MAX_NAMES + 1)]
     given = name if isinstance(name, str) else shown(name)
-    close = _closest(given, names[:_MAX_NAMES]) if len(given) <= _MAX_NAME_LENGTH else []
+    close: list[str] = []
+    if len(given) <= _MAX_NAME_LENGTH:
+        close = _closest(given, names[:_MAX_NAMES], likeness)
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     if not names:
@@ -130,7 +134,7 @@ def nearest(name: object, known: Iterable[str], noun: str = "known") -> str:
     return f"{noun}: {first}" + (" …" if len(names) > 8 else "")
 
 
-def _closest(given: str, names: list[str]) -> list[str]:
+def _closest(given: str, names: list[str], least: float) -> list[str]:
     """The names most like `given`.
 
     Of many, only those with a similar beginning and end are compared, which takes little time.
@@ -146,7 +150,7 @@ def _closest(given: str, names: list[str]) -> list[str]:
         short = heapq.nlargest(_MAX_COMPARED, short, likeness)
     import difflib  # it takes its time, and only errors need it
 
-    return difflib.get_close_matches(given, short, n=3, cutoff=0.6)
+    return difflib.get_close_matches(given, short, n=3, cutoff=least)
 
 
 def _common_prefix_length(first: Iterable[str], second: Iterable[str]) -> int:

@@ -13,7 +13,9 @@ BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 LINES = "\n\t"
 """The control characters of text with lines."""
 _SURROGATES = "\ud800-\udfff"
-_CONTROL = rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{BIDI}{_SURROGATES}]"
+CONTROLS = rf"\x00-\x1f\x7f-\x9f\u2028\u2029{BIDI}"
+"""All of them but surrogates, for a class in a regular expression."""
+_CONTROL = f"[{CONTROLS}{_SURROGATES}]"
 _COLOUR = r"\x1b\[[0-9;:]{0,60}m"
 _surrogate = re.compile(rf"[{_SURROGATES}]").search
 _find = re.compile(_CONTROL).search

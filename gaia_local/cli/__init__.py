@@ -9,10 +9,12 @@ Never in it: a decision, or an answer that the API doesn't give.
 """
 
 # Each module adds its commands; in this order `--help` lists them.
+from gaia_local.cli import beginning  # isort: skip
 from gaia_local.cli import starting  # isort: skip
 from gaia_local.cli import executing  # isort: skip
 from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
+from gaia_local.cli import checking  # isort: skip
 from gaia_local.cli import asking  # isort: skip
 from gaia_local.cli import documents  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
@@ -24,6 +26,8 @@ attach(app)
 __all__ = [
     "app",
     "asking",
+    "beginning",
+    "checking",
     "documents",
     "executing",
     "keeping",

@@ -6,6 +6,9 @@ import typer
 
 EXAMPLES = {
     "demo": "gaia-local demo",
+    "init": "gaia-local init hello",
+    "schema": "gaia-local schema commands",
+    "check": "gaia-local check commands.json steps.json",
     "upload": "gaia-local upload me_hello_1 --commands commands.json --steps steps.json",
     "merge": "gaia-local merge me_hello_1 --steps steps.json",
     "run": "gaia-local run me_hello_1",

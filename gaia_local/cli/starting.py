@@ -109,10 +109,16 @@ def upload(
         typer.Option("--merge", help="If there is a workflow of this name, update it, as merge."),
     ] = False,
     prune: Prune = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only list problems of the two files, as `check` does."),
+    ] = False,
     watch: Watch = False,
     as_json: Json = False,
 ) -> None:
     """Upload a new workflow and run it to its end; --watch also merges changes of its two files."""
+    if dry_run and watch:
+        raise typer.BadParameter("give either --dry-run or --watch")
     if path is not None and (commands or steps):
         raise typer.BadParameter("give either --path, or --commands and --steps")
     if path is not None:
@@ -123,7 +129,12 @@ def upload(
         commands, steps = Path(f"{path}commands.{extension}"), Path(f"{path}steps.{extension}")
     if commands is None or steps is None:
         raise typer.BadParameter("give --commands FILE and --steps FILE, or --path PREFIX")
-    given, files = dict(pairs("--property", properties)), _read(commands, steps, prune)
+    given = dict(pairs("--property", properties))
+    if dry_run:
+        from gaia_local.cli.checking import report
+
+        report(ctx, name, [(commands, "Command"), (steps, "Step")], False, as_json)
+    files = _read(commands, steps, prune)
 
     def start(gaia: Gaia) -> None:
         try:
@@ -306,13 +317,20 @@ def _agrees_to_merge(name: str) -> bool:
 def _read(commands: Path | None, steps: Path | None, prune: bool = False) -> Definitions:
     """Read the files of Commands and Steps; `typer.BadParameter` if one is invalid."""
     from gaia_local.cli.watching import Definitions
+    from gaia_local.model.definition_fields import kind_of
 
     if prune and steps is None:
         raise typer.BadParameter("give --steps FILE, too", param_hint="--prune")
     try:
-        return Definitions(commands, steps, prune)
+        files = Definitions(commands, steps, prune)
     except InvalidInput as error:
         raise typer.BadParameter(str(error)) from None
+    if (kind_of(files.commands), kind_of(files.steps)) == ("Step", "Command"):
+        raise typer.BadParameter(
+            f"{commands} holds Steps, and {steps} holds Commands; "
+            f"give --commands {steps} --steps {commands}"
+        )
+    return files
 
 
 def _program() -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gaia_local.errors import InvalidInput, nearest, shown
+from gaia_local.errors import InvalidInput, shown
+from gaia_local.model.definition_fields import advice
 from gaia_local.model.names import (
     check_internal_path,
     check_internal_template,
@@ -27,10 +26,6 @@ from gaia_local.model.validation import (
     read_value,
     render_value,
 )
-
-logger = logging.getLogger("gaia_local")
-_MOST_WARNINGS = 5
-"""Of unknown fields, in a call."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +46,33 @@ class Command:
     """Required of a machine. Results don't depend on them: after a change no Step runs again."""
 
     @staticmethod
-    def parse(workflow: str, given: object) -> Command | CompositeCommand:
-        """Read one Command, composite or not, from its JSON."""
-        fields, name, text = read_definition(f"workflow {workflow!r}", "Command", given)
+    def parse(
+        workflow: str, given: object, number: int | None = None
+    ) -> Command | CompositeCommand:
+        """Read one Command, composite or not, from its JSON; `number` as in `read_definition`."""
+        fields, name, text = read_definition(
+            f"workflow {workflow!r}", "Command", given, number=number
+        )
         definition = json.loads(text)
         where = f"workflow {workflow!r}, Command {name!r}"
         if fields.get("steps") is not None:
             return CompositeCommand._parse(where, name, fields, definition)
         image = fields.get("image")
         if not isinstance(image, str) or not image.strip():
-            raise InvalidInput(
-                where, f"image is {shown(image)}", "give the name of a Docker image, or steps"
-            )
+            right = advice("Command", "image", fields, "give the name of a Docker image, or steps")
+            raise InvalidInput(where, f"image is {shown(image)}", right)
         check_text(f"{where}, image", image)
         tokens = fields.get("command")
         if not isinstance(tokens, list | tuple) or not tokens:
-            raise InvalidInput(
-                where,
-                f"command is {shown(tokens)}",
-                'give a list of tokens, as ["sh", "-c", "ls"]',
-            )
-        command = tuple(render_value(read_value(f"{where}, command", token)) for token in tokens)
+            right = 'give a list of tokens, as ["sh", "-c", "ls"]'
+            right = advice("Command", "command", fields, right)
+            raise InvalidInput(where, f"command is {shown(tokens)}", right)
+        command = tuple(
+            [
+                render_value(read_value(f"{where}, command, token {place}", token))
+                for place, token in enumerate(tokens, 1)
+            ]
+        )
         inputs = read_texts(where, "inputs", fields.get("inputs"))
         outputs = read_texts(where, "outputs", fields.get("outputs"))
         stdout = fields.get("stdout")
@@ -111,7 +112,12 @@ class CompositeCommand:
         inner = fields["steps"]
         if not isinstance(inner, list | tuple) or not inner:
             raise InvalidInput(where, f"steps is {shown(inner)}", "give a list of Steps")
-        steps = tuple(Step._parse(where, step, check=check_local_name) for step in inner)
+        steps = tuple(
+            [
+                Step._parse(where, step, check=check_local_name, number=number)
+                for number, step in enumerate(inner, 1)
+            ]
+        )
         names = [step.name for step in steps]
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])
@@ -126,34 +132,3 @@ class CompositeCommand:
 
 
 AnyCommand: TypeAlias = "Command | CompositeCommand"
-
-
-def warn_of_unknown_fields(workflow: str, kind: str, given: Iterable[Mapping[str, Any]]) -> None:
-    """Warn of unknown fields in parsed definitions: the first few, and the number of the rest."""
-    found = _unknown_fields(f"workflow {workflow!r}", kind, given)
-    for where, name, known in itertools.islice(found, _MOST_WARNINGS):
-        logger.warning(
-            "%s: the field %s means nothing here; %s", where, shown(name), nearest(name, known)
-        )
-    if more := sum(1 for _ in found):
-        logger.warning("workflow %r: %d more fields of %ss mean nothing here", workflow, more, kind)
-
-
-def _unknown_fields(
-    outer: str, kind: str, given: Iterable[Mapping[str, Any]]
-) -> Iterator[tuple[str, object, frozenset[str]]]:
-    """The place, the unknown field, and the known ones."""
-    known = _STEP_FIELDS if kind == "Step" else _COMMAND_FIELDS
-    for definition in given:
-        if definition.keys() <= known and "steps" not in definition:
-            continue
-        where = f"{outer}, {kind} {definition['name']!r}"
-        yield from ((where, name, known) for name in definition if name not in known)
-        if kind == "Command":
-            yield from _unknown_fields(where, "Step", definition.get("steps") or ())
-
-
-_COMMAND_FIELDS = frozenset(
-    {"name", "image", "command", "inputs", "outputs", "vars", "stdout", "steps", "resources"}
-)
-_STEP_FIELDS = frozenset({"name", "command", "inputs", "outputs", "vars", "timeout"})

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gaia_local.errors import InvalidInput, shown
-from gaia_local.model.commands import AnyCommand, Command, warn_of_unknown_fields
+from gaia_local.model.commands import AnyCommand, Command
+from gaia_local.model.definition_fields import kind_of, warn_of_unknown_fields
 from gaia_local.model.steps import Step
 from gaia_local.model.validation import check_list
 
 
 def parse_commands(workflow: str, given: object) -> list[AnyCommand]:
     """Commands, no two of one name. Raises `InvalidInput`; warns of unknown fields."""
-    commands = check_list(workflow, "commands", given)
-    parsed = _without_duplicates(
-        workflow, "Command", [Command.parse(workflow, command) for command in commands]
-    )
-    warn_of_unknown_fields(workflow, "Command", commands)
-    return parsed
+    return _parse_all(workflow, "Command", given, Command.parse)
 
 
 def parse_steps(workflow: str, given: object) -> list[Step]:
     """Steps, of which no two may have one name. Raises `InvalidInput`; warns of unknown fields."""
-    steps = check_list(workflow, "steps", given)
-    parsed = _without_duplicates(workflow, "Step", [Step.parse(workflow, step) for step in steps])
-    warn_of_unknown_fields(workflow, "Step", steps)
+    return _parse_all(
+        workflow,
+        "Step",
+        given,
+        lambda workflow, step, number: Step.parse(workflow, step, number=number),
+    )
+
+
+def _parse_all(
+    workflow: str, kind: str, given: object, parse: Callable[[str, object, int], Any]
+) -> list[Any]:
+    what = f"{kind.lower()}s"
+    definitions = check_list(workflow, what, given)
+    try:
+        parsed = [parse(workflow, one, number) for number, one in enumerate(definitions, 1)]
+    except InvalidInput:
+        if kind_of(definitions) not in (kind, None):
+            raise InvalidInput(
+                f"workflow {workflow!r}",
+                f"{what} holds {kind_of(definitions)}s",
+                "give Commands as commands, and Steps as steps",
+            ) from None
+        raise
+    _check_names(workflow, kind, parsed)
+    warn_of_unknown_fields(workflow, kind, definitions)
     return parsed
 
 
-def _without_duplicates(workflow: str, kind: str, parsed: list[Any]) -> list[Any]:
+def _check_names(workflow: str, kind: str, parsed: list[Any]) -> None:
     seen: set[str] = set()
     for definition in parsed:
         if definition.name in seen:
@@ -38,7 +57,6 @@ def _without_duplicates(workflow: str, kind: str, parsed: list[Any]) -> list[Any
                 "give each a name of its own",
             )
         seen.add(definition.name)
-    return parsed
 
 
 def check_key_or_step(workflow: str, given: object) -> None:

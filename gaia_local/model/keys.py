@@ -62,10 +62,10 @@ class Capture(enum.Enum):
     @staticmethod
     def parse(text: str) -> Capture | None:
         """None for any other text."""
-        return _CAPTURES.get(text)
+        return CAPTURES.get(text)
 
 
-_CAPTURES = {">": Capture.PRINTED, "STDOUT": Capture.PRINTED, ">>": Capture.LOG}
+CAPTURES = {">": Capture.PRINTED, "STDOUT": Capture.PRINTED, ">>": Capture.LOG}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from gaia_local.terminal_text import holds_controls
 OWN = ".gaia-local"
 """The prefix of the names of the engine's own files, which belong to no tree and no key."""
 
-_SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
+SYSTEM_DIRECTORIES = ("/dev", "/proc", "/sys")
+"""Where no internal path may lie."""
 _NAME_BYTES = 255
 MAX_PATH_BYTES = 3000
 """In a name, a key or an internal path: systems take 4096, and the root comes before it."""
@@ -42,7 +43,8 @@ def check_name(where: str, name: object, kind: str) -> str:
     if not isinstance(name, str):
         raise InvalidInput(where, f"the name of a {kind} is {shown(name)}", "give a string")
     if not is_plain(name):
-        _check_path(f"{where}, {kind} {name!r}", name)
+        outer = "" if where == kind else f"{where}, "
+        _check_path(f"{outer}{kind} {name!r}", name)
     return name
 
 
@@ -121,7 +123,7 @@ def check_internal_template(where: str, path: object) -> None:
     if not path.startswith("/"):
         raise InvalidInput(place, "it is not absolute", "begin it with '/'")
     _check_path(place, path[1:].lstrip("/"))
-    if is_inside(InternalPath.parse(path).path, *_SYSTEM_DIRECTORIES):
+    if is_inside(InternalPath.parse(path).path, *SYSTEM_DIRECTORIES):
         raise InvalidInput(
             place, "it lies in a directory of the system", "choose another, as /out/result"
         )

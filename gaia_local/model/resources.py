@@ -11,7 +11,11 @@ from typing import Any
 from gaia_local.errors import InvalidInput, nearest, shown
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?)i?b?", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+"""Unit → its power of 1024."""
+MOST_MEMORY = 10**18
+MOST_COUNTED = 10**6
+"""CPUs and GPUs are fewer than this, and bytes of memory than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,11 @@ def _amount_text(name: str, amount: float) -> str:
 def _cpus(where: str, given: Any) -> float | None:
     if given is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e6:
+    if (
+        isinstance(given, bool)
+        or not isinstance(given, int | float)
+        or not 0 < given < MOST_COUNTED
+    ):
         raise InvalidInput(where, f"it is {shown(given)}", "give a number above 0")
     return float(given)
 
@@ -122,11 +130,11 @@ def _memory(where: str, given: Any) -> int | None:
     if given is None:
         return None
     bytes_ = math.nan
-    if isinstance(given, int) and not isinstance(given, bool):
+    if _is_whole(given):
         bytes_ = given
     elif isinstance(given, str) and (found := _SIZE.fullmatch(given)) is not None:
-        bytes_ = float(found[1]) * 1024 ** _POWERS[found[2].lower()]
-    if not 1 <= bytes_ < 1e18:
+        bytes_ = float(found[1]) * 1024 ** UNITS[found[2].lower()]
+    if not 1 <= bytes_ < MOST_MEMORY:
         raise InvalidInput(
             where, f"it is {shown(given)}", "give a number of bytes, or text as '4GB'"
         )
@@ -136,6 +144,13 @@ def _memory(where: str, given: Any) -> int | None:
 def _gpus(where: str, given: Any) -> int | None:
     if given is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 1e6:
+    if not _is_whole(given) or not 0 < given < MOST_COUNTED:
         raise InvalidInput(where, f"it is {shown(given)}", "give a whole number above 0")
-    return given
+    return int(given)
+
+
+def _is_whole(given: object) -> bool:
+    """Whether it is a whole number; 2.0 is one in JSON."""
+    return not isinstance(given, bool) and (
+        isinstance(given, int) or (isinstance(given, float) and given.is_integer())
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gaia_local.errors import InvalidInput, shown
+from gaia_local.model.definition_fields import advice
 from gaia_local.model.names import check_key_template, check_name, is_plain
 from gaia_local.model.validation import (
     Value,
@@ -44,17 +45,26 @@ class Step:
         return definition
 
     @staticmethod
-    def parse(workflow: str, given: object, text: str | None = None) -> Step:
-        """Read one Step from its JSON; a stored Step has its `text` already."""
-        return Step._parse(f"workflow {workflow!r}", given, check=check_key_template, text=text)
+    def parse(
+        workflow: str, given: object, text: str | None = None, number: int | None = None
+    ) -> Step:
+        """Read one Step from its JSON; a stored Step has its `text` already.
+
+        `number` as in `read_definition`.
+        """
+        outer = f"workflow {workflow!r}"
+        return Step._parse(outer, given, check=check_key_template, text=text, number=number)
 
     @staticmethod
-    def _parse(outer: str, given: object, check: Any, text: str | None = None) -> Step:
-        fields, name, text = read_definition(outer, "Step", given, text)
+    def _parse(
+        outer: str, given: object, check: Any, text: str | None = None, number: int | None = None
+    ) -> Step:
+        fields, name, text = read_definition(outer, "Step", given, text, number)
         where = f"{outer}, Step {name!r}"
         command = fields.get("command")
         if not isinstance(command, str) or not command:
-            raise InvalidInput(where, f"command is {shown(command)}", "give the name of a Command")
+            right = advice("Step", "command", fields, "give the name of a Command")
+            raise InvalidInput(where, f"command is {shown(command)}", right)
         inputs = read_texts(where, "inputs", fields.get("inputs"))
         outputs = read_texts(where, "outputs", fields.get("outputs"))
         for kind, keys in (("input", inputs), ("output", outputs)):
@@ -86,16 +96,27 @@ class Step:
 
 
 def read_definition(
-    outer: str, kind: str, given: object, text: str | None = None
+    outer: str, kind: str, given: object, text: str | None = None, number: int | None = None
 ) -> tuple[Mapping[str, Any], str, str]:
     """The fields of a Command or Step, its name, and its JSON, which is independent of `given`.
 
-    `text` is that JSON, if known.
+    `text` is that JSON, if known; `number` is its place in a list, from 1 on, for messages about
+    one without a name.
     """
     if not isinstance(given, Mapping):
-        raise InvalidInput(outer, f"a {kind} is {shown(given)}", "give a dictionary")
-    name = check_name(outer, given.get("name"), kind)
+        place = _numbered(outer, kind, number)
+        raise InvalidInput(place, f"a {kind} is {shown(given)}", "give a dictionary")
+    name = given.get("name")
+    if not isinstance(name, str):
+        right = advice(kind, "name", given, "give a string")
+        problem = f"the name of a {kind} is {shown(name)}"
+        raise InvalidInput(_numbered(outer, kind, number), problem, right)
+    check_name(outer, name, kind)
     fields = dict(given)
     if text is None:
         text = as_json(f"{outer}, {kind} {name!r}", "definition", fields)
     return fields, name, text
+
+
+def _numbered(outer: str, kind: str, number: int | None) -> str:
+    return outer if number is None else f"{outer}, entry {number} of the {kind}s"

@@ -198,6 +198,11 @@ class Scope:
         )
 
 
+def references(texts: Iterable[object]) -> set[str]:
+    """The names that templates refer to; values other than text refer to none."""
+    return {name for text in texts if isinstance(text, str) for name in _REFERENCE.findall(text)}
+
+
 def has_template(texts: Iterable[str]) -> bool:
     return "{{" in "\n".join(texts)  # one search for all of them: this is asked of each Step
 

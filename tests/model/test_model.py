@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaia_local.errors import GaiaError, InvalidInput
-from gaia_local.model.commands import Command, CompositeCommand, warn_of_unknown_fields
+from gaia_local.model.commands import Command, CompositeCommand
+from gaia_local.model.definition_fields import kind_of, warn_of_unknown_fields
+from gaia_local.model.definitions import parse_commands, parse_steps
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.names import (
     check_internal_path,
@@ -327,15 +330,79 @@ def test_of_many_unknown_fields_a_few_are_told(caplog: pytest.LogCaptureFixture)
             "w", "Command", [{**COMMAND, **{f"x{n}" * 1000: 1 for n in range(100_000)}}]
         )
     texts = [record.getMessage() for record in caplog.records]
-    assert len(texts) == 18
-    assert texts[5] == "workflow 'w': 95 more fields of Steps mean nothing here"
-    assert texts[6].startswith(
-        "workflow 'w', Command 'c': the field 'immage' means nothing here; did you mean 'image'?"
-    )
-    assert texts[7].startswith(
-        "workflow 'w', Command 'c', Step 's0': the field 'tiemout' means nothing here"
-    )
+    assert len(texts) == 9
+    assert texts[:3] == [
+        "workflow 'w', 100 Steps: the field 'tiemout' means nothing here; did you mean 'timeout'?",
+        "workflow 'w', Command 'c': the field 'immage' means nothing here; did you mean 'image'?",
+        "workflow 'w', 100 Steps: the field 'tiemout' means nothing here; did you mean 'timeout'?",
+    ]
+    assert texts[8] == "workflow 'w': 99995 more fields of Commands mean nothing here"
     assert max(map(len, texts)) < 300
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"Name": "c", "image": "i"},
+            "entry 2 of the Commands: the name of a Command is None; "
+            "write 'name' instead of 'Name'",
+        ),
+        ({"key": "c", "image": "i"}, "write 'name' instead of 'key'"),
+        ({"name ": "c", "image": "i"}, "write 'name' instead of 'name '"),
+        ({"nmae": "c", "image": "i"}, "write 'name' instead of 'nmae'"),
+        ({"image": "i"}, "entry 2 of the Commands: the name of a Command is None; give a string"),
+        ({"name": 7, "key": "c"}, "the name of a Command is 7; give a string"),
+        (7, "entry 2 of the Commands: a Command is 7; give a dictionary"),
+        ({"name": "c", "Image": "i"}, "Command 'c': image is None; write 'image' instead of"),
+        ({"name": "c", "image": "i", "cmd": ["ls"]}, "write 'command' instead of 'cmd'"),
+        (
+            {"name": "k", "steps": [STEP, {"name": "i", "Command": "c"}]},
+            "Command 'k', Step 'i': command is None; write 'command' instead of 'Command'",
+        ),
+        (
+            {"name": "k", "steps": [STEP, {"step": "i", "command": "c"}]},
+            "Command 'k', entry 2 of the Steps: the name of a Step is None; write 'name' instead "
+            "of 'step'",
+        ),
+    ],
+)
+def test_a_misspelled_field_is_told_with_its_entry(given: object, words: str) -> None:
+    assert words in str(refusal(lambda: parse_commands("w", [COMMAND, given])))
+
+
+def test_many_commands_with_one_unknown_field_are_told_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    many = [{**COMMAND, "name": f"c{n}", "comment": "…"} for n in range(30)]
+    with caplog.at_level(logging.WARNING, "gaia_local"):
+        parse_commands("w", many)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "workflow 'w', 30 Commands: the field 'comment' means nothing here; "
+    )
+
+
+def test_commands_and_steps_in_each_others_place_are_guessed() -> None:
+    told = str(refusal(lambda: parse_commands("w", [STEP])))
+    assert told.startswith("workflow 'w': commands holds Steps; give Commands as commands")
+    assert "steps holds Commands" in str(refusal(lambda: parse_steps("w", [COMMAND])))
+    assert "steps holds Commands" in str(
+        refusal(lambda: parse_steps("w", [COMPOSITE, STEP, 7, COMPOSITE]))
+    )
+    assert kind_of([{**STEP, "name": 7}, {"name": "x"}, 5]) == "Step"
+    assert kind_of([{"name": "x"}]) is kind_of({"name": "x"}) is None
+
+
+@pytest.mark.parametrize("name", ["a/../b", "/a", "a\nb", "x" * 300, "."])
+def test_no_message_names_a_thing_twice(name: str) -> None:
+    for call in (
+        lambda: check_workflow_name(name),
+        lambda: Command.parse("w", {**COMMAND, "name": name}),
+        lambda: Step.parse("w", {**STEP, "inputs": {"a": f"{name}:x"}}),
+    ):
+        told = str(refusal(call))
+        assert not re.search(r"\b(\w+),? \1\b", told), told
 
 
 def test_the_definition_is_the_values_own() -> None:

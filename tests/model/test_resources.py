@@ -14,6 +14,7 @@ from gaia_local.model.resources import NONE, Capacity, Resources
         (None, NONE),
         ({}, NONE),
         ({"cpus": 2}, Resources(2.0)),
+        ({"memory": 1e9, "gpus": 2.0}, Resources(memory=10**9, gpus=2)),
         ({"cpus": 0.5, "memory": 4096, "gpus": 1}, Resources(0.5, 4096, 1)),
         ({"memory": "4GB"}, Resources(memory=4 << 30)),
         ({"memory": "1.5 g"}, Resources(memory=3 << 29)),
