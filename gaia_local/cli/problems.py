@@ -223,15 +223,14 @@ def _fit(found: Findings, max_steps: int) -> None:
     """Check each Step against its Command; the Steps that fit are expanded."""
     known = found.known_commands()
     verdicts: templates.Verdicts = {}
-    total = 0
+    counter, total = expansion.Counter(found.workflow, known), 0
     for entry in found.steps.values():
         step: Step = entry.parsed
         if _rests_on(step.command, known, found.faulty):
             found.unread_steps = True
             continue
         try:
-            ((_, number),) = expansion.count(found.workflow, [step], known)
-            total += number
+            total += counter.count(step)
             if total > max_steps:
                 problem = f"up to it there are {total:,} Steps, and max_steps is {max_steps:,}"
                 right = "use shorter arrays, or another max_steps"

@@ -161,7 +161,9 @@ class ContainerFiles:
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
     ) -> None:
         """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
-        told = {"mode": 0} if status == LOOP else json.loads(base64.b64decode(status))
+        told: dict[str, Any] = (
+            {"mode": 0} if status == LOOP else json.loads(base64.b64decode(status))
+        )
         mode = told["mode"]
         special = next((kind for bit, kind in _GO_SPECIAL.items() if mode & bit), None)
         with disk_errors(target):
