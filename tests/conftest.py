@@ -16,7 +16,8 @@ import pytest
 from gaia_local import Gaia
 from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.errors import EngineUnavailable
-from gaia_local.runtimes.docker.engine import DockerEngine
+from gaia_local.runtimes.docker.address import find_address
+from gaia_local.runtimes.docker.connection import connect
 from gaia_local.workflow.decision import Decision
 
 pytest.register_assert_rewrite("support")  # before anything of it is imported
@@ -123,15 +124,10 @@ def _uses_containers(request: pytest.FixtureRequest) -> bool:
 
 def _containers(top: Path) -> list[str]:
     """The containers of all roots below `top`; other containers are somebody else's."""
-    import docker
-    from docker.utils import kwargs_from_env
-
     roots = {str(owner.parent) for owner in top.rglob("owner")}
     try:
-        with contextlib.closing(DockerEngine()) as engine:
-            engine.ping()  # docker-py leaks a socket where there is none to connect to
-        client = docker.APIClient(version="auto", timeout=10, **kwargs_from_env())
-    except (docker.errors.DockerException, EngineUnavailable):
+        client = connect(find_address())
+    except EngineUnavailable:
         return []
     with contextlib.closing(client):
         found = client.containers(all=True, filters={"label": "gaia-local.root"})
@@ -180,12 +176,9 @@ def waiting(tmp_path: Path) -> WaitingSteps:
 def docker_image() -> str:
     """The image for tests with containers; skips if the engine or the image is missing."""
     import docker
-    from docker.utils import kwargs_from_env
 
     try:
-        with contextlib.closing(DockerEngine()) as engine:
-            engine.ping()  # docker-py leaks a socket where there is none to connect to
-        with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as client:
+        with contextlib.closing(connect(find_address())) as client:
             client.inspect_image(IMAGE)  # type: ignore[no-untyped-call]
     except (docker.errors.DockerException, EngineUnavailable, OSError) as error:
         pytest.skip(f"no Docker engine with the image {IMAGE!r} (GAIA_LOCAL_TEST_IMAGE): {error}")

@@ -103,10 +103,11 @@ def _package() -> Check:
 
 
 def _engine(config: Config) -> Check:
-    address = os.environ.get("DOCKER_HOST") or "the default socket (DOCKER_HOST is not set)"
-    facts: dict[str, Any] = {"address": address, "reachable": False, "runtime": config.runtime}
+    facts: dict[str, Any] = {"reachable": False, "runtime": config.runtime}
     with contextlib.closing(DockerEngine()) as engine:
         try:
+            address = engine.address
+            facts = {"address": address.url, "source": address.source, **facts}
             answer = engine.ask(lambda client: client.version(), retry=False)
         except (EngineUnavailable, Refusal, NoAnswer) as error:
             advice = "start Docker, set DOCKER_HOST"
@@ -120,9 +121,10 @@ def _engine(config: Config) -> Check:
                 "docker", NOTE, str(error).partition(";")[0], advice, {**facts, "error": str(error)}
             )
     facts |= {"reachable": True, "version": answer.get("Version"), "api": answer.get("ApiVersion")}
-    return Check(
-        "docker", OK, f"engine {facts['version']} (API {facts['api']}) at {address}", facts=facts
-    )
+    # Podman's answer has a first component of its name, Docker's one that is called "Engine".
+    product = "Podman" if "Podman" in str(answer.get("Components")) else "engine"
+    text = f"{product} {facts['version']} (API {facts['api']}) at {address.url} ({address.source})"
+    return Check("docker", OK, text, facts=facts)
 
 
 def _cluster(config: Config) -> list[Check]:

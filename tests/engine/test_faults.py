@@ -25,10 +25,11 @@ from typing import Any
 
 import docker
 import pytest
-from docker.utils import kwargs_from_env
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.errors import DatabaseError, StorageError
+from gaia_local.runtimes.docker.address import find_address
+from gaia_local.runtimes.docker.connection import connect
 from gaia_local.state import state_file
 from gaia_local.store import watcher
 from gaia_local.store.storage import Storage
@@ -1023,7 +1024,7 @@ class Engine:
         self._pid = 0
         self.start()
         with (
-            contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as theirs,
+            contextlib.closing(connect(find_address())) as theirs,
             self.client() as ours,
         ):
             ours.load_image(theirs.get_image(image))  # type: ignore[no-untyped-call]

@@ -65,7 +65,7 @@ LIBRARIES = {
     "subprocess": "runtimes.process",
     "multiprocessing": "",
     "socket": (
-        "engine.local_socket engine.owner_connection runtimes.docker.engine "
+        "engine.local_socket engine.owner_connection runtimes.docker.connection "
         "runtimes.process.supervision server"
     ),
     "distributed": "executors.dask",

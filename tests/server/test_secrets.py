@@ -13,6 +13,8 @@ import pytest
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
+from gaia_local.runtimes.docker.address import find_address
+from gaia_local.runtimes.docker.connection import connect
 from support.fixtures import WaitUntil
 from support.links import READ
 
@@ -22,9 +24,6 @@ def test_a_container_is_confined_to_its_tasks_files(
     docker_image: str, gaia_root: Path, inputs: str, wait_until: WaitUntil
 ) -> None:
     """No new privileges or capabilities, and nothing of the host but its own Task's files."""
-    import docker
-    from docker.utils import kwargs_from_env
-
     secret = "s3cret-" + uuid.uuid4().hex
     image = {"image": docker_image}
     commands = [
@@ -50,7 +49,7 @@ def test_a_container_is_confined_to_its_tasks_files(
         "workers": 2,
         "docker": {"inputs": inputs, "env": {"TOKEN": secret}},
     }
-    client = docker.APIClient(version="auto", **kwargs_from_env())
+    client = connect(find_address())
     with contextlib.closing(client), Gaia(config) as gaia:
         assert secret not in repr(gaia) + repr(Config.parse(config))
         gaia.path("w", "b:in").parent.mkdir(parents=True)

@@ -11,12 +11,13 @@ from typing import Any
 
 import docker
 import pytest
-from docker.utils import kwargs_from_env
 
 from gaia_local.config import DockerConfig
 from gaia_local.model.keys import Capture
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Root
+from gaia_local.runtimes.docker.address import find_address
+from gaia_local.runtimes.docker.connection import connect
 from gaia_local.runtimes.docker.runtime import DockerRuntime
 from support.timers import Timers
 from support.waiting import wait_until
@@ -27,7 +28,7 @@ EVENTS = ["container-create", "execution-start", "execution-complete", "containe
 @pytest.fixture
 def client(docker_image: str) -> Iterator[docker.APIClient]:
     """A connection of the test's own, to look behind the runtime's back."""
-    client = docker.APIClient(version="auto", **kwargs_from_env())
+    client = connect(find_address())
     yield client
     client.close()
 
@@ -35,7 +36,7 @@ def client(docker_image: str) -> Iterator[docker.APIClient]:
 @contextlib.contextmanager
 def derived(image: str, script: str, changes: str | None = None) -> Iterator[str]:
     """The id of `image` after `script` run by root, with Dockerfile instructions applied."""
-    with docker.APIClient(version="auto", **kwargs_from_env()) as client:
+    with connect(find_address()) as client:
         made = client.create_container(image, ["sh", "-ec", script])["Id"]
         try:
             client.start(made)

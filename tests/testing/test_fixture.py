@@ -14,6 +14,8 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.errors import InvalidInput
+from gaia_local.runtimes.docker.address import find_address
+from gaia_local.runtimes.docker.connection import connect
 from gaia_local.runtimes.docker.labels import IDENTITY_LABEL, ROOT_LABEL
 from gaia_local.store.root_identity import read_identity
 from gaia_local.testing import GaiaFixture
@@ -331,11 +333,8 @@ def test_the_fixture_runs_containers_and_leaves_none(
 
 
 def test_a_container_that_is_left_is_removed_and_told(tmp_path: Path, docker_image: str) -> None:
-    import docker
-    from docker.utils import kwargs_from_env
-
     labels = {"gaia-local.workflow": "w", "gaia-local.step": "s", "gaia-local.task": "t"}
-    with contextlib.closing(docker.APIClient(version="auto", **kwargs_from_env())) as client:
+    with contextlib.closing(connect(find_address())) as client:
         with pytest.raises(  # noqa: SIM117
             AssertionError, match="the engine left behind: the container "
         ) as failed:

@@ -11,8 +11,6 @@ import datetime
 import functools
 import json
 import logging
-import os
-import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +18,10 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import requests
 
-from gaia_local.errors import Closed, EngineUnavailable, GaiaError
+from gaia_local.errors import Closed, GaiaError
 from gaia_local.monotonic import monotonic
+from gaia_local.runtimes.docker.address import Address, find_address
+from gaia_local.runtimes.docker.connection import check_socket, connect, unavailable
 from gaia_local.runtimes.docker.responses import (
     Interrupted,
     NoAnswer,
@@ -29,7 +29,6 @@ from gaia_local.runtimes.docker.responses import (
     checked,
     container_url,
     frames,
-    innermost_text,
     translated_errors,
 )
 
@@ -39,14 +38,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LiveOutput: TypeAlias = "tuple[Iterator[tuple[int, bytes]], Callable[[], int]]"
 
-_DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _RETRY_SECONDS = (0.1, 0.4, 1.0, 3.0, 6.0)
 """Before each new try: long enough for an engine that restarts."""
 _REFUSED_TRIES = 2
 """The most new tries after a 5xx, since the next answer is mostly the same."""
 _EVENTS_WAIT_SECONDS = 0.5
 """Seconds to wait for events between two checks whether they are still wanted."""
-_POOL = 256
 
 logger = logging.getLogger("gaia_local")
 
@@ -57,12 +54,13 @@ def never() -> bool:
 
 
 class DockerEngine:
-    """The engine that the environment names (``DOCKER_HOST`` …). Thread-safe."""
+    """The engine that the docker command would use, see `address`. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._client: APIClient | None = None
+        self._address: Address | None = None
         self._closed = threading.Event()
 
     # -- the connection ----------------------------------------------------------------------------
@@ -74,28 +72,27 @@ class DockerEngine:
             if self._closed.is_set():
                 raise Closed("the Docker runtime is closed")
             if self._client is None:
-                import docker
-                from docker.errors import DockerException
-                from docker.utils import kwargs_from_env
-
-                try:
-                    _check_socket()
-                    self._client = docker.APIClient(
-                        version="auto", max_pool_size=_POOL, **kwargs_from_env()
-                    )
-                except (DockerException, OSError) as error:
-                    raise _unavailable(error) from error
+                self._address = find_address()
+                self._client = connect(self._address)
             return self._client
+
+    @property
+    def address(self) -> Address:
+        """The address of the engine: that of the connection, once it was tried.
+
+        Raises `EngineUnavailable` as `find_address`.
+        """
+        return self._address or find_address()
 
     def ping(self) -> None:
         """Raise `EngineUnavailable` unless the engine answers."""
-        client = self.client
+        client, address = self.client, self.address
         try:
-            _check_socket()
+            check_socket(address)
             with translated_errors():
                 client.ping()
         except (Refusal, NoAnswer, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(address, error) from error
 
     def close(self) -> None:
         """Close all idle connections and end all waiting. Idempotent."""
@@ -300,31 +297,6 @@ class DockerEngine:
             # 404: it is gone; 409: another client is removing it.
             if not (isinstance(error, Refusal) and error.status in (404, 409)):
                 logger.warning("container %s could not be removed: %s", container, error)
-
-
-def _check_socket() -> None:
-    """Raise `OSError` if no process listens at the engine's Unix socket.
-
-    The SDK would leak a socket at each try.
-    """
-    address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
-    if address.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(address.removeprefix("unix://"))
-
-
-def _unavailable(why: Exception) -> EngineUnavailable:
-    address = os.environ.get("DOCKER_HOST") or f"{_DEFAULT_ADDRESS} (DOCKER_HOST is not set)"
-    if isinstance(why, PermissionError):
-        return EngineUnavailable(
-            f"this user may not speak to the Docker engine at {address}; become a member of the"
-            " socket's group (mostly: `sudo usermod -aG docker $USER`, then log in again), or run"
-            " commands without containers (config: runtime: process)"
-        )
-    return EngineUnavailable(
-        f"no Docker engine answers at {address}: {innermost_text(why)}; start Docker, or set"
-        " DOCKER_HOST to its address, or run commands without containers (config: runtime: process)"
-    )
 
 
 def _seconds(timestamp: str) -> float:

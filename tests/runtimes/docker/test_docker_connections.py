@@ -63,9 +63,10 @@ def test_the_system_has_the_word_on_an_engine_that_cannot_be_reached(
 def test_an_engine_over_tcp_that_goes_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Engine(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if "version" in self.path:
-                answer = b'{"ApiVersion": "1.41"}'
+            if self.path == "/_ping":
+                answer = b"OK"
                 self.send_response(200)
+                self.send_header("Api-Version", "1.41")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
