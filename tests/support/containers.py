@@ -33,6 +33,12 @@ def client(docker_image: str) -> Iterator[docker.APIClient]:
     client.close()
 
 
+def is_podman(client: docker.APIClient) -> bool:
+    """Whether the engine is Podman."""
+    with client.get(f"{client.base_url}/_ping") as answer:
+        return "Libpod-Api-Version" in answer.headers
+
+
 @contextlib.contextmanager
 def derived(image: str, script: str, changes: str | None = None) -> Iterator[str]:
     """The id of `image` after `script` run by root, with Dockerfile instructions applied."""
@@ -41,13 +47,15 @@ def derived(image: str, script: str, changes: str | None = None) -> Iterator[str
         try:
             client.start(made)
             assert client.wait(made)["StatusCode"] == 0
-            committed = client.commit(made, changes=changes)["Id"]
+            # With a name: Podman removes nameless images together with the last one made from them.
+            name = f"gaia-local-test-{uuid.uuid4().hex}"
+            committed = client.commit(made, name, changes=changes)["Id"]
         finally:
             client.remove_container(made, force=True)
         try:
             yield committed
         finally:
-            client.remove_image(committed, force=True, noprune=True)
+            client.remove_image(name, force=True, noprune=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gaia_local.config import DockerConfig
+from gaia_local.errors import RuntimeFailure
 from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.files import MountPlan
@@ -31,6 +32,7 @@ and the home of users without one in the image.
 """
 
 
+@contextlib.contextmanager
 def task_container(
     engine: DockerEngine,
     config: DockerConfig,
@@ -41,10 +43,11 @@ def task_container(
     has_home: bool,
     plan: MountPlan,
     stop: Callable[[], bool],
-) -> contextlib.AbstractContextManager[str]:
+) -> Iterator[str]:
     """The id of a container that is ready to start; it is removed at the end in all cases.
 
-    `has_home`: the image has a home of this user's own.
+    `has_home`: the image has a home of this user's own. Raises `RuntimeFailure` if the engine
+    leaves out the GPUs that the Task needs.
     """
     task = invocation.task
     cpus = config.cpus if task.resources.cpus is None else task.resources.cpus
@@ -55,6 +58,10 @@ def task_container(
         STEP_LABEL: task.name,
         TASK_LABEL: task.id,
     }
+    gpus = _gpus(invocation, config)
+    user, group = engine.owner(stop)
+    # A rootless engine's containers can't have the other groups of its user.
+    groups = os.getgroups() if (user, group) == (os.getuid(), os.getgid()) else []
 
     def create(client: APIClient) -> str:
         from docker.types import LogConfig, Mount
@@ -69,12 +76,12 @@ def task_container(
             mounts=mounts,
             init=config.init,  # forwards signals, and ends all that the program leaves behind
             security_opt=["no-new-privileges"],
-            group_add=[str(group) for group in os.getgroups()],
+            group_add=[str(other) for other in groups],
             network_mode=config.network,
             mem_limit=memory,
             nano_cpus=None if cpus is None else int(cpus * 1e9),
             shm_size=config.shm_size,
-            device_requests=_gpus(invocation, config),
+            device_requests=gpus,
             # Can be read again, unlike the engine's default on some machines.
             log_config=LogConfig(type="json-file"),
         )
@@ -82,7 +89,7 @@ def task_container(
             image.id,
             command=list(task.command),
             name=container_name(task.id),
-            user=f"{os.getuid()}:{os.getgid()}",
+            user=f"{user}:{group}",
             working_dir=image.directory or PRIVATE_DIRECTORY,
             environment={**({} if has_home else {"HOME": PRIVATE_DIRECTORY}), **config.env},
             labels=labels,
@@ -90,7 +97,13 @@ def task_container(
         )
         return str(created["Id"])
 
-    return engine.container(container_name(task.id), labels, create, stop)
+    with engine.container(container_name(task.id), labels, create, stop) as container:
+        if gpus and not engine.has_devices(container, stop):
+            raise RuntimeFailure(
+                f"workflow {task.workflow!r}, Step {task.name!r}: the engine leaves out the GPUs"
+                " that it was asked for, as Podman does; use Docker for Steps with GPUs"
+            )
+        yield container
 
 
 def _gpus(invocation: Invocation, config: DockerConfig) -> list[DeviceRequest] | None:

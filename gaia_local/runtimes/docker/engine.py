@@ -11,6 +11,7 @@ import datetime
 import functools
 import json
 import logging
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +62,7 @@ class DockerEngine:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._client: APIClient | None = None
         self._address: Address | None = None
+        self._is_rootless: bool | None = None
         self._closed = threading.Event()
 
     # -- the connection ----------------------------------------------------------------------------
@@ -118,7 +120,8 @@ class DockerEngine:
                 if delay is None:
                     raise
             except Refusal as refusal:
-                if refusal.status < 500 or delay is None or tries >= _REFUSED_TRIES:
+                final = refusal.status < 500 or refusal.name_taken
+                if final or delay is None or tries >= _REFUSED_TRIES:
                     raise
             self.pause(delay, stop)
         raise AssertionError("the last try returns or raises")
@@ -147,6 +150,16 @@ class DockerEngine:
 
     # -- the states of containers ------------------------------------------------------------------
 
+    def owner(self, stop: Callable[[], bool]) -> tuple[int, int]:
+        """The user and group in a container that own what this process's user owns.
+
+        In containers of a rootless engine, which belongs to that user, they are root's.
+        """
+        if self._is_rootless is None:
+            options = self.ask(lambda client: client.info(), stop).get("SecurityOptions") or ()
+            self._is_rootless = any("name=rootless" in option for option in options)
+        return (0, 0) if self._is_rootless else (os.getuid(), os.getgid())
+
     def image_of(self, container: str, stop: Callable[[], bool]) -> str:
         """The id of the image that a container was made from."""
         return str(self.ask(lambda client: client.inspect_container(container), stop)["Image"])
@@ -156,6 +169,11 @@ class DockerEngine:
         seen = self.ask(lambda client: client.inspect_container(container), stop)
         requests = seen["HostConfig"].get("DeviceRequests") or ()
         return [gpu for request in requests for gpu in request.get("DeviceIDs") or ()]
+
+    def has_devices(self, container: str, stop: Callable[[], bool]) -> bool:
+        """Whether a container has devices of the machine, or asks for some."""
+        host = self.ask(lambda client: client.inspect_container(container), stop)["HostConfig"]
+        return bool(host.get("DeviceRequests") or host.get("Devices"))
 
     def started_at(self, container: str, stop: Callable[[], bool]) -> float | None:
         """The start of a container, in seconds since the epoch; None if it was never started."""
@@ -267,7 +285,7 @@ class DockerEngine:
         except Refusal as refusal:
             # The name is taken: by the first try, whose answer got lost, or by a leftover of an
             # earlier process.
-            if refusal.status != 409 or not self.remove_own(name, labels):
+            if not refusal.name_taken or not self.remove_own(name, labels):
                 raise
             container = self.ask(create, stop)
         except (NoAnswer, Interrupted):

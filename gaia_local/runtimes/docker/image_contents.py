@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import posixpath
 import tarfile
 import uuid
@@ -94,13 +93,14 @@ class ImageContents:
     def has_home(self, image: str, labels: Mapping[str, str], stop: Callable[[], bool]) -> bool:
         """Whether this user has a home directory of their own in an image. Asked once per image."""
         with self._engine.exclusive(f"look into {image}", stop):
-            if (image, os.getuid()) not in self._homes:
+            user, _ = self._engine.owner(stop)
+            if (image, user) not in self._homes:
                 with self._probe(image, labels, stop) as probe:
                     self._look_for_home(image, probe, stop)
-            return self._homes[image, os.getuid()]
+            return self._homes[image, user]
 
     def _look_for_home(self, image: str, probe: str, stop: Callable[[], bool]) -> None:
-        user = os.getuid()
+        user, _ = self._engine.owner(stop)
         if (image, user) not in self._homes:
             self._homes[image, user] = self._owns_home(probe, user, stop)
 

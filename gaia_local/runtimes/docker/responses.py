@@ -29,6 +29,11 @@ class Refusal(Exception):
         super().__init__(text)
         self.status, self.text = status, text
 
+    @property
+    def name_taken(self) -> bool:
+        """Whether another container has the name: 409 from Docker, 500 from Podman."""
+        return self.status == 409 or (self.status == 500 and "is already in use by" in self.text)
+
 
 class NoAnswer(Exception):
     """The engine did not answer, or not completely."""

@@ -13,15 +13,24 @@ from gaia_local.runtimes.docker.image_contents import ImageContents
 from gaia_local.runtimes.docker.responses import Refusal
 from gaia_local.runtimes.start_failures import BEGINNING_BYTES, missing_interpreter, too_long
 
-# docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program.
-_NO_EXEC = re.compile(r"\[FATAL tini \(\d+\)\] exec (.*) failed: (.*)\n")
+# docker-init (tini), which exits with 1, 126 or 127, says on stderr why it is not the program; so
+# does Podman's init, catatonit, which exits with 1 and doesn't name the program.
+_NO_EXEC = re.compile(
+    r"(?:\[FATAL tini \(\d+\)\] exec (?P<program>.*) failed"
+    r"|ERROR \(catatonit:\d+\): failed to exec pid1): (?P<why>.*)\n"
+)
 # Without it, runc says so, with 1.
 _NO_EXEC_BY_RUNC = re.compile(
-    r"exec (\S+): (no such file or directory|permission denied|exec format error)\s*"
+    r"exec (?P<program>\S+):"
+    r" (?P<why>no such file or directory|permission denied|exec format error)\s*"
 )
 # Engines that look for the program at the start. A missing docker-init itself is none of the
 # Command's fault.
-_NO_START = re.compile(r'exec: "(?!(?:[^"]*/)?(?:docker-init|tini|catatonit)")([^"]*)": (.*)')
+_NO_START = re.compile(
+    r'exec: "(?!(?:[^"]*/)?(?:docker-init|podman-init|tini|catatonit)")([^"]*)":'
+    r" (.*?)(?:: OCI .*)?$",  # Podman appends its own words
+    re.MULTILINE,
+)
 _TOO_LONG = re.compile(r"exec \S+: argument list too long\s*")
 _WANTS_TO_BE_FIRST = re.compile(
     r"(?:can only|must) (?:be )?run as (?:pid|process(?: no\.?)?) 1\b", re.IGNORECASE
@@ -48,7 +57,8 @@ class StartErrors:
         code, stderr = ended
         why = _NO_EXEC.match(stderr) if self._init else _NO_EXEC_BY_RUNC.fullmatch(stderr)
         if code in (1, 126, 127) and why:
-            return self._not_executable(container, task, why[1], why[2], stop)
+            program = why["program"] or self._program(container, task, stop)
+            return self._not_executable(container, task, program, why["why"], stop)
         if code and _TOO_LONG.fullmatch(stderr):
             raise _too_long(task)
         if code and self._init and _WANTS_TO_BE_FIRST.search(stderr):
@@ -75,6 +85,11 @@ class StartErrors:
             if beginning is not None:
                 return 127, missing_interpreter(program, beginning, where)
         return 127, f"program {program!r} is missing {where}"
+
+    def _program(self, container: str, task: Task, stop: Callable[[], bool]) -> str:
+        """The program that a container starts."""
+        seen = self._engine.ask(lambda client: client.inspect_container(container), stop)
+        return str([*(seen["Config"]["Entrypoint"] or ()), *task.command][0])
 
     def _possible_paths(self, container: str, program: str, stop: Callable[[], bool]) -> list[str]:
         seen = self._engine.ask(lambda client: client.inspect_container(container), stop)

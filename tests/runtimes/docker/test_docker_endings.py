@@ -178,7 +178,12 @@ def test_engines_that_refuse_to_start_a_program(
 
 @pytest.mark.parametrize(
     "script",
-    ["x=a; while true; do x=$x$x; done", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit 3"],
+    [
+        "x=a; while true; do x=$x$x; done",
+        pytest.param(
+            "dd if=/dev/zero of=/dev/null bs=64M count=1; exit 3", marks=pytest.mark.docker_only
+        ),
+    ],
 )
 def test_out_of_memory_is_said(bench: ContainerBench, script: str) -> None:
     bench.configure(memory="16m")
@@ -199,6 +204,7 @@ CHILDREN = {
 }
 
 
+@pytest.mark.docker_only
 @pytest.mark.parametrize("where", CHILDREN)
 def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(
     bench: ContainerBench, where: str
@@ -208,6 +214,7 @@ def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(
     assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
 
 
+@pytest.mark.docker_only
 def test_the_news_that_memory_ran_out_may_come_after_the_exit(
     bench: ContainerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +232,7 @@ def test_the_news_that_memory_ran_out_may_come_after_the_exit(
     assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
 
 
+@pytest.mark.docker_only
 def test_memory_that_ran_out_elsewhere_is_no_failure(bench: ContainerBench) -> None:
     run = bench.prepare(
         "sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
