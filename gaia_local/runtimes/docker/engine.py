@@ -156,8 +156,9 @@ class DockerEngine:
         In containers of a rootless engine, which belongs to that user, they are root's.
         """
         if self._is_rootless is None:
-            options = self.ask(lambda client: client.info(), stop).get("SecurityOptions") or ()
-            self._is_rootless = any("name=rootless" in option for option in options)
+            told = self.ask(lambda client: client.info(), stop)
+            options = told.get("SecurityOptions") or ()  # Docker tells it there, Podman beside
+            self._is_rootless = "name=rootless" in options or told.get("Rootless") is True
         return (0, 0) if self._is_rootless else (os.getuid(), os.getgid())
 
     def image_of(self, container: str, stop: Callable[[], bool]) -> str:

@@ -225,31 +225,31 @@ class DockerRuntime:
         """Start the container, and follow it to its end."""
         stop = _stopped_by(cancellation)
         signals = Signals(lambda signal: self._signal(container, signal))
-        # Attached before the start: so no output is missed, and stdout and stderr are separate.
-        with (
-            self._engine.follow_output(container, past=False, stop=stop) as live,
-            cancellation.stopping(
-                signals.terminate,
-                signals.kill,
-                task.timeout,
-                lambda: self._engine.has_ended(container),
-            ),
-        ):
-            if stop():
-                raise Interrupted
-            report(EventKind.EXECUTION_START)
-            message = None
-            try:
+        if stop():
+            raise Interrupted
+        report(EventKind.EXECUTION_START)
+        message = None
+        try:
+            # Attached before the start: so no output is missed, and stdout and stderr are separate.
+            with (
+                self._engine.follow_output(container, past=False, stop=stop) as live,
+                cancellation.stopping(
+                    signals.terminate,
+                    signals.kill,
+                    task.timeout,
+                    lambda: self._engine.has_ended(container),
+                ),
+            ):
                 if signals.start(lambda: self._start(container, stop)):
                     code = self._follow(container, live, output, stop)
                     ended = code, output.head
                     code, message = self._start_errors.after_exit(container, task, ended, stop)
                 else:
                     code = _TERMINATED
-            except Interrupted:  # its end is unknown: it is killed when it is removed
-                code = KILLED
-            except Refusal as refusal:
-                code, message = self._start_errors.after_refusal(container, task, refusal, stop)
+        except Interrupted:  # its end is unknown: it is killed when it is removed
+            code = KILLED
+        except Refusal as refusal:  # of the start; Podman looks for the program when we attach
+            code, message = self._start_errors.after_refusal(container, task, refusal, stop)
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(code, message)

@@ -315,7 +315,7 @@ def test_a_cancellation_at_any_event(bench: ContainerBench, event: str) -> None:
 
     began = time.monotonic()
     run.exit = bench.runtime.run(run.invocation, run.cancellation, report)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # far less than its timeout
     assert run.code == (0 if event in EVENTS[2:] else 143)
     assert not (run.tree / "full/x").exists()
 
