@@ -152,7 +152,8 @@ class ContainerFiles:
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
     ) -> None:
         """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
-        mode = 0 if status == LOOP else json.loads(base64.b64decode(status))["mode"]
+        told = {"mode": 0} if status == LOOP else json.loads(base64.b64decode(status))
+        mode = told["mode"]
         special = next((kind for bit, kind in _GO_SPECIAL.items() if mode & bit), None)
         with disk_errors(target):
             if status == LOOP:
@@ -162,21 +163,29 @@ class ContainerFiles:
             elif special is not None:
                 os.mknod(target, special | 0o600)
             elif mode & _GO_LINK:
-                target.symlink_to(self._link(container, path, stop))
+                target.symlink_to(self._link(container, path, stop) or told["linkTarget"])
             else:
                 self._copy_out(container, path, target, stop)
 
-    def _link(self, container: str, path: str, stop: Callable[[], bool]) -> str:
-        """The target of a link as it is written; its status may leave out links in mounts."""
+    def _link(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
+        """The target of a link as it is written; its status may leave out links in mounts.
 
-        def call(client: APIClient) -> str:
+        None from an engine that follows it, as Podman does.
+        """
+
+        def call(client: APIClient) -> str | None:
             with archived(client, container, path) as archive:
                 member = archive.next()
                 if member is None:
                     raise NoAnswer(f"it sent nothing of {path}")
-                return member.linkname
+                return member.linkname if member.issym() else None
 
-        return self._engine.ask(call, stop)
+        try:
+            return self._engine.ask(call, stop)
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            return None
 
     def _copy_out(self, container: str, path: str, target: Path, stop: Callable[[], bool]) -> None:
         def call(client: APIClient) -> None:

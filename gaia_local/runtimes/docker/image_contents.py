@@ -44,7 +44,7 @@ class ImageContents:
             url = container_url(client, container, "archive")
             with client.head(url, params={"path": path}, timeout=client.timeout) as response:
                 if response.status_code == 404:
-                    return None
+                    return response.headers.get(_STATUS)  # Podman's, of a link to nothing
                 if response.status_code < 400:
                     return response.headers[_STATUS]
             try:
