@@ -84,6 +84,7 @@ def test_an_image_that_came_meanwhile_is_found_at_once(
         client.remove_image(f"{name}:1")
 
 
+@pytest.mark.docker_only  # the registry speaks no TLS, which Docker allows at 127.0.0.1
 def test_a_missing_image_is_pulled_once(bench: ContainerBench, registry: Registry) -> None:
     assert bench.runtime.available(registry.image)
     registry.pulls = 0  # that looked at the configuration too
@@ -95,6 +96,7 @@ def test_a_missing_image_is_pulled_once(bench: ContainerBench, registry: Registr
     assert registry.pulls == 1
 
 
+@pytest.mark.docker_only
 def test_a_pull_can_be_cancelled(bench: ContainerBench, registry: Registry) -> None:
     registry.hold.clear()
     runs = [bench.prepare("nope", image=registry.image) for _ in range(2)]
