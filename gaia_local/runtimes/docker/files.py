@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.model.keys import internal_path, made_files, names_directory
@@ -152,7 +152,9 @@ class ContainerFiles:
         self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
     ) -> None:
         """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
-        told = {"mode": 0} if status == LOOP else json.loads(base64.b64decode(status))
+        told: dict[str, Any] = (
+            {"mode": 0} if status == LOOP else json.loads(base64.b64decode(status))
+        )
         mode = told["mode"]
         special = next((kind for bit, kind in _GO_SPECIAL.items() if mode & bit), None)
         with disk_errors(target):
