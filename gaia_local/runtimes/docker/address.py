@@ -20,7 +20,7 @@ from gaia_local.errors import EngineUnavailable
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _DEFAULT_CONTEXT = "default"
 """The name of the context that has no description: what the other variables say counts."""
-ELSE = (
+OTHER_WAYS = (
     "or set DOCKER_HOST to an address, or run commands"
     " without containers (config: runtime: process)"
 )
@@ -68,7 +68,7 @@ def find_address() -> Address:
         raise EngineUnavailable(
             f"the Docker engine at {address.url} ({address.source}) can't be used: containers mount"
             " directories of this machine; use an engine here: `docker context use default`, "
-            + ELSE
+            + OTHER_WAYS
         )
     return address
 
@@ -109,7 +109,7 @@ def _of_context(contexts: Path, name: str, source: str) -> Address:
     except FileNotFoundError as error:
         raise EngineUnavailable(
             f"there is no Docker context {name!r}, which {source} names; `docker context ls` lists"
-            f" them: choose one of those, {ELSE}"
+            f" them: choose one of those, {OTHER_WAYS}"
         ) from error
     except OSError as error:
         raise _unusable(name, source, f"can't be read: {file}: {error.strerror}") from error
@@ -150,5 +150,5 @@ def _below(value: Any, *names: str) -> Any:
 def _unusable(name: str, source: str, why: str) -> EngineUnavailable:
     return EngineUnavailable(
         f"the Docker context {name!r}, which {source} names, {why}; make it again with"
-        f" `docker context create`, {ELSE}"
+        f" `docker context create`, {OTHER_WAYS}"
     )

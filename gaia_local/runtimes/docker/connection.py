@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import EngineUnavailable
-from gaia_local.runtimes.docker.address import ELSE, Address
+from gaia_local.runtimes.docker.address import OTHER_WAYS, Address
 from gaia_local.runtimes.docker.responses import (
     NoAnswer,
     Refusal,
@@ -85,5 +85,5 @@ def unavailable(address: Address, why: Exception) -> EngineUnavailable:
             " commands without containers (config: runtime: process)"
         )
     return EngineUnavailable(
-        f"no Docker engine answers at {address}: {innermost_text(why)}; start Docker, {ELSE}"
+        f"no Docker engine answers at {address}: {innermost_text(why)}; start Docker, {OTHER_WAYS}"
     )

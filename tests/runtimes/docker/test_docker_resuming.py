@@ -126,7 +126,7 @@ def test_a_resumed_container_can_be_cancelled(
 
 def test_a_container_that_is_gone_cannot_be_taken_up(bench: ContainerBench) -> None:
     run = bench.prepare("true")
-    with pytest.raises(RuntimeFailure, match="No such container"):
+    with pytest.raises(RuntimeFailure, match=r"[Nn]o such container"):
         resume(bench, run)
     assert run.events == []
 
