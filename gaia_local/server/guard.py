@@ -31,6 +31,7 @@ from gaia_local.server.wire import Answer
 logger = logging.getLogger("gaia_local.server")
 
 _READING = ("GET", "HEAD")
+_BROWSERS_HEADERS = ("origin", "sec-fetch-site", "cookie")
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -143,10 +144,7 @@ class Guard:
                     f"the Origin {origin[:80]!r} is another site's: only pages of this server may"
                     " request that",
                 )
-            if (
-                headers.get("content-type", "").partition(";")[0].strip().lower()
-                != "application/json"
-            ):
+            if not _declares_json(headers):
                 return _refused(
                     415,
                     "the request doesn't declare JSON: send the header Content-Type:"
@@ -262,6 +260,18 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _declares_json(headers: Headers) -> bool:
+    """Whether a body may be read as JSON: it is declared so, or not declared by an old client.
+
+    Published clients up to 0.0.7 send no Content-Type. A browser can be made to do that as well, by
+    a page of another site, but not without its Origin (older ones: its cookies).
+    """
+    kind = headers.get("content-type")
+    if kind is None:
+        return not any(name in headers for name in _BROWSERS_HEADERS)
+    return kind.partition(";")[0].strip().lower() == "application/json"
 
 
 def _path(scope: Scope) -> str:
