@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import hmac
 import ipaddress
-import logging
 import socket
 from collections.abc import Mapping
 from urllib.parse import parse_qs
@@ -24,13 +23,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gaia_local.errors import InvalidInput, error_text
-from gaia_local.monotonic import monotonic
 from gaia_local.server.connections import KEY, Connection
+from gaia_local.server.request_log import READING, RequestLog
 from gaia_local.server.wire import Answer
 
-logger = logging.getLogger("gaia_local.server")
-
-_READING = ("GET", "HEAD")
 _BROWSERS_HEADERS = ("origin", "sec-fetch-site", "cookie")
 HEADERS = {
     "content-security-policy": (
@@ -71,26 +67,15 @@ class Guard:
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, connection: Connection | None
     ) -> None:
-        began = monotonic()
-
-        has_begun = False
+        log = RequestLog(scope)
 
         async def send_guarded(message: Message) -> None:
-            nonlocal has_begun
+            log.note(message)
             if message["type"] == "http.response.start":
-                has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
-                elapsed = (monotonic() - began) * 1000
-                logger.info(
-                    "%s %s: %d after %.0f ms",
-                    scope["method"],
-                    _path(scope),
-                    message["status"],
-                    elapsed,
-                )
             await send(message)
 
         try:
@@ -99,7 +84,7 @@ class Guard:
                 connection.mark_permitted()
             await app(scope, receive, send_guarded)
         except asyncio.CancelledError:
-            if not has_begun:
+            if not log.has_begun():
                 ending = _refused(
                     503,
                     "the server is shutting down; check with status whether this call took effect",
@@ -107,8 +92,8 @@ class Guard:
                 await ending(scope, receive, send_guarded)
             raise
         except Exception as error:  # a defect: the client and the log must show it
-            logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
-            if has_begun:
+            log.defect(error)
+            if log.has_begun():
                 raise
             refusal = _refused(
                 500, f"the server failed: {type(error).__name__}: {error_text(error)}"
@@ -136,7 +121,7 @@ class Guard:
             # Set no cookie: it isn't needed, and browsers would send it to other ports as well.
             if refusal.status_code == 303:
                 return RedirectResponse("/", 303)
-        if scope["method"] not in _READING:
+        if scope["method"] not in READING:
             origin = headers.get("origin")
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
                 return _refused(
@@ -161,7 +146,7 @@ class Guard:
         cookies: Mapping[str, str] = cookie_parser(headers.get("cookie", ""))
         if _same(cookies.get(name, ""), self._cookie_value):
             return None
-        page = scope["path"] == "/" and scope["method"] in _READING
+        page = scope["path"] == "/" and scope["method"] in READING
         if page and _same(_query(scope, "token"), self._token):
             entered = RedirectResponse("/", 303)
             secure = scope["scheme"] == "https"
@@ -272,11 +257,6 @@ def _declares_json(headers: Headers) -> bool:
     if kind is None:
         return not any(name in headers for name in _BROWSERS_HEADERS)
     return kind.partition(";")[0].strip().lower() == "application/json"
-
-
-def _path(scope: Scope) -> str:
-    """The path as it was sent, without the query, which may hold the token."""
-    return str(scope.get("raw_path", b"").decode("ascii", "replace"))
 
 
 def _query(scope: Scope, name: str) -> str:
