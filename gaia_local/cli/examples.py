@@ -20,6 +20,7 @@ EXAMPLES = {
     "logs": "gaia-local logs me_hello_1 greet-world",
     "events": "gaia-local events me_hello_1",
     "docs": "gaia-local docs workflows",
+    "bucket": "gaia-local bucket genomes ~/genomes",
     "halt": "gaia-local halt me_hello_1",
     "delete": "gaia-local delete me_hello_1 --data",
     "clean": "gaia-local clean",

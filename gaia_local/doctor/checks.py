@@ -21,6 +21,7 @@ from gaia_local.errors import EngineUnavailable, GaiaError
 from gaia_local.model.names import OWN
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
+from gaia_local.state.buckets import recall
 from gaia_local.store.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -66,6 +67,7 @@ def examine(config: Config) -> DoctorReport:
             _engine(config),
             *_cluster(config),
             _root(config),
+            _buckets(config),
             _file_system(config),
             _disk(config),
             _watches(config),
@@ -249,6 +251,25 @@ def _root(config: Config) -> Check:
             facts,
         )
     return Check("root", OK, str(root), facts=facts)
+
+
+def _buckets(config: Config) -> Check:
+    """The directories that serve buckets, as configured and as the root remembers them."""
+    try:
+        mapped = recall(config).buckets
+    except GaiaError as error:
+        text, _, advice = str(error).partition("; ")
+        return Check("buckets", PROBLEM, text, advice)
+    facts = {"mapped": {name: str(path) for name, path in mapped.items()}}
+    if not mapped:
+        return Check("buckets", OK, "none is mapped to a directory", facts=facts)
+    away = [name for name, path in mapped.items() if not path.is_dir()]
+    text = "; ".join(
+        f"{name} is {path}" + (" (not there)" if name in away else "")
+        for name, path in sorted(mapped.items())
+    )
+    advice = "mount or make what isn't there" if away else ""
+    return Check("buckets", NOTE if away else OK, text, advice, facts)
 
 
 def _leftovers(config: Config) -> Check:
