@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gaia_local.errors import InvalidInput, error_text
 from gaia_local.server.connections import KEY, Connection
-from gaia_local.server.request_log import READING, RequestLog
+from gaia_local.server.request_log import READING, STRANGERS_PAUSE_SECONDS, Pause, RequestLog
 from gaia_local.server.wire import Answer
 
 _BROWSERS_HEADERS = ("origin", "sec-fetch-site", "cookie")
@@ -49,6 +49,7 @@ class Guard:
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
         """Without a `token` all requests are permitted; with `same_user`, also our own user's."""
         self._app, self._host, self._token, self._same_user = app, host, token, same_user
+        self._strangers = Pause(STRANGERS_PAUSE_SECONDS)
         self._cookie_value = (
             None
             if token is None
@@ -67,7 +68,7 @@ class Guard:
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, connection: Connection | None
     ) -> None:
-        log = RequestLog(scope)
+        log = RequestLog(scope, self._strangers)
 
         async def send_guarded(message: Message) -> None:
             log.note(message)

@@ -14,15 +14,34 @@ logger = logging.getLogger("gaia_local.server")
 
 MAX_REASON = 500
 """The most characters of a refusal that are logged."""
+STRANGERS_PAUSE_SECONDS = 60.0
+"""Seconds between two warnings of calls without the token."""
 READING = ("GET", "HEAD")
 """The methods that change nothing."""
+
+
+class Pause:
+    """Lets something happen once, and then not for some seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether it may happen now; if so, the next pause begins."""
+        now = monotonic()
+        if self._began is not None and now - self._began < self._seconds:
+            return False
+        self._began = now
+        return True
 
 
 class RequestLog:
     """Logs one request, as the messages of its answer pass."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope, self._began = scope, monotonic()
+    def __init__(self, scope: Scope, strangers: Pause) -> None:
+        """`strangers` is the server's pause between warnings of calls without its token."""
+        self._scope, self._strangers, self._began = scope, strangers, monotonic()
         self._status: int | None = None
         """None before the answer has begun."""
 
@@ -49,12 +68,16 @@ class RequestLog:
         return f"{self._scope['method']} {path}"
 
     def _refuses_call(self) -> bool:
-        """Whether a call is refused; pages show their own refusals, and defects are told before."""
+        """Whether a call is refused that is to be told.
+
+        Pages show their own refusals, defects are told before, and strangers may send many calls.
+        """
         return (
             self._scope["method"] not in READING
             and self._status is not None
             and self._status >= 400
             and self._status != 500
+            and (self._status != 401 or self._strangers.is_over())
         )
 
     def _warn(self, body: bytes) -> None:

@@ -63,6 +63,15 @@ def test_control_characters_and_length_of_a_refusal_harm_no_terminal(
         assert len(line) < 700
 
 
+def test_strangers_fill_no_terminal(gaia: Gaia, caplog: pytest.LogCaptureFixture) -> None:
+    with Server(gaia, port=0, token="secret") as server:
+        for _ in range(3):
+            answer = requests.post(server.url + "workflows", json={}, timeout=30)
+            assert answer.status_code == 401
+    (line,) = warnings(caplog)
+    assert line.startswith("refused POST /workflows (401): the token is missing or wrong")
+
+
 def test_serve_prints_them(tmp_path: Path) -> None:
     with Serving(tmp_path / "root", "serve", "--port", "0") as serving:
         client = OldClient({"gaia_host": urlsplit(serving.url).netloc})
