@@ -6,7 +6,6 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
@@ -15,6 +14,7 @@ import typer.core
 
 from gaia_local import interrupts
 from gaia_local.cli import completing, streams
+from gaia_local.cli.options import Options, options_again, with_options_named
 from gaia_local.cli.output import Messages, print_refusal, print_trace
 from gaia_local.cli.printing import print_line
 from gaia_local.errors import GaiaError
@@ -57,14 +57,6 @@ class ScriptError(Exception):
         self._hook(kind, error.with_traceback(self._trace), self._trace)
 
 
-@dataclass
-class Options:
-    """The options before the command."""
-
-    config: dict[str, Any] = field(default_factory=dict)
-    debug: bool = False
-
-
 class _Group(typer.core.TyperGroup):
     """Turns errors of the API, bad usage and signals into a message and an exit status."""
 
@@ -81,7 +73,7 @@ class _Group(typer.core.TyperGroup):
             if isinstance(ctx.obj, Options) and ctx.obj.debug:
                 sys.excepthook = print_trace
                 raise
-            print_refusal(str(error))
+            print_refusal(_in_words_of_options(ctx, str(error)))
             raise typer.Exit(REFUSED) from None
 
 
@@ -134,7 +126,9 @@ def _options(
     *,
     root: Annotated[
         Path | None,
-        typer.Option(help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or ./gaia-data."),
+        typer.Option(
+            help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or gaia-data, here or above."
+        ),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -170,19 +164,15 @@ def _options(
     ] = False,
 ) -> None:
     """Gaia without the server: run Gaia workflows on this machine, in containers or processes."""
-    given = {
-        "root": root and str(root),
-        "runtime": runtime,
-        "workers": workers,
-        "max_steps": max_steps,
-        "buckets": dict(pairs("--bucket", bucket)) or None,
-        "executor": dask and "dask",
-        "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),
-    }
-    ctx.obj = Options({key: value for key, value in given.items() if value is not None}, debug)
+    ctx.obj = Options()
+    ctx.obj.update(ctx.params)
     logger = logging.getLogger("gaia_local")
     if not any(isinstance(handler, Messages) for handler in logger.handlers):
         logger.addHandler(Messages(logging.WARNING))
+
+
+def _in_words_of_options(ctx: Any, message: str) -> str:
+    return with_options_named(message, ctx.obj.given if isinstance(ctx.obj, Options) else {})
 
 
 # ----------------------------------------------------------------------------- for several commands
@@ -219,20 +209,12 @@ def _resume_hint(ctx: typer.Context, name: str) -> str:
     from gaia_local.config import Config
     from gaia_local.store.ownership import owner
 
-    pid = owner(Config.parse(ctx.obj.config).root)
+    config = ctx.obj.config
+    pid = owner(Config.parse(config).root)
     if pid is None:  # this process ran it
-        return f"Stopped. `gaia-local run {name}` goes on from here."
-    return f"It goes on in process {pid}; `gaia-local halt {name}` stops it."
-
-
-def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
-    for pair in given or ():
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise typer.BadParameter(
-                f"it is {pair!r}; give a name, '=' and a value", param_hint=option
-            )
-        yield key, value
+        return f"Stopped. `gaia-local{options_again(config)} run {name}` goes on from here."
+    root = options_again(config, only=("root",))
+    return f"It goes on in process {pid}; `gaia-local{root} halt {name}` stops it."
 
 
 def with_progress(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:
