@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
-from gaia_local.config import Config
+from gaia_local.config import Config, refuse_misplaced
 from gaia_local.engine import sharing
 from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
@@ -73,9 +73,11 @@ class Gaia:
     at the end of the block: after the running Steps, or at once if an exception leaves the block.
     """
 
-    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, config: Mapping[str, Any] | None = None, **misplaced: Never) -> None:
         """Check `config`, whose keys are on the page `configuration`; start nothing."""
+        refuse_misplaced(misplaced)
         self._config = Config.parse(config)
+        self._config.refuse_file()
         self._engine: Engine | None = sharing.share(self._config)
 
     # -- the client's methods ----------------------------------------------------------------------
@@ -266,7 +268,7 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         if timeout is not None and (
-            isinstance(timeout, bool) or not isinstance(timeout, int | float)
+            isinstance(timeout, bool) or not isinstance(timeout, int | float) or math.isnan(timeout)
         ):
             raise InvalidInput(
                 f"workflow {name!r}", f"timeout is {shown(timeout)}", "give a number of seconds"

@@ -92,7 +92,7 @@ class Config:
         if given is None:
             given = {}
         if not isinstance(given, Mapping):
-            raise InvalidInput("config", f"it is {shown(given)}", "give a dictionary")
+            raise InvalidInput("config", f"it is {shown(given)}", _dictionary_of(given))
         _refuse_unknown("config", given, _KEYS)
         root = given.get("root") or os.environ.get("GAIA_LOCAL_ROOT") or "gaia-data"
         runtime = given.get("runtime") or os.environ.get("GAIA_LOCAL_RUNTIME") or "docker"
@@ -110,6 +110,12 @@ class Config:
             given=frozenset(key for key, value in given.items() if value is not None)
             - {"gaia_host"},
         )
+
+    def refuse_file(self) -> None:
+        """Raise `InvalidInput` if the root is a file. It need not be there."""
+        if os.path.exists(self.root) and not os.path.isdir(self.root):
+            problem = f"{self.root} isn't a directory"
+            raise InvalidInput("config, root", problem, "give a directory's path")
 
     def with_buckets(self, buckets: Mapping[str, Path]) -> Config:
         """The same, with these buckets."""
@@ -135,6 +141,15 @@ class Config:
         }
 
 
+def refuse_misplaced(given: Mapping[str, object]) -> None:
+    """Refuse keys of the configuration, or others, that are given as arguments of their own."""
+    for name in given:
+        keys = ", ".join(f'"{key}": …' for key in given)
+        raise InvalidInput(
+            "Gaia", f"it takes no argument {name!r}", f"give a dictionary: Gaia({{{keys}}})"
+        )
+
+
 _KEYS = (
     "root",
     "runtime",
@@ -155,6 +170,13 @@ def _refuse_unknown(where: str, given: Mapping[Any, Any], known: tuple[str, ...]
             raise InvalidInput(
                 where, f"there is no key {shown(key)}", nearest(key, known, "the keys are")
             )
+
+
+def _dictionary_of(given: object) -> str:
+    """Advice for a configuration that isn't a dictionary, nor perhaps the only argument."""
+    if isinstance(given, str | os.PathLike):
+        return f'give a dictionary, as Gaia({{"root": {shown(os.fspath(given))}}})'
+    return 'give a dictionary, as Gaia({"runtime": "process"})'
 
 
 def _one_of(where: str, given: object, allowed: tuple[str, ...]) -> str:

@@ -115,13 +115,14 @@ def error_text(error: BaseException) -> str:
 
 
 def nearest(name: object, known: Iterable[str], noun: str = "known", likeness: float = 0.6) -> str:
-    """Advice for an unknown `name`: the closest of `known`, or the first few of them.
+    """Advice for an unknown `name`: the closest of `known`, or the first few of them, each once.
 
     `likeness`, from 0 to 1, is the least that a close one has.
 
     Takes little time also for many or long names: only some are considered.
     """
-    names = [str(candidate) for candidate in itertools.islice(known, _MAX_NAMES + 1)]
+    distinct = dict.fromkeys(str(name) for name in itertools.islice(known, _MAX_NAMES + 1))
+    names = list(distinct)
     given = name if isinstance(name, str) else shown(name)
     close: list[str] = []
     if len(given) <= _MAX_NAME_LENGTH:

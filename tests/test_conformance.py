@@ -1,7 +1,7 @@
-"""The client's calls and their exact answers, over three ways to one engine.
+"""The client's calls and their exact answers, over four ways to one engine.
 
-The ways: a `Gaia` in this process, a `Gaia` whose root another process owns, and the published
-client over our server.
+The ways: a `Gaia` in this process, a `Gaia` whose root another process owns, and over our server
+the published client, and a stand-in of its old versions.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError
-from gaia_local.http_errors import http_error
 from gaia_local.model.answer_types import StatusAnswer
 from gaia_local.server import Server
 from gaia_local.store import ownership
 from support.builders import ECHO
+from support.clients import OldClient, OverHttp
 from support.fixtures import MakeGaia
 from support.lineage import lineage
 from support.owner import Owner
@@ -49,48 +48,6 @@ AB = {
 }
 
 
-OURS = {"update": ("workflow", "commands", "steps"), "remove": ("workflow", "names", "data")}
-"""Endpoints that the real server lacks: name → the fields of its body."""
-
-
-class OverHttp:
-    """The published client; a `Gaia` on the root has the methods that it lacks or can't do here."""
-
-    def __init__(self, server: Server, gaia: Gaia) -> None:
-        self._client = Client({"gaia_host": urlsplit(server.url).netloc})
-        self._gaia = gaia
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in (
-            *OURS,
-            "command",
-            "merge",
-            "upload",
-            "run",
-            "halt",
-            "status",
-            "expire",
-            "workflows",
-        ):
-            return getattr(self._gaia, name)
-
-        def call(*given: Any, **named: Any) -> Any:
-            try:
-                try:
-                    if name in OURS:
-                        body = {**dict(zip(OURS[name], given, strict=False)), **named}
-                        return self._client._post(name, body)
-                    return getattr(self._client, name)(*given, **named)
-                except AssertionError:
-                    # The client refuses values of a wrong type, and here the server must do so.
-                    fields = ("workflow", "properties", "commands", "steps")
-                    return self._client._post(name, dict(zip(fields, given, strict=True)))
-            except requests.HTTPError as error:
-                raise http_error(GaiaError(error.args[0]["error"])) from error
-
-        return call
-
-
 @pytest.fixture(scope="module")
 def owner() -> Iterator[Owner]:
     owner = Owner()
@@ -98,15 +55,18 @@ def owner() -> Iterator[Owner]:
     owner.close()
 
 
-@pytest.fixture(params=["in process", "another process", "over HTTP"])
+CLIENTS = {"over HTTP": Client, "over HTTP, as old clients ask": OldClient}
+
+
+@pytest.fixture(params=["in process", "another process", *CLIENTS])
 def gaia(request: pytest.FixtureRequest, tmp_path: Path, owner: Owner) -> Iterator[Any]:
     config = {"root": str(tmp_path / "root"), "runtime": "process", "gaia_host": "localhost:24442"}
     if request.param == "another process":
         owner.own(config)
     with Gaia(config) as opened:
-        if request.param == "over HTTP":
+        if request.param in CLIENTS:
             with Server(opened, port=0) as server:
-                yield OverHttp(server, opened)
+                yield OverHttp(server, opened, CLIENTS[request.param])
         else:
             yield opened
     if request.param == "another process":

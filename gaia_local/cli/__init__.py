@@ -19,9 +19,11 @@ from gaia_local.cli import asking  # isort: skip
 from gaia_local.cli import documents  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
 from gaia_local.cli.examples import attach
+from gaia_local.cli.options import take_after_commands
 from gaia_local.cli.program import app, main
 
 attach(app)
+take_after_commands(app)
 
 __all__ = [
     "app",

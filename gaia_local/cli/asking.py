@@ -15,7 +15,7 @@ from gaia_local.cli.output import (
     print_explanation,
     print_json,
     print_result,
-    print_table,
+    print_workflows,
 )
 from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import Json, Name, StepName, app, open_gaia, resumable, with_progress
@@ -32,13 +32,24 @@ READ_BYTES = 65_536
 @app.command(rich_help_panel="Ask")
 def status(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            show_default=False,
+            help="The workflow's name; without one, all are listed.",
+            autocompletion=completing.workflows,
+        ),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Also tasks, data and flow (as JSON).")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Say how far a workflow is, what failed, and which inputs it waits for."""
+    if name is None:
+        _list_workflows(ctx, as_json)
+        return
     with open_gaia(ctx) as gaia:
         # Refuses an unknown workflow, which `status` answers as the server does.
         gaia.progress(name)
@@ -51,20 +62,25 @@ def status(
 
 @app.command(rich_help_panel="Ask")
 def workflows(ctx: typer.Context, as_json: Json = False) -> None:
-    """List the workflows of this root."""
+    """List the workflows of this root, and when each last changed."""
+    _list_workflows(ctx, as_json)
+
+
+def _list_workflows(ctx: typer.Context, as_json: bool) -> None:
+    from gaia_local.config import Config
+    from gaia_local.state.names import last_changes
+
     with open_gaia(ctx) as gaia:
         answer = gaia.workflows()
     if as_json:
         print_json(answer)
         return
-    rows = [
-        [name, entry["state"], str(entry["step-count"]), str(entry["properties"].get("owner", ""))]
-        for name, entry in sorted(answer["workflows"].items())
-    ]
-    if rows:
-        print_table(["workflow", "state", "Steps", "owner"], rows)
+    root = Config.parse(ctx.obj.config).root
+    if answer["workflows"]:
+        print_workflows(answer["workflows"], last_changes(root))
     else:
-        print_line("no workflows yet", error=True)
+        absent = "" if root.exists() else ", which isn't there"
+        print_line(f"no workflows yet in root {root}{absent}", error=True)
 
 
 @app.command(rich_help_panel="Ask")
@@ -125,14 +141,20 @@ def logs(
 
 
 @app.command(rich_help_panel="Ask")
-def events(ctx: typer.Context, name: Name, as_json: Json = False) -> None:
+def events(
+    ctx: typer.Context,
+    name: Name,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Don't shorten long fields.")] = False,
+    as_json: Json = False,
+) -> None:
     """List what happened in a workflow, oldest first."""
     with open_gaia(ctx) as gaia:
         answer = gaia.events(name)
     if as_json:
         print_json(answer)
     else:
-        print_events(answer)
+        print_events(answer, full)
 
 
 def _print_from(at: int, log: str, write: Callable[[bytes], None]) -> int:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import typer
 
+from gaia_local.cli.roots import default_root
 from gaia_local.terminal_text import holds_controls
 
 
@@ -50,7 +50,7 @@ def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
 
 def _root(ctx: typer.Context) -> Path:
     given = ctx.find_root().params.get("root")
-    return Path(given or os.environ.get("GAIA_LOCAL_ROOT") or "gaia-data").expanduser()
+    return Path(given).expanduser() if given else default_root()
 
 
 def _names(ctx: typer.Context) -> tuple[list[str], list[str]]:

@@ -25,6 +25,7 @@ EXAMPLES = {
     "events": "gaia-local events me_hello_1",
     "docs": "gaia-local docs workflows",
     "remove": "gaia-local remove me_hello_1 count",
+    "bucket": "gaia-local bucket genomes ~/genomes",
     "halt": "gaia-local halt me_hello_1",
     "delete": "gaia-local delete me_hello_1 --data",
     "clean": "gaia-local clean",

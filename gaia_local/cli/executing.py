@@ -17,9 +17,9 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import typer.core
 
 from gaia_local.cli import streams
+from gaia_local.cli.options import CommandWithOptions
 from gaia_local.cli.output import Messages, print_result
 from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import COMPLETE, FAILED, ScriptError, app, resumable, resume_hint
@@ -28,16 +28,23 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
 
 
-class _OptionsFirst(typer.core.TyperCommand):
+class _OptionsFirst(CommandWithOptions):
     """Leaves the arguments after the script or module to it: options too, even `--help`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        valued = {
+            name
+            for param in self.get_params(ctx)
+            if param.param_type_name == "option" and not param.is_flag
+            for name in param.opts
+        }
         end = 0
         while end < len(args) and args[end].startswith("-") and args[end] not in ("-", "--"):
             end += 1
             if args[end - 1].startswith("-m"):
                 end += args[end - 1] == "-m"
                 break
+            end += args[end - 1] in valued
         ours, theirs = args[:end], args[end:]
         return super().parse_args(
             ctx, [*ours, "--", *theirs] if theirs and theirs[0] != "--" else args
@@ -64,7 +71,7 @@ def execute(
 ) -> None:
     """Run a script written for a Gaia server, unchanged: `import gaia` means the local engine.
 
-    It runs as `python SCRIPT` would run it. The options before `exec` are the defaults of every
+    It runs as `python SCRIPT` would run it. The options before SCRIPT are the defaults of every
     `Gaia()` in it. Steps that still run at its end are waited for: if one fails, the exit status is
     1.
     """

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gaia_local.cli import completing
-from gaia_local.cli.output import print_answer, print_json, print_report
+from gaia_local.cli.output import print_answer, print_json, print_report, print_table
+from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
+
+if TYPE_CHECKING:
+    from gaia_local.config import Config
 
 
 @app.command(rich_help_panel="Maintain")
@@ -80,8 +85,66 @@ def clean(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command(rich_help_panel="Maintain")
+def bucket(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", show_default=False, help="The bucket's name."),
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", show_default=False, help="The directory with its files."),
+    ] = None,
+    *,
+    forget: Annotated[bool, typer.Option("--forget", help="Take the record of NAME back.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Serve a bucket from a directory in all later calls on this root; alone, list all buckets."""
+    from gaia_local.config import Config
+    from gaia_local.state import buckets
+
+    if (directory is not None or name is None) if forget else (name is None) != (directory is None):
+        raise typer.BadParameter("give NAME and DIR, or NAME and --forget, or none of them")
+    config = Config.parse(ctx.obj.config)
+    if name is None:
+        _list_buckets(config, as_json)
+    elif directory is None:
+        buckets.forget(config, name)
+        print_answer({"forget": name}, f"bucket {name} is forgotten", as_json)
+    else:
+        place = Config.parse({"buckets": {name: directory}}).buckets[name]
+        buckets.record(config, name, place)
+        answer = {"bucket": name, "directory": str(place)}
+        print_answer(answer, f"bucket {name} is {place}", as_json)
+
+
+def _list_buckets(config: Config, as_json: bool) -> None:
+    from gaia_local.state.buckets import remembered, with_remembered
+
+    uses = remembered(config.root)
+    rows: dict[str, dict[str, Any]] = {
+        name: {
+            "directory": str(path),
+            "workflows": sorted(
+                use.workflow for use in uses if use.workflow and use.bucket == name
+            ),
+        }
+        for name, path in sorted(with_remembered(config.root, config.buckets, uses).items())
+    }
+    if as_json:
+        print_json({"buckets": rows})
+    elif rows:
+        print_table(
+            ["bucket", "directory", "workflows"],
+            [[name, row["directory"], " ".join(row["workflows"])] for name, row in rows.items()],
+        )
+    else:
+        print_line("no bucket is mapped to a directory", error=True)
+
+
+@app.command(rich_help_panel="Maintain")
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Say what works here: the Docker Engine, the root, the disk, the file-watch limit."""
+    """Say what works here: the Docker Engine, the root, its buckets, the disk, the watch limit."""
     from dataclasses import asdict
 
     from gaia_local.config import Config

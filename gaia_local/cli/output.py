@@ -27,6 +27,8 @@ MAX_LISTED = 20
 """The most failed Steps, and the most missing inputs, that are listed."""
 MAX_FILES = 5
 """The most changed files of a directory that are named."""
+MAX_FIELD = 60
+"""The most characters of an event's field that are shown."""
 _NO_COLOUR = "\x1b[0m"
 _STATE_STYLES: dict[str, Style] = {"complete": "green", "error": "red"}
 _VERDICT_STYLES: dict[str, Style] = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -209,7 +211,12 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
             ("state", explanation["state"]),
         ]
         rows += [
-            (label, explanation[label]) for label in ("because", "digest") if explanation[label]
+            (label, text)
+            for label, text in (
+                ("because", explanation["because"]),
+                ("digest", _digest(explanation["digest"])),
+            )
+            if text
         ]
         rows += [("made by", explanation["made_by"] or "no Step")]
         rows += [("read by", step) for step in explanation["read_by"]]
@@ -225,7 +232,7 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
             ("command", " ".join(made["command"])),
         ]
         rows += [
-            ("read", f"{key} {digest or ''}".rstrip()) for key, digest in made["inputs"].items()
+            ("read", f"{key} {_digest(digest)}".rstrip()) for key, digest in made["inputs"].items()
         ]
         rows += [("made", key) for key in made["outputs"]]
     for label, text in rows:
@@ -239,8 +246,8 @@ def _first_names(names: Sequence[str]) -> str:
     )
 
 
-def print_events(events: Sequence[Mapping[str, Any]]) -> None:
-    """Print events, one per line."""
+def print_events(events: Sequence[Mapping[str, Any]], full: bool) -> None:
+    """Print events, one per line; long fields are shortened, unless `full`."""
     rows = []
     for event in events:
         facts = {
@@ -248,9 +255,34 @@ def print_events(events: Sequence[Mapping[str, Any]]) -> None:
             for key, value in event.items()
             if key not in ("event", "workflow", "time", "id", "task", "log")
         }
-        text = " ".join(f"{key}={value}" for key, value in facts.items())
+        text = " ".join(
+            f"{key}={value if full else _shortened(str(value))}" for key, value in facts.items()
+        )
         rows.append([_moment(event["time"]), event["event"], event.get("task", ""), text])
     print_table(["time", "event", "Step", ""], rows)
+
+
+def _shortened(text: str) -> str:
+    """A long text without its middle: the ends of paths and of messages say most."""
+    if len(text) <= MAX_FIELD:
+        return text
+    return f"{text[: MAX_FIELD // 3]}…{text[-(MAX_FIELD - MAX_FIELD // 3 - 1) :]}"
+
+
+def _digest(digest: str | None) -> str:
+    """A content digest with its algorithm, for people."""
+    return f"blake2b:{digest}" if digest else ""
+
+
+def print_workflows(
+    workflows: Mapping[str, Mapping[str, Any]], changed: Mapping[str, float]
+) -> None:
+    """Print a table of workflows, with the times of their last changes."""
+    rows = [
+        [name, entry["state"], str(entry["step-count"]), _day(changed.get(name))]
+        for name, entry in sorted(workflows.items())
+    ]
+    print_table(["workflow", "state", "Steps", "changed"], rows)
 
 
 def print_demo(gaia: Gaia, name: str, program: str) -> None:
@@ -276,6 +308,8 @@ def print_demo(gaia: Gaia, name: str, program: str) -> None:
         (f"logs {name} write", "what a Step wrote"),
         (f"expire {name} measure-mars", "run a Step again, and what depends on it"),
         (f"events {name}", "what happened"),
+        (f"graph {name} -o demo.svg", "a picture of it"),
+        ("serve", "its page, for a browser"),
     ):
         print_line(f"  {program} {command}  # {why}")
 
@@ -303,6 +337,17 @@ def _moment(seconds: float | None) -> str:
     if seconds is None:
         return "never"
     return datetime.datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _day(seconds: float | None) -> str:
+    """A time on the local clock as short as it can be: of today the hour, else the day."""
+    import datetime
+
+    if seconds is None:
+        return ""
+    then = datetime.datetime.fromtimestamp(seconds)
+    today = then.date() == datetime.datetime.now().date()
+    return then.strftime("%H:%M" if today else "%Y-%m-%d")
 
 
 def quoted(line: str) -> tuple[str | Styled | LogLine, ...]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
@@ -17,6 +15,7 @@ import typer.core
 
 from gaia_local import interrupts
 from gaia_local.cli import completing, streams
+from gaia_local.cli.options import Options, options_again, with_options_named
 from gaia_local.cli.output import Messages, print_refusal, print_trace
 from gaia_local.cli.printing import print_line
 from gaia_local.errors import GaiaError
@@ -70,14 +69,6 @@ class ScriptError(Exception):
             print_line(line, error=True)
 
 
-@dataclass
-class Options:
-    """The options before the command."""
-
-    config: dict[str, Any] = field(default_factory=dict)
-    debug: bool = False
-
-
 class _Group(typer.core.TyperGroup):
     """Turns errors of the API, bad usage and signals into a message and an exit status."""
 
@@ -94,7 +85,7 @@ class _Group(typer.core.TyperGroup):
             if isinstance(ctx.obj, Options) and ctx.obj.debug:
                 sys.excepthook = print_trace
                 raise
-            print_refusal(str(error))
+            print_refusal(_in_words_of_options(ctx, str(error)))
             raise typer.Exit(REFUSED) from None
 
 
@@ -147,7 +138,9 @@ def _options(
     *,
     root: Annotated[
         Path | None,
-        typer.Option(help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or ./gaia-data."),
+        typer.Option(
+            help="Where workflows and data are kept; $GAIA_LOCAL_ROOT, or gaia-data, here or above."
+        ),
     ] = None,
     runtime: Annotated[
         str | None,
@@ -183,19 +176,15 @@ def _options(
     ] = False,
 ) -> None:
     """Gaia without the server: run Gaia workflows on this machine, in containers or processes."""
-    given = {
-        "root": root and str(root),
-        "runtime": runtime,
-        "workers": workers,
-        "max_steps": max_steps,
-        "buckets": dict(pairs("--bucket", bucket)) or None,
-        "executor": dask and "dask",
-        "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),
-    }
-    ctx.obj = Options({key: value for key, value in given.items() if value is not None}, debug)
+    ctx.obj = Options()
+    ctx.obj.update(ctx.params)
     logger = logging.getLogger("gaia_local")
     if not any(isinstance(handler, Messages) for handler in logger.handlers):
         logger.addHandler(Messages(logging.WARNING))
+
+
+def _in_words_of_options(ctx: Any, message: str) -> str:
+    return with_options_named(message, ctx.obj.given if isinstance(ctx.obj, Options) else {})
 
 
 # ----------------------------------------------------------------------------- for several commands
@@ -233,22 +222,12 @@ def resume_hint(ctx: typer.Context, name: str, root: Path | None = None) -> str:
     from gaia_local.config import Config
     from gaia_local.store.ownership import owner
 
-    config = Config.parse(ctx.obj.config)
-    pid = owner(root or config.root)
-    options = "" if root is None else f"--root {shlex.quote(str(root))} "
+    config = ctx.obj.config if root is None else {**ctx.obj.config, "root": str(root)}
+    pid = owner(root or Config.parse(config).root)
     if pid in (None, os.getpid()):  # this process ran it
-        return f"Stopped. `gaia-local {options}run {name}` goes on from here."
-    return f"It goes on in process {pid}; `gaia-local halt {name}` stops it."
-
-
-def pairs(option: str, given: list[str] | None) -> Iterator[tuple[str, str]]:
-    for pair in given or ():
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise typer.BadParameter(
-                f"it is {pair!r}; give a name, '=' and a value", param_hint=option
-            )
-        yield key, value
+        return f"Stopped. `gaia-local{options_again(config)} run {name}` goes on from here."
+    options = options_again(config, only=("root",))
+    return f"It goes on in process {pid}; `gaia-local{options} halt {name}` stops it."
 
 
 def with_progress(gaia: Gaia, status: StatusAnswer) -> dict[str, Any]:

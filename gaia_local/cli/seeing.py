@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -37,13 +38,21 @@ class TimelineFormat(enum.StrEnum):
     SVG = "svg"
 
 
+F = TypeVar("F", GraphFormat, TimelineFormat)
 _GRAPH_ENDS = {
-    ".png": GraphFormat.PNG,
-    ".mmd": GraphFormat.MERMAID,
-    ".mermaid": GraphFormat.MERMAID,
+    GraphFormat.SVG: (".svg",),
+    GraphFormat.PNG: (".png",),
+    GraphFormat.MERMAID: (".mmd", ".mermaid", ".md", ".txt"),
+    GraphFormat.DOT: (".dot", ".gv", ".txt"),
 }
-_GRAPH_ENDS |= {".dot": GraphFormat.DOT, ".gv": GraphFormat.DOT}
-_TIMELINE_ENDS = {".svg": TimelineFormat.SVG}
+_TIMELINE_ENDS = {
+    TimelineFormat.HTML: (".html", ".htm"),
+    TimelineFormat.SVG: (".svg",),
+}
+_AMBIGUOUS = (".md", ".txt")
+"""Ends that say no format, but may be those of files in one."""
+_READABLE = (GraphFormat.MERMAID, GraphFormat.DOT)
+"""The formats that a person may read on a terminal."""
 
 
 @app.command(rich_help_panel="See")
@@ -65,6 +74,7 @@ def graph(
     as_json: Json = False,
 ) -> None:
     """Draw a workflow: its Steps coloured by state, and what leads from one to another."""
+    drawn = _format(form, output, _GRAPH_ENDS, as_json)
     with open_gaia(ctx) as gaia:
         answer = gaia.graph(name)
     if as_json:
@@ -72,17 +82,12 @@ def graph(
         return
     from gaia_local import pictures
 
-    form = form or _GRAPH_ENDS.get(output.suffix.lower() if output else "", GraphFormat.SVG)
-    if form is GraphFormat.MERMAID:
+    if drawn is GraphFormat.MERMAID:
         _write(pictures.mermaid(answer, group), output)
-    elif form is GraphFormat.DOT:
+    elif drawn is GraphFormat.DOT:
         _write(pictures.dot(answer, bool(group)), output)
-    elif form is GraphFormat.SVG:
+    elif drawn is GraphFormat.SVG:
         _write(pictures.draw(answer, group).svg, output)
-    elif output is None and sys.stdout.isatty():
-        raise typer.BadParameter(
-            "a terminal can't show a PNG; give -o FILE, or redirect standard output"
-        )
     else:
         _write(pictures.draw(answer, group).png(), output)
 
@@ -102,6 +107,7 @@ def timeline(
     """Draw what ran when, for each worker: one file, for a browser."""
     import time
 
+    drawn = _format(form, output, _TIMELINE_ENDS, as_json)
     with open_gaia(ctx) as gaia:
         answer = gaia.timeline(name)
     if as_json:
@@ -109,9 +115,8 @@ def timeline(
         return
     from gaia_local.pictures.timeline import arrange, html, svg
 
-    form = form or _TIMELINE_ENDS.get(output.suffix.lower() if output else "", TimelineFormat.HTML)
     arranged = arrange(answer, time.time())
-    _write(svg(arranged) if form is TimelineFormat.SVG else html(arranged), output)
+    _write(svg(arranged) if drawn is TimelineFormat.SVG else html(arranged), output)
 
 
 @app.command(rich_help_panel="See")
@@ -123,6 +128,38 @@ def watch(ctx: typer.Context, name: Name) -> None:
         answer = look_on(gaia, name)
         print_result(gaia, answer)
     raise typer.Exit(COMPLETE if answer["state"] in ("complete", "initialized") else FAILED)
+
+
+def _format(
+    form: F | None, output: Path | None, ends: Mapping[F, tuple[str, ...]], as_json: bool
+) -> F:
+    """The format to write: as asked, or as the file's name says, or else the first.
+
+    Raises `typer.BadParameter` if the name says another one than is written, or a terminal would
+    get what nobody can read there.
+    """
+    end = "" if output is None else output.suffix.lower()
+    if form is None and end not in _AMBIGUOUS:
+        fitting = (known for known in ends if not end or end in ends[known])
+        form = next(fitting, None)
+    if form is None:
+        formats = ", ".join(known.value for known in ends)
+        names = ", ".join(known[0] for known in ends.values())
+        raise typer.BadParameter(
+            f"{output} isn't the name of a format; let it end in {names}, or give --format, one of"
+            f" {formats}",
+            param_hint="--output",
+        )
+    if end and end not in ends[form]:
+        raise typer.BadParameter(
+            f"{output} isn't a name for {form.value}; let it end in {' or '.join(ends[form])}",
+            param_hint="--output",
+        )
+    if output is None and not as_json and form not in _READABLE and sys.stdout.isatty():
+        raise typer.BadParameter(
+            f"a terminal can't show {form.value}; give -o FILE, or redirect standard output"
+        )
+    return form
 
 
 def _write(content: str | bytes, output: Path | None) -> None:

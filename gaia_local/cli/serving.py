@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gaia_local.cli.options import options_again
 from gaia_local.cli.output import EscapingFormatter
 from gaia_local.cli.printing import Styled, print_line
 from gaia_local.cli.program import app, open_gaia, resumable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from gaia_local import Gaia
+    from gaia_local.config import Config
 
 
 @app.command(rich_help_panel="Run")
@@ -61,7 +63,7 @@ def serve(
     module = _server()
     if ctx.obj.debug:
         _log_requests()
-    root = Config.parse(ctx.obj.config).root
+    config = Config.parse(ctx.obj.config)
     made = None if no_token or not module.is_loopback(host) else module.secret.new()
     module.raise_limit()
     with resumable(ctx), open_gaia(ctx) as gaia:
@@ -77,7 +79,7 @@ def serve(
         with contextlib.closing(server), contextlib.ExitStack() as ends:
             gaia.own()
             if token is None and made is not None:
-                module.secret.write(root, made)
+                module.secret.write(config.root, made)
             if no_token:
                 _warn_of_others()
             module.resume(gaia)
@@ -87,9 +89,9 @@ def serve(
             # A token that the user gave is not shown.
             link = server.link if token is None else server.url
             try:
-                server.run(lambda: print_line(f"gaia-local listens at {link}"))
+                server.run(lambda: _say_what_is_served(config, link))
             except KeyboardInterrupt:
-                _say_what_goes_on(gaia)
+                _say_what_goes_on(gaia, options_again(ctx.obj.config))
                 raise
             if (why := gaia.lost()) is not None:
                 raise StorageError(why)
@@ -100,12 +102,18 @@ def _warn_of_others() -> None:
     print_line(Styled("warning:", "red"), text, error=True)
 
 
-def _say_what_goes_on(gaia: Gaia) -> None:
+def _say_what_is_served(config: Config, link: str) -> None:
+    how = config.runtime if config.executor == "threads" else f"{config.runtime} on Dask"
+    print_line(f"gaia-local listens at {link}")
+    print_line(f"root: {config.root}; runtime: {how}; the status page is its /")
+
+
+def _say_what_goes_on(gaia: Gaia, options: str) -> None:
     running = [
         name for name, row in gaia.workflows()["workflows"].items() if row["state"] == "running"
     ]
     if running:
-        text = f"Stopped. The next `gaia-local serve` goes on with {', '.join(running)}."
+        text = f"Stopped. The next `gaia-local{options} serve` goes on with {', '.join(running)}."
         print_line(error=True)
         print_line(text, error=True)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from gaia_local.cli import completing
+from gaia_local.cli.options import options_again, pairs
 from gaia_local.cli.output import print_demo, print_json, print_plan, print_result
 from gaia_local.cli.printing import print_line
 from gaia_local.cli.program import (
@@ -21,7 +23,6 @@ from gaia_local.cli.program import (
     Stopped,
     app,
     open_gaia,
-    pairs,
     resumable,
     with_progress,
 )
@@ -72,10 +73,11 @@ def demo(ctx: typer.Context, as_json: Json = False) -> None:
         )
         about.append(name)
         example.place_inputs(lambda key: gaia.path(name, key))
-        gaia.run(name)
+        with _saying_what_is_stored(ctx, gaia, name):
+            gaia.run(name)
         state = _follow(gaia, name, as_json)
         if state == COMPLETE and not as_json:
-            print_demo(gaia, name, f"{_program()}{_options_again(given)}")
+            print_demo(gaia, name, f"{_program()}{options_again(given)}")
     raise typer.Exit(state)
 
 
@@ -237,10 +239,33 @@ def expire(
 
 def _run(ctx: typer.Context, name: str, start: Callable[[Gaia], object], as_json: bool) -> NoReturn:
     with resumable(ctx) as about, open_gaia(ctx) as gaia:
-        start(gaia)
+        with _saying_what_is_stored(ctx, gaia, name):
+            start(gaia)
         about.append(name)
         state = _follow(gaia, name, as_json)
     raise typer.Exit(state)
+
+
+@contextlib.contextmanager
+def _saying_what_is_stored(ctx: typer.Context, gaia: Gaia, name: str) -> Iterator[None]:
+    """Where no engine runs the Steps of a stored workflow, say that it is stored, and what helps.
+
+    Of an `upload` that is refused because its Steps could not start, nothing is stored.
+    """
+    from gaia_local.errors import EngineUnavailable
+
+    try:
+        yield
+    except EngineUnavailable as error:
+        if name not in gaia.workflows()["workflows"]:
+            raise
+        again = dict(ctx.obj.config)
+        if not again.get("dask"):
+            again["runtime"] = "process"
+        why = str(error).partition("; nothing of this call was stored")[0]
+        raise EngineUnavailable(
+            f"{why}; {name} is stored; `gaia-local{options_again(again)} run {name}` starts it"
+        ) from error
 
 
 def _keep_running(
@@ -263,7 +288,8 @@ def _keep_running(
             open_gaia(ctx) as gaia,
             ChangeReporter(gaia, name, lambda: follow(gaia, name), files) as reporter,
         ):
-            start(gaia)
+            with _saying_what_is_stored(ctx, gaia, name):
+                start(gaia)
             about.append(name)
             try:
                 for line in reporter.lines():
@@ -343,23 +369,3 @@ def _program() -> str:
     if called.name == "gaia-local":
         return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
     return f"{sys.executable} -m gaia_local"
-
-
-def _options_again(config: Mapping[str, Any]) -> str:
-    """The options that lead to the same configuration, each with a blank before it."""
-    import shlex
-
-    words = [
-        word
-        for key in ("root", "runtime", "workers")
-        if key in config
-        for word in (f"--{key}", str(config[key]))
-    ]
-    words += ["--max-steps", str(config["max_steps"])] if "max_steps" in config else []
-    words += [
-        word
-        for name, path in config.get("buckets", {}).items()
-        for word in ("--bucket", f"{name}={path}")
-    ]
-    words += [word for value in config.get("dask", {}).values() for word in ("--dask", str(value))]
-    return "".join(f" {shlex.quote(word)}" for word in words)

@@ -16,11 +16,12 @@ from typing import Any
 
 from gaia_local import installation
 from gaia_local.config import Config
-from gaia_local.doctor import leftovers
+from gaia_local.doctor import file_systems, leftovers
 from gaia_local.errors import EngineUnavailable, GaiaError
 from gaia_local.model.names import OWN
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
+from gaia_local.state.buckets import recall
 from gaia_local.store.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -29,8 +30,6 @@ LITTLE_DISK = 2 << 30
 NO_DISK = 64 << 20
 FEW_WATCHES = 8192
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs")
-_FICLONE = 0x40049409
-"""Linux's ioctl that makes one file share another's blocks."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ def examine(config: Config) -> DoctorReport:
             _engine(config),
             *_cluster(config),
             _root(config),
+            _buckets(config),
             _file_system(config),
             _disk(config),
             _watches(config),
@@ -217,12 +217,12 @@ def _root(config: Config) -> Check:
     root = config.root
     facts: dict[str, Any] = {
         "path": str(root),
-        "exists": _exists(root),
+        "exists": file_systems.exists(root),
         "writable": False,
         "owner": None,
     }
-    existing = _nearest_existing(root)
-    if _exists(root) and not root.is_dir():
+    existing = file_systems.nearest_existing(root)
+    if file_systems.exists(root) and not root.is_dir():
         return Check(
             "root", PROBLEM, f"{root} isn't a directory", "choose another: --root DIR", facts
         )
@@ -237,7 +237,7 @@ def _root(config: Config) -> Check:
             "choose another: --root DIR",
             facts,
         )
-    if not _exists(root):
+    if not file_systems.exists(root):
         return Check(
             "root", OK, f"{root} (doesn't exist yet; it is made when it is needed)", facts=facts
         )
@@ -251,6 +251,25 @@ def _root(config: Config) -> Check:
             facts,
         )
     return Check("root", OK, str(root), facts=facts)
+
+
+def _buckets(config: Config) -> Check:
+    """The directories that serve buckets, as configured and as the root remembers them."""
+    try:
+        mapped = recall(config).buckets
+    except GaiaError as error:
+        text, _, advice = str(error).partition("; ")
+        return Check("buckets", PROBLEM, text, advice)
+    facts = {"mapped": {name: str(path) for name, path in mapped.items()}}
+    if not mapped:
+        return Check("buckets", OK, "none is mapped to a directory", facts=facts)
+    away = [name for name, path in mapped.items() if not path.is_dir()]
+    text = "; ".join(
+        f"{name} is {path}" + (" (not there)" if name in away else "")
+        for name, path in sorted(mapped.items())
+    )
+    advice = "mount or make what isn't there" if away else ""
+    return Check("buckets", NOTE if away else OK, text, advice, facts)
 
 
 def _leftovers(config: Config) -> Check:
@@ -284,8 +303,8 @@ def _leftovers(config: Config) -> Check:
 
 
 def _file_system(config: Config) -> Check:
-    existing = _nearest_existing(config.root)
-    kind, reflink = _kind(existing), _reflink(existing)
+    existing = file_systems.nearest_existing(config.root)
+    kind, reflink = file_systems.kind(existing), file_systems.reflink(existing)
     facts = {"type": kind, "reflink": reflink}
     copies = {
         True: "copies of inputs share their blocks (reflink)",
@@ -310,7 +329,7 @@ def _file_system(config: Config) -> Check:
 
 
 def _disk(config: Config) -> Check:
-    usage = shutil.disk_usage(_nearest_existing(config.root))
+    usage = shutil.disk_usage(file_systems.nearest_existing(config.root))
     facts = {"free": usage.free, "total": usage.total}
     text = f"{_size(usage.free)} of {_size(usage.total)} free"
     if usage.free < NO_DISK:
@@ -346,50 +365,6 @@ def _directories(top: str) -> Iterator[str]:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             yield directory
             waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-
-
-def _nearest_existing(path: Path) -> Path:
-    """The path itself, or the nearest of its parents that exists."""
-    return next((candidate for candidate in (path, *path.parents) if _exists(candidate)), Path("/"))
-
-
-def _exists(path: Path) -> bool:
-    """Like `Path.exists`, and False below a directory that is closed to us."""
-    return os.access(path, os.F_OK)
-
-
-def _kind(path: Path) -> str | None:
-    """The type of the file system of `path`, on Linux; else None."""
-    try:
-        rows = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return None
-    device = os.stat(path).st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    kinds = [row.partition(" - ")[2].split()[0] for row in rows if row.split()[2] == wanted]
-    return kinds[-1] if kinds else None
-
-
-def _reflink(directory: Path) -> bool | None:
-    """Whether files in `directory` can share blocks; None if that can't be tried."""
-    if sys.platform != "linux":
-        return None
-    import fcntl
-
-    try:
-        with (
-            tempfile.TemporaryFile(dir=directory) as one,
-            tempfile.TemporaryFile(dir=directory) as other,
-        ):
-            one.write(b"\0" * 4096)
-            one.flush()
-            try:
-                fcntl.ioctl(other.fileno(), _FICLONE, one.fileno())
-            except OSError:
-                return False
-            return True
-    except OSError:
-        return None
 
 
 def _size(number: int) -> str:

@@ -55,7 +55,11 @@ def find(config: Config) -> list[FoundLeftover]:
 
 
 def clean(config: Config) -> list[FoundLeftover]:
-    """Remove and return the leftovers of this root. Raises `RootInUse` if an engine has it open."""
+    """Remove and return the leftovers of this root.
+
+    Raises `RootInUse` if an engine has it open, and `InvalidInput` if it is a file.
+    """
+    config.refuse_file()
     if not config.root.is_dir():
         return []
     owned = Ownership(config.root)

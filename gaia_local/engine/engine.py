@@ -32,7 +32,7 @@ from gaia_local.installation import install_command
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Root, Runtime
-from gaia_local.state.buckets import Use, read_uses, with_remembered
+from gaia_local.state.buckets import Use, read_uses, recorded, with_remembered
 from gaia_local.state.database import Database
 from gaia_local.store import ownership
 from gaia_local.store.ownership import Ownership
@@ -327,8 +327,10 @@ class Engine:
 
     def _map_buckets(self, uses: Iterable[Use]) -> None:
         """Map the buckets of this root's workflows. Raises `InvalidInput` for a contradiction."""
+        uses = list(uses)
         mapped = with_remembered(self.config.root, self._given_config.buckets, uses)
-        for name in sorted(mapped.keys() - self.config.buckets.keys()):
+        told = self.config.buckets.keys() | recorded(uses).keys()
+        for name in sorted(mapped.keys() - told):
             logger.warning("bucket %r is %s, as its workflows were made with", name, mapped[name])
         self.config = self.config.with_buckets(mapped)
         self.storage.map(mapped)
@@ -377,9 +379,9 @@ def _root(config: Config) -> Root:
 
 
 def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:
-    """Raise `InvalidInput`: the root is open in `where`, with another `key`; do `first` first."""
+    """Raise `InvalidInput`: another value of `key` counts in `where`; do `first` first."""
     raise InvalidInput(
         f"config, {key}",
-        f"root {root} is open in {where} already, with another {key}",
+        f"root {root} is open in {where} already, with a different value",
         f"{first}, or give the same",
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from gaia_local.engine.journal import Journal
 from gaia_local.engine.observing import load
@@ -13,6 +14,13 @@ from gaia_local.store.storage import Storage
 from gaia_local.workflow.contents import inspections
 from gaia_local.workflow.decision import Inspection, Saved
 from gaia_local.workflow.workflow import Workflow
+
+
+def no_such_workflow(name: str, root: Path, known: Iterable[str]) -> InvalidInput:
+    """The error for a name that no workflow has, with the `known` names of the root's workflows."""
+    absent = "" if root.exists() else ", which isn't there"
+    what = f"it doesn't exist in root {root}{absent}"
+    return InvalidInput(f"workflow {name!r}", what, nearest(name, known, "workflows"))
 
 
 class Registry:
@@ -51,9 +59,7 @@ class Registry:
 
     def no_such(self, name: str) -> InvalidInput:
         """The error for a name that no workflow has."""
-        known = self._database.workflows()
-        what = "it doesn't exist"
-        return InvalidInput(f"workflow {name!r}", what, nearest(name, known, "workflows"))
+        return no_such_workflow(name, self._storage.root, self._database.workflows())
 
     def saved(self, name: str) -> Saved:
         """A workflow's rows as they will be when all changes are written."""

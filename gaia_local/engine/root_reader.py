@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from gaia_local.engine.registry import no_such_workflow
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, nearest
@@ -197,11 +198,7 @@ class RootReader:
     def _known(self, name: str, answer: T | None) -> T:
         """The answer about a workflow; an error that names the nearest, where there is none."""
         if answer is None:
-            raise InvalidInput(
-                f"workflow {name!r}",
-                "it doesn't exist",
-                nearest(name, self._reader.workflows(), "workflows"),
-            )
+            raise no_such_workflow(name, self._storage.root, self._reader.workflows())
         return answer
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local import interrupts
 from gaia_local.engine.observing import load, load_for_trial
-from gaia_local.errors import InvalidInput, nearest
+from gaia_local.engine.registry import no_such_workflow
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.buckets import Use, read_uses
 from gaia_local.state.database import Database
@@ -72,11 +72,7 @@ class Snapshot:
         """As `Scheduler.scratch`."""
         saved = self._saved(name)
         if saved is None:
-            raise InvalidInput(
-                f"workflow {name!r}",
-                "it doesn't exist",
-                nearest(name, self.workflows(), "workflows"),
-            )
+            raise no_such_workflow(name, self._storage.root, self.workflows())
         return load_for_trial(saved, self._storage, self.listing)
 
     def images(self, names: Iterable[str]) -> Mapping[str, str | None]:

@@ -284,7 +284,10 @@ class LatestAttempt(TypedDict):
 
 
 class TaskRecord(TypedDict):
-    """The record of one attempt at a Step; `inputs` are the keys it read, with their digests."""
+    """The record of one attempt at a Step; `inputs` are the keys it read, with their digests.
+
+    A digest is BLAKE2b of 128 bits, in hexadecimal digits.
+    """
 
     task: str
     step: str
@@ -333,7 +336,8 @@ class StepExplanation(TypedDict):
 class KeyExplanation(TypedDict):
     """Of `Gaia.explain`, of a storage key: the Step that makes it, and the Steps that read it.
 
-    `made` is the attempt that made its present file; None: no Step did.
+    `made` is the attempt that made its present file; None: no Step did. `digest` is BLAKE2b of 128
+    bits, in hexadecimal digits.
     """
 
     workflow: str

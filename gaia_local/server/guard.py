@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import hmac
 import ipaddress
-import logging
 import socket
 from collections.abc import Mapping
 from urllib.parse import parse_qs
@@ -24,13 +23,11 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gaia_local.errors import InvalidInput, error_text
-from gaia_local.monotonic import monotonic
 from gaia_local.server.connections import KEY, Connection
+from gaia_local.server.request_log import READING, STRANGERS_PAUSE_SECONDS, Pause, RequestLog
 from gaia_local.server.wire import Answer
 
-logger = logging.getLogger("gaia_local.server")
-
-_READING = ("GET", "HEAD")
+_BROWSERS_HEADERS = ("origin", "sec-fetch-site", "cookie")
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -52,6 +49,7 @@ class Guard:
     def __init__(self, app: ASGIApp, host: str, token: str | None, same_user: bool) -> None:
         """Without a `token` all requests are permitted; with `same_user`, also our own user's."""
         self._app, self._host, self._token, self._same_user = app, host, token, same_user
+        self._strangers = Pause(STRANGERS_PAUSE_SECONDS)
         self._cookie_value = (
             None
             if token is None
@@ -70,26 +68,15 @@ class Guard:
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, connection: Connection | None
     ) -> None:
-        began = monotonic()
-
-        has_begun = False
+        log = RequestLog(scope, self._strangers)
 
         async def send_guarded(message: Message) -> None:
-            nonlocal has_begun
+            log.note(message)
             if message["type"] == "http.response.start":
-                has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
-                elapsed = (monotonic() - began) * 1000
-                logger.info(
-                    "%s %s: %d after %.0f ms",
-                    scope["method"],
-                    _path(scope),
-                    message["status"],
-                    elapsed,
-                )
             await send(message)
 
         try:
@@ -98,7 +85,7 @@ class Guard:
                 connection.mark_permitted()
             await app(scope, receive, send_guarded)
         except asyncio.CancelledError:
-            if not has_begun:
+            if not log.has_begun():
                 ending = _refused(
                     503,
                     "the server is shutting down; check with status whether this call took effect",
@@ -106,8 +93,8 @@ class Guard:
                 await ending(scope, receive, send_guarded)
             raise
         except Exception as error:  # a defect: the client and the log must show it
-            logger.error("%s %s failed", scope["method"], _path(scope), exc_info=error)
-            if has_begun:
+            log.defect(error)
+            if log.has_begun():
                 raise
             refusal = _refused(
                 500, f"the server failed: {type(error).__name__}: {error_text(error)}"
@@ -135,7 +122,7 @@ class Guard:
             # Set no cookie: it isn't needed, and browsers would send it to other ports as well.
             if refusal.status_code == 303:
                 return RedirectResponse("/", 303)
-        if scope["method"] not in _READING:
+        if scope["method"] not in READING:
             origin = headers.get("origin")
             if origin is not None and origin.lower() != f"{scope['scheme']}://{hosts[0]}".lower():
                 return _refused(
@@ -143,10 +130,7 @@ class Guard:
                     f"the Origin {origin[:80]!r} is another site's: only pages of this server may"
                     " request that",
                 )
-            if (
-                headers.get("content-type", "").partition(";")[0].strip().lower()
-                != "application/json"
-            ):
+            if not _declares_json(headers):
                 return _refused(
                     415,
                     "the request doesn't declare JSON: send the header Content-Type:"
@@ -163,7 +147,7 @@ class Guard:
         cookies: Mapping[str, str] = cookie_parser(headers.get("cookie", ""))
         if _same(cookies.get(name, ""), self._cookie_value):
             return None
-        page = scope["path"] == "/" and scope["method"] in _READING
+        page = scope["path"] == "/" and scope["method"] in READING
         if page and _same(_query(scope, "token"), self._token):
             entered = RedirectResponse("/", 303)
             secure = scope["scheme"] == "https"
@@ -264,9 +248,16 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _path(scope: Scope) -> str:
-    """The path as it was sent, without the query, which may hold the token."""
-    return str(scope.get("raw_path", b"").decode("ascii", "replace"))
+def _declares_json(headers: Headers) -> bool:
+    """Whether a body may be read as JSON: it is declared so, or not declared by an old client.
+
+    Published clients up to 0.0.7 send no Content-Type. A browser can be made to do that as well, by
+    a page of another site, but not without its Origin (older ones: its cookies).
+    """
+    kind = headers.get("content-type")
+    if kind is None:
+        return not any(name in headers for name in _BROWSERS_HEADERS)
+    return kind.partition(";")[0].strip().lower() == "application/json"
 
 
 def _query(scope: Scope, name: str) -> str:

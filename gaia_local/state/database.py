@@ -340,14 +340,14 @@ class Database(DefinitionRows):
 
     @reads_rows
     def buckets(self) -> list[tuple[str, str, str | None]]:
-        """Workflow, bucket that it uses, and its directory (None: it is under the root)."""
+        """Workflow (empty: all), bucket that it uses, its directory (None: under the root)."""
         return [
             (workflow, bucket, directory)
             for workflow, bucket, directory in self._rows("select * from buckets")
         ]
 
     def set_buckets(self, workflow: str, buckets: Mapping[str, str | None]) -> None:
-        """Record the buckets that a workflow uses, with their directories."""
+        """Record the buckets that a workflow uses, with their directories; see `buckets`."""
         self._write_many(
             "insert or replace into buckets values (?, ?, ?)",
             ((workflow, *bucket) for bucket in buckets.items()),

@@ -1,4 +1,4 @@
-"""Names out of a root's state database, fast, for a shell's completion; none on any error.
+"""Names and times out of a root's state database, fast, for the shell; none on any error.
 
 Imports next to nothing, and asks SQLite itself. So a completion takes 0.14 s of CPU; through
 `Snapshot` it takes 0.20 s, and for a workflow of 10,000 Steps 0.77 s instead of 0.18.
@@ -31,6 +31,17 @@ def definition_names(root: Path, workflow: str) -> list[str]:
         for table in ("steps", "commands")
         for (name,) in _rows(root, names.format(table), (workflow,))
     ]
+
+
+def last_changes(root: Path) -> dict[str, float]:
+    """Workflow → the time of its last event, or of its upload, in seconds since the epoch."""
+    return dict(
+        _rows(
+            root,
+            "select name, coalesce((select time from events where workflow = name"
+            " order by id desc limit 1), created) from workflows",
+        )
+    )
 
 
 def step_and_key_names(root: Path, workflow: str) -> tuple[list[str], list[str]] | None:

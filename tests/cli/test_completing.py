@@ -171,7 +171,7 @@ def test_an_example_is_understood(name: str) -> None:
     assert understood(words)
 
 
-def test_the_examples_work(here: Path) -> None:
+def test_the_examples_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that end by themselves, in a workflow's order of life, on the README's first one."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"`(\w+\.json)`:\n\n```json\n(.*?)```", readme, flags=re.DOTALL)
@@ -181,6 +181,8 @@ def test_the_examples_work(here: Path) -> None:
     (here / "script.py").write_text(
         "import gaia\nwith gaia.Gaia() as known:\n    print(known.workflows())\n"
     )
+    (here / "genomes").mkdir()
+    monkeypatch.setenv("HOME", str(here))
     for name, example in EXAMPLES.items():
         if name not in ("serve", "demo"):
             call(*shlex.split(example)[1:])

@@ -67,9 +67,9 @@ def test_a_graph_is_svg_unless_told_otherwise(here: Path) -> None:
         (["-o", "x.mmd"], b"flowchart TB\n"),
         (["-o", "x.dot"], b'digraph "w" {'),
         (["-o", "x.GV"], b'digraph "w" {'),
-        (["-o", "x.txt"], b"<svg "),
+        (["-o", "x"], b"<svg "),
         (["-o", "x.txt", "--format", "mermaid"], b"flowchart TB\n"),
-        (["-o", "x.png", "--format", "svg"], b"<svg "),
+        (["-o", "x", "--format", "png"], b"\x89PNG"),
     ],
 )
 def test_the_format_is_what_was_said_or_what_the_name_says(

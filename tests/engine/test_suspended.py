@@ -96,7 +96,7 @@ def test_who_waits_for_a_stopped_owner_is_told_and_goes_on(tmp_path: Path, owner
         assert f"it is stopped; `kill -CONT {owner.pid}` lets it go on" in said
         assert asking.poll() is None
         os.kill(owner.pid, signal.SIGCONT)
-        assert asking.stderr.read() == "no workflows yet\n"
+        assert asking.stderr.read() == f"no workflows yet in root {tmp_path}/root\n"
     assert asking.returncode == 0
 
 

@@ -705,15 +705,37 @@ def test_a_request_has_one_host(server: Server, hosts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
+    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"],
 )
-def test_content_types_of_forms_are_refused(server: Server, gaia: Gaia, kind: str | None) -> None:
+def test_content_types_of_forms_are_refused(server: Server, gaia: Gaia, kind: str) -> None:
     body = json.dumps({"workflow": "w", "properties": {}, "commands": COMMANDS, "steps": [A]})
-    headers = {} if kind is None else {"content-type": kind}
+    headers = {"content-type": kind}
     answer = requests.post(server.url + "upload", data=body.encode(), headers=headers, timeout=30)
     assert answer.status_code == 415
     assert "application/json" in answer.json()["error"]
     assert gaia.workflows() == {"workflows": {}}
+
+
+def test_a_request_without_a_content_type_is_read_as_json_as_old_clients_send_it(
+    server: Server, gaia: Gaia
+) -> None:
+    body = json.dumps({"workflow": "w", "properties": {}, "commands": COMMANDS, "steps": [A]})
+    answer = requests.post(server.url + "upload", data=body, timeout=30)
+    assert "content-type" not in answer.request.headers
+    assert answer.json() == {"workflow": {"w": ["a"]}}
+    assert list(gaia.workflows()["workflows"]) == ["w"]
+
+
+@pytest.mark.parametrize("mark", ["origin", "sec-fetch-site", "cookie"])
+def test_a_browsers_request_without_a_content_type_is_refused(server: Server, mark: str) -> None:
+    """A page can send a body without one; it can't leave these headers out."""
+    given = {"origin": server.url.rstrip("/"), "sec-fetch-site": "same-origin", "cookie": "a=b"}
+    url, headers = server.url + "workflows", {mark: given[mark]}
+    assert requests.post(url, json={}, headers=headers, timeout=30).status_code == 200
+    assert requests.post(url, data="{}", headers=headers, timeout=30).status_code == 415
+    headers[mark] = ""
+    answer = requests.post(url, data="{}", headers=headers, timeout=30)
+    assert answer.status_code in (403, 415)
 
 
 def test_another_sites_page_is_refused(server: Server, gaia: Gaia) -> None:

@@ -17,9 +17,11 @@ import pytest
 
 from gaia_local import Gaia, GaiaError
 from gaia_local.config import Config
+from gaia_local.doctor.checks import examine
 from gaia_local.doctor.leftovers import clean
 from gaia_local.state.schema import MIGRATIONS
 from gaia_local.store.storage import Storage
+from support import command_line
 from support.builders import COPY
 
 STEPS = [
@@ -95,7 +97,7 @@ def test_the_command_line_says_so(root: Path, shared: Path) -> None:
     assert re.sub(r"\s+", " ", status.stderr).count(f"bucket 'g' is {shared}") == 1
     refused = call("--bucket", f"g={root}", "run", "w")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "config, bucket 'g'" in refused.stderr
+    assert "gaia-local: --bucket g: workflow 'w' was made with" in refused.stderr
     assert call("--bucket", f"g={shared}", "status", "w").stderr == ""
 
 
@@ -265,3 +267,83 @@ def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: 
         assert starts(gaia) == ["read", "write"]
     with opened(root) as gaia:
         assert gaia.path("w", "g:in") == shared / "in"
+
+
+# --------------------------------------------------------------------------- recorded for all calls
+
+
+def bucket(root: Path, *words: str, status: int = 0) -> str:
+    """The output of `gaia-local bucket`."""
+    return command_line.call("--root", str(root), "bucket", *words, status=status).output
+
+
+def test_a_recorded_bucket_serves_all_later_calls(
+    gaia_root: Path, shared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert bucket(gaia_root) == "no bucket is mapped to a directory\n"
+    assert bucket(gaia_root, "g", str(shared)) == f"bucket g is {shared}\n"
+    with opened(gaia_root) as gaia:
+        gaia.upload("w", {}, [COPY], STEPS)
+        assert gaia.wait("w", 20)["state"] == "complete"
+    assert (shared / "made/out").read_text() == "1"
+    assert "bucket" not in caplog.text
+    assert json.loads(bucket(gaia_root, "--json")) == {
+        "buckets": {"g": {"directory": str(shared), "workflows": ["w"]}}
+    }
+    rows = [row.split() for row in bucket(gaia_root).splitlines()]
+    assert rows == [["bucket", "directory", "workflows"], ["g", str(shared), "w"]]
+    with opened(gaia_root, buckets={"g": shared}) as gaia:
+        assert gaia.path("w", "g:in") == shared / "in"
+
+
+def test_a_recorded_bucket_can_be_replaced_and_forgotten_while_no_workflow_uses_it(
+    gaia_root: Path, shared: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    bucket(gaia_root, "g", str(tmp_path / "other"))
+    bucket(gaia_root, "g", str(shared))
+    with opened(gaia_root, buckets={"g": tmp_path / "other"}) as gaia:  # a config key still can
+        assert gaia.path("w", "g:in") == tmp_path / "other/in"
+    with opened(gaia_root) as gaia:
+        assert gaia.path("w", "g:in") == shared / "in"
+    assert bucket(gaia_root, "g", "--forget") == "bucket g is forgotten\n"
+    with opened(gaia_root) as gaia:
+        assert gaia.path("w", "g:in") == gaia_root / "storage/w/g/in"
+    assert "has no record of it" in bucket(gaia_root, "g", "--forget", status=2)
+
+
+def test_what_workflows_use_is_neither_replaced_nor_forgotten(root: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (tmp_path / "other").mkdir()
+    refused = bucket(root, "g", str(tmp_path / "other"), status=2)
+    assert "'w' was made with" in refused and str(shared) in refused
+    bucket(root, "g", str(shared))
+    assert "it is used by w; delete" in bucket(root, "g", "--forget", status=2)
+    with opened(root) as gaia:
+        gaia.delete("w")
+    bucket(root, "g", "--forget")
+
+
+def test_bad_records_of_buckets_are_refused(gaia_root: Path, shared: Path, tmp_path: Path) -> None:
+    assert "isn't a directory; make it" in bucket(gaia_root, "g", str(tmp_path / "no"), status=2)
+    assert "contains ':'" in bucket(gaia_root, "a:b", str(shared), status=2)
+    for words in (["g"], ["--forget"], ["g", str(shared), "--forget"]):
+        assert "give NAME and DIR" in bucket(gaia_root, *words, status=2)
+    assert bucket(gaia_root) == "no bucket is mapped to a directory\n"
+    with opened(gaia_root) as gaia:
+        gaia.own()
+        assert "is in use by process" in bucket(gaia_root, "g", str(shared), status=2)
+
+
+def test_the_doctor_lists_buckets(gaia_root: Path, shared: Path, tmp_path: Path) -> None:
+    def told(**buckets: Path) -> tuple[str, str]:
+        config = Config.parse({"root": gaia_root, "runtime": "process", "buckets": buckets})
+        (check,) = [check for check in examine(config).checks if check.name == "buckets"]
+        return check.verdict, check.text
+
+    assert told() == ("ok", "none is mapped to a directory")
+    bucket(gaia_root, "g", str(shared))
+    assert told() == ("ok", f"g is {shared}")
+    assert told(h=tmp_path / "no") == ("note", f"g is {shared}; h is {tmp_path}/no (not there)")
+    shared.rename(tmp_path / "moved")
+    assert told() == ("note", f"g is {shared} (not there)")

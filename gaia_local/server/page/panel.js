@@ -145,7 +145,7 @@ export class StepPanel {
         missing ? "not there yet" : null,
         makers.has(key) ? [missing ? ", " : null, "made by ", this.#links(makers.get(key))]
           : missing ? ", and no Step makes it" : "yours",
-        digest && !missing ? html("span", { class: "digest", title: `content digest ${digest}` },
+        digest && !missing ? html("span", { class: "digest", title: `content digest, BLAKE2b: ${digest}` },
           digest.replace(/^d:/, "").slice(0, 8)) : null));
     }))];
   }
