@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_TIMEOUT, Task
+from gaia_local.store.file_work import UNTOLD, FileWork
 
 logger = logging.getLogger("gaia_local")
 
@@ -131,7 +132,7 @@ class Invocation:
     `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`,
     where not None, receives stdout alone. `inputs` pairs each internal path with the file or
     directory in the store it is a copy of. `gpus` are the ids of the GPUs that the program may use;
-    where there are none, the runtime chooses.
+    where there are none, the runtime chooses. `file_work` is for the runtime's own copying.
     """
 
     task: Task
@@ -141,6 +142,7 @@ class Invocation:
     stdout: Path | None
     inputs: tuple[tuple[str, Path], ...] = ()
     gpus: tuple[str, ...] = ()
+    file_work: FileWork = UNTOLD
 
 
 @dataclass(frozen=True)

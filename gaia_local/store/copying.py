@@ -8,16 +8,21 @@ import stat
 import tempfile
 from pathlib import Path
 
-from gaia_local import interrupts
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
+from gaia_local.store import reading
+from gaia_local.store.file_work import MOST_BYTES, UNTOLD, FileWork
 from gaia_local.store.walking import SPECIAL_KINDS, walk
 
-_CHUNK = 1 << 20
 
-
-def copy(source: str, target: str, follow: bool, status: os.stat_result | None = None) -> None:
+def copy(
+    source: str,
+    target: str,
+    follow: bool,
+    status: os.stat_result | None = None,
+    work: FileWork = UNTOLD,
+) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
     A link is copied as a link, or, with `follow`, as its target (a dangling one stays a link).
@@ -28,16 +33,16 @@ def copy(source: str, target: str, follow: bool, status: os.stat_result | None =
         Path(target).symlink_to(os.readlink(source))
     elif stat.S_ISDIR(status.st_mode):
         Path(target).mkdir()
-        for relative, inner, entry in walk(source, follow):
+        for relative, inner, entry in walk(source, follow, work):
             place = f"{target}/{relative}"
             if stat.S_ISDIR(entry.st_mode):
                 Path(place).mkdir()
             elif stat.S_ISLNK(entry.st_mode):
                 Path(place).symlink_to(os.readlink(inner))
             else:
-                copy_file(inner, place, entry)
+                copy_file(inner, place, entry, work)
     else:
-        copy_file(source, target, status)
+        copy_file(source, target, status, work)
 
 
 def pull(source: str, top: Path, target: Path, follow: bool) -> None:
@@ -49,12 +54,11 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
     if target.is_relative_to(top) and not is_inside(real, os.path.realpath(top)):
         raise StorageError(f"{target} can't be written: a link there leads out of {top}, to {real}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not Path(source).is_dir():
-        target.unlink(missing_ok=True)
-        copy(source, str(target), follow)
-        return
     with tempfile.TemporaryDirectory(prefix=OWN, dir=target.parent) as aside:
         copy(source, f"{aside}/copy", follow)
+        if not Path(source).is_dir():
+            Path(aside, "copy").replace(target)
+            return
         target.mkdir(exist_ok=True)
         for relative, _, status in list(walk(f"{aside}/copy")):
             place = target / relative
@@ -66,7 +70,7 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
                 Path(aside, "copy", relative).rename(place)
 
 
-def copy_file(source: str, target: str, status: os.stat_result) -> None:
+def copy_file(source: str, target: str, status: os.stat_result, work: FileWork = UNTOLD) -> None:
     """Copy a regular file with this `status` to `target`, which must not exist."""
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
@@ -76,7 +80,7 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
     try:
         writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            copy_range(reader, writer)
+            copy_range(reader, writer, work)
             os.utime(writer, ns=(status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(writer)
@@ -84,36 +88,32 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
         os.close(reader)
 
 
-def copy_range(reader: int, writer: int) -> None:
+def copy_range(reader: int, writer: int, work: FileWork = UNTOLD) -> None:
     """Copy the rest of one descriptor to another; shares blocks if possible, and keeps holes."""
     status = os.fstat(reader)
-    if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
-        _copy_bytes(reader, writer, status.st_size)
+    if not reading.has_holes(status):
+        _copy_bytes(reader, writer, status.st_size, work)
         return
     at, end = os.lseek(reader, 0, os.SEEK_CUR), status.st_size
     shift = os.lseek(writer, 0, os.SEEK_CUR) - at
-    while at < end:
-        try:
-            start = os.lseek(reader, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # there are no more data
-                raise
-            break
-        at = os.lseek(reader, start, os.SEEK_HOLE)
-        os.lseek(reader, start, os.SEEK_SET)
-        os.lseek(writer, start + shift, os.SEEK_SET)
-        _copy_bytes(reader, writer, at - start)
+    for begin, until in reading.data_ranges(reader, at, end):
+        work.advance(begin - at)
+        os.lseek(reader, begin, os.SEEK_SET)
+        os.lseek(writer, begin + shift, os.SEEK_SET)
+        _copy_bytes(reader, writer, until - begin, work)
+        at = until
+    work.advance(end - at)
     os.ftruncate(writer, end + shift)
 
 
-def _copy_bytes(reader: int, writer: int, count: int) -> None:
+def _copy_bytes(reader: int, writer: int, count: int, work: FileWork) -> None:
     try:
         while hasattr(os, "copy_file_range") and count > 0:
-            copied = os.copy_file_range(reader, writer, min(count, 1 << 30))
+            copied = os.copy_file_range(reader, writer, min(count, MOST_BYTES))
             if not copied:
                 break
             count -= copied
-            interrupts.check()
+            work.advance(copied)
     except OSError as error:
         if error.errno not in (
             errno.EXDEV,
@@ -123,8 +123,22 @@ def _copy_bytes(reader: int, writer: int, count: int) -> None:
             errno.EPERM,
         ):
             raise
-    while count > 0 and (piece := os.read(reader, min(count, _CHUNK))):
-        count -= len(piece)
-        while piece:
-            piece = piece[os.write(writer, piece) :]
-        interrupts.check()
+    for piece in reading.pieces(reader, count, work, count):
+        _write_all(writer, piece)
+
+
+def write_with_holes(writer: int, piece: bytes) -> None:
+    """Write a piece at the end of a new file: one of zeros alone becomes a hole.
+
+    The file must be given its size at the end.
+    """
+    if reading.ZEROS.startswith(piece):  # as fast as a comparison
+        os.lseek(writer, len(piece), os.SEEK_CUR)
+    else:
+        _write_all(writer, piece)
+
+
+def _write_all(writer: int, piece: bytes) -> None:
+    """Write all of a piece, however much the system takes at a time."""
+    while piece:
+        piece = piece[os.write(writer, piece) :]

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
+from gaia_local.store.file_work import UNTOLD, FileWork
 
 SPECIAL_KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -41,7 +42,9 @@ def check_absent(path: str, error: OSError) -> None:
         raise StorageError(f"{path}: can't be examined ({error.strerror})") from error
 
 
-def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
+def walk(
+    top: str, follow: bool = False, work: FileWork = UNTOLD
+) -> Iterator[tuple[str, str, os.stat_result]]:
     """Everything below `top`, as (relative path, path, lstat), parents first, ordered by name.
 
     With `follow`, a link stands for its target, and path and status are the target's; a link that
@@ -52,6 +55,7 @@ def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_res
     while waiting:
         listed, prefix, above = waiting.pop()
         for entry in listed:
+            work.advance()
             name = entry.name
             if name.startswith(OWN):
                 continue

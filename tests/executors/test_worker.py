@@ -34,6 +34,8 @@ class WorkerBench(StoreBench):
         self.worker = Worker(LocalWorkspace(self.storage), self.runtime)
         self.heard: list[Event | Outcome] = []
         self.staged_at_the_end: list[str] = []
+        self.told: list[str] = []
+        """The reports of long work on files."""
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
 
     def task(self, *described: Any, **facts: Any) -> Task:
@@ -53,6 +55,9 @@ class WorkerBench(StoreBench):
     def happened(self, task: Task, event: Event) -> None:
         assert not event.event.begins
         self.heard.append(event)
+
+    def progressed(self, task: Task, doing: str) -> None:
+        self.told.append(doing)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         self.heard.append(outcome)

@@ -51,6 +51,9 @@ class ReportingObserver:
         assert not event.event.begins
         self._tell(of, event)
 
+    def progressed(self, of: Task, doing: str) -> None:
+        """Nothing here takes that long."""
+
     def ended(self, of: Task, outcome: Outcome) -> None:
         self._tell(of, outcome)
 
