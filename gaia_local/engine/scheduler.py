@@ -88,6 +88,10 @@ class Scheduler:
         """Image name → its present id; None if unknown."""
         return {name: self._runtime.image_id(name) for name in names}
 
+    def doing(self, name: str) -> list[str]:
+        """Sentences on what is done with large files of a workflow at this moment."""
+        return self.loop.looks.doing.of(name)
+
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self.loop.lock:

@@ -118,9 +118,13 @@ ServerStatus = TypedDict(
         "tasks": NotRequired[dict[str, TaskEntry]],
         "data": NotRequired[dict[str, DataEntry]],
         "flow": NotRequired[dict[str, FlowEntry]],
+        "doing": NotRequired[list[str]],
     },
 )
-"""As a server answers it: `error` if nothing can be stored, the last three with `debug`."""
+"""As a server answers it: `error` if nothing can be stored, the last four with `debug`.
+
+`doing` as in `WorkflowProgress`.
+"""
 
 StatusAnswer = TypedDict(
     "StatusAnswer",
@@ -152,10 +156,12 @@ class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
     `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
-    the store.
+    the store. `doing`: sentences on the copying and reading of files that takes long at this moment,
+    as "Step 's' is reading input 'a': 12 of 60 GB".
     """
 
     state: str
+    doing: NotRequired[list[str]]
 
 
 class Failure(TypedDict):
