@@ -132,8 +132,8 @@ class Gaia:
     def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
         """The server's answer, and beside it the flat one of the client's documentation.
 
-        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``, and ``doing`` as in
-        `progress`. An unknown name is `initialized`, with nothing in it.
+        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``, and ``doing`` as
+        `progress` has. An unknown name is `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
         inner = self._opened.ask(lambda root: root.status(name, bool(debug)))

@@ -86,7 +86,7 @@ class Worker:
             files.stdout,
             files.mounted,
             assignment.gpus,
-            work,
+            file_work=work,
         )
 
         def report(kind: EventKind, /, **facts: Any) -> None:

@@ -156,8 +156,8 @@ class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
     `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
-    the store. `doing`: sentences on the copying and reading of files that takes long at this moment,
-    as "Step 's' is reading input 'a': 12 of 60 GB".
+    the store. `doing`: sentences on the copying and reading of files that takes long just now, as
+    "Step 's' is reading input 'a': 12 of 60 GB".
     """
 
     state: str

@@ -18,6 +18,7 @@ from gaia_local.model.keys import Capture
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Root
 from gaia_local.runtimes.docker.runtime import DockerRuntime
+from gaia_local.store.file_work import UNTOLD
 from support.timers import Timers
 from support.waiting import wait_until
 
@@ -157,6 +158,7 @@ class ContainerBench:
             self.top / f"{task_id}.log",
             None if stdout is None else tree / stdout.strip("/"),
             tuple((mounts or {}).items()),
+            file_work=UNTOLD,
         )
         return Run(invocation, Cancellation(self.timers.call_later, self.grace))
 

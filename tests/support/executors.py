@@ -86,6 +86,11 @@ class ExecutorBench:
             self.threads.add(threading.current_thread().name)
             self.changed.notify_all()
 
+    def tell(self, doing: str) -> None:
+        with self.changed:
+            self.doing.append(doing)
+            self.changed.notify_all()
+
     def submit(
         self,
         name: str,
@@ -97,7 +102,7 @@ class ExecutorBench:
         if act is not None:
             self.acts[name] = act
         made = task_named(name, resources, workflow)
-        observer = ReportingObserver(self.report, self.doing.append)
+        observer = ReportingObserver(self.report, self.tell)
         self.executor.submit(Assignment(made, adopted=adopted), observer)
         return made
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.model.keys import internal_path, made_files, names_directory
 from gaia_local.model.paths import folders, is_inside, nearest
-from gaia_local.runtimes.contract import Invocation
+from gaia_local.runtimes.contract import Invocation, LongWork
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.image_contents import (
     GO_DIRECTORY,
@@ -33,7 +33,6 @@ from gaia_local.runtimes.docker.image_contents import (
 )
 from gaia_local.runtimes.docker.responses import PIECE_BYTES, NoAnswer, Refusal, disk_errors
 from gaia_local.store import copying, removal
-from gaia_local.store.file_work import FileWork
 from gaia_local.store.staging import find
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class ContainerFiles:
         status: str,
         *,
         stop: Callable[[], bool],
-        work: FileWork,
+        work: LongWork,
     ) -> None:
         """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
         facts = {"mode": 0} if status == LOOP else json.loads(base64.b64decode(status))
@@ -195,7 +194,7 @@ class ContainerFiles:
         path: str,
         target: Path,
         stop: Callable[[], bool],
-        work: FileWork,
+        work: LongWork,
     ) -> None:
         """Copy a file; an archive has no holes, so blocks of zeros become some again."""
 

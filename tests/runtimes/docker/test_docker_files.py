@@ -94,7 +94,7 @@ def test_output_files_beside_files_of_the_image_are_copied_out(bench: ContainerB
 
 
 def test_an_output_that_is_copied_out_keeps_its_holes(bench: ContainerBench) -> None:
-    size = 300_000_000
+    size = 100_000_000
     run = bench.run(
         "sh",
         "-ec",
