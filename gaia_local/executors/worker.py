@@ -102,7 +102,8 @@ class Worker:
 
 def _is_cancelled(cancellation: Cancellation) -> bool:
     """Whether the Task's outcome isn't wanted: that of one that exceeded its timeout is."""
-    return cancellation.reason not in (None, BY_TIMEOUT)
+    reason = cancellation.reason
+    return reason is not None and reason != BY_TIMEOUT
 
 
 def _file_work(task: Task, cancellation: Cancellation, observer: Observer) -> FileWork:

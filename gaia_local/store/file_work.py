@@ -11,6 +11,10 @@ from gaia_local.monotonic import monotonic
 
 MOST_BYTES = 1 << 26
 """The most that is copied or read between two calls of `FileWork.advance`."""
+ENTRIES = 64
+"""The most entries of a tree that are looked at between two calls: a call for each would cost a
+fifth of a walk.
+"""
 TELL_SECONDS = 1.0
 """From the begin of work, and between two times that it tells how far it is."""
 
@@ -21,23 +25,19 @@ class Stopped(Exception):
     """The Task that this work was for is cancelled."""
 
 
-def go_on() -> None:
-    """The check of work that only signals stop."""
-
-
 class FileWork:
     """The work on files for one Task, or for one look at them, in the thread that does it.
 
     Whatever copies, reads or walks files is given one, and calls `advance` after every `MOST_BYTES`
-    at most, and for every entry of a tree. Invariant: once `check` raises, no more is done than up
+    at most, and of `ENTRIES` of a tree. Invariant: once `check` raises, no more is done than up
     to the next of these calls, and its error leaves the work; nothing may turn it into another.
     In the main thread noted signals are delivered there, too.
     """
 
     __slots__ = ("_check", "_done", "_due", "_size", "_tell", "_what")
 
-    def __init__(self, check: Callable[[], None] = go_on, tell: Tell | None = None) -> None:
-        """`check` raises as soon as the work isn't wanted any more.
+    def __init__(self, check: Callable[[], None] | None = None, tell: Tell | None = None) -> None:
+        """`check` raises as soon as the work isn't wanted any more; without one, signals end it.
 
         `tell` gets a sentence as "reading input 'a': 12 of 60 GB", but not in the first second.
         """
@@ -58,7 +58,8 @@ class FileWork:
     def advance(self, count: int = 0) -> None:
         """So many bytes more are done. Raises what `check` raises, or a handler of signals."""
         interrupts.check()
-        self._check()
+        if self._check is not None:
+            self._check()
         if self._tell is None:
             return
         self._done += count

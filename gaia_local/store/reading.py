@@ -59,8 +59,13 @@ def data_ranges(descriptor: int, at: int, end: int) -> Iterator[tuple[int, int]]
 def contents(descriptor: int, status: os.stat_result, work: FileWork) -> Iterator[bytes]:
     """The whole content of a file, in pieces; the zeros of holes aren't read."""
     if status.st_size <= PIECE or not has_holes(status):
-        yield from pieces(descriptor, status.st_size, work)
-        return
+        return pieces(descriptor, status.st_size, work)
+    return _contents_with_holes(descriptor, status, work)
+
+
+def _contents_with_holes(
+    descriptor: int, status: os.stat_result, work: FileWork
+) -> Iterator[bytes]:
     at = 0
     for begin, end in data_ranges(descriptor, 0, status.st_size):
         yield from _zeros(begin - at, work)

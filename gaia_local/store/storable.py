@@ -13,7 +13,7 @@ from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
 from gaia_local.store.copying import copy_file
-from gaia_local.store.file_work import UNTOLD, FileWork
+from gaia_local.store.file_work import ENTRIES, UNTOLD, FileWork
 from gaia_local.store.walking import SPECIAL_KINDS, walk
 
 
@@ -96,8 +96,9 @@ def has_link(top: str, out: bool, work: FileWork = UNTOLD) -> bool:
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
             os.scandir(directory) as entries,
         ):
-            for entry in entries:
-                work.advance()
+            for number, entry in enumerate(entries):
+                if number % ENTRIES == 0:
+                    work.advance()
                 if entry.name.startswith(OWN):
                     continue
                 if entry.is_symlink():

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
-from gaia_local.store.file_work import UNTOLD, FileWork
+from gaia_local.store.file_work import ENTRIES, UNTOLD, FileWork
 
 SPECIAL_KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -51,11 +51,15 @@ def walk(
     is dangling, or part of a circle, stays a link.
     """
     above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
+    unchecked = 0
     waiting = [(iter(_sorted(top)), "", above)]
     while waiting:
         listed, prefix, above = waiting.pop()
         for entry in listed:
-            work.advance()
+            unchecked += 1
+            if unchecked == ENTRIES:
+                unchecked = 0
+                work.advance()
             name = entry.name
             if name.startswith(OWN):
                 continue

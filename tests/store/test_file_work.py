@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gaia_local.store import copying, file_work, fingerprints, reading, storable
-from gaia_local.store.file_work import MOST_BYTES, FileWork, Stopped, progress_text
+from gaia_local.store.file_work import ENTRIES, MOST_BYTES, FileWork, Stopped, progress_text
 from gaia_local.store.input_copies import copies_needed
 from gaia_local.store.logs import Ending, write_log
 from gaia_local.store.walking import walk
@@ -55,7 +55,7 @@ def a_sparse_file(folder: Path) -> Path:
 def a_tree(folder: Path) -> Path:
     path = folder / "tree"
     path.mkdir()
-    for number in range(10):
+    for number in range(5 * ENTRIES):
         (path / str(number)).write_text("x")
     return path
 
