@@ -165,8 +165,6 @@ def _bar() -> Iterator[Show]:
 
     text = TextColumn("{task.description}", markup=False)
     columns = (BarColumn(bar_width=24), text, TimeElapsedColumn())
-    text = TextColumn("{task.description}", markup=False)
-    columns = (BarColumn(bar_width=24), text, TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         task = progress.add_task("", total=1)

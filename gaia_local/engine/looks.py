@@ -17,7 +17,7 @@ from gaia_local.workflow.workflow import Workflow
 class Looks:
     """Looks at files, without the lock. Thread-safe.
 
-    Invariant: once `closed`, every look raises `Closed` after 64 MB or a moment at the latest. So
+    Invariant: once `closed`, every look raises `Closed` after 8 MB or a moment at the latest. So
     no thread that looks at a huge file holds up the end of the engine.
     """
 

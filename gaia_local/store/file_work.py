@@ -9,7 +9,7 @@ from typing import TypeAlias
 from gaia_local import interrupts
 from gaia_local.monotonic import monotonic
 
-MOST_BYTES = 1 << 26
+MOST_BYTES = 1 << 23
 """The most that is copied or read between two calls of `FileWork.advance`."""
 ENTRIES = 64
 """The most entries of a tree that are looked at between two calls: a call for each would cost a

@@ -127,7 +127,7 @@ def test_each_part_ends_at_the_first_check_after_a_cancellation(
     assert max(work.steps) <= MOST_BYTES
 
 
-def test_a_step_of_the_kernel_is_64_megabytes_at_most(
+def test_a_step_of_the_kernel_is_8_megabytes_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
