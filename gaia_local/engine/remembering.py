@@ -40,7 +40,7 @@ def recall(
         shared = storage.is_mapped(key)
         if not remembers and not shared:
             continue
-        quick = seen[key] if key in seen else storage.quick_fingerprint(key, path, work=looks)
+        quick = seen[key] if key in seen else storage.quick_fingerprint(key, path, False, looks)
         if quick is None:
             continue
         records: list[tuple[str, Made]] = []
@@ -84,13 +84,13 @@ def _origin(
     """The record as an origin, if the file has not changed; `quick`: its fingerprint, if known."""
     state = made.state
     try:
-        quick = quick or storage.quick_fingerprint("", path, work=looks)
+        quick = quick or storage.quick_fingerprint("", path, False, looks)
         if quick is None:
             return None
         if state.quick is None:  # the file is unknown, and doesn't count
             return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
         if quick != state.quick and state.digest is not None:
-            now = storage.fingerprint("", path, work=looks)
+            now = storage.fingerprint("", path, False, looks)
             if now is not None and now.digest == state.digest:
                 quick = now.quick
                 state = replace(state, quick=quick)
