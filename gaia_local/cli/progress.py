@@ -163,7 +163,8 @@ def _bar() -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(bar_width=24), TextColumn("{task.description}"), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(bar_width=24), text, TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, auto_refresh=False, transient=True) as progress:
         task = progress.add_task("", total=1)

@@ -24,10 +24,11 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gaia_local.engine.flushing import flush_point
-from gaia_local.engine.observing import observe
+from gaia_local.engine.looks import Looks
+from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.registry import Registry
 from gaia_local.engine.subscribers import Subscribers
 from gaia_local.errors import (
@@ -58,18 +59,6 @@ FLUSH_DELAY_SECONDS = 0.5
 """After a record until it is flushed to the disk."""
 
 
-@dataclass(frozen=True)
-class PreparedCall:
-    """The facts gathered before a call is decided."""
-
-    refusal: EngineUnavailable | None = None
-    """The reason to refuse it, if it would start Steps."""
-    resumable: frozenset[str] = frozenset()
-    """Tasks of an earlier process whose runs can be resumed."""
-    new: Workflow | None = None
-    """The workflow that it makes."""
-
-
 class DecisionLoop:
     """The way of all that happens in one root's workflows. Thread-safe. Implements `Observer`."""
 
@@ -78,7 +67,8 @@ class DecisionLoop:
     ) -> None:
         self._database, self._storage = database, storage
         self._runtime, self._executor = runtime, executor
-        self.registry = Registry(database, storage)
+        self.looks = Looks(database, storage, self.notify)
+        self.registry = Registry(storage.root, database, self.looks)
         self.lock, self.workflows = self.registry.lock, self.registry.workflows
         self.changed = threading.Condition(self.lock)
         """Notified when a workflow may have become quiet."""
@@ -88,7 +78,6 @@ class DecisionLoop:
         """Workflow → the number of its live Tasks."""
         self.deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
-        self.closed = False
         self._write_ordered = self._flush_ordered = False
         self._flushing = threading.Lock()
 
@@ -102,6 +91,7 @@ class DecisionLoop:
             workflow = self.workflows.get(name)
             if workflow is None or task.id not in workflow.running:
                 return
+            self.looks.doing.forget(name, task.id)
             at_once = workflow.attempts.record_event(task, event) or (
                 early and self._runtime.outlives_engine
             )
@@ -116,9 +106,19 @@ class DecisionLoop:
 
     started = happened
 
+    def progressed(self, task: Task, doing: str) -> None:
+        """Keep in memory what is done with a Task's files; a late report changes nothing."""
+        with self.lock:
+            workflow = self.workflows.get(task.workflow)
+            if workflow is None or task.id not in workflow.running:
+                return
+            self.looks.doing.set(task.workflow, task.id, f"Step {task.name!r} is {doing}")
+        self.notify((task.workflow,))
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         """A Task came to its end: its outputs are stored, if it still counts."""
         name = task.workflow
+        self.looks.doing.forget(name, task.id)
 
         def end(workflow: Workflow) -> Decision:
             self.alive[name] -= 1
@@ -155,7 +155,7 @@ class DecisionLoop:
             workflow = self._ready(name, call)
             if workflow is None:
                 return None
-            workflow.closing, trouble = self.closed, workflow.trouble
+            workflow.closing, trouble = self.looks.closed, workflow.trouble
             decision = decide(workflow)
             if decision is None:
                 return None
@@ -188,8 +188,7 @@ class DecisionLoop:
                     if isinstance(workflow.trouble, DatabaseError):
                         workflow.trouble = None
             return workflow
-        if self.closed:
-            raise Closed("this Gaia was closed")
+        self.looks.refuse_if_closed()
         if name in self.deleting:
             raise InvalidInput(
                 f"workflow {name!r}", "it is being deleted", "try again when that is done"
@@ -296,12 +295,14 @@ class DecisionLoop:
     def _observe(self, name: str, requests: list[Inspection], raises: bool) -> list[Observation]:
         """Look at files; a failure is raised if `raises`, else it is the workflow's trouble."""
         try:
-            return observe(self._storage, requests, self._database.listing)
-        except (OSError, StorageError) as error:
+            return self.looks.observe(name, requests)
+        except (OSError, StorageError, Closed) as error:
             with self.lock:
                 self.registry.missed.add(name)
             if raises:
                 raise
+            if isinstance(error, Closed):
+                return []
             trouble = error
         logger.error("workflow %r: a file could not be examined: %s", name, trouble)
         self.handle(name, lambda workflow: self._record_trouble(workflow, trouble, Decision()))

@@ -276,6 +276,7 @@ class Engine:
                     scheduler.loop.files_changed(paths)
 
             ends.callback(self._end, Watcher(self.storage.tops(), files_changed).close)
+            ends.callback(self._end, scheduler.refuse)  # its thread may look at a huge file
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         return OwnedParts(scheduler, listener, ends)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from gaia_local.errors import StorageError
 from gaia_local.model.tasks import Fingerprint
 from gaia_local.store import fingerprints
+from gaia_local.store.file_work import UNTOLD, FileWork, file_size
 from gaia_local.store.storage import Storage
 from gaia_local.terminal_text import escaped
 from gaia_local.workflow.contents import inspections
@@ -22,7 +23,10 @@ Listings: TypeAlias = Callable[[str], bytes | None]
 
 
 def observe(
-    storage: Storage, requests: Iterable[Inspection], listings: Listings
+    storage: Storage,
+    requests: Iterable[Inspection],
+    listings: Listings,
+    work: FileWork = UNTOLD,
 ) -> list[Observation]:
     """Inspect files: always by stat, and by their contents if these are needed.
 
@@ -30,23 +34,24 @@ def observe(
     """
     seen = []
     for request in requests:
-        quick = storage.quick_fingerprint(request.key, request.path, request.external)
+        quick = storage.quick_fingerprint(request.key, request.path, request.external, work)
         state = request.state
         known, same = state.digest is not None, quick == state.quick
         if quick is not None and not (same and known) and (request.read or known):
-            seen.append(_read(storage, request, listings))
+            seen.append(_read(storage, request, listings, work))
         elif not same or request.must:
             seen.append(Observation(request, quick))
     return seen
 
 
-def _read(storage: Storage, request: Inspection, listings: Listings) -> Observation:
+def _read(storage: Storage, request: Inspection, listings: Listings, work: FileWork) -> Observation:
     """Read the content of a key.
 
     A directory still counts as present if entries in it vanish meanwhile: it is read again.
     """
     for _ in range(MOST_READS):
-        now = storage.fingerprint(request.key, request.path, request.external)
+        work.begin(f"reading {request.key!r}", lambda: file_size(request.path))
+        now = storage.fingerprint(request.key, request.path, request.external, work)
         if now is not None:
             lost = _lost_entry(request.state, now, listings)
             return Observation(request, now.quick, now.digest, now.listing, lost)
@@ -69,28 +74,34 @@ def _lost_entry(before: KeyState, now: Fingerprint, listings: Listings) -> str |
     return None if lost is None else escaped(lost)
 
 
-def load(saved: Saved, storage: Storage, listings: Listings) -> Workflow:
+def load(saved: Saved, storage: Storage, listings: Listings, work: FileWork = UNTOLD) -> Workflow:
     """A workflow from its rows, after the inspections that these require."""
     workflow = Workflow.load(saved, lambda key: storage.path(saved.name, key))
-    _inspect(workflow, workflow.needed_inspections(), storage, listings)
+    _inspect(workflow, workflow.needed_inspections(), storage, listings, work)
     return workflow
 
 
-def load_for_trial(saved: Saved, storage: Storage, listings: Listings) -> Workflow:
+def load_for_trial(
+    saved: Saved, storage: Storage, listings: Listings, work: FileWork = UNTOLD
+) -> Workflow:
     """A workflow for a trial: from its rows, with all its files as they are now.
 
     Nothing starts in it.
     """
-    workflow = load(saved, storage, listings)
+    workflow = load(saved, storage, listings, work)
     workflow.intent = Intent.HALT
-    _inspect(workflow, inspections(workflow.graph.keys.values()), storage, listings)
+    _inspect(workflow, inspections(workflow.graph.keys.values()), storage, listings, work)
     return workflow
 
 
 def _inspect(
-    workflow: Workflow, requests: list[Inspection], storage: Storage, listings: Listings
+    workflow: Workflow,
+    requests: list[Inspection],
+    storage: Storage,
+    listings: Listings,
+    work: FileWork,
 ) -> None:
     """Inspect files until no more inspections are needed."""
     while requests:
-        seen = observe(storage, requests, listings)
+        seen = observe(storage, requests, listings, work)
         requests = workflow.record_observations(seen) + workflow.needed_inspections()

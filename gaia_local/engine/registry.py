@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gaia_local.engine.journal import Journal
-from gaia_local.engine.observing import load
+from gaia_local.engine.looks import Looks
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.state.database import Database
-from gaia_local.store.storage import Storage
 from gaia_local.workflow.contents import inspections
 from gaia_local.workflow.decision import Inspection, Saved
 from gaia_local.workflow.workflow import Workflow
@@ -29,8 +28,8 @@ class Registry:
     `lock` guards it, the journal and each workflow. Its methods take the lock themselves.
     """
 
-    def __init__(self, database: Database, storage: Storage) -> None:
-        self._database, self._storage = database, storage
+    def __init__(self, root: Path, database: Database, looks: Looks) -> None:
+        self._root, self._database, self._looks = root, database, looks
         self.lock = threading.RLock()
         self.workflows: dict[str, Workflow] = {}
         self.journal = Journal(database)
@@ -44,7 +43,7 @@ class Registry:
         with self.lock:
             workflow = self.workflows.get(name)
         if workflow is None and (saved := self._database.saved(name)) is not None:
-            read = load(saved, self._storage, self._database.listing)
+            read = self._looks.load(saved)
             with self.lock:
                 if self._database.workflow(name) is not None:  # else it was deleted meanwhile
                     workflow = self.workflows.setdefault(name, read)
@@ -59,7 +58,7 @@ class Registry:
 
     def no_such(self, name: str) -> InvalidInput:
         """The error for a name that no workflow has."""
-        return no_such_workflow(name, self._storage.root, self._database.workflows())
+        return no_such_workflow(name, self._root, self._database.workflows())
 
     def saved(self, name: str) -> Saved:
         """A workflow's rows as they will be when all changes are written."""
@@ -73,7 +72,7 @@ class Registry:
         """Replace a workflow by one read from its rows."""
         saved = self._database.saved(name)
         assert saved is not None
-        workflow = load(saved, self._storage, self._database.listing)
+        workflow = self._looks.load(saved)
         with self.lock:
             self.workflows[name] = workflow
         return workflow

@@ -10,6 +10,7 @@ from gaia_local.model import paths
 from gaia_local.model.keys import storage_key
 from gaia_local.state.database import Database
 from gaia_local.state.rows import Made
+from gaia_local.store.file_work import FileWork
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.origins import Origin
 from gaia_local.workflow.states import KeyKind
@@ -26,6 +27,8 @@ def recall(
     workflow: str,
     outputs: Mapping[str, str],
     seen: Mapping[str, str | None],
+    *,
+    looks: FileWork,
 ) -> dict[str, list[Origin]]:
     """Key → the records of its file, of those `outputs` (key → path) that have any.
 
@@ -37,7 +40,7 @@ def recall(
         shared = storage.is_mapped(key)
         if not remembers and not shared:
             continue
-        quick = seen[key] if key in seen else storage.quick_fingerprint(key, path)
+        quick = seen[key] if key in seen else storage.quick_fingerprint(key, path, False, looks)
         if quick is None:
             continue
         records: list[tuple[str, Made]] = []
@@ -47,10 +50,14 @@ def recall(
         if shared:
             for record in _made_by_others(database, workflow, key):
                 records.append((storage.path(workflow, record.place), record))
-        exact = [_origin(storage, made, path, quick) for place, made in records if place == path]
+        exact = [
+            _origin(storage, made, path, looks, quick) for place, made in records if place == path
+        ]
         known = [origin for origin in exact if origin is not None]
         if not known:  # perhaps there are records of a directory around it, or of a part of it
-            parts = (_origin(storage, made, place) for place, made in records if place != path)
+            parts = (
+                _origin(storage, made, place, looks) for place, made in records if place != path
+            )
             known = [replace(origin, whole=False) for origin in parts if origin is not None][:1]
         if known:
             found[key] = known
@@ -71,17 +78,19 @@ def _made_by_others(database: Database, workflow: str, key: str) -> list[Made]:
     return database.made_by_others(workflow, parsed.bucket, names, f"{parsed.bucket}:{within}")
 
 
-def _origin(storage: Storage, made: Made, path: str, quick: str | None = None) -> Origin | None:
+def _origin(
+    storage: Storage, made: Made, path: str, looks: FileWork, quick: str | None = None
+) -> Origin | None:
     """The record as an origin, if the file has not changed; `quick`: its fingerprint, if known."""
     state = made.state
     try:
-        quick = quick or storage.quick_fingerprint("", path)
+        quick = quick or storage.quick_fingerprint("", path, False, looks)
         if quick is None:
             return None
         if state.quick is None:  # the file is unknown, and doesn't count
             return Origin(state, made.maker, True) if state.kind is KeyKind.EXPIRED else None
         if quick != state.quick and state.digest is not None:
-            now = storage.fingerprint("", path)
+            now = storage.fingerprint("", path, False, looks)
             if now is not None and now.digest == state.digest:
                 quick = now.quick
                 state = replace(state, quick=quick)

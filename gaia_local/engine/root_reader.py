@@ -74,7 +74,10 @@ class RootReader:
         return self._view(workflow, reports.definitions)
 
     def status(self, workflow: str, debug: bool) -> ServerStatus | None:
-        return self._reader.view(workflow, lambda found: reports.status(found, debug))
+        answer = self._reader.view(workflow, lambda found: reports.status(found, debug))
+        if debug and answer is not None and (doing := self._reader.doing(workflow)):
+            answer["doing"] = doing
+        return answer
 
     def wait(self, workflow: str, timeout: float) -> bool:
         return self._reader.wait(workflow, timeout)
@@ -100,7 +103,10 @@ class RootReader:
         return self._view(workflow, look)
 
     def progress(self, workflow: str) -> WorkflowProgress:
-        return self._view(workflow, reports.progress)
+        answer = self._view(workflow, reports.progress)
+        if doing := self._reader.doing(workflow):
+            answer["doing"] = doing
+        return answer
 
     def failures(self, workflow: str) -> list[Failure]:
         return self._view(workflow, reports.failures)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local import interrupts
 from gaia_local.config import MAX_STEPS
-from gaia_local.engine.decision_loop import DecisionLoop, PreparedCall
-from gaia_local.engine.observing import load_for_trial
+from gaia_local.engine.decision_loop import DecisionLoop
+from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.remembering import knows_any, recall
 from gaia_local.engine.removing import remove_files
 from gaia_local.errors import (
@@ -84,11 +84,15 @@ class Scheduler:
 
     def scratch(self, name: str) -> Workflow:
         """A copy of a workflow, with its files as they are now: as the next call would find it."""
-        return load_for_trial(self.loop.registry.saved(name), self._storage, self.listing)
+        return self.loop.looks.load_for_trial(self.loop.registry.saved(name))
 
     def images(self, names: Iterable[str]) -> dict[str, str | None]:
         """Image name → its present id; None if unknown."""
         return {name: self._runtime.image_id(name) for name in names}
+
+    def doing(self, name: str) -> list[str]:
+        """Sentences on what is done with large files of a workflow at this moment."""
+        return self.loop.looks.doing.of(name)
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
@@ -239,10 +243,14 @@ class Scheduler:
             if name in self.loop.journal:  # the next engine records its Tasks as interrupted
                 logger.error("workflow %r: the latest results could not be recorded", name)
 
+    def refuse(self) -> None:
+        """Accept no more calls, start nothing more, and end all looks at files. Idempotent."""
+        with self.loop.lock:
+            self.loop.looks.closed = True
+
     def close(self) -> None:
         """Halt all workflows, start no more, and end the executor's threads. Idempotent."""
-        with self.loop.lock:
-            self.loop.closed = True
+        self.refuse()
         self.stop()
         self._executor.close()
         if self.loop.flush():
@@ -283,12 +291,13 @@ class Scheduler:
                 )
             call = self._prepared(workflow, change)
             began, buckets = monotonic(), self._storage.buckets(unknown)
+            looks = self.loop.looks.work
             made = {key for step in change.added for key in step.outputs.values()}
             seen = {
-                key: self._storage.quick_fingerprint(key, path, key not in made)
+                key: self._storage.quick_fingerprint(key, path, key not in made, looks)
                 for key, path in unknown.items()
             }
-            origins = recall(self._database, self._storage, name, outputs, seen)
+            origins = recall(self._database, self._storage, name, outputs, seen, looks=looks)
 
             def define(workflow: Workflow) -> Decision | None:
                 if workflow.submitted.edition != edition:  # noqa: B023 it is called at once

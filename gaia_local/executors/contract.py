@@ -47,5 +47,11 @@ class Observer(Protocol):
     def happened(self, task: Task, event: Event) -> None:
         """All other events."""
 
+    def progressed(self, task: Task, doing: str) -> None:
+        """What is done with the Task's files for more than a second, as "reading input 'a': …".
+
+        It holds until the next event, or until it is told anew.
+        """
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         """The Task ended: called exactly once, and last."""

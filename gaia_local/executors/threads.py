@@ -54,6 +54,10 @@ class _Relay:
         if not self._over:
             self._observer.happened(task, event)
 
+    def progressed(self, task: Task, doing: str) -> None:
+        if not self._over:
+            self._observer.progressed(task, doing)
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         if not self._over:
             self._over = True

@@ -20,6 +20,7 @@ from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.tasks import BY_TIMEOUT, Task, TaskState
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
+from gaia_local.store.file_work import FileWork, Stopped
 from gaia_local.store.logs import Ending, read_tail, write_log
 from gaia_local.store.task_files import TaskFiles
 from gaia_local.store.workspaces import Workspace
@@ -36,14 +37,18 @@ class Worker:
     ) -> None:
         """Run the Task once, and report all that happens, errors included."""
         task = assignment.task
-        with TaskFiles(task, self._workspace) as files:
+        work = _file_work(task, cancellation, observer)
+        with TaskFiles(task, self._workspace, work) as files:
             try:
                 self._take_in(files, assignment, observer)
-                outcome = self._run(files, assignment, cancellation, observer)
+                work.rest()
+                outcome = self._run(files, assignment, cancellation, observer, work)
+            except Stopped:
+                outcome = Outcome(TaskState.CANCELLED)
             except (GaiaError, OSError) as error:
                 kind = type(error).__name__
                 outcome = Outcome(TaskState.EXCEPTION, message=error_text(error), exception=kind)
-            if cancellation.reason not in (None, BY_TIMEOUT):
+            if _is_cancelled(cancellation):
                 outcome = Outcome(TaskState.CANCELLED)
             if not outcome.outputs:
                 files.discard()  # on a full disk this is the room for its end to be written down
@@ -70,6 +75,7 @@ class Worker:
         assignment: Assignment,
         cancellation: Cancellation,
         observer: Observer,
+        work: FileWork,
     ) -> Outcome:
         task = assignment.task
         invocation = Invocation(
@@ -80,6 +86,7 @@ class Worker:
             files.stdout,
             files.mounted,
             assignment.gpus,
+            file_work=work,
         )
 
         def report(kind: EventKind, /, **facts: Any) -> None:
@@ -88,12 +95,30 @@ class Worker:
         run = self._runtime.resume if assignment.adopted else self._runtime.run
         began = monotonic()
         ended = run(invocation, cancellation, report)
-        if cancellation.reason not in (None, BY_TIMEOUT):
+        if _is_cancelled(cancellation):
             return Outcome(TaskState.CANCELLED)
-        return _collect(files, ended, cancellation.reason, monotonic() - began)
+        return _collect(files, ended, cancellation.reason, monotonic() - began, work)
 
 
-def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) -> Outcome:
+def _is_cancelled(cancellation: Cancellation) -> bool:
+    """Whether the Task's outcome isn't wanted: that of one that exceeded its timeout is."""
+    reason = cancellation.reason
+    return reason is not None and reason != BY_TIMEOUT
+
+
+def _file_work(task: Task, cancellation: Cancellation, observer: Observer) -> FileWork:
+    """The work on a Task's files: its cancellation ends it, and the observer is told of it."""
+
+    def check() -> None:
+        if _is_cancelled(cancellation):
+            raise Stopped
+
+    return FileWork(check, lambda doing: observer.progressed(task, doing))
+
+
+def _collect(
+    files: TaskFiles, ended: Exit, reason: str | None, elapsed: float, work: FileWork
+) -> Outcome:
     """The Task's outcome, with the files to publish: all outputs, or its logs alone."""
     task = files.task
     problems = [ended.message] if ended.message else []
@@ -103,7 +128,8 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
     if ended.code == 0 and not problems:
         try:
             problems = files.missing()
-            outputs = [] if problems else _prepare(files, task.outputs, Ending(0, None, elapsed))
+            if not problems:
+                outputs = _prepare(files, task.outputs, Ending(0, None, elapsed), work)
         except DiskError:
             raise
         except StorageError as error:
@@ -112,7 +138,7 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
     message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
     if failed:
         logs = [pair for pair in task.outputs if Capture.parse(pair[1]) is Capture.LOG]
-        outputs = _prepare(files, logs, Ending(ended.code, message, elapsed))
+        outputs = _prepare(files, logs, Ending(ended.code, message, elapsed), work)
     return Outcome(
         TaskState.ERROR if failed else TaskState.COMPLETE,
         tuple(outputs),
@@ -125,7 +151,9 @@ def _collect(files: TaskFiles, ended: Exit, reason: str | None, elapsed: float) 
     )
 
 
-def _prepare(files: TaskFiles, pairs: Collection[tuple[str, str]], ending: Ending) -> list[Output]:
+def _prepare(
+    files: TaskFiles, pairs: Collection[tuple[str, str]], ending: Ending, work: FileWork
+) -> list[Output]:
     """Make outputs ready to be published, with the program's captured output."""
     places = {output_place(text) for _, text in pairs}
     captures: dict[Capture, Path] = {}
@@ -134,7 +162,7 @@ def _prepare(files: TaskFiles, pairs: Collection[tuple[str, str]], ending: Endin
         files.log.touch(mode=0o600)
     if Capture.LOG in places:
         captures[Capture.LOG] = Path(f"{files.directory.top}/log")
-        write_log(captures[Capture.LOG], files.task, files.log, ending)
+        write_log(captures[Capture.LOG], files.task, files.log, ending, work)
     return files.prepare(pairs, captures)
 
 

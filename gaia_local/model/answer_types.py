@@ -138,11 +138,13 @@ ServerStatus = TypedDict(
         "data": NotRequired[dict[str, DataEntry]],
         "flow": NotRequired[dict[str, FlowEntry]],
         "unfit": NotRequired[dict[str, str]],
+        "doing": NotRequired[list[str]],
     },
 )
 """As a server answers it: `error` if nothing can be stored, the others with `debug`.
 
-`unfit` has the Steps that don't fit their Commands, if there are any, and what each lacks.
+`unfit` has the Steps that don't fit their Commands, if there are any, and what each lacks. `doing`
+as in `WorkflowProgress`.
 """
 
 StatusAnswer = TypedDict(
@@ -178,10 +180,13 @@ class WorkflowProgress(StepCounts):
 
     `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
     the store. `unfit`, if there are any: the number of Steps that don't fit their Commands, and
-    `lacks`: what the first of them lacks, as a refusal would say it.
+    `lacks`: what the first of them lacks, as a refusal would say it. `doing`: sentences on the
+    copying and reading of files that takes long just now, as "Step 's' is reading input 'a': 12 of
+    60 GB".
     """
 
     state: str
+    doing: NotRequired[list[str]]
 
 
 class Failure(TypedDict):

@@ -21,14 +21,19 @@ class Answers(Protocol):
 
 
 def counts_line(counts: Mapping[str, Any]) -> str:
-    """``12 of 15 Steps done, 2 running, 1 waiting``, without the counts that are 0."""
+    """``12 of 15 Steps done, 2 running, 1 waiting``, without the counts that are 0.
+
+    Then the first of the sentences on long work with files.
+    """
     found = counts.get("found", 0)
     if found and found == counts["steps"]:
         return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
     parts += [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
     parts += [f"{found} of them in the store already"] if found else []
-    return ", ".join(parts)
+    line, doing = ", ".join(parts), counts.get("doing", ())
+    more = f" (and {len(doing) - 1} more)" if len(doing) > 1 else ""
+    return f"{line}; {doing[0]}{more}" if doing else line
 
 
 def failure_line(failure: Mapping[str, Any]) -> str:

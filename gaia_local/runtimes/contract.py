@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -118,6 +118,16 @@ class Cancellation:
                 cancel_call()
 
 
+class LongWork(Protocol):
+    """The work on one Task's files: who copies says what, and how far it is."""
+
+    def begin(self, what: str, size: Callable[[], int | None]) -> None:
+        """Begin with another file, whose `size` in bytes is asked if there is time to tell it."""
+
+    def advance(self, count: int = 0) -> None:
+        """So many bytes more are copied. Raises `file_work.Stopped` if the Task is cancelled."""
+
+
 @dataclass(frozen=True)
 class Invocation:
     """One command, ready to run.
@@ -131,7 +141,7 @@ class Invocation:
     `log` receives stdout and stderr as they come, and needn't be made when nothing does; `stdout`,
     where not None, receives stdout alone. `inputs` pairs each internal path with the file or
     directory in the store it is a copy of. `gpus` are the ids of the GPUs that the program may use;
-    where there are none, the runtime chooses.
+    where there are none, the runtime chooses. `file_work` goes with what the runtime itself copies.
     """
 
     task: Task
@@ -141,6 +151,7 @@ class Invocation:
     stdout: Path | None
     inputs: tuple[tuple[str, Path], ...] = ()
     gpus: tuple[str, ...] = ()
+    file_work: LongWork = field(kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,23 @@ import stat
 import tempfile
 from pathlib import Path
 
-from gaia_local import interrupts
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
-from gaia_local.store import removal
+from gaia_local.store import reading, removal
 from gaia_local.store.directories import make_directories
+from gaia_local.store.file_work import MOST_BYTES, UNTOLD, FileWork
 from gaia_local.store.walking import SPECIAL_KINDS, walk
 from gaia_local.terminal_text import escaped
 
-_CHUNK = 1 << 20
 
-
-def copy(source: str, target: str, follow: bool, status: os.stat_result | None = None) -> None:
+def copy(
+    source: str,
+    target: str,
+    follow: bool,
+    status: os.stat_result | None = None,
+    work: FileWork = UNTOLD,
+) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
     A link is copied as a link, or, with `follow`, as its target (a dangling one stays a link).
@@ -31,16 +35,16 @@ def copy(source: str, target: str, follow: bool, status: os.stat_result | None =
         Path(target).symlink_to(os.readlink(source))
     elif stat.S_ISDIR(status.st_mode):
         Path(target).mkdir()
-        for relative, inner, entry in walk(source, follow):
+        for relative, inner, entry in walk(source, follow, work):
             place = f"{target}/{relative}"
             if stat.S_ISDIR(entry.st_mode):
                 Path(place).mkdir()
             elif stat.S_ISLNK(entry.st_mode):
                 Path(place).symlink_to(os.readlink(inner))
             else:
-                copy_file(inner, place, entry)
+                copy_file(inner, place, entry, work)
     else:
-        copy_file(source, target, status)
+        copy_file(source, target, status, work)
 
 
 def pull(source: str, top: Path, target: Path, follow: bool) -> None:
@@ -53,14 +57,13 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
         problem = f"a link there leads out of {top}, to {escaped(real)}"
         raise StorageError(f"{escaped(str(target))} can't be written: {problem}")
     make_directories(str(target.parent))
-    if not Path(source).is_dir():
-        target.unlink(missing_ok=True)
-        copy(source, str(target), follow)
-        return
     # Not `TemporaryDirectory`, which calls itself for each level to remove it.
     aside = tempfile.mkdtemp(prefix=OWN, dir=target.parent)
     try:
         copy(source, f"{aside}/copy", follow)
+        if not Path(source).is_dir():
+            Path(aside, "copy").replace(target)
+            return
         target.mkdir(exist_ok=True)
         for relative, _, status in list(walk(f"{aside}/copy")):
             place = target / relative
@@ -74,7 +77,7 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
         removal.remove(aside)
 
 
-def copy_file(source: str, target: str, status: os.stat_result) -> None:
+def copy_file(source: str, target: str, status: os.stat_result, work: FileWork = UNTOLD) -> None:
     """Copy a regular file with this `status` to `target`, which must not exist."""
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
@@ -84,7 +87,7 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
     try:
         writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
-            copy_range(reader, writer)
+            copy_range(reader, writer, work)
             os.utime(writer, ns=(status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(writer)
@@ -92,36 +95,32 @@ def copy_file(source: str, target: str, status: os.stat_result) -> None:
         os.close(reader)
 
 
-def copy_range(reader: int, writer: int) -> None:
+def copy_range(reader: int, writer: int, work: FileWork = UNTOLD) -> None:
     """Copy the rest of one descriptor to another; shares blocks if possible, and keeps holes."""
     status = os.fstat(reader)
-    if status.st_blocks * 512 >= status.st_size or not hasattr(os, "SEEK_DATA"):
-        _copy_bytes(reader, writer, status.st_size)
+    if not reading.has_holes(status):
+        _copy_bytes(reader, writer, status.st_size, work)
         return
     at, end = os.lseek(reader, 0, os.SEEK_CUR), status.st_size
     shift = os.lseek(writer, 0, os.SEEK_CUR) - at
-    while at < end:
-        try:
-            start = os.lseek(reader, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # there are no more data
-                raise
-            break
-        at = os.lseek(reader, start, os.SEEK_HOLE)
-        os.lseek(reader, start, os.SEEK_SET)
-        os.lseek(writer, start + shift, os.SEEK_SET)
-        _copy_bytes(reader, writer, at - start)
+    for begin, until in reading.data_ranges(reader, at, end):
+        work.advance(begin - at)
+        os.lseek(reader, begin, os.SEEK_SET)
+        os.lseek(writer, begin + shift, os.SEEK_SET)
+        _copy_bytes(reader, writer, until - begin, work)
+        at = until
+    work.advance(end - at)
     os.ftruncate(writer, end + shift)
 
 
-def _copy_bytes(reader: int, writer: int, count: int) -> None:
+def _copy_bytes(reader: int, writer: int, count: int, work: FileWork) -> None:
     try:
         while hasattr(os, "copy_file_range") and count > 0:
-            copied = os.copy_file_range(reader, writer, min(count, 1 << 30))
+            copied = os.copy_file_range(reader, writer, min(count, MOST_BYTES))
             if not copied:
                 break
             count -= copied
-            interrupts.check()
+            work.advance(copied)
     except OSError as error:
         if error.errno not in (
             errno.EXDEV,
@@ -131,8 +130,22 @@ def _copy_bytes(reader: int, writer: int, count: int) -> None:
             errno.EPERM,
         ):
             raise
-    while count > 0 and (piece := os.read(reader, min(count, _CHUNK))):
-        count -= len(piece)
-        while piece:
-            piece = piece[os.write(writer, piece) :]
-        interrupts.check()
+    for piece in reading.pieces(reader, count, work, count):
+        _write_all(writer, piece)
+
+
+def write_with_holes(writer: int, piece: bytes) -> None:
+    """Write a piece at the end of a new file: one of zeros alone becomes a hole.
+
+    The file must be given its size at the end.
+    """
+    if reading.ZEROS.startswith(piece):  # as fast as a comparison
+        os.lseek(writer, len(piece), os.SEEK_CUR)
+    else:
+        _write_all(writer, piece)
+
+
+def _write_all(writer: int, piece: bytes) -> None:
+    """Write all of a piece, however much the system takes at a time."""
+    while piece:
+        piece = piece[os.write(writer, piece) :]

@@ -17,17 +17,16 @@ import stat
 import struct
 import time
 
-from gaia_local import interrupts
 from gaia_local.errors import StorageError
 from gaia_local.model.tasks import DOUBTFUL, Fingerprint
-from gaia_local.store import copying, disk_sync
+from gaia_local.store import copying, disk_sync, reading
 from gaia_local.store.disk_sync import MANY_FILES
+from gaia_local.store.file_work import UNTOLD, FileWork, file_size
 from gaia_local.store.walking import SPECIAL_KINDS, check_absent, path_status, walk
 from gaia_local.terminal_text import escaped
 
 TORN = Fingerprint(DOUBTFUL, "changed while it was read")
 """The fingerprint of a file that changed while a program read it: equal to that of no content."""
-_CHUNK = 1 << 20
 _CLOCK_STEP = 20_000_000
 """Nanoseconds in which two changes may get one time: file systems' clocks step by 1 to 10 ms."""
 _ENTRY = struct.Struct("<HQQQQ").pack
@@ -42,7 +41,7 @@ _LISTED = 16
 _READINGS = 3
 
 
-def quick_fingerprint(path: str, follow: bool = False) -> str | None:
+def quick_fingerprint(path: str, follow: bool = False, work: FileWork = UNTOLD) -> str | None:
     """The quick fingerprint of `path`, by one `stat` for a file; None if nothing is there.
 
     With `follow`, links inside a directory stand for their targets.
@@ -53,17 +52,17 @@ def quick_fingerprint(path: str, follow: bool = False) -> str | None:
         check_absent(path, error)
         return None
     if stat.S_ISDIR(status.st_mode):
-        return _quick(path, status, follow)[0]
+        return _quick(path, status, follow, work)[0]
     # `_of_inode`, without the price of a call: each `run` looks at all files.
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
-def _quick(path: str, status: os.stat_result, follow: bool) -> tuple[str, int]:
+def _quick(path: str, status: os.stat_result, follow: bool, work: FileWork) -> tuple[str, int]:
     """Answers also when something there was changed last, in nanoseconds."""
     if not stat.S_ISDIR(status.st_mode):
         return _of_inode(status), status.st_ctime_ns
     parts, times = list[bytes](), list[int]()
-    for relative, _, entry in walk(path, follow):
+    for relative, _, entry in walk(path, follow, work):
         kind, changed = stat.S_IFMT(entry.st_mode), entry.st_ctime_ns
         parts.append(relative.encode("utf-8", "surrogateescape"))
         if kind == stat.S_IFDIR:
@@ -96,26 +95,26 @@ def _but_changed(quick: str) -> list[str]:
     return [size, modified, inode]
 
 
-def digest(path: str, flush: bool = False) -> str:
+def digest(path: str, flush: bool = False, work: FileWork = UNTOLD) -> str:
     """The content digest of `path`; with `flush`, the files read are flushed, too."""
-    return _digest(path, os.stat(path), flush, follow=False)[0]
+    return _digest(path, os.stat(path), flush, False, work)[0]
 
 
 def _digest(
-    path: str, status: os.stat_result, flush: bool, follow: bool
+    path: str, status: os.stat_result, flush: bool, follow: bool, work: FileWork
 ) -> tuple[str, bytes | None]:
     """The digest and, for a directory, the listing of its entries."""
     if not stat.S_ISDIR(status.st_mode):
-        return _file_digest(path, status, flush), None
+        return _file_digest(path, status, flush, work), None
     total, listing = hashlib.blake2b(digest_size=16), list[bytes]()
-    entries = list(walk(path, follow))
+    entries = list(walk(path, follow, work))
     one_by_one = flush and len(entries) <= MANY_FILES
     for relative, inner, entry in entries:
         # As `os.fsencode`, without the price of a call for each of very many entries.
         name = relative.encode("utf-8", "surrogateescape")
         kind, content = stat.S_IFMT(entry.st_mode), b""
         if kind == stat.S_IFREG:
-            content = _file_digest(inner, entry, one_by_one).encode()
+            content = _file_digest(inner, entry, one_by_one, work).encode()
         elif kind == stat.S_IFLNK:
             content = os.fsencode(os.readlink(inner))
         total.update(b"%s\0%d\0%s" % (name, kind, content))
@@ -143,7 +142,10 @@ def listing_changes(before: bytes, now: bytes) -> dict[str, list[str]]:
 
 
 def fingerprint(
-    path: str, flush: bool = False, status: os.stat_result | None = None
+    path: str,
+    flush: bool = False,
+    status: os.stat_result | None = None,
+    work: FileWork = UNTOLD,
 ) -> Fingerprint | None:
     """Both fingerprints of a file that no process changes; None if it is absent, or vanished.
 
@@ -153,12 +155,13 @@ def fingerprint(
     if status is None:
         return None
     try:
-        return Fingerprint(_quick(path, status, False)[0], *_digest(path, status, flush, False))
+        quick = _quick(path, status, False, work)[0]
+        return Fingerprint(quick, *_digest(path, status, flush, False, work))
     except FileNotFoundError:
         return None
 
 
-def observed(path: str, follow: bool = False) -> Fingerprint | None:
+def observed(path: str, follow: bool = False, work: FileWork = UNTOLD) -> Fingerprint | None:
     """As `fingerprint`, of a file that others may change: then it is read again, thrice at most.
 
     If a change could go unnoticed, the quick fingerprint is one that matches no later one: if the
@@ -170,55 +173,62 @@ def observed(path: str, follow: bool = False) -> Fingerprint | None:
         status = path_status(path)
         if status is None:
             return None
-        before = _quick(path, status, follow)[0]
+        before = _quick(path, status, follow, work)[0]
         try:
-            content = _digest(path, status, flush=False, follow=follow)
+            content = _digest(path, status, False, follow, work)
         except FileNotFoundError:
             return None
-        seen = Fingerprint(_unless_changed(path, follow, before), *content)
+        seen = Fingerprint(_unless_changed(path, follow, before, work), *content)
         if seen.quick != DOUBTFUL:
             break
     return seen
 
 
-def copy_observed(source: str, target: str, follow: bool, known: Fingerprint | None) -> Fingerprint:
+def copy_observed(
+    source: str,
+    target: str,
+    follow: bool,
+    known: Fingerprint | None,
+    *,
+    what: str = "",
+    work: FileWork = UNTOLD,
+) -> Fingerprint:
     """Copy a file or tree as `copy` does; the digest is the copy's own, not of later content.
 
     `known` is its last fingerprint; if that still holds, it isn't read for a digest. The quick
-    fingerprint is as that of `observed`.
+    fingerprint is as that of `observed`. `what` names it for people.
     """
     status = os.stat(source)
-    before = _quick(source, status, follow)[0]
-    copying.copy(source, target, follow, status)
-    quick = _unless_changed(source, follow, before)
+    before = _quick(source, status, follow, work)[0]
+    work.begin(f"copying {what}", lambda: file_size(source))
+    copying.copy(source, target, follow, status, work)
+    quick = _unless_changed(source, follow, before, work)
     if known is not None and known.quick == before and quick != DOUBTFUL:
         return known
-    return Fingerprint(quick, *_digest(target, os.stat(target), flush=False, follow=False))
+    work.begin(f"reading {what}", lambda: file_size(target))
+    return Fingerprint(quick, *_digest(target, os.stat(target), False, False, work))
 
 
-def _unless_changed(path: str, follow: bool, before: str | None) -> str:
+def _unless_changed(path: str, follow: bool, before: str | None, work: FileWork) -> str:
     """The quick fingerprint of `path`, if that is as `before`; else one that matches no other."""
     status = path_status(path)
     if status is None:
         return DOUBTFUL
-    quick, changed = _quick(path, status, follow)
+    quick, changed = _quick(path, status, follow, work)
     if quick != before:
         return DOUBTFUL
     return quick + DOUBTFUL if abs(time.time_ns() - changed) < _CLOCK_STEP else quick
 
 
-def _file_digest(path: str, status: os.stat_result, flush: bool) -> str:
+def _file_digest(path: str, status: os.stat_result, flush: bool, work: FileWork) -> str:
     kind = stat.S_IFMT(status.st_mode)
     if kind in SPECIAL_KINDS:  # to open a FIFO would wait for its writer
         raise StorageError(f"{escaped(path)} is {SPECIAL_KINDS[kind]}: it can't be read as a file")
     total = (_EXECUTABLE if status.st_mode & 0o111 else _PLAIN).copy()
-    # Room for a megabyte costs more than to read a small file.
-    size = min(_CHUNK, status.st_size + 1)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while chunk := os.read(descriptor, size):
-            total.update(chunk)
-            interrupts.check()
+        for piece in reading.contents(descriptor, status, work):
+            total.update(piece)
         if flush:
             disk_sync.fsync(descriptor)
     finally:

@@ -9,9 +9,10 @@ from gaia_local.model.keys import internal_path, made_files
 from gaia_local.model.paths import folders
 from gaia_local.model.tasks import Task
 from gaia_local.store import storable
+from gaia_local.store.file_work import UNTOLD, FileWork
 
 
-def copies_needed(task: Task, sources: Mapping[str, str]) -> set[str]:
+def copies_needed(task: Task, sources: Mapping[str, str], work: FileWork = UNTOLD) -> set[str]:
     """The keys of the inputs that a program would see differently in mounts than in copies.
 
     `sources` has the paths that are read. Copies are needed for an input that is nested with an
@@ -20,7 +21,7 @@ def copies_needed(task: Task, sources: Mapping[str, str]) -> set[str]:
     """
     inputs = {internal_path(text).path: key for key, text in task.inputs}
     outputs = {internal.path for _, internal in made_files(task.outputs)}
-    unfit = outputs | _unfit_for_mounts(task, inputs, sources)
+    unfit = outputs | _unfit_for_mounts(task, inputs, sources, work)
     places = inputs.keys() | outputs
 
     def top(path: str) -> str:
@@ -36,7 +37,7 @@ def copies_needed(task: Task, sources: Mapping[str, str]) -> set[str]:
 
 
 def _unfit_for_mounts(
-    task: Task, inputs: Mapping[str, str], sources: Mapping[str, str]
+    task: Task, inputs: Mapping[str, str], sources: Mapping[str, str], work: FileWork
 ) -> set[str]:
     """The internal paths of input directories that a mount would show in another way."""
     nested = {(outer, path) for path in inputs for outer in folders(path) if outer in inputs}
@@ -47,7 +48,9 @@ def _unfit_for_mounts(
         if not _has_mount_point(sources[inputs[outer]], relative, sources[inputs[path]]):
             unfit.add(outer)
     for path, key in inputs.items():
-        if key in task.external and storable.has_link(sources[key], out=path not in outers):
+        if key in task.external and storable.has_link(
+            sources[key], out=path not in outers, work=work
+        ):
             unfit.add(path)
     return unfit
 

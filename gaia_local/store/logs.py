@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from gaia_local.model.tasks import Task
 from gaia_local.store import copying
+from gaia_local.store.file_work import UNTOLD, FileWork
 
 TAIL_LINES = 100
 _TAIL_BYTES = 100_000
@@ -35,7 +36,9 @@ class Ending:
     elapsed: float
 
 
-def write_log(path: Path, task: Task, printed: Path, ending: Ending) -> None:
+def write_log(
+    path: Path, task: Task, printed: Path, ending: Ending, work: FileWork = UNTOLD
+) -> None:
     """Write the ``>>`` output: a header with the task, the printed lines, a footer with its end."""
     rows = [
         ("task", task.name),
@@ -53,12 +56,12 @@ def write_log(path: Path, task: Task, printed: Path, ending: Ending) -> None:
     with path.open("wb") as writer:
         writer.write(header.encode("utf-8", "replace") + b"\n")
         writer.flush()
-        ends_line = _append(printed, writer)
+        ends_line = _append(printed, writer, work)
         writer.seek(0, os.SEEK_END)
         writer.write((b"" if ends_line else b"\n") + b"\n" + footer.encode("utf-8", "replace"))
 
 
-def _append(printed: Path, writer: BinaryIO) -> bool:
+def _append(printed: Path, writer: BinaryIO, work: FileWork) -> bool:
     """Copy the program's output, if any; False if it doesn't end with a whole line."""
     if not printed.exists():
         return True
@@ -68,5 +71,5 @@ def _append(printed: Path, writer: BinaryIO) -> bool:
             reader.seek(-1, os.SEEK_END)
             ends_line = reader.read(1) == b"\n"
         reader.seek(0)
-        copying.copy_range(reader.fileno(), writer.fileno())
+        copying.copy_range(reader.fileno(), writer.fileno(), work)
     return ends_line

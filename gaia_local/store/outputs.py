@@ -17,6 +17,7 @@ from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.store import copying, fingerprints, removal, storable
 from gaia_local.store.directories import make_directories, open_directory
 from gaia_local.store.disk_errors import disk_errors
+from gaia_local.store.file_work import FileWork, file_size
 from gaia_local.store.staging import PrivateDirectory
 from gaia_local.store.workspaces import Workspace
 from gaia_local.terminal_text import escaped
@@ -43,8 +44,11 @@ class _MadeOutput:
 class TaskOutputs:
     """The outputs of one Task, whose program has ended."""
 
-    def __init__(self, task: Task, directory: PrivateDirectory, workspace: Workspace) -> None:
+    def __init__(
+        self, task: Task, directory: PrivateDirectory, workspace: Workspace, work: FileWork
+    ) -> None:
         self._task, self._directory, self._workspace = task, directory, workspace
+        self._work = work
         self._found: dict[str, tuple[str, str | None]] = {}
         """Answers of `_find`."""
 
@@ -89,7 +93,8 @@ class TaskOutputs:
             with disk_errors(f"output {output.key!r} can't be stored at {output.target}"):
                 output.prepared = aside
                 if output.kept or shared or output.status.st_dev != device:
-                    copying.copy(output.source, aside, follow=False)
+                    self._begin("copying", output.key, output.source)
+                    copying.copy(output.source, aside, follow=False, work=self._work)
                 elif nested or hands_over:
                     os.rename(output.source, aside)
                 else:
@@ -97,9 +102,11 @@ class TaskOutputs:
         if nested:
             made.sort(key=lambda output: paths.depth(output.target))
             with disk_errors("the outputs can't be stored in each other"):
-                _nest(made)
+                _nest(made, self._work)
         return [
-            Output(output.key, output.prepared, output.target, _fingerprint(output, hands_over))
+            Output(
+                output.key, output.prepared, output.target, self._fingerprint(output, hands_over)
+            )
             for output in made
         ]
 
@@ -119,9 +126,13 @@ class TaskOutputs:
             target = storage.path(self._task.workflow, key)
             storage.refuse_outside(self._task.workflow, key, target)
             with disk_errors(f"output {key!r} can't be stored"):
-                output = _MadeOutput(key, source, target, storable.make_storable(source), kept)
+                self._begin("examining", key, source)
+                status = storable.make_storable(source, self._work)
+                output = _MadeOutput(key, source, target, status, kept)
                 if output.is_directory:
-                    storable.confine_links(source, f"output {key!r}", self._directory.follow)
+                    storable.confine_links(
+                        source, f"output {key!r}", self._directory.follow, self._work
+                    )
             made.append(output)
         return made
 
@@ -130,6 +141,20 @@ class TaskOutputs:
         if internal not in self._found:
             self._found[internal] = self._directory.find(internal)
         return self._found[internal]
+
+    def _fingerprint(self, made: _MadeOutput, flush: bool) -> Fingerprint:
+        # A file that stays in place was examined just now.
+        known = made.prepared == made.source and stat.S_ISREG(made.status.st_mode)
+        self._begin("reading", made.key, made.prepared)
+        with disk_errors(f"output {made.key!r} can't be stored"):
+            status = made.status if known else None
+            fingerprint = fingerprints.fingerprint(made.prepared, flush, status, self._work)
+        if fingerprint is None:
+            raise StorageError(f"output {made.key!r} vanished while it was stored")
+        return fingerprint
+
+    def _begin(self, doing: str, key: str, path: str) -> None:
+        self._work.begin(f"{doing} output {key!r}", lambda: file_size(path))
 
 
 def _mode(place: str) -> int:
@@ -140,7 +165,7 @@ def _mode(place: str) -> int:
         return 0
 
 
-def _nest(made: list[_MadeOutput]) -> None:
+def _nest(made: list[_MadeOutput], work: FileWork) -> None:
     """Outputs with keys below another's, as a log in a directory's, become part of that one too."""
     directories = {output.target: output for output in made if os.path.isdir(output.prepared)}
     for inner in made:
@@ -151,26 +176,16 @@ def _nest(made: list[_MadeOutput]) -> None:
                 continue
             place = f"{outer.prepared}/{relative}"
             if inner.source != f"{outer.source}/{relative}":
-                _copy_into(outer, inner, place)
+                _copy_into(outer, inner, place, work)
             inner.prepared = place
 
 
-def _copy_into(outer: _MadeOutput, inner: _MadeOutput, place: str) -> None:
+def _copy_into(outer: _MadeOutput, inner: _MadeOutput, place: str, work: FileWork) -> None:
     way, top = os.path.realpath(os.path.dirname(place)), os.path.realpath(outer.prepared)
     if not paths.is_inside(way, top):
         problem = f"output {outer.key!r} has a link in its way"
         raise StorageError(f"output {inner.key!r} can't be stored: {problem}")
     make_directories(os.path.dirname(place))
     removal.remove(place)
-    copying.copy(inner.prepared, place, follow=False)
-
-
-def _fingerprint(made: _MadeOutput, flush: bool) -> Fingerprint:
-    # A file that stays in place was examined just now.
-    known = made.prepared == made.source and stat.S_ISREG(made.status.st_mode)
-    with disk_errors(f"output {made.key!r} can't be stored"):
-        status = made.status if known else None
-        fingerprint = fingerprints.fingerprint(made.prepared, flush, status)
-    if fingerprint is None:
-        raise StorageError(f"output {made.key!r} vanished while it was stored")
-    return fingerprint
+    work.begin(f"copying output {inner.key!r}", lambda: file_size(inner.prepared))
+    copying.copy(inner.prepared, place, follow=False, work=work)

@@ -13,11 +13,12 @@ from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
 from gaia_local.store.copying import copy_file
+from gaia_local.store.file_work import ENTRIES, UNTOLD, FileWork
 from gaia_local.store.walking import SPECIAL_KINDS, walk
 from gaia_local.terminal_text import escaped
 
 
-def make_storable(path: str) -> os.stat_result:
+def make_storable(path: str, work: FileWork = UNTOLD) -> os.stat_result:
     """Make a program's tree fit for the store: ours, readable, no special files, no hard links.
 
     Returns its `lstat` from before. Raises `StorageError` that names the first FIFO, socket or
@@ -39,18 +40,23 @@ def make_storable(path: str) -> os.stat_result:
         if kind == stat.S_IFREG and status.st_nlink > 1:
             # A change through the file's other name would change the stored one.
             alone = f"{os.path.dirname(inner)}/{OWN}-alone"
-            copy_file(inner, alone, status)
+            copy_file(inner, alone, status, work)
             Path(alone).rename(inner)
 
     top = os.lstat(path)
     make_fit(path, top)
     if stat.S_ISDIR(top.st_mode):
-        for _, inner, status in walk(path):
+        for _, inner, status in walk(path, work=work):
             make_fit(inner, status)
     return top
 
 
-def confine_links(top: str, what: str, follow: Callable[[str, str], Iterator[str]]) -> None:
+def confine_links(
+    top: str,
+    what: str,
+    follow: Callable[[str, str], Iterator[str]],
+    work: FileWork = UNTOLD,
+) -> None:
     """Make sure that no link in `top` leads out of it, ever; raises `StorageError` naming `what`.
 
     A link is kept if it goes up only at its start, never above `top`, and then down: a chain of
@@ -58,7 +64,7 @@ def confine_links(top: str, what: str, follow: Callable[[str, str], Iterator[str
     is resolved as its program saw it, by `follow` (directory, link's text → possible targets), and
     is replaced by a link of the first kind if a target is inside.
     """
-    for relative, link, status in walk(top):
+    for relative, link, status in walk(top, work=work):
         if not stat.S_ISLNK(status.st_mode):
             continue
         directory, text = os.path.dirname(link), os.readlink(link)
@@ -82,7 +88,7 @@ def confine_links(top: str, what: str, follow: Callable[[str, str], Iterator[str
         Path(link).symlink_to(better)
 
 
-def has_link(top: str, out: bool) -> bool:
+def has_link(top: str, out: bool, work: FileWork = UNTOLD) -> bool:
     """Whether a directory has a link (`out`: one whose text leads out); a file has none."""
     waiting = [(top, 0)]
     while waiting:
@@ -91,7 +97,9 @@ def has_link(top: str, out: bool) -> bool:
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
             os.scandir(directory) as entries,
         ):
-            for entry in entries:
+            for number, entry in enumerate(entries):
+                if number % ENTRIES == 0:
+                    work.advance()
                 if entry.name.startswith(OWN):
                     continue
                 if entry.is_symlink():

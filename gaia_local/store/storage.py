@@ -28,6 +28,7 @@ from gaia_local.store import disk_sync, fingerprints, own_directories, removal
 from gaia_local.store.deletion import delete_workflow, remove_deleted
 from gaia_local.store.directories import make_directories, rename
 from gaia_local.store.disk_errors import disk_error, disk_errors
+from gaia_local.store.file_work import UNTOLD, FileWork
 from gaia_local.store.root_identity import identify, identity_file, read_identity
 from gaia_local.terminal_text import escaped
 
@@ -139,13 +140,15 @@ class Storage:
         """The path of a Task's private directory."""
         return f"{self.staging}/{task_id}"
 
-    def quick_fingerprint(self, key: str, path: str, follow: bool = False) -> str | None:
+    def quick_fingerprint(
+        self, key: str, path: str, follow: bool = False, work: FileWork = UNTOLD
+    ) -> str | None:
         """The quick fingerprint of a key's file; None if absent, or no directory for a '/'.
 
         With `follow`, it is the user's: links in a directory stand for their targets, as in a copy
         of it.
         """
-        quick = fingerprints.quick_fingerprint(path, follow)
+        quick = fingerprints.quick_fingerprint(path, follow, work)
         if names_directory(key) and quick is not None and not quick.startswith("d:"):
             return None
         return quick
@@ -154,9 +157,11 @@ class Storage:
         """Whether there is such a file or directory: cheaper than `quick_fingerprint`."""
         return os.path.isdir(path) if names_directory(key) else os.path.exists(path)
 
-    def fingerprint(self, key: str, path: str, follow: bool = False) -> Fingerprint | None:
+    def fingerprint(
+        self, key: str, path: str, follow: bool = False, work: FileWork = UNTOLD
+    ) -> Fingerprint | None:
         """Both fingerprints of a key's file, which others may change meanwhile; None if absent."""
-        return fingerprints.observed(path, follow) if self.exists(key, path) else None
+        return fingerprints.observed(path, follow, work) if self.exists(key, path) else None
 
     def source(self, task: Task, key: str) -> str:
         """The path to read an input from; refuses links out of the store but the user's own."""

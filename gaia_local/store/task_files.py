@@ -16,6 +16,7 @@ from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.model.validation import NOTHING
 from gaia_local.store import copying, fingerprints, removal
 from gaia_local.store.disk_errors import disk_error
+from gaia_local.store.file_work import UNTOLD, FileWork, file_size
 from gaia_local.store.input_copies import copies_needed
 from gaia_local.store.outputs import TaskOutputs
 from gaia_local.store.placement import Placement
@@ -26,12 +27,13 @@ from gaia_local.terminal_text import escaped
 class TaskFiles:
     """One Task's inputs and outputs. The end of a `with` block discards unpublished files."""
 
-    def __init__(self, task: Task, workspace: Workspace) -> None:
-        self.task = task
+    def __init__(self, task: Task, workspace: Workspace, work: FileWork = UNTOLD) -> None:
+        """`work` stops all reading, copying and walking by its errors."""
+        self.task, self._work = task, work
         self._workspace, self._storage = workspace, workspace.storage
         self.directory = workspace.directory(task)
         self.log = workspace.log(task)
-        self._outputs = TaskOutputs(task, self.directory, workspace)
+        self._outputs = TaskOutputs(task, self.directory, workspace, work)
         self._mounted: dict[str, str] = {}
         """Key of an input that is not copied → the path that is read."""
         self._seen: dict[str, Fingerprint] = {}
@@ -123,23 +125,27 @@ class TaskFiles:
             return
         task = self.task
         sources = {key: self._storage.source(task, key) for key, _ in task.inputs}
-        copied = copies_needed(task, sources)
+        copied = copies_needed(task, sources, self._work)
         self._mounted = {key: source for key, source in sources.items() if key not in copied}
 
     def _copy_in(self, key: str, place: str, known: Fingerprint | None) -> None:
         source, follow = self._storage.source(self.task, key), key in self.task.external
         try:
-            self._seen[key] = fingerprints.copy_observed(source, place, follow, known)
+            self._seen[key] = fingerprints.copy_observed(
+                source, place, follow, known, what=f"input {key!r}", work=self._work
+            )
         except OSError as error:
             raise _copy_error(key, place, error) from error
 
     def _fingerprint(self, key: str, source: str, known: Fingerprint | None) -> Fingerprint:
         """The fingerprint of a mounted input: the recorded one if it still fits, else a new one."""
         follow = key in self.task.external
-        quick = None if known is None else self._storage.quick_fingerprint(key, source, follow)
-        if known is not None and quick == known.quick:
-            return known
-        fingerprint = self._storage.fingerprint(key, source, follow)
+        self._work.begin(f"reading input {key!r}", lambda: file_size(source))
+        if known is not None:
+            quick = self._storage.quick_fingerprint(key, source, follow, self._work)
+            if quick == known.quick:
+                return known
+        fingerprint = self._storage.fingerprint(key, source, follow, self._work)
         if fingerprint is None:
             problem = f"there is nothing at {source}"
             raise StorageError(f"input {key!r} vanished from the store: {problem}")
@@ -147,7 +153,7 @@ class TaskFiles:
 
     def _if_unchanged(self, key: str, seen: Fingerprint) -> Fingerprint:
         path, follow = self._storage.path(self.task.workflow, key), key in self.task.external
-        now = self._storage.quick_fingerprint(key, path, follow)
+        now = self._storage.quick_fingerprint(key, path, follow, self._work)
         return seen if now is not None and now == seen.looked_like else fingerprints.TORN
 
     def _copy_linked_inputs(self) -> None:
@@ -166,8 +172,9 @@ class TaskFiles:
                 removal.remove(place)  # its mount point
                 directory.make_parent(place, f"input {key!r}")
                 source = os.path.realpath(self._storage.source(self.task, key))
+                self._begin_copy(key, source)
                 try:  # its links were links for the program, too
-                    copying.copy(source, place, follow=False)
+                    copying.copy(source, place, follow=False, work=self._work)
                 except OSError as error:
                     raise _copy_error(key, place, error) from error
 
@@ -178,6 +185,9 @@ class TaskFiles:
             at, _ = directory.find(internal.text, reach)
             if wants_directory(key, internal) and os.path.isdir(at):
                 copy_in(at)
+
+    def _begin_copy(self, key: str, source: str) -> None:
+        self._work.begin(f"copying input {key!r}", lambda: file_size(source))
 
 
 def _copy_error(key: str, place: str, error: OSError) -> StorageError:

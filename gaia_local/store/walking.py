@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
 from gaia_local.model.paths import is_inside
+from gaia_local.store.file_work import ENTRIES, UNTOLD, FileWork
 from gaia_local.terminal_text import escaped
 
 SPECIAL_KINDS = {
@@ -42,17 +43,24 @@ def check_absent(path: str, error: OSError) -> None:
         raise StorageError(f"{escaped(path)}: can't be examined ({error.strerror})") from error
 
 
-def walk(top: str, follow: bool = False) -> Iterator[tuple[str, str, os.stat_result]]:
+def walk(
+    top: str, follow: bool = False, work: FileWork = UNTOLD
+) -> Iterator[tuple[str, str, os.stat_result]]:
     """Everything below `top`, as (relative path, path, lstat), parents first, ordered by name.
 
     With `follow`, a link stands for its target, and path and status are the target's; a link that
     is dangling, or part of a circle, stays a link.
     """
     above: tuple[str, ...] = (os.path.realpath(top),) if follow else ()
+    unchecked = 0
     waiting = [(iter(_sorted(top)), "", above)]
     while waiting:
         listed, prefix, above = waiting.pop()
         for entry in listed:
+            unchecked += 1
+            if unchecked == ENTRIES:
+                unchecked = 0
+                work.advance()
             name = entry.name
             if name.startswith(OWN):
                 continue

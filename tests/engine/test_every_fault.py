@@ -189,15 +189,15 @@ def inject(patch: pytest.MonkeyPatch, faults: Faults) -> None:
             faults.at("write" if set(mode) & set("wax+") else "read", path)
         return io_open(path, mode, *rest, **more)
 
-    def looked(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
+    def looked(storage: Storage, key: str, path: str, *rest: Any) -> str | None:
         faults.at(
             "look", key, lambda: StorageError(f"{path}: can't be examined (the test's fault)")
         )
-        return look(storage, key, path, follow)
+        return look(storage, key, path, *rest)
 
-    def read(storage: Storage, key: str, path: str, follow: bool = False) -> Any:
+    def read(storage: Storage, key: str, path: str, *rest: Any) -> Any:
         faults.at("look", f"{key} in full")
-        return fingerprint(storage, key, path, follow)
+        return fingerprint(storage, key, path, *rest)
 
     def connected(database: Any, path: Path, readonly: bool = False) -> None:
         with faults.pause():

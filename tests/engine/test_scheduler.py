@@ -494,10 +494,10 @@ def test_the_end_of_a_block_waits_for_looks_too(
     hands.merge(step("m", "src", "d/1"), step("r", "one", "out", "d/"))
     look, quiet = Storage.quick_fingerprint, []
 
-    def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
+    def looking(storage: Storage, key: str, path: str, *rest: Any) -> str | None:
         if key == "d/":
             quiet.append(hands.scheduler.wait(None, 0))
-        return look(storage, key, path, follow)
+        return look(storage, key, path, *rest)
 
     monkeypatch.setattr(Storage, "quick_fingerprint", looking)
     hands.complete("m")
@@ -521,10 +521,10 @@ def test_calls_after_a_look_that_failed_look_again(
     hands.complete("o")
     look = Storage.quick_fingerprint
 
-    def broken(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
+    def broken(storage: Storage, key: str, path: str, *rest: Any) -> str | None:
         if key == "d/":
             raise StorageError("d/: can't be examined")
-        return look(storage, key, path, follow)
+        return look(storage, key, path, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "quick_fingerprint", broken)
@@ -546,8 +546,8 @@ def test_an_output_made_while_its_reader_is_merged_is_seen(
     look = Storage.quick_fingerprint
     ended: list[str] = []
 
-    def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
-        found = look(storage, key, path, follow)
+    def looking(storage: Storage, key: str, path: str, *rest: Any) -> str | None:
+        found = look(storage, key, path, *rest)
         if key == "t/part" and not ended:
             ended.append(key)
             hands.complete("m")
@@ -566,8 +566,8 @@ def test_a_file_that_comes_while_a_call_is_prepared_is_seen(
     look = Storage.quick_fingerprint
     put: list[Path] = []
 
-    def looking(storage: Storage, key: str, path: str, follow: bool = False) -> str | None:
-        found = look(storage, key, path, follow)
+    def looking(storage: Storage, key: str, path: str, *rest: Any) -> str | None:
+        found = look(storage, key, path, *rest)
         if key == "outside" and not put:
             put.append(hands.put("outside"))
         return found
@@ -585,9 +585,9 @@ def test_a_file_that_vanishes_in_a_directory_takes_nothing_but_itself(
     hands.complete("r")
     fingerprint, times = Storage.fingerprint, []
 
-    def fading(storage: Storage, key: str, path: str, follow: bool = False) -> Any:
+    def fading(storage: Storage, key: str, path: str, *rest: Any) -> Any:
         times.append(key)
-        return None if len(times) < 3 else fingerprint(storage, key, path, follow)
+        return None if len(times) < 3 else fingerprint(storage, key, path, *rest)
 
     monkeypatch.setattr(Storage, "fingerprint", fading)
     (hands.put("d/").parent / "new").write_text("x")

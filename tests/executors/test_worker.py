@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT, Fingerprint, Task, TaskState
 from gaia_local.model.validation import NOTHING
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation
-from gaia_local.store import fingerprints
+from gaia_local.store import file_work, fingerprints
 from gaia_local.store.logs import TAIL_LINES, read_tail
 from gaia_local.store.task_files import TaskFiles
 from gaia_local.store.workspaces import LocalWorkspace
@@ -34,6 +36,8 @@ class WorkerBench(StoreBench):
         self.worker = Worker(LocalWorkspace(self.storage), self.runtime)
         self.heard: list[Event | Outcome] = []
         self.staged_at_the_end: list[str] = []
+        self.told: list[str] = []
+        """The reports of long work on files."""
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
 
     def task(self, *described: Any, **facts: Any) -> Task:
@@ -53,6 +57,9 @@ class WorkerBench(StoreBench):
     def happened(self, task: Task, event: Event) -> None:
         assert not event.event.begins
         self.heard.append(event)
+
+    def progressed(self, task: Task, doing: str) -> None:
+        self.told.append(doing)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         self.heard.append(outcome)
@@ -547,3 +554,123 @@ def test_the_tail_of_no_log(tmp_path: Path) -> None:
     assert read_tail(tmp_path / "nothing") == ""
     shutil.rmtree(tmp_path)
     assert read_tail(tmp_path / "nothing") == ""
+
+
+# -------------------------------------------------------------------------------------- huge files
+
+HUGE = 32 << 30
+"""Bytes of a hole whose digest takes the better part of a minute."""
+SOON = 5.0
+"""The time in which a cancelled Task is over on a busy machine; mostly it takes a tenth of it."""
+
+
+def huge(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as writer:
+        writer.truncate(HUGE)
+
+
+def cancelled_while_reading(bench: WorkerBench, begun: threading.Event, **facts: Any) -> Outcome:
+    """Perform a Task that is cancelled a moment after `begun`; it must end soon then."""
+    cancelled: list[float] = []
+
+    def cancel() -> None:
+        assert begun.wait(SOON)
+        time.sleep(0.2)  # let it come to the midst of reading
+        cancelled.append(time.monotonic())
+        bench.cancellation.cancel(BY_REQUEST)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        outcome = bench.perform(**facts)
+    finally:
+        thread.join()
+    assert cancelled and time.monotonic() - cancelled[0] < SOON
+    return outcome
+
+
+@pytest.mark.parametrize("mounts", [False, True], ids=["copied", "mounted"])
+@pytest.mark.parametrize("key", ["b:x", "b:x/"])
+def test_a_cancellation_ends_the_reading_of_inputs(
+    bench: WorkerBench, key: str, mounts: bool
+) -> None:
+    bench.runtime.mounts_inputs = mounts
+    huge(Path(bench.storage.path("w", key)) / ("file" if key.endswith("/") else ""))
+    begun = threading.Event()
+    begun.set()
+    internal = "/in/x/" if key.endswith("/") else "/in/x"
+    outcome = cancelled_while_reading(bench, begun, inputs={internal: key})
+    assert outcome == Outcome(TaskState.CANCELLED)
+    assert bench.events == [] and bench.runtime.invocations == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "places"),
+    [
+        ({"/out/y": "b:y"}, ["out/y"]),
+        ({"/out/": "b:y/"}, ["out/y"]),
+        ({"/out/": "b:y/", "/out/y": "b:z"}, ["out/y"]),
+        ({"/out/": "b:y/"}, ["out/y", "out/y2"]),
+    ],
+)
+def test_a_cancellation_ends_the_reading_of_outputs(
+    bench: WorkerBench, outputs: dict[str, str], places: list[str]
+) -> None:
+    begun = threading.Event()
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        for place in places:
+            huge(invocation.tree / place)
+        begun.set()
+        return 0
+
+    outcome = cancelled_while_reading(bench, begun, program=program, outputs=outputs)
+    assert outcome == Outcome(TaskState.CANCELLED)
+    assert bench.stored() == {}
+
+
+@pytest.mark.parametrize("capture", [">>", "STDOUT"])
+def test_a_cancellation_ends_the_storing_of_a_log(bench: WorkerBench, capture: str) -> None:
+    begun = threading.Event()
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        huge(invocation.log)
+        begun.set()
+        return 0
+
+    outcome = cancelled_while_reading(bench, begun, program=program, outputs={capture: "b:log"})
+    assert outcome == Outcome(TaskState.CANCELLED)
+
+
+def test_the_outputs_of_a_task_that_timed_out_are_still_stored(bench: WorkerBench) -> None:
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        cancellation.cancel(BY_TIMEOUT)
+        return say("said before")(invocation, cancellation)  # type: ignore[return-value]
+
+    outcome = bench.perform(program, outputs={">>": "b:log", "/out/y": "b:y"})
+    assert outcome.state is TaskState.ERROR
+    assert "said before" in bench.stored()["b/log"]
+
+
+def test_long_reading_is_told(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_work, "TELL_SECONDS", 0.0)
+    with bench.put("b:x").open("wb") as writer:
+        writer.truncate(8_000_000)
+
+    def program(invocation: Invocation, cancellation: Cancellation) -> int:
+        assert bench.told, "nothing was told of the input"
+        with (invocation.tree / "out/y").open("wb") as writer:
+            writer.truncate(2_000_000)
+        return 0
+
+    bench.perform(program, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
+    assert bench.told[0] == "copying input 'b:x': 8 of 8 MB"
+    assert "reading input 'b:x': 2.1 of 8 MB" in bench.told
+    assert bench.told[-1] == "reading output 'b:y': 2 of 2 MB"
+
+
+def test_short_work_is_not_told(bench: WorkerBench) -> None:
+    bench.put("b:x")
+    bench.perform(make(y="made"), inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
+    assert bench.told == []

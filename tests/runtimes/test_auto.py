@@ -15,6 +15,7 @@ from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_REQUEST
 from gaia_local.runtimes.auto import AutoRuntime, ImageRuntime
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
+from gaia_local.store.file_work import UNTOLD
 from support.builders import task
 from support.fakes import NoRuntime
 
@@ -84,7 +85,8 @@ class FakeDocker(FakeProcess):
 
 
 def invocation(image: str) -> Invocation:
-    return Invocation(task(image=image), Path("/tree"), Path("/work"), Path("/log"), None)
+    paths = Path("/tree"), Path("/work"), Path("/log")
+    return Invocation(task(image=image), *paths, None, file_work=UNTOLD)
 
 
 def run(runtime: Runtime, image: str) -> str:

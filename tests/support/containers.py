@@ -19,6 +19,7 @@ from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Root
 from gaia_local.runtimes.docker.address import find_address
 from gaia_local.runtimes.docker.connection import connect
 from gaia_local.runtimes.docker.runtime import DockerRuntime
+from gaia_local.store.file_work import UNTOLD
 from support.timers import Timers
 from support.waiting import wait_until
 
@@ -166,6 +167,7 @@ class ContainerBench:
             self.top / f"{task_id}.log",
             None if stdout is None else tree / stdout.strip("/"),
             tuple((mounts or {}).items()),
+            file_work=UNTOLD,
         )
         return Run(invocation, Cancellation(self.timers.call_later, self.grace))
 

@@ -40,8 +40,12 @@ def event(of: Task, kind: EventKind, **facts: object) -> Event:
 class ReportingObserver:
     """An observer that has one function for all that it is told."""
 
-    def __init__(self, tell: Callable[[Task, Event | Outcome], None]) -> None:
-        self._tell = tell
+    def __init__(
+        self,
+        tell: Callable[[Task, Event | Outcome], None],
+        doing: Callable[[str], None] = lambda doing: None,
+    ) -> None:
+        self._tell, self._doing = tell, doing
 
     def started(self, of: Task, event: Event) -> None:
         assert event.event.begins
@@ -50,6 +54,9 @@ class ReportingObserver:
     def happened(self, of: Task, event: Event) -> None:
         assert not event.event.begins
         self._tell(of, event)
+
+    def progressed(self, of: Task, doing: str) -> None:
+        self._doing(doing)
 
     def ended(self, of: Task, outcome: Outcome) -> None:
         self._tell(of, outcome)
@@ -61,6 +68,7 @@ class ExecutorBench:
     def __init__(self, make: Callable[[int, Perform], Executor], workers: int = 2) -> None:
         self.acts: dict[str, Perform] = {}
         self.heard: dict[str, list[Event | Outcome]] = collections.defaultdict(list)
+        self.doing: list[str] = []
         self.performed: list[str] = []
         self.threads: set[str] = set()
         self.changed = threading.Condition()
@@ -78,6 +86,11 @@ class ExecutorBench:
             self.threads.add(threading.current_thread().name)
             self.changed.notify_all()
 
+    def tell(self, doing: str) -> None:
+        with self.changed:
+            self.doing.append(doing)
+            self.changed.notify_all()
+
     def submit(
         self,
         name: str,
@@ -89,7 +102,8 @@ class ExecutorBench:
         if act is not None:
             self.acts[name] = act
         made = task_named(name, resources, workflow)
-        self.executor.submit(Assignment(made, adopted=adopted), ReportingObserver(self.report))
+        observer = ReportingObserver(self.report, self.tell)
+        self.executor.submit(Assignment(made, adopted=adopted), observer)
         return made
 
     def until(self, true: Callable[[], object]) -> None:
@@ -177,6 +191,25 @@ class ExecutorContract:
             ]
             assert said == [*range(20), DONE]
         assert threading.current_thread().name not in bench.threads
+
+    def test_long_work_with_files_is_told_after_the_events_before_it(
+        self, bench: ExecutorBench
+    ) -> None:
+        heard_before = list[int]()
+
+        def speak(of: Assignment, cancellation: Cancellation, observer: Observer) -> None:
+            observer.happened(of.task, event(of.task, EventKind.EXECUTION_START))
+            observer.progressed(of.task, "reading input 'a': 1 of 2 GB")
+            bench.until(lambda: bench.doing or bench.heard[of.task.name][1:])
+            heard_before.append(len(bench.heard[of.task.name]))
+            observer.ended(of.task, DONE)
+            observer.progressed(of.task, "too late")
+
+        bench.submit("a", speak)
+        assert bench.ended("a") == [TaskState.COMPLETE]
+        bench.executor.close()
+        assert bench.doing == ["reading input 'a': 1 of 2 GB"]
+        assert heard_before == [1]
 
     def test_tasks_start_in_the_order_of_their_submission(self, single: ExecutorBench) -> None:
         names = [f"s{number}" for number in range(50)]

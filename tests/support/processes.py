@@ -21,6 +21,7 @@ from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.process.runtime import ProcessRuntime
 from gaia_local.runtimes.process.supervisor import RECORD
+from gaia_local.store.file_work import UNTOLD
 from support.gates import Fifo
 from support.timers import Timers
 from support.waiting import wait_until
@@ -70,9 +71,8 @@ class ProcessBench:
             stdout=stdout,
             timeout=timeout,
         )
-        return Invocation(
-            task, tree, work, top / "log", Path(f"{tree}{stdout}") if stdout else None
-        )
+        said = Path(f"{tree}{stdout}") if stdout else None
+        return Invocation(task, tree, work, top / "log", said, file_work=UNTOLD)
 
     def cancellation(self, grace: float = 10.0) -> Cancellation:
         return Cancellation(self.timers.call_later, grace)
@@ -155,10 +155,12 @@ def crashed(
         from gaia_local.model.tasks import Task
         from gaia_local.runtimes.process.runtime import ProcessRuntime
         from gaia_local.runtimes.contract import Cancellation, Invocation
+        from gaia_local.store.file_work import UNTOLD
         top, command = Path(sys.argv[1]), tuple(sys.argv[3:])
         task = Task(sys.argv[2], "step", "flow", "image:1", command, (), (), None, 60.0)
         cancellation = Cancellation(lambda seconds, function: lambda: None)
-        invocation = Invocation(task, top / "tree", top / "work", top / "log", None)
+        places = top / "tree", top / "work", top / "log"
+        invocation = Invocation(task, *places, None, file_work=UNTOLD)
         ProcessRuntime().run(invocation, cancellation, lambda event, **facts: None)
     """
     top = invocation.work.parent

@@ -280,6 +280,10 @@ class DaskExecutor(ClusterListener):
         elif "not_leased" in message:
             text = f"worker {worker} doesn't see the store: {message['not_leased']}"
             self._end(submission, _failed(text, "StorageError"))
+        elif "doing" in message:
+            self._relay.notify(
+                submission.task, submission.observer.progressed, str(message["doing"])
+            )
         else:
             self._handle_report(submission, message)
 

@@ -14,7 +14,7 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 from gaia_local.store.storage import Storage
 
-EventOrOutcome = TypeVar("EventOrOutcome", Event, Outcome)
+Report = TypeVar("Report", Event, Outcome, str)
 
 logger = logging.getLogger("gaia_local")
 
@@ -41,9 +41,7 @@ class ObserverRelay:
         else:
             self.notify(task, observer.happened, replace(event, facts=facts))
 
-    def notify(
-        self, task: Task, method: Callable[[Task, EventOrOutcome], None], value: EventOrOutcome
-    ) -> None:
+    def notify(self, task: Task, method: Callable[[Task, Report], None], value: Report) -> None:
         """Call a method of an observer."""
         try:
             method(task, value)

@@ -81,6 +81,12 @@ class TaskReporter:
             self._flush_is_due = True
         self._flush_soon(self)
 
+    def progressed(self, task: Task, doing: str) -> None:
+        self.flush()  # it must not overtake the events before it
+        with self._lock:
+            if not self._over:
+                self._send({"doing": doing})
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         with self._lock:
             if self._over:

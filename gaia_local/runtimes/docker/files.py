@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import posixpath
-import shutil
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.model.keys import internal_path, made_files, names_directory
 from gaia_local.model.paths import folders, is_inside, nearest
-from gaia_local.runtimes.contract import Invocation
+from gaia_local.runtimes.contract import Invocation, LongWork
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.image_contents import (
     GO_DIRECTORY,
@@ -33,7 +32,7 @@ from gaia_local.runtimes.docker.image_contents import (
     archived,
 )
 from gaia_local.runtimes.docker.responses import PIECE_BYTES, NoAnswer, Refusal, disk_errors
-from gaia_local.store import removal
+from gaia_local.store import copying, removal
 from gaia_local.store.directories import make_directories
 from gaia_local.store.staging import find
 
@@ -142,7 +141,9 @@ class ContainerFiles:
                     raise
                 return
             if status is not None and (at not in before or status != before[at]):
-                self._copy_entry(container, at, Path(place), status, stop)
+                self._copy_entry(
+                    container, at, Path(place), status, stop=stop, work=invocation.file_work
+                )
 
         for path, is_directory in outputs:
             if not is_directory:
@@ -158,7 +159,14 @@ class ContainerFiles:
                         removal.remove(place)
 
     def _copy_entry(
-        self, container: str, path: str, target: Path, status: str, stop: Callable[[], bool]
+        self,
+        container: str,
+        path: str,
+        target: Path,
+        status: str,
+        *,
+        stop: Callable[[], bool],
+        work: LongWork,
     ) -> None:
         """Copy a file or link; make an empty entry for a directory, device, pipe or socket."""
         told: dict[str, Any] = (
@@ -176,7 +184,8 @@ class ContainerFiles:
             elif mode & _GO_LINK:
                 target.symlink_to(self._link(container, path, stop) or told["linkTarget"])
             else:
-                self._copy_out(container, path, target, stop)
+                work.begin(f"copying {path!r} out of the container", lambda: int(told["size"]))
+                self._copy_out(container, path, target, stop, work)
 
     def _link(self, container: str, path: str, stop: Callable[[], bool]) -> str | None:
         """The target of a link as it is written; its status may leave out links in mounts.
@@ -198,15 +207,27 @@ class ContainerFiles:
                 raise
             return None
 
-    def _copy_out(self, container: str, path: str, target: Path, stop: Callable[[], bool]) -> None:
+    def _copy_out(
+        self,
+        container: str,
+        path: str,
+        target: Path,
+        stop: Callable[[], bool],
+        work: LongWork,
+    ) -> None:
+        """Copy a file; an archive has no holes, so blocks of zeros become some again."""
+
         def call(client: APIClient) -> None:
             with archived(client, container, path) as archive:
                 member = archive.next()
                 content = None if member is None else archive.extractfile(member)
                 if member is None or content is None:
                     raise NoAnswer(f"it sent nothing of {path}")
-                with disk_errors(target), target.open("wb") as writer:
-                    shutil.copyfileobj(content, writer, PIECE_BYTES)
+                with disk_errors(target), target.open("wb", buffering=0) as writer:
+                    while piece := content.read(PIECE_BYTES):
+                        copying.write_with_holes(writer.fileno(), piece)
+                        work.advance(len(piece))
+                    writer.truncate(member.size)
                     os.fchmod(writer.fileno(), member.mode & 0o777 | 0o600)
 
         self._engine.ask(call, stop)

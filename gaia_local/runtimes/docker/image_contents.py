@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.runtimes.docker.engine import DockerEngine
-from gaia_local.runtimes.docker.responses import Refusal, checked, container_url
+from gaia_local.runtimes.docker.responses import PIECE_BYTES, Refusal, checked, container_url
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -206,5 +206,5 @@ def archived(client: APIClient, container: str, path: str) -> Iterator[tarfile.T
         url, params={"path": path}, headers=headers, stream=True, timeout=client.timeout
     ) as response:
         raw: Any = checked(response).raw
-        with tarfile.open(fileobj=raw, mode="r|") as archive:
+        with tarfile.open(fileobj=raw, mode="r|", bufsize=PIECE_BYTES) as archive:
             yield archive

@@ -44,6 +44,7 @@ from gaia_local.runtimes.docker.output import OutputFiles
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal
 from gaia_local.runtimes.docker.signals import Signals
 from gaia_local.runtimes.docker.start_errors import StartErrors
+from gaia_local.store.file_work import Stopped
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -164,7 +165,7 @@ class DockerRuntime:
                     ended = self._explain(container, task, ended, oom_seconds, stop)
                     if not stop():
                         self._files.copy_results(container, invocation, plan, before, stop)
-            except Interrupted:
+            except (Interrupted, Stopped):
                 ended = Exit(_TERMINATED, "cancelled")
         return replace(ended, image_id=image_id)
 
@@ -197,7 +198,7 @@ class DockerRuntime:
                 if not stop():
                     before = self._contents.in_image(image, plan.copied_out, self._labels, stop)
                     self._files.copy_results(container, invocation, plan, before, stop)
-            except Interrupted:
+            except (Interrupted, Stopped):
                 ended = Exit(_TERMINATED, "cancelled")
             finally:
                 self.end(task.id)

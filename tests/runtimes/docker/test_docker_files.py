@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import docker.errors
 import pytest
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.model.tasks import BY_REQUEST
+from gaia_local.store.file_work import FileWork, Stopped
 from support.containers import ContainerBench, bench, client, full_image, is_podman
 
 __all__ = ["bench", "client", "full_image"]
@@ -87,6 +91,48 @@ def test_output_files_beside_files_of_the_image_are_copied_out(bench: ContainerB
     assert made.stat().st_uid == os.getuid()
     assert (run.tree / "full/y").read_bytes() == bytes(3_000_000)
     assert not (run.tree / "etc/absent").exists()
+
+
+def test_an_output_that_is_copied_out_keeps_its_holes(bench: ContainerBench) -> None:
+    size = 100_000_000
+    run = bench.run(
+        "sh",
+        "-ec",
+        f"echo begin > /full/x; truncate -s {size} /full/x; echo end >> /full/x",
+        outputs=("/full/x",),
+    )
+    assert run.code == 0
+    made = run.tree / "full/x"
+    assert made.stat().st_size == size + 4
+    assert made.stat().st_blocks * 512 < 1 << 20
+    with made.open("rb") as reader:
+        assert reader.read(8) == b"begin\n\0\0"
+        reader.seek(size - 2)
+        assert reader.read() == b"\0\0end\n"
+
+
+def test_a_cancellation_ends_the_copying_out(
+    bench: ContainerBench, client: docker.APIClient
+) -> None:
+    run = bench.prepare(
+        "sh", "-ec", "truncate -s 20000000000 /full/x; echo made", outputs=("/full/x",)
+    )
+    told: list[str] = []
+
+    def check() -> None:
+        if (run.tree / "full/x").exists():
+            run.cancellation.cancel(BY_REQUEST)
+        if run.cancellation.reason is not None:
+            raise Stopped
+
+    run.invocation = replace(run.invocation, file_work=FileWork(check, told.append))
+    began = time.monotonic()
+    bench.start(run)
+    assert run.cancellation.reason == BY_REQUEST
+    assert run.message == "cancelled"
+    assert (run.tree / "full/x").stat().st_size < 1 << 20
+    assert bench.containers(client) == []
+    assert time.monotonic() - began < 15  # all of it takes a minute
 
 
 def test_an_output_file_in_the_root_directory_is_copied_out(bench: ContainerBench) -> None:
