@@ -21,7 +21,7 @@ from gaia_local import GaiaError
 from gaia_local.cli.watching import ChangeReporter, Definitions, change_line
 from gaia_local.errors import InvalidInput
 from support.builders import COPY, step
-from support.command_line import answer, call, end, here, start
+from support.command_line import answer, call, end, here, on_a_terminal, start
 from support.fixtures import MakeGaia
 from support.lineage import lineage
 
@@ -243,6 +243,23 @@ def test_an_existing_workflow_is_kept_after_a_question(kept: Kept) -> None:
     again = Kept("upload", "w", *files, "--watch", "--merge")
     assert again.line() == "new → three ran in a moment → complete, 3 of 3 Steps done"
     again.stop()
+
+
+@pytest.mark.parametrize(("typed", "status"), [("y\n", 0), ("n\n", 2)])
+def test_a_terminal_is_asked_whether_to_merge(kept: Kept, typed: str, status: int) -> None:
+    kept.stop()
+    put("steps.json", [ONE, TWO, THREE])
+    files = ["--commands", "commands.json", "--steps", "steps.json"]
+    seen = on_a_terminal(
+        ["--runtime", "process", "upload", "w", *files, "--watch"],
+        {},
+        until="3 of 3 Steps done",
+        signal_number=signal.SIGINT,
+        status=status,
+        typed=("Merge the files into it? [y/N]", typed),
+    )
+    assert ("it exists already" in " ".join(seen.split())) == bool(status)
+    assert answer("status", "w", "--json")["progress"]["done"] == (2 if status else 3)
 
 
 def test_other_processes_are_heeded_and_told_of(kept: Kept) -> None:

@@ -147,8 +147,13 @@ def on_a_terminal(
     until: str | None = None,
     signal_number: signal.Signals = signal.SIGTERM,
     status: int = 0,
+    *,
+    typed: tuple[str, str] | None = None,
 ) -> str:
-    """The text that a terminal gets; once that holds `until`, the program is sent the signal."""
+    """The text that a terminal gets; once that holds `until`, the program is sent the signal.
+
+    `typed`: a question, and what is typed once it is asked.
+    """
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "gaia_local", *arguments],
@@ -162,6 +167,9 @@ def on_a_terminal(
     try:
         while True:
             seen += os.read(master, 65536)
+            if typed is not None and typed[0].encode() in seen:
+                os.write(master, typed[1].encode())
+                typed = None
             if until is not None and until.encode() in seen:
                 process.send_signal(signal_number)
                 until = None
