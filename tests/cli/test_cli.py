@@ -97,7 +97,6 @@ def test_version() -> None:
     "arguments",
     [
         ["nonsense"],
-        ["status"],
         ["upload", "w"],
         ["upload", "w", "--path", "x", "--commands", "y"],
         ["upload", "w", "--path", "x", "--extension", "toml"],
@@ -285,7 +284,7 @@ def test_explain_tells_of_steps_and_keys() -> None:
     upload("w", SAY, COPY, WAITER, CHECK, status=1)
     text = call("explain", "w", "copy").stdout
     assert re.search(r"^would run +no: all its outputs are complete$", text, flags=re.MULTILINE)
-    assert re.search(r"^read +a:said.txt \w+$", text, flags=re.MULTILINE)
+    assert re.search(r"^read +a:said.txt blake2b:\w+$", text, flags=re.MULTILINE)
     assert re.search(
         r"^waits for +b:missing.txt \(no Step makes it\)$",
         call("explain", "w", "waiter").stdout,
@@ -536,7 +535,7 @@ def test_messages_that_nobody_can_read_cost_no_step(lost: str) -> None:
     assert shell(f"upload w {options} {lost}").returncode == 0
     assert "w: complete" in call("status", "w").stdout
     assert shell(f"status nobody {lost}").returncode == 2
-    assert shell(f"status {lost}").returncode == 2
+    assert shell(f"explain {lost}").returncode == 2
 
 
 @pytest.mark.parametrize(
