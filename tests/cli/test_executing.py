@@ -228,7 +228,8 @@ def test_ctrl_c_stops_its_steps_and_run_goes_on(
         _, told = script.communicate(timeout=20)
         assert script.returncode == status, told
     *before, hint = told.splitlines()
-    assert hint == f"Stopped. `gaia-local --root {here}/elsewhere run me_w` goes on from here."
+    again = f"gaia-local --root {here}/elsewhere --runtime process run me_w"
+    assert hint == f"Stopped. `{again}` goes on from here."
     if waiting:
         assert before[-1] == "KeyboardInterrupt"
         assert "executing.py" not in told, "only the frames of the script, and of what it called"
