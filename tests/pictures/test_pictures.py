@@ -86,7 +86,9 @@ def small() -> dict[str, Any]:
 def wide(number: int) -> dict[str, Any]:
     """One Step, `number` Steps that read it, a reader of each, and one that reads all of those."""
     steps = [("start", "start", "complete")]
-    steps += [(f"sim-{n:03d}", "simulate", STEP_STATES[n % 7]) for n in range(number)]
+    steps += [
+        (f"sim-{n:03d}", "simulate", STEP_STATES[n % len(STEP_STATES)]) for n in range(number)
+    ]
     steps += [(f"ana-{n:03d}", "analyze", "waiting") for n in range(number)]
     steps += [("end", "end", "waiting")]
     edges = [("start", f"sim-{n:03d}") for n in range(number)]
@@ -259,7 +261,8 @@ def test_a_group_has_the_numbers_of_its_steps() -> None:
         (("analyze",), 150),
         (("end",), 1),
     ]
-    assert boxes[1].counts == {state: 150 // 7 + (n < 3) for n, state in enumerate(STEP_STATES)}
+    each, more = divmod(150, len(STEP_STATES))
+    assert boxes[1].counts == {state: each + (n < more) for n, state in enumerate(STEP_STATES)}
     drawn = draw(told, group=True).svg
     (tip,) = [tip for tip in titles(drawn) if tip.startswith("simulate\n150 Steps: ")]
     for state, number in boxes[1].counts.items():
