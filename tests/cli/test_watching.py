@@ -144,6 +144,7 @@ def test_new_commands_may_need_new_steps(kept: Kept) -> None:
     assert kept.line() == (
         "step changed → one, two ran in a moment → error, 1 of 2 Steps done, 1 failed (two)"
     )
+    assert kept.plain_line() == "Step 'two' failed with exit code 1"
     assert "run w" in kept.stop(status=1)
 
 

@@ -39,6 +39,7 @@ def test_questions_change_nothing_and_changes_are_marked_so() -> None:
     assert {name for name, call in REMOTE_CALLS.items() if call.changes} == public(Changes)
     assert {name for name, call in REMOTE_CALLS.items() if not call.idempotent} == {
         "upload",
+        "remove",
         "delete",
     }
 

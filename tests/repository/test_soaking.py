@@ -162,7 +162,7 @@ def test_a_stream_that_ended_is_read_again(make_gaia: MakeGaia, gaia_root: Path)
 
 
 def test_a_bad_end_and_leftovers_are_told(tmp_path: Path, wait_until: WaitUntil) -> None:
-    program = "sleep 60 & trap 'echo oh no >&2; exit 3' TERM; wait"
+    program = "trap 'echo oh no >&2; exit 3' TERM; sleep 60 & wait"
     errors = tmp_path / "errors"
     with errors.open("w") as stderr:
         server = subprocess.Popen(["sh", "-c", program], stderr=stderr, text=True)
