@@ -44,6 +44,7 @@ def refuse_stuck(top: str) -> None:
 def _directories_in(path: str) -> list[str]:
     """The directories in one, none of whose other entries is kept by the system."""
     try:
+        os.stat(f"{path}/.")  # one that may be listed but not searched is closed, too
         with os.scandir(path) as found:
             inner = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in found]
     except (FileNotFoundError, NotADirectoryError):

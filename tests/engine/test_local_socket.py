@@ -373,7 +373,7 @@ def test_refusals_of_an_owner_read_as_in_process(tmp_path: Path, owner: Owner) -
     owner.leave(tmp_path / "root")
     with Gaia({**config, "root": tmp_path / "other"}) as gaia, pytest.raises(InvalidInput) as own:
         gaia.run("w")
-    assert str(told.value) == str(own.value)
+    assert str(told.value).replace("/root", "/other") == str(own.value)
 
 
 def test_calls_go_on_when_the_owner_is_killed(tmp_path: Path, owner: Owner) -> None:
