@@ -61,6 +61,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "progress": ("none",),
     "failures": ("none",),
     "graph": ("none",),
+    "update": ("", [], []),
+    "remove": ("none", ["x"]),
     "definitions": ("none",),
     "digraph": ("none",),
     "timeline": ("none",),
