@@ -40,11 +40,30 @@ def perform(hands: Hands, kind: str, *arguments: Any) -> None:
         raise AssertionError(f"the recording has an unknown operation {kind}")
 
 
+def try_command(hands: Hands, commands: list[Any]) -> None:
+    """Changes of Commands that were refused when this was recorded may leave Steps unfit now.
+
+    Then they are taken back, which costs nothing.
+    """
+    workflow = hands.scheduler.loop.registry.get("w")
+    known = dict(workflow.submitted.commands)
+    try:
+        hands.command(*commands)
+    except GaiaError:
+        return
+    assert workflow.submitted.unfit
+    hands.command(*(dict(known[command["name"]].definition) for command in commands))
+    assert not workflow.submitted.unfit
+
+
 def play(hands: Hands, row: dict[str, Any]) -> None:
     if row.get("refused"):
         before = hands.status() if "w" in hands.scheduler.workflows() else None
-        with pytest.raises(GaiaError):
-            perform(hands, *row["op"])
+        if row["op"][0] == "command" and before is not None:
+            try_command(hands, row["op"][1])
+        else:
+            with pytest.raises(GaiaError):
+                perform(hands, *row["op"])
         assert before is None or hands.status() == before
     elif row["op"][0] == "appear":
         hands.scheduler.loop.files_changed({str(hands.put(row["op"][1]))})
