@@ -81,6 +81,5 @@ def kind_of(definitions: object) -> str | None:
     for given in definitions if isinstance(definitions, list | tuple) else ():
         if isinstance(given, Mapping):
             votes[0] += not given.keys().isdisjoint(("image", "steps", "stdout", "resources"))
-            votes[0] += isinstance(given.get("command"), list | tuple)
             votes[1] += isinstance(given.get("command"), str) and "image" not in given
     return None if votes[0] == votes[1] else "Command" if votes[0] > votes[1] else "Step"
