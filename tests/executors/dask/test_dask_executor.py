@@ -92,6 +92,7 @@ class TestDaskExecutor(ExecutorContract):
     def place(self, tmp_path: Path, here: LocalCluster) -> Iterator[None]:
         self.top, self.address, self.numbers = tmp_path, here.scheduler_address, itertools.count()
         self.clusters: list[Cluster] = []
+        self.scheduler = here.scheduler
         yield
         for cluster in self.clusters:
             cluster.close()
@@ -174,12 +175,21 @@ class TestDaskExecutor(ExecutorContract):
         self.submit(bench, "w100", (-2, 0))
         for number in range(4, 20):
             bench.executor.cancel(f"id-w{number}")  # there is room for more
-        leased = vars(bench.executor)["_leased"]
-        wait_until(lambda: any(each.task.name == "w100" for each in [*leased.values()]))
+        self.reaches_dask(bench, "w100")
         gate.open.set()
         bench.ended("w100")
         assert bench.performed.index("w100") < 12
         bench.executor.close()
+
+    def reaches_dask(self, bench: ExecutorBench, name: str) -> None:
+        """Wait until the cluster's scheduler knows the Task: then its priority counts."""
+        leased = vars(bench.executor)["_leased"]
+
+        def reached() -> bool:
+            leases = [lease for lease, each in [*leased.items()] if each.task.name == name]
+            return any(key[-1] in leases for key in [*self.scheduler.tasks])
+
+        wait_until(reached)
 
     def submit(
         self,
