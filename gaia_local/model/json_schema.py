@@ -196,7 +196,7 @@ def schema(kind: str) -> dict[str, Any]:
                 "description": "A path inside the container, as /in/x.",
             },
             "output path": {"anyOf": [{"enum": list(CAPTURES)}, _ref("internal path")]},
-            "file": {"not": {"pattern": "/$"}},
+            "file": {"not": {"pattern": f"/{_END}"}},
         }
     return {
         "$schema": DIALECT,

@@ -172,6 +172,7 @@ def test_mutated_definitions_are_judged_alike(data: st.DataObject, kind: str) ->
 @settings(max_examples=400, deadline=None)
 @given(st.text("a./:{}->\n\0", max_size=9))
 @example("a/\n")
+@example("{{a}}/\n")
 @example("/{{a}}/..")
 def test_texts_are_judged_alike_wherever_they_stand(text: str) -> None:
     plain, composite, step = GOOD["commands"][1], GOOD["commands"][3], GOOD["steps"][1]
