@@ -991,7 +991,7 @@ def test_workflows_that_ran_are_resumed_by_the_next_server(
             if number != signal.SIGKILL:
                 assert list(lines)[-1] == b""  # it came to its end, and wasn't cut off
         assert ended == status
-        assert out == ""
+        assert out == f"root: {gaia_root}; runtime: process; the status page is its /\n"
         if number != signal.SIGKILL:
             assert re.search(r"The next `gaia-local .*serve` goes on with w\.", err)
     with Serving(gaia_root, "serve", "--port", "0") as second:
