@@ -1119,7 +1119,7 @@ def test_resume_of_an_orderly_end_in_process(
     assert resume(second) == []
 
 
-def test_serve_prints_one_line(gaia_root: Path) -> None:
+def test_serve_prints_its_link_and_what_it_serves(gaia_root: Path) -> None:
     with Serving(gaia_root, "serve", "--port", "0") as serving:
         url = serving.url
         assert states(url) == {}
@@ -1128,7 +1128,8 @@ def test_serve_prints_one_line(gaia_root: Path) -> None:
             connection.sendall(b"no http at all\r\n\r\n")
             assert b" 400 " in connection.makefile("rb").readline()
         serving.process.terminate()
-        assert serving.end() == (143, "", "")
+        told = f"root: {gaia_root}; runtime: process; the status page is its /\n"
+        assert serving.end() == (143, told, "")
 
 
 def test_debug_logs_requests_without_the_token(gaia_root: Path) -> None:
