@@ -298,23 +298,18 @@ def test_a_secret_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------- gaia-local serve
 
 
-def link_of(serving: Serving) -> str:
-    assert serving.process.stdout is not None
-    return serving.process.stdout.readline().split()[-1]
-
-
 def test_serve_prints_a_link_with_its_token_and_keeps_that_for_its_owner(gaia_root: Path) -> None:
     links = []
     for _ in range(2):
         with Serving(gaia_root, "serve", "--port", "0") as serving:
-            links.append(link_of(serving))
+            links.append(serving.link)
             url = links[-1].partition("?")[0]
             assert as_another_user(url, ("POST", "/workflows", {}))[0].startswith("HTTP/1.1 401 ")
             assert Client({"gaia_host": urlsplit(url).netloc}).workflows() == {"workflows": {}}
             assert requests.get(links[-1], timeout=30, allow_redirects=False).status_code == 303
             serving.process.terminate()
-            told = f"root: {gaia_root}; runtime: process; the status page is its /\n"
-            assert serving.end()[:2] == (143, told)
+            assert serving.served.startswith(f"root: {gaia_root}; ")
+            assert serving.end()[:2] == (143, "")
     first, second = (parse_qs(urlsplit(link).query)["token"] for link in links)
     assert second == [(gaia_root / "token").read_text().strip()]
     # A program that listened on the port meanwhile may have received the first one.
@@ -324,7 +319,7 @@ def test_serve_prints_a_link_with_its_token_and_keeps_that_for_its_owner(gaia_ro
 
 def test_serve_without_a_token_warns(gaia_root: Path) -> None:
     with Serving(gaia_root, "serve", "--port", "0", "--no-token") as serving:
-        link = link_of(serving)
+        link = serving.link
         assert "token" not in link
         assert as_another_user(link, ("POST", "/workflows", {}))[0].startswith("HTTP/1.1 200 ")
         serving.process.terminate()
@@ -350,7 +345,7 @@ def test_no_token_fits_neither_a_token_nor_other_machines(
 
 def test_a_token_of_ones_own_is_not_printed_and_not_kept(gaia_root: Path) -> None:
     with Serving(gaia_root, "serve", "--port", "0", "--token", "open-sesame") as serving:
-        link = link_of(serving)
+        link = serving.link
         assert "sesame" not in link
         assert requests.post(f"{link}workflows", json={}, timeout=30).status_code == 401
     assert not (gaia_root / "token").exists()

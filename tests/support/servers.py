@@ -131,6 +131,8 @@ class Serving:
             "-c",
             f"{textwrap.dedent(code)}\nimport gaia_local.cli as c; c.main()",
         ]
+        self.served = ""
+        """The line that says what is served, once `link` was read."""
         options = ["--root", str(root), "--runtime", "process", "--workers", "3"]
         self.process = subprocess.Popen(
             [*program, *options, *arguments],
@@ -141,11 +143,18 @@ class Serving:
         )
 
     @property
-    def url(self) -> str:
+    def link(self) -> str:
+        """The link that it prints first; what it prints next is `served`."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert "http://" in line, self.end()
-        return line.split()[-1].partition("?")[0]
+        self.served = self.process.stdout.readline()
+        return line.split()[-1]
+
+    @property
+    def url(self) -> str:
+        """The link without its token."""
+        return self.link.partition("?")[0]
 
     def end(self, timeout: float = 30) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=timeout)
