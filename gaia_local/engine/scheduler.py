@@ -181,16 +181,22 @@ class Scheduler:
         self.loop.insist(name, lambda workflow: workflow.expire(names), call)
 
     def remove(self, name: str, names: Iterable[str], data: bool) -> None:
-        """Remove Steps and Commands of a workflow and, with `data`, the files that they made."""
+        """Remove Steps and Commands of a workflow and, with `data`, the files that they made.
+
+        Raises `StorageError`, and changes nothing, if one of the files can't be removed.
+        """
         wanted, workflow = list(names), self.loop.registry.get(name)
+        if data:
+            with self.loop.lock:
+                leaving = _outputs(workflow, removal(name, workflow.submitted, wanted))
+            self._storage.refuse_stuck(name, leaving)
         self.loop.inspect_files(name)
         call = self._prepared(workflow)
         outputs: list[str] = []
 
         def remove(workflow: Workflow) -> Decision:
             change = removal(name, workflow.submitted, wanted)
-            nodes = [workflow.graph.steps[step] for step in change.removed]
-            outputs[:] = [key.key for node in nodes for key in node.outputs]
+            outputs[:] = _outputs(workflow, change)
             places = {key: self._place(name, key, data) for key in outputs}
             decision = workflow.remove(change)
             # Whoever makes them anew is told by these records whether they are of his making.
@@ -358,3 +364,9 @@ class Scheduler:
             if data and not self._storage.is_mapped(key)
             else self._storage.place(self._storage.path(name, key))
         )
+
+
+def _outputs(workflow: Workflow, change: Change) -> list[str]:
+    """The keys that the removed Steps make."""
+    nodes = [workflow.graph.steps[step] for step in change.removed]
+    return [key.key for node in nodes for key in node.outputs]

@@ -176,13 +176,18 @@ class Storage:
 
     def refuse_outside(self, workflow: str, key: str, target: str) -> None:
         """Raise if a link would lead an output out of the store."""
+        if (problem := self._way_out(workflow, target)) is not None:
+            raise StorageError(f"output {key!r} can't be stored: {problem}")
+
+    def _way_out(self, workflow: str, target: str) -> str | None:
+        """Words on a link that leads out of the store on the way to a file; None without one."""
         parent = os.path.dirname(target)
         if not self._holds_link(workflow, parent):
-            return
+            return None
         real = os.path.realpath(parent)
-        if real != parent and not paths.is_inside(real, *self._tops(workflow)):
-            problem = f"{parent} is a link that leads out of the store"
-            raise StorageError(f"output {key!r} can't be stored: {problem}")
+        if real == parent or paths.is_inside(real, *self._tops(workflow)):
+            return None
+        return f"{parent} is a link that leads out of the store"
 
     def publish(self, outputs: Iterable[Output]) -> list[Output]:
         """Move prepared outputs into the store, each by one rename; old files are moved away.
@@ -239,10 +244,24 @@ class Storage:
         """Remove the directories that are kept only while the engine runs."""
         removal.remove_or_warn(str(self.spare))
 
+    def refuse_stuck(self, workflow: str, keys: Iterable[str]) -> None:
+        """Raise `StorageError` for the first file of keys that can't be removed; removes none."""
+        for key in keys:
+            path = self.path(workflow, key)
+            if self.is_mapped(key) or not os.path.lexists(path):
+                continue
+            if (problem := self._way_out(workflow, path)) is not None:
+                raise StorageError(f"output {key!r} can't be removed: {problem}")
+            try:
+                removal.refuse_stuck(path)
+            except OSError as error:
+                raise disk_error(f"output {key!r} can't be removed", error) from error
+
     def set_aside(self, workflow: str, keys: Iterable[str]) -> Path:
         """Move the files of keys out of the store, into a directory that the caller removes.
 
         Nothing of a mapped bucket is moved, and no file that a link leads to outside of the store.
+        Ask `refuse_stuck` first: one that can't be moved leaves those before it moved.
         """
         aside = self.staging / f"removed-{uuid.uuid4().hex}"
         aside.mkdir()

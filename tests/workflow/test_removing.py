@@ -146,6 +146,19 @@ def test_files_leave_with_their_step(hands: Hands) -> None:
     again.close()
 
 
+def test_a_file_that_can_t_be_removed_keeps_its_step(hands: Hands, tmp_path: Path) -> None:
+    directory = place(hands, "k:m").parent
+    directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere")
+    before = hands.status()
+    with pytest.raises(GaiaError, match=r"^output 'k:m' can't be removed: .* out of the store$"):
+        remove(hands, "m", data=True)
+    assert hands.status() == before
+    assert place(hands, "k:r").exists()
+    assert place(hands, "k:m").exists()
+    assert not [path for path in hands.storage.staging.iterdir() if "removed" in path.name]
+
+
 def test_a_step_that_takes_the_key_at_once_keeps_its_file(hands: Hands) -> None:
     loop = hands.scheduler.loop
     handle = loop.handle
