@@ -179,8 +179,10 @@ def _stop(ctx: typer.Context, before: set[Path]) -> list[str]:
         from gaia_local import Gaia
 
         gaia = Gaia({"root": str(root)})
-        hints += [resume_hint(ctx, name, root) for name in _running(gaia)]
-        gaia.close(wait=False)
+        try:
+            hints += [resume_hint(ctx, name, root) for name in _running(gaia)]
+        finally:
+            gaia.close(wait=False)
     return hints
 
 

@@ -7,6 +7,7 @@ share one server.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from gaia_local import interrupts
 from gaia_local.config import Config
 from gaia_local.engine.engine import Engine, refuse_other_config
+from gaia_local.errors import GaiaError
 from gaia_local.forks import call_in_child
 
 MOST_NAMED = 5
@@ -98,8 +100,10 @@ def _at_exit() -> None:
 
 
 def _tell_of_running(engine: Engine) -> None:
-    """Say why the program doesn't end yet."""
-    if engine.owns():
+    """Say why the program doesn't end yet; a root that can't be asked is only waited for."""
+    with contextlib.suppress(GaiaError):
+        if not engine.owns():
+            return
         rows = engine.ask(lambda root: root.workflows())
         running = [name for name, row in rows.items() if row["state"] == "running"]
         if running:
