@@ -34,14 +34,15 @@ def _parse_all(
     definitions = check_list(workflow, what, given)
     try:
         parsed = [parse(workflow, one, number) for number, one in enumerate(definitions, 1)]
-    except InvalidInput:
-        if kind_of(definitions) not in (kind, None):
-            raise InvalidInput(
-                f"workflow {workflow!r}",
-                f"{what} holds {kind_of(definitions)}s",
-                "give Commands as commands, and Steps as steps",
-            ) from None
-        raise
+    except InvalidInput as fault:
+        seem = kind_of(definitions)
+        if seem in (kind, None):
+            raise
+        raise InvalidInput(
+            fault.where,
+            fault.problem,
+            f"{what} seems to hold {seem}s: give Commands as commands, and Steps as steps",
+        ) from None
     _check_names(workflow, kind, parsed)
     warn_of_unknown_fields(workflow, kind, definitions)
     return parsed

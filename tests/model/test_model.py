@@ -385,9 +385,12 @@ def test_many_commands_with_one_unknown_field_are_told_in_one_line(
 
 def test_commands_and_steps_in_each_others_place_are_guessed() -> None:
     told = str(refusal(lambda: parse_commands("w", [STEP])))
-    assert told.startswith("workflow 'w': commands holds Steps; give Commands as commands")
-    assert "steps holds Commands" in str(refusal(lambda: parse_steps("w", [COMMAND])))
-    assert "steps holds Commands" in str(
+    assert told.startswith("workflow 'w', Command 's': ")
+    assert told.endswith(
+        "; commands seems to hold Steps: give Commands as commands, and Steps as steps"
+    )
+    assert "steps seems to hold Commands" in str(refusal(lambda: parse_steps("w", [COMMAND])))
+    assert "steps seems to hold Commands" in str(
         refusal(lambda: parse_steps("w", [COMPOSITE, STEP, 7, COMPOSITE]))
     )
     assert kind_of([{**STEP, "name": 7}, {"name": "x"}, 5]) == "Step"
