@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         LatestAttempt,
         MergeAnswer,
         RemoveAnswer,
+        ReusableEntry,
         RunAnswer,
         StatusAnswer,
         StepExplanation,
@@ -311,6 +312,13 @@ class Gaia:
         """The failed Steps, with their errors and the reasons of their runs."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.failures(name))
+
+    def reusable(self) -> list[ReusableEntry]:
+        """The results that Steps can be given instead of a run, by Command and image.
+
+        They are those of all workflows of the root, whether `reuse` is on or off.
+        """
+        return self._opened.ask(lambda root: root.reusable())
 
     def graph(self, workflow: str) -> WorkflowGraph:
         """The Steps in the order of upload, and the edges between them.

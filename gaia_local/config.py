@@ -81,6 +81,8 @@ class Config:
     watch: bool
     docker: DockerConfig
     dask: DaskConfig = DaskConfig()
+    reuse: bool = False
+    """Whether Steps are given the results of equal Tasks, of any workflow of the root."""
     max_steps: int = MAX_STEPS
     """The most Steps that one call may make."""
     given: frozenset[str] = frozenset()
@@ -105,6 +107,7 @@ class Config:
             max_steps=_max_steps(given.get("max_steps")),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
+            reuse=_reuse(given.get("reuse")),
             docker=DockerConfig(**_section("docker", given.get("docker"), _DOCKER)),
             dask=_dask(given.get("dask"), executor == "dask"),
             given=frozenset(key for key, value in given.items() if value is not None)
@@ -157,6 +160,7 @@ _KEYS = (
     "workers",
     "buckets",
     "watch",
+    "reuse",
     "max_steps",
     "docker",
     "dask",
@@ -191,6 +195,18 @@ def _boolean(where: str, given: object) -> bool:
     if not isinstance(given, bool):
         raise InvalidInput(where, f"it is {shown(given)}", "give True or False")
     return given
+
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+def _reuse(given: object) -> bool:
+    if given is not None:
+        return _boolean("config, reuse", given)
+    text = os.environ.get("GAIA_LOCAL_REUSE", "")
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise InvalidInput("$GAIA_LOCAL_REUSE", f"it is {shown(text)}", "give 1 or 0")
+    return text.lower() in _TRUE
 
 
 def _workers(given: object) -> int:

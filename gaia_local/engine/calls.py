@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         KeyExplanation,
         LatestAttempt,
         PlannedStep,
+        ReusableEntry,
         ServerStatus,
         StepExplanation,
         StepInputs,
@@ -165,6 +166,10 @@ class Questions(Protocol):
     @read
     def inputs(self, workflow: str, step: str, /) -> StepInputs:
         """A Step's inputs, and the tokens of its command."""
+
+    @read
+    def reusable(self, /) -> list[ReusableEntry]:
+        """See `Gaia.reusable`."""
 
     @read
     def path(self, workflow: str, key: str, /) -> str:

@@ -29,6 +29,7 @@ from gaia_local.executors.threads import ThreadExecutor
 from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
 from gaia_local.installation import install_command
+from gaia_local.model.tasks import Task
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Root, Runtime
@@ -89,7 +90,7 @@ class Engine:
         if not ours:
             with contextlib.suppress(Unreachable):
                 return question(self._remote_root)
-        return question(RootReader(self.reader, self.storage))
+        return question(RootReader(self.reader, self.storage, self.config.reuse))
 
     def change(self, change: Callable[[Changes], T]) -> T:
         """Make one change, here or in the process that owns the root, with the change's errors."""
@@ -124,7 +125,9 @@ class Engine:
                 "use the same version of gaia_local",
             )
         if not call.changes:
-            return call.make(RootReader(owned.scheduler, self.storage), arguments)
+            return call.make(
+                RootReader(owned.scheduler, self.storage, self.config.reuse), arguments
+            )
         self._refuse_other_settings(config)
         try:
             return call.make(owned.scheduler, arguments)
@@ -158,7 +161,7 @@ class Engine:
             self._refuse_closed()
             if self._owned is not None:
                 return self._owned.scheduler
-            snapshot = Snapshot(self._database_path, self.storage, self._image_ids)
+            snapshot = Snapshot(self._database_path, self.storage, self._image_ids, self._identity)
             self._map_buckets(snapshot.buckets())
             interrupted = any(row["state"] == "running" for row in snapshot.workflows().values())
             if (interrupted or ownership.another_boot(snapshot.boot())) and ownership.owner(
@@ -237,6 +240,13 @@ class Engine:
         with contextlib.closing(_make_runtime(self.config)) as runtime:
             return {name: runtime.image_id(name) for name in names}
 
+    def _identity(self, task: Task) -> str | None:
+        """As `Runtime.identity`, for a process that runs no Tasks."""
+        if self.config.executor != "threads":
+            return None
+        with contextlib.closing(_make_runtime(self.config)) as runtime:
+            return runtime.identity(task)
+
     def _own(self) -> OwnedParts:
         """Take the root over. If that fails or is interrupted, all parts made so far end."""
         ends = contextlib.ExitStack()
@@ -259,6 +269,8 @@ class Engine:
             ends.callback(self._end, listener.refuse)
         database = self._open_database_and_store(ends, lock)
         runtime, executor = _make_executor(self.config, self.storage)
+        if self.config.reuse:
+            executor = _with_reuse(executor, self.config, database, self.storage, runtime)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
         if listener is not None:
@@ -368,6 +380,22 @@ def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]
             install_command("dask"),
         ) from error
     return make_executor(config, storage, _root(config))
+
+
+def _with_reuse(
+    executor: Executor, config: Config, database: Database, storage: Storage, runtime: Runtime
+) -> Executor:
+    """An executor that gives Tasks the results of earlier ones where there are any."""
+    from gaia_local.engine.results import RecordedResults
+    from gaia_local.executors.reusing import ReusingExecutor
+
+    return ReusingExecutor(
+        executor,
+        RecordedResults(database, storage),
+        workspace=LocalWorkspace(storage),
+        identity=runtime.identity,
+        threads=affordable_workers(config.workers),
+    )
 
 
 def _make_runtime(config: Config) -> Runtime:

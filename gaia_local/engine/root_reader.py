@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from gaia_local.engine.predicting import Prediction
 from gaia_local.engine.registry import no_such_workflow
+from gaia_local.engine.results import RecordedResult
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.tasks import Task
 from gaia_local.store import fingerprints
 from gaia_local.store.leases import find_log
+from gaia_local.store.sizes import total_size
 from gaia_local.store.storage import Storage
 from gaia_local.workflow import reports
 from gaia_local.workflow.digraph import digraph
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         KeyExplanation,
         LatestAttempt,
         PlannedStep,
+        ReusableEntry,
         ServerStatus,
         StepExplanation,
         StepInputs,
@@ -46,8 +50,9 @@ T = TypeVar("T")
 class RootReader:
     """`Questions`, in the process that owns the root or in one that can only read its rows."""
 
-    def __init__(self, reader: Scheduler | Snapshot, storage: Storage) -> None:
-        self._reader, self._storage = reader, storage
+    def __init__(self, reader: Scheduler | Snapshot, storage: Storage, reuse: bool = False) -> None:
+        """With `reuse`, plans predict which Steps would be given results."""
+        self._reader, self._storage, self._reuse = reader, storage, reuse
 
     def workflows(self) -> dict[str, WorkflowEntry]:
         return {
@@ -88,7 +93,33 @@ class RootReader:
             trial.invalidate(keys)
         elif not trial.running:  # else `run` changes nothing
             trial.retry()
-        return trial.plan()
+        plan = trial.plan()
+        if self._reuse:
+            find = self._reader.results
+            Prediction(trial, self._storage, self._reader.identity, find).complete(plan)
+        return plan
+
+    def reusable(self) -> list[ReusableEntry]:
+        found: dict[tuple[str, str], _Reusable] = {}
+        for name in self._reader.workflows():
+            commands = self._reader.view(
+                name,
+                lambda known: {step: node.step.command for step, node in known.graph.steps.items()},
+            )
+            for each in self._reader.with_results(name):
+                command = (commands or {}).get(each.step)
+                if command is not None:
+                    found.setdefault((command, each.image), _Reusable()).add(name, each)
+        return [
+            {
+                "command": command,
+                "image": image,
+                "results": len(known.sizes),
+                "bytes": sum(known.sizes.values()),
+                "workflows": list(known.workflows),
+            }
+            for (command, image), known in sorted(found.items())
+        ]
 
     def events(self, workflow: str) -> list[EventEntry]:
         self._view(workflow, lambda found: None)
@@ -206,6 +237,22 @@ class RootReader:
         if answer is None:
             raise no_such_workflow(name, self._storage.root, self._reader.workflows())
         return answer
+
+
+class _Reusable:
+    """The results of one Command."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        """Fingerprint → the size of the files of one of its results, in bytes."""
+        self.workflows: dict[str, None] = {}
+
+    def add(self, workflow: str, found: RecordedResult) -> None:
+        """One more; equal ones count once."""
+        self.workflows[workflow] = None
+        if found.fingerprint not in self.sizes:
+            files = found.result.files.values()
+            self.sizes[found.fingerprint] = sum(total_size(file.path) for file in files)
 
 
 def _check_step(workflow: Workflow, step: str) -> None:

@@ -17,13 +17,16 @@ from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.remembering import knows_any, recall
 from gaia_local.engine.removing import remove_files
+from gaia_local.engine.results import RecordedResult, RecordedResults
 from gaia_local.errors import (
     EngineUnavailable,
     WorkflowExists,
 )
 from gaia_local.executors.contract import Executor
+from gaia_local.executors.reusing import Result
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.steps import Step
+from gaia_local.model.tasks import Task
 from gaia_local.model.workflows import WorkflowState, check_properties
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime
@@ -89,6 +92,18 @@ class Scheduler:
     def images(self, names: Iterable[str]) -> dict[str, str | None]:
         """Image name → its present id; None if unknown."""
         return {name: self._runtime.image_id(name) for name in names}
+
+    def identity(self, task: Task) -> str | None:
+        """As `Runtime.identity`."""
+        return self._runtime.identity(task)
+
+    def results(self, fingerprint: str) -> list[Result]:
+        """The results of Tasks with a fingerprint, the newest first."""
+        return list(RecordedResults(self._database, self._storage).find(fingerprint))
+
+    def with_results(self, name: str) -> list[RecordedResult]:
+        """As `RecordedResults.of_workflow`."""
+        return RecordedResults(self._database, self._storage).of_workflow(name)
 
     def doing(self, name: str) -> list[str]:
         """Sentences on what is done with large files of a workflow at this moment."""

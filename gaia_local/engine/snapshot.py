@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gaia_local import interrupts
 from gaia_local.engine.observing import load, load_for_trial
 from gaia_local.engine.registry import no_such_workflow
+from gaia_local.engine.results import RecordedResult, RecordedResults
+from gaia_local.executors.reusing import Result
+from gaia_local.model.tasks import Task
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.buckets import Use, read_uses
 from gaia_local.state.database import Database
@@ -33,6 +36,11 @@ def unknown_images(images: Iterable[str]) -> Mapping[str, str | None]:
     return {}
 
 
+def unknown_identity(task: Task) -> str | None:
+    """For readers that plan no runs: programs are unknown."""
+    return None
+
+
 class Snapshot:
     """The rows of one root, read anew at each question; without rows there are no workflows."""
 
@@ -41,9 +49,12 @@ class Snapshot:
         path: Path,
         storage: Storage,
         images: Callable[[Iterable[str]], Mapping[str, str | None]] = unknown_images,
+        identity: Callable[[Task], str | None] = unknown_identity,
     ) -> None:
         """`images` gives the present ids of image names (None: unknown)."""
         self._path, self._storage, self._images = path, storage, images
+        self.identity = identity
+        """As `Scheduler.identity`."""
 
     def workflows(self) -> dict[str, dict[str, Any]]:
         """As `Scheduler.workflows`."""
@@ -78,6 +89,18 @@ class Snapshot:
     def images(self, names: Iterable[str]) -> Mapping[str, str | None]:
         """As `Scheduler.images`."""
         return self._images(names)
+
+    def results(self, fingerprint: str) -> list[Result]:
+        """As `Scheduler.results`."""
+        return self._read(
+            lambda database: list(RecordedResults(database, self._storage).find(fingerprint)), []
+        )
+
+    def with_results(self, name: str) -> list[RecordedResult]:
+        """As `Scheduler.with_results`."""
+        return self._read(
+            lambda database: RecordedResults(database, self._storage).of_workflow(name), []
+        )
 
     def doing(self, name: str) -> list[str]:
         """As `Scheduler.doing`: no rows tell, and nobody can be asked."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from gaia_local.executors.contract import Observer
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.keys import Capture, output_place
-from gaia_local.model.tasks import BY_TIMEOUT, Task, TaskState
+from gaia_local.model.task_fingerprints import task_fingerprint
+from gaia_local.model.tasks import BY_TIMEOUT, Reused, Task, TaskState
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
 from gaia_local.store.file_work import FileWork, Stopped
@@ -97,7 +99,8 @@ class Worker:
         ended = run(invocation, cancellation, report)
         if _is_cancelled(cancellation):
             return Outcome(TaskState.CANCELLED)
-        return _collect(files, ended, cancellation.reason, monotonic() - began, work)
+        outcome = _collect(files, ended, cancellation.reason, monotonic() - began, work)
+        return replace(outcome, fingerprint=_fingerprint(task, ended, outcome))
 
 
 def _is_cancelled(cancellation: Cancellation) -> bool:
@@ -129,7 +132,7 @@ def _collect(
         try:
             problems = files.missing()
             if not problems:
-                outputs = _prepare(files, task.outputs, Ending(0, None, elapsed), work)
+                outputs = prepare_outputs(files, task.outputs, Ending(0, None, elapsed), work)
         except DiskError:
             raise
         except StorageError as error:
@@ -138,7 +141,7 @@ def _collect(
     message = "; ".join(problems) or (f"exit code {ended.code}" if failed else None)
     if failed:
         logs = [pair for pair in task.outputs if Capture.parse(pair[1]) is Capture.LOG]
-        outputs = _prepare(files, logs, Ending(ended.code, message, elapsed), work)
+        outputs = prepare_outputs(files, logs, Ending(ended.code, message, elapsed), work)
     return Outcome(
         TaskState.ERROR if failed else TaskState.COMPLETE,
         tuple(outputs),
@@ -151,18 +154,33 @@ def _collect(
     )
 
 
-def _prepare(
-    files: TaskFiles, pairs: Collection[tuple[str, str]], ending: Ending, work: FileWork
+def _fingerprint(task: Task, ended: Exit, outcome: Outcome) -> str | None:
+    """The fingerprint of a Task that was run, if others may be given its results."""
+    if outcome.state is not TaskState.COMPLETE or not task.reusable or ended.identity is None:
+        return None
+    digests = {key: read.digest for key, read in outcome.inputs.items()}
+    return task_fingerprint(task, ended.identity, digests)
+
+
+def prepare_outputs(
+    files: TaskFiles,
+    pairs: Collection[tuple[str, str]],
+    ending: Ending,
+    work: FileWork,
+    reused: Reused | None = None,
 ) -> list[Output]:
-    """Make outputs ready to be published, with the program's captured output."""
+    """Make outputs ready to be published, with the program's captured output.
+
+    Where `reused` names another Task, its outputs were taken over.
+    """
     places = {output_place(text) for _, text in pairs}
     captures: dict[Capture, Path] = {}
     if Capture.PRINTED in places:
-        captures[Capture.PRINTED] = files.log
-        files.log.touch(mode=0o600)
+        captures[Capture.PRINTED] = files.log if reused is None else files.printed
+        captures[Capture.PRINTED].touch(mode=0o600)
     if Capture.LOG in places:
         captures[Capture.LOG] = Path(f"{files.directory.top}/log")
-        write_log(captures[Capture.LOG], files.task, files.log, ending, work)
+        write_log(captures[Capture.LOG], files.task, files.log, ending, work=work, reused=reused)
     return files.prepare(pairs, captures)
 
 

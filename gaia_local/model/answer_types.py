@@ -62,11 +62,36 @@ class Definitions(TypedDict):
     steps: dict[str, Definition]
 
 
+class ReusedEntry(TypedDict):
+    """The Task whose results another one was given instead of a run; `task` is its id."""
+
+    workflow: str
+    step: str
+    task: str
+
+
+class ReusableEntry(TypedDict):
+    """Of `Gaia.reusable`: the results of one Command that there are to be reused.
+
+    `results` is their number, and `bytes` the size of their files: equal ones count once.
+    """
+
+    command: str
+    image: str
+    results: int
+    bytes: int
+    workflows: list[str]
+
+
 class PlannedStep(TypedDict):
-    """A Step that would run, and why."""
+    """A Step that would run, and why.
+
+    `reuse`, with `reuse` in the configuration: the Task whose results it would be given.
+    """
 
     step: str
     reason: str
+    reuse: NotRequired[ReusedEntry]
 
 
 class RunAnswer(TypedDict):
@@ -107,6 +132,7 @@ class TaskEntry(TypedDict):
     outputs: list[list[str]]
     timeout: float
     state: str
+    reused: NotRequired[ReusedEntry]
 
 
 class DataEntry(TypedDict):
@@ -163,7 +189,7 @@ StatusAnswer = TypedDict(
 
 
 class StepCounts(TypedDict):
-    """The number of Steps, in all and in each state; the last three as in `WorkflowProgress`."""
+    """The number of Steps, in all and in each state; the last four as in `WorkflowProgress`."""
 
     steps: int
     done: int
@@ -171,6 +197,7 @@ class StepCounts(TypedDict):
     failed: int
     waiting: int
     found: NotRequired[int]
+    reused: NotRequired[int]
     unfit: NotRequired[int]
     lacks: NotRequired[str]
 
@@ -179,7 +206,8 @@ class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
     `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
-    the store. `unfit`, if there are any: the number of Steps that don't fit their Commands, and
+    the store. `reused`, if there are any: the number of Steps that were given the results of other
+    Tasks. `unfit`, if there are any: the number of Steps that don't fit their Commands, and
     `lacks`: what the first of them lacks, as a refusal would say it. `doing`: sentences on the
     copying and reading of files that takes long just now, as "Step 's' is reading input 'a': 12 of
     60 GB".
@@ -264,6 +292,7 @@ class TimelineAttempt(TypedDict):
     ended: float | None
     exit_code: int | None
     message: str | None
+    reused: NotRequired[ReusedEntry]
 
 
 class Timeline(TypedDict):
@@ -308,6 +337,7 @@ class TaskRecord(TypedDict):
     command: list[str]
     inputs: dict[str, str | None]
     outputs: list[str]
+    reused: NotRequired[ReusedEntry]
 
 
 class ChangedFiles(TypedDict):

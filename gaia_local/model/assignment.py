@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gaia_local.model.tasks import Fingerprint, Task, TaskState
+from gaia_local.model.tasks import Fingerprint, Reused, Task, TaskState
 from gaia_local.model.validation import NOTHING
 from gaia_local.terminal_text import LINES, escaped
 
@@ -58,6 +58,10 @@ class Outcome:
     """The last lines of its log."""
     inputs: Mapping[str, Fingerprint] = field(default_factory=dict)
     """Key → the fingerprint of the input that was read."""
+    fingerprint: str | None = None
+    """The Task's (`task_fingerprint`), if its results may be reused."""
+    reused: Reused | None = None
+    """The Task whose results it was given, if it didn't run."""
 
     def __post_init__(self) -> None:
         if self.message is not None:

@@ -44,6 +44,8 @@ class Command:
     """The JSON as submitted, and as `Gaia.command` answers it."""
     resources: Resources = field(default=NONE, compare=False)
     """Required of a machine. Results don't depend on them: after a change no Step runs again."""
+    reuse: bool = field(default=True, compare=False)
+    """Whether results may be reused: not of a program that depends on more than its inputs."""
 
     @staticmethod
     def parse(
@@ -84,9 +86,21 @@ class Command:
             check_internal_template(f"{where}, stdout", stdout)
         check_places(where, inputs, outputs, stdout)
         resources = Resources.parse(f"{where}, resources", fields.get("resources"))
+        reuse = fields.get("reuse")
+        if reuse is not None and not isinstance(reuse, bool):
+            raise InvalidInput(where, f"reuse is {shown(reuse)}", "give true or false")
         defaults = read_defaults(where, fields.get("vars"))
         return Command(
-            name, image, command, inputs, outputs, defaults, stdout, definition, resources
+            name,
+            image,
+            command,
+            inputs,
+            outputs,
+            defaults,
+            stdout,
+            definition,
+            resources,
+            reuse is not False,
         )
 
 

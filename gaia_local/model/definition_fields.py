@@ -14,13 +14,14 @@ logger = logging.getLogger("gaia_local")
 FIELDS = {
     "Command": (
         *("name", "image", "command", "inputs", "outputs", "vars", "stdout", "steps"),
-        "resources",
+        *("resources", "reuse"),
     ),
     "Step": ("name", "command", "inputs", "outputs", "vars", "timeout"),
 }
 """Kind of definition → its fields."""
 _OTHER_WORDS = {"name": ("key", "id", "step", "title", "label"), "command": ("cmd", "run", "args")}
 """Field → words that people use for it elsewhere."""
+_OF_COMMANDS = frozenset({"image", "steps", "stdout", "resources", "reuse"})
 _MOST_WARNINGS = 5
 """Of unknown fields, in a call."""
 
@@ -80,6 +81,6 @@ def kind_of(definitions: object) -> str | None:
     votes = [0, 0]
     for given in definitions if isinstance(definitions, list | tuple) else ():
         if isinstance(given, Mapping):
-            votes[0] += not given.keys().isdisjoint(("image", "steps", "stdout", "resources"))
+            votes[0] += not given.keys().isdisjoint(_OF_COMMANDS)
             votes[1] += isinstance(given.get("command"), str) and "image" not in given
     return None if votes[0] == votes[1] else "Command" if votes[0] > votes[1] else "Step"

@@ -18,6 +18,8 @@ class EventKind(enum.StrEnum):
     """A worker begins a Task."""
     STEP_ADOPTED = "step-adopted"
     """A worker resumes a Task of an earlier engine."""
+    STEP_REUSED = "step-reused"
+    """A Task is given the results of an earlier one, and doesn't run."""
     CONTAINER_CREATE = "container-create"
     EXECUTION_START = "execution-start"
     EXECUTION_COMPLETE = "execution-complete"
@@ -46,8 +48,8 @@ class EventKind(enum.StrEnum):
 
     @property
     def begins(self) -> bool:
-        """Whether it marks the start of a Task on a worker, and so holds the worker's number."""
-        return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED)
+        """Whether it is the first of a Task; a worker's holds its number."""
+        return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED, EventKind.STEP_REUSED)
 
 
 @dataclass(frozen=True, slots=True)

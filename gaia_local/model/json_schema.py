@@ -138,6 +138,7 @@ def _command() -> dict[str, Any]:
         "stdout": {"description": "A path that receives standard output."},
         "steps": {"description": "Instead of image and command: a little workflow of Steps."},
         "resources": {"description": "The part of a machine that it needs."},
+        "reuse": {"description": "false: its results are never reused."},
     }
     plain = {
         "properties": {
@@ -146,6 +147,7 @@ def _command() -> dict[str, Any]:
             "inputs": _mapping(_ref("internal path"), fields["inputs"]["description"]),
             "outputs": _mapping(_ref("output path"), fields["outputs"]["description"]),
             "stdout": {"anyOf": [{"allOf": [_ref("internal path"), _ref("file")]}, _NULL]},
+            "reuse": _or_null({"type": "boolean"}),
             "resources": _or_null(
                 {"type": "object", "properties": amounts, "additionalProperties": False}
             ),

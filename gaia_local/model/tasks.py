@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gaia_local.model.resources import NONE, Resources
 
 if TYPE_CHECKING:
-    from gaia_local.model.answer_types import TaskEntry
+    from gaia_local.model.answer_types import ReusedEntry, TaskEntry
 
 
 NO_KEYS: frozenset[str] = frozenset()
@@ -70,6 +70,8 @@ class Task:
     external: frozenset[str] = NO_KEYS
     """Inputs that no Step makes: links among them are the user's, and are followed."""
     resources: Resources = NONE
+    reusable: bool = True
+    """Whether its results may be reused, and it may be given those of another Task."""
 
     def wire(self, state: str) -> TaskEntry:
         """The Task as `status` with debug answers it."""
@@ -84,6 +86,23 @@ class Task:
             "timeout": self.timeout,
             "state": state,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The Task whose results another one was given instead of a run."""
+
+    workflow: str
+    step: str
+    task: str
+    """Its id."""
+
+    def __str__(self) -> str:
+        return f"workflow {self.workflow!r}, Step {self.step!r}"
+
+    def wire(self) -> ReusedEntry:
+        """As answers have it."""
+        return {"workflow": self.workflow, "step": self.step, "task": self.task}
 
 
 BY_REQUEST = "terminated-by-request"

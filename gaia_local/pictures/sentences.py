@@ -30,6 +30,7 @@ def counts_line(counts: Mapping[str, Any]) -> str:
         return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
     parts += [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
+    parts += [f"{counts['reused']} of them reused"] if counts.get("reused") else []
     parts += [f"{found} of them in the store already"] if found else []
     line, doing = ", ".join(parts), counts.get("doing", ())
     more = f" (and {len(doing) - 1} more)" if len(doing) > 1 else ""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from gaia_local.errors import EngineUnavailable
+from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
 
 logger = logging.getLogger("gaia_local")
@@ -51,6 +52,10 @@ class AutoRuntime:
         if self._engine is False or self._chosen.get(image) is self._process:
             return None
         return self._docker.image_id(image)
+
+    def identity(self, task: Task) -> str | None:
+        """That of the runtime which runs the Task: it is chosen now, if it wasn't yet."""
+        return self._runtime(task.image).identity(task)
 
     def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container, if an engine answers."""

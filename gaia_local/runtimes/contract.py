@@ -164,6 +164,8 @@ class Exit:
     code: int
     message: str | None = None
     image_id: str | None = None
+    identity: str | None = None
+    """What `Runtime.identity` would have answered for this run; None if that isn't known."""
 
 
 class Root(NamedTuple):
@@ -204,6 +206,14 @@ class Runtime(Protocol):
 
     def image_id(self, image: str) -> str | None:
         """The present id of an image; None if it is unknown or not tracked."""
+        ...
+
+    def identity(self, task: Task) -> str | None:
+        """The program that a run would be of now, with its surroundings, as one text.
+
+        Equal texts: an equal program (the image's id, a program's path, size and mtime), with equal
+        settings of this runtime. None if they can't be known.
+        """
         ...
 
     def resumable_tasks(self) -> Collection[str]:

@@ -5,6 +5,7 @@ Several changes that belong together are made inside `Database.transaction`.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,13 +16,13 @@ from gaia_local.model.commands import Command
 from gaia_local.model.events import Event
 from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
-from gaia_local.model.tasks import TaskState
+from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
-from gaia_local.workflow.states import ABSENT, Attempt, KeyState
+from gaia_local.workflow.states import ABSENT, Attempt, KeyKind, KeyState
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import EventEntry
@@ -183,6 +184,8 @@ class Database(DefinitionRows):
             self.add_attempts(changes.begun)
         if changes.ended:
             self.set_attempts(changes.ended.values())
+        if changes.distrusted or changes.fingerprints:
+            self.set_fingerprints(changes.distrusted, changes.fingerprints)
         if changes.keys:
             self.set_keys(name, changes.keys)
         if changes.buckets:
@@ -227,7 +230,8 @@ class Database(DefinitionRows):
     def add_attempts(self, attempts: Iterable[Attempt]) -> None:
         """New Tasks."""
         self._insert(
-            "insert into tasks values (?, ?, ?, ?, ?, ?, null, null, null, null, 0, ?, null, null)",
+            "insert into tasks (id, workflow, step, state, reason, definition, superseded, created)"
+            " values (?, ?, ?, ?, ?, ?, 0, ?)",
             (
                 (
                     attempt.task.id,
@@ -246,7 +250,7 @@ class Database(DefinitionRows):
         """Record the states of Tasks."""
         self._write_many(
             "update tasks set state = ?, exit_code = ?, message = ?, image_id = ?, inputs = ?, "
-            "superseded = ?, started = ?, ended = ? where id = ?",
+            "superseded = ?, started = ?, ended = ?, reused = ? where id = ?",
             (
                 (
                     attempt.state.value,
@@ -257,11 +261,64 @@ class Database(DefinitionRows):
                     attempt.superseded,
                     attempt.started,
                     attempt.ended,
+                    attempt.reused and json.dumps(dataclasses.astuple(attempt.reused)),
                     attempt.task.id,
                 )
                 for attempt in attempts
             ),
         )
+
+    # -- results to be reused ----------------------------------------------------------------------
+
+    def set_fingerprints(self, distrusted: Iterable[str], new: Mapping[str, str]) -> None:
+        """Record the fingerprints of complete Tasks (id → fingerprint).
+
+        Before that, the results of `distrusted` Tasks, and of all equal ones, can't be found any
+        more.
+        """
+        self._write_many(
+            "update tasks set fingerprint = null "
+            "where fingerprint = (select fingerprint from tasks where id = ?)",
+            ((task,) for task in distrusted),
+        )
+        self._write_many(
+            "update tasks set fingerprint = ? where id = ?",
+            ((fingerprint, task) for task, fingerprint in new.items()),
+        )
+
+    @reads_rows
+    def with_fingerprint(self, fingerprint: str) -> list[Attempt]:
+        """The last Task with a fingerprint of each Step that has any, the newest first."""
+        return self._map_rows(
+            read_attempt,
+            "select * from tasks where rowid in (select max(rowid) from tasks "
+            "where fingerprint = ? group by workflow, step) order by rowid desc",
+            (fingerprint,),
+        )
+
+    @reads_rows
+    def fingerprinted(self, workflow: str) -> list[tuple[str, Attempt]]:
+        """The last Task of each Step that has a fingerprint, with that."""
+        return self._map_rows(
+            lambda row: (row[-1], read_attempt(row)),
+            "select * from tasks where fingerprint is not null and rowid in "
+            "(select max(rowid) from tasks where workflow = ? group by step)",
+            (workflow,),
+        )
+
+    @reads_rows
+    def results(self, task: Task) -> dict[str, KeyState]:
+        """The states of the keys that a Task made, of those whose files are still as it made them.
+
+        Files that changed since, and nobody looked at, are among them.
+        """
+        marks = ", ".join("?" * len(task.outputs))
+        rows = self._rows(
+            "select key, state, quick, digest, task, why from data "
+            f"where workflow = ? and key in ({marks}) and task = ? and state = ?",
+            (task.workflow, *(key for key, _ in task.outputs), task.id, KeyKind.THERE.value),
+        )
+        return {key: read_key_state(*known) for key, *known in rows}
 
     # -- data and events ---------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from gaia_local.model.resources import NONE, Resources
-from gaia_local.model.tasks import NO_KEYS, Task, TaskState
+from gaia_local.model.tasks import NO_KEYS, Reused, Task, TaskState
 from gaia_local.model.validation import shared_text
 from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason
 
@@ -30,6 +30,7 @@ def task_json(task: Task) -> str:
             "timeout": task.timeout,
             "external": sorted(task.external),
             **({"resources": dict(task.resources.items())} if task.resources else {}),
+            **({} if task.reusable else {"reuse": False}),
         }
     )
 
@@ -62,7 +63,11 @@ def read_attempt(row: tuple[Any, ...]) -> Attempt:
         image_id,
         inputs,
         superseded,
-        *times,
+        created,
+        started,
+        ended,
+        reused,
+        _fingerprint,
     ) = row
     facts = json.loads(definition)
     task = Task(
@@ -78,8 +83,8 @@ def read_attempt(row: tuple[Any, ...]) -> Attempt:
         shared_text(reason),
         frozenset(facts["external"]) if facts["external"] else NO_KEYS,
         resources=Resources(**facts["resources"]) if "resources" in facts else NONE,
+        reusable=facts.get("reuse", True),
     )
-    created, started, ended = times
     return Attempt(
         task,
         TaskState(state),
@@ -91,4 +96,5 @@ def read_attempt(row: tuple[Any, ...]) -> Attempt:
         image_id,
         None if inputs is None else json.loads(inputs),
         bool(superseded),
+        None if reused is None else Reused(*json.loads(reused)),
     )

@@ -77,6 +77,13 @@ create table unfit (
     primary key (workflow, name)
 )
 """,
+    "0007_reuse": """
+alter table tasks add column reused text;
+alter table tasks add column fingerprint text;
+create index tasks_by_fingerprint on tasks (fingerprint) where fingerprint is not null;
+alter table made_tasks add column reused text;
+alter table made_tasks add column fingerprint text
+""",
 }
 """Name → its SQL statements, in order. Never change one: add the next."""
 

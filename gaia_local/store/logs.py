@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from gaia_local.model.tasks import Task
+from gaia_local.model.tasks import Reused, Task
 from gaia_local.store import copying
 from gaia_local.store.file_work import UNTOLD, FileWork
 
@@ -37,9 +37,18 @@ class Ending:
 
 
 def write_log(
-    path: Path, task: Task, printed: Path, ending: Ending, work: FileWork = UNTOLD
+    path: Path,
+    task: Task,
+    printed: Path,
+    ending: Ending,
+    *,
+    work: FileWork = UNTOLD,
+    reused: Reused | None = None,
 ) -> None:
-    """Write the ``>>`` output: a header with the task, the printed lines, a footer with its end."""
+    """Write the ``>>`` output: a header with the task, the printed lines, a footer with its end.
+
+    Those of a Task that was given the results of another one are that one's.
+    """
     rows = [
         ("task", task.name),
         ("id", task.id),
@@ -48,6 +57,7 @@ def write_log(
         ("command", " ".join(task.command)),
         *((f"input {internal}", key) for key, internal in task.inputs),
         *((f"output {internal}", key) for key, internal in task.outputs),
+        *([("reused from", f"{reused}, Task {reused.task}")] if reused else []),
     ]
     header = "".join(f"# {name}: {value}\n" for name, value in rows)
     problem = ending.problem

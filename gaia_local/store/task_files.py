@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from gaia_local.errors import StorageError
 from gaia_local.model import paths
 from gaia_local.model.assignment import Output
-from gaia_local.model.keys import Capture, made_files, wants_directory
+from gaia_local.model.keys import Capture, made_files, output_place, wants_directory
 from gaia_local.model.tasks import Fingerprint, Task
 from gaia_local.model.validation import NOTHING
 from gaia_local.store import copying, fingerprints, removal
@@ -22,6 +23,13 @@ from gaia_local.store.outputs import TaskOutputs
 from gaia_local.store.placement import Placement
 from gaia_local.store.workspaces import Workspace
 from gaia_local.terminal_text import escaped
+
+
+class StoredResult(NamedTuple):
+    """An output of a complete Task, in the store."""
+
+    path: str
+    recorded: Fingerprint
 
 
 class TaskFiles:
@@ -72,6 +80,11 @@ class TaskFiles:
         sources = self._mounted
         return tuple((at, Path(sources[key])) for key, at in self.task.inputs if key in sources)
 
+    @property
+    def printed(self) -> Path:
+        """The place of another Task's ``>`` output, if that is taken over."""
+        return Path(f"{self.directory.top}/printed")
+
     def take_in(self, known: Mapping[str, Fingerprint] = NOTHING, mounts: bool = False) -> None:
         """Make the private directory, with copies of the inputs and places for the outputs.
 
@@ -87,6 +100,42 @@ class TaskFiles:
         placement.make_outputs()
         for key, source in self._mounted.items():
             self._seen[key] = self._fingerprint(key, source, known.get(key))
+
+    def take_over(self, results: Mapping[str, StoredResult]) -> None:
+        """Make the private directory, with copies of another Task's outputs (key → its file).
+
+        Raises `StorageError` if one of them isn't as it was recorded (any more).
+        """
+        made = sorted(made_files(self.task.outputs), key=lambda pair: paths.depth(pair[1].path))
+        self._workspace.make(self.directory, Placement(self.task, self.directory, ()).folders)
+        for key, internal in made:
+            place = self.directory.local(internal.text)
+            if os.path.lexists(place):  # a part of a directory output
+                removal.remove(place)
+            self.directory.make_parent(place, f"output {key!r}")
+            self._copy_result(key, results[key], place)
+        for key, text in self.task.outputs:
+            if output_place(text) is Capture.PRINTED:
+                self._copy_result(key, results[key], str(self.printed))
+
+    def take_over_log(self, log: Path) -> None:
+        """Copy what another Task's program printed, if anything."""
+        self._workspace.make_logs(self.log)
+        with contextlib.suppress(FileNotFoundError):
+            self.log.unlink(missing_ok=True)
+            copying.copy(str(log), str(self.log), follow=True, work=self._work)
+
+    def _copy_result(self, key: str, result: StoredResult, place: str) -> None:
+        if os.path.lexists(place):
+            return
+        try:
+            seen = fingerprints.copy_observed(
+                result.path, place, False, result.recorded, what=f"output {key!r}", work=self._work
+            )
+        except OSError as error:
+            raise disk_error(f"output {key!r} can't be copied to {place}", error) from error
+        if seen.digest != result.recorded.digest:
+            raise StorageError(f"{escaped(result.path)} isn't as it was recorded any more")
 
     def find_again(self, mounts: bool = False) -> None:
         """Take over the private directory of an earlier engine, with the inputs in it."""

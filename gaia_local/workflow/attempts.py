@@ -75,6 +75,7 @@ class Attempts:
             reason=str(verdict_on(node).reason),
             external=frozenset(outside) if outside else NO_KEYS,
             resources=command.resources,
+            reusable=command.reuse,
         )
 
     def begin(self, node: StepNode) -> None:
@@ -150,7 +151,7 @@ class Attempts:
         if not event.event.begins:
             return False
         attempt, node = self.running[task.id], self._graph.steps[task.name]
-        if event.event is EventKind.STEP_START:
+        if event.event is not EventKind.STEP_ADOPTED:
             attempt.started, attempt.inputs = event.time, event.facts.get("inputs")
             node.reads = attempt.inputs or node.reads
             self._draft.changes.ended[task.id] = attempt
@@ -171,7 +172,9 @@ class Attempts:
         attempt = self.running.pop(task.id)
         attempt.state, attempt.ended = outcome.state, time.time()
         attempt.exit_code, attempt.message = outcome.exit_code, outcome.message
-        attempt.image_id = outcome.image_id
+        attempt.image_id, attempt.reused = outcome.image_id, outcome.reused
+        if outcome.fingerprint is not None and outcome.state is TaskState.COMPLETE:
+            self._draft.changes.fingerprints[task.id] = outcome.fingerprint
         if outcome.inputs:  # an adopted Task's were recorded at its start
             attempt.inputs = {key: read.digest for key, read in outcome.inputs.items()}
         self._draft.changes.ended[task.id] = attempt
@@ -231,6 +234,11 @@ class Attempts:
         attempt.superseded = True
         self._draft.changes.ended[attempt.task.id] = attempt
         self._graph.mark_step(node, StepState.NEW)
+
+    def distrust(self, node: StepNode) -> None:
+        """Have the results of a Step's last Task, and equal ones, reused no more."""
+        if node.attempt is not None:
+            self._draft.changes.distrusted.append(node.attempt.task.id)
 
     def withdraw(self, node: StepNode, why: str) -> None:
         """Cancel the Task of a Step, and supersede its last one."""

@@ -40,6 +40,10 @@ class Changes:
     gone_steps: list[str] = field(default_factory=list)
     """Removed Steps, as they were given: removed before anything else is written."""
     gone_commands: list[str] = field(default_factory=list)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """Task id → its fingerprint, by which its results are found."""
+    distrusted: list[str] = field(default_factory=list)
+    """Ids of Tasks that were expired: neither their results are reused, nor equal earlier ones."""
     remembered: dict[str, str] = field(default_factory=dict)
     """Key → the place of its file: its maker leaves, and is recorded before that."""
 
@@ -55,6 +59,7 @@ class Changes:
             self.buckets,
             self.gone_steps,
             self.gone_commands,
+            self.distrusted,
         )
         return self.state is not None or any(rows)
 
@@ -73,6 +78,8 @@ class Changes:
             {**self.unfit, **dict.fromkeys(later.gone_steps), **later.unfit},
             self.gone_steps + later.gone_steps,
             self.gone_commands + later.gone_commands,
+            _without_keys(self.fingerprints, later.distrusted) | later.fingerprints,
+            self.distrusted + later.distrusted,
             {**self.remembered, **later.remembered},
         )
 
@@ -177,3 +184,8 @@ class Saved:
 def _without(definitions: list[Definition], gone: list[str]) -> list[Definition]:
     names = set(gone)
     return [each for each in definitions if each.name not in names] if names else definitions
+
+
+def _without_keys(known: dict[str, str], gone: Iterable[str]) -> dict[str, str]:
+    names = set(gone)
+    return {key: value for key, value in known.items() if key not in names}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.nodes import KeyNode, StepNode
-from gaia_local.workflow.states import ABSENT, KeyKind, Reason, ReasonKind
+from gaia_local.workflow.states import ABSENT, EXPIRED, KeyKind, Reason, ReasonKind
 
 
 class Invalidation:
@@ -19,6 +19,8 @@ class Invalidation:
 
     def invalidate(self, node: StepNode, outputs: Iterable[KeyNode], why: Reason) -> None:
         """Expire outputs of a Step; its Task is cancelled or superseded."""
+        if why == EXPIRED:
+            self._attempts.distrust(node)
         self._attempts.withdraw(node, str(why))
         for key in outputs:
             exists = key.state.kind is not KeyKind.ABSENT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
         ServerStatus,
         StepExplanation,
         StepState,
+        TaskEntry,
         TaskRecord,
         Timeline,
+        TimelineAttempt,
         WorkflowGraph,
         WorkflowProgress,
     )
+
+    Reusing = TypeVar("Reusing", TaskEntry, TaskRecord, TimelineAttempt)
 
 
 def definitions(workflow: Workflow) -> Definitions:
@@ -68,6 +72,8 @@ def progress(workflow: Workflow) -> WorkflowProgress:
     }
     if found:
         answer["found"] = found
+    if reused := sum(map(_was_reused, workflow.graph.steps.values())):
+        answer["reused"] = reused
     if unfit:
         answer["unfit"] = unfit
         answer["lacks"] = next(why.problem for why in workflow.submitted.unfit.values())
@@ -77,6 +83,12 @@ def progress(workflow: Workflow) -> WorkflowProgress:
 def _was_found(node: StepNode) -> bool:
     """Whether a complete Step never ran, since its outputs were in the store already."""
     return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
+
+
+def _was_reused(node: StepNode) -> bool:
+    """Whether a Step is done with the results of another one."""
+    reused = node.attempt is not None and node.attempt.reused is not None
+    return reused and node.verdict is VerdictKind.FRESH
 
 
 def status(workflow: Workflow, debug: bool) -> ServerStatus:
@@ -98,7 +110,8 @@ def status(workflow: Workflow, debug: bool) -> ServerStatus:
             if node.attempt is not None and not node.attempt.superseded
         )
         answer["tasks"] = {
-            attempt.task.name: attempt.task.wire(attempt.state.value) for attempt in shown
+            attempt.task.name: _with_reused(attempt.task.wire(attempt.state.value), attempt)
+            for attempt in shown
         }
         answer["data"] = {
             key.key: _data(workflow, key) for key in workflow.graph.keys.values() if not key.idle
@@ -201,7 +214,7 @@ def failures(workflow: Workflow) -> list[Failure]:
 
 def made(attempt: Attempt) -> TaskRecord:
     """The record of one Task: reason, times, inputs, image, command, and outcome."""
-    return {
+    record: TaskRecord = {
         "task": attempt.task.id,
         "step": attempt.task.name,
         "reason": attempt.task.reason,
@@ -217,6 +230,14 @@ def made(attempt: Attempt) -> TaskRecord:
         "inputs": {key: (attempt.inputs or {}).get(key) for key, _ in attempt.task.inputs},
         "outputs": [key for key, _ in attempt.task.outputs],
     }
+    return _with_reused(record, attempt)
+
+
+def _with_reused(answer: Reusing, attempt: Attempt) -> Reusing:
+    """An answer about an attempt, which says whose results this was given, if it was."""
+    if attempt.reused is not None:
+        answer["reused"] = attempt.reused.wire()
+    return answer
 
 
 def elapsed(attempt: Attempt) -> float | None:
@@ -237,22 +258,28 @@ def timeline(
     return {
         "workflow": workflow,
         "attempts": [
-            {
-                "step": attempt.task.name,
-                "command": commands.get(attempt.task.name),
-                "task": attempt.task.id,
-                "state": _attempt_state(attempt),
-                "reason": attempt.task.reason,
-                "worker": workers.get(attempt.task.id),
-                "queued": attempt.created,
-                "started": attempt.started,
-                "ended": attempt.ended,
-                "exit_code": attempt.exit_code,
-                "message": attempt.message,
-            }
+            _with_reused(_timeline_attempt(attempt, commands, workers), attempt)
             for attempt in attempts
             if attempt.message != FOUND
         ],
+    }
+
+
+def _timeline_attempt(
+    attempt: Attempt, commands: Mapping[str, str], workers: Mapping[str, int]
+) -> TimelineAttempt:
+    return {
+        "step": attempt.task.name,
+        "command": commands.get(attempt.task.name),
+        "task": attempt.task.id,
+        "state": _attempt_state(attempt),
+        "reason": attempt.task.reason,
+        "worker": workers.get(attempt.task.id),
+        "queued": attempt.created,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "exit_code": attempt.exit_code,
+        "message": attempt.message,
     }
 
 

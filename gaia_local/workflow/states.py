@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.tasks import Reused, Task, TaskState
 
 
 class Intent(enum.Enum):
@@ -170,6 +170,8 @@ class Attempt:
     """Input key → the digest of the content that it read."""
     superseded: bool = False
     """Its outputs don't count any more."""
+    reused: Reused | None = None
+    """The Task whose results it was given, if it didn't run."""
 
     @property
     def step_state(self) -> StepState:

@@ -259,6 +259,9 @@ class Programs(NoRuntime):
         self.orders: list[Callable[[], None]] = []
         """The delayed calls given to the executor."""
 
+    def identity(self, task: Task) -> str | None:
+        return f"id of {task.image}"
+
     def image_id(self, image: str) -> str | None:
         return f"id of {image}"
 

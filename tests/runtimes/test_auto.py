@@ -12,7 +12,7 @@ import pytest
 
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.model.events import EventKind
-from gaia_local.model.tasks import BY_REQUEST
+from gaia_local.model.tasks import BY_REQUEST, Task
 from gaia_local.runtimes.auto import AutoRuntime, ImageRuntime
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent, Runtime
 from gaia_local.store.file_work import UNTOLD
@@ -73,6 +73,9 @@ class FakeDocker(FakeProcess):
     def available(self, image: str) -> bool:
         self.asked.append(image)
         return image in self.there
+
+    def identity(self, task: Task) -> str | None:
+        return f"sha256:{task.image}"
 
     def image_id(self, image: str) -> str | None:
         return f"sha256:{image}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from gaia_local.model.events import EventKind
+from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 
 Program = Callable[[Invocation, Cancellation], "Exit | int"]
@@ -28,6 +29,9 @@ class NoRuntime:
 
     def end(self, task_id: str) -> None:
         pass
+
+    def identity(self, task: Task) -> str | None:
+        return None
 
     def image_id(self, image: str) -> str | None:
         return None

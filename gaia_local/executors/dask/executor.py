@@ -40,6 +40,7 @@ from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.resources import Resources
 from gaia_local.model.tasks import BY_REQUEST, TaskState
+from gaia_local.runtimes.choice import make_runtime
 from gaia_local.runtimes.contract import Root
 from gaia_local.store.leases import Leases
 from gaia_local.store.storage import Storage
@@ -58,7 +59,8 @@ def make_executor(
     """The engine's runtime and executor, on one cluster. Nothing is connected yet."""
     cluster = Cluster(config.dask, settings_for(config, root))
     workers = config.workers if "workers" in config.given else None
-    return ClusterRuntime(cluster), DaskExecutor(cluster, storage, workers, config.dask.retries)
+    runtime = ClusterRuntime(cluster, lambda: make_runtime(config.runtime, config.docker, root))
+    return runtime, DaskExecutor(cluster, storage, workers, config.dask.retries)
 
 
 class DaskExecutor(ClusterListener):

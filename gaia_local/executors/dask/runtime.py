@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 
 from gaia_local.executors.dask.cluster import Cluster
-from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
+from gaia_local.model.tasks import Task
+from gaia_local.runtimes.contract import (
+    Cancellation,
+    Exit,
+    Invocation,
+    ReportEvent,
+    Runtime,
+)
 
 
 class ClusterRuntime:
@@ -15,8 +23,9 @@ class ClusterRuntime:
     outlives_engine = False
     mounts_inputs = False
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, local: Callable[[], Runtime]) -> None:
+        """`local` makes the runtime that a worker on this machine would have."""
+        self._cluster, self._local = cluster, functools.cache(local)
 
     def check(self, images: Collection[str]) -> None:
         """Raise `EngineUnavailable` if no scheduler answers, or a worker has another version."""
@@ -25,6 +34,10 @@ class ClusterRuntime:
     def image_id(self, image: str) -> str | None:
         """None: each worker's machine may have another image of that name."""
         return None
+
+    def identity(self, task: Task) -> str | None:
+        """As for a run on this machine: another worker's program or image may be another one."""
+        return self._local().identity(task)
 
     def resumable_tasks(self) -> Collection[str]:
         """None: Tasks of an earlier engine end on the workers when the next one connects."""
@@ -50,3 +63,5 @@ class ClusterRuntime:
     def close(self) -> None:
         """Leave the cluster."""
         self._cluster.close()
+        if self._local.cache_info().currsize:
+            self._local().close()

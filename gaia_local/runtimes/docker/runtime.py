@@ -98,6 +98,25 @@ class DockerRuntime:
             return None
         return None if found is None else found.id
 
+    def identity(self, task: Task) -> str | None:
+        """The image's id and the settings of containers; None if the image isn't here.
+
+        With the policy to pull always, the image that a run would find is unknown.
+        """
+        if self._config.pull == "always":
+            return None
+        try:
+            found = self._images.find(task.image)
+            return None if found is None else self._identity(found.id, never)
+        except (EngineUnavailable, Refusal, NoAnswer):
+            return None
+
+    def _identity(self, image_id: str, stop: Callable[[], bool]) -> str:
+        """What containers of an image get from the configuration; `resources` are no part of it."""
+        config = self._config
+        settings = (config.network, sorted(config.env.items()), config.shm_size, config.gpus)
+        return f"docker {image_id} {self._engine.owner(stop)} {settings}"
+
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self._engine.close()
@@ -134,13 +153,13 @@ class DockerRuntime:
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Run the command to its end and return its `Exit`; see `Runtime.run`."""
         task, stop = invocation.task, _stopped_by(cancellation)
-        image_id = None
+        image_id = identity = None
         with _failures_of(task):
             try:
                 if stop():
                     raise Interrupted
                 image = self._images.get(task.image, self._config.pull, stop)
-                image_id = image.id
+                image_id, identity = image.id, self._identity(image.id, stop)
                 plan = self._plan(invocation, image.id, stop)
                 has_home = image.has_home or self._contents.has_home(image.id, self._labels, stop)
                 with task_container(
@@ -167,7 +186,7 @@ class DockerRuntime:
                         self._files.copy_results(container, invocation, plan, before, stop)
             except (Interrupted, Stopped):
                 ended = Exit(_TERMINATED, "cancelled")
-        return replace(ended, image_id=image_id)
+        return replace(ended, image_id=image_id, identity=identity)
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent

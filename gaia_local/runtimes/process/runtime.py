@@ -16,6 +16,7 @@ import select
 import signal
 import threading
 from collections.abc import Collection
+from dataclasses import replace
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.events import EventKind
@@ -31,7 +32,7 @@ from gaia_local.runtimes.process.exits import (
     undeclared_path_hint,
 )
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
-from gaia_local.runtimes.process.starting import start
+from gaia_local.runtimes.process.starting import program_identity, start
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool, available
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
@@ -75,6 +76,10 @@ class ProcessRuntime:
     def end(self, task_id: str) -> None:
         """Nothing is left here when an engine runs."""
 
+    def identity(self, task: Task) -> str | None:
+        """The program's path, size and mtime."""
+        return program_identity(task)
+
     def image_id(self, image: str) -> str | None:
         """None: this runtime has no images."""
         return None
@@ -90,6 +95,7 @@ class ProcessRuntime:
         self._warn_once(task)
         if cancellation.reason is not None:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
+        identity = program_identity(task)
         # NOTE: pipes, since a program that was given the log itself would empty it with `>
         # /dev/stderr`.
         with contextlib.ExitStack() as opened:
@@ -107,7 +113,8 @@ class ProcessRuntime:
             ended = self._run(invocation, cancellation, report, (output, errors))
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=ended.code)
-        return ended
+        # Another program there now may have been there already when this one started.
+        return replace(ended, identity=identity if program_identity(task) == identity else None)
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent

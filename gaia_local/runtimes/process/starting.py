@@ -10,6 +10,8 @@ from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import await_fork, forking
+from gaia_local.model.keys import internal_path
+from gaia_local.model.tasks import Task
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
@@ -58,6 +60,24 @@ def start(
     # A text that cannot be encoded or holds a NUL; a child that died early.
     except (ValueError, subprocess.SubprocessError) as error:
         raise RuntimeFailure(f"{step_label(task)}: it cannot be started: {error}") from error
+
+
+def program_identity(task: Task) -> str | None:
+    """The path, the size and the mtime of a Task's program; None if it can't be told.
+
+    One of its own inputs has the path that it has for the Task: its content is known otherwise.
+    """
+    name = task.command[0]
+    if any(internal_path(name).path == internal_path(path).path for _, path in task.inputs):
+        return f"process {name}"
+    path = _program_path(name, os.environb.get(b"PATH", b""), int(monotonic()))
+    if path is None:
+        path = name if os.path.isabs(name) else None
+    try:
+        status = None if path is None else os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status and f"process {path} {status.st_size} {status.st_mtime_ns}"
 
 
 def _start_alone(
