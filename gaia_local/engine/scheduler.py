@@ -180,7 +180,12 @@ class Scheduler:
         self.loop.inspect_files(name)
         with self.loop.lock:
             used = {image for _, image, _ in workflow.recorded_images()}
-        images, call = self.images(used), self._prepared(workflow)
+        images = self.images(used)
+        with self.loop.lock:
+            complete = workflow.state is WorkflowState.COMPLETE
+            idle = complete and not workflow.made_by_other_images(images)
+        # Otherwise the runtime gets ready for Tasks.
+        call = PreparedCall() if idle else self._prepared(workflow)
         self.loop.insist(name, lambda workflow: workflow.run(images), call)
 
     def halt(self, name: str) -> None:

@@ -154,6 +154,14 @@ class Workflow:
             recorded.append((node, attempt.task.image, attempt.image_id))
         return recorded
 
+    def made_by_other_images(self, images: Mapping[str, str | None]) -> list[StepNode]:
+        """The Steps whose image has another id now (`images`: name → id; None: unknown)."""
+        known = {name: identity for name, identity in images.items() if identity is not None}
+        if not known:
+            return []
+        recorded = self.recorded_images()
+        return [node for node, name, made in recorded if known.get(name, made) != made]
+
     def unknown_name(self, name: str) -> InvalidInput:
         """The error for a name that no Step and no key has."""
         known = [*self.graph.steps, *self.submitted.steps, *self.graph.keys]
@@ -311,11 +319,7 @@ class Workflow:
 
     def invalidate_changed_images(self, images: Mapping[str, str | None]) -> None:
         """Invalidate outputs of images with another id now (`images`: name → id; None: unknown)."""
-        known = {name: identity for name, identity in images.items() if identity is not None}
-        if not known:
-            return
-        recorded = self.recorded_images()
-        changed = [node for node, name, made in recorded if known.get(name, made) != made]
+        changed = self.made_by_other_images(images)
         for node in changed:
             self._invalidation.invalidate(node, node.outputs, Reason(ReasonKind.IMAGE_CHANGED))
         self._invalidation.invalidate_dependents(changed, [])

@@ -24,6 +24,7 @@ from gaia_local.store import fingerprints
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import KeyKind
 from support.builders import command, step
+from support.fakes import NoRuntime
 from support.fixtures import WaitUntil
 from support.hands import LOGS, ONE, SRC, Hands
 
@@ -361,6 +362,23 @@ def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
+def test_the_runtime_gets_ready_for_tasks_alone(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[Collection[str]] = []
+    monkeypatch.setattr(NoRuntime, "check", lambda runtime, images: checks.append(images))
+    hands.merge(step("s", "src", "k"))
+    hands.complete("s")
+    assert len(checks) == 1
+    hands.scheduler.run("w")
+    assert len(checks) == 1
+    hands.scheduler.expire("w", ["s"])
+    assert len(checks) == 2
+    hands.fail("s")
+    hands.scheduler.run("w")
+    assert len(checks) == 3
+
+
 def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(
     hands: Hands, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
