@@ -361,7 +361,6 @@ def test_a_subscriber_is_told_of_a_workflow_that_could_not_be_deleted(
     assert told == [({"w"}, "halted")]
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_the_runtime_gets_ready_for_tasks_alone(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +378,7 @@ def test_the_runtime_gets_ready_for_tasks_alone(
     assert len(checks) == 3
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_a_subscriber_that_fails_costs_nothing_but_a_line_in_the_log(
     hands: Hands, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
