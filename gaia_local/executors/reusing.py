@@ -43,6 +43,8 @@ from gaia_local.store.workspaces import Workspace
 
 logger = logging.getLogger("gaia_local")
 
+IDENTITY_SECONDS = 1.0
+"""The age that a program's identity may have until a result is found."""
 EXPIRED_REASON = "expired"
 """The reason for the run of a Task whose results are wanted anew."""
 
@@ -77,9 +79,9 @@ class _Lookup:
     assignment: Assignment
     observer: Observer
     inputs: dict[str, Fingerprint] = field(default_factory=dict)
-    """Input key → its fingerprint."""
-    doubtful: bool = False
-    """The digest of an input is its recorded one, which a very late change may have outdated."""
+    """Input key → its fingerprint: the recorded one, even if that is in doubt."""
+    program: str = ""
+    """Its identity."""
     fingerprint: str = ""
     leads: str | None = None
     """The fingerprint of the Tasks that wait for this one."""
@@ -120,7 +122,7 @@ class ReusingExecutor:
         results: Results,
         *,
         workspace: Workspace,
-        identity: Callable[[Task], str | None],
+        identity: Callable[[Task, float], str | None],
         threads: int,
     ) -> None:
         """`executor` runs what must run; `identity` is that of the runtime."""
@@ -231,24 +233,24 @@ class ReusingExecutor:
         task, known = lookup.task, lookup.assignment.known
         if not task.reusable:
             return False
-        lookup.doubtful = False
         try:
-            program = self._identity(task)
+            program = self._identity(task, IDENTITY_SECONDS)
             if program is None:
                 return False
+            lookup.program = program
             for key, _ in task.inputs:
                 source, follow = self._storage.source(task, key), key in task.external
                 recorded = known.get(key)
                 quick = self._storage.quick_fingerprint(key, source, follow, work)
                 if recorded is not None and quick == recorded.looked_like:
                     lookup.inputs[key] = recorded
-                    lookup.doubtful |= recorded.quick != quick
                 elif not self._read_input(lookup, key, work):
                     return False
         except (GaiaError, OSError) as error:
             logger.debug("workflow %r, Step %r: %s", task.workflow, task.name, error_text(error))
             return False
-        lookup.fingerprint = self._fingerprint(lookup, program)
+        digests = {key: read.digest for key, read in lookup.inputs.items()}
+        lookup.fingerprint = task_fingerprint(task, program, digests)
         # What was read here needn't be read again.
         lookup.assignment = replace(lookup.assignment, known={**known, **lookup.inputs})
         return True
@@ -264,26 +266,23 @@ class ReusingExecutor:
         lookup.inputs[key] = read
         return True
 
-    def _fingerprint(self, lookup: _Lookup, program: str) -> str:
-        digests = {key: read.digest for key, read in lookup.inputs.items()}
-        return task_fingerprint(lookup.task, program, digests)
-
-    def _is_settled(self, lookup: _Lookup, work: FileWork) -> bool:
-        """Read the inputs whose digests are in doubt; False if one of them isn't as recorded."""
+    def _is_certain(self, lookup: _Lookup, work: FileWork) -> bool:
+        """Make sure of what the fingerprint is made of; False if any of it has changed."""
+        if self._identity(lookup.task, 0) != lookup.program:
+            return False
         before = {key: seen.digest for key, seen in lookup.inputs.items()}
         for key, seen in lookup.inputs.items():
             if seen.quick != seen.looked_like and not self._read_input(lookup, key, work):
                 return False
-        lookup.doubtful = False
         return before == {key: seen.digest for key, seen in lookup.inputs.items()}
 
     def _take_over(self, lookup: _Lookup, work: FileWork) -> bool:
         """Give the Task an equal one's result, and end it; False if there is none."""
-        task = lookup.task
+        task, certain = lookup.task, False
         try:
             for result in self._results.find(lookup.fingerprint):
-                if lookup.doubtful and not self._is_settled(lookup, work):
-                    return False  # it runs, and reads what there is then
+                if not (certain := certain or self._is_certain(lookup, work)):
+                    return False  # it runs, with what there is then
                 with TaskFiles(task, self._workspace, work) as files:
                     outcome = self._copied(lookup, result, files, work)
                     if outcome is not None:

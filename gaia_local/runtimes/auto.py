@@ -53,9 +53,9 @@ class AutoRuntime:
             return None
         return self._docker.image_id(image)
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         """That of the runtime which runs the Task: it is chosen now, if it wasn't yet."""
-        return self._runtime(task.image).identity(task)
+        return self._runtime(task.image).identity(task, age)
 
     def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container, if an engine answers."""

@@ -6,12 +6,17 @@ from gaia_local.config import DockerConfig
 from gaia_local.runtimes.contract import Root, Runtime
 
 
-def make_runtime(name: str, docker: DockerConfig, root: Root) -> Runtime:
-    """One of `config.RUNTIMES`, for the Tasks of one root."""
+def make_runtime(
+    name: str, docker: DockerConfig, root: Root, environment_counts: bool = True
+) -> Runtime:
+    """One of `config.RUNTIMES`, for the Tasks of one root.
+
+    `environment_counts` is `ProcessRuntime`'s.
+    """
     if name == "process":
         from gaia_local.runtimes.process.runtime import ProcessRuntime
 
-        return ProcessRuntime()
+        return ProcessRuntime(environment_counts)
     # Imported here: its import takes time, and programs without containers don't need it.
     from gaia_local.runtimes.docker.runtime import DockerRuntime
 
@@ -21,4 +26,4 @@ def make_runtime(name: str, docker: DockerConfig, root: Root) -> Runtime:
     from gaia_local.runtimes.auto import AutoRuntime
     from gaia_local.runtimes.process.runtime import ProcessRuntime
 
-    return AutoRuntime(docker_runtime, ProcessRuntime())
+    return AutoRuntime(docker_runtime, ProcessRuntime(environment_counts))

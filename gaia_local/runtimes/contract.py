@@ -164,7 +164,7 @@ class Exit:
     code: int
     message: str | None = None
     image_id: str | None = None
-    identity: str | None = None
+    identity: str | None = field(default=None, compare=False)
     """What `Runtime.identity` would have answered for this run; None if that isn't known."""
 
 
@@ -208,11 +208,12 @@ class Runtime(Protocol):
         """The present id of an image; None if it is unknown or not tracked."""
         ...
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         """The program that a run would be of now, with its surroundings, as one text.
 
         Equal texts: an equal program (the image's id, a program's path, size and mtime), with equal
-        settings of this runtime. None if they can't be known.
+        settings of this runtime. None if they can't be known. What is expensive to find out may be
+        `age` seconds old.
         """
         ...
 

@@ -259,7 +259,7 @@ class Programs(NoRuntime):
         self.orders: list[Callable[[], None]] = []
         """The delayed calls given to the executor."""
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         return f"id of {task.image}"
 
     def image_id(self, image: str) -> str | None:

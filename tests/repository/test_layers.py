@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "runtimes.contract": "model",
     "runtimes.lines": "",
     "runtimes.start_failures": "",
-    "runtimes": "config runtimes",
+    "runtimes": "config model runtimes",
     "runtimes.docker": f"config model store {FOR_RUNTIMES}",
     "runtimes.process": f"model {FOR_RUNTIMES}",
     "executors.contract": "model",
@@ -85,7 +85,7 @@ LIBRARIES = {
 }
 """Library → the places that may import it."""
 BEARERS = (
-    "interrupts executors.clock executors.threads executors.dask.mailbox "
+    "interrupts executors.clock executors.threads executors.thread_pool executors.dask.mailbox "
     "store.watcher engine.local_socket server"
 )
 """The modules that may make threads."""

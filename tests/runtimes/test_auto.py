@@ -74,7 +74,7 @@ class FakeDocker(FakeProcess):
         self.asked.append(image)
         return image in self.there
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         return f"sha256:{task.image}"
 
     def image_id(self, image: str) -> str | None:

@@ -30,7 +30,7 @@ class NoRuntime:
     def end(self, task_id: str) -> None:
         pass
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         return None
 
     def image_id(self, image: str) -> str | None:

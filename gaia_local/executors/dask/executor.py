@@ -59,7 +59,10 @@ def make_executor(
     """The engine's runtime and executor, on one cluster. Nothing is connected yet."""
     cluster = Cluster(config.dask, settings_for(config, root))
     workers = config.workers if "workers" in config.given else None
-    runtime = ClusterRuntime(cluster, lambda: make_runtime(config.runtime, config.docker, root))
+    runtime = ClusterRuntime(
+        cluster,
+        lambda: make_runtime(config.runtime, config.docker, root, environment_counts=False),
+    )
     return runtime, DaskExecutor(cluster, storage, workers, config.dask.retries)
 
 

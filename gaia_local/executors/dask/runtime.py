@@ -35,9 +35,9 @@ class ClusterRuntime:
         """None: each worker's machine may have another image of that name."""
         return None
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         """As for a run on this machine: another worker's program or image may be another one."""
-        return self._local().identity(task)
+        return self._local().identity(task, age)
 
     def resumable_tasks(self) -> Collection[str]:
         """None: Tasks of an earlier engine end on the workers when the next one connects."""

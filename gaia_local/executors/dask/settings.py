@@ -62,7 +62,10 @@ class _WorkerTaskRunner:
         root = Path(settings.root).resolve()
         buckets = {name: Path(path).resolve() for name, path in settings.buckets}
         self.tops = (root, *buckets.values())
-        self._runtime = make_runtime(settings.runtime, settings.docker, settings.engine_root)
+        # The engine, which looks for results, doesn't know the environments of workers.
+        self._runtime = make_runtime(
+            settings.runtime, settings.docker, settings.engine_root, environment_counts=False
+        )
         workspace = LeasedWorkspace(Storage(root, buckets), directory)
         self.perform = Worker(workspace, self._runtime).perform
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -44,6 +45,8 @@ class Images:
     def __init__(self, engine: DockerEngine) -> None:
         self._engine = engine
         self._pulls: dict[str, _Pull] = {}
+        self._ids: dict[str, tuple[float, str | None]] = {}
+        """Image → when its id was asked for, and the answer."""
 
     def get(self, name: str, policy: str, stop: Callable[[], bool]) -> Image:
         """An image, pulled by `policy`. Raises `RuntimeFailure` if there is none."""
@@ -63,6 +66,15 @@ class Images:
                 f"image {name!r} was pulled and then vanished; make sure that nothing removes it"
             )
         return image
+
+    def recent_id(self, name: str, age: float) -> str | None:
+        """The id of an image, as it was at most `age` seconds ago; None if it isn't here."""
+        asked, image_id = self._ids.get(name, (-math.inf, None))
+        if monotonic() - asked >= age:
+            asked, found = monotonic(), self.find(name)
+            image_id = None if found is None else found.id
+            self._ids[name] = asked, image_id
+        return image_id
 
     def find(self, name: str, stop: Callable[[], bool] = never) -> Image | None:
         """An image; None where the engine doesn't have it."""

@@ -98,7 +98,7 @@ class DockerRuntime:
             return None
         return None if found is None else found.id
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         """The image's id and the settings of containers; None if the image isn't here.
 
         With the policy to pull always, the image that a run would find is unknown.
@@ -106,8 +106,8 @@ class DockerRuntime:
         if self._config.pull == "always":
             return None
         try:
-            found = self._images.find(task.image)
-            return None if found is None else self._identity(found.id, never)
+            image_id = self._images.recent_id(task.image, age)
+            return None if image_id is None else self._identity(image_id, never)
         except (EngineUnavailable, Refusal, NoAnswer):
             return None
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from gaia_local.errors import RuntimeFailure
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.process import supervisor
-from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.supervisor import RECORD
 
 TASK_VARIABLE = "GAIA_LOCAL_TASK"
@@ -46,14 +45,15 @@ _TASK_BYTES, _DIRECTORY_BYTES = TASK_VARIABLE.encode(), DIRECTORY_VARIABLE.encod
 
 
 def marked(environment: Mapping[bytes, bytes], task: str, directory: Path) -> dict[bytes, bytes]:
-    """The environment without the engine's secrets, with the mark of a run in a private directory.
+    """The environment with the mark of a run in a private directory.
 
     Raises `OSError` if that is missing.
     """
-    programs = for_programs(environment)
-    programs[_TASK_BYTES] = os.fsencode(task)
-    programs[_DIRECTORY_BYTES] = b"%b:%b" % (_identity(directory), os.fsencode(directory))
-    return programs
+    return {
+        **environment,
+        _TASK_BYTES: os.fsencode(task),
+        _DIRECTORY_BYTES: b"%b:%b" % (_identity(directory), os.fsencode(directory)),
+    }
 
 
 def mark_in(environment: Mapping[bytes, bytes]) -> bytes:

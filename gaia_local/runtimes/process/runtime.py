@@ -15,7 +15,7 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from gaia_local.errors import RuntimeFailure
@@ -25,6 +25,7 @@ from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.lines import LineWriter
 from gaia_local.runtimes.process import marked_processes
+from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.exits import (
     exit_of,
     not_started,
@@ -32,7 +33,12 @@ from gaia_local.runtimes.process.exits import (
     undeclared_path_hint,
 )
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
-from gaia_local.runtimes.process.starting import program_identity, start
+from gaia_local.runtimes.process.program_identity import (
+    environment_identity,
+    program_identity,
+    recent_environment,
+)
+from gaia_local.runtimes.process.starting import start
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool, available
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
@@ -55,7 +61,9 @@ class ProcessRuntime:
     outlives_engine = False
     mounts_inputs = False
 
-    def __init__(self) -> None:
+    def __init__(self, environment_counts: bool = True) -> None:
+        """`environment_counts`: the `identity` of a program depends on its environment."""
+        self._environment_counts = environment_counts
         self._warned = False
         self._warning = threading.Lock()
         self._supervisors = SupervisorPool() if available() else None
@@ -76,9 +84,17 @@ class ProcessRuntime:
     def end(self, task_id: str) -> None:
         """Nothing is left here when an engine runs."""
 
-    def identity(self, task: Task) -> str | None:
-        """The program's path, size and mtime."""
-        return program_identity(task)
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
+        """The program's path, size and mtime, and a digest of the environment."""
+        now = recent_environment(int(monotonic())) if age >= 1 else for_programs(os.environb)
+        return self._with_environment(program_identity(task, now), now)
+
+    def _with_environment(
+        self, program: str | None, environment: Mapping[bytes, bytes]
+    ) -> str | None:
+        if program is None or not self._environment_counts:
+            return program
+        return f"{program} {environment_identity(environment)}"
 
     def image_id(self, image: str) -> str | None:
         """None: this runtime has no images."""
@@ -95,7 +111,8 @@ class ProcessRuntime:
         self._warn_once(task)
         if cancellation.reason is not None:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
-        identity = program_identity(task)
+        environment = for_programs(os.environb)
+        program = program_identity(task, environment)
         # NOTE: pipes, since a program that was given the log itself would empty it with `>
         # /dev/stderr`.
         with contextlib.ExitStack() as opened:
@@ -110,11 +127,13 @@ class ProcessRuntime:
                 file.open()
                 errors = opened.enter_context(Pipe((error_lines,)))
                 output = opened.enter_context(Pipe((lines, file)))
-            ended = self._run(invocation, cancellation, report, (output, errors))
+            ended = self._run(invocation, cancellation, report, (output, errors), environment)
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=ended.code)
         # Another program there now may have been there already when this one started.
-        return replace(ended, identity=identity if program_identity(task) == identity else None)
+        if program is None or program_identity(task, environment) != program:
+            return ended
+        return replace(ended, identity=self._with_environment(program, environment))
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
@@ -129,9 +148,11 @@ class ProcessRuntime:
         cancellation: Cancellation,
         report: ReportEvent,
         streams: tuple[Pipe, Pipe],
+        environment: Mapping[bytes, bytes],
     ) -> Exit:
         output, errors = streams
-        process = start(invocation, (output.write_end, errors.write_end), self._supervisors)
+        ends = output.write_end, errors.write_end
+        process = start(invocation, ends, self._supervisors, environment)
         if isinstance(process, Exit):
             report(EventKind.EXECUTION_START)
             return process

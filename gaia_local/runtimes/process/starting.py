@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import await_fork, forking
-from gaia_local.model.keys import internal_path
-from gaia_local.model.tasks import Task
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
 from gaia_local.runtimes.process.path_mapping import localize, misread
+from gaia_local.runtimes.process.program_path import program_path
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
 
 def start(
-    invocation: Invocation, streams: tuple[int, int], supervisors: SupervisorPool | None
+    invocation: Invocation,
+    streams: tuple[int, int],
+    supervisors: SupervisorPool | None,
+    environment: Mapping[bytes, bytes],
 ) -> UnsupervisedProcess | SupervisedProcess | Exit:
-    """Start the program; the `Exit` is that of one which could not be started."""
+    """Start the program; the `Exit` is that of one which could not be started.
+
+    `environment` is that of all programs, to which this one's own variables are added.
+    """
     task, work = invocation.task, invocation.work
     tree = str(invocation.tree)
     paths = tuple(internal_paths(task))
@@ -38,7 +42,7 @@ def start(
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:
-        environment = marked_processes.marked(os.environb, task.id, work.parent)
+        environment = marked_processes.marked(environment, task.id, work.parent)
         # As in a container: Steps don't meet in this user's own home.
         environment[b"HOME"] = os.fsencode(work)
         if invocation.gpus:
@@ -62,24 +66,6 @@ def start(
         raise RuntimeFailure(f"{step_label(task)}: it cannot be started: {error}") from error
 
 
-def program_identity(task: Task) -> str | None:
-    """The path, the size and the mtime of a Task's program; None if it can't be told.
-
-    One of its own inputs has the path that it has for the Task: its content is known otherwise.
-    """
-    name = task.command[0]
-    if any(internal_path(name).path == internal_path(path).path for _, path in task.inputs):
-        return f"process {name}"
-    path = _program_path(name, os.environb.get(b"PATH", b""), int(monotonic()))
-    if path is None:
-        path = name if os.path.isabs(name) else None
-    try:
-        status = None if path is None else os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status and f"process {path} {status.st_size} {status.st_mtime_ns}"
-
-
 def _start_alone(
     tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]
 ) -> UnsupervisedProcess:
@@ -89,7 +75,7 @@ def _start_alone(
     with forking():
         process = subprocess.Popen(
             tokens,
-            executable=_program_path(tokens[0], environment.get(b"PATH", b""), int(monotonic())),
+            executable=program_path(tokens[0], environment.get(b"PATH", b""), int(monotonic())),
             cwd=work,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -105,24 +91,9 @@ def _possible_paths(name: str, environment: dict[bytes, bytes]) -> list[bytes]:
     path = environment.get(b"PATH", b"")
     if "/" in name:
         return [os.fsencode(name)]
-    if (found := _program_path(name, path, int(monotonic()))) is not None:
+    if (found := program_path(name, path, int(monotonic()))) is not None:
         return [os.fsencode(found)]
     directories = (
         path.split(b":") if b"PATH" in environment else map(os.fsencode, os.defpath.split(":"))
     )
     return [os.path.join(directory, os.fsencode(name)) for directory in directories]
-
-
-@functools.lru_cache(maxsize=256)
-def _program_path(name: str, path: bytes, _second: int) -> str | None:
-    """The path of a program by PATH; None if it depends on the working directory, or is missing.
-
-    NOTE: otherwise the child would look for it, with one failing exec per directory, while this
-    whole process is blocked.
-    """
-    directories = os.fsdecode(path).split(os.pathsep)
-    return (
-        shutil.which(name, path=os.fsdecode(path))
-        if "/" not in name and all(map(os.path.isabs, directories))
-        else None
-    )

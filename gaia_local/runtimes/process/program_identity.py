@@ -1,0 +1,62 @@
+"""The identity of a program that runs as a local process: the file, and its environment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping
+
+from gaia_local.model.keys import internal_path
+from gaia_local.model.tasks import Task
+from gaia_local.monotonic import monotonic
+from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.program_path import program_path
+
+_OF_SESSIONS = (
+    b"HOME=",  # each Step has its own
+    *(b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=", b"PS1=", b"PROMPT_COMMAND=", b"HISTFILE="),
+    *(b"TERM", b"COLORTERM=", b"COLUMNS=", b"LINES=", b"LS_COLORS=", b"WINDOWID=", b"TMUX"),
+    *(b"STY=", b"DISPLAY=", b"WAYLAND_DISPLAY=", b"XDG_SESSION_", b"XDG_RUNTIME_DIR="),
+    *(b"DBUS_SESSION_BUS_ADDRESS=", b"SSH_", b"VSCODE_", b"PYTEST_", b"GAIA_LOCAL_"),
+)
+"""Variables that tell of a terminal's session, or of this program: results don't depend on them."""
+
+
+def program_identity(task: Task, environment: Mapping[bytes, bytes]) -> str | None:
+    """The path, the size and the mtime of a Task's program; None if it can't be told.
+
+    One of its own inputs has the path that it has for the Task: its content is known otherwise.
+    """
+    name = task.command[0]
+    if any(internal_path(name).path == internal_path(path).path for _, path in task.inputs):
+        return f"process {name}"
+    path = program_path(name, environment.get(b"PATH", b""), int(monotonic()))
+    if path is None:
+        path = name if os.path.isabs(name) else None
+    try:
+        status = None if path is None else os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status and f"process {path} {status.st_size} {status.st_mtime_ns}"
+
+
+def environment_identity(environment: Mapping[bytes, bytes]) -> str:
+    """A digest of the variables that a program may depend on."""
+    return _digest(frozenset(environment.items()))
+
+
+@functools.lru_cache(maxsize=4)
+def _digest(variables: frozenset[tuple[bytes, bytes]]) -> str:
+    lines = sorted(
+        line
+        for name, value in variables
+        if not (line := b"%b=%b" % (name, value)).startswith(_OF_SESSIONS)
+    )
+    return hashlib.blake2b(b"\0".join(lines), digest_size=16).hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def recent_environment(_second: int) -> dict[bytes, bytes]:
+    """The environment of programs, as it was at some moment of a second: to copy it takes long."""
+    return for_programs(os.environb)
