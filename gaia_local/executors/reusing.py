@@ -303,6 +303,7 @@ class ReusingExecutor:
             ending = Ending(0, None, monotonic() - began)
             outputs = prepare_outputs(files, task.outputs, ending, work, result.made_by)
         except (GaiaError, OSError) as error:
+            files.forget_log()
             logger.info(
                 "workflow %r, Step %r: the result of %s can't be reused: %s",
                 task.workflow,

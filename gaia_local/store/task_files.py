@@ -125,6 +125,11 @@ class TaskFiles:
             self.log.unlink(missing_ok=True)
             copying.copy(str(log), str(self.log), follow=True, work=self._work)
 
+    def forget_log(self) -> None:
+        """Remove what `take_over_log` copied: a run would add its own text to that."""
+        with contextlib.suppress(OSError):
+            self.log.unlink()
+
     def _copy_result(self, key: str, result: StoredResult, place: str) -> None:
         if os.path.lexists(place):
             return

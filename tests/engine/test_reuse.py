@@ -545,6 +545,23 @@ def test_a_source_that_vanishes_in_the_midst_of_copying(
     assert not list((gaia.path("w2", "o:x").parents[3] / "staging").iterdir())
 
 
+def test_a_log_that_was_taken_over_in_vain_isnt_part_of_the_run(
+    gaia: Gaia, count: Counter, copied: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaia_local.executors import reusing
+
+    failed = list[str]()
+
+    def fail(*args: Any) -> Any:
+        failed.append("")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(reusing, "prepare_outputs", fail)
+    ran(gaia, "w2", [copied], [STEP], INPUT)
+    assert failed and count.runs == {"c": 2}
+    assert gaia.logs("w2", "s") == "said\n"
+
+
 # ------------------------------------------------------------------------------------ predictions
 
 
