@@ -71,7 +71,7 @@ def test_an_equal_task_of_another_workflow_is_given_the_result(
     kinds = [event["event"] for event in gaia.events("w2")]
     assert kinds == ["step-reused", "data-complete", "step-complete", "flow-complete"]
     explained = gaia.explain("w2", "s")
-    assert explained["last"]["reused"]["workflow"] == "w1"  # type: ignore[typeddict-item]
+    assert explained["last"]["reused"]["workflow"] == "w1"  # type: ignore[typeddict-item, index]
     assert gaia.logs("w2", "s") == "said\n"
     assert gaia.path("w2", "o:x").stat().st_ino != gaia.path("w1", "o:x").stat().st_ino
 
@@ -144,7 +144,7 @@ def test_outputs_of_all_kinds(gaia: Gaia, count: Counter) -> None:
     assert gaia.path("w2", "o:said").read_text() == gaia.path("w2", "o:said2").read_text()
     assert gaia.path("w2", "o:plain").read_text() == "told\n"
     log = gaia.path("w2", "o:log").read_text()
-    task = gaia.explain("w1", "s")["last"]["task"]  # type: ignore[typeddict-item]
+    task = gaia.explain("w1", "s")["last"]["task"]  # type: ignore[typeddict-item, index]
     assert f"# reused from: workflow 'w1', Step 's', Task {task}\n" in log
     assert "# workflow: w2\n" in log
     assert "told\n" in log and "# complete\n" in log
