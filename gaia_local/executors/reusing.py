@@ -221,7 +221,7 @@ class ReusingExecutor:
                 or self._take_over(lookup, work)
             ):
                 self._hand_on(lookup)
-        except Stopped:
+        except (Stopped, Closed):
             self._end(lookup, Outcome(TaskState.CANCELLED))
         except Exception as error:  # a defect here: without an end, its workflow would wait
             logger.exception("workflow %r, Step %r: the engine failed", task.workflow, task.name)
@@ -278,19 +278,24 @@ class ReusingExecutor:
 
     def _take_over(self, lookup: _Lookup, work: FileWork) -> bool:
         """Give the Task an equal one's result, and end it; False if there is none."""
+        for result in self._found(lookup, work):
+            with TaskFiles(lookup.task, self._workspace, work) as files:
+                outcome = self._copied(lookup, result, files, work)
+                if outcome is not None:
+                    self._report(lookup, outcome)
+                    return True
+        return False
+
+    def _found(self, lookup: _Lookup, work: FileWork) -> Iterator[Result]:
+        """The results for a Task, the newest first, until one can't be read."""
         task, certain = lookup.task, False
         try:
             for result in self._results.find(lookup.fingerprint):
                 if not (certain := certain or self._is_certain(lookup, work)):
-                    return False  # it runs, with what there is then
-                with TaskFiles(task, self._workspace, work) as files:
-                    outcome = self._copied(lookup, result, files, work)
-                    if outcome is not None:
-                        self._report(lookup, outcome)
-                        return True
+                    return  # it runs, with what there is then
+                yield result
         except (GaiaError, OSError) as error:
             logger.debug("workflow %r, Step %r: %s", task.workflow, task.name, error_text(error))
-        return False
 
     def _copied(
         self, lookup: _Lookup, result: Result, files: TaskFiles, work: FileWork
@@ -340,8 +345,10 @@ class ReusingExecutor:
         self._end(lookup, outcome)
 
     def _end(self, lookup: _Lookup, outcome: Outcome) -> None:
+        """Report the Task's end, unless that was tried before, or it was handed on."""
         with self._lock:
-            del self._lookups[lookup.task.id]
+            if self._lookups.pop(lookup.task.id, None) is None:
+                return
         try:
             lookup.observer.ended(lookup.task, outcome)
         finally:
@@ -360,7 +367,14 @@ class ReusingExecutor:
             lookup.check()
             del self._lookups[task_id]
             self._handed_on.add(task_id)
-        self._executor.submit(lookup.assignment, _HandedOn(lookup.observer, over))
+        try:
+            self._executor.submit(lookup.assignment, _HandedOn(lookup.observer, over))
+        except BaseException:  # it was refused: its end is reported here
+            with self._lock:
+                if task_id in self._handed_on:
+                    self._handed_on.remove(task_id)
+                    self._lookups[task_id] = lookup
+            raise
 
     # -- those that wait ---------------------------------------------------------------------------
 
