@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from gaia_local.errors import Closed, GaiaError, error_text
+from gaia_local.errors import Closed, GaiaError, RuntimeFailure, StorageError, error_text
 from gaia_local.executors.contract import Executor, Observer
 from gaia_local.executors.thread_pool import ThreadPool
 from gaia_local.executors.worker import prepare_outputs
@@ -249,8 +249,7 @@ class ReusingExecutor:
         except (GaiaError, OSError) as error:
             logger.debug("workflow %r, Step %r: %s", task.workflow, task.name, error_text(error))
             return False
-        digests = {key: read.digest for key, read in lookup.inputs.items()}
-        lookup.fingerprint = task_fingerprint(task, program, digests)
+        lookup.fingerprint = self._fingerprint(lookup)
         # What was read here needn't be read again.
         lookup.assignment = replace(lookup.assignment, known={**known, **lookup.inputs})
         return True
@@ -266,15 +265,20 @@ class ReusingExecutor:
         lookup.inputs[key] = read
         return True
 
-    def _is_certain(self, lookup: _Lookup, work: FileWork) -> bool:
-        """Make sure of what the fingerprint is made of; False if any of it has changed."""
-        if self._identity(lookup.task, 0) != lookup.program:
-            return False
-        before = {key: seen.digest for key, seen in lookup.inputs.items()}
+    def _fingerprint(self, lookup: _Lookup) -> str:
+        digests = {key: read.digest for key, read in lookup.inputs.items()}
+        return task_fingerprint(lookup.task, lookup.program, digests)
+
+    def _make_certain(self, lookup: _Lookup, work: FileWork) -> None:
+        """Make sure of what the fingerprint is made of: what has changed makes another Task."""
+        program = self._identity(lookup.task, 0)
+        if program is None:
+            raise RuntimeFailure("it can't be told which program it is")
+        lookup.program = program
         for key, seen in lookup.inputs.items():
             if seen.quick != seen.looked_like and not self._read_input(lookup, key, work):
-                return False
-        return before == {key: seen.digest for key, seen in lookup.inputs.items()}
+                raise StorageError(f"it can't be told what input {key!r} is")
+        lookup.fingerprint = self._fingerprint(lookup)
 
     def _take_over(self, lookup: _Lookup, work: FileWork) -> bool:
         """Give the Task an equal one's result, and end it; False if there is none."""
@@ -291,8 +295,12 @@ class ReusingExecutor:
         task, certain = lookup.task, False
         try:
             for result in self._results.find(lookup.fingerprint):
-                if not (certain := certain or self._is_certain(lookup, work)):
-                    return  # it runs, with what there is then
+                if not certain:
+                    before, certain = lookup.fingerprint, True
+                    self._make_certain(lookup, work)
+                    if lookup.fingerprint != before:
+                        yield from self._results.find(lookup.fingerprint)
+                        return
                 yield result
         except (GaiaError, OSError) as error:
             logger.debug("workflow %r, Step %r: %s", task.workflow, task.name, error_text(error))

@@ -21,7 +21,7 @@ from gaia_local.executors.threads import Perform, ThreadExecutor
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.task_fingerprints import task_fingerprint
-from gaia_local.model.tasks import Reused, Task, TaskState
+from gaia_local.model.tasks import DOUBTFUL, Fingerprint, Reused, Task, TaskState
 from gaia_local.runtimes.contract import Cancellation
 from gaia_local.store import fingerprints
 from gaia_local.store.task_files import StoredResult
@@ -604,6 +604,43 @@ def test_without_a_thread_the_caller_looks_it_up(
         assert [len(bench.outcomes(of)) for of in (first, second)] == [1, 1]
         assert bench.maker(second) is not None
     bench.check_over(first, second)
+
+
+# ---------------------------------------------------------------------------------- doubtful inputs
+
+
+def doubted(bench: Bench, text: str) -> dict[str, Fingerprint]:
+    """What is known of an input that was `text`, and was changed since in the same moment."""
+    path = bench.store.put("in:a", text)
+    before = fingerprints.fingerprint(str(path))
+    bench.store.put("in:a", "now")
+    now = fingerprints.fingerprint(str(path))
+    assert before is not None and now is not None
+    return {"in:a": Fingerprint(now.quick + DOUBTFUL, before.digest)}
+
+
+def test_a_doubtful_input_that_changed_isnt_given_the_result_of_what_it_was(bench: Bench) -> None:
+    bench.store.put("in:a", "was")
+    bench.add_result(bench.task(inputs=True), "of what it was")
+    of = bench.submit(bench.task(inputs=True), known=doubted(bench, "was"))
+    bench.until_handed_on(of)
+    bench.hand.end(of)
+    assert bench.maker(of) is None
+    bench.check_over(of)
+
+
+def test_a_doubtful_input_that_changed_is_given_the_result_of_what_it_is(bench: Bench) -> None:
+    bench.store.put("in:a", "was")
+    bench.add_result(bench.task(inputs=True), "of what it was")
+    bench.store.put("in:a", "now")
+    maker = bench.task(inputs=True)
+    bench.add_result(maker, "of what it is")
+    of = bench.submit(bench.task(inputs=True), known=doubted(bench, "was"))
+    assert bench.maker(of) == maker.id
+    outcome = bench.outcome(of)
+    assert outcome.fingerprint == bench.fingerprint(of)
+    assert bench.hand.handed_on == []
+    bench.check_over(of)
 
 
 # ---------------------------------------------------------------------------------------- at random
