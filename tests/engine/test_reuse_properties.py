@@ -388,10 +388,10 @@ def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
         made = History(Path(folder) / "root", runtime)
         try:
             yield made
-            assert list(made.root.glob("staging/*")) == []
         finally:
             runtime.free.set()
             made.gaia.close(wait=False)
+        assert list(made.root.glob("staging/*")) == []
 
 
 @settings(
