@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
+from gaia_local.executors import reusing
 from gaia_local.store import copying
 from support.builders import step
 from support.counting import Counter, completed, put, ran, reused_steps
@@ -463,6 +464,8 @@ def program(folder: Path, text: str) -> Path:
 def test_another_program_runs(
     gaia: Gaia, count: Counter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
+    # Otherwise each change of PATH may cost a run within a second.
+    monkeypatch.setattr(reusing, "IDENTITY_SECONDS", 0.0)
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     other.mkdir()
@@ -490,6 +493,18 @@ def test_another_program_runs(
         monkeypatch.setenv("PATH", f"{other}:{os.environ['PATH']}")
     ran(gaia, "w3", [made], [STEP], INPUT)
     assert count.runs == {"p": 2}
+
+
+def test_another_environment_runs(
+    gaia: Gaia, count: Counter, copied: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VARIABLE_OF_PROGRAMS", "1")
+    ran(gaia, "w2", [copied], [STEP], INPUT)
+    assert (count.runs, reused_steps(gaia, "w2")) == ({"c": 2}, {})
+    monkeypatch.setattr(reusing, "IDENTITY_SECONDS", 0.0)
+    monkeypatch.delenv("VARIABLE_OF_PROGRAMS")
+    ran(gaia, "w3", [copied], [STEP], INPUT)
+    assert (count.runs, reused_steps(gaia, "w3")) == ({"c": 2}, {"s": "w1/s"})
 
 
 def test_a_program_that_is_an_input_is_known_by_its_content(gaia: Gaia, count: Counter) -> None:
@@ -548,8 +563,6 @@ def test_a_source_that_vanishes_in_the_midst_of_copying(
 def test_a_log_that_was_taken_over_in_vain_isnt_part_of_the_run(
     gaia: Gaia, count: Counter, copied: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaia_local.executors import reusing
-
     failed = list[str]()
 
     def fail(*args: Any) -> Any:

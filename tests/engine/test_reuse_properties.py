@@ -6,7 +6,8 @@ After each call of a history all is quiet, and then:
 - *right*: each file of a complete workflow is what runs from scratch, without reuse, would make of
   the files of the user; an output that the user wrote over is such a file, until its Step runs;
 - *once*: a program of one identity succeeded no more often than it had to: once for each Step that
-  was expired and ran for that, and once more only if no *holder* kept its result throughout.
+  was expired and ran for that, and once more only if no *holder* kept its result throughout;
+- *trusted*: a Task was given the result of a Step that held its identity, or began to meanwhile.
 
 A *holder* of an identity is a Step whose last Task is complete and was of that identity, and whose
 files nobody touched since. `expire` of a Step takes its identity from all its holders: they keep
@@ -46,6 +47,8 @@ PATIENCE = 20.0
 WORKFLOWS = ("w1", "w2", "w3")
 SOURCES = ("in:a", "in:b")
 Identity = tuple[Any, ...]
+Place = tuple[str, str]
+"""Workflow and Step."""
 
 
 # ---------------------------------------------------------------------------------------- programs
@@ -79,7 +82,7 @@ class PureRuntime(NoRuntime):
         self.counts: collections.Counter[Identity] = collections.Counter()
         self._lock = threading.Lock()
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         return f"program of {task.image}"
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
@@ -187,11 +190,11 @@ class History:
         self.root, self.runtime = root, runtime
         self.shapes: dict[str, list[dict[str, Any]]] = {}
         self.versions: dict[str, int] = {}
-        self.last: dict[tuple[str, str], tuple[str, Identity]] = {}
-        """Step → the last Task that made its outputs, and of which identity."""
+        self.last: dict[Place, Identity] = {}
+        """The identity of the last Task of a Step, if that is complete."""
         self.edits: dict[tuple[str, str], str] = {}
         """Workflow and key → what the user wrote into an output, until its Step runs again."""
-        self.holders: dict[Identity, set[tuple[str, str]]] = collections.defaultdict(set)
+        self.holders: dict[Identity, set[Place]] = collections.defaultdict(set)
         self.gaia = self.opened()
 
     def opened(self) -> Gaia:
@@ -333,15 +336,14 @@ class History:
 
     def distrust(self, workflow: str, name: str) -> None:
         if (workflow, name) in self.last:
-            _, identity = self.last[workflow, name]
-            self.holders[identity].clear()
+            self.holders[self.last[workflow, name]].clear()
 
     # -- invariants --------------------------------------------------------------------------------
 
     def check(self, before: set[str], ran: collections.Counter[Identity], run: set[str]) -> None:
-        expired, renewed = collections.Counter[Identity](), set[tuple[str, str]]()
-        new: list[tuple[tuple[str, str], Identity, str]] = []
-        finished: list[tuple[tuple[str, str], dict[str, Any], Attempt]] = []
+        expired, renewed = collections.Counter[Identity](), set[Place]()
+        new: list[tuple[Place, Identity]] = []
+        finished: list[tuple[Place, dict[str, Any], Attempt]] = []
         for workflow, shape in self.shapes.items():
             attempts = self.attempts(workflow)
             for one in shape:
@@ -356,22 +358,43 @@ class History:
                         self.edits.pop((workflow, key), None)
         for who, one, attempt in finished:
             identity = self.identity(who[0], one)
-            new.append((who, identity, attempt.task.id))
+            new.append((who, identity))
             if attempt.task.reason == "expired":
                 assert attempt.reused is None, f"{who} was expired, and reused"
                 expired[identity] += 1
+        self.check_trusted(new, finished)
+        self.check_once(ran, expired, renewed)
+        for holders in self.holders.values():
+            holders.difference_update(renewed)
+        for who, identity in new:
+            self.holders[identity].add(who)
+            self.last[who] = identity
+        for workflow in run:
+            if self.gaia.status(workflow)["state"] == "complete":
+                self.check_files(workflow)
+
+    def check_trusted(
+        self,
+        new: list[tuple[Place, Identity]],
+        finished: list[tuple[Place, dict[str, Any], Attempt]],
+    ) -> None:
+        for who, one, attempt in finished:
+            if attempt.reused is not None:
+                maker, identity = attempt.reused, self.identity(who[0], one)
+                place = (maker.workflow, maker.step)
+                trusted = place in self.holders[identity] or (place, identity) in new
+                assert trusted, f"{who} was given the result of {place}: {identity}"
+
+    def check_once(
+        self,
+        ran: collections.Counter[Identity],
+        expired: collections.Counter[Identity],
+        renewed: set[Place],
+    ) -> None:
         for identity, count in ran.items():
             kept = self.holders[identity] - renewed
             most = expired[identity] + (0 if kept else 1)
             assert count <= most, f"{identity} ran {count} times, not {most}; held by {kept}"
-        for holders in self.holders.values():
-            holders.difference_update(renewed)
-        for who, identity, task_id in new:
-            self.holders[identity].add(who)
-            self.last[who] = (task_id, identity)
-        for workflow in run:
-            if self.gaia.status(workflow)["state"] == "complete":
-                self.check_files(workflow)
 
     def check_files(self, workflow: str) -> None:
         for one in self.shapes[workflow]:

@@ -129,6 +129,8 @@ class Bench:
         self.hand = HandExecutor()
         self.results = HandResults()
         self.identity: Callable[[Task], str | None] = lambda of: "program"
+        self.recent_identity: str | None = None
+        """As it was a second ago, if it was another one."""
         self.heard: dict[str, list[Event | Outcome]] = collections.defaultdict(list)
         self.starts: Callable[[], None] = nothing
         self.ends: Callable[[], None] = nothing
@@ -159,7 +161,7 @@ class Bench:
         self.ends()
 
     def _program(self, of: Task, age: float) -> str | None:
-        return self.identity(of)
+        return self.identity(of) if age == 0 else self.recent_identity or self.identity(of)
 
     # -- the test ----------------------------------------------------------------------------------
 
@@ -617,6 +619,19 @@ def doubted(bench: Bench, text: str) -> dict[str, Fingerprint]:
     now = fingerprints.fingerprint(str(path))
     assert before is not None and now is not None
     return {"in:a": Fingerprint(now.quick + DOUBTFUL, before.digest)}
+
+
+def test_a_program_that_has_just_changed_isnt_given_the_result_of_the_one_before(
+    bench: Bench,
+) -> None:
+    bench.add_result(bench.task())
+    bench.recent_identity = "program"
+    bench.identity = lambda of: "another program"
+    of = bench.submit(bench.task())
+    bench.until_handed_on(of)
+    bench.hand.end(of)
+    assert bench.maker(of) is None
+    bench.check_over(of)
 
 
 def test_a_doubtful_input_that_changed_isnt_given_the_result_of_what_it_was(bench: Bench) -> None:
