@@ -27,7 +27,7 @@ def copy(
 ) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
-    A link is copied as a link, or, with `follow`, as its target (a dangling one stays a link).
+    Files keep their other permissions, as far as the umask allows. A link is copied as a link, or, with `follow`, as its target (a dangling one stays a link).
     `status` is the `stat` of `source` (the `lstat` without `follow`), if known.
     """
     status = status or (os.stat(source) if follow else os.lstat(source))
@@ -82,7 +82,7 @@ def copy_file(source: str, target: str, status: os.stat_result, work: FileWork =
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise StorageError(f"{escaped(source)} is {kind}: it can't be copied")
-    mode = 0o600 | (status.st_mode & 0o111)
+    mode = 0o600 | (status.st_mode & 0o777)
     reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -44,7 +44,7 @@ def copied(gaia: Gaia, count: Counter) -> dict[str, Any]:
 
 
 def files(gaia: Gaia, workflow: str, key: str) -> dict[str, tuple[str, ...]]:
-    """All that lies at a key: relative path → kind, and text or target."""
+    """All that lies at a key: relative path → kind or permissions, and text or target."""
     top = gaia.path(workflow, key)
     found: dict[str, tuple[str, ...]] = {}
     for path in sorted([top, *top.rglob("*")]):
@@ -54,7 +54,7 @@ def files(gaia: Gaia, workflow: str, key: str) -> dict[str, tuple[str, ...]]:
         elif path.is_dir():
             found[name] = ("directory",)
         else:
-            found[name] = ("x" if os.access(path, os.X_OK) else "-", path.read_text())
+            found[name] = (stat.filemode(path.stat().st_mode), path.read_text())
     return found
 
 
@@ -105,7 +105,7 @@ def test_equal_tasks_of_one_workflow(gaia: Gaia, count: Counter) -> None:
 RICH = (
     "mkdir -p /out/d/empty /out/d/deep; echo 1 > /out/d/deep/f; ln -s deep/f /out/d/link; "
     "ln -s nowhere /out/d/dangling; echo '#!/bin/sh' > /out/run; chmod +x /out/run; "
-    "cp -p /out/run /out/d/run; echo part > /out/d/part; echo told; echo wrong >&2"
+    "cp -p /out/run /out/d/run; chmod 640 /out/d/deep/f; echo part > /out/d/part; echo told; echo wrong >&2"
 )
 
 
@@ -141,7 +141,7 @@ def test_outputs_of_all_kinds(gaia: Gaia, count: Counter) -> None:
     assert found["link"] == ("link", "deep/f")
     assert found["dangling"] == ("link", "nowhere")
     assert found["empty"] == ("directory",)
-    assert files(gaia, "w2", "o:run") == {".": ("x", "#!/bin/sh\n")}
+    assert files(gaia, "w2", "o:run") == {".": ("-rwxr-xr-x", "#!/bin/sh\n")}
     assert gaia.path("w2", "o:said").read_text() == gaia.path("w2", "o:said2").read_text()
     assert gaia.path("w2", "o:plain").read_text() == "told\n"
     log = gaia.path("w2", "o:log").read_text()
