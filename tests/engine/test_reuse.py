@@ -105,7 +105,8 @@ def test_equal_tasks_of_one_workflow(gaia: Gaia, count: Counter) -> None:
 RICH = (
     "mkdir -p /out/d/empty /out/d/deep; echo 1 > /out/d/deep/f; ln -s deep/f /out/d/link; "
     "ln -s nowhere /out/d/dangling; echo '#!/bin/sh' > /out/run; chmod +x /out/run; "
-    "cp -p /out/run /out/d/run; chmod 640 /out/d/deep/f; echo part > /out/d/part; echo told; echo wrong >&2"
+    "cp -p /out/run /out/d/run; chmod 640 /out/d/deep/f; "
+    "echo part > /out/d/part; echo told; echo wrong >&2"
 )
 
 

@@ -42,7 +42,7 @@ from gaia_local.workflow.states import Attempt
 from support.builders import step
 from support.fakes import NoRuntime
 
-HISTORIES = int(os.environ.get("GAIA_LOCAL_REUSE_HISTORIES", "150"))
+HISTORIES = int(os.environ.get("GAIA_LOCAL_REUSE_HISTORIES", "100"))
 PATIENCE = 20.0
 WORKFLOWS = ("w1", "w2", "w3")
 SOURCES = ("in:a", "in:b")
@@ -158,16 +158,9 @@ class Call:
         return f"Call{(self.kind, self.workflow, self.other, self.number, self.text)}"
 
 
-KINDS = ("upload",) * 3 + (
-    "input",
-    "input",
-    "output",
-    "remove",
-    "expire",
-    "command",
-    "delete",
-    "held",
-    "reopen",
+KINDS = (
+    *("upload", "input", "input", "output", "remove", "remove", "expire", "expire"),
+    *("command", "delete", "held", "reopen"),
 )
 calls = st.lists(
     st.builds(
@@ -176,11 +169,12 @@ calls = st.lists(
         st.sampled_from(WORKFLOWS),
         st.sampled_from(WORKFLOWS),
         st.integers(0, 11),
-        st.sampled_from(["p", "p", "q", "bad"]),
+        st.sampled_from(["p", "p", "p", "q", "bad"]),
     ),
     min_size=3,
     max_size=8,
 )
+shapes = st.lists(st.integers(0, 11), min_size=len(WORKFLOWS), max_size=len(WORKFLOWS))
 
 
 class History:
@@ -422,8 +416,14 @@ def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(made_calls=calls)
-def test_random_histories(monkeypatch: pytest.MonkeyPatch, made_calls: list[Call]) -> None:
+@given(first=shapes, later=calls)
+def test_random_histories(
+    monkeypatch: pytest.MonkeyPatch, first: list[int], later: list[Call]
+) -> None:
+    uploads = [
+        Call("upload", name, name, number, "p")
+        for name, number in zip(WORKFLOWS, first, strict=True)
+    ]
     with history(monkeypatch) as made:
-        for call in made_calls:
+        for call in [*uploads, *later]:
             made.make(call)
