@@ -211,7 +211,7 @@ class ChangeReporter:
 def change_line(
     attempts: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], status: Mapping[str, Any]
 ) -> str:
-    """``reasons → Steps that ran, and those given results, with the time taken → state, counts``."""
+    """``reasons → Steps that ran or were reused, with the time taken → the state and counts``."""
     parts = []
     if attempts:
         reasons = dict.fromkeys(
