@@ -216,7 +216,7 @@ def test_what_was_reused_is_told_and_leads_to_where_it_ran(
         page.get_by_role("button", name="two, complete").click()
         facts = page.locator(".facts")
         expect(facts).to_contain_text("Reused fromtwo of me_first")
-        expect(facts).to_contain_text("Wanted becausenew")
+        expect(facts).to_contain_text("Becausenew")
         facts.get_by_role("link", name="two").click()
         expect(page.get_by_role("heading", name="me_first")).to_be_visible()
         expect(facts).to_contain_text("Ran becausenew")

@@ -115,7 +115,7 @@ export class StepPanel {
       fact("Reused from", reused && [
         html("a", { href: address(reused.workflow, reused.step) }, reused.step),
         " of ", html("a", { href: address(reused.workflow) }, reused.workflow)]),
-      fact(reused ? "Wanted because"
+      fact(reused ? "Because"
         : last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because",
       last?.reason),
       ["complete", "running"].includes(this.#state) ? null : fact("Now", told.because),
