@@ -31,7 +31,7 @@ def counts_line(counts: Mapping[str, Any]) -> str:
         return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
     if reused := counts.get("reused"):
-        parts += [f"{reused} reused", f"{counts['done'] - reused - found} ran"]
+        parts += [f"{reused} reused", f"{counts['ran']} ran"]
     parts += [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
     parts += [f"{found} of them in the store already"] if found else []
     line, doing = ", ".join(parts), counts.get("doing", ())

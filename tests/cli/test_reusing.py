@@ -39,6 +39,19 @@ def test_a_second_workflow_says_what_it_reused(here: Path) -> None:
     )
 
 
+def test_what_was_in_the_store_already_neither_ran_nor_was_reused(here: Path) -> None:
+    upload("one", SAY)
+    call("--reuse", "upload", "two", *write(SAY))
+    call("delete", "two")
+    told = call("--reuse", "upload", "two", *write(SAY)).stdout
+    assert told == "two: complete, 1 of 1 Steps were in the store already, nothing ran\n"
+    call("delete", "two")
+    told = call("--reuse", "upload", "two", *write(SAY, COPY)).stdout
+    assert told == "two: complete, 2 of 2 Steps done, 1 of them in the store already\n"
+    assert answer("status", "two", "--json")["progress"]["found"] == 1
+    assert "reused" not in answer("status", "two", "--json")["progress"]
+
+
 def test_a_plan_says_what_would_be_reused(here: Path) -> None:
     upload("one", SAY, COPY)
     upload("two", SAY, COPY)
@@ -97,14 +110,14 @@ def test_many_workflows_are_shortened() -> None:
 @pytest.mark.parametrize(
     ("more", "line"),
     [
-        ({"reused": 253}, "277 of 277 Steps done, 253 reused, 24 ran"),
-        ({"reused": 277}, "277 of 277 Steps done, 277 reused, 0 ran"),
+        ({"reused": 253, "ran": 24}, "277 of 277 Steps done, 253 reused, 24 ran"),
+        ({"reused": 277, "ran": 0}, "277 of 277 Steps done, 277 reused, 0 ran"),
         (
-            {"done": 100, "reused": 99, "running": 2},
+            {"done": 100, "reused": 99, "ran": 1, "running": 2},
             "100 of 277 Steps done, 99 reused, 1 ran, 2 running",
         ),
         (
-            {"reused": 200, "found": 70},
+            {"reused": 200, "ran": 7, "found": 70},
             "277 of 277 Steps done, 200 reused, 7 ran, 70 of them in the store already",
         ),
     ],
@@ -119,7 +132,7 @@ def attempt(name: str, **facts: Any) -> dict[str, Any]:
 
 
 def test_a_change_tells_apart_what_ran() -> None:
-    counts = {"steps": 3, "done": 3, "running": 0, "failed": 0, "waiting": 0, "reused": 2}
+    counts = {"steps": 3, "done": 3, "running": 0, "failed": 0, "waiting": 0, "reused": 2, "ran": 1}
     status = {"state": "complete", "waiting-inputs": []}
     reused = [attempt("a", reused=FROM), attempt("b", reused=FROM)]
     end = "complete, 3 of 3 Steps done, 2 reused, 1 ran"

@@ -41,9 +41,9 @@ export class Progress {
     const rest = [progress.failed && `${progress.failed} failed`,
       progress.running && `${progress.running} running`,
       progress.unfit && `${progress.unfit} unfit`].filter(Boolean);
-    const { steps, done, found = 0, reused } = progress;
-    const all = steps === 0 ? "no Steps" : `${done} of ${steps} done`;
-    if (reused) rest.unshift(`${reused} reused`, `${done - reused - found} ran`);
+    const { steps, found, reused } = progress;
+    const all = steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`;
+    if (reused) rest.unshift(`${reused} reused`, `${progress.ran} ran`);
     if (found) {
       rest.push(`${found} of them in the store already`);
     }
