@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-KINDS = ("running", "failed", "waiting", "unfit")
+_KINDS = ("running", "failed", "waiting", "unfit")
 """The kinds of Steps that aren't done, which counts name."""
 
 
@@ -30,13 +30,17 @@ def counts_line(counts: Mapping[str, Any]) -> str:
     if found and found == counts["steps"]:
         return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
-    if reused := counts.get("reused"):
-        parts += [f"{reused} reused", f"{counts['ran']} ran"]
-    parts += [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
+    parts += kinds(counts)
     parts += [f"{found} of them in the store already"] if found else []
     line, doing = ", ".join(parts), counts.get("doing", ())
     more = f" (and {len(doing) - 1} more)" if len(doing) > 1 else ""
     return f"{line}; {doing[0]}{more}" if doing else line
+
+
+def kinds(counts: Mapping[str, Any]) -> list[str]:
+    """``9 reused``, ``3 ran``, ``2 running``, each if there are any, as parts of a sentence."""
+    reused = [f"{counts['reused']} reused", f"{counts['ran']} ran"] if counts.get("reused") else []
+    return reused + [f"{counts[kind]} {kind}" for kind in _KINDS if counts.get(kind)]
 
 
 def made_by(reused: Mapping[str, Any]) -> str:
