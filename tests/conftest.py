@@ -60,6 +60,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own root and runtime are none of the tests' business."""
     monkeypatch.delenv("GAIA_LOCAL_ROOT", raising=False)
     monkeypatch.delenv("GAIA_LOCAL_RUNTIME", raising=False)
+    monkeypatch.delenv("GAIA_LOCAL_REUSE", raising=False)
 
 
 @pytest.fixture(autouse=True)

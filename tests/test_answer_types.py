@@ -15,6 +15,8 @@ import pytest
 from gaia_local import Gaia
 from gaia_local.model import answer_types
 from gaia_local.server import reading, stream
+from support.builders import command, step
+from support.fixtures import MakeGaia
 from support.owner import Owner
 
 COMMANDS = [
@@ -118,6 +120,7 @@ QUESTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("failures", ("w",)),
     ("graph", ("w",)),
     ("timeline", ("w",)),
+    ("reusable", ()),
     ("step_states", ("w",)),
     *(("attempt", ("w", step)) for step in ("made", "waiting")),
     *(("explain", ("w", step)) for step in ("made", "listed", "failed", "waiting")),
@@ -161,6 +164,29 @@ def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:
     ]
     for function, arguments in answers:
         assert problems(function(*arguments), answer_type(function)) == [], (function, arguments)
+
+
+def test_answers_on_what_was_reused_are_as_their_types_say(make_gaia: MakeGaia) -> None:
+    gaia = make_gaia(reuse=True)
+    for name in ("w", "v"):
+        gaia.upload(name, {}, [command("c", "echo > /out/x")], [step("s", "c", "b:x")])
+        gaia.wait(name, 30)
+    gaia.path("v", "b:x").unlink()
+    asked: list[tuple[str, tuple[Any, ...], str]] = [
+        ("run", ("v", True), "reuse"),
+        ("status", ("v", True), "reused"),
+        ("progress", ("v",), "ran"),
+        ("explain", ("v", "s"), "reused"),
+        ("timeline", ("v",), "reused"),
+        ("reusable", (), "bytes"),
+    ]
+    gaia.run("v")
+    gaia.wait("v", 30)
+    gaia.path("v", "b:x").unlink()
+    for name, arguments, key in asked:
+        answer = getattr(gaia, name)(*arguments)
+        assert f"'{key}': " in str(answer), name
+        assert problems(answer, answer_type(getattr(Gaia, name))) == [], name
 
 
 def test_what_some_answers_have_and_others_lack(gaia: Gaia) -> None:

@@ -75,6 +75,7 @@ BAD: dict[str, tuple[Any, ...]] = {
 """Method → arguments that it refuses."""
 ON_CLOSED: dict[str, tuple[Any, ...]] = {
     "workflows": (),
+    "reusable": (),
     "own": (),
     "lost": (),
     "subscribe": (print,),

@@ -10,11 +10,13 @@ import typer
 from gaia_local import interrupts
 from gaia_local.cli import completing
 from gaia_local.cli.output import (
+    first_names,
     log_printer,
     print_events,
     print_explanation,
     print_json,
     print_result,
+    print_table,
     print_workflows,
 )
 from gaia_local.cli.printing import print_line
@@ -22,9 +24,12 @@ from gaia_local.cli.program import Json, Name, StepName, app, open_gaia, resumab
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
+    from gaia_local.model.answer_types import ReusableEntry
 
 FOLLOW_CHECK_SECONDS = 0.4
 """Seconds between two looks at a log that is followed."""
+MAX_WORKFLOWS = 3
+"""The most workflows that are named for the results of a Command."""
 READ_BYTES = 65_536
 """Bytes of a log that are read at a time."""
 
@@ -155,6 +160,40 @@ def events(
         print_json(answer)
     else:
         print_events(answer, full)
+
+
+@app.command(rich_help_panel="Ask")
+def reuse(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the results that Steps can be given with --reuse, by Command: those of all workflows."""
+    from gaia_local.config import Config
+
+    with open_gaia(ctx) as gaia:
+        answer = gaia.reusable()
+    if as_json:
+        print_json(answer)
+    elif answer:
+        headings = ["Command", "image", "results", "size", "workflows"]
+        print_table(headings, [reusable_row(entry) for entry in answer])
+    else:
+        root = Config.parse(ctx.obj.config).root
+        print_line(
+            f"nothing to be reused yet in root {root}, which keeps the results of Steps that ran"
+            " to their end; with --reuse, equal Steps of all workflows are given them",
+            error=True,
+        )
+
+
+def reusable_row(entry: ReusableEntry) -> list[str]:
+    """The cells of one Command's row."""
+    from gaia_local.store.file_work import progress_text
+
+    return [
+        entry["command"],
+        entry["image"],
+        str(entry["results"]),
+        progress_text(entry["bytes"], None),
+        first_names(entry["workflows"], MAX_WORKFLOWS),
+    ]
 
 
 def _print_from(at: int, log: str, write: Callable[[bytes], None]) -> int:

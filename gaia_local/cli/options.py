@@ -17,7 +17,7 @@ import typer.core
 from gaia_local.cli.printing import print_line
 from gaia_local.cli.roots import root_above
 
-AFTER_TOO = ("root", "runtime", "workers", "max_steps", "bucket", "dask", "debug")
+AFTER_TOO = ("root", "runtime", "workers", "max_steps", "bucket", "dask", "reuse", "debug")
 """The options, by parameter, that may stand after the command as well."""
 _OPTIONS = {
     "root": "--root",
@@ -27,6 +27,7 @@ _OPTIONS = {
     "buckets": "--bucket",
     "executor": "--dask",
     "dask": "--dask",
+    "reuse": "--reuse",
 }
 """Key of the configuration → the option that gives it."""
 _VARIABLES = {"root": "GAIA_LOCAL_ROOT", "runtime": "GAIA_LOCAL_RUNTIME"}
@@ -70,6 +71,7 @@ class Options:
             "buckets": dict(pairs("--bucket", values.get("bucket"))) or None,
             "executor": dask and "dask",
             "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),
+            "reuse": values.get("reuse"),
         }
         self.given = {key: value for key, value in given.items() if value is not None}
         self.debug = bool(values.get("debug"))
@@ -111,7 +113,8 @@ def _copy(param: Any) -> Any:
 
 
 def _take(ctx: Any, param: Any, value: Any) -> None:
-    if value is None or value is False or value in ((), []):  # it isn't given; 0 may be
+    # It isn't given; 0 may be, and False where that isn't the default.
+    if value is None or value is param.default or value in ((), []):
         return
     root = ctx.find_root()
     before = root.params.get(param.name)
@@ -169,4 +172,5 @@ def options_again(config: Mapping[str, Any], only: tuple[str, ...] = ()) -> str:
         for word in ("--bucket", f"{name}={path}")
     ]
     words += [word for value in config.get("dask", {}).values() for word in ("--dask", str(value))]
+    words += [] if "reuse" not in config else ["--reuse" if config["reuse"] else "--no-reuse"]
     return "".join(f" {shlex.quote(word)}" for word in words)

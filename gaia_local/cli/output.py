@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.cli.printing import LogLine, Style, Styled, print_line, shows_controls
-from gaia_local.pictures.sentences import counts_line, failure_line, log_end, missing_inputs
+from gaia_local.pictures.sentences import (
+    counts_line,
+    failure_line,
+    log_end,
+    made_by,
+    missing_inputs,
+)
 from gaia_local.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
     from gaia_local import Gaia
     from gaia_local.doctor.checks import DoctorReport
+    from gaia_local.model.answer_types import PlannedStep
 
 LOG_LINES = 10
 """The number of lines shown from the end of a failed Step's log."""
@@ -130,6 +137,8 @@ def attempt_line(attempt: Mapping[str, Any]) -> str:
     took = "" if start is None or end is None else f" after {duration(end - start)}"
     if state == "running":
         return f"{at}  {attempt['step']} started: {attempt['reason']}"
+    if attempt.get("reused"):
+        return f"{at}  {attempt['step']} was reused from {made_by(attempt['reused'])}"
     if state == "complete":
         return f"{at}  {attempt['step']} is complete{took}"
     if state in ("error", "exception"):
@@ -174,14 +183,18 @@ def print_result(gaia: Gaia, status: Mapping[str, Any], error: bool = False) -> 
         say_more(len(missing), "inputs")
 
 
-def print_plan(plan: Sequence[Mapping[str, str]]) -> None:
-    """Print the Steps that would run, with their reasons."""
-    if plan:
-        print_table(
-            ["Step", "would run because"], [[entry["step"], entry["reason"]] for entry in plan]
-        )
-    else:
+def print_plan(plan: Sequence[PlannedStep]) -> None:
+    """Print the Steps that would run, with their reasons, and with the results they'd be given."""
+    if not plan:
         print_line("nothing would run")
+        return
+    headings = ["Step", "would run because"]
+    rows = [[entry["step"], entry["reason"]] for entry in plan]
+    given = [made_by(entry["reuse"]) if "reuse" in entry else "" for entry in plan]
+    if any(given):
+        headings.append("would be reused from")
+        rows = [[*row, text] for row, text in zip(rows, given, strict=True)]
+    print_table(headings, rows)
 
 
 def print_explanation(explanation: Mapping[str, Any]) -> None:
@@ -201,7 +214,9 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         ]
         for key, found in explanation["changed"].items():
             rows += [
-                (how, f"{key}: {_first_names(names)}") for how, names in found.items() if names
+                (how, f"{key}: {first_names(names, MAX_FILES)}")
+                for how, names in found.items()
+                if names
             ]
     else:
         made = explanation["made"]
@@ -222,10 +237,13 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         rows += [("read by", step) for step in explanation["read_by"]]
     if made is not None:
         elapsed = "" if made["elapsed"] is None else f" in {made['elapsed']:.3g} s"
+        reused = made.get("reused")
+        did = "ran" if reused is None else "reused"
         rows += [
-            ("ran last", f"{_moment(made['started'])}: {made['state']}{elapsed}"),
-            ("ran because", made["reason"]),
+            (f"{did} last", f"{_moment(made['started'])}: {made['state']}{elapsed}"),
+            ("ran because" if reused is None else "reason", made["reason"]),
         ]
+        rows += [] if reused is None else [("reused from", made_by(reused))]
         rows += [("message", made["message"])] if made["message"] else []
         rows += [
             ("image", f"{made['image']} {made['image_id'] or ''}".rstrip()),
@@ -240,10 +258,10 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         print_line(f"{label:12}{escaped(text) if shows_controls(sys.stdout) else text}")
 
 
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_FILES]) + (
-        f" and {len(names) - MAX_FILES} more" if len(names) > MAX_FILES else ""
-    )
+def first_names(names: Sequence[str], most: int) -> str:
+    """``a, b and 3 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def print_events(events: Sequence[Mapping[str, Any]], full: bool) -> None:
@@ -255,6 +273,8 @@ def print_events(events: Sequence[Mapping[str, Any]], full: bool) -> None:
             for key, value in event.items()
             if key not in ("event", "workflow", "time", "id", "task", "log")
         }
+        if "reused" in facts:
+            facts["reused"] = made_by(facts["reused"])
         text = " ".join(
             f"{key}={value if full else _shortened(str(value))}" for key, value in facts.items()
         )

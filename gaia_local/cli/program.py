@@ -167,6 +167,13 @@ def _options(
             help="Run Steps on the Dask cluster of this scheduler, or on N local workers.",
         ),
     ] = None,
+    reuse: Annotated[
+        bool | None,
+        typer.Option(
+            "--reuse/--no-reuse",
+            help="Give Steps the results of equal ones that ran before; $GAIA_LOCAL_REUSE, or no.",
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,

@@ -104,6 +104,7 @@ def _warn_of_others() -> None:
 
 def _say_what_is_served(config: Config, link: str) -> None:
     how = config.runtime if config.executor == "threads" else f"{config.runtime} on Dask"
+    how += ", with reuse" if config.reuse else ""
     print_line(f"gaia-local listens at {link}")
     print_line(f"root: {config.root}; runtime: {how}; the status page is its /")
 

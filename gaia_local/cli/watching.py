@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gaia_local import interrupts
-from gaia_local.cli.output import LOG_LINES, quoted
+from gaia_local.cli.output import LOG_LINES, first_names, quoted
 from gaia_local.cli.printing import LogLine, Styled
 from gaia_local.errors import GaiaError, InvalidInput
 from gaia_local.model.definition_files import parse, read
@@ -211,7 +211,7 @@ class ChangeReporter:
 def change_line(
     attempts: Sequence[Mapping[str, Any]], counts: Mapping[str, Any], status: Mapping[str, Any]
 ) -> str:
-    """``reasons → Steps that ran, with the time taken → the workflow's state and counts``."""
+    """``reasons → Steps that ran or were reused, with the time taken → the state and counts``."""
     parts = []
     if attempts:
         reasons = dict.fromkeys(
@@ -219,15 +219,21 @@ def change_line(
             for attempt in attempts
             if not attempt["reason"].startswith("upstream ")
         )
-        steps = dict.fromkeys(attempt["step"] for attempt in attempts)
+        reused = dict.fromkeys(attempt["step"] for attempt in attempts if attempt.get("reused"))
+        ran = dict.fromkeys(attempt["step"] for attempt in attempts if not attempt.get("reused"))
         times = [
             attempt[kind]
             for attempt in attempts
             for kind in ("queued", "ended")
             if attempt[kind] is not None
         ]
-        ran = f"{_first_names(list(steps))} ran in {duration(max(times) - min(times))}"
-        parts = [_first_names(list(reasons) or ["upstream"]), ran]
+        done = [
+            f"{_first_names(list(steps))} {what}"
+            for steps, what in ((ran, "ran"), (reused, "reused"))
+            if steps
+        ]
+        took = f"{'; '.join(done)} in {duration(max(times) - min(times))}"
+        parts = [_first_names(list(reasons) or ["upstream"]), took]
     parts.append(f"{status['state']}, {counts_line(counts)}")
     failed = [attempt["step"] for attempt in attempts if attempt["state"] in FAILED]
     if failed:
@@ -240,8 +246,7 @@ def change_line(
 
 
 def _first_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
+    return first_names(names, MAX_NAMED)
 
 
 def _stamped(line: str) -> Line:

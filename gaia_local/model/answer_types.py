@@ -189,7 +189,7 @@ StatusAnswer = TypedDict(
 
 
 class StepCounts(TypedDict):
-    """The number of Steps, in all and in each state; the last four as in `WorkflowProgress`."""
+    """The number of Steps, in all and in each state; the others as in `WorkflowProgress`."""
 
     steps: int
     done: int
@@ -198,6 +198,7 @@ class StepCounts(TypedDict):
     waiting: int
     found: NotRequired[int]
     reused: NotRequired[int]
+    ran: NotRequired[int]
     unfit: NotRequired[int]
     lacks: NotRequired[str]
 
@@ -206,11 +207,11 @@ class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
     `found`, of a complete workflow: the number of Steps that never ran, since their outputs were in
-    the store. `reused`, if there are any: the number of Steps that were given the results of other
-    Tasks. `unfit`, if there are any: the number of Steps that don't fit their Commands, and
-    `lacks`: what the first of them lacks, as a refusal would say it. `doing`: sentences on the
-    copying and reading of files that takes long just now, as "Step 's' is reading input 'a': 12 of
-    60 GB".
+    the store. `reused`, if there are any: the number of Steps that are done since they were given
+    the results of other Tasks, and `ran`: of those that are done and ran. `unfit`, if there are
+    any: the number of Steps that don't fit their Commands, and `lacks`: what the first of them
+    lacks, as a refusal would say it. `doing`: sentences on the copying and reading of files that
+    takes long just now, as "Step 's' is reading input 'a': 12 of 60 GB".
     """
 
     state: str

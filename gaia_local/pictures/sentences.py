@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-KINDS = ("running", "failed", "waiting", "unfit")
+_KINDS = ("running", "failed", "waiting", "unfit")
 """The kinds of Steps that aren't done, which counts name."""
 
 
@@ -23,18 +23,29 @@ class Answers(Protocol):
 def counts_line(counts: Mapping[str, Any]) -> str:
     """``12 of 15 Steps done, 2 running, 1 waiting``, without the counts that are 0.
 
-    Then the first of the sentences on long work with files.
+    With Steps that were given results: ``12 of 15 Steps done, 9 reused, 3 ran``. Then the first of
+    the sentences on long work with files.
     """
     found = counts.get("found", 0)
     if found and found == counts["steps"]:
         return f"{found} of {found} Steps were in the store already, nothing ran"
     parts = [f"{counts['done']} of {counts['steps']} Steps done"]
-    parts += [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
-    parts += [f"{counts['reused']} of them reused"] if counts.get("reused") else []
+    parts += kinds(counts)
     parts += [f"{found} of them in the store already"] if found else []
     line, doing = ", ".join(parts), counts.get("doing", ())
     more = f" (and {len(doing) - 1} more)" if len(doing) > 1 else ""
     return f"{line}; {doing[0]}{more}" if doing else line
+
+
+def kinds(counts: Mapping[str, Any]) -> list[str]:
+    """``9 reused``, ``3 ran``, ``2 running``, each if there are any, as parts of a sentence."""
+    reused = [f"{counts['reused']} reused", f"{counts['ran']} ran"] if counts.get("reused") else []
+    return reused + [f"{counts[kind]} {kind}" for kind in _KINDS if counts.get(kind)]
+
+
+def made_by(reused: Mapping[str, Any]) -> str:
+    """``workflow 'w', Step 's'``: that whose results another Step was given, or would be."""
+    return f"workflow {reused['workflow']!r}, Step {reused['step']!r}"
 
 
 def failure_line(failure: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ _GREY = ("#5d6775", "#f1f3f6", "#98a2b3", "#20262f")
 _SLATE = ("#44546a", "#e6ebf2", "#b3c0d4", "#263040")
 _BLUE = ("#1d5fc4", "#dfebfd", "#7cb0ff", "#152c50")
 _GREEN = ("#197a3d", "#def3e4", "#62c987", "#12331f")
+_TEAL = ("#0b6b74", "#dcf2f4", "#5cc3cd", "#10343a")
 _RED = ("#bc2a2a", "#fde4e2", "#ff8d85", "#451a1a")
 _VIOLET = ("#8a2f9e", "#f7e3fa", "#dd92ee", "#3b1944")
 _AMBER = ("#8f5a00", "#fcefd3", "#e8b04b", "#3a2a0c")
@@ -35,6 +36,7 @@ APPEARANCES: dict[str, Appearance] = {
     "queued": Appearance("◷", *_SLATE),
     "running": Appearance("▶", *_BLUE),
     "complete": Appearance("✓", *_GREEN),
+    "reused": Appearance("↻", *_TEAL),
     "error": Appearance("✗", *_RED),
     "exception": Appearance("!", *_VIOLET),
     "unfit": Appearance("?", *_AMBER),
@@ -51,7 +53,7 @@ STEP_STATES = (
     *("unfit", "error", "exception"),
 )
 """The states of Steps in the order of legends."""
-ORDER = (*STEP_STATES, "cancelled", "interrupted")
+ORDER = ("reused", *STEP_STATES, "cancelled", "interrupted")
 """The same, with those that only an attempt at a Step can have."""
 
 

@@ -39,6 +39,7 @@ FONTS = (
 
 SIGNS = {
     "complete": '<path class="s" d="M-4 .5 L-1.2 3.4 L4 -3"/>',
+    "reused": '<path class="s" d="M3.4 -1.6 A3.7 3.7 0 1 0 3.6 1.2 M3.8 -4.4 V-1.4 H.8"/>',
     "error": '<path class="s" d="M-3.2 -3.2 L3.2 3.2 M3.2 -3.2 L-3.2 3.2"/>',
     "exception": '<path class="s" d="M0 -4.4 L0 .8"/><circle class="f" cy="3.8" r="1.1"/>',
     "running": '<path class="f" d="M-2.6 -4 L4.2 0 L-2.6 4 Z"/>',

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from gaia_local.pictures.sentences import KINDS
+from gaia_local.pictures.sentences import kinds
 from gaia_local.pictures.states import appearance
 from gaia_local.pictures.words import clean
 
@@ -60,5 +60,4 @@ def _bar(counts: Mapping[str, Any]) -> str:
 
 
 def _numbers(counts: Mapping[str, Any]) -> str:
-    kinds = [f"{counts[kind]} {kind}" for kind in KINDS if counts.get(kind)]
-    return ", ".join([f"{counts['done']} of {counts['steps']} done", *kinds])
+    return ", ".join([f"{counts['done']} of {counts['steps']} done", *kinds(counts)])

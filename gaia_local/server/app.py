@@ -76,6 +76,7 @@ def create_app(
             "/api/workflows/{name}/timeline",
             _reading(lambda request: gaia.timeline(_name(request))),
         ),
+        Route("/api/reusable", _reading(lambda request: gaia.reusable())),
         Route("/api/stream", _stream(gaia, closing)),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]

@@ -27,6 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="process",
     )
     parser.addini(
+        "gaia_reuse",
+        "Give Steps of the fixture gaia the results of equal ones that ran before, in the same"
+        " test.",
+        type="bool",
+        default=False,
+    )
+    parser.addini(
         "gaia_alias",
         "Let `import gaia` mean gaia-local in the whole run.",
         type="bool",
@@ -140,4 +147,5 @@ def _asked(node: pytest.Item) -> tuple[dict[str, Any], bool]:
         asked |= mark.kwargs
     check_marker(asked)
     leave_running = asked.pop("leave_running", False)
-    return {"runtime": node.config.getini("gaia_runtime"), **asked}, bool(leave_running)
+    settings = {key: node.config.getini(f"gaia_{key}") for key in ("runtime", "reuse")}
+    return {**settings, **asked}, bool(leave_running)

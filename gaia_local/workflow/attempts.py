@@ -44,6 +44,8 @@ class Attempts:
         """Task id → attempts that are queued or running, and not cancelled."""
         self.resumable: set[str] = set()
         """Ids of an earlier process's Tasks that can be resumed."""
+        self.reuse = False
+        """Whether any Task of the workflow was ever given the results of another one."""
 
     @property
     def interrupted(self) -> list[Attempt]:
@@ -173,6 +175,7 @@ class Attempts:
         attempt.state, attempt.ended = outcome.state, time.time()
         attempt.exit_code, attempt.message = outcome.exit_code, outcome.message
         attempt.image_id, attempt.reused = outcome.image_id, outcome.reused
+        self.reuse |= attempt.reused is not None
         if outcome.fingerprint is not None and outcome.state is TaskState.COMPLETE:
             self._draft.changes.fingerprints[task.id] = outcome.fingerprint
         if outcome.inputs:  # an adopted Task's were recorded at its start

@@ -72,8 +72,11 @@ def progress(workflow: Workflow) -> WorkflowProgress:
     }
     if found:
         answer["found"] = found
-    if reused := sum(map(_was_reused, workflow.graph.steps.values())):
-        answer["reused"] = reused
+    if workflow.attempts.reuse:  # else all Steps needn't be looked at
+        made = list(filter(_was_made, workflow.graph.steps.values()))
+        reused = sum(node.attempt is not None and node.attempt.reused is not None for node in made)
+        if reused:
+            answer["reused"], answer["ran"] = reused, len(made) - reused
     if unfit:
         answer["unfit"] = unfit
         answer["lacks"] = next(why.problem for why in workflow.submitted.unfit.values())
@@ -85,10 +88,10 @@ def _was_found(node: StepNode) -> bool:
     return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
 
 
-def _was_reused(node: StepNode) -> bool:
-    """Whether a Step is done with the results of another one."""
-    reused = node.attempt is not None and node.attempt.reused is not None
-    return reused and node.verdict is VerdictKind.FRESH
+def _was_made(node: StepNode) -> bool:
+    """Whether a Step is done, and its outputs were made for it: by a run, or as copies."""
+    done = node.verdict is VerdictKind.FRESH
+    return done and node.attempt is not None and node.attempt.message != FOUND
 
 
 def status(workflow: Workflow, debug: bool) -> ServerStatus:

@@ -99,6 +99,7 @@ class Workflow:
             if key.overlapping_outputs and key.key not in saved.keys:
                 graph.require_inspection(key)
         for attempt in saved.attempts:
+            workflow.attempts.reuse |= attempt.reused is not None
             node = graph.steps.get(attempt.task.name)
             if node is None:
                 workflow.merging.removed[attempt.task.name] = attempt

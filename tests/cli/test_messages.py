@@ -135,14 +135,15 @@ def test_a_timeout_that_is_no_number_is_refused(here: Path, timeout: object) -> 
         gaia.wait("w", timeout=timeout)  # type: ignore[arg-type]
 
 
-def test_serve_says_what_it_serves(here: Path) -> None:
-    with Serving(here / "root", "serve", "--port", "0") as serving:
+@pytest.mark.parametrize(("options", "more"), [((), ""), (("--reuse",), ", with reuse")])
+def test_serve_says_what_it_serves(here: Path, options: tuple[str, ...], more: str) -> None:
+    with Serving(here / "root", *options, "serve", "--port", "0") as serving:
         assert serving.process.stdout is not None
         assert serving.process.stdout.readline().startswith("gaia-local listens at http://")
         line = serving.process.stdout.readline()
         serving.process.terminate()
         serving.end()
-    assert line == f"root: {here}/root; runtime: process; the status page is its /\n"
+    assert line == f"root: {here}/root; runtime: process{more}; the status page is its /\n"
 
 
 def test_without_an_engine_it_is_said_what_is_stored(

@@ -32,6 +32,7 @@ def options(*words: str) -> Options:
 
 
 ALL = ["--root", "r", "--runtime", "process", "--workers", "2", "--max-steps", "9", "--debug"]
+ALL += ["--no-reuse"]
 FILES = ["--commands", "commands.json", "--steps", "steps.json"]
 BUCKETS = ["--bucket", "a=/a", "--bucket", "b=/b"]
 
@@ -45,6 +46,7 @@ def test_options_mean_the_same_before_and_after_the_command(command: list[str]) 
         "runtime": "process",
         "workers": 2,
         "max_steps": 9,
+        "reuse": False,
         "buckets": {"a": "/a", "b": "/b"},
         "executor": "dask",
         "dask": {"local": 3},
@@ -53,6 +55,8 @@ def test_options_mean_the_same_before_and_after_the_command(command: list[str]) 
     assert options(*ALL, *BUCKETS[:2], *command, *BUCKETS[2:], "--dask=3") == before
     assert options(*ALL, "--root", "x", *BUCKETS, *command, "--root", "r", "--dask", "3") == before
     assert options(*command).given == {}
+    assert options("--no-reuse", *command, "--reuse").given == {"reuse": True}
+    assert options("--reuse", *command, "--no-reuse").given == {"reuse": False}
 
 
 def test_a_commands_own_option_is_its_own() -> None:
@@ -112,6 +116,7 @@ def test_messages_name_the_variable_where_there_was_no_option(
     assert "gaia-local: $GAIA_LOCAL_RUNTIME: it is 'x'" in call("workflows", status=2).stderr
     text = "config, runtime: it is 'x'"
     assert with_options_named(text, {"runtime": "x"}) == "--runtime: it is 'x'"
+    assert with_options_named("config, reuse: no", {"reuse": True}) == "--reuse: no"
     assert with_options_named("config, watch: it is 1", {}) == "config, watch: it is 1"
     assert with_options_named("workflow 'config': no", {}) == "workflow 'config': no"
 
@@ -144,6 +149,8 @@ def test_options_can_be_repeated_from_a_configuration() -> None:
     assert options_again(given) == " --root 'a b' --bucket g=/x --dask 2"
     assert options_again(given, only=("root",)) == " --root 'a b'"
     assert options_again({}) == ""
+    assert options_again({"reuse": True}) == " --reuse"
+    assert options_again({"reuse": False}) == " --no-reuse"
 
 
 # --------------------------------------------------------------------------------------- which root

@@ -608,3 +608,5 @@ def test_names_in_a_notebook_are_text() -> None:
     assert "<root>" not in html
     assert "&lt;b&gt;&quot;w&quot;" in html
     assert "1 of 2 done, 1 running" in html
+    reused = workflows_table("", {"w": {**counts, "done": 2, "running": 0, "reused": 2, "ran": 0}})
+    assert "2 of 2 done, 2 reused, 0 ran" in reused

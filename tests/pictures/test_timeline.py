@@ -240,10 +240,48 @@ def test_an_old_record_without_workers() -> None:
     assert [lane.name for lane in arranged.lanes] == ["worker 1", "no worker known"]
 
 
+FROM = {"workflow": "v", "step": "<s>", "task": "f00d"}
+REUSED = attempt("f", T0 + 30, T0 + 30.01, worker=None, reused=FROM)
+
+
+def test_what_was_reused_lies_on_no_workers_lane() -> None:
+    arranged = arrange(told(*MIXED["attempts"], REUSED), now=T0 + 120)
+    assert [lane.name for lane in arranged.lanes] == ["worker 1", "worker 2", "reused"]
+    assert [lane.about for lane in arranged.lanes] == ["100% busy", "17% busy", "1 Step"]
+    (bar,) = arranged.lanes[2].bars
+    assert (bar.state, bar.marked) == ("reused", False)
+    assert bar.facts == (
+        "f",
+        "Command c",
+        "reused from workflow 'v', Step '<s>'",
+        "took 10 ms",
+        f"started {moment(T0 + 30)}, after 30.0 s in the queue",
+        "because: new",
+    )
+    assert arranged.counts["reused"] == 1
+    assert arranged.counts["complete"] == 1
+    assert arranged.summary.startswith("4 attempts by 2 workers, 1 reused, in 2 min, from ")
+    alone = arrange(told(REUSED, REUSED), now=T0)
+    assert alone.summary.startswith("2 reused in 10 ms, from ")
+    assert alone.lanes[0].about == "2 Steps"
+
+
+def test_what_was_reused_has_a_look_of_its_own() -> None:
+    arranged = arrange(told(*MIXED["attempts"], REUSED), now=T0 + 120)
+    page, drawn = html(arranged), svg(arranged)
+    assert re.search(r'class="bar reused"', page)
+    assert '<th scope=row>f</th><td class="reused">' in page
+    assert ".bar.reused{border-style:dashed}" in page
+    assert "reused from workflow &#x27;v&#x27;, Step &#x27;&lt;s&gt;&#x27;" in page
+    assert ".gaia-timeline .reused .box{stroke-dasharray:" in drawn
+    assert '<g><g class="reused">' in drawn
+
+
 @pytest.mark.parametrize(
     "given",
     [
         {},
+        told(attempt("a", T0, T0, reused={"workflow": "v"})),
         None,
         {"workflow": "w", "attempts": [{}]},
         told(attempt("a", "soon", None)),  # type: ignore[arg-type]

@@ -197,6 +197,33 @@ def test_the_list_shows_each_workflow_as_it_comes_runs_and_goes(site: Site, gate
     expect(row).to_contain_text("2 of 2 Steps were in the store already, nothing ran")
 
 
+def test_what_was_reused_is_told_and_leads_to_where_it_ran(
+    browser: Browser, make_gaia: MakeGaia
+) -> None:
+    gaia = make_gaia(reuse=True)
+    chain(gaia, "me_first")
+    gaia.wait("me_first")
+    chain(gaia, "me_second")
+    gaia.wait("me_second")
+    with Server(gaia, port=0) as server:
+        page = browser.new_page()
+        page.goto(server.link)
+        row = page.get_by_role("link", name="me_second")
+        expect(row).to_contain_text("2 of 2 done, 2 reused, 0 ran")
+        expect(page.get_by_role("link", name="me_first")).not_to_contain_text("reused")
+        row.click()
+        expect(page.locator(".legend")).to_have_text("2 complete2 of them reused")
+        page.get_by_role("button", name="two, complete").click()
+        facts = page.locator(".facts")
+        expect(facts).to_contain_text("Reused fromtwo of me_first")
+        expect(facts).to_contain_text("Becausenew")
+        facts.get_by_role("link", name="two").click()
+        expect(page.get_by_role("heading", name="me_first")).to_be_visible()
+        expect(facts).to_contain_text("Ran becausenew")
+        expect(facts).not_to_contain_text("Reused")
+        page.close()
+
+
 def test_a_workflow_is_found_among_many(site: Site) -> None:
     for number in range(9):
         site.gaia.upload(f"me_{number}", {}, [talk("c", "true")], [])

@@ -307,6 +307,8 @@ def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> 
     assert get(server, "api/workflows/w/timeline") == gaia.timeline("w")
     assert get(server, "api/workflows/w/explain?name=a") == gaia.explain("w", "a")
     assert get(server, "api/workflows/w/explain?name=d%3Aa") == gaia.explain("w", "d:a")
+    assert len(gaia.reusable()) == 2
+    assert get(server, "api/reusable") == gaia.reusable()
 
 
 def test_names_of_all_kinds_can_be_asked_for(server: Server, gaia: Gaia) -> None:

@@ -28,7 +28,7 @@ from support.processes import python
 from support.waiting import wait_until
 
 RECORDED = Path(__file__).with_name("recorded")
-OLD, CURRENT = "0001_first", "0005_flushed"
+OLD, CURRENT = "0001_first", "0006_unfit"
 NEXT = "alter table workflows add column note text; update workflows set note = 'new'"
 
 
@@ -38,7 +38,7 @@ def path(gaia_root: Path) -> Path:
     return gaia_root / "gaia.db"
 
 
-@pytest.fixture(params=[OLD, CURRENT])
+@pytest.fixture(params=[OLD, "0005_flushed", CURRENT])
 def recorded(request: pytest.FixtureRequest, path: Path) -> Path:
     return restore(path, request.param)
 
@@ -181,6 +181,8 @@ def test_a_workflow_of_an_older_file_goes_on(
     started = [entry for entry in gaia.events("w")[before:] if entry["event"] == "step-start"]
     assert [entry["task"] for entry in started] == ["third"]
     assert (data / "third").read_text() == "1\n"
+    # What ran before has no fingerprint.
+    assert [entry["command"] for entry in gaia.reusable()] == ["break"]
 
 
 def test_reading_alone_leaves_an_older_file_as_it_is(path: Path) -> None:

@@ -78,7 +78,14 @@ WAITER: dict[str, Any] = {
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working directory, processes instead of containers, and no handler left behind."""
     monkeypatch.chdir(tmp_path)
-    for name in ("GAIA_LOCAL_ROOT", "READY", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+    for name in (
+        "GAIA_LOCAL_ROOT",
+        "GAIA_LOCAL_REUSE",
+        "READY",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GAIA_LOCAL_RUNTIME", "process")
     monkeypatch.setenv("BEGUN", str(tmp_path / "begun"))

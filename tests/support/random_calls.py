@@ -203,7 +203,7 @@ def _command(rng: random.Random) -> dict[str, Any]:  # noqa: PLR0911 one for eac
     """A good Command of a few fixed names, so that they replace each other."""
     version = rng.choice(["", "1", "2"])
     kind = rng.randrange(8)
-    one = {
+    one: dict[str, Any] = {
         "name": rng.choice(["main", "main", "join", "a", "b"]),
         "image": rng.choice(["busybox", "other"]),
         "command": ["sh", "-c", f"echo {version} {{{{a}}}} > {{{{out}}}}"],
@@ -211,6 +211,8 @@ def _command(rng: random.Random) -> dict[str, Any]:  # noqa: PLR0911 one for eac
         "outputs": {"out": rng.choice(["/out/x", "/out/x", ">", "/{{a}}/y"])},
         "vars": {"a": rng.choice(["1", 2, True, 0.5])},
     }
+    if rng.random() < 0.2:
+        one["reuse"] = rng.choice([True, False, None])
     if kind == 0:
         return {**one, "inputs": {}}
     if kind == 1:

@@ -325,6 +325,29 @@ def test_buckets(gaia):
     result.assert_outcomes(passed=3)
 
 
+def test_results_are_reused_where_that_is_asked_for(project: pytest.Pytester) -> None:
+    test = """
+COUNT = {**command("count", "sh", "-c", "echo ran >> {{file}}"), "vars": {"file": "none"}}
+
+def runs(gaia):
+    file = gaia.root.parent / "runs"
+    for name in ("one", "two"):
+        gaia.upload(name, {}, [{**COUNT, "vars": {"file": str(file)}}], [step("count")])
+        gaia.run(name)
+    return len(file.read_text().split())
+
+def test_setting(gaia):
+    assert runs(gaia) == 1
+
+@pytest.mark.gaia(reuse=False)
+def test_marker(gaia):
+    assert runs(gaia) == 2
+"""
+    run(project, test, "-o", "gaia_reuse=true").assert_outcomes(passed=2)
+    without = run(project, test)
+    without.assert_outcomes(passed=1, failed=1)
+
+
 def test_a_bad_marker_is_one_message(project: pytest.Pytester) -> None:
     markers = {
         "runtme='process'": "pytest.mark.gaia: there is no key 'runtme'; did you mean 'runtime'[?]",

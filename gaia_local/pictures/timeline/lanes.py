@@ -11,6 +11,7 @@ from typing import Any
 
 from gaia_local.errors import InvalidInput, shown
 from gaia_local.model.durations import duration
+from gaia_local.pictures.sentences import made_by
 from gaia_local.pictures.words import clean
 
 IDLE = 0.2
@@ -21,6 +22,8 @@ TICKS = 8
 """The approximate number of marks on the whole axis; finer ones show when it is enlarged."""
 LEVELS = (1, 5, 20)
 """Each level has about so many times as many marks as the one before."""
+REUSED = "reused"
+"""The state, and the lane, of attempts that were given the results of other Tasks."""
 _STEPS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
 _STEPS += [
     15,
@@ -58,16 +61,28 @@ class Bar:
     row: int
     """Within its lane: attempts that overlap have rows of their own."""
 
+    @property
+    def marked(self) -> bool:
+        """Whether it is worth a look, and so has its sign however short it is."""
+        return self.state not in ("complete", REUSED)
+
 
 @dataclass(frozen=True)
 class Lane:
-    """One worker's bars, by time."""
+    """One worker's bars, by time; or those of Steps that were given results, and didn't run."""
 
     name: str
     bars: tuple[Bar, ...]
     rows: int
-    busy: float
-    """The share of the time shown in which it worked."""
+    busy: float | None
+    """The share of the time shown in which it worked; None if it is no worker's."""
+
+    @property
+    def about(self) -> str:
+        """A few words below its name."""
+        if self.busy is not None:
+            return f"{self.busy:.0%} busy"
+        return f"{len(self.bars)} Step{'' if len(self.bars) == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -123,13 +138,14 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
     )
     spans = [(attempt["started"], _end(attempt, now)) for attempt in started]
     axis = _Axis(spans)
-    by_worker: dict[tuple[bool, int], list[tuple[dict[str, Any], float]]] = {}
+    by_worker: dict[tuple[int, int], list[tuple[dict[str, Any], float]]] = {}
     for attempt, (_, end) in zip(started, spans, strict=True):
         worker = attempt["worker"]
-        by_worker.setdefault((worker is None, worker or 0), []).append((attempt, end))
+        kind = 2 if attempt["reused"] else 1 if worker is None else 0
+        by_worker.setdefault((kind, worker or 0), []).append((attempt, end))
     lanes = tuple(
-        _lane("no worker known" if unknown else f"worker {worker}", members, axis)
-        for (unknown, worker), members in sorted(by_worker.items())
+        _lane((f"worker {worker}", "no worker known", REUSED)[kind], members, axis)
+        for (kind, worker), members in sorted(by_worker.items())
     )
     counts: dict[str, int] = {}
     for attempt in attempts:
@@ -146,7 +162,7 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
         tuple(axis.gaps()),
         counts,
         idle,
-        _summary(lanes, axis, len(started)),
+        _summary(lanes, axis),
     )
 
 
@@ -164,7 +180,15 @@ def _checked(attempt: Mapping[str, Any]) -> dict[str, Any]:
         if read[key] is not None:
             read[key] = float(read[key])
             datetime.datetime.fromtimestamp(read[key])
-    return {**read, "exit_code": attempt.get("exit_code"), "message": attempt.get("message")}
+    reused = attempt.get("reused")
+    if reused is not None:
+        read["state"] = REUSED
+    return {
+        **read,
+        "exit_code": attempt.get("exit_code"),
+        "message": attempt.get("message"),
+        "reused": reused and clean(f"reused from {made_by(reused)}"),
+    }
 
 
 def _end(attempt: Mapping[str, Any], now: float) -> float:
@@ -193,12 +217,8 @@ def _lane(name: str, members: Sequence[tuple[dict[str, Any], float]], axis: _Axi
                 row,
             )
         )
-    return Lane(
-        name,
-        tuple(bars),
-        len(free),
-        axis.share((attempt["started"], end) for attempt, end in members),
-    )
+    busy = axis.share((attempt["started"], end) for attempt, end in members)
+    return Lane(name, tuple(bars), len(free), None if name == REUSED else busy)
 
 
 def _facts(attempt: Mapping[str, Any], end: float, lane: str) -> Iterator[str]:
@@ -206,23 +226,37 @@ def _facts(attempt: Mapping[str, Any], end: float, lane: str) -> Iterator[str]:
     yield clean(attempt["step"])
     if attempt["command"]:
         yield f"Command {clean(attempt['command'])}"
-    yield f"{clean(attempt['state'])}{'' if code is None else f', exit code {code}'}"
+    if attempt["reused"]:
+        yield attempt["reused"]
+    else:
+        yield f"{clean(attempt['state'])}{'' if code is None else f', exit code {code}'}"
     if attempt["message"] and attempt["message"] != f"exit code {code}":
         yield clean(attempt["message"])
-    yield f"took {duration(end - start)}{' so far' if attempt['ended'] is None else ''}, on {lane}"
+    yield (
+        f"took {duration(end - start)}"
+        + (" so far" if attempt["ended"] is None else "")
+        + ("" if attempt["reused"] else f", on {lane}")
+    )
     yield f"started {moment(start)}" + (
         f", after {duration(start - queued)} in the queue" if queued is not None else ""
     )
     yield f"because: {clean(attempt['reason'])}"
 
 
-def _summary(lanes: Sequence[Lane], axis: _Axis, number: int) -> str:
+def _summary(lanes: Sequence[Lane], axis: _Axis) -> str:
     if not lanes:
         return "nothing has started yet"
-    attempts = f"{number} attempt{'' if number == 1 else 's'}"
-    workers = f"{len(lanes)} worker{'' if len(lanes) == 1 else 's'}"
+    workers = [lane for lane in lanes if lane.busy is not None]
+    number = sum(len(lane.bars) for lane in workers)
+    reused = sum(len(lane.bars) for lane in lanes) - number
+    parts = []
+    if workers:
+        attempts = f"{number} attempt{'' if number == 1 else 's'}"
+        parts.append(f"{attempts} by {len(workers)} worker{'' if len(workers) == 1 else 's'}")
+    if reused:
+        parts.append(f"{reused} reused" + ("," if workers else ""))
     return (
-        f"{attempts} by {workers} in {duration(axis.busy)}, from {moment(axis.start)} to"
+        f"{', '.join(parts)} in {duration(axis.busy)}, from {moment(axis.start)} to"
         f" {moment(axis.end)}"
     )
 

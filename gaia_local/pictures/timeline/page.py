@@ -54,6 +54,7 @@ background:var(--ground);padding:0 .3rem}
 border:1px solid var(--ink);
 color:var(--text);display:flex;align-items:center;gap:.3rem;padding:0;overflow:hidden;
 white-space:nowrap;font-size:.85em}
+.bar.reused{border-style:dashed}
 .bar .disc{margin-left:2px}
 .bar.thin>*{display:none}
 .bar.mark{z-index:1;min-width:20px;overflow:hidden}
@@ -175,7 +176,7 @@ def _key(timeline: Timeline) -> Iterator[str]:
 def _chart(timeline: Timeline) -> str:
     names = "".join(
         f'<div style="height:{_height(lane)}px"><span>{escape(lane.name)}</span>'
-        f"<small>{lane.busy:.0%} busy</small></div>"
+        f"<small>{lane.about}</small></div>"
         for lane in timeline.lanes
     )
     marks = [
@@ -205,7 +206,7 @@ def _chart(timeline: Timeline) -> str:
 
 def _bar(bar: Bar, first: bool) -> str:
     facts = escape("\n".join(bar.facts))
-    kind = "" if bar.state == "complete" else " mark"
+    kind = " mark" if bar.marked else ""
     return (
         f'<div class="bar {_class(bar.state)}{kind}" role=listitem tabindex={0 if first else -1}'
         f' data-share="{bar.width:.6f}" '
@@ -224,7 +225,8 @@ def _table(timeline: Timeline) -> Iterator[str]:
     yield "</tr></thead><tbody>"
     for lane in timeline.lanes:
         for bar in lane.bars:
-            yield _row(bar.step, bar.state, lane.name, "; ".join(bar.facts[1:]))
+            worker = "none" if lane.busy is None else lane.name
+            yield _row(bar.step, bar.state, worker, "; ".join(bar.facts[1:]))
     for step, state, reason in timeline.idle:
         yield _row(step, state, "none", f"never started; because: {reason}")
     yield "</tbody></table></details>"

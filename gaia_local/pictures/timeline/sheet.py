@@ -37,7 +37,7 @@ def svg(timeline: Timeline) -> str:
     y = top
     for lane in timeline.lanes:
         grounds.append(_ground(lane, y))
-        bars += [_bar(bar, y) for bar in sorted(lane.bars, key=_needs_a_look)]
+        bars += [_bar(bar, y) for bar in sorted(lane.bars, key=lambda bar: bar.marked)]
         y += lane.rows * ROW + LANE_GAP
     high = max(y, top + 20) + MARGIN
     title = shorten(timeline.workflow, 500.0, bold(TITLE))
@@ -55,7 +55,10 @@ def svg(timeline: Timeline) -> str:
     about = (
         f"What ran when in the workflow {timeline.workflow}: {timeline.summary}; {words(counts)}"
     )
-    rules = style("gaia-timeline") + ".gaia-timeline .cut{stroke-dasharray:2 3}"
+    rules = (
+        style("gaia-timeline") + ".gaia-timeline .cut{stroke-dasharray:2 3}"
+        ".gaia-timeline .reused .box{stroke-dasharray:3 2}"
+    )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" class="gaia-timeline" role="img"'
         f' width="{WIDE:g}" height="{length(high)}" '
@@ -98,15 +101,10 @@ def _ground(lane: Lane, y: float) -> str:
     middle = y + lane.rows * ROW / 2
     return (
         f'<text class="name" x="{MARGIN:g}" y="{length(middle - 3)}">{escape(lane.name)}</text>'
-        f'<text class="muted" x="{MARGIN:g}" y="{length(middle + 10)}">{lane.busy:.0%} busy</text>'
+        f'<text class="muted" x="{MARGIN:g}" y="{length(middle + 10)}">{lane.about}</text>'
         f'<rect class="panel" style="stroke:none" rx="4" x="{length(_x(0))}" y="{length(y - 2)}" '
         f'width="{length(_INSIDE)}" height="{length(lane.rows * ROW - 2)}"/>'
     )
-
-
-def _needs_a_look(bar: Bar) -> bool:
-    """Whether a bar is drawn above the others."""
-    return bar.state != "complete"
 
 
 def _bar(bar: Bar, y: float) -> str:
@@ -116,7 +114,7 @@ def _bar(bar: Bar, y: float) -> str:
     place = f'x="{length(x)}" y="{length(top)}" width="{length(wide)}" height="{BAR - 2:g}"'
     box = f'<rect class="box" rx="{length(rounding)}" {place}/>'
     parts = []
-    if wide >= _READABLE or _needs_a_look(bar):
+    if wide >= _READABLE or bar.marked:
         parts.append(sign(bar.state, x + (9.0 if wide >= 18 else wide / 2), top + BAR / 2 - 1, 6.0))
     if wide >= _READABLE:
         text = shorten(bar.step, wide - 24, SMALL)

@@ -3,7 +3,7 @@
 import { ask, path, why } from "./api.js";
 import { fill, html } from "./dom.js";
 import { LogView } from "./log.js";
-import { Badge } from "./parts.js";
+import { address, Badge } from "./parts.js";
 import { count, duration, moment } from "./words.js";
 
 const NAMES = 6; // Of more Steps than this that a key leads to, the first ones are named.
@@ -110,11 +110,16 @@ export class StepPanel {
     fill(this.#command, command === undefined ? null : `Command ${command}`);
     this.#failure.hidden = !failed;
     fill(this.#failure, failed ? last?.message ?? told.because : null);
+    const reused = last?.reused;
     fill(this.#facts,
-      fact(last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because",
-        last?.reason),
+      fact("Reused from", reused && [
+        html("a", { href: address(reused.workflow, reused.step) }, reused.step),
+        " of ", html("a", { href: address(reused.workflow) }, reused.workflow)]),
+      fact(reused ? "Because"
+        : last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because",
+      last?.reason),
       ["complete", "running"].includes(this.#state) ? null : fact("Now", told.because),
-      fact("Started", last?.started
+      fact(reused ? "Copied" : "Started", last?.started
         && html("time", { datetime: new Date(last.started * 1000).toISOString() },
           moment(last.started))),
       fact(running ? "Running for" : "Took",
@@ -172,8 +177,7 @@ export class StepPanel {
   #links(steps) {
     const links = steps.slice(0, NAMES).map((step, index) => [
       index ? ", " : null,
-      html("a", { href: `#/${encodeURIComponent(this.#workflow)}/${encodeURIComponent(step)}` },
-        step)]);
+      html("a", { href: address(this.#workflow, step) }, step)]);
     return [links,
       steps.length > NAMES ? ` and ${count(steps.length - NAMES, "more Step")}` : null];
   }

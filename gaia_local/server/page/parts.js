@@ -5,6 +5,11 @@ import { draw, glyph } from "./glyphs.js";
 
 const PARTS = [["done", "complete"], ["running", "running"], ["failed", "error"]];
 
+/** The address of a workflow on this page, or of a Step in it. */
+export function address(...names) {
+  return ["#", ...names.map(encodeURIComponent)].join("/");
+}
+
 /** A state as its sign and its word. */
 export class Badge {
   #sign = glyph("initialized");
@@ -36,8 +41,9 @@ export class Progress {
     const rest = [progress.failed && `${progress.failed} failed`,
       progress.running && `${progress.running} running`,
       progress.unfit && `${progress.unfit} unfit`].filter(Boolean);
-    const { steps, found } = progress;
+    const { steps, found, reused } = progress;
     const all = steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`;
+    if (reused) rest.unshift(`${reused} reused`, `${progress.ran} ran`);
     if (found) {
       rest.push(`${found} of them in the store already`);
     }

@@ -6,7 +6,7 @@ import { Finder } from "./find.js";
 import { glyph } from "./glyphs.js";
 import { GraphView } from "./graph.js";
 import { StepPanel } from "./panel.js";
-import { Badge, owner } from "./parts.js";
+import { address, Badge, owner } from "./parts.js";
 import { wantsGroups } from "./plan.js";
 import { count, several, tally } from "./words.js";
 
@@ -35,6 +35,8 @@ export class WorkflowView {
   #passing = null;
   #noticed = null;
   #counts = new Map();
+  #reused = html("b");
+  #ofThem = html("li", {}, html("span", {}, this.#reused, " of them reused"));
   #badge = new Badge();
   #owner = html("span", { class: "owner" });
   #legend = html("ul", { class: "legend", "aria-label": "Steps by state" });
@@ -177,7 +179,7 @@ export class WorkflowView {
   }
 
   #count() {
-    fill(this.#legend, [...tally(this.#states.values())].map(([state, number]) => {
+    const items = [...tally(this.#states.values())].map(([state, number]) => {
       // Kept, as a sign that turns would begin anew.
       if (!this.#counts.has(state)) {
         const shown = html("b");
@@ -188,7 +190,8 @@ export class WorkflowView {
       const { shown, item } = this.#counts.get(state);
       fill(shown, number);
       return item;
-    }));
+    });
+    fill(this.#legend, items, this.#reused.textContent === "" ? null : this.#ofThem);
   }
 
   /** Ask for the whole graph again, soon: Steps may have come, gone, or got other inputs. */
@@ -225,6 +228,7 @@ export class WorkflowView {
     const first = this.#graph === null;
     this.#graph = graph;
     this.#states = new Map(graph.steps.map(({ step, state }) => [step, state]));
+    fill(this.#reused, about.progress.reused);
     this.#count();
     const noticed = JSON.stringify([about.error, about.failures, about["waiting-inputs"]]);
     if (anew || noticed !== this.#noticed) fill(this.#notices, notices(this.#name, graph, about));
@@ -310,8 +314,7 @@ export class WorkflowView {
 
 /** Notices: an error of the whole workflow, failed and unfit Steps, inputs that no Step makes. */
 function notices(name, graph, about) {
-  const link = ({ step }) =>
-    html("a", { href: `#/${encodeURIComponent(name)}/${encodeURIComponent(step)}` }, step);
+  const link = ({ step }) => html("a", { href: address(name, step) }, step);
   const found = [];
   if (about.error !== undefined) found.push(html("p", { class: "notice bad" }, about.error));
   if (about.failures.length > 0) {
