@@ -17,6 +17,7 @@ from gaia_local.model.events import Event
 from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.validation import NOTHING
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
@@ -182,10 +183,10 @@ class Database(DefinitionRows):
             self.set_unfit(name, changes.unfit)
         if changes.begun:
             self.add_attempts(changes.begun)
+        if changes.distrusted:
+            self.distrust(changes.distrusted)
         if changes.ended:
-            self.set_attempts(changes.ended.values())
-        if changes.distrusted or changes.fingerprints:
-            self.set_fingerprints(changes.distrusted, changes.fingerprints)
+            self.set_attempts(changes.ended.values(), changes.fingerprints)
         if changes.keys:
             self.set_keys(name, changes.keys)
         if changes.buckets:
@@ -246,11 +247,14 @@ class Database(DefinitionRows):
             ),
         )
 
-    def set_attempts(self, attempts: Iterable[Attempt]) -> None:
-        """Record the states of Tasks."""
+    def set_attempts(
+        self, attempts: Iterable[Attempt], fingerprints: Mapping[str, str] = NOTHING
+    ) -> None:
+        """Record the states of Tasks, and the fingerprints of complete ones (id → fingerprint)."""
         self._write_many(
             "update tasks set state = ?, exit_code = ?, message = ?, image_id = ?, inputs = ?, "
-            "superseded = ?, started = ?, ended = ?, reused = ? where id = ?",
+            "superseded = ?, started = ?, ended = ?, reused = ?, "
+            "fingerprint = coalesce(?, fingerprint) where id = ?",
             (
                 (
                     attempt.state.value,
@@ -262,6 +266,7 @@ class Database(DefinitionRows):
                     attempt.started,
                     attempt.ended,
                     attempt.reused and json.dumps(dataclasses.astuple(attempt.reused)),
+                    fingerprints.get(attempt.task.id),
                     attempt.task.id,
                 )
                 for attempt in attempts
@@ -270,20 +275,12 @@ class Database(DefinitionRows):
 
     # -- results to be reused ----------------------------------------------------------------------
 
-    def set_fingerprints(self, distrusted: Iterable[str], new: Mapping[str, str]) -> None:
-        """Record the fingerprints of complete Tasks (id → fingerprint).
-
-        Before that, the results of `distrusted` Tasks, and of all equal ones, can't be found any
-        more.
-        """
+    def distrust(self, tasks: Iterable[str]) -> None:
+        """Have the results of Tasks (ids), and of all equal ones, found no more."""
         self._write_many(
             "update tasks set fingerprint = null "
             "where fingerprint = (select fingerprint from tasks where id = ?)",
-            ((task,) for task in distrusted),
-        )
-        self._write_many(
-            "update tasks set fingerprint = ? where id = ?",
-            ((fingerprint, task) for task, fingerprint in new.items()),
+            ((task,) for task in tasks),
         )
 
     @reads_rows

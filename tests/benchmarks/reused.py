@@ -19,7 +19,7 @@ from benchmarks.workflows import SHAPES, Shape
 
 
 def whole_cell(
-    root: str, name: str, counter: str, inputs: str, size: list[int], reuse: bool
+    *, root: str, name: str, counter: str, inputs: str, size: list[int], reuse: bool
 ) -> None:
     """A study under one name, to its end; its inputs are in a bucket of their own."""
     commands, steps = _in_gaias_format(Size(*size), counter)

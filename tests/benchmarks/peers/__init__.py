@@ -1,6 +1,7 @@
 """Other programs that run workflows on one machine: the same Steps, two at a time.
 
-Each `workflow_*` file, and each `study_*` file of `benchmarks.reuse`, is that program's own description of them. They read from the environment:
+Each `workflow_*` file is that program's own description of them (`study_*` files are of
+`benchmarks.reuse`). They read from the environment:
 `COUNT` trivial Steps, `SHAPE` ``joined`` (independent, and one that reads all their files) or
 ``chain``; files go to the current directory.
 """
