@@ -155,7 +155,7 @@ def _titles(size: Size, again: str) -> list[tuple[str, str]]:
     return [
         (FIRST, f"a study of {len(study(size))} Steps over {size.inputs:,} inputs{of}"),
         (SECOND, f"… {again}"),
-        (EDITED, f"… after an edit of one input, on which {few} Steps depend"),
+        (EDITED, f"… after an edit of an input that {few} Steps depend on"),
     ]
 
 
@@ -237,14 +237,15 @@ def _peers_rows(peer: Peer, environment: Path, size: Size, folder: str) -> Itera
         return figures["process_s"], len(written(counter))
 
     first, second, edited = (what for _, what in _titles(size, NEW_NAME))
-    for what, outputs in ((first, FIRST), (f"… {SAME_NAME}", FIRST), (second, SECOND)):
-        seconds, ran = run(outputs)
-        yield Row(f"{peer.name}: {what}: {ran} programs ran", "s", [seconds])
-    Path(inputs, CHANGED).write_text("changed\n")
-    for where, outputs in ((SAME_NAME, FIRST), ("under a third name", EDITED)):
-        seconds, ran = run(outputs)
-        if ran:
-            yield Row(f"{peer.name}: {edited}, {where}: {ran} ran", "s", [seconds])
+    for what in (first, f"… {SAME_NAME}", f"{edited}, {SAME_NAME}"):
+        if what.startswith(edited):
+            Path(inputs, CHANGED).write_text("changed\n")
+        seconds, ran = run(FIRST)
+        if what.startswith(edited) and not ran:
+            why = f"isn't noticed: 0 programs ran instead of {expected}"
+            yield Missing(f"{peer.name}: {what}", why)
         else:
-            why = f"doesn't notice the edit: 0 programs ran instead of {expected}"
-            yield Missing(f"{peer.name}: {edited}, {where}", why)
+            yield Row(f"{peer.name}: {what}: {ran} programs ran", "s", [seconds])
+    # Last, since doit forgets what a task of this name read in the other directory.
+    seconds, ran = run(SECOND)
+    yield Row(f"{peer.name}: {second}: {ran} programs ran", "s", [seconds])

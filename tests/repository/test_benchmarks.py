@@ -207,7 +207,7 @@ def test_reuse_is_measured_and_only_dependents_of_an_edit_run(tmp_path: Path) ->
     setting = Setting(1, 0.1, tmp_path / "work", tmp_path, "busybox", 60)
     rows = [row for row in reuse.by_us(setting, Size(2, 2, 5, 10)) if isinstance(row, Row)]
     assert [row.against for row in rows] == ["without reuse"] * 3
-    assert rows[2].what == "… after an edit of one input, on which 7 Steps depend"
+    assert rows[2].what == "… after an edit of an input that 7 Steps depend on"
 
 
 def test_a_study_whose_steps_run_again_is_told(
