@@ -78,7 +78,7 @@ class InstantRuntime(NoRuntime):
 
     name = "instant"
 
-    def identity(self, task: Task) -> str | None:
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
         """One program makes all."""
         return self.name
 
