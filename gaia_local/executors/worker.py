@@ -8,8 +8,7 @@ outcome's outputs, or not; when its call returns, the Task's private directory i
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.task_fingerprints import task_fingerprint
-from gaia_local.model.tasks import BY_TIMEOUT, Reused, Task, TaskState
+from gaia_local.model.tasks import BY_TIMEOUT, Fingerprint, Reused, Task, TaskState
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, Runtime
 from gaia_local.store.file_work import FileWork, Stopped
@@ -99,8 +98,7 @@ class Worker:
         ended = run(invocation, cancellation, report)
         if _is_cancelled(cancellation):
             return Outcome(TaskState.CANCELLED)
-        outcome = _collect(files, ended, cancellation.reason, monotonic() - began, work)
-        return replace(outcome, fingerprint=_fingerprint(task, ended, outcome))
+        return _collect(files, ended, cancellation.reason, monotonic() - began, work)
 
 
 def _is_cancelled(cancellation: Cancellation) -> bool:
@@ -142,6 +140,7 @@ def _collect(
     if failed:
         logs = [pair for pair in task.outputs if Capture.parse(pair[1]) is Capture.LOG]
         outputs = prepare_outputs(files, logs, Ending(ended.code, message, elapsed), work)
+    inputs = files.inputs_read()
     return Outcome(
         TaskState.ERROR if failed else TaskState.COMPLETE,
         tuple(outputs),
@@ -150,15 +149,16 @@ def _collect(
         reason=reason,
         image_id=ended.image_id,
         tail=read_tail(files.log) if failed else "",
-        inputs=files.inputs_read(),
+        inputs=inputs,
+        fingerprint=None if failed else _fingerprint(task, ended, inputs),
     )
 
 
-def _fingerprint(task: Task, ended: Exit, outcome: Outcome) -> str | None:
-    """The fingerprint of a Task that was run, if others may be given its results."""
-    if outcome.state is not TaskState.COMPLETE or not task.reusable or ended.identity is None:
+def _fingerprint(task: Task, ended: Exit, inputs: Mapping[str, Fingerprint]) -> str | None:
+    """The fingerprint of a complete Task that was run, if others may be given its results."""
+    if not task.reusable or ended.identity is None:
         return None
-    digests = {key: read.digest for key, read in outcome.inputs.items()}
+    digests = {key: read.digest for key, read in inputs.items()}
     return task_fingerprint(task, ended.identity, digests)
 
 

@@ -7,7 +7,6 @@ else. The names of workflow, Step and keys are no part of it, nor are timeout an
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 
 from gaia_local.model.keys import Capture, output_place, wants_directory
@@ -19,10 +18,11 @@ def task_fingerprint(task: Task, program: str, digests: Mapping[str, str]) -> st
 
     `program` is what `Runtime.identity` answers; `digests` maps each input's key to its digest.
     """
-    inputs = sorted((internal, digests[key]) for key, internal in task.inputs)
-    outputs = sorted((text, _kind(key, text)) for key, text in task.outputs)
-    facts = json.dumps((program, task.command, inputs, outputs, task.stdout))
-    return hashlib.blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    inputs = sorted([(internal, digests[key]) for key, internal in task.inputs])
+    outputs = sorted([(text, _kind(key, text)) for key, text in task.outputs])
+    # As unambiguous as JSON, in a third of the time: each Task that runs pays for it.
+    facts = ascii((program, task.command, inputs, outputs, task.stdout))
+    return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
 
 
 def _kind(key: str, text: str) -> str:

@@ -17,6 +17,7 @@ from gaia_local.model.events import Event
 from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.validation import NOTHING
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
@@ -247,9 +248,9 @@ class Database(DefinitionRows):
         )
 
     def set_attempts(
-        self, attempts: Iterable[Attempt], fingerprints: Mapping[str, str] | None = None
+        self, attempts: Iterable[Attempt], fingerprints: Mapping[str, str] = NOTHING
     ) -> None:
-        """Record the states of Tasks, and their fingerprints (by id) as they get them."""
+        """Record the states of Tasks, and the fingerprints of complete ones (id → fingerprint)."""
         self._write_many(
             "update tasks set state = ?, exit_code = ?, message = ?, image_id = ?, inputs = ?, "
             "superseded = ?, started = ?, ended = ?, reused = ?, "
@@ -265,7 +266,7 @@ class Database(DefinitionRows):
                     attempt.started,
                     attempt.ended,
                     attempt.reused and json.dumps(dataclasses.astuple(attempt.reused)),
-                    (fingerprints or {}).get(attempt.task.id),
+                    fingerprints.get(attempt.task.id),
                     attempt.task.id,
                 )
                 for attempt in attempts
@@ -275,7 +276,7 @@ class Database(DefinitionRows):
     # -- results to be reused ----------------------------------------------------------------------
 
     def distrust(self, tasks: Iterable[str]) -> None:
-        """Have the results of these Tasks (ids), and of all equal ones, not be found any more."""
+        """Have the results of Tasks (ids), and of all equal ones, found no more."""
         self._write_many(
             "update tasks set fingerprint = null "
             "where fingerprint = (select fingerprint from tasks where id = ?)",

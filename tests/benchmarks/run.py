@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import clusters_of_dask, containers, measuring, running, sizes, table
+from benchmarks import clusters_of_dask, containers, measuring, reuse, running, sizes, table
 from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting
 from benchmarks.peers import peers
 
@@ -34,6 +34,9 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
     "printing": containers.printing,
     "peers": peers,
     "sizes": sizes.sizes,
+    "reuse": reuse.reuse,
+    "misses": reuse.misses,
+    "hits": reuse.hits,
 }
 
 

@@ -57,6 +57,22 @@ def joined(count: int, image: str) -> Shape:
     return [*commands, join], [*steps, step]
 
 
+def distinct(count: int, image: str) -> Shape:
+    """As `joined`, but no two programs are equal, so that none can have another's result."""
+    (_, join), steps = joined(count, image)
+    echoes, varied = apart(count, image)
+    return [*echoes, join], [*varied, steps[-1]]
+
+
+def apart(count: int, image: str) -> Shape:
+    """As `independent`, but no two programs are equal."""
+    (echo,), steps = independent(count, image)
+    command = ["sh", "-c", SCRIPT.format("/out/x"), "{{number}}"]
+    return [{**echo, "command": command, "vars": {"number": 0}}], [
+        {**step, "vars": {"number": number}} for number, step in enumerate(steps)
+    ]
+
+
 def chain(count: int, image: str) -> Shape:
     """`count` Steps in a row."""
     return chains(count, image, length=count)
@@ -79,6 +95,8 @@ def chains(count: int, image: str, length: int = CHAIN_LENGTH) -> Shape:
 SHAPES: dict[str, Callable[[int, str], Shape]] = {
     "independent": independent,
     "joined": joined,
+    "apart": apart,
+    "distinct": distinct,
     "chain": chain,
     "chains": chains,
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import run
+from benchmarks import reuse, run
 from benchmarks.measuring import (
     Failed,
     Finding,
@@ -26,6 +26,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.peers import PEERS
 from benchmarks.peers.files import makefile, ninja_file
+from benchmarks.study import Size, dependents, study
 from benchmarks.table import as_json, cells, markdown, plot, shown, text
 from benchmarks.workflows import SHAPES
 
@@ -188,6 +189,48 @@ def test_bad_options_are_refused(tmp_path: Path, arguments: tuple[str, ...], wor
     assert words in ended.stderr
 
 
+# ---------------------------------------------------------------------------------------- reuse
+
+
+def test_a_study_has_the_steps_and_inputs_of_a_whole_cell() -> None:
+    parts = study(Size())
+    assert (len(parts), sum(len(part.inputs) for part in parts)) == (277, 1174)
+    assert Size().inputs == 1174
+    assert dependents(parts, "raw/7") == {part.name for part in parts}
+    assert dependents(parts, "sim/3-6") == {
+        *("sim-3-6", "analysis-3-6", "sim-3-7", "analysis-3-7"),
+        *("chain-3", "half-1", "all"),
+    }
+
+
+def test_reuse_is_measured_and_only_dependents_of_an_edit_run(tmp_path: Path) -> None:
+    setting = Setting(1, 0.1, tmp_path / "work", tmp_path, "busybox", 60)
+    rows = [row for row in reuse.by_us(setting, Size(2, 2, 5, 10)) if isinstance(row, Row)]
+    assert [row.against for row in rows] == ["without reuse"] * 3
+    assert rows[2].what == "… after an edit of an input that 7 Steps depend on"
+
+
+def test_a_study_whose_steps_run_again_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reuse, "written", lambda counter: ["all"])
+    setting = Setting(1, 0.1, tmp_path / "work", tmp_path, "busybox", 60)
+    with pytest.raises(Failed, match="under the name 'first': 1 Steps, not 15: "):
+        list(reuse.by_us(setting, Size(2, 2, 5)))
+
+
+def test_hits_and_misses_are_measured(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "hits", scale=0.001)
+    assert rows["a hit with a file of 0.001 GB"]["measured"][0] > 0
+    assert rows["CPU time of a hit of 100 Steps"]["ratio_most"] == 1.2
+    (count,) = (
+        row
+        for row in reuse.misses(Setting(1, 0.01, tmp_path, tmp_path, "busybox", 60))
+        if isinstance(row, Row) and row.against
+    )
+    assert count.what == "CPU time of a Step that misses, of 10 (engine alone)"
+
+
 # ---------------------------------------------------------------------------------------- the peers
 
 
@@ -310,7 +353,8 @@ def test_a_place_of_much_data_is_gone_afterwards(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape_has_as_many_steps_as_asked(shape: str) -> None:
     commands, steps = SHAPES[shape](150, "busybox")
-    assert len(steps) == 150 + (shape == "joined")
+    assert len(steps) == 150 + (shape in ("joined", "distinct"))
     assert {step["command"] for step in steps} == {command["name"] for command in commands}
     after = sum(1 for step in steps if step.get("inputs"))
-    assert after == {"independent": 0, "joined": 1, "chain": 149, "chains": 148}[shape]
+    expected = {"independent": 0, "apart": 0, "joined": 1, "distinct": 1, "chain": 149}
+    assert after == {**expected, "chains": 148}[shape]

@@ -78,6 +78,10 @@ class InstantRuntime(NoRuntime):
 
     name = "instant"
 
+    def identity(self, task: Task, age: float = 0.0) -> str | None:
+        """One program makes all."""
+        return self.name
+
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
         """Write the output of the trivial command."""
         report(EventKind.EXECUTION_START)
@@ -89,4 +93,4 @@ class InstantRuntime(NoRuntime):
                 (invocation.tree / path.lstrip("/")).write_text("hi\n")
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=0)
-        return Exit(0)
+        return Exit(0, identity=self.name)

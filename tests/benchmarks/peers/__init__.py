@@ -1,6 +1,7 @@
 """Other programs that run workflows on one machine: the same Steps, two at a time.
 
-Each `workflow_*` file is that program's own description of them. They read from the environment:
+Each `workflow_*` file is that program's own description of them (`study_*` files are of
+`benchmarks.reuse`). They read from the environment:
 `COUNT` trivial Steps, `SHAPE` ``joined`` (independent, and one that reads all their files) or
 ``chain``; files go to the current directory.
 """
@@ -93,7 +94,7 @@ def peers(setting: Setting) -> Iterator[Finding]:
     ready: dict[Peer, Path] = {}
     for peer in PEERS:
         try:
-            ready[peer] = _prepare(peer, setting.keep)
+            ready[peer] = prepare(peer, setting.keep)
         except Failed as error:
             yield Missing(f"{peer.name}, beside it", str(error))
     for shape, full, what in (
@@ -158,7 +159,7 @@ def _theirs(setting: Setting, peer: Peer, environment: Path, shape: str, count: 
     return once
 
 
-def _prepare(peer: Peer, keep: Path) -> Path:
+def prepare(peer: Peer, keep: Path) -> Path:
     """The peer's environment, made if absent. Raises `Failed` if the peer can't be had."""
     if not peer.package:
         if shutil.which(peer.name) is None:
