@@ -27,8 +27,9 @@ def copy(
 ) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
-    Files keep their other permissions, as far as the umask allows. A link is copied as a link, or, with `follow`, as its target (a dangling one stays a link).
-    `status` is the `stat` of `source` (the `lstat` without `follow`), if known.
+    Files keep their other permissions, as far as the umask allows. A link is copied as a link, or,
+    with `follow`, as its target (a dangling one stays a link). `status` is the `stat` of `source`
+    (the `lstat` without `follow`), if known.
     """
     status = status or (os.stat(source) if follow else os.lstat(source))
     if stat.S_ISLNK(status.st_mode):
