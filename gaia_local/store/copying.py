@@ -24,12 +24,14 @@ def copy(
     follow: bool,
     status: os.stat_result | None = None,
     work: FileWork = UNTOLD,
+    *,
+    private: bool = True,
 ) -> None:
     """Copy a file or tree to `target`, which must not exist; its copy is writable by the owner.
 
-    Files keep their other permissions, as far as the umask allows. A link is copied as a link, or,
-    with `follow`, as its target (a dangling one stays a link). `status` is the `stat` of `source`
-    (the `lstat` without `follow`), if known.
+    Others have no access to files of a `private` one, and else that which they had. A link is
+    copied as a link, or, with `follow`, as its target (a dangling one stays a link). `status` is
+    the `stat` of `source` (the `lstat` without `follow`), if known.
     """
     status = status or (os.stat(source) if follow else os.lstat(source))
     if stat.S_ISLNK(status.st_mode):
@@ -43,9 +45,9 @@ def copy(
             elif stat.S_ISLNK(entry.st_mode):
                 Path(place).symlink_to(os.readlink(inner))
             else:
-                copy_file(inner, place, entry, work)
+                copy_file(inner, place, entry, work, private=private)
     else:
-        copy_file(source, target, status, work)
+        copy_file(source, target, status, work, private=private)
 
 
 def pull(source: str, top: Path, target: Path, follow: bool) -> None:
@@ -78,12 +80,19 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
         removal.remove(aside)
 
 
-def copy_file(source: str, target: str, status: os.stat_result, work: FileWork = UNTOLD) -> None:
-    """Copy a regular file with this `status` to `target`, which must not exist."""
+def copy_file(
+    source: str,
+    target: str,
+    status: os.stat_result,
+    work: FileWork = UNTOLD,
+    *,
+    private: bool = True,
+) -> None:
+    """Copy a regular file with this `status` to `target`, which must not exist; see `copy`."""
     if not stat.S_ISREG(status.st_mode):
         kind = SPECIAL_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise StorageError(f"{escaped(source)} is {kind}: it can't be copied")
-    mode = 0o600 | (status.st_mode & 0o777)
+    mode = 0o600 | (status.st_mode & (0o111 if private else 0o777))
     reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -192,6 +192,7 @@ def copy_observed(
     *,
     what: str = "",
     work: FileWork = UNTOLD,
+    private: bool = True,
 ) -> Fingerprint:
     """Copy a file or tree as `copy` does; the digest is the copy's own, not of later content.
 
@@ -201,7 +202,7 @@ def copy_observed(
     status = os.stat(source)
     before = _quick(source, status, follow, work)[0]
     work.begin(f"copying {what}", lambda: file_size(source))
-    copying.copy(source, target, follow, status, work)
+    copying.copy(source, target, follow, status, work, private=private)
     quick = _unless_changed(source, follow, before, work)
     if known is not None and known.quick == before and quick != DOUBTFUL:
         return known

@@ -94,7 +94,7 @@ class TaskOutputs:
                 output.prepared = aside
                 if output.kept or shared or output.status.st_dev != device:
                     self._begin("copying", output.key, output.source)
-                    copying.copy(output.source, aside, follow=False, work=self._work)
+                    copying.copy(output.source, aside, follow=False, work=self._work, private=False)
                 elif nested or hands_over:
                     os.rename(output.source, aside)
                 else:
@@ -188,4 +188,4 @@ def _copy_into(outer: _MadeOutput, inner: _MadeOutput, place: str, work: FileWor
     make_directories(os.path.dirname(place))
     removal.remove(place)
     work.begin(f"copying output {inner.key!r}", lambda: file_size(inner.prepared))
-    copying.copy(inner.prepared, place, follow=False, work=work)
+    copying.copy(inner.prepared, place, follow=False, work=work, private=False)

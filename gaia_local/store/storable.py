@@ -40,7 +40,7 @@ def make_storable(path: str, work: FileWork = UNTOLD) -> os.stat_result:
         if kind == stat.S_IFREG and status.st_nlink > 1:
             # A change through the file's other name would change the stored one.
             alone = f"{os.path.dirname(inner)}/{OWN}-alone"
-            copy_file(inner, alone, status, work)
+            copy_file(inner, alone, status, work, private=False)
             Path(alone).rename(inner)
 
     top = os.lstat(path)

@@ -135,7 +135,13 @@ class TaskFiles:
             return
         try:
             seen = fingerprints.copy_observed(
-                result.path, place, False, result.recorded, what=f"output {key!r}", work=self._work
+                result.path,
+                place,
+                False,
+                result.recorded,
+                what=f"output {key!r}",
+                work=self._work,
+                private=False,
             )
         except OSError as error:
             raise disk_error(f"output {key!r} can't be copied to {place}", error) from error

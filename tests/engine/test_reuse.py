@@ -105,7 +105,7 @@ def test_equal_tasks_of_one_workflow(gaia: Gaia, count: Counter) -> None:
 RICH = (
     "mkdir -p /out/d/empty /out/d/deep; echo 1 > /out/d/deep/f; ln -s deep/f /out/d/link; "
     "ln -s nowhere /out/d/dangling; echo '#!/bin/sh' > /out/run; chmod +x /out/run; "
-    "cp -p /out/run /out/d/run; chmod 640 /out/d/deep/f; "
+    "cp -p /out/run /out/d/run; ln /out/run /out/d/linked; chmod 640 /out/d/deep/f; "
     "echo part > /out/d/part; echo told; echo wrong >&2"
 )
 
@@ -140,6 +140,8 @@ def test_outputs_of_all_kinds(gaia: Gaia, count: Counter) -> None:
         assert files(gaia, "w2", key) == files(gaia, "w1", key), key
     found = files(gaia, "w2", "o:d/")
     assert found["link"] == ("link", "deep/f")
+    assert found["linked"][0] == found["run"][0] == "-rwxr-xr-x"
+    assert found["deep/f"][0] == "-rw-r-----"
     assert found["dangling"] == ("link", "nowhere")
     assert found["empty"] == ("directory",)
     assert files(gaia, "w2", "o:run") == {".": ("-rwxr-xr-x", "#!/bin/sh\n")}

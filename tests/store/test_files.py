@@ -233,6 +233,18 @@ def test_a_copy_is_private_and_writable(tmp_path: Path) -> None:
     assert source.read_text() == "original"
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_copy_that_isnt_private_has_the_permissions(tmp_path: Path, inside: bool) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "a").write_text("original")
+    (top / "a").chmod(0o444)
+    source = top if inside else top / "a"
+    copying.copy(str(source), str(tmp_path / "copy"), follow=False, private=False)
+    copy = tmp_path / "copy" / "a" if inside else tmp_path / "copy"
+    assert stat.S_IMODE(os.stat(copy).st_mode) == 0o644
+
+
 @pytest.mark.parametrize("name", [*ODD_NAMES, "new\nline"])
 def test_odd_names_are_copied(tmp_path: Path, name: str) -> None:
     top = tmp_path / "top"
