@@ -18,7 +18,8 @@ import pytest
 from gaia_local.errors import Closed, RuntimeFailure, StorageError
 from gaia_local.executors import reusing
 from gaia_local.executors.contract import Executor, Observer
-from gaia_local.executors.reusing import EXPIRED_REASON, Result, ReusingExecutor
+from gaia_local.executors.results import Result
+from gaia_local.executors.reusing import EXPIRED_REASON, ReusingExecutor
 from gaia_local.executors.threads import Perform, ThreadExecutor
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
