@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from gaia_local.executors.reusing import EXPIRED_REASON, Result
+from gaia_local.executors.results import Result
+from gaia_local.executors.reusing import EXPIRED_REASON
 from gaia_local.model.task_fingerprints import task_fingerprint
 from gaia_local.model.tasks import Task
 from gaia_local.store.storage import Storage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gaia_local.executors.reusing import Result
+from gaia_local.executors.results import Result
 from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.tasks import Fingerprint, Reused
 from gaia_local.state.database import Database

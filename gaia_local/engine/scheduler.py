@@ -23,7 +23,7 @@ from gaia_local.errors import (
     WorkflowExists,
 )
 from gaia_local.executors.contract import Executor
-from gaia_local.executors.reusing import Result
+from gaia_local.executors.results import Result
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.steps import Step
 from gaia_local.model.tasks import Task

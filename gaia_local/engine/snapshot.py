@@ -12,7 +12,7 @@ from gaia_local import interrupts
 from gaia_local.engine.observing import load, load_for_trial
 from gaia_local.engine.registry import no_such_workflow
 from gaia_local.engine.results import RecordedResult, RecordedResults
-from gaia_local.executors.reusing import Result
+from gaia_local.executors.results import Result
 from gaia_local.model.tasks import Task
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.buckets import Use, read_uses

@@ -20,25 +20,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
 
 from gaia_local.errors import Closed, GaiaError, RuntimeFailure, StorageError, error_text
 from gaia_local.executors.contract import Executor, Observer
+from gaia_local.executors.results import Result, Results
 from gaia_local.executors.thread_pool import ThreadPool
 from gaia_local.executors.worker import prepare_outputs
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
-from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.task_fingerprints import task_fingerprint
-from gaia_local.model.tasks import DOUBTFUL, Fingerprint, Reused, Task, TaskState
+from gaia_local.model.tasks import DOUBTFUL, Fingerprint, Task, TaskState
 from gaia_local.monotonic import monotonic
 from gaia_local.store.file_work import FileWork, Stopped, file_size
 from gaia_local.store.logs import Ending
 from gaia_local.store.storage import Storage
-from gaia_local.store.task_files import StoredResult, TaskFiles
+from gaia_local.store.task_files import TaskFiles
 from gaia_local.store.workspaces import Workspace
 
 logger = logging.getLogger("gaia_local")
@@ -47,29 +45,6 @@ IDENTITY_SECONDS = 1.0
 """The age that a program's identity may have until a result is found."""
 EXPIRED_REASON = "expired"
 """The reason for the run of a Task whose results are wanted anew."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of a complete Task."""
-
-    made_by: Reused
-    files: Mapping[str, StoredResult]
-    """Internal path or capture → the output, of all but ``>>`` logs."""
-    log: Path
-    """What its program printed; there is no file if that is nothing."""
-    image_id: str | None
-
-    def needed(self, task: Task) -> list[tuple[str, str]]:
-        """The outputs of an equal Task, with their internal paths, that are copied from here."""
-        return [(key, text) for key, text in task.outputs if output_place(text) is not Capture.LOG]
-
-
-class Results(Protocol):
-    """The results that there are."""
-
-    def find(self, fingerprint: str) -> Iterator[Result]:
-        """The results of Tasks with this fingerprint, the newest first."""
 
 
 @dataclass(eq=False, slots=True)

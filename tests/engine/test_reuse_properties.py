@@ -411,6 +411,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
         assert list(made.root.glob("staging/*")) == []
 
 
+@pytest.mark.timeout(120 + 2 * HISTORIES)
 @settings(
     max_examples=HISTORIES,
     deadline=None,
