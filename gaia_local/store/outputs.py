@@ -14,6 +14,7 @@ from gaia_local.model import paths
 from gaia_local.model.assignment import Output
 from gaia_local.model.keys import Capture, made_files, output_place, wants_directory
 from gaia_local.model.tasks import Fingerprint, Task
+from gaia_local.model.validation import NOTHING
 from gaia_local.store import copying, fingerprints, removal, storable
 from gaia_local.store.directories import make_directories, open_directory
 from gaia_local.store.disk_errors import disk_errors
@@ -71,13 +72,17 @@ class TaskOutputs:
         return problems
 
     def prepare(
-        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
+        self,
+        pairs: Iterable[tuple[str, str]],
+        captures: Mapping[Capture, Path],
+        digests: Mapping[str, str] = NOTHING,
     ) -> list[Output]:
         """Bring outputs into a state in which they can be published by renames alone.
 
         `pairs` of key and internal path say which; `captures` has the file for each capture among
-        them. Raises `StorageError` for one that can't be stored, with all files still where they
-        were; `DiskError` where that is the disk's fault. Ask for `missing` first.
+        them, and `digests` those that are known, by key. Raises `StorageError` for one that can't
+        be stored, with all files still where they were; `DiskError` where that is the disk's fault.
+        Ask for `missing` first.
         """
         made = self._made_outputs(pairs, captures)
         # The innermost first, and by copy if another output still needs the file.
@@ -105,7 +110,10 @@ class TaskOutputs:
                 _nest(made, self._work)
         return [
             Output(
-                output.key, output.prepared, output.target, self._fingerprint(output, hands_over)
+                output.key,
+                output.prepared,
+                output.target,
+                self._fingerprint(output, hands_over, digests.get(output.key)),
             )
             for output in made
         ]
@@ -142,7 +150,11 @@ class TaskOutputs:
             self._found[internal] = self._directory.find(internal)
         return self._found[internal]
 
-    def _fingerprint(self, made: _MadeOutput, flush: bool) -> Fingerprint:
+    def _fingerprint(self, made: _MadeOutput, flush: bool, digest: str | None) -> Fingerprint:
+        if digest is not None:
+            quick = fingerprints.quick_fingerprint(made.prepared, work=self._work)
+            if quick is not None:
+                return Fingerprint(quick, digest)
         # A file that stays in place was examined just now.
         known = made.prepared == made.source and stat.S_ISREG(made.status.st_mode)
         self._begin("reading", made.key, made.prepared)

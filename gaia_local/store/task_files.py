@@ -46,6 +46,8 @@ class TaskFiles:
         """Key of an input that is not copied → the path that is read."""
         self._seen: dict[str, Fingerprint] = {}
         """Key of an input → the fingerprint of the copy, or of the file before the start."""
+        self._taken_over: dict[str, str] = {}
+        """Key of an output that was taken over → its digest, so that it isn't read again."""
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +119,8 @@ class TaskFiles:
         for key, text in self.task.outputs:
             if output_place(text) is Capture.PRINTED:
                 self._copy_result(key, results[key], str(self.printed))
+        if len(results) < len(self.task.outputs):  # a new log may become part of a directory
+            self._taken_over.clear()
 
     def take_over_log(self, log: Path) -> None:
         """Copy what another Task's program printed, if anything."""
@@ -147,6 +151,7 @@ class TaskFiles:
             raise disk_error(f"output {key!r} can't be copied to {place}", error) from error
         if seen.digest != result.recorded.digest:
             raise StorageError(f"{escaped(result.path)} isn't as it was recorded any more")
+        self._taken_over[key] = seen.digest
 
     def find_again(self, mounts: bool = False) -> None:
         """Take over the private directory of an earlier engine, with the inputs in it."""
@@ -172,7 +177,7 @@ class TaskFiles:
         self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
     ) -> list[Output]:
         """Bring these outputs to where one rename publishes each: see `TaskOutputs.prepare`."""
-        return self._outputs.prepare(pairs, captures)
+        return self._outputs.prepare(pairs, captures, self._taken_over)
 
     def discard(self) -> None:
         """Remove the private directory. Idempotent."""
