@@ -389,6 +389,7 @@ def _with_reuse(
     from gaia_local.engine.results import RecordedResults
     from gaia_local.executors.reusing import ReusingExecutor
 
+    database.index_fingerprints()
     return ReusingExecutor(
         executor,
         RecordedResults(database, storage),

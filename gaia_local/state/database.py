@@ -16,14 +16,15 @@ from gaia_local.model.commands import Command
 from gaia_local.model.events import Event
 from gaia_local.model.names import as_stored
 from gaia_local.model.steps import Step
-from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.tasks import TaskState
 from gaia_local.model.validation import NOTHING
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
+from gaia_local.state.result_rows import ResultRows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
-from gaia_local.workflow.states import ABSENT, Attempt, KeyKind, KeyState
+from gaia_local.workflow.states import ABSENT, Attempt, KeyState
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import EventEntry
@@ -32,7 +33,7 @@ _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
 """The condition for rows of `data` whose file isn't just the user's."""
 
 
-class Database(DefinitionRows):
+class Database(DefinitionRows, ResultRows):
     """The state database of one root. Thread-safe."""
 
     def __init__(self, path: Path, readonly: bool = False) -> None:
@@ -92,6 +93,7 @@ class Database(DefinitionRows):
             self._write("delete from workflows where name = ?", (name,))
             if data:
                 self._forget(name)
+            self.forget_distrust()
 
     # -- the makers of deleted workflows' files ----------------------------------------------------
 
@@ -183,10 +185,11 @@ class Database(DefinitionRows):
             self.set_unfit(name, changes.unfit)
         if changes.begun:
             self.add_attempts(changes.begun)
-        if changes.distrusted:  # before the fingerprints of what was made anew
-            self.distrust(changes.distrusted)
         if changes.ended:
             self.set_attempts(changes.ended.values(), changes.fingerprints)
+        if changes.distrusted:
+            begun = next((attempt.task.id for attempt in changes.begun), None)
+            self.distrust(changes.distrusted, before=begun)  # what these make counts
         if changes.keys:
             self.set_keys(name, changes.keys)
         if changes.buckets:
@@ -272,50 +275,6 @@ class Database(DefinitionRows):
                 for attempt in attempts
             ),
         )
-
-    # -- results to be reused ----------------------------------------------------------------------
-
-    def distrust(self, tasks: Iterable[str]) -> None:
-        """Have the results of Tasks (ids), and of all equal ones, found no more."""
-        self._write_many(
-            "update tasks set fingerprint = null "
-            "where fingerprint = (select fingerprint from tasks where id = ?)",
-            ((task,) for task in tasks),
-        )
-
-    @reads_rows
-    def with_fingerprint(self, fingerprint: str) -> list[Attempt]:
-        """The last Task with a fingerprint of each Step that has any, the newest first."""
-        return self._map_rows(
-            read_attempt,
-            "select * from tasks where rowid in (select max(rowid) from tasks "
-            "where fingerprint = ? group by workflow, step) order by rowid desc",
-            (fingerprint,),
-        )
-
-    @reads_rows
-    def fingerprinted(self, workflow: str) -> list[tuple[str, Attempt]]:
-        """The last Task of each Step that has a fingerprint, with that."""
-        return self._map_rows(
-            lambda row: (row[-1], read_attempt(row)),
-            "select * from tasks where fingerprint is not null and rowid in "
-            "(select max(rowid) from tasks where workflow = ? group by step)",
-            (workflow,),
-        )
-
-    @reads_rows
-    def results(self, task: Task) -> dict[str, KeyState]:
-        """The states of the keys that a Task made, of those whose files are still as it made them.
-
-        Files that changed since, and nobody looked at, are among them.
-        """
-        marks = ", ".join("?" * len(task.outputs))
-        rows = self._rows(
-            "select key, state, quick, digest, task, why from data "
-            f"where workflow = ? and key in ({marks}) and task = ? and state = ?",
-            (task.workflow, *(key for key, _ in task.outputs), task.id, KeyKind.THERE.value),
-        )
-        return {key: read_key_state(*known) for key, *known in rows}
 
     # -- data and events ---------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ create table unfit (
     "0007_reuse": """
 alter table tasks add column reused text;
 alter table tasks add column fingerprint text;
-create index tasks_by_fingerprint on tasks (fingerprint) where fingerprint is not null;
+create table distrusted (fingerprint text primary key, until integer not null) without rowid;
 alter table made_tasks add column reused text;
 alter table made_tasks add column fingerprint text
 """,

@@ -78,7 +78,7 @@ class Changes:
             {**self.unfit, **dict.fromkeys(later.gone_steps), **later.unfit},
             self.gone_steps + later.gone_steps,
             self.gone_commands + later.gone_commands,
-            _without_keys(self.fingerprints, later.distrusted) | later.fingerprints,
+            {**self.fingerprints, **later.fingerprints},
             self.distrusted + later.distrusted,
             {**self.remembered, **later.remembered},
         )
@@ -184,8 +184,3 @@ class Saved:
 def _without(definitions: list[Definition], gone: list[str]) -> list[Definition]:
     names = set(gone)
     return [each for each in definitions if each.name not in names] if names else definitions
-
-
-def _without_keys(known: dict[str, str], gone: Iterable[str]) -> dict[str, str]:
-    names = set(gone)
-    return {key: value for key, value in known.items() if key not in names}

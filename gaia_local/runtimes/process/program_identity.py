@@ -41,19 +41,21 @@ def program_identity(task: Task, environment: Mapping[bytes, bytes]) -> str | No
     return status and f"process {path} {status.st_size} {status.st_mtime_ns}"
 
 
-def environment_identity(environment: Mapping[bytes, bytes]) -> str:
-    """A digest of the variables that a program may depend on."""
-    return _digest(frozenset(environment.items()))
+class EnvironmentIdentity:
+    """Digests of the variables that programs may depend on; the last one is remembered."""
 
+    def __init__(self) -> None:
+        self._last: tuple[Mapping[bytes, bytes], str] = ({}, "")
 
-@functools.lru_cache(maxsize=4)
-def _digest(variables: frozenset[tuple[bytes, bytes]]) -> str:
-    lines = sorted(
-        line
-        for name, value in variables
-        if not (line := b"%b=%b" % (name, value)).startswith(_OF_SESSIONS)
-    )
-    return hashlib.blake2b(b"\0".join(lines), digest_size=16).hexdigest()
+    def of(self, environment: Mapping[bytes, bytes]) -> str:
+        """The digest of an environment, which is changed by nobody."""
+        last, digest = self._last
+        if last != environment or not digest:
+            variables = (b"%b=%b" % pair for pair in environment.items())
+            lines = sorted(line for line in variables if not line.startswith(_OF_SESSIONS))
+            digest = hashlib.blake2b(b"\0".join(lines), digest_size=16).hexdigest()
+            self._last = environment, digest
+        return digest
 
 
 @functools.lru_cache(maxsize=1)

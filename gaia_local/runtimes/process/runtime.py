@@ -34,7 +34,7 @@ from gaia_local.runtimes.process.exits import (
 )
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
 from gaia_local.runtimes.process.program_identity import (
-    environment_identity,
+    EnvironmentIdentity,
     program_identity,
     recent_environment,
 )
@@ -63,7 +63,7 @@ class ProcessRuntime:
 
     def __init__(self, environment_counts: bool = True) -> None:
         """`environment_counts`: the `identity` of a program depends on its environment."""
-        self._environment_counts = environment_counts
+        self._environment_counts, self._environments = environment_counts, EnvironmentIdentity()
         self._warned = False
         self._warning = threading.Lock()
         self._supervisors = SupervisorPool() if available() else None
@@ -94,7 +94,7 @@ class ProcessRuntime:
     ) -> str | None:
         if program is None or not self._environment_counts:
             return program
-        return f"{program} {environment_identity(environment)}"
+        return f"{program} {self._environments.of(environment)}"
 
     def image_id(self, image: str) -> str | None:
         """None: this runtime has no images."""
