@@ -36,7 +36,7 @@ def test_results_of_workers_are_reused(make_gaia: MakeGaia, tmp_path: Path) -> N
     ran(gaia, "w3", commands, steps)
     assert count.runs == {"c": 9, "d": 8}
     gaia.close()
-    # With the threads of this process, the same programs.
+    # Programs of this process have its environment; that of workers was unknown.
     local = make_gaia(reuse=True)
     ran(local, "w4", commands, steps, {"in:a": "other\n"})
-    assert count.runs == {"c": 9, "d": 8}
+    assert count.runs == {"c": 13, "d": 12}
