@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from gaia_local import interrupts
 from gaia_local.config import Config
+from gaia_local.engine import execution
 from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions
 from gaia_local.engine.local_socket import Listener, Unreachable
 from gaia_local.engine.recovery import recover
@@ -23,23 +24,14 @@ from gaia_local.engine.root_reader import RootReader
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import Closed, GaiaError, InvalidInput, RootInUse, StorageError, error_text
-from gaia_local.executors.contract import Executor
-from gaia_local.executors.limits import affordable_workers
-from gaia_local.executors.threads import ThreadExecutor
-from gaia_local.executors.worker import Worker
 from gaia_local.forks import forget_in_child
-from gaia_local.installation import install_command
 from gaia_local.model.tasks import Task
 from gaia_local.monotonic import monotonic
-from gaia_local.runtimes.choice import make_runtime
-from gaia_local.runtimes.contract import Root, Runtime
 from gaia_local.state.buckets import Use, read_uses, recorded, with_remembered
 from gaia_local.state.database import Database
 from gaia_local.store import ownership
 from gaia_local.store.ownership import Ownership
-from gaia_local.store.root_identity import identity_file, read_identity
 from gaia_local.store.storage import Storage
-from gaia_local.store.workspaces import LocalWorkspace
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -237,14 +229,14 @@ class Engine:
         names = list(images)
         if not names or self.config.executor != "threads":
             return {}
-        with contextlib.closing(_make_runtime(self.config)) as runtime:
+        with contextlib.closing(execution.runtime_of(self.config)) as runtime:
             return {name: runtime.image_id(name) for name in names}
 
     def _identity(self, task: Task) -> str | None:
         """As `Runtime.identity`, for a process that runs no Tasks."""
         if self.config.executor != "threads":
             return None
-        with contextlib.closing(_make_runtime(self.config)) as runtime:
+        with contextlib.closing(execution.runtime_of(self.config)) as runtime:
             return runtime.identity(task)
 
     def _own(self) -> OwnedParts:
@@ -268,9 +260,9 @@ class Engine:
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         database = self._open_database_and_store(ends, lock)
-        runtime, executor = _make_executor(self.config, self.storage)
+        runtime, executor = execution.make_executor(self.config, self.storage)
         if self.config.reuse:
-            executor = _with_reuse(executor, self.config, database, self.storage, runtime)
+            executor = execution.with_reuse(executor, self.config, database, self.storage, runtime)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
         if listener is not None:
@@ -359,53 +351,6 @@ class Engine:
                 error,
             )
             return None
-
-
-def _make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
-    """The runtime and the executor. Raises `InvalidInput` if a package for them is missing."""
-    if config.executor == "threads":
-        runtime = _make_runtime(config)
-        return runtime, ThreadExecutor(
-            affordable_workers(config.workers),
-            Worker(LocalWorkspace(storage), runtime).perform,
-            config.docker.stop_grace,
-            gpus_of=runtime.gpus_of,
-        )
-    try:
-        from gaia_local.executors.dask.executor import make_executor
-    except ImportError as error:
-        raise InvalidInput(
-            "config, executor",
-            f"'dask' needs a package that is not installed ({error})",
-            install_command("dask"),
-        ) from error
-    return make_executor(config, storage, _root(config))
-
-
-def _with_reuse(
-    executor: Executor, config: Config, database: Database, storage: Storage, runtime: Runtime
-) -> Executor:
-    """An executor that gives Tasks the results of earlier ones where there are any."""
-    from gaia_local.engine.results import RecordedResults
-    from gaia_local.executors.reusing import ReusingExecutor
-
-    database.index_fingerprints()
-    return ReusingExecutor(
-        executor,
-        RecordedResults(database, storage),
-        workspace=LocalWorkspace(storage),
-        identity=runtime.identity,
-        threads=affordable_workers(config.workers),
-    )
-
-
-def _make_runtime(config: Config) -> Runtime:
-    return make_runtime(config.runtime, config.docker, _root(config))
-
-
-def _root(config: Config) -> Root:
-    identity = read_identity(config.root) if identity_file(config.root).exists() else ""
-    return Root(str(config.root), identity)
 
 
 def refuse_other_config(root: Path, where: str, key: str, first: str) -> NoReturn:

@@ -58,6 +58,8 @@ class _Lookup:
     program: str = ""
     """Its identity."""
     fingerprint: str = ""
+    ends: int = 0
+    """The number of leaders that had ended when it was looked up."""
     leads: str | None = None
     """The fingerprint of the Tasks that wait for this one."""
     cancelled: bool = False
@@ -110,6 +112,8 @@ class ReusingExecutor:
         """Task id → Tasks that are looked up or wait."""
         self._waiting: dict[str, list[_Lookup]] = {}
         """Fingerprint of each leader → the Tasks that wait for it."""
+        self._ends = 0
+        """The number of leaders that have ended."""
         self._cancelled_early: set[str] = set()
         self._handed_on: set[str] = set()
         self._closed = False
@@ -182,6 +186,7 @@ class ReusingExecutor:
         """Give the Task a result, have it wait for one, or hand it on."""
         task = lookup.task
         work = FileWork(lookup.check, lambda doing: lookup.observer.progressed(task, doing))
+        lookup.ends = self._ends
         try:
             lookup.check()
             if lookup.assignment.adopted or not self._identify(lookup, work):
@@ -189,11 +194,11 @@ class ReusingExecutor:
             elif task.reason == EXPIRED_REASON:
                 self._lead(lookup)
                 self._hand_on(lookup)
-            # The second time for a leader that ended meanwhile: it has left its result.
-            elif not (
-                self._take_over(lookup, work)
-                or self._waits(lookup)
-                or self._take_over(lookup, work)
+            elif (
+                not self._take_over(lookup, work)
+                and not self._waits(lookup)
+                # A leader that ended meanwhile may have left its result.
+                and (lookup.ends == self._ends or not self._take_over(lookup, work))
             ):
                 self._hand_on(lookup)
         except (Stopped, Closed):
@@ -392,6 +397,7 @@ class ReusingExecutor:
         """Have the Tasks looked up again that wait for this one."""
         with self._lock:
             others = [] if lookup.leads is None else self._waiting.pop(lookup.leads)
+            self._ends += lookup.leads is not None
             lookup.leads = None
         for other in others:
             self._look_up_soon(other)

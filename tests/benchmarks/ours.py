@@ -32,10 +32,10 @@ def opened(root: str, runtime: str, workers: int | None = 2, **config: Any) -> I
     """A `Gaia`; quiet, since a warning printed a thousand times would be measured, too."""
     logging.getLogger("gaia_local").setLevel(logging.ERROR)
     if runtime == INSTANT:
-        from gaia_local.engine import engine
+        from gaia_local.engine import execution
 
         # Mypy knows it as a function.
-        setattr(engine, "_make_runtime", lambda config: InstantRuntime())  # noqa: B010
+        setattr(execution, "runtime_of", lambda config: InstantRuntime())  # noqa: B010
         runtime = "process"
     with Gaia({"root": root, "runtime": runtime, "workers": workers, **config}) as gaia:
         yield gaia

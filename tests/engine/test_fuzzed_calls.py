@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gaia_local import Gaia, GaiaError
-from gaia_local.engine import engine
+from gaia_local.engine import execution
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, shown
 from gaia_local.model.assignment import Outcome, Output
@@ -259,7 +259,7 @@ def test_any_call_is_taken_or_refused_by_name(
         (top / "cwd").mkdir(parents=True)
         monkeypatch.chdir(top / "cwd")
         executor = HandExecutor()
-        monkeypatch.setattr(engine, "ThreadExecutor", lambda *_, **__: executor)
+        monkeypatch.setattr(execution, "ThreadExecutor", lambda *_, **__: executor)
         with contextlib.closing(Fuzzed(top, executor)) as fuzzed:
             for number, seed in enumerate(seeds):
                 call = Call(f"{number} {seed}", pool, fuzzed.known())

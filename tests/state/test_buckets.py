@@ -255,7 +255,9 @@ def test_a_root_from_before_remembers_from_the_next_call_on(root: Path, shared: 
         for table in re.findall(r"create table (\w+)", later):
             connection.execute(f"drop table {table}")
         connection.execute("drop index data_by_epoch")
-        connection.execute("alter table data drop column epoch")
+        for table, column in re.findall(r"alter table (\w+) add column (\w+)", later):
+            if table != "made_tasks":
+                connection.execute(f"alter table {table} drop column {column}")
         connection.execute("pragma user_version = 1")
     with opened(root) as gaia:
         # Read before anybody brings it up to date.

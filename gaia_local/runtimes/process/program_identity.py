@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 
@@ -41,14 +41,23 @@ def program_identity(task: Task, environment: Mapping[bytes, bytes]) -> str | No
     return status and f"process {path} {status.st_size} {status.st_mtime_ns}"
 
 
-class EnvironmentIdentity:
-    """Digests of the variables that programs may depend on; the last one is remembered."""
+class Environments:
+    """The environment of programs, and its digest; the last ones are remembered."""
 
     def __init__(self) -> None:
         self._last: tuple[Mapping[bytes, bytes], str] = ({}, "")
+        self._recent: tuple[float, dict[bytes, bytes]] = (-math.inf, {})
 
-    def of(self, environment: Mapping[bytes, bytes]) -> str:
-        """The digest of an environment, which is changed by nobody."""
+    def recent(self, age: float) -> dict[bytes, bytes]:
+        """The environment, at most `age` seconds old: to copy it takes long."""
+        copied, environment = self._recent
+        if monotonic() - copied >= age:
+            environment = for_programs(os.environb)
+            self._recent = monotonic(), environment
+        return environment
+
+    def digest(self, environment: Mapping[bytes, bytes]) -> str:
+        """A digest of the variables that programs may depend on. Nobody changes the mapping."""
         last, digest = self._last
         if last != environment or not digest:
             variables = (b"%b=%b" % pair for pair in environment.items())
@@ -56,9 +65,3 @@ class EnvironmentIdentity:
             digest = hashlib.blake2b(b"\0".join(lines), digest_size=16).hexdigest()
             self._last = environment, digest
         return digest
-
-
-@functools.lru_cache(maxsize=1)
-def recent_environment(_second: int) -> dict[bytes, bytes]:
-    """The environment of programs, as it was at some moment of a second: to copy it takes long."""
-    return for_programs(os.environb)

@@ -25,7 +25,6 @@ from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.lines import LineWriter
 from gaia_local.runtimes.process import marked_processes
-from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.exits import (
     exit_of,
     not_started,
@@ -34,9 +33,8 @@ from gaia_local.runtimes.process.exits import (
 )
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
 from gaia_local.runtimes.process.program_identity import (
-    EnvironmentIdentity,
+    Environments,
     program_identity,
-    recent_environment,
 )
 from gaia_local.runtimes.process.starting import start
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool, available
@@ -63,7 +61,7 @@ class ProcessRuntime:
 
     def __init__(self, environment_counts: bool = True) -> None:
         """`environment_counts`: the `identity` of a program depends on its environment."""
-        self._environment_counts, self._environments = environment_counts, EnvironmentIdentity()
+        self._environment_counts, self._environments = environment_counts, Environments()
         self._warned = False
         self._warning = threading.Lock()
         self._supervisors = SupervisorPool() if available() else None
@@ -86,7 +84,7 @@ class ProcessRuntime:
 
     def identity(self, task: Task, age: float = 0.0) -> str | None:
         """The program's path, size and mtime, and a digest of the environment."""
-        now = recent_environment(int(monotonic())) if age >= 1 else for_programs(os.environb)
+        now = self._environments.recent(age)
         return self._with_environment(program_identity(task, now), now)
 
     def _with_environment(
@@ -94,7 +92,7 @@ class ProcessRuntime:
     ) -> str | None:
         if program is None or not self._environment_counts:
             return program
-        return f"{program} {self._environments.of(environment)}"
+        return f"{program} {self._environments.digest(environment)}"
 
     def image_id(self, image: str) -> str | None:
         """None: this runtime has no images."""
@@ -111,7 +109,7 @@ class ProcessRuntime:
         self._warn_once(task)
         if cancellation.reason is not None:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
-        environment = for_programs(os.environb)
+        environment = self._environments.recent(0.0)
         program = program_identity(task, environment)
         # NOTE: pipes, since a program that was given the log itself would empty it with `>
         # /dev/stderr`.
