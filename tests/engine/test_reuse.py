@@ -399,6 +399,26 @@ def test_an_expired_step_runs_and_its_result_is_taken_away_everywhere(
     assert count.runs == {"c": 3}
 
 
+def test_what_began_before_an_expiry_is_given_to_nobody(
+    gaia: Gaia, count: Counter, tmp_path: Path
+) -> None:
+    gate = FileGate(tmp_path / "gate")
+    made = count.command("c", f"{gate.hold(gate.folder)}; cat /in/a > /out/x", "a")
+    gate.open()
+    for name in ("w1", "w2"):
+        ran(gaia, name, [made], [STEP], INPUT)
+    (gate.folder / "go").unlink()
+    gaia.expire("w1", ["s"])  # it runs when its equal is expired, too
+    gaia.expire("w2", ["s"])
+    gate.open()
+    for name in ("w1", "w2"):
+        completed(gaia, name)
+    assert count.runs == {"c": 3}
+    gaia.delete("w2")  # its result began after that
+    ran(gaia, "w3", [made], [STEP], INPUT)
+    assert count.runs == {"c": 4}
+
+
 @pytest.mark.parametrize("reopened", [False, True])
 def test_a_command_changed_and_changed_back_after_expire(
     make_gaia: MakeGaia, gaia: Gaia, count: Counter, copied: dict[str, Any], reopened: bool
