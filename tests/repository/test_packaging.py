@@ -250,3 +250,10 @@ def test_ci_is_runnable_and_knows_no_other_engine() -> None:
     assert "make test" in text
     assert run("bash", "-n", script, cwd=REPO).returncode == 0
     assert "/var/run/docker" not in text
+
+
+def test_nothing_lies_beside_the_project() -> None:
+    ignored = {name.strip("/*") for name in (REPO / ".gitignore").read_text().split()}
+    own = {"gaia_local", "tests", "resources", "Makefile", "pyproject.toml", "README.md", "LICENSE"}
+    found = {path.name for path in REPO.iterdir() if not path.name.startswith(".")}
+    assert {name for name in found - own if Path(name).suffix != ".egg-info"} <= ignored
