@@ -222,6 +222,14 @@ class History:
         version = self.versions[workflow] if one["command"] == "one" else 1
         return ((one["command"], str(version)), self.inputs(workflow, one))
 
+    def read(self, workflow: str, one: dict[str, Any]) -> Identity:
+        """What a Step's last Task was, by the files that lie there: after a failure, old ones."""
+        tokens, _ = self.identity(workflow, one)
+        paths = COMMANDS[one["command"]]["inputs"]
+        inputs = one["inputs"].items()
+        read = tuple((paths[name], content(self.gaia.path(workflow, key))) for name, key in inputs)
+        return tokens, read
+
     def attempts(self, workflow: str) -> dict[str, Attempt]:
         """Step → its last Task."""
         owned = self.gaia._opened._owned
@@ -358,7 +366,7 @@ class History:
                     for key in one["outputs"].values():
                         self.edits.pop((workflow, key), None)
         for who, one, attempt in finished:
-            identity = self.identity(who[0], one)
+            identity = self.read(who[0], one)
             new.append((who, identity))
             if attempt.task.reason == "expired":
                 assert attempt.reused is None, f"{who} was expired, and reused"
@@ -381,7 +389,7 @@ class History:
     ) -> None:
         for who, one, attempt in finished:
             if attempt.reused is not None:
-                maker, identity = attempt.reused, self.identity(who[0], one)
+                maker, identity = attempt.reused, self.read(who[0], one)
                 place = (maker.workflow, maker.step)
                 trusted = place in self.holders[identity] or (place, identity) in new
                 assert trusted, f"{who} was given the result of {place}: {identity}"

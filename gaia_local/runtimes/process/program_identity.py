@@ -29,10 +29,11 @@ def program_identity(task: Task, environment: Mapping[bytes, bytes]) -> str | No
     One of its own inputs has the path that it has for the Task: its content is known otherwise.
     """
     name = task.command[0]
-    if any(internal_path(name).path == internal_path(path).path for _, path in task.inputs):
+    if "/" not in name:
+        path = program_path(name, environment.get(b"PATH", b""), int(monotonic()))
+    elif any(internal_path(name).path == internal_path(path).path for _, path in task.inputs):
         return f"process {name}"
-    path = program_path(name, environment.get(b"PATH", b""), int(monotonic()))
-    if path is None:
+    else:
         path = name if os.path.isabs(name) else None
     try:
         status = None if path is None else os.stat(path)

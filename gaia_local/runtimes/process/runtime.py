@@ -16,7 +16,6 @@ import select
 import signal
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.events import EventKind
@@ -131,7 +130,8 @@ class ProcessRuntime:
         # Another program there now may have been there already when this one started.
         if program is None or program_identity(task, environment) != program:
             return ended
-        return replace(ended, identity=self._with_environment(program, environment))
+        identity = self._with_environment(program, environment)
+        return Exit(ended.code, ended.message, identity=identity)
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
