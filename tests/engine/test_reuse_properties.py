@@ -6,7 +6,8 @@ After each call of a history all is quiet, and then:
 - *right*: each file of a complete workflow is what runs from scratch, without reuse, would make of
   the files of the user; an output that the user wrote over is such a file, until its Step runs;
 - *once*: a program of one identity succeeded no more often than it had to: once for each Step that
-  was expired and ran for that, and once more only if no *holder* kept its result throughout;
+  was expired and ran for that, and once more only if no *holder* in a complete workflow kept its
+  result throughout;
 - *trusted*: a Task was given the result of a Step that held its identity, or began to meanwhile.
 
 A *holder* of an identity is a Step whose last Task is complete and was of that identity, and whose
@@ -400,8 +401,10 @@ class History:
         expired: collections.Counter[Identity],
         renewed: set[Place],
     ) -> None:
+        # Where a Step failed, what depends on it may be expired, and is given to nobody.
+        sound = {name for name in self.shapes if self.gaia.status(name)["state"] == "complete"}
         for identity, count in ran.items():
-            kept = self.holders[identity] - renewed
+            kept = {who for who in self.holders[identity] - renewed if who[0] in sound}
             most = expired[identity] + (0 if kept else 1)
             assert count <= most, f"{identity} ran {count} times, not {most}; held by {kept}"
 
