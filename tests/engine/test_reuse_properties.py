@@ -95,6 +95,8 @@ class PureRuntime(NoRuntime):
             with cancellation.stopping(stopped.set, stopped.set, 60, lambda: False):
                 assert stopped.wait(PATIENCE)
             return Exit(143)
+        if cancellation.reason is not None:  # halted before the programs could go on
+            return Exit(143)
         inputs = tuple((path, content(tree / path.strip("/"))) for _, path in task.inputs)
         identity = (task.command, inputs)
         if "bad" in inputs[0][1]:
