@@ -14,7 +14,8 @@ A *holder* of an identity is a Step whose last Task is complete and was of that 
 files nobody touched since. `expire` of a Step takes its identity from all its holders: they keep
 their files, and hold no more. A holder whose own Step got another Task meanwhile didn't keep it.
 
-`GAIA_LOCAL_REUSE_HISTORIES` is the number of histories.
+`GAIA_LOCAL_REUSE_HISTORIES` is the number of histories, random ones; without it, they are always
+the same.
 """
 
 from __future__ import annotations
@@ -434,6 +435,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
 @pytest.mark.timeout(120 + 2 * HISTORIES)
 @settings(
     max_examples=HISTORIES,
+    derandomize="GAIA_LOCAL_REUSE_HISTORIES" not in os.environ,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
