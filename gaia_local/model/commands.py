@@ -123,6 +123,12 @@ class CompositeCommand:
             raise InvalidInput(
                 where, "it has both image and steps", "a Command has one or the other"
             )
+        if fields.get("reuse") is not None:  # it would mean nothing, unnoticed
+            raise InvalidInput(
+                where,
+                "it has both reuse and steps",
+                "give reuse to the Commands that its Steps invoke",
+            )
         inner = fields["steps"]
         if not isinstance(inner, list | tuple) or not inner:
             raise InvalidInput(where, f"steps is {shown(inner)}", "give a list of Steps")

@@ -157,6 +157,7 @@ def _command() -> dict[str, Any]:
     composite = {
         "properties": {
             "image": _NULL,
+            "reuse": _NULL,
             "inputs": _names("The names of its inputs."),
             "outputs": _names("The names of its outputs."),
             "steps": {"type": "array", "minItems": 1, "items": _ref("inner step")},

@@ -211,6 +211,7 @@ def test_a_good_command_is_taken(change: dict[str, Any]) -> None:
     ("change", "words"),
     [
         ({"image": "busybox"}, ["both image and steps"]),
+        ({"reuse": False}, ["both reuse and steps", "its Steps"]),
         ({"steps": []}, ["steps is []", "list of Steps"]),
         ({"steps": {"name": "i"}}, ["steps is"]),
         ({"steps": [5]}, ["Command 'k'", "a Step is 5"]),
