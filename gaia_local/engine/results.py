@@ -64,4 +64,5 @@ class RecordedResults:
             files[text] = StoredResult(path, Fingerprint(state.quick, state.digest))
         made_by = Reused(task.workflow, task.name, task.id)
         log = find_log(self._storage, task.workflow, task.id)
-        return Result(made_by, files, log, attempt.image_id)
+        # A log alone has nothing recorded by which it could be compared.
+        return Result(made_by, files, log, attempt.image_id) if files else None

@@ -77,6 +77,15 @@ def test_an_equal_task_of_another_workflow_is_given_the_result(
     assert gaia.path("w2", "o:x").stat().st_ino != gaia.path("w1", "o:x").stat().st_ino
 
 
+def test_a_step_that_makes_nothing_but_its_log_runs(gaia: Gaia, count: Counter) -> None:
+    made = count.command("c", "cat /in/a", "a", log=">>")
+    one = step("s", "c", inputs={"a": "in:a"}, outputs={"log": "o:log"})
+    for name in ("w1", "w2"):  # no digest of it could tell whether the log is whole
+        ran(gaia, name, [made], [one], INPUT)
+        assert "\nhello\n" in gaia.path(name, "o:log").read_text()
+    assert count.runs == {"c": 2}
+
+
 def test_names_of_steps_keys_and_commands_dont_matter(
     gaia: Gaia, count: Counter, copied: dict[str, Any]
 ) -> None:
