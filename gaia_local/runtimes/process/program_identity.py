@@ -15,10 +15,13 @@ from gaia_local.runtimes.process.program_path import program_path
 
 _OF_SESSIONS = (
     b"HOME=",  # each Step has its own
+    *(b"COLUMNS=", b"LINES="),  # readline gives them to each child of a program that uses it
     *(b"PWD=", b"OLDPWD=", b"SHLVL=", b"_=", b"PS1=", b"PROMPT_COMMAND=", b"HISTFILE="),
-    *(b"TERM", b"COLORTERM=", b"COLUMNS=", b"LINES=", b"LS_COLORS=", b"WINDOWID=", b"TMUX"),
-    *(b"STY=", b"DISPLAY=", b"WAYLAND_DISPLAY=", b"XDG_SESSION_", b"XDG_RUNTIME_DIR="),
-    *(b"DBUS_SESSION_BUS_ADDRESS=", b"SSH_", b"VSCODE_", b"PYTEST_", b"GAIA_LOCAL_"),
+    *(b"TERM=", b"TERM_PROGRAM=", b"TERM_PROGRAM_VERSION=", b"TERM_SESSION_ID=", b"COLORTERM="),
+    *(b"LS_COLORS=", b"WINDOWID=", b"TMUX=", b"TMUX_PANE=", b"STY=", b"DISPLAY="),
+    *(b"WAYLAND_DISPLAY=", b"XDG_SESSION_", b"XDG_RUNTIME_DIR=", b"DBUS_SESSION_BUS_ADDRESS="),
+    *(b"SSH_CLIENT=", b"SSH_CONNECTION=", b"SSH_TTY=", b"SSH_AUTH_SOCK=", b"SSH_AGENT_PID="),
+    *(b"VSCODE_", b"PYTEST_CURRENT_TEST=", b"PYTEST_VERSION=", b"PYTEST_XDIST_", b"GAIA_LOCAL_"),
 )
 """Variables that tell of a terminal's session, or of this program: results don't depend on them."""
 

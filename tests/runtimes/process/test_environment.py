@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.program_identity import Environments
 from support.fixtures import MakeGaia
 
 SECRETS = {
@@ -25,6 +26,24 @@ def test_secrets_are_left_out_and_nothing_else() -> None:
     }
     secrets = {name.encode(): value.encode() for name, value in SECRETS.items()}
     assert for_programs({**secrets, **kept}) == kept
+
+
+@pytest.mark.parametrize(
+    "name", ["TERMS", "COLUMNS_WIDE", "PYTEST_ADDOPTS", "SSH_ASKPASS", "TMUXINATOR", "MINE"]
+)
+def test_results_depend_on_a_variable(name: str) -> None:
+    environments, plain = Environments(), {b"PATH": b"/bin"}
+    first = environments.digest(plain)
+    assert environments.digest({**plain, name.encode(): b"1"}) != first
+    assert environments.digest(plain) == first
+
+
+@pytest.mark.parametrize(
+    "name", ["TERM", "TERM_PROGRAM", "PWD", "LINES", "SSH_TTY", "TMUX_PANE", "PYTEST_CURRENT_TEST"]
+)
+def test_results_dont_depend_on_a_session(name: str) -> None:
+    environments, plain = Environments(), {b"PATH": b"/bin"}
+    assert environments.digest({**plain, name.encode(): b"1"}) == environments.digest(plain)
 
 
 @pytest.fixture(params=["process", "process on dask", "docker"])
