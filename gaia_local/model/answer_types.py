@@ -276,10 +276,31 @@ class WorkflowDigraph(TypedDict):
     edges: list[GraphEdge]
 
 
+class UsageEntry(TypedDict):
+    """What one attempt took; None where nobody could measure it.
+
+    `staging`, `running` and `publishing` are wall time, `cpu_user` and `cpu_system` CPU time of the
+    program and its children, all in seconds. `memory` is the most that they held; `read` and
+    `written` are their input and output, `received` and `sent` the network's, all in bytes.
+    """
+
+    staging: float | None
+    running: float | None
+    publishing: float | None
+    cpu_user: float | None
+    cpu_system: float | None
+    memory: int | None
+    read: int | None
+    written: int | None
+    received: int | None
+    sent: int | None
+
+
 class TimelineAttempt(TypedDict):
     """One attempt at a Step.
 
-    `command` is None if the Step is gone; `worker` is a number from 1 on.
+    `command` is None if the Step is gone; `worker` is a number from 1 on. `usage` is None of one
+    that didn't end by itself, or ran before it was measured.
     """
 
     step: str
@@ -293,6 +314,7 @@ class TimelineAttempt(TypedDict):
     ended: float | None
     exit_code: int | None
     message: str | None
+    usage: UsageEntry | None
     reused: NotRequired[ReusedEntry]
 
 
@@ -321,7 +343,7 @@ class LatestAttempt(TypedDict):
 class TaskRecord(TypedDict):
     """The record of one attempt at a Step; `inputs` are the keys it read, with their digests.
 
-    A digest is BLAKE2b of 128 bits, in hexadecimal digits.
+    `usage` as in `TimelineAttempt`. A digest is BLAKE2b of 128 bits, in hexadecimal digits.
     """
 
     task: str
@@ -338,6 +360,7 @@ class TaskRecord(TypedDict):
     command: list[str]
     inputs: dict[str, str | None]
     outputs: list[str]
+    usage: UsageEntry | None
     reused: NotRequired[ReusedEntry]
 
 

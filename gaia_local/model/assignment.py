@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gaia_local.model.tasks import Fingerprint, Reused, Task, TaskState
+from gaia_local.model.usage import Usage
 from gaia_local.model.validation import NOTHING
 from gaia_local.terminal_text import LINES, escaped
 
@@ -62,6 +63,7 @@ class Outcome:
     """The Task's (`task_fingerprint`), if its results may be reused."""
     reused: Reused | None = None
     """The Task whose results it was given, if it didn't run."""
+    usage: Usage | None = None
 
     def __post_init__(self) -> None:
         if self.message is not None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_TIMEOUT, Task
+from gaia_local.model.usage import Usage
 
 logger = logging.getLogger("gaia_local")
 
@@ -166,6 +167,8 @@ class Exit:
     image_id: str | None = None
     identity: str | None = field(default=None, compare=False)
     """What `Runtime.identity` would have answered for this run; None if that isn't known."""
+    usage: Usage | None = field(default=None, compare=False)
+    """The resources that the run took; its times are the caller's to measure."""
 
 
 class Root(NamedTuple):

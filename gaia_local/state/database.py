@@ -256,7 +256,7 @@ class Database(DefinitionRows, ResultRows):
         """Record the states of Tasks, and the fingerprints of complete ones (id → fingerprint)."""
         self._write_many(
             "update tasks set state = ?, exit_code = ?, message = ?, image_id = ?, inputs = ?, "
-            "superseded = ?, started = ?, ended = ?, reused = ?, "
+            "superseded = ?, started = ?, ended = ?, reused = ?, usage = ?, "
             "fingerprint = coalesce(?, fingerprint) where id = ?",
             (
                 (
@@ -269,6 +269,7 @@ class Database(DefinitionRows, ResultRows):
                     attempt.started,
                     attempt.ended,
                     attempt.reused and json.dumps(dataclasses.astuple(attempt.reused)),
+                    None if attempt.usage is None else attempt.usage.json(),
                     fingerprints.get(attempt.task.id),
                     attempt.task.id,
                 )

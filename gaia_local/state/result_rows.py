@@ -68,8 +68,8 @@ class ResultRows(Connection):
     def fingerprinted(self, workflow: str) -> list[tuple[str, Attempt]]:
         """The last complete Task of each Step that has a fingerprint, with that."""
         return self._map_rows(
-            lambda row: (row[-1], read_attempt(row)),
-            f"select * from tasks where {_TRUSTED} and rowid in "
+            lambda row: (row[0], read_attempt(row[1:])),
+            f"select fingerprint, tasks.* from tasks where {_TRUSTED} and rowid in "
             f"({_LATEST} workflow = ? group by step)",
             (workflow,),
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gaia_local.model.resources import NONE, Resources
 from gaia_local.model.tasks import NO_KEYS, Reused, Task, TaskState
+from gaia_local.model.usage import Usage
 from gaia_local.model.validation import shared_text
 from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason
 
@@ -68,6 +69,7 @@ def read_attempt(row: tuple[Any, ...]) -> Attempt:
         ended,
         reused,
         _fingerprint,
+        usage,
     ) = row
     facts = json.loads(definition)
     task = Task(
@@ -97,4 +99,5 @@ def read_attempt(row: tuple[Any, ...]) -> Attempt:
         None if inputs is None else json.loads(inputs),
         bool(superseded),
         None if reused is None else Reused(*json.loads(reused)),
+        None if usage is None else Usage.parse(usage),
     )

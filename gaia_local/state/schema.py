@@ -84,6 +84,10 @@ create table distrusted (fingerprint text primary key, until integer not null) w
 alter table made_tasks add column reused text;
 alter table made_tasks add column fingerprint text
 """,
+    "0008_usage": """
+alter table tasks add column usage text;
+alter table made_tasks add column usage text
+""",
 }
 """Name → its SQL statements, in order. Never change one: add the next."""
 

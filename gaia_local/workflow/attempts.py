@@ -175,6 +175,7 @@ class Attempts:
         attempt.state, attempt.ended = outcome.state, time.time()
         attempt.exit_code, attempt.message = outcome.exit_code, outcome.message
         attempt.image_id, attempt.reused = outcome.image_id, outcome.reused
+        attempt.usage = outcome.usage
         self.reuse |= attempt.reused is not None
         if outcome.fingerprint is not None and outcome.state is TaskState.COMPLETE:
             self._draft.changes.fingerprints[task.id] = outcome.fingerprint

@@ -232,6 +232,7 @@ def made(attempt: Attempt) -> TaskRecord:
         "command": list(attempt.task.command),
         "inputs": {key: (attempt.inputs or {}).get(key) for key, _ in attempt.task.inputs},
         "outputs": [key for key, _ in attempt.task.outputs],
+        "usage": None if attempt.usage is None else attempt.usage.wire(),
     }
     return _with_reused(record, attempt)
 
@@ -283,6 +284,7 @@ def _timeline_attempt(
         "ended": attempt.ended,
         "exit_code": attempt.exit_code,
         "message": attempt.message,
+        "usage": None if attempt.usage is None else attempt.usage.wire(),
     }
 
 

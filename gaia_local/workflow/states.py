@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gaia_local.model.tasks import Reused, Task, TaskState
+from gaia_local.model.usage import Usage
 
 
 class Intent(enum.Enum):
@@ -172,6 +173,7 @@ class Attempt:
     """Its outputs don't count any more."""
     reused: Reused | None = None
     """The Task whose results it was given, if it didn't run."""
+    usage: Usage | None = None
 
     @property
     def step_state(self) -> StepState:

@@ -1,0 +1,60 @@
+"""The usage of one attempt at a Step: the time and the resources that it took."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import UsageEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt took; None where nobody could measure it.
+
+    Times are in seconds, all others in bytes. The resources are those of the program with all its
+    children, not of the engine.
+    """
+
+    staging: float | None = None
+    """Wall time from a worker's begin to the program's start: its inputs are copied."""
+    running: float | None = None
+    """Wall time of the program."""
+    publishing: float | None = None
+    """Wall time from the program's end to that of the attempt: its outputs are read and stored."""
+    cpu_user: float | None = None
+    cpu_system: float | None = None
+    memory: int | None = None
+    """The peak of its resident memory, of all processes together where that is known."""
+    read: int | None = None
+    """Bytes read from storage devices, or the page cache, as the kernel counts them for it."""
+    written: int | None = None
+    received: int | None = None
+    """Bytes from the network; containers only."""
+    sent: int | None = None
+
+    def wire(self) -> UsageEntry:
+        """As answers have it."""
+        return {
+            "staging": self.staging,
+            "running": self.running,
+            "publishing": self.publishing,
+            "cpu_user": self.cpu_user,
+            "cpu_system": self.cpu_system,
+            "memory": self.memory,
+            "read": self.read,
+            "written": self.written,
+            "received": self.received,
+            "sent": self.sent,
+        }
+
+    def json(self) -> str:
+        """As a row holds it: a list of the fields' values."""
+        return json.dumps(astuple(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Usage:
+        """From a row."""
+        return cls(*json.loads(text))
