@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from gaia_local.errors import StorageError
@@ -60,6 +59,8 @@ def pull(source: str, top: Path, target: Path, follow: bool) -> None:
         problem = f"a link there leads out of {top}, to {escaped(real)}"
         raise StorageError(f"{escaped(str(target))} can't be written: {problem}")
     make_directories(str(target.parent))
+    import tempfile  # it is slow to import, and seldom needed
+
     # Not `TemporaryDirectory`, which calls itself for each level to remove it.
     aside = tempfile.mkdtemp(prefix=OWN, dir=target.parent)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 
 from gaia_local.errors import StorageError
 from gaia_local.model.names import OWN
@@ -32,6 +31,8 @@ def own_directory(path: str) -> None:
 
 def _shows_as(user: int, directory: str) -> bool:
     """Whether files made here have `user` as owner: on some network disks, all have the same."""
+    import tempfile  # it is slow to import, and seldom needed
+
     try:
         probe = tempfile.mkdtemp(prefix=OWN, dir=directory)
     except OSError:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
-import uuid
 from pathlib import Path
 
 from gaia_local.store import disk_sync
@@ -27,8 +25,9 @@ def identify(root: Path) -> str:
         if int(inode) == status.st_ino and (int(device) == status.st_dev or then != boot):
             return known
         logger.warning("root %s is a copy: Tasks that ran in the other root are left to that", root)
-    identity = uuid.uuid4().hex
-    descriptor, new = tempfile.mkstemp(prefix="id.", dir=root)  # its own, for this user alone
+    identity = os.urandom(16).hex()
+    new = root / f"id.{identity}"
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(f"{identity} {status.st_ino} {status.st_dev} {boot}\n")
         file.flush()

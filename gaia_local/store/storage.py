@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import uuid
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -263,7 +262,7 @@ class Storage:
         Nothing of a mapped bucket is moved, and no file that a link leads to outside of the store.
         Ask `refuse_stuck` first: one that can't be moved leaves those before it moved.
         """
-        aside = self.staging / f"removed-{uuid.uuid4().hex}"
+        aside = self.staging / f"removed-{os.urandom(16).hex()}"
         aside.mkdir()
         for number, key in enumerate(keys):
             path = self.path(workflow, key)

@@ -5,8 +5,8 @@ All changes are added to the decision in the making.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -65,7 +65,7 @@ class Attempts:
         rendered = templates.render(self._workflow, node.step, command)
         outside = [key.key for key in node.inputs if key.external]
         return Task(
-            id=uuid.uuid4().hex,
+            id=os.urandom(16).hex(),
             name=node.step.name,
             workflow=self._workflow,
             image=rendered.image,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 
@@ -29,6 +28,8 @@ def not_started(invocation: Invocation, error: OSError) -> Exit:
         raise RuntimeFailure(
             f"{step_label(task)}: its working directory {work} is missing or closed to this user"
         ) from error
+    import shutil  # it is slow to import, and only failures need it
+
     found = shutil.which(str(work / local) if "/" in local else local, os.F_OK)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         if found is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 
 
 @functools.lru_cache(maxsize=256)
@@ -15,8 +14,8 @@ def program_path(name: str, path: bytes, _second: int) -> str | None:
     whole process is blocked.
     """
     directories = os.fsdecode(path).split(os.pathsep)
-    return (
-        shutil.which(name, path=os.fsdecode(path))
-        if "/" not in name and all(map(os.path.isabs, directories))
-        else None
-    )
+    if "/" in name or not all(map(os.path.isabs, directories)):
+        return None
+    # As `shutil.which`, whose import brings four libraries for archives.
+    places = (os.path.join(directory, name) for directory in directories)
+    return next((at for at in places if os.access(at, os.X_OK) and not os.path.isdir(at)), None)
