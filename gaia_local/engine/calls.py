@@ -14,9 +14,8 @@ sent as the definitions from which they were parsed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.commands import AnyCommand, Command
@@ -46,8 +45,7 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCall:
+class RemoteCall(NamedTuple):
     """A call's name and parameters, and its properties beside its types."""
 
     name: str

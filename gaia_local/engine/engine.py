@@ -9,9 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from gaia_local import interrupts
 from gaia_local.config import Config
@@ -40,8 +39,7 @@ ABSENT_OWNER_SECONDS, SILENT_OWNER_SECONDS, RETRY_SECONDS = 0.5, 15.0, 0.02
 """For tries again if the owner has no socket, or isn't listening: it is just starting or ending."""
 
 
-@dataclass(frozen=True)
-class OwnedParts:
+class OwnedParts(NamedTuple):
     """The parts that exist only in the process that owns the root."""
 
     scheduler: Scheduler

@@ -38,8 +38,6 @@ records.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gaia_local.errors import StorageError
 from gaia_local.model.tasks import DOUBTFUL
 from gaia_local.state.database import Database
@@ -85,9 +83,9 @@ def compare(database: Database, storage: Storage, workflow: str) -> dict[str, Ke
         if key.maker is not None:
             state = _compare_made(storage, key, recorded, key.key in recent)
         elif recorded is not None and recorded.kind is KeyKind.EXPIRED:
-            state = replace(recorded, quick=None)
+            state = recorded._replace(quick=None)
         elif recorded is not None and key.key in recent:
-            state = replace(recorded, quick=DOUBTFUL)
+            state = recorded._replace(quick=DOUBTFUL)
         if state is not None and state != recorded:
             found[key.key] = state
     return found
@@ -112,9 +110,9 @@ def _compare_made(
     except (OSError, StorageError):  # an unreadable file must not block the whole root
         now = None
     if recorded is not None and now is not None and now.digest == recorded.digest:
-        return replace(recorded, quick=now.quick)
+        return recorded._replace(quick=now.quick)
     return (
         unknown
         if recorded is None
-        else replace(recorded, kind=KeyKind.EXPIRED, quick=None, why=recorded.why or INTERRUPTED)
+        else recorded._replace(kind=KeyKind.EXPIRED, quick=None, why=recorded.why or INTERRUPTED)
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gaia_local.errors import EngineUnavailable
 from gaia_local.workflow.workflow import Workflow
 
 
-@dataclass(frozen=True)
-class PreparedCall:
+class PreparedCall(NamedTuple):
     """The facts gathered before a call is decided."""
 
     refusal: EngineUnavailable | None = None

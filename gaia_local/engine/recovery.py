@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 
 from gaia_local.engine.flushing import compare
 from gaia_local.errors import StorageError
@@ -61,7 +60,7 @@ def _interrupt(
             # The Task published it without a record, or else the user put it there meanwhile.
             if quick is not None and (state.kind is not KeyKind.THERE or quick != state.quick):
                 why = state.why or INTERRUPTED
-                suspects[key] = replace(state, kind=KeyKind.EXPIRED, quick=None, why=why)
+                suspects[key] = state._replace(kind=KeyKind.EXPIRED, quick=None, why=why)
     facts = {"reason": "interrupted", "message": "the engine ended while Steps ran"}
     with database.transaction():
         database.set_attempts(attempts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from gaia_local.errors import StorageError
 from gaia_local.model import paths
@@ -58,7 +57,7 @@ def recall(
             parts = (
                 _origin(storage, made, place, looks) for place, made in records if place != path
             )
-            known = [replace(origin, whole=False) for origin in parts if origin is not None][:1]
+            known = [origin._replace(whole=False) for origin in parts if origin is not None][:1]
         if known:
             found[key] = known
     return found
@@ -93,7 +92,7 @@ def _origin(
             now = storage.fingerprint("", path, False, looks)
             if now is not None and now.digest == state.digest:
                 quick = now.quick
-                state = replace(state, quick=quick)
+                state = state._replace(quick=quick)
     except OSError as error:
         raise StorageError(f"{path} can't be read: {error.strerror}") from error
     return Origin(state, made.maker, True) if quick == state.quick else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local import interrupts
@@ -332,7 +331,7 @@ class Scheduler:
                 decision.changes.buckets = buckets  # noqa: B023
                 return decision
 
-            if self.loop.handle(name, define, call if known else replace(call, new=workflow)):
+            if self.loop.handle(name, define, call if known else call._replace(new=workflow)):
                 if monotonic() - began > STALE_AFTER_SECONDS:
                     self.loop.inspect_files(name, seen)
                 if any(seen[key] for key in made & seen.keys()):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gaia_local.model.keys import Capture, output_place
 from gaia_local.model.tasks import Reused, Task
 from gaia_local.store.task_files import StoredResult
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """The result of a complete Task."""
 
     made_by: Reused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gaia_local.model.tasks import Fingerprint, Reused, Task, TaskState
 from gaia_local.model.usage import Usage
@@ -30,8 +31,7 @@ class Assignment:
     """The GPUs that its executor gave it, by their ids; none where they aren't counted."""
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """An output that is ready to be published: on the target's file system, fingerprinted."""
 
     key: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import EventEntry
@@ -52,15 +51,14 @@ class EventKind(enum.StrEnum):
         return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED, EventKind.STEP_REUSED)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event; `facts` has the further fields of its kind."""
 
     event: EventKind
     workflow: str
     time: float
     """Seconds since the epoch."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any]
 
     def wire(self) -> EventEntry:
         """The event as `Gaia.events` answers it."""

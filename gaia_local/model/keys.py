@@ -9,8 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gaia_local.model.paths import normalized
 
@@ -29,8 +28,7 @@ def names_directory(text: str) -> bool:
     return text.endswith("/")
 
 
-@dataclass(frozen=True, slots=True)
-class StorageKey:
+class StorageKey(NamedTuple):
     """An input or output of a Step: ``bucket:path``, or ``path`` alone. `str` returns the text."""
 
     bucket: str | None
@@ -68,8 +66,7 @@ class Capture(enum.Enum):
 CAPTURES = {">": Capture.PRINTED, "STDOUT": Capture.PRINTED, ">>": Capture.LOG}
 
 
-@dataclass(frozen=True, slots=True)
-class InternalPath:
+class InternalPath(NamedTuple):
     """The path of an input or output for the program. `str` returns the text."""
 
     text: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gaia_local.model.resources import NONE, Resources
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 NO_KEYS: frozenset[str] = frozenset()
 """One set for all Tasks that read no outside file, instead of one for each."""
+
+
+def new_task_id() -> str:
+    """128 random bits, in hexadecimal digits."""
+    return os.urandom(16).hex()
 
 
 class TaskState(enum.StrEnum):
@@ -50,8 +56,7 @@ class Fingerprint:
         return self.quick.removesuffix(DOUBTFUL)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One Step made concrete: all that defines a run. `Assignment` adds the data of one run."""
 
     id: str
@@ -88,8 +93,7 @@ class Task:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Reused:
+class Reused(NamedTuple):
     """The Task whose results another one was given instead of a run."""
 
     workflow: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gaia_local.config import Config
 from gaia_local.errors import DatabaseError, InvalidInput, nearest
@@ -14,8 +14,7 @@ from gaia_local.state.database import Database
 from gaia_local.store.ownership import Ownership
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """A workflow uses a bucket, or all calls have it."""
 
     workflow: str

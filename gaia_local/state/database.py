@@ -5,7 +5,6 @@ Several changes that belong together are made inside `Database.transaction`.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -268,7 +267,7 @@ class Database(DefinitionRows, ResultRows):
                     attempt.superseded,
                     attempt.started,
                     attempt.ended,
-                    attempt.reused and json.dumps(dataclasses.astuple(attempt.reused)),
+                    attempt.reused and json.dumps(attempt.reused),
                     None if attempt.usage is None else attempt.usage.json(),
                     fingerprints.get(attempt.task.id),
                     attempt.task.id,

@@ -5,16 +5,21 @@ All changes are added to the decision in the making.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.commands import Command
 from gaia_local.model.events import Event, EventKind
-from gaia_local.model.tasks import BY_REQUEST, NO_KEYS, Fingerprint, Task, TaskState
+from gaia_local.model.tasks import (
+    BY_REQUEST,
+    NO_KEYS,
+    Fingerprint,
+    Task,
+    TaskState,
+    new_task_id,
+)
 from gaia_local.workflow import templates
 from gaia_local.workflow.decision import Decision
 from gaia_local.workflow.graph import Graph
@@ -65,7 +70,7 @@ class Attempts:
         rendered = templates.render(self._workflow, node.step, command)
         outside = [key.key for key in node.inputs if key.external]
         return Task(
-            id=os.urandom(16).hex(),
+            id=new_task_id(),
             name=node.step.name,
             workflow=self._workflow,
             image=rendered.image,
@@ -89,7 +94,7 @@ class Attempts:
         for key in node.outputs:
             if key.state.kind is KeyKind.THERE:
                 why = Reason.parse(attempt.task.reason)
-                self._graph.mark(key, replace(key.state, kind=KeyKind.UNSURE, why=why))
+                self._graph.mark(key, key.state._replace(kind=KeyKind.UNSURE, why=why))
         self._graph.mark_step(node, attempt.step_state)
         self.running[attempt.task.id] = attempt
         self._draft.start.append(Assignment(attempt.task, node.rank, _fingerprints(node), adopted))
@@ -206,7 +211,7 @@ class Attempts:
         """Add the events of a failed Task; its Step runs again as a retry."""
         for key in self._graph.steps[task.name].outputs:
             if key.state.why is not None:
-                self._graph.mark(key, replace(key.state, why=RETRY))
+                self._graph.mark(key, key.state._replace(why=RETRY))
         if outcome.reason is not None:
             self.note(EventKind.STEP_TERMINATED, task, reason=outcome.reason)
         if outcome.state is TaskState.ERROR:

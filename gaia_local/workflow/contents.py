@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import EventKind
@@ -47,18 +46,18 @@ class Contents:
         elif state.kind is KeyKind.EXPIRED:
             same = seen.digest is not None and seen.digest == state.digest
             if made or same or state.quick in (None, quick):
-                self._graph.mark(key, state if made else replace(state, quick=quick))
+                self._graph.mark(key, state if made else state._replace(quick=quick))
             else:
                 self._change(key, KeyState(KeyKind.THERE, quick, seen.digest))
         elif quick == state.quick:
-            self._graph.mark(key, replace(state, digest=seen.digest or state.digest))
+            self._graph.mark(key, state._replace(digest=seen.digest or state.digest))
         elif seen.digest is not None and seen.digest == state.digest:
-            self._graph.mark(key, replace(state, quick=quick))
+            self._graph.mark(key, state._replace(quick=quick))
         elif made and seen.lost is not None:  # a damaged directory is no version of the user's
             why = Reason(ReasonKind.MISSING, f"{key.key.removesuffix('/')}/{seen.lost}")
-            self._change(key, replace(state, kind=KeyKind.EXPIRED, quick=quick, why=why))
+            self._change(key, state._replace(kind=KeyKind.EXPIRED, quick=quick, why=why))
         else:
-            self._change(key, replace(state, quick=quick, digest=seen.digest, made_by=None))
+            self._change(key, state._replace(quick=quick, digest=seen.digest, made_by=None))
 
     def _change(self, key: KeyNode, state: KeyState) -> None:
         """Set a key's new content, and compare it with its readers' records.
@@ -78,7 +77,7 @@ class Contents:
                 for output in node.outputs:
                     if output.state.kind is KeyKind.THERE:
                         self._graph.mark(
-                            output, replace(output.state, kind=KeyKind.UNSURE, why=change_of(key))
+                            output, output.state._replace(kind=KeyKind.UNSURE, why=change_of(key))
                         )
 
     def _record_read(self, key: KeyNode, seen: Fingerprint) -> None:
@@ -94,7 +93,7 @@ class Contents:
             seen.looked_like + DOUBTFUL,
         ):
             if state.digest is None or seen.quick == seen.looked_like:
-                self._graph.mark(key, replace(state, quick=seen.quick, digest=seen.digest))
+                self._graph.mark(key, state._replace(quick=seen.quick, digest=seen.digest))
         elif state.digest != seen.digest:
             self._graph.require_inspection(key)
 
@@ -102,7 +101,7 @@ class Contents:
         """Expire the files at these keys, since publishing a Task's outputs failed."""
         for key in keys:
             node = self._graph.keys[key]
-            self._change(node, replace(node.state, kind=KeyKind.EXPIRED, quick=None, why=RETRY))
+            self._change(node, node.state._replace(kind=KeyKind.EXPIRED, quick=None, why=RETRY))
 
     def record_outcome(self, task: Task, outcome: Outcome) -> None:
         """Record the inputs and the published outputs of a Task."""

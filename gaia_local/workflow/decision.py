@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gaia_local.model.assignment import Assignment
 from gaia_local.model.commands import AnyCommand
@@ -104,8 +104,7 @@ class Inspection:
     """An observation is required even if nothing changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """The result of an inspection."""
 
     inspection: Inspection
@@ -140,8 +139,7 @@ class Decision:
         return drained
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(NamedTuple):
     """The rows of one workflow."""
 
     name: str
@@ -153,7 +151,7 @@ class Saved:
     attempts: list[Attempt]
     """The last Task of each Step."""
     keys: dict[str, KeyState]
-    unfit: dict[str, Unfit] = field(default_factory=dict)
+    unfit: dict[str, Unfit]
     """Submitted Step → why it doesn't fit."""
 
     def then(self, changes: Changes) -> Saved:

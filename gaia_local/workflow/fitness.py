@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.commands import AnyCommand, Command, CompositeCommand
@@ -25,8 +24,7 @@ from gaia_local.workflow import expansion, templates
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Unfit:
+class Unfit(NamedTuple):
     """A submitted Step that doesn't fit its Command."""
 
     problem: str

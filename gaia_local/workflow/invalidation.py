@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 
 from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.graph import Graph
@@ -25,7 +24,7 @@ class Invalidation:
         for key in outputs:
             exists = key.state.kind is not KeyKind.ABSENT
             self._graph.mark(
-                key, replace(key.state, kind=KeyKind.EXPIRED if exists else KeyKind.ABSENT, why=why)
+                key, key.state._replace(kind=KeyKind.EXPIRED if exists else KeyKind.ABSENT, why=why)
             )
 
     def invalidate_dependents(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from gaia_local.model.commands import AnyCommand
 from gaia_local.model.steps import Step
@@ -127,7 +126,7 @@ class Merging:
                 if state.usable:
                     graph.mark(key, KeyState(KeyKind.THERE, state.quick, state.digest))
                 elif state.kind is KeyKind.EXPIRED:
-                    graph.mark(key, replace(state, why=UNMADE))
+                    graph.mark(key, state._replace(why=UNMADE))
                 else:
                     graph.mark(key, ABSENT)
         graph.forget_unused(key for node in nodes.values() for key in (*node.inputs, *node.outputs))
@@ -158,7 +157,7 @@ class Merging:
                 continue
             state = ABSENT
             if key.state.kind is not KeyKind.ABSENT:
-                state = replace(key.state, kind=KeyKind.EXPIRED, why=UNMADE)
+                state = key.state._replace(kind=KeyKind.EXPIRED, why=UNMADE)
             self._graph.mark(now, state)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from gaia_local.model.tasks import Task
 from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason, ReasonKind
@@ -18,8 +19,7 @@ FOUND = (
 NO_ORIGINS: Mapping[str, Sequence[Origin]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The record of a file that has not changed since it was made."""
 
     state: KeyState
@@ -43,11 +43,11 @@ def inherit(
         same = next((origin for origin in found if _why_anew(origin, task) is None), None)
         if same is None:
             why = found[0].state.why or _why_anew(found[0], task)
-            states[key] = replace(found[0].state, kind=KeyKind.EXPIRED, made_by=None, why=why)
+            states[key] = found[0].state._replace(kind=KeyKind.EXPIRED, made_by=None, why=why)
         elif same.state.kind is KeyKind.THERE and same.maker is not None:
-            states[key], makers[key] = replace(same.state, made_by=task.id), same.maker
+            states[key], makers[key] = same.state._replace(made_by=task.id), same.maker
         else:
-            states[key] = replace(same.state, made_by=None)
+            states[key] = same.state._replace(made_by=None)
     if not makers:
         return None, states
     last = max(makers.values(), key=lambda attempt: attempt.created)
@@ -56,9 +56,9 @@ def inherit(
             reads, latest = maker.inputs or {}, last.inputs or {}
             changed = (key for key, digest in latest.items() if reads.get(key) != digest)
             why = Reason(ReasonKind.INPUT_CHANGED, next(changed, ""))
-            states[key] = replace(states[key], kind=KeyKind.EXPIRED, made_by=None, why=why)
+            states[key] = states[key]._replace(kind=KeyKind.EXPIRED, made_by=None, why=why)
     return replace(
-        last, task=replace(task, reason=last.task.reason), message=FOUND, superseded=False
+        last, task=task._replace(reason=last.task.reason), message=FOUND, superseded=False
     ), states
 
 

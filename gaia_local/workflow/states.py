@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gaia_local.model.tasks import Reused, Task, TaskState
 from gaia_local.model.usage import Usage
@@ -38,8 +39,7 @@ class ReasonKind(enum.Enum):
 _TEXTS = [(kind, *kind.value.partition("{}")) for kind in ReasonKind]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """The reason why a Step must run, or a key must be made; its `str` is for people and rows."""
 
     kind: ReasonKind
@@ -80,8 +80,7 @@ class KeyKind(enum.StrEnum):
     """The file doesn't count: its Step must make it again, or no Step makes it any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyState:
+class KeyState(NamedTuple):
     """The state of a storage key: its row, unless it is `ABSENT`."""
 
     kind: KeyKind
@@ -147,8 +146,7 @@ class VerdictKind(enum.StrEnum):
 _ACTIVE = frozenset({VerdictKind.RUN, VerdictKind.WAIT, VerdictKind.RUNNING})
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether a Step runs, with the reason; None if there is no reason to run."""
 
     kind: VerdictKind

@@ -140,7 +140,7 @@ class Submitted:
     def _unfit(self, outer: str, problem: str) -> Unfit:
         """The record of a Step that doesn't fit: as it last fitted, which may be long ago."""
         if outer in self.unfit:
-            return replace(self.unfit[outer], problem=problem)
+            return self.unfit[outer]._replace(problem=problem)
         return Unfit(problem, used_commands(self.steps[outer].command, self.commands))
 
     def _expand(

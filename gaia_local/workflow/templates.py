@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.commands import AnyCommand, Command
@@ -32,8 +32,7 @@ Verdicts: TypeAlias = "dict[tuple[str, tuple[tuple[str, _Given], ...]], bool]"
 """The results of `check`: a Command's name and the relevant vars → whether such Steps fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A Command filled in for one Step: the contents of a Task."""
 
     tokens: tuple[str, ...]

@@ -337,7 +337,7 @@ class Workflow:
             self.attempts.cancel(node, str(why))
             for output in node.outputs:
                 if output.state.kind is not KeyKind.THERE:
-                    graph.mark(output, replace(output.state, why=why))
+                    graph.mark(output, output.state._replace(why=why))
             graph.settle()
         if (
             self.intent is Intent.RUN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import tracemalloc
 
@@ -55,7 +54,7 @@ def test_storage_keys_are_equal_where_their_texts_are(one: str, other: str) -> N
 
 def test_keys_are_immutable_and_survive_pickling() -> None:
     for value in (storage_key("b:x"), internal_path("/out/x")):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             value.is_directory = True  # type: ignore[misc]
         assert not hasattr(value, "__dict__")
         assert pickle.loads(pickle.dumps(value)) == value

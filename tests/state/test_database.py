@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -197,9 +196,7 @@ def test_a_message_that_is_no_utf8_costs_no_row(database: Database) -> None:
     database.set_attempts(attempts)
     told = [attempt.message for attempt in database.attempts("w")]
     assert told == ["a\x1b", "a\\xff", "é"]
-    why = Attempt(
-        dataclasses.replace(attempted(identity="4"), reason="b\udcff"), TaskState.RUNNING, 2
-    )
+    why = Attempt(attempted(identity="4")._replace(reason="b\udcff"), TaskState.RUNNING, 2)
     database.add_attempts([why])
     assert database.attempts("w")[-1].task.reason == "b\\xff"
 
@@ -208,7 +205,7 @@ def test_a_task_is_read_back_whole(database: Database) -> None:
     made = attempted()
     database.add_attempts([Attempt(made, TaskState.RUNNING, 1.0)])
     (read,) = database.attempts("w")
-    assert dataclasses.asdict(read.task) == dataclasses.asdict(made)
+    assert read.task._asdict() == made._asdict()
     assert isinstance(read.task.external, frozenset)
 
 
@@ -287,13 +284,13 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
     database.add_workflow("w", {"owner": "é"}, 1.0)
     database.add_workflow("other", {}, 1.0)
     assert saved(database) == Saved(
-        "w", {"owner": "é"}, WorkflowState.INITIALIZED, 0, [], [], [], {}
+        "w", {"owner": "é"}, WorkflowState.INITIALIZED, 0, [], [], [], {}, {}
     )
     given, events = (
         changes(),
         [
             Event(EventKind.STEP_START, "w", 5.0, {"id": "1"}),
-            Event(EventKind.FLOW_COMPLETE, "w", 6.0),
+            Event(EventKind.FLOW_COMPLETE, "w", 6.0, {}),
         ],
     )
     with database.transaction():
@@ -308,6 +305,7 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
         given.steps,
         given.begun,
         {key: state for key, state in given.keys.items() if state != ABSENT},
+        {},
     )
     assert [dict(command.definition) for command in found.commands] == [
         dict(command.definition) for command in given.commands
@@ -315,7 +313,7 @@ def test_a_workflow_is_read_back_as_it_was_saved(database: Database) -> None:
     assert [step.text for step in found.given] == [step.text for step in given.steps]
     assert [event["event"] for event in database.events("w")] == ["step-start", "flow-complete"]
     assert saved(database, "other") == Saved(
-        "other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {}
+        "other", {}, WorkflowState.INITIALIZED, 0, [], [], [], {}, {}
     )
 
 
@@ -401,7 +399,7 @@ def test_saving_is_atomic(database: Database) -> None:
     before = rows(database)
     with pytest.raises(DatabaseError), database.transaction():  # its Tasks are there already
         database.save(
-            "w", replace(changes(edition=2), events=[Event(EventKind.FLOW_COMPLETE, "w", 6.0)])
+            "w", replace(changes(edition=2), events=[Event(EventKind.FLOW_COMPLETE, "w", 6.0, {})])
         )
     assert rows(database) == before
 
@@ -409,9 +407,9 @@ def test_saving_is_atomic(database: Database) -> None:
 def test_events_are_read_back(database: Database) -> None:
     events = [
         Event(EventKind.STEP_START, "w", 5.0, {"id": "1", "task": "s"}),
-        Event(EventKind.FLOW_COMPLETE, "w", 4.0),
+        Event(EventKind.FLOW_COMPLETE, "w", 4.0, {}),
     ]
-    database.add_events([*events, Event(EventKind.FLOW_HALTED, "other", 6.0)])
+    database.add_events([*events, Event(EventKind.FLOW_HALTED, "other", 6.0, {})])
     assert database.events("w") == [
         {"event": "step-start", "workflow": "w", "time": 5.0, "id": "1", "task": "s"},
         {"event": "flow-complete", "workflow": "w", "time": 4.0},

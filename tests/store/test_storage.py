@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 from pathlib import Path
@@ -437,8 +436,8 @@ def test_outputs_in_outputs_are_stored_whole(bench: StagingBench) -> None:
 
 def test_one_file_may_be_two_outputs(bench: StagingBench) -> None:
     task = bench.task({})
-    task = dataclasses.replace(
-        task, outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT"))
+    task = task._replace(
+        outputs=(("b:1", "/out/x"), ("b:2", "/out/x"), ("b:3", ">"), ("b:4", "STDOUT"))
     )
     staging = bench.stage(task)
     (staging.tree / "out/x").write_text("x")

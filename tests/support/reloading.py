@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from gaia_local.engine.decision_loop import DecisionLoop
@@ -72,7 +71,7 @@ def _know_as_much(live: Workflow, reloaded: Workflow) -> None:
                 and again.overlapping_outputs
                 and node.state.digest is None
             ):
-                again.state = replace(again.state, digest=None)
+                again.state = again.state._replace(digest=None)
 
 
 def check(loop: DecisionLoop, name: str) -> None:

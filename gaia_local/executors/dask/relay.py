@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TypeVar
 
 from gaia_local.executors.contract import Observer
@@ -37,9 +36,9 @@ class ObserverRelay:
         if event.event.begins:
             number = self._worker_numbers.setdefault(slot, len(self._worker_numbers) + 1)
             facts |= {"worker": number, "host": slot[0]}
-            self.notify(task, observer.started, replace(event, facts=facts))
+            self.notify(task, observer.started, event._replace(facts=facts))
         else:
-            self.notify(task, observer.happened, replace(event, facts=facts))
+            self.notify(task, observer.happened, event._replace(facts=facts))
 
     def notify(self, task: Task, method: Callable[[Task, Report], None], value: Report) -> None:
         """Call a method of an observer."""

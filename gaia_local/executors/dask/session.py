@@ -78,7 +78,7 @@ class Session:
         reporter = TaskReporter(run, self.settings.topic, self.task_runner.tops, self._flush_soon)
         try:
             take_up(self.task_runner.tops[0], lease)
-            leased = replace(assignment, task=replace(task, id=lease))
+            leased = replace(assignment, task=task._replace(id=lease))
             with self._gpus.taken(
                 task.resources.gpus, stop=lambda: cancellation.reason is not None
             ) as gpus:

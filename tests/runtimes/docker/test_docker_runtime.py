@@ -92,7 +92,7 @@ def test_a_container_has_the_limits_of_its_command(
     run = bench.prepare(
         "sh", "-c", "echo up; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
     )
-    task = dataclasses.replace(run.invocation.task, resources=Resources(cpus=0.25, memory=32 << 20))
+    task = run.invocation.task._replace(resources=Resources(cpus=0.25, memory=32 << 20))
     run.invocation = dataclasses.replace(run.invocation, task=task)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
