@@ -16,6 +16,7 @@ from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
 from gaia_local.cli import checking  # isort: skip
 from gaia_local.cli import asking  # isort: skip
+from gaia_local.cli import measuring  # isort: skip
 from gaia_local.cli import documents  # isort: skip
 from gaia_local.cli import keeping  # isort: skip
 from gaia_local.cli.examples import attach
@@ -34,6 +35,7 @@ __all__ = [
     "executing",
     "keeping",
     "main",
+    "measuring",
     "seeing",
     "serving",
     "starting",

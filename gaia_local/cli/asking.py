@@ -185,7 +185,7 @@ def reuse(ctx: typer.Context, as_json: Json = False) -> None:
 
 def reusable_row(entry: ReusableEntry) -> list[str]:
     """The cells of one Command's row."""
-    from gaia_local.store.file_work import progress_text
+    from gaia_local.model.sizes import progress_text
 
     return [
         entry["command"],

@@ -23,6 +23,7 @@ EXAMPLES = {
     "explain": "gaia-local explain me_hello_1 count",
     "logs": "gaia-local logs me_hello_1 greet-world",
     "events": "gaia-local events me_hello_1",
+    "usage": "gaia-local usage me_hello_1",
     "reuse": "gaia-local reuse",
     "docs": "gaia-local docs workflows",
     "remove": "gaia-local remove me_hello_1 count",

@@ -19,6 +19,7 @@ from gaia_local.pictures.sentences import (
     made_by,
     missing_inputs,
 )
+from gaia_local.pictures.usage import took
 from gaia_local.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
@@ -236,13 +237,12 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         rows += [("made by", explanation["made_by"] or "no Step")]
         rows += [("read by", step) for step in explanation["read_by"]]
     if made is not None:
-        elapsed = "" if made["elapsed"] is None else f" in {made['elapsed']:.3g} s"
         reused = made.get("reused")
         did = "ran" if reused is None else "reused"
-        rows += [
-            (f"{did} last", f"{_moment(made['started'])}: {made['state']}{elapsed}"),
-            ("ran because" if reused is None else "reason", made["reason"]),
-        ]
+        rows += [(f"{did} last", f"{_moment(made['started'])}: {made['state']}")]
+        if made["elapsed"] is not None:
+            rows += [("took", took(made["elapsed"], made["usage"]))]
+        rows += [("ran because" if reused is None else "reason", made["reason"])]
         rows += [] if reused is None else [("reused from", made_by(reused))]
         rows += [("message", made["message"])] if made["message"] else []
         rows += [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gaia_local.errors import InvalidInput, nearest, shown
+from gaia_local.model.sizes import memory_text
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?)i?b?", re.IGNORECASE)
 UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -79,7 +80,7 @@ class Capacity:
         """A sentence where less than is wanted may be used in all."""
         for name, amount in wanted.items():
             if amount > self._total[name]:
-                needed, total = _amount_text(name, amount), _amount_text(name, self._total[name])
+                needed, total = amount_text(name, amount), amount_text(name, self._total[name])
                 return f"its Command needs {name}: {needed}; here it may use {total}"
         return None
 
@@ -110,8 +111,9 @@ class Capacity:
                 self._free[name] += sign * amount
 
 
-def _amount_text(name: str, amount: float) -> str:
-    return f"{amount / (1 << 30):.3g} GB" if name == "memory" else f"{amount:g}"
+def amount_text(name: str, amount: float) -> str:
+    """``4 GB`` of memory, ``2`` of another resource."""
+    return memory_text(amount) if name == "memory" else f"{amount:g}"
 
 
 def _cpus(where: str, given: Any) -> float | None:

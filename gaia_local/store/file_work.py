@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from gaia_local import interrupts
+from gaia_local.model.sizes import progress_text
 from gaia_local.monotonic import monotonic
 
 MOST_BYTES = 1 << 23
@@ -82,15 +83,3 @@ def file_size(path: str) -> int | None:
         return None if os.path.isdir(path) else os.stat(path).st_size
     except OSError:
         return None
-
-
-def progress_text(done: int, size: int | None) -> str:
-    """``12 of 60 GB``, in units of 1000; without a size ``12 GB``."""
-    most = max(done, size or 0)
-    unit, one = next(
-        (unit, one)
-        for unit, one in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("bytes", 1))
-        if most >= one or one == 1
-    )
-    parts = [done, most] if size is not None else [done]
-    return f"{' of '.join(f'{round(part / one, 1):g}' for part in parts)} {unit}"

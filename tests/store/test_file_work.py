@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gaia_local.store import copying, file_work, fingerprints, reading, storable
-from gaia_local.store.file_work import ENTRIES, MOST_BYTES, FileWork, Stopped, progress_text
+from gaia_local.store.file_work import ENTRIES, MOST_BYTES, FileWork, Stopped
 from gaia_local.store.input_copies import copies_needed
 from gaia_local.store.logs import Ending, write_log
 from gaia_local.store.walking import walk
@@ -244,23 +244,6 @@ def interrupted(*_: object, **__: object) -> None:
 
 
 # ----------------------------------------------------------------------------------- how far it is
-
-
-@pytest.mark.parametrize(
-    ("done", "size", "text"),
-    [
-        (12 * 10**9, 60 * 10**9, "12 of 60 GB"),
-        (0, 60 * 10**9, "0 of 60 GB"),
-        (1_234_000_000, 1_500_000_000, "1.2 of 1.5 GB"),
-        (999_960_000, 2 * 10**12, "0 of 2 TB"),
-        (999, 999, "999 of 999 bytes"),
-        (2_000_000, None, "2 MB"),
-        (70, 60, "70 of 70 bytes"),
-        (0, None, "0 bytes"),
-    ],
-)
-def test_progress_is_told_in_round_numbers(done: int, size: int | None, text: str) -> None:
-    assert progress_text(done, size) == text
 
 
 def test_work_is_told_once_a_second_and_short_work_never(monkeypatch: pytest.MonkeyPatch) -> None:
