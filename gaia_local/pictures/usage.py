@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gaia_local.model.durations import duration
@@ -42,6 +42,12 @@ def transferred(usage: Mapping[str, Any]) -> str:
         for key, what in _BYTES
         if usage[key] is not None
     )
+
+
+def facts(usage: Mapping[str, Any]) -> Iterator[str]:
+    """Its phases, what it consumed, and what it read and wrote: a line each, if there is any."""
+    known = ", ".join(consumed(cpu_seconds(usage), usage["memory"]))
+    yield from filter(None, (phases(usage), known, transferred(usage)))
 
 
 def took(elapsed: float, usage: Mapping[str, Any] | None) -> str:

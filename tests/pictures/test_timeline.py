@@ -9,6 +9,7 @@ import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.durations import duration
+from gaia_local.model.usage import Usage
 from gaia_local.pictures.timeline import arrange, html, svg
 from gaia_local.pictures.timeline.lanes import moment
 from gaia_local.pictures.words import clean
@@ -174,6 +176,35 @@ def test_a_bar_tells_its_facts() -> None:
     )
 
 
+USAGE = Usage(0.3, 1.7, 0.1, 2.9, 0.3, 310 << 20, 10_000_000, 5_000, 70, 60)
+TOLD = (
+    "0.30 s copying inputs, 1.7 s running, 0.10 s storing",
+    "3.2 s CPU, 310 MB",
+    "read 10 MB, wrote 5 kB, received 70 bytes, sent 60 bytes",
+)
+
+
+def test_what_an_attempt_took_is_told_at_its_bar_and_in_the_table() -> None:
+    arranged = arrange(told(attempt("a", T0, T0 + 2.1, usage=USAGE.wire())), now=T0)
+    (bar,) = arranged.lanes[0].bars
+    assert bar.facts[3:] == (
+        "took 2.1 s, on worker 1",
+        *TOLD,
+        f"started {moment(T0)}, after 0 ms in the queue",
+        "because: new",
+    )
+    page = html(arranged)
+    assert f'data-facts="{escape(chr(10).join(bar.facts))}"' in page
+    assert f"<td>{escape('; '.join(bar.facts[1:]))}</td>" in page
+    assert "\n".join(TOLD) in svg(arranged)
+
+
+@pytest.mark.parametrize("usage", [None, Usage().wire()])
+def test_what_nobody_measured_is_not_told(usage: Any) -> None:
+    (bar,) = arrange(told(attempt("a", T0, T0 + 1, usage=usage)), now=T0).lanes[0].bars
+    assert bar.facts == arrange(told(attempt("a", T0, T0 + 1)), now=T0).lanes[0].bars[0].facts
+
+
 def test_attempts_that_overlap_on_one_worker_have_rows() -> None:
     arranged = arrange(
         told(
@@ -286,6 +317,10 @@ def test_what_was_reused_has_a_look_of_its_own() -> None:
         {"workflow": "w", "attempts": [{}]},
         told(attempt("a", "soon", None)),  # type: ignore[arg-type]
         told(attempt("a", 1e300, None)),
+        told(attempt("a", T0, T0, usage="much")),
+        told(attempt("a", T0, T0, usage={"memory": 1})),
+        told(attempt("a", T0, T0, usage={**Usage().wire(), "memory": "<b>"})),
+        told(attempt("a", T0, T0, usage={**Usage().wire(), "running": float("nan")})),
     ],
 )
 def test_an_invalid_timeline_is_refused(given: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from gaia_local.errors import InvalidInput, shown
 from gaia_local.model.durations import duration
 from gaia_local.pictures.sentences import made_by
+from gaia_local.pictures.usage import facts as usage_facts
 from gaia_local.pictures.words import clean
 
 IDLE = 0.2
@@ -180,7 +181,7 @@ def _checked(attempt: Mapping[str, Any]) -> dict[str, Any]:
         if read[key] is not None:
             read[key] = float(read[key])
             datetime.datetime.fromtimestamp(read[key])
-    reused = attempt.get("reused")
+    reused, usage = attempt.get("reused"), attempt.get("usage")
     if reused is not None:
         read["state"] = REUSED
     return {
@@ -188,6 +189,7 @@ def _checked(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "exit_code": attempt.get("exit_code"),
         "message": attempt.get("message"),
         "reused": reused and clean(f"reused from {made_by(reused)}"),
+        "usage": () if usage is None else tuple(usage_facts(usage)),
     }
 
 
@@ -237,6 +239,7 @@ def _facts(attempt: Mapping[str, Any], end: float, lane: str) -> Iterator[str]:
         + (" so far" if attempt["ended"] is None else "")
         + ("" if attempt["reused"] else f", on {lane}")
     )
+    yield from attempt["usage"]
     yield f"started {moment(start)}" + (
         f", after {duration(start - queued)} in the queue" if queued is not None else ""
     )
