@@ -15,7 +15,8 @@ from gaia_local.cli.output import attempt_line
 from gaia_local.cli.printing import draws_live, last_written, print_line
 from gaia_local.model.durations import duration
 from gaia_local.monotonic import monotonic
-from gaia_local.pictures.sentences import counts_line, failure_line
+from gaia_local.pictures.sentences import counts_line, failure_line, lasting_line
+from gaia_local.pictures.usage import live as live_text
 from gaia_local.terminal_text import escaped, without_colours
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from gaia_local import Gaia
-    from gaia_local.model.answer_types import Failure, StatusAnswer, TimelineAttempt
+    from gaia_local.model.answer_types import Failure, LiveUsage, StatusAnswer, TimelineAttempt
 
 LIVE_REFRESH_SECONDS = 0.1
 """Seconds between two drawings on a terminal."""
@@ -83,7 +84,9 @@ class WatchView:
     def __init__(self, gaia: Gaia, workflow: str) -> None:
         self.workflow = workflow
         self.counts: Mapping[str, Any] = {}
-        """See `Gaia.progress`."""
+        """See `Gaia.progress`; without its `usage`, which changes where nothing happens."""
+        self.usage: Mapping[str, LiveUsage] = {}
+        """What running Steps have taken so far."""
         self.attempts: list[TimelineAttempt] = []
         """See `Gaia.timeline`."""
         self.failures: list[Failure] = []
@@ -95,7 +98,9 @@ class WatchView:
 
     def refresh(self, everything: bool = False) -> None:
         """Ask again; for the attempts only after a change or some time, unless `everything`."""
-        self.counts = self._gaia.progress(self.workflow)
+        progress = self._gaia.progress(self.workflow)
+        self.usage = progress.get("usage", {})
+        self.counts = {key: value for key, value in progress.items() if key != "usage"}
         began = monotonic()
         due = (
             self.counts != self._last_counts
@@ -187,9 +192,10 @@ def _lines(workflow: str) -> Iterator[Show]:
 
     def show(counts: Mapping[str, Any]) -> None:
         nonlocal shown, at
-        line, now = counts_line(counts), monotonic()
+        # What is used changes all the time; that alone is worth no line.
+        line, now = lasting_line(counts), monotonic()
         if line != shown and now - at >= PLAIN_LINE_SECONDS:
-            print_line(f"{workflow}: {line}", error=True)
+            print_line(f"{workflow}: {counts_line(counts)}", error=True)
             shown, at = line, now
 
     yield show
@@ -233,13 +239,17 @@ def _screen(view: WatchView, height: int) -> RenderableType:
     table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
     table.add_column(no_wrap=True, justify="right", min_width=9)
+    if view.usage:
+        table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=5)
     for attempt in shown:
         tail = view.tail(attempt, lines)
         log = Text("\n", "dim", no_wrap=True, overflow="ellipsis").join(map(_log_text, tail))
+        used = [live_text(view.usage.get(attempt["step"]))] if view.usage else []
         table.add_row(
             Text(escaped(f"▶ {attempt['step']}"), "blue"),
             duration(now - (attempt["started"] or now)),
+            *used,
             log,
         )
     parts: list[RenderableType] = [head, Text(), table]

@@ -203,6 +203,16 @@ class StepCounts(TypedDict):
     lacks: NotRequired[str]
 
 
+class LiveUsage(TypedDict):
+    """What a running Step has taken so far; None where nobody can measure it.
+
+    `memory` is the most that it held, in bytes, `cpu` its CPU time in seconds.
+    """
+
+    memory: int | None
+    cpu: float | None
+
+
 class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
@@ -211,11 +221,13 @@ class WorkflowProgress(StepCounts):
     the results of other Tasks, and `ran`: of those that are done and ran. `unfit`, if there are
     any: the number of Steps that don't fit their Commands, and `lacks`: what the first of them
     lacks, as a refusal would say it. `doing`: sentences on the copying and reading of files that
-    takes long just now, as "Step 's' is reading input 'a': 12 of 60 GB".
+    takes long just now, as "Step 's' is reading input 'a': 12 of 60 GB". `usage`: what running
+    Steps have taken so far, by their names, if somebody measures it.
     """
 
     state: str
     doing: NotRequired[list[str]]
+    usage: NotRequired[dict[str, LiveUsage]]
 
 
 class Failure(TypedDict):
@@ -475,9 +487,13 @@ WorkflowDetails = TypedDict(
         "failures": list[Failure],
         "waiting-inputs": list[str],
         "error": NotRequired[str],
+        "usage": NotRequired[dict[str, LiveUsage]],
     },
 )
-"""Of ``GET /api/workflows/NAME``; `error` as in `ServerStatus`."""
+"""Of ``GET /api/workflows/NAME``.
+
+`error` is as in `ServerStatus`, `usage` as in `WorkflowProgress`.
+"""
 
 
 class LogPiece(TypedDict):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from gaia_local.pictures.usage import so_far
+
 _KINDS = ("running", "failed", "waiting", "unfit")
 """The kinds of Steps that aren't done, which counts name."""
 
@@ -21,6 +23,12 @@ class Answers(Protocol):
 
 
 def counts_line(counts: Mapping[str, Any]) -> str:
+    """`lasting_line`, and what running Steps have taken so far."""
+    live = so_far(counts.get("usage", {}))
+    return f"{lasting_line(counts)}; {live}" if live else lasting_line(counts)
+
+
+def lasting_line(counts: Mapping[str, Any]) -> str:
     """``12 of 15 Steps done, 2 running, 1 waiting``, without the counts that are 0.
 
     With Steps that were given results: ``12 of 15 Steps done, 9 reused, 3 ran``. Then the first of

@@ -47,6 +47,7 @@ def transferred(usage: Mapping[str, Any]) -> str:
 def facts(usage: Mapping[str, Any]) -> Iterator[str]:
     """Its phases, what it consumed, and what it read and wrote: a line each, if there is any."""
     known = ", ".join(consumed(cpu_seconds(usage), usage["memory"]))
+    known += "" if usage["memory"] is None else " of memory"
     yield from filter(None, (phases(usage), known, transferred(usage)))
 
 

@@ -41,7 +41,7 @@ def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
         **row,
         "state": counts["state"],
         "step-count": counts["steps"],
-        "progress": _without_state(counts),
+        "progress": _counts(counts),
     }
 
 
@@ -53,17 +53,21 @@ def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
     answer: WorkflowDetails = {
         "workflow": name,
         "state": counts["state"],
-        "progress": _without_state(counts),
+        "progress": _counts(counts),
         "failures": gaia.failures(name),
         "waiting-inputs": inner["waiting-inputs"],
     }
     if "error" in inner:
         answer["error"] = inner["error"]
+    if "usage" in counts:
+        answer["usage"] = counts["usage"]
     return answer
 
 
-def _without_state(counts: WorkflowProgress) -> StepCounts:
-    return cast("StepCounts", {key: value for key, value in counts.items() if key != "state"})
+def _counts(counts: WorkflowProgress) -> StepCounts:
+    """Without `usage`, which changes all the time: a stream would send each workflow for it."""
+    left_out = ("state", "usage")
+    return cast("StepCounts", {key: counts[key] for key in counts if key not in left_out})  # type: ignore[literal-required] # its own keys
 
 
 def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:

@@ -179,7 +179,7 @@ def test_a_bar_tells_its_facts() -> None:
 USAGE = Usage(0.3, 1.7, 0.1, 2.9, 0.3, 310 << 20, 10_000_000, 5_000, 70, 60)
 TOLD = (
     "0.30 s copying inputs, 1.7 s running, 0.10 s storing",
-    "3.2 s CPU, 310 MB",
+    "3.2 s CPU, 310 MB of memory",
     "read 10 MB, wrote 5 kB, received 70 bytes, sent 60 bytes",
 )
 

@@ -24,6 +24,8 @@ from playwright.sync_api import (
 )
 
 from gaia_local import Gaia
+from gaia_local.model.answer_types import LiveUsage, WorkflowProgress
+from gaia_local.model.usage import Usage
 from gaia_local.server import Server
 from support.builders import command, step
 from support.colours import contrast, luminance
@@ -249,6 +251,71 @@ def test_a_step_turns_from_running_to_complete_without_a_reload(site: Site, gate
     expect(page.locator(".legend")).to_have_text("2 complete")
     expect(page.locator("#announcer")).to_have_text("Workflow: complete.")
     assert page.evaluate("window.same") is True
+
+
+def shown_facts(page: Page) -> dict[str, str]:
+    """The facts in a Step's panel that the reader sees."""
+    facts = page.locator(".facts > div:visible")
+    return dict(
+        zip(
+            facts.locator("dt").all_inner_texts(),
+            facts.locator("dd").all_inner_texts(),
+            strict=True,
+        )
+    )
+
+
+def test_a_running_step_shows_what_it_has_taken_so_far_and_then_what_it_took(
+    site: Site, gate: Fifo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress, explain = site.gaia.progress, site.gaia.explain
+    live: dict[str, LiveUsage] = {}
+
+    def with_live(workflow: str) -> WorkflowProgress:
+        return {**progress(workflow), "usage": live}
+
+    def with_usage(workflow: str, name: str) -> Any:
+        told = explain(workflow, name)
+        assert "last" in told
+        if told["last"] is not None:
+            told["last"]["usage"] = Usage(0.3, 1.7, None, 2.9, 0.3, 310 << 20, 10**7, 5).wire()
+        return told
+
+    monkeypatch.setattr(site.gaia, "progress", with_live)
+    monkeypatch.setattr(site.gaia, "explain", with_usage)
+    chain(site.gaia, "me_live", held(gate))
+    page = site.go("me_live", "two")
+    expect(page.locator(".panel .badge")).to_have_text("running")
+    assert not {"CPU time", "Memory", "Of that"} & shown_facts(page).keys()
+    live["two"] = {"cpu": 61.2, "memory": None}
+    cpu = page.locator(".facts > div:visible", has_text="CPU time").locator("dd")
+    expect(cpu).to_have_text("1 minute 1 second so far")
+    assert "Memory" not in shown_facts(page)
+    live["two"] = {"cpu": 62.0, "memory": 4 << 30}
+    expect(cpu).to_have_text("1 minute 2 seconds so far")
+    assert shown_facts(page)["Memory"] == "at most 4 GB so far"
+    gate.open("on\n")
+    expect(cpu).to_have_text("3.2 seconds")
+    facts = shown_facts(page)
+    assert facts["Of that"] == "0.3 seconds copying inputs, 1.7 seconds running"
+    assert facts["Memory"] == "at most 310 MB"
+    assert facts["Data"] == "read 10 MB, wrote 5 bytes"
+
+
+def test_sizes_are_in_round_numbers(site: Site) -> None:
+    page = site.go()
+
+    def told(what: str, number: int) -> str:
+        script = "async ([what, number]) => (await import('./words.js'))[what](number)"
+        return str(page.evaluate(script, [what, number]))
+
+    assert told("bytes", 0) == "0 bytes"
+    assert told("bytes", 999) == "999 bytes"
+    assert told("bytes", 12_540_000) == "12.5 MB"
+    assert told("memory", 310 << 20) == "310 MB"
+    assert told("memory", (1 << 30) - 1) == "1024 MB"
+    assert told("memory", 39 << 30) == "39 GB"
+    assert told("memory", 5 << 50) == "5120 TB"
 
 
 def test_steps_that_are_merged_join_the_graph(site: Site) -> None:

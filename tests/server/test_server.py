@@ -26,6 +26,7 @@ import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError, demo
+from gaia_local.model.answer_types import LiveUsage
 from gaia_local.server import Server, create_app, resume, stream
 from gaia_local.server import server as server_module
 from gaia_local.server.guard import answers_to
@@ -305,6 +306,7 @@ def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> 
     assert get(server, "api/workflows/w")["failures"][0]["exit_code"] == 3
     assert get(server, "api/workflows/w/graph") == gaia.graph("w")
     assert get(server, "api/workflows/w/timeline") == gaia.timeline("w")
+    assert all("usage" in one for one in get(server, "api/workflows/w/timeline")["attempts"])
     assert get(server, "api/workflows/w/explain?name=a") == gaia.explain("w", "a")
     assert get(server, "api/workflows/w/explain?name=d%3Aa") == gaia.explain("w", "d:a")
     assert len(gaia.reusable()) == 2
@@ -450,6 +452,24 @@ def test_only_the_page_is_served(server: Server, path: str) -> None:
         )
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
+
+
+def test_what_runs_is_measured_for_those_who_look_at_its_workflow(
+    server: Server, gaia: Gaia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaia.upload("w", {}, COMMANDS, [A])
+    gaia.wait("w", 30)
+    progress = gaia.progress
+    usage: dict[str, LiveUsage] = {"a": {"memory": 1 << 20, "cpu": 0.5}}
+    monkeypatch.setattr(gaia, "progress", lambda name: {**progress(name), "usage": usage})
+    about = get(server, "api/workflows/w")
+    assert about["usage"] == usage
+    assert "usage" not in about["progress"]
+    assert "usage" not in get(server, "api/workflows")["workflows"]["w"]["progress"]
+    view = stream.ClientView(gaia, "w")
+    view.everything()
+    usage["a"] = {"memory": 2 << 20, "cpu": 1.5}
+    assert view.update(["w"]) == {"workflows": {}, "steps": {}}
 
 
 # ------------------------------------------------------------------------------------ event streams

@@ -4,6 +4,7 @@ import { ask, path, why } from "./api.js";
 import { fill, html } from "./dom.js";
 import { LogView } from "./log.js";
 import { address, Badge } from "./parts.js";
+import { LiveUsage, taken } from "./usage.js";
 import { count, duration, moment } from "./words.js";
 
 const NAMES = 6; // Of more Steps than this that a key leads to, the first ones are named.
@@ -19,6 +20,7 @@ export class StepPanel {
   #asked = 0;
   #badge = new Badge();
   #log;
+  #usage;
   #command = html("p", { class: "command" });
   #failure = html("p", { class: "failure", hidden: true });
   #cost = html("p", { class: "note" });
@@ -39,6 +41,7 @@ export class StepPanel {
     this.#expire = html("button", { type: "button", click: () => expire(step) }, "Expire");
     this.#heading = html("h2", { id: "step", tabindex: -1 }, step);
     this.#log = new LogView(workflow, step);
+    this.#usage = new LiveUsage(workflow, step);
     this.#large = html("button",
       { type: "button", class: "small", "aria-pressed": "false", click: () => this.#enlarge() },
       "Enlarge");
@@ -66,6 +69,7 @@ export class StepPanel {
   close() {
     clearInterval(this.#clock);
     this.#log.stop();
+    this.#usage.stop();
   }
 
   /** Take in a graph, which has the Step's neighbours and its state, and ask for the rest. */
@@ -124,9 +128,12 @@ export class StepPanel {
           moment(last.started))),
       fact(running ? "Running for" : "Took",
         running ? this.#elapsed : last?.elapsed && duration(last.elapsed)),
+      running ? this.#usage.facts : taken(last?.usage).map(([name, text]) => fact(name, text)),
       fact("Exit code", last?.exit_code),
       fact("Image", last && html("span", { title: last.image_id ?? null }, last.image)));
     this.#started = running ? last?.started ?? null : null;
+    if (running) this.#usage.start(last?.task ?? null);
+    else this.#usage.stop();
     this.#tick();
     fill(this.#tokens, last && [html("h3", {}, "Command line"),
       html("ol", { class: "tokens" },

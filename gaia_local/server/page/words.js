@@ -33,6 +33,26 @@ export function duration(seconds) {
   return parts.join(" ");
 }
 
+/** A size of files or of data: `12.5 MB`, in units of 1000. */
+export function bytes(number) {
+  return amount(number, 1000, ["bytes", "kB", "MB", "GB", "TB"]);
+}
+
+/** An amount of memory: `310 MB`, in units of 1024, as a Command's resources have it. */
+export function memory(number) {
+  return amount(number, 1024, ["bytes", "KB", "MB", "GB", "TB"]);
+}
+
+function amount(number, base, units) {
+  let unit = 0;
+  let rest = number;
+  while (rest >= base && unit < units.length - 1) {
+    rest /= base;
+    unit += 1;
+  }
+  return `${rest < 99.95 ? Number(rest.toFixed(1)) : Math.round(rest)} ${units[unit]}`;
+}
+
 /** Seconds since the epoch as the reader's locale writes a date and a time. */
 export function moment(seconds) {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" })
