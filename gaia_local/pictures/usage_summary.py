@@ -153,7 +153,7 @@ def _about_memory(
 
 
 def _about_cpus(asked: float | None, used: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """At most one suggestion."""
+    """At most one suggestion. One CPU that is used up is no sign: most programs have one thread."""
     pairs = [
         (cpu, one["running"])
         for one in used
@@ -165,7 +165,7 @@ def _about_cpus(asked: float | None, used: Sequence[Mapping[str, Any]]) -> Itera
     average = sum(cpu for cpu, _ in pairs) / seconds
     number, counted = f"{asked:g} CPU{'' if asked == 1 else 's'}", _attempts(len(pairs))
     used_on_average = f"used {average:.{1 if average < 9.95 else 0}f}"
-    if average > CLOSE * asked:
+    if average > CLOSE * asked and asked != 1:
         yield f"{used_on_average} of {number} on the average in {counted}: close to its limit"
     elif average < MUCH_LESS * asked:
         yield f"asks for {number}, {used_on_average} on the average in {counted}"

@@ -149,6 +149,12 @@ def test_cpus_that_are_far_from_what_was_asked_for_are_told(
     assert list(summary(*attempts, cpus=4).suggestions) == suggestion
 
 
+def test_a_program_of_one_thread_may_use_its_cpu_up() -> None:
+    busy = ran("a", running=10.0, cpu_user=9.9, cpu_system=0.1)
+    assert summary(busy, cpus=1).suggestions == ()
+    assert summary(busy, cpus=1.05).suggestions != ()
+
+
 def test_a_row_has_plain_numbers_with_their_units_in_the_names() -> None:
     told = summary(ran("a", memory=1, running=0.5), ran("a", memory=2), memory="4 kb", gpus=1)
     row = told.row("command")
