@@ -19,7 +19,6 @@ from gaia_local.pictures.sentences import (
     made_by,
     missing_inputs,
 )
-from gaia_local.pictures.usage import took
 from gaia_local.terminal_text import LINES, escaped
 
 if TYPE_CHECKING:
@@ -237,6 +236,8 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
         rows += [("made by", explanation["made_by"] or "no Step")]
         rows += [("read by", step) for step in explanation["read_by"]]
     if made is not None:
+        from gaia_local.pictures.usage import took
+
         reused = made.get("reused")
         did = "ran" if reused is None else "reused"
         rows += [(f"{did} last", f"{_moment(made['started'])}: {made['state']}")]

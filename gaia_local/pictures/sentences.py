@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from gaia_local.pictures.usage import so_far
-
 _KINDS = ("running", "failed", "waiting", "unfit")
 """The kinds of Steps that aren't done, which counts name."""
 
@@ -24,8 +22,13 @@ class Answers(Protocol):
 
 def counts_line(counts: Mapping[str, Any]) -> str:
     """`lasting_line`, and what running Steps have taken so far."""
-    live = so_far(counts.get("usage", {}))
-    return f"{lasting_line(counts)}; {live}" if live else lasting_line(counts)
+    line = lasting_line(counts)
+    if not counts.get("usage"):
+        return line
+    from gaia_local.pictures.usage import so_far
+
+    live = so_far(counts["usage"])
+    return f"{line}; {live}" if live else line
 
 
 def lasting_line(counts: Mapping[str, Any]) -> str:
