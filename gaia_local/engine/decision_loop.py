@@ -24,11 +24,11 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 
 from gaia_local.engine.flushing import flush_point
 from gaia_local.engine.looks import Looks
 from gaia_local.engine.prepared_calls import PreparedCall
+from gaia_local.engine.publishing import publish, with_publishing
 from gaia_local.engine.registry import Registry
 from gaia_local.engine.subscribers import Subscribers
 from gaia_local.errors import (
@@ -45,6 +45,7 @@ from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
@@ -117,14 +118,15 @@ class DecisionLoop:
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """A Task came to its end: its outputs are stored, if it still counts."""
-        name = task.workflow
+        name, began = task.workflow, monotonic()
         self.looks.doing.forget(name, task.id)
 
         def end(workflow: Workflow) -> Decision:
             self.alive[name] -= 1
             if task.id not in workflow.running:
                 return workflow.flush()
-            return workflow.ended(task, self._published(workflow, task, outcome))
+            published = publish(self._storage, workflow, outcome)
+            return workflow.ended(task, with_publishing(published, monotonic() - began))
 
         if not self.handle(name, end):
             with self.changed:
@@ -255,20 +257,6 @@ class DecisionLoop:
         except GaiaError as error:
             logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
         self._storage.discard(task_id)
-
-    def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
-        """Move a Task's outputs into the store; if that fails, so does the Task."""
-        try:
-            published = tuple(self._storage.publish(outcome.outputs))
-        except (OSError, StorageError) as error:
-            workflow.contents.unpublished(output.key for output in outcome.outputs)
-            return Outcome(
-                TaskState.EXCEPTION,
-                message=error_text(error),
-                exception=type(error).__name__,
-                inputs=outcome.inputs,
-            )
-        return replace(outcome, outputs=published) if published else outcome
 
     # -- looking at files, outside of the lock -----------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ class Usage:
     received: int | None = None
     """Bytes from the network; containers only."""
     sent: int | None = None
+
+    def published(self, seconds: float) -> Usage:
+        """The same, after so much more publishing, if there was any."""
+        if self.publishing is None:
+            return self
+        return replace(self, publishing=self.publishing + seconds)
 
     def wire(self) -> UsageEntry:
         """As answers have it."""
