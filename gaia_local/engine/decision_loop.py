@@ -43,7 +43,7 @@ from gaia_local.errors import (
 from gaia_local.executors.contract import Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.tasks import Task
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime

@@ -45,7 +45,7 @@ class Worker:
             try:
                 self._take_in(files, assignment, observer)
                 work.rest()
-                outcome = self._run(files, assignment, cancellation, observer, work, watch)
+                outcome = self._run(files, assignment, cancellation, observer, work, watch=watch)
             except Stopped:
                 outcome = Outcome(TaskState.CANCELLED)
             except (GaiaError, OSError) as error:
@@ -83,6 +83,7 @@ class Worker:
         cancellation: Cancellation,
         observer: Observer,
         work: FileWork,
+        *,
         watch: Stopwatch,
     ) -> Outcome:
         task = assignment.task

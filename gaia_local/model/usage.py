@@ -27,9 +27,16 @@ class Usage:
     cpu_user: float | None = None
     cpu_system: float | None = None
     memory: int | None = None
-    """The peak of its resident memory, of all processes together where that is known."""
+    """The peak of its resident memory, without the cache of files.
+
+    From 0.2 s on it is that of all its processes together, as looked at each second. Else it is
+    that of the largest one; one that is smaller than its supervisor (9 MB) counts as that.
+    """
     read: int | None = None
-    """Bytes read from storage devices, or the page cache, as the kernel counts them for it."""
+    """Bytes from system calls, as `read`: those from the cache, pipes and sockets, too.
+
+    In containers, up to the last look, which is each second.
+    """
     written: int | None = None
     received: int | None = None
     """Bytes from the network; containers only."""
@@ -64,3 +71,11 @@ class Usage:
     def parse(cls, text: str) -> Usage:
         """From a row."""
         return cls(*json.loads(text))
+
+
+def had_used(usage: Usage | None) -> str:
+    """What a message about memory adds: how much a program had used, where that is known."""
+    if usage is None or usage.memory is None:
+        return ""
+    size = usage.memory / (1 << 20)  # units of 1024, as `resources` and Docker have them
+    return f"; it had used {size / 1024:.3g} GB" if size >= 1024 else f"; it had used {size:.3g} MB"

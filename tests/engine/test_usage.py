@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from gaia_local.runtimes.process.runtime import ProcessRuntime
 from gaia_local.store.storage import Storage
 from gaia_local.store.task_files import TaskFiles
 from support.fixtures import MakeGaia
+
 
 def attempt(gaia: Gaia, script: str, **step: Any) -> TimelineAttempt:
     """The only attempt at a Step that runs this."""
@@ -56,7 +56,7 @@ def test_each_part_of_an_attempt_has_its_wall_time(
     assert usage["running"] == pytest.approx(0.5, abs=0.15)
     assert usage["publishing"] == pytest.approx(0.7, abs=0.15)
     assert found["started"] is not None and found["ended"] is not None
-    parts = usage["running"] + usage["publishing"]  # `started` is after the staging
+    parts = (usage["running"] or 0) + (usage["publishing"] or 0)  # `started` is after the staging
     assert found["ended"] - found["started"] == pytest.approx(parts, abs=0.1)
     last = make_gaia().explain("w", "s")["last"]  # type: ignore[typeddict-item]
     assert last is not None and last["usage"] == usage

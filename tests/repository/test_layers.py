@@ -86,7 +86,7 @@ LIBRARIES = {
 """Library → the places that may import it."""
 BEARERS = (
     "interrupts executors.clock executors.threads executors.thread_pool executors.dask.mailbox "
-    "store.watcher engine.local_socket server"
+    "runtimes.sampling store.watcher engine.local_socket server"
 )
 """The modules that may make threads."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}
