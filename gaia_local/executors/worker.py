@@ -96,6 +96,7 @@ class Worker:
             files.mounted,
             assignment.gpus,
             file_work=work,
+            sampled=lambda usage: observer.sampled(task, usage),
         )
 
         def report(kind: EventKind, /, **facts: Any) -> None:

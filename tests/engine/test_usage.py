@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
 import pytest
 
 from gaia_local import Gaia
+from gaia_local.engine.decision_loop import DecisionLoop
 from gaia_local.errors import RuntimeFailure, StorageError
 from gaia_local.executors import worker
-from gaia_local.model.answer_types import TimelineAttempt
+from gaia_local.model.answer_types import LiveUsage, TimelineAttempt
+from gaia_local.model.tasks import Task
 from gaia_local.runtimes.process.runtime import ProcessRuntime
 from gaia_local.store.storage import Storage
 from gaia_local.store.task_files import TaskFiles
-from support.fixtures import MakeGaia
+from support.fixtures import MakeGaia, WaitUntil
 
 
 def attempt(gaia: Gaia, script: str, **step: Any) -> TimelineAttempt:
@@ -106,3 +109,52 @@ def test_a_usage_survives_reopening(make_gaia: MakeGaia) -> None:
     gaia.close()
     (found,) = make_gaia().timeline("w")["attempts"]
     assert found["usage"] == usage
+
+
+def test_a_running_step_tells_what_it_took_so_far(
+    make_gaia: MakeGaia, wait_until: WaitUntil
+) -> None:
+    gaia = make_gaia()
+    notices: list[float] = []
+    script = "(head -c 50m /dev/zero | tail; echo) > /dev/null; while :; do :; done"
+    commands = [{"name": "c", "image": "busybox", "command": ["sh", "-c", script]}]
+    commands[0]["outputs"] = {"o": "/out/o"}  # type: ignore[assignment]
+    names = ["s1", "s2"]
+    steps = [{"name": name, "command": "c", "outputs": {"o": f"d:{name}"}} for name in names]
+    gaia.upload("w", {}, commands, steps)
+    wait_until(lambda: set(gaia.progress("w").get("usage", {})) == set(names))
+    unsubscribe = gaia.subscribe(lambda changed: notices.append(time.monotonic()))
+    used = gaia.progress("w")["usage"]["s1"]["cpu"]
+    assert used is not None
+    wait_until(lambda: (gaia.progress("w")["usage"]["s1"]["cpu"] or 0) > used + 0.5)
+    first = gaia.status("w", debug=True)["status"]["usage"]["s2"]
+    assert (first["memory"] or 0) > 1 << 20
+    assert all(b - a > 0.7 for a, b in itertools.pairwise(notices))
+    unsubscribe()
+    gaia.halt("w")
+    wait_until(lambda: "usage" not in gaia.progress("w"))
+
+
+def test_short_steps_tell_nothing_live(make_gaia: MakeGaia) -> None:
+    gaia = make_gaia()
+    attempt(gaia, "echo > /out/o")
+    assert "usage" not in gaia.progress("w")
+    assert "usage" not in gaia.status("w", debug=True)["status"]
+
+
+def test_a_sample_that_comes_after_the_end_is_not_kept(
+    make_gaia: MakeGaia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Any] = []
+
+    def keep(self: DecisionLoop, task: Task, usage: LiveUsage) -> None:
+        late.append((self, task, usage))
+
+    sampled = DecisionLoop.sampled
+    monkeypatch.setattr(DecisionLoop, "sampled", keep)
+    gaia = make_gaia()
+    attempt(gaia, "sleep 0.5; echo > /out/o")
+    assert late
+    for arguments in late:
+        sampled(*arguments)
+    assert "usage" not in gaia.progress("w")
