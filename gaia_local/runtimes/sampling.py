@@ -4,92 +4,131 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import select
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from gaia_local.monotonic import monotonic
 
 FIRST_SECONDS = 0.2
-"""From the start of a run to its first sample: shorter ones cost nothing."""
+"""From the start of a run to its first sample: shorter ones cost next to nothing."""
 INTERVAL_SECONDS = 1.0
 
 logger = logging.getLogger("gaia_local")
+
+
+@dataclass(eq=False, slots=True)
+class _Registration:
+    sample: Callable[[], None]
+    due: float
+    end: int | None
+    """A descriptor that can be read at the run's end; None: there is none, or it was seen."""
 
 
 class Sampler:
     """Samples what runs, in one thread, which lives from the first use to `close`.
 
     Invariant: a function is called by that thread alone, and only while it is registered, or was
-    when the call began.
+    when the call began. A descriptor is waited for only while its run is registered.
     """
 
     def __init__(self, name: str) -> None:
         self._name = f"gaia-local-{name}"
-        self._condition = threading.Condition()
-        self._due: dict[object, tuple[float, Callable[[], None]]] = {}
-        """Each registration → when its function is to be called next."""
-        self._wakes = 0.0
-        """When the thread looks again."""
+        self._lock = threading.Lock()
+        self._registered: set[_Registration] = set()
         self._thread: threading.Thread | None = None
+        self._wake: int | None = None
+        """The end of a pipe, that wakes the thread by a byte, or by its closing."""
         self._closed = False
 
     @contextlib.contextmanager
-    def sampling(self, sample: Callable[[], None], after: float = 0.0) -> Iterator[None]:
+    def sampling(
+        self, sample: Callable[[], None], after: float = 0.0, end: int | None = None
+    ) -> Iterator[None]:
         """While inside: have `sample` called after so many seconds, and then each second.
 
-        A call that began may end later. On a machine that refuses a thread there are no calls.
+        It is called once more when the descriptor `end` can be read, if there is one. A call that
+        began may end later. On a machine that refuses a thread there are no calls.
         """
-        key, due = object(), monotonic() + after
-        with self._condition:
-            self._due[key] = due, sample
-            if self._thread is None and not self._closed:
+        registration = _Registration(sample, monotonic() + after, end)
+        with self._lock:
+            self._registered.add(registration)
+            if self._wake is not None:
+                os.write(self._wake, b"\0")
+            elif not self._closed:
                 self._start()
-            elif due < self._wakes:
-                self._condition.notify()
         try:
             yield
         finally:
-            with self._condition:
-                del self._due[key]
+            with self._lock:
+                self._registered.remove(registration)
 
     def close(self) -> None:
         """End the thread, after the call that it is in. Idempotent."""
-        with self._condition:
+        with self._lock:
             self._closed = True
-            self._condition.notify()
             thread, self._thread = self._thread, None
+            if self._wake is not None:
+                os.close(self._wake)
+                self._wake = None
         if thread is not None:
             thread.join()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            woken, self._wake = os.pipe()
+        except OSError as error:
+            logger.debug("nothing is measured while it runs: %s", error)
+            return
+        thread = threading.Thread(target=self._work, args=(woken,), name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
             logger.debug("nothing is measured while it runs: %s", error)
+            os.close(woken)
+            os.close(self._wake)
+            self._wake = None
             return
         self._thread = thread
 
-    def _work(self) -> None:
-        while (samples := self._next()) is not None:
-            for sample in samples:
-                try:
-                    sample()
-                except Exception:  # a defect: it must not cost other runs
-                    logger.exception("a running Step could not be measured")
+    def _work(self, woken: int) -> None:
+        try:
+            ended: set[int] = set()
+            while True:
+                for sample in self._ready(ended):
+                    try:
+                        sample()
+                    except Exception:  # a defect: it must not cost other runs
+                        logger.exception("a running Step could not be measured")
+                ended = self._wait(woken)
+                if woken in ended and not os.read(woken, 1 << 12):
+                    return
+        finally:
+            os.close(woken)
 
-    def _next(self) -> list[Callable[[], None]] | None:
-        """Wait for the functions that are to be called; None at the end."""
-        with self._condition:
-            while not self._closed:
-                now = monotonic()
-                ready = [key for key, (due, _) in self._due.items() if due <= now]
-                if ready:
-                    samples = [self._due[key][1] for key in ready]
-                    for key, sample in zip(ready, samples, strict=True):
-                        self._due[key] = now + INTERVAL_SECONDS, sample
-                    return samples
-                first = min((due for due, _ in self._due.values()), default=None)
-                self._wakes = float("inf") if first is None else first
-                self._condition.wait(None if first is None else first - now)
-            return None
+    def _ready(self, ended: set[int]) -> list[Callable[[], None]]:
+        """The functions that are to be called now: those of ended runs first."""
+        now, last, due = monotonic(), [], []
+        with self._lock:
+            for registration in self._registered:
+                if registration.end in ended:
+                    registration.end = None
+                    last.append(registration.sample)
+                elif registration.due <= now:
+                    registration.due = now + INTERVAL_SECONDS
+                    due.append(registration.sample)
+        return last + due
+
+    def _wait(self, woken: int) -> set[int]:
+        """Wait until something is due; returns the descriptors that can be read."""
+        poll, now = select.poll(), monotonic()
+        poll.register(woken, select.POLLIN)
+        with self._lock:
+            for registration in self._registered:
+                if registration.end is not None:
+                    poll.register(registration.end, select.POLLIN)
+            first = min((registration.due for registration in self._registered), default=None)
+        pause = None if first is None else max(0.0, first - now) * 1000
+        return {descriptor for descriptor, _ in poll.poll(pause)}

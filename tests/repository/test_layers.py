@@ -15,7 +15,10 @@ EVERYWHERE = "errors forks installation interrupts monotonic terminal_text"
 """The modules that any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
-FOR_RUNTIMES = "runtimes.contract runtimes.lines runtimes.start_failures runtimes.sampling"
+FOR_RUNTIMES = (
+    "runtimes.contract runtimes.lines runtimes.process_tree runtimes.sampling "
+    "runtimes.start_failures"
+)
 
 MAY_IMPORT = {
     "errors": "",
@@ -33,6 +36,7 @@ MAY_IMPORT = {
     "state": "config model workflow store",
     "runtimes.contract": "model",
     "runtimes.lines": "",
+    "runtimes.process_tree": "",
     "runtimes.sampling": "",
     "runtimes.start_failures": "",
     "runtimes": "config model runtimes",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from gaia_local.runtimes.process import process_tree
+from gaia_local.runtimes import process_tree
 from gaia_local.runtimes.sampling import Sampler
 
 if TYPE_CHECKING:

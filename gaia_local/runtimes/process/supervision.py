@@ -26,7 +26,8 @@ from typing import NamedTuple
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import forget_in_child, forking
 from gaia_local.model.usage import Usage
-from gaia_local.runtimes.process import marked_processes, process_tree
+from gaia_local.runtimes import process_tree
+from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.supervisor import (
     FAILED,

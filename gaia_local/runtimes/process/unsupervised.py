@@ -12,7 +12,8 @@ import threading
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.usage import Usage
-from gaia_local.runtimes.process import marked_processes, process_tree
+from gaia_local.runtimes import process_tree
+from gaia_local.runtimes.process import marked_processes
 
 
 class UnsupervisedProcess:

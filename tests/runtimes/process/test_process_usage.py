@@ -12,8 +12,8 @@ import pytest
 
 from gaia_local.model.answer_types import LiveUsage
 from gaia_local.model.usage import Usage
+from gaia_local.runtimes import process_tree
 from gaia_local.runtimes.contract import Exit
-from gaia_local.runtimes.process import process_tree
 from gaia_local.runtimes.process import runtime as process_runtime
 from support.processes import ProcessBench, bench, python
 from support.waiting import wait_until
