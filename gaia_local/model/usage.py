@@ -35,7 +35,7 @@ class Usage:
     read: int | None = None
     """Bytes from system calls, as `read`: those from the cache, pipes and sockets, too.
 
-    In containers, up to the last look, which is each second.
+    In containers, what came after the last look may be missing; there is one each second.
     """
     written: int | None = None
     received: int | None = None

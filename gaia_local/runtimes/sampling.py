@@ -7,7 +7,7 @@ import logging
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from gaia_local.monotonic import monotonic
@@ -23,15 +23,16 @@ logger = logging.getLogger("gaia_local")
 class _Registration:
     sample: Callable[[], None]
     due: float
-    end: int | None
-    """A descriptor that can be read at the run's end; None: there is none, or it was seen."""
+    ends: set[int]
+    """Descriptors that can't be read yet: see `Sampler.sampling`."""
 
 
 class Sampler:
     """Samples what runs, in one thread, which lives from the first use to `close`.
 
     Invariant: a function is called by that thread alone, and only while it is registered, or was
-    when the call began. A descriptor is waited for only while its run is registered.
+    when the call began. What a descriptor says counts only while its run is registered: others may
+    have its number before and after.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,14 +46,15 @@ class Sampler:
 
     @contextlib.contextmanager
     def sampling(
-        self, sample: Callable[[], None], after: float = 0.0, end: int | None = None
-    ) -> Iterator[None]:
+        self, sample: Callable[[], None], after: float = 0.0, ends: Collection[int] = ()
+    ) -> Iterator[Callable[[int], None]]:
         """While inside: have `sample` called after so many seconds, and then each second.
 
-        It is called once more when the descriptor `end` can be read, if there is one. A call that
-        began may end later. On a machine that refuses a thread there are no calls.
+        It is called once more when one of the descriptors `ends` can be read: at the end of a
+        process. `sample` can add another one by calling what this yields. A call that began may end
+        later. On a machine that refuses a thread there are no calls.
         """
-        registration = _Registration(sample, monotonic() + after, end)
+        registration = _Registration(sample, monotonic() + after, set(ends))
         with self._lock:
             self._registered.add(registration)
             if self._wake is not None:
@@ -60,7 +62,7 @@ class Sampler:
             elif not self._closed:
                 self._start()
         try:
-            yield
+            yield registration.ends.add
         finally:
             with self._lock:
                 self._registered.remove(registration)
@@ -95,40 +97,46 @@ class Sampler:
 
     def _work(self, woken: int) -> None:
         try:
-            ended: set[int] = set()
             while True:
-                for sample in self._ready(ended):
+                for sample in self._ready():
                     try:
                         sample()
                     except Exception:  # a defect: it must not cost other runs
                         logger.exception("a running Step could not be measured")
-                ended = self._wait(woken)
-                if woken in ended and not os.read(woken, 1 << 12):
+                if self._wait(woken) and not os.read(woken, 1 << 12):
                     return
         finally:
             os.close(woken)
 
-    def _ready(self, ended: set[int]) -> list[Callable[[], None]]:
+    def _ready(self) -> list[Callable[[], None]]:
         """The functions that are to be called now: those of ended runs first."""
         now, last, due = monotonic(), [], []
         with self._lock:
+            poll = self._poll()
+            ended = {descriptor for descriptor, _ in poll.poll(0)}
             for registration in self._registered:
-                if registration.end in ended:
-                    registration.end = None
+                if registration.ends & ended:
+                    registration.ends -= ended
                     last.append(registration.sample)
                 elif registration.due <= now:
                     registration.due = now + INTERVAL_SECONDS
                     due.append(registration.sample)
         return last + due
 
-    def _wait(self, woken: int) -> set[int]:
-        """Wait until something is due; returns the descriptors that can be read."""
-        poll, now = select.poll(), monotonic()
-        poll.register(woken, select.POLLIN)
+    def _poll(self) -> select.poll:
+        """One for the ends of all runs; called under the lock."""
+        poll = select.poll()
+        for registration in self._registered:
+            for end in registration.ends:
+                poll.register(end, select.POLLIN)
+        return poll
+
+    def _wait(self, woken: int) -> bool:
+        """Wait until something is due; returns whether the thread was woken."""
+        now = monotonic()
         with self._lock:
-            for registration in self._registered:
-                if registration.end is not None:
-                    poll.register(registration.end, select.POLLIN)
+            poll = self._poll()
             first = min((registration.due for registration in self._registered), default=None)
+        poll.register(woken, select.POLLIN)
         pause = None if first is None else max(0.0, first - now) * 1000
-        return {descriptor for descriptor, _ in poll.poll(pause)}
+        return woken in [descriptor for descriptor, _ in poll.poll(pause)]

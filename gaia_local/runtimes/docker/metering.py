@@ -1,9 +1,13 @@
 """Measures containers while they run, and at their ends.
 
-On this machine by their control groups. Their counts are exact up to the end: a descriptor of the
-container's first process tells of it, and the engine needs a while to remove the group. What the
-processes read and wrote, and the network, is known up to the last look. Elsewhere the engine is
-asked (`stats`).
+On this machine by their control groups, and up to the end: descriptors of processes tell of it, and
+the engine needs a while to remove the group.
+
+What its processes read and wrote is gone with the first of them. That is mostly Docker's own, whose
+child is the program; between the ends of both there is a moment to look. Without it, and for the
+network, what came after the last look is missing.
+
+Elsewhere the engine is asked (`stats`).
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.errors import Closed
@@ -19,7 +23,7 @@ from gaia_local.model.usage import Usage
 from gaia_local.runtimes.docker.cgroups import Cgroup, Cgroups, Reading, init_of
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.responses import NoAnswer, Refusal, checked, container_url
-from gaia_local.runtimes.process_tree import io_of
+from gaia_local.runtimes.process_tree import children, io_of
 from gaia_local.runtimes.sampling import FIRST_SECONDS, Sampler
 
 if TYPE_CHECKING:
@@ -47,10 +51,10 @@ class ContainerMeters:
         self._sampler.close()
 
     def sampling(
-        self, sample: Callable[[], None], end: int | None
-    ) -> contextlib.AbstractContextManager[None]:
+        self, sample: Callable[[], None], ends: Collection[int]
+    ) -> contextlib.AbstractContextManager[Callable[[int], None]]:
         """As `Sampler.sampling`."""
-        return self._sampler.sampling(sample, FIRST_SECONDS, end)
+        return self._sampler.sampling(sample, FIRST_SECONDS, ends)
 
     def known_group(self, container: str) -> Cgroup | None:
         """The group of a container that has started, if it is at a known place."""
@@ -90,6 +94,12 @@ class ContainerMeter:
         self._over = False
         self._group: Cgroup | None = None
         self._init: int | None = None
+        self._program: int | None = None
+        """The child of the first process, if that is Docker's."""
+        self._ends: list[int] = []
+        """Descriptors of both, which can be read at their ends."""
+        self._watch: Callable[[int], None] = lambda descriptor: None
+        self._looked = False
         self._network: int | None = None
         self._times: tuple[float, float] | None = None
         self._memory: int | None = None
@@ -103,24 +113,33 @@ class ContainerMeter:
         self._group = self._meters.known_group(self._container)
         with contextlib.ExitStack() as opened:
             opened.callback(self._end)
-            end = None if self._group is None else self._hold(self._group, opened)
-            opened.enter_context(self._meters.sampling(self._sample, end))
+            with self._lock:
+                if self._group is not None:
+                    self._hold(self._group)
+                ends = list(self._ends)
+            self._watch = opened.enter_context(self._meters.sampling(self._sample, ends))
             yield
 
-    def _hold(self, group: Cgroup, opened: contextlib.ExitStack) -> int | None:
-        """Hold the container's first process; a descriptor that can be read at its end, or None."""
-        self._init = init_of(group.pids())
-        if self._init is None or not hasattr(os, "pidfd_open"):
-            return None
+    def _hold(self, group: Cgroup) -> None:
+        """Hold the container's first process, and its program; called under the lock."""
         with contextlib.suppress(OSError):
-            if self._meters.private_network:
-                # It is there as long as it is open, also after the process.
-                self._network = os.open(f"/proc/{self._init}/net/dev", os.O_RDONLY)
-                opened.callback(os.close, self._network)
-            end = os.pidfd_open(self._init)
-            opened.callback(os.close, end)
-            return end
-        return None
+            if self._init is None:
+                self._init = init_of(group.pids())
+                if self._init is None:
+                    return
+                self._hold_end(self._init)
+                if self._meters.private_network:
+                    # It is there as long as it is open, also after the process.
+                    self._network = os.open(f"/proc/{self._init}/net/dev", os.O_RDONLY)
+            if self._program is None:
+                self._program = next(children(self._init), None)
+                if self._program is not None:
+                    self._hold_end(self._program)
+
+    def _hold_end(self, pid: int) -> None:
+        if hasattr(os, "pidfd_open"):
+            self._ends.append(os.pidfd_open(pid))
+            self._watch(self._ends[-1])
 
     def _sample(self) -> None:
         if self._group is None:
@@ -130,6 +149,9 @@ class ContainerMeter:
         else:
             with self._lock:
                 if not self._over:
+                    if not self._looked:
+                        self._hold(self._group)
+                    self._looked = True
                     self._look(self._group)
         if self._times is not None:
             self._told({"memory": self._memory, "cpu": sum(self._times)})
@@ -137,6 +159,10 @@ class ContainerMeter:
     def _end(self) -> None:
         with self._lock:
             self._over = True
+            for descriptor in self._ends:
+                os.close(descriptor)
+            if self._network is not None:
+                os.close(self._network)
 
     def usage(self) -> Usage | None:
         """What the container took; None if it ended unseen."""
@@ -155,8 +181,8 @@ class ContainerMeter:
         )
 
     def _look(self, group: Cgroup) -> None:
-        pids = group.pids() or ([] if self._init is None else [self._init])
-        counts = [io for io in map(io_of, pids) if io is not None]
+        held = {pid for pid in (self._init, self._program) if pid is not None}  # if they ended
+        counts = [io for io in map(io_of, held | set(group.pids())) if io is not None]
         if counts:
             known = self._io or (0, 0)
             self._io = (
