@@ -24,11 +24,14 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gaia_local.engine.flushing import flush_point
+from gaia_local.engine.live_usages import LiveUsages
 from gaia_local.engine.looks import Looks
 from gaia_local.engine.prepared_calls import PreparedCall
+from gaia_local.engine.publishing import publish
+from gaia_local.engine.recovery import discard
 from gaia_local.engine.registry import Registry
 from gaia_local.engine.subscribers import Subscribers
 from gaia_local.errors import (
@@ -43,13 +46,17 @@ from gaia_local.errors import (
 from gaia_local.executors.contract import Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.tasks import Task
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation
 from gaia_local.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
 
 logger = logging.getLogger("gaia_local")
 
@@ -74,6 +81,7 @@ class DecisionLoop:
         """Notified when a workflow may have become quiet."""
         self.journal = self.registry.journal
         self.subscribers = Subscribers()
+        self.live_usages = LiveUsages()
         self.alive: collections.Counter[str] = collections.Counter()
         """Workflow → the number of its live Tasks."""
         self.deleting: set[str] = set()
@@ -115,19 +123,30 @@ class DecisionLoop:
             self.looks.doing.set(task.workflow, task.id, f"Step {task.name!r} is {doing}")
         self.notify((task.workflow,))
 
+    def sampled(self, task: Task, usage: LiveUsage) -> None:
+        """Keep in memory what a Task took so far; a late sample changes nothing."""
+        with self.lock:
+            workflow = self.workflows.get(task.workflow)
+            running = workflow is not None and task.id in workflow.running
+            noticed = running and self.live_usages.set(task, usage)
+        if noticed:
+            self.notify((task.workflow,))
+
     def ended(self, task: Task, outcome: Outcome) -> None:
         """A Task came to its end: its outputs are stored, if it still counts."""
-        name = task.workflow
+        name, began = task.workflow, monotonic()
         self.looks.doing.forget(name, task.id)
 
         def end(workflow: Workflow) -> Decision:
             self.alive[name] -= 1
+            self.live_usages.forget(task)  # under the lock: a late sample isn't kept
             if task.id not in workflow.running:
                 return workflow.flush()
-            return workflow.ended(task, self._published(workflow, task, outcome))
+            return workflow.ended(task, publish(self._storage, workflow, outcome, began))
 
         if not self.handle(name, end):
             with self.changed:
+                self.live_usages.forget(task)
                 self.alive[name] -= 1
                 self.changed.notify_all()
 
@@ -244,31 +263,9 @@ class DecisionLoop:
         for task_id in decision.cancel:
             self._executor.cancel(task_id)
         for task_id in decision.discard:
-            self._discard(task_id)
+            discard(self._runtime, self._storage, task_id)
         for assignment in decision.start:
             self._executor.submit(assignment, self)
-
-    def _discard(self, task_id: str) -> None:
-        """End and remove an earlier process's leftovers of a Task."""
-        try:
-            self._runtime.end(task_id)
-        except GaiaError as error:
-            logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
-        self._storage.discard(task_id)
-
-    def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
-        """Move a Task's outputs into the store; if that fails, so does the Task."""
-        try:
-            published = tuple(self._storage.publish(outcome.outputs))
-        except (OSError, StorageError) as error:
-            workflow.contents.unpublished(output.key for output in outcome.outputs)
-            return Outcome(
-                TaskState.EXCEPTION,
-                message=error_text(error),
-                exception=type(error).__name__,
-                inputs=outcome.inputs,
-            )
-        return replace(outcome, outputs=published) if published else outcome
 
     # -- looking at files, outside of the lock -----------------------------------------------------
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
 from gaia_local.engine.flushing import compare
-from gaia_local.errors import StorageError
+from gaia_local.errors import GaiaError, StorageError
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.runtimes.contract import Runtime
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.database import Database
 from gaia_local.store.ownership import another_boot, boot_id
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
+
+logger = logging.getLogger("gaia_local")
 
 MOST_NAMED = 10
 """The most lost outputs that a message names."""
@@ -40,6 +44,15 @@ def recover(database: Database, storage: Storage) -> None:
     database.sync()  # before anything new is made under this boot
     database.forget_listings()
     _remove_leftovers(database, storage)
+
+
+def discard(runtime: Runtime, storage: Storage, task_id: str) -> None:
+    """End and remove an earlier process's leftovers of a Task."""
+    try:
+        runtime.end(task_id)
+    except GaiaError as error:
+        logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
+    storage.discard(task_id)
 
 
 def _interrupt(

@@ -82,6 +82,8 @@ class RootReader:
         answer = self._reader.view(workflow, lambda found: reports.status(found, debug))
         if debug and answer is not None and (doing := self._reader.doing(workflow)):
             answer["doing"] = doing
+        if debug and answer is not None and (usage := self._reader.usage(workflow)):
+            answer["usage"] = usage
         return answer
 
     def wait(self, workflow: str, timeout: float) -> bool:
@@ -137,6 +139,8 @@ class RootReader:
         answer = self._view(workflow, reports.progress)
         if doing := self._reader.doing(workflow):
             answer["doing"] = doing
+        if usage := self._reader.usage(workflow):
+            answer["usage"] = usage
         return answer
 
     def failures(self, workflow: str) -> list[Failure]:

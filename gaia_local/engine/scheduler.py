@@ -38,7 +38,7 @@ from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from gaia_local.model.answer_types import EventEntry
+    from gaia_local.model.answer_types import EventEntry, LiveUsage
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -107,6 +107,10 @@ class Scheduler:
     def doing(self, name: str) -> list[str]:
         """Sentences on what is done with large files of a workflow at this moment."""
         return self.loop.looks.doing.of(name)
+
+    def usage(self, name: str) -> dict[str, LiveUsage]:
+        """Step → what its run took so far, for those that ran long enough to be looked at."""
+        return self.loop.live_usages.of(name)
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """All Tasks of a workflow, or of one Step of it, oldest first."""

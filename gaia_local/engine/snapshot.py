@@ -23,7 +23,7 @@ from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from gaia_local.model.answer_types import EventEntry
+    from gaia_local.model.answer_types import EventEntry, LiveUsage
 
 T = TypeVar("T")
 
@@ -105,6 +105,10 @@ class Snapshot:
     def doing(self, name: str) -> list[str]:
         """As `Scheduler.doing`: no rows tell, and nobody can be asked."""
         return []
+
+    def usage(self, name: str) -> dict[str, LiveUsage]:
+        """As `Scheduler.usage`, and as `doing`."""
+        return {}
 
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """As `Scheduler.attempts`."""

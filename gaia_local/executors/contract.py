@@ -9,11 +9,14 @@ worker: `worker`, from 1. `cancel` never blocks on the Task, and wins even when 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
 
 
 class Executor(Protocol):
@@ -51,6 +54,12 @@ class Observer(Protocol):
         """What is done with the Task's files for more than a second, as "reading input 'a': …".
 
         It holds until the next event, or until it is told anew.
+        """
+
+    def sampled(self, task: Task, usage: LiveUsage) -> None:
+        """What the Task's run took so far; one that isn't short is looked at each second.
+
+        It may come late, and even after the end.
         """
 
     def ended(self, task: Task, outcome: Outcome) -> None:

@@ -80,7 +80,7 @@ class _HandedOn:
     def __init__(self, observer: Observer, over: Callable[[], None]) -> None:
         self._observer, self._over = observer, over
         self.started, self.happened = observer.started, observer.happened
-        self.progressed = observer.progressed
+        self.progressed, self.sampled = observer.progressed, observer.sampled
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         """The Task ended, and its end is recorded."""

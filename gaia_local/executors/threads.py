@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gaia_local import interrupts
 from gaia_local.errors import Closed, GaiaError, error_text
@@ -19,6 +20,9 @@ from gaia_local.model.events import Event
 from gaia_local.model.resources import NONE, Capacity, Resources
 from gaia_local.model.tasks import BY_REQUEST, Task, TaskState
 from gaia_local.runtimes.contract import Cancellation
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
 
 logger = logging.getLogger("gaia_local")
 
@@ -57,6 +61,10 @@ class _Relay:
     def progressed(self, task: Task, doing: str) -> None:
         if not self._over:
             self._observer.progressed(task, doing)
+
+    def sampled(self, task: Task, usage: LiveUsage) -> None:
+        if not self._over:
+            self._observer.sampled(task, usage)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         if not self._over:

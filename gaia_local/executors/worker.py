@@ -14,6 +14,7 @@ from typing import Any
 
 from gaia_local.errors import DiskError, GaiaError, StorageError, error_text
 from gaia_local.executors.contract import Observer
+from gaia_local.executors.stopwatch import Stopwatch
 from gaia_local.model.assignment import Assignment, Outcome, Output
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.keys import Capture, output_place
@@ -37,18 +38,22 @@ class Worker:
         self, assignment: Assignment, cancellation: Cancellation, observer: Observer
     ) -> None:
         """Run the Task once, and report all that happens, errors included."""
-        task = assignment.task
+        task, watch = assignment.task, Stopwatch()
         work = _file_work(task, cancellation, observer)
         with TaskFiles(task, self._workspace, work) as files:
             try:
                 self._take_in(files, assignment, observer)
                 work.rest()
-                outcome = self._run(files, assignment, cancellation, observer, work)
+                outcome = self._run(files, assignment, cancellation, observer, work, watch=watch)
             except Stopped:
                 outcome = Outcome(TaskState.CANCELLED)
             except (GaiaError, OSError) as error:
-                kind = type(error).__name__
-                outcome = Outcome(TaskState.EXCEPTION, message=error_text(error), exception=kind)
+                outcome = Outcome(
+                    TaskState.EXCEPTION,
+                    message=error_text(error),
+                    exception=type(error).__name__,
+                    usage=watch.usage(),
+                )
             if _is_cancelled(cancellation):
                 outcome = Outcome(TaskState.CANCELLED)
             if not outcome.outputs:
@@ -77,6 +82,8 @@ class Worker:
         cancellation: Cancellation,
         observer: Observer,
         work: FileWork,
+        *,
+        watch: Stopwatch,
     ) -> Outcome:
         task = assignment.task
         invocation = Invocation(
@@ -88,17 +95,20 @@ class Worker:
             files.mounted,
             assignment.gpus,
             file_work=work,
+            sampled=lambda usage: observer.sampled(task, usage),
         )
 
         def report(kind: EventKind, /, **facts: Any) -> None:
+            watch.note(kind)
             observer.happened(task, _event(task, kind, **facts))
 
         run = self._runtime.resume if assignment.adopted else self._runtime.run
         began = monotonic()
         ended = run(invocation, cancellation, report)
+        elapsed, watch.measured = monotonic() - began, ended.usage
         if _is_cancelled(cancellation):
             return Outcome(TaskState.CANCELLED)
-        return _collect(files, ended, cancellation.reason, monotonic() - began, work)
+        return _collect(files, ended, cancellation.reason, elapsed, work, watch=watch)
 
 
 def _is_cancelled(cancellation: Cancellation) -> bool:
@@ -118,7 +128,13 @@ def _file_work(task: Task, cancellation: Cancellation, observer: Observer) -> Fi
 
 
 def _collect(
-    files: TaskFiles, ended: Exit, reason: str | None, elapsed: float, work: FileWork
+    files: TaskFiles,
+    ended: Exit,
+    reason: str | None,
+    elapsed: float,
+    work: FileWork,
+    *,
+    watch: Stopwatch,
 ) -> Outcome:
     """The Task's outcome, with the files to publish: all outputs, or its logs alone."""
     task = files.task
@@ -151,6 +167,7 @@ def _collect(
         tail=read_tail(files.log) if failed else "",
         inputs=inputs,
         fingerprint=None if failed else _fingerprint(task, ended, inputs),
+        usage=watch.usage(),
     )
 
 

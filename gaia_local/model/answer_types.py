@@ -153,6 +153,16 @@ class FlowEntry(TypedDict):
     after: list[str]
 
 
+class LiveUsage(TypedDict):
+    """What a running Step took so far; None where nobody can measure it.
+
+    `memory` is the most that it held, in bytes, and `cpu` its CPU time in seconds.
+    """
+
+    memory: int | None
+    cpu: float | None
+
+
 ServerStatus = TypedDict(
     "ServerStatus",
     {
@@ -165,12 +175,13 @@ ServerStatus = TypedDict(
         "flow": NotRequired[dict[str, FlowEntry]],
         "unfit": NotRequired[dict[str, str]],
         "doing": NotRequired[list[str]],
+        "usage": NotRequired[dict[str, LiveUsage]],
     },
 )
 """As a server answers it: `error` if nothing can be stored, the others with `debug`.
 
 `unfit` has the Steps that don't fit their Commands, if there are any, and what each lacks. `doing`
-as in `WorkflowProgress`.
+and `usage` as in `WorkflowProgress`.
 """
 
 StatusAnswer = TypedDict(
@@ -203,16 +214,6 @@ class StepCounts(TypedDict):
     lacks: NotRequired[str]
 
 
-class LiveUsage(TypedDict):
-    """What a running Step has taken so far; None where nobody can measure it.
-
-    `memory` is the most that it held, in bytes, `cpu` its CPU time in seconds.
-    """
-
-    memory: int | None
-    cpu: float | None
-
-
 class WorkflowProgress(StepCounts):
     """Of `Gaia.progress`: a workflow's state, and numbers of its Steps.
 
@@ -221,8 +222,8 @@ class WorkflowProgress(StepCounts):
     the results of other Tasks, and `ran`: of those that are done and ran. `unfit`, if there are
     any: the number of Steps that don't fit their Commands, and `lacks`: what the first of them
     lacks, as a refusal would say it. `doing`: sentences on the copying and reading of files that
-    takes long just now, as "Step 's' is reading input 'a': 12 of 60 GB". `usage`: what running
-    Steps have taken so far, by their names, if somebody measures it.
+    takes long just now, as "Step 's' is reading input 'a': 12 of 60 GB". `usage`: Step → what its
+    run took so far, for those that ran long enough to be looked at.
     """
 
     state: str

@@ -63,7 +63,7 @@ class Outcome:
     """The Task's (`task_fingerprint`), if its results may be reused."""
     reused: Reused | None = None
     """The Task whose results it was given, if it didn't run."""
-    usage: Usage | None = None
+    usage: Usage | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.message is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,13 +28,43 @@ class Usage:
     cpu_user: float | None = None
     cpu_system: float | None = None
     memory: int | None = None
-    """The peak of its resident memory, of all processes together where that is known."""
+    """The peak of its resident memory, without the cache of files.
+
+    From 0.2 s on it is that of all its processes together, as looked at each second. Else it is
+    that of the largest one; one that is smaller than its supervisor (9 MB) counts as that.
+    """
     read: int | None = None
-    """Bytes read from storage devices, or the page cache, as the kernel counts them for it."""
+    """Bytes from system calls, as `read`: those from the cache, pipes and sockets, too.
+
+    In containers, what came after the last look may be missing; there is one each second.
+    """
     written: int | None = None
     received: int | None = None
     """Bytes from the network; containers only."""
     sent: int | None = None
+
+    def published(self, seconds: float) -> Usage:
+        """The same, after so much more publishing, if there was any."""
+        if self.publishing is None:
+            return self
+        return self.timed(self.staging, self.running, self.publishing + seconds)
+
+    def timed(
+        self, staging: float | None, running: float | None, publishing: float | None
+    ) -> Usage:
+        """The same resources, with these wall times."""
+        return Usage(
+            staging,
+            running,
+            publishing,
+            self.cpu_user,
+            self.cpu_system,
+            self.memory,
+            self.read,
+            self.written,
+            self.received,
+            self.sent,
+        )
 
     def wire(self) -> UsageEntry:
         """As answers have it."""
@@ -52,9 +83,21 @@ class Usage:
 
     def json(self) -> str:
         """As a row holds it: a list of the fields' values."""
-        return json.dumps(astuple(self))
+        return json.dumps(list(_values(self)))
 
     @classmethod
     def parse(cls, text: str) -> Usage:
         """From a row."""
         return cls(*json.loads(text))
+
+
+_values = attrgetter(*[field.name for field in fields(Usage)])
+"""The fields' values. `astuple` would copy each, which costs a short Step one percent."""
+
+
+def had_used(usage: Usage | None) -> str:
+    """What a message about memory adds: how much a program had used, where that is known."""
+    if usage is None or usage.memory is None:
+        return ""
+    size = usage.memory / (1 << 20)  # units of 1024, as `resources` and Docker have them
+    return f"; it had used {size / 1024:.3g} GB" if size >= 1024 else f"; it had used {size:.3g} MB"

@@ -1,6 +1,7 @@
 """The contract of runtimes, which run single commands for a `Worker`.
 
-A runtime works in the thread that calls it and starts none itself. A run is ended through its
+A runtime works in the thread that calls it and starts none itself, but one that measures all its
+runs (`sampling`). A run is ended through its
 `Cancellation`, from any thread.
 """
 
@@ -12,11 +13,14 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import BY_TIMEOUT, Task
 from gaia_local.model.usage import Usage
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
 
 logger = logging.getLogger("gaia_local")
 
@@ -143,6 +147,7 @@ class Invocation:
     where not None, receives stdout alone. `inputs` pairs each internal path with the file or
     directory in the store it is a copy of. `gpus` are the ids of the GPUs that the program may use;
     where there are none, the runtime chooses. `file_work` goes with what the runtime itself copies.
+    `sampled` gets, from any thread, what a run that isn't short took so far, each second.
     """
 
     task: Task
@@ -153,6 +158,7 @@ class Invocation:
     inputs: tuple[tuple[str, Path], ...] = ()
     gpus: tuple[str, ...] = ()
     file_work: LongWork = field(kw_only=True)
+    sampled: Callable[[LiveUsage], None] = field(default=lambda usage: None, kw_only=True)
 
 
 @dataclass(frozen=True)

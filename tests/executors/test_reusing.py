@@ -21,6 +21,7 @@ from gaia_local.executors.contract import Executor, Observer
 from gaia_local.executors.results import Result
 from gaia_local.executors.reusing import EXPIRED_REASON, ReusingExecutor
 from gaia_local.executors.threads import Perform, ThreadExecutor
+from gaia_local.model.answer_types import LiveUsage
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.task_fingerprints import task_fingerprint
@@ -155,6 +156,9 @@ class Bench:
     happened = started
 
     def progressed(self, of: Task, doing: str) -> None:
+        pass
+
+    def sampled(self, of: Task, usage: LiveUsage) -> None:
         pass
 
     def ended(self, of: Task, outcome: Outcome) -> None:

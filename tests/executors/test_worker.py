@@ -14,6 +14,7 @@ import pytest
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.executors.worker import Worker
+from gaia_local.model.answer_types import LiveUsage
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import BY_REQUEST, BY_TIMEOUT, Fingerprint, Task, TaskState
@@ -60,6 +61,9 @@ class WorkerBench(StoreBench):
 
     def progressed(self, task: Task, doing: str) -> None:
         self.told.append(doing)
+
+    def sampled(self, task: Task, usage: LiveUsage) -> None:
+        pass
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         self.heard.append(outcome)

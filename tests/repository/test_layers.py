@@ -15,7 +15,10 @@ EVERYWHERE = "errors forks installation interrupts monotonic terminal_text"
 """The modules that any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
-FOR_RUNTIMES = "runtimes.contract runtimes.lines runtimes.start_failures"
+FOR_RUNTIMES = (
+    "runtimes.contract runtimes.lines runtimes.process_tree runtimes.sampling "
+    "runtimes.start_failures"
+)
 
 MAY_IMPORT = {
     "errors": "",
@@ -33,6 +36,8 @@ MAY_IMPORT = {
     "state": "config model workflow store",
     "runtimes.contract": "model",
     "runtimes.lines": "",
+    "runtimes.process_tree": "",
+    "runtimes.sampling": "",
     "runtimes.start_failures": "",
     "runtimes": "config model runtimes",
     "runtimes.docker": f"config model store {FOR_RUNTIMES}",
@@ -86,7 +91,7 @@ LIBRARIES = {
 """Library → the places that may import it."""
 BEARERS = (
     "interrupts executors.clock executors.threads executors.thread_pool executors.dask.mailbox "
-    "store.watcher engine.local_socket server"
+    "runtimes.sampling store.watcher engine.local_socket server"
 )
 """The modules that may make threads."""
 BIRTHS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread"}

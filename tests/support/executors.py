@@ -15,6 +15,7 @@ import pytest
 from gaia_local.errors import Closed
 from gaia_local.executors.contract import Executor, Observer
 from gaia_local.executors.threads import Perform
+from gaia_local.model.answer_types import LiveUsage
 from gaia_local.model.assignment import Assignment, Outcome
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.resources import NONE, Resources
@@ -57,6 +58,9 @@ class ReportingObserver:
 
     def progressed(self, of: Task, doing: str) -> None:
         self._doing(doing)
+
+    def sampled(self, of: Task, usage: LiveUsage) -> None:
+        pass
 
     def ended(self, of: Task, outcome: Outcome) -> None:
         self._tell(of, outcome)

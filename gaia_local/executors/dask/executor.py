@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.config import Config
 from gaia_local.errors import Closed, RuntimeFailure, StorageError, error_text
@@ -49,6 +49,9 @@ _MOST_LEASED, _FEW_LEASED = 8, 5
 """Leased Tasks for each thread of the cluster: filled up to the first number as soon as they are no
 more than the second one.
 """
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
 
 logger = logging.getLogger("gaia_local")
 
@@ -289,6 +292,10 @@ class DaskExecutor(ClusterListener):
             self._relay.notify(
                 submission.task, submission.observer.progressed, str(message["doing"])
             )
+        elif "usage" in message:
+            memory, cpu = message["usage"]
+            usage: LiveUsage = {"memory": memory, "cpu": cpu}
+            self._relay.notify(submission.task, submission.observer.sampled, usage)
         else:
             self._handle_report(submission, message)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gaia_local.executors.contract import Observer
 from gaia_local.executors.dask.reporting import LeasedOutput
@@ -13,7 +13,10 @@ from gaia_local.model.events import Event
 from gaia_local.model.tasks import Task
 from gaia_local.store.storage import Storage
 
-Report = TypeVar("Report", Event, Outcome, str)
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
+
+Report = TypeVar("Report", Event, Outcome, str, "LiveUsage")
 
 logger = logging.getLogger("gaia_local")
 

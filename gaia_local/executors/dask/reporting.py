@@ -7,12 +7,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gaia_local.model.assignment import Outcome, Output
 from gaia_local.model.events import Event
 from gaia_local.model.tasks import Fingerprint, Task, TaskState
+from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation
+
+if TYPE_CHECKING:
+    from gaia_local.model.answer_types import LiveUsage
+
+SAMPLE_SECONDS = 5.0
+"""The least time between two reports of what a Task took so far: nobody may look at them."""
 
 LeasedOutput: TypeAlias = "tuple[str, int, str, Fingerprint]"
 """An output in a lease: its key, the number of a top directory (0: the root, then the buckets), and
@@ -65,6 +72,7 @@ class TaskReporter:
         self._end: tuple[Outcome, list[LeasedOutput]] | None = None
         self._flush_is_due = False
         self._over = False
+        self._next_sample = 0.0
         self.failed = False
         """Whether the Task ended in another state than `COMPLETE`."""
 
@@ -86,6 +94,13 @@ class TaskReporter:
         with self._lock:
             if not self._over:
                 self._send({"doing": doing})
+
+    def sampled(self, task: Task, usage: LiveUsage) -> None:
+        with self._lock:
+            now = monotonic()
+            if not self._over and now >= self._next_sample:
+                self._next_sample = now + SAMPLE_SECONDS
+                self._send({"usage": (usage["memory"], usage["cpu"])})
 
     def ended(self, task: Task, outcome: Outcome) -> None:
         with self._lock:

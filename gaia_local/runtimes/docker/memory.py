@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gaia_local.config import DockerConfig
 from gaia_local.model.tasks import Task
+from gaia_local.model.usage import had_used
 from gaia_local.runtimes.contract import Exit
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.responses import Refusal
@@ -19,7 +20,7 @@ OOM_SECONDS, BUSY_OOM_SECONDS = 0.3, 5.0
 """Seconds after a container's end in which its engine notices that memory ran out: usually, and on
 an overloaded machine.
 """
-_MACHINE_OOM = "out of memory (of the machine: no limit is set)"
+_NO_LIMIT = "of the machine: no limit is set"
 
 
 def memory_limit(task: Task, config: DockerConfig) -> tuple[str | int | None, str]:
@@ -56,15 +57,16 @@ def explain_exit(
     if ended.message is not None or stop():
         return ended
     amount, setting = limit
-    message = None
+    message, used = None, had_used(ended.usage)
+    of_limit = f"limit {amount}: see {setting}{used}"
     try:
         if amount and ended.code:
             oom_seconds = max(oom_seconds, OOM_SECONDS)  # this kernel may not be the engine's
         if engine.out_of_memory(container, oom_seconds, stop):
-            message = f"out of memory (limit {amount}: see {setting})" if amount else _MACHINE_OOM
+            message = f"out of memory ({of_limit if amount else _NO_LIMIT + used})"
         # On a busy machine the engine misses the kernel's message now and then.
         elif amount and ended.code == KILLED:
-            message = f"killed by SIGKILL (perhaps out of memory; limit {amount}: see {setting})"
+            message = f"killed by SIGKILL (perhaps out of memory; {of_limit})"
     except Refusal as refusal:
         if refusal.status != 404:
             raise

@@ -40,6 +40,11 @@ from gaia_local.runtimes.docker.memory import (
     memory_limit,
     oom_kills,
 )
+from gaia_local.runtimes.docker.metering import (
+    ContainerMeter,
+    ContainerMeters,
+    has_private_network,
+)
 from gaia_local.runtimes.docker.output import OutputFiles
 from gaia_local.runtimes.docker.responses import Interrupted, NoAnswer, Refusal
 from gaia_local.runtimes.docker.signals import Signals
@@ -71,6 +76,7 @@ class DockerRuntime:
         self._images = Images(self._engine)
         self._contents = ImageContents(self._engine)
         self._files = ContainerFiles(self._engine, self._contents)
+        self._meters = ContainerMeters(self._engine, has_private_network(config.network))
         self._start_errors = StartErrors(self._engine, self._contents, config.init)
         self.mounts_inputs = config.inputs == "mount"
 
@@ -120,6 +126,7 @@ class DockerRuntime:
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
         self._engine.close()
+        self._meters.close()
 
     # -- containers of earlier processes -----------------------------------------------------------
 
@@ -179,7 +186,7 @@ class DockerRuntime:
                     }
                     kills = oom_kills()
                     with OutputFiles(invocation.log, invocation.stdout) as output:
-                        ended = self._execute(container, task, output, cancellation, report)
+                        ended = self._execute(container, invocation, output, cancellation, report)
                     oom_seconds = 0.0 if oom_kills() == kills else BUSY_OOM_SECONDS
                     ended = self._explain(container, task, ended, oom_seconds, stop)
                     if not stop():
@@ -204,11 +211,11 @@ class DockerRuntime:
                 with OutputFiles(invocation.log, invocation.stdout, anew=True) as output:
                     began = self._engine.started_at(container, stop)
                     if began is None:  # made, and never started
-                        ended = self._execute(container, task, output, cancellation, report)
+                        ended = self._execute(container, invocation, output, cancellation, report)
                     else:
                         elapsed = time.time() - began
-                        ended = Exit(
-                            self._follow_running(container, task, output, cancellation, elapsed)
+                        ended = self._follow_running(
+                            container, invocation, output, cancellation, elapsed
                         )
                         report(EventKind.EXECUTION_COMPLETE)
                         report(EventKind.CONTAINER_EXIT, code=ended.code)
@@ -237,13 +244,14 @@ class DockerRuntime:
     def _execute(
         self,
         container: str,
-        task: Task,
+        invocation: Invocation,
         output: OutputFiles,
         cancellation: Cancellation,
         report: ReportEvent,
     ) -> Exit:
         """Start the container, and follow it to its end."""
-        stop = _stopped_by(cancellation)
+        task, stop = invocation.task, _stopped_by(cancellation)
+        meter = ContainerMeter(self._meters, container, invocation.sampled)
         signals = Signals(lambda signal: self._signal(container, signal))
         if stop():
             raise Interrupted
@@ -261,7 +269,8 @@ class DockerRuntime:
                 ),
             ):
                 if signals.start(lambda: self._start(container, stop)):
-                    code = self._follow(container, live, output, stop)
+                    with meter.measuring():
+                        code = self._follow(container, live, output, stop)
                     ended = code, output.head
                     code, message = self._start_errors.after_exit(container, task, ended, stop)
                 else:
@@ -272,7 +281,7 @@ class DockerRuntime:
             code, message = self._start_errors.after_refusal(container, task, refusal, stop)
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=code)
-        return Exit(code, message)
+        return Exit(code, message, usage=meter.usage())
 
     def _start(self, container: str, stop: Callable[[], bool]) -> None:
         tried = False
@@ -310,24 +319,28 @@ class DockerRuntime:
     def _follow_running(
         self,
         container: str,
-        task: Task,
+        invocation: Invocation,
         output: OutputFiles,
         cancellation: Cancellation,
         elapsed: float,
-    ) -> int:
-        """Follow a container that began `elapsed` seconds ago to its end; return its exit code."""
+    ) -> Exit:
+        """Follow a container that began `elapsed` seconds ago to its end."""
+        meter = ContainerMeter(self._meters, container, invocation.sampled)
         signals = Signals(lambda signal: self._signal(container, signal))
         with cancellation.stopping(
             signals.terminate,
             signals.kill,
-            max(0.0, task.timeout - elapsed),
+            max(0.0, invocation.task.timeout - elapsed),
             lambda: self._engine.has_ended(container),
         ):
             signals.start(lambda: None)
+            stop = _stopped_by(cancellation)
             try:
-                return self._follow_from_start(container, output, _stopped_by(cancellation), None)
+                with meter.measuring():
+                    code = self._follow_from_start(container, output, stop, None)
             except Interrupted:
-                return KILLED
+                code = KILLED
+        return Exit(code, usage=meter.usage())
 
     def _follow_from_start(
         self, container: str, output: OutputFiles, stop: Callable[[], bool], lost: NoAnswer | None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.keys import made_files
 from gaia_local.model.tasks import Task
+from gaia_local.model.usage import Usage, had_used
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process.path_mapping import localize, undeclared
 from gaia_local.runtimes.start_failures import BEGINNING_BYTES, missing_interpreter, too_long
@@ -71,18 +72,20 @@ def undeclared_path_hint(task: Task) -> str | None:
     )
 
 
-def exit_of(code: int, cancelled: bool, hint: str | None) -> Exit:
+def exit_of(code: int, cancelled: bool, hint: str | None, usage: Usage | None) -> Exit:
     """The exit for a return code, which is negative after a signal, as `subprocess` has it."""
     if code >= 0:
-        return Exit(code, hint)
-    number = -code
-    if cancelled:
-        return Exit(128 + number)
+        return Exit(code, hint, usage=usage)
+    message = None if cancelled else _killed_by(-code, usage)
+    return Exit(128 - code, message, usage=usage)
+
+
+def _killed_by(number: int, usage: Usage | None) -> str:
     if number == signal.SIGKILL:
-        return Exit(128 + number, "killed by SIGKILL (perhaps out of memory)")
+        return f"killed by SIGKILL (perhaps out of memory{had_used(usage)})"
     with contextlib.suppress(ValueError):  # real-time signals have no names
-        return Exit(128 + number, f"killed by {signal.Signals(number).name}")
-    return Exit(128 + number, f"killed by signal {number}")
+        return f"killed by {signal.Signals(number).name}"
+    return f"killed by signal {number}"
 
 
 def step_label(task: Task) -> str:

@@ -16,10 +16,12 @@ import select
 import signal
 import threading
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
+from gaia_local.model.usage import Usage
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Cancellation, Exit, Invocation, ReportEvent
 from gaia_local.runtimes.lines import LineWriter
@@ -30,6 +32,7 @@ from gaia_local.runtimes.process.exits import (
     step_label,
     undeclared_path_hint,
 )
+from gaia_local.runtimes.process.metering import ProcessMeter
 from gaia_local.runtimes.process.pipes import LazyFile, Pipe
 from gaia_local.runtimes.process.program_identity import (
     Environments,
@@ -38,6 +41,7 @@ from gaia_local.runtimes.process.program_identity import (
 from gaia_local.runtimes.process.starting import start
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool, available
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
+from gaia_local.runtimes.sampling import FIRST_SECONDS, Sampler
 
 _CANCELLED_CODE = 128 + signal.SIGTERM
 _BRIEF_SECONDS = 0.02
@@ -64,6 +68,7 @@ class ProcessRuntime:
         self._warned = False
         self._warning = threading.Lock()
         self._supervisors = SupervisorPool() if available() else None
+        self._sampler = Sampler("process-sampler")
 
     def check(self, images: Collection[str]) -> None:
         """Processes can always be run. The first supervisor gets ready for them."""
@@ -98,7 +103,8 @@ class ProcessRuntime:
         return None
 
     def close(self) -> None:
-        """End the supervisors."""
+        """End the supervisors, and the sampler's thread."""
+        self._sampler.close()
         if self._supervisors is not None:
             self._supervisors.close()
 
@@ -131,7 +137,7 @@ class ProcessRuntime:
         if program is None or program_identity(task, environment) != program:
             return ended
         identity = self._with_environment(program, environment)
-        return Exit(ended.code, ended.message, identity=identity)
+        return Exit(ended.code, ended.message, identity=identity, usage=ended.usage)
 
     def resume(
         self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent
@@ -155,6 +161,7 @@ class ProcessRuntime:
             report(EventKind.EXECUTION_START)
             return process
         follow = functools.partial(_copy_output, process, set(streams))
+        memory = 0
         try:
             with cancellation.stopping(
                 process.terminate, process.kill, invocation.task.timeout, process.has_ended
@@ -165,7 +172,11 @@ class ProcessRuntime:
                 # environment.
                 if not follow(_BRIEF_SECONDS) and (pid := process.pid):
                     marked_processes.record(pid, invocation.work.parent, process.parent)
-                    follow(None)
+                    if not follow(FIRST_SECONDS - _BRIEF_SECONDS):
+                        meter = ProcessMeter(process.tops, invocation.sampled)
+                        with meter.sampling(self._sampler):
+                            follow(None)
+                        memory = meter.memory
         finally:
             code = process.end()
         if process.error is not None:
@@ -174,7 +185,7 @@ class ProcessRuntime:
             pipe.drain()
         cancelled = cancellation.reason is not None
         hint = undeclared_path_hint(invocation.task) if code > 0 and not cancelled else None
-        return exit_of(code, cancelled, hint)
+        return exit_of(code, cancelled, hint, _with_peak(process.usage, memory))
 
     def _warn_once(self, task: Task) -> None:
         if self._warned:
@@ -187,6 +198,13 @@ class ProcessRuntime:
                     task.image,
                 )
                 self._warned = True
+
+
+def _with_peak(usage: Usage | None, memory: int) -> Usage | None:
+    """The usage of a run whose processes together had so much memory at some time."""
+    if usage is None or memory <= (usage.memory or 0):
+        return usage
+    return replace(usage, memory=memory)
 
 
 def _copy_output(

@@ -21,9 +21,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import forget_in_child, forking
+from gaia_local.model.usage import Usage
+from gaia_local.runtimes import process_tree
 from gaia_local.runtimes.process import marked_processes
 from gaia_local.runtimes.process.environment import for_programs
 from gaia_local.runtimes.process.supervisor import (
@@ -35,6 +38,26 @@ from gaia_local.runtimes.process.supervisor import (
     Frame,
     Start,
 )
+
+
+class Reply(NamedTuple):
+    """A reply, as `REPLY` has it; what the program took is known at its end alone."""
+
+    kind: int
+    number: int
+    user: float
+    system: float
+    memory: int
+    read: int
+    written: int
+
+    def usage(self) -> Usage:
+        """What a program that has ended took."""
+        _, _, user, system, memory, read, written = self
+        if read < 0:
+            return Usage(None, None, None, user, system, memory)
+        return Usage(None, None, None, user, system, memory, read, written)
+
 
 _RECEIVE_TIMEOUT = struct.pack("@ll", 1, 0)
 """Seconds and microseconds without a reply until a supervisor is woken: it may be stopped."""
@@ -103,7 +126,7 @@ class SupervisorProcess:
             message = message[self._socket.sendmsg([message], rights) :]
         self._socket.sendall(message)
 
-    def reply(self) -> tuple[int, int] | None:
+    def reply(self) -> Reply | None:
         """Wait for the next reply; None if the supervisor has ended."""
         reply = None
         while reply is None:
@@ -113,7 +136,7 @@ class SupervisorProcess:
                 return None
             except BlockingIOError:  # the timeout
                 self.wake()
-        return REPLY.unpack(reply) if len(reply) == REPLY.size else None
+        return Reply._make(REPLY.unpack(reply)) if len(reply) == REPLY.size else None
 
     def wake(self) -> None:
         """Continue it if it is stopped, perhaps by its program."""
@@ -210,9 +233,11 @@ class SupervisedProcess:
         self._reading = threading.Lock()
         """Held from the reading of a reply to the noting of it."""
         self._over = False
-        self._end: tuple[int, int] | None = None
+        self._end: Reply | None = None
         self._lost = False
         self._pid = 0
+        self.usage: Usage | None = None
+        """What it took, known after its `end`."""
         self.error: OSError | None = None
         """The error that kept it from starting, known after its `end`."""
         try:
@@ -239,6 +264,10 @@ class SupervisedProcess:
                 else:
                     self._end, self._lost = reply, reply is None
         return self._pid
+
+    def tops(self) -> list[int]:
+        """The topmost processes of the run, as long as it lives: it began them, or got them."""
+        return list(process_tree.children(self.parent))
 
     def watched(self) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor that can be read when it may have `ended`."""
@@ -291,7 +320,7 @@ class SupervisedProcess:
             self._over = True
         if self._end is None:
             raise self._unsupervised()
-        kind, number = self._end
+        kind, number, *_ = self._end
         if kind == STUCK:
             self._supervisor.close()
             raise RuntimeFailure(f"process {number}, which it started, can't be ended")
@@ -299,6 +328,7 @@ class SupervisedProcess:
         if kind == FAILED:
             self.error = OSError(number, os.strerror(number))
             return -1
+        self.usage = self._end.usage()
         return os.waitstatus_to_exitcode(number)
 
     def _unsupervised(self) -> RuntimeFailure:

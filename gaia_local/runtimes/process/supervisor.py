@@ -6,8 +6,10 @@ environment: once it has no child left, nothing of the program is left. When the
 it is killed.
 
 The engine's socket carries frames: `LENGTH`, then a marshalled tuple (a `Start`, with two
-descriptors) or number (of a signal for the program's group). The replies are pairs of numbers:
-`REPLY`.
+descriptors) or number (of a signal for the program's group). The replies are numbers: `REPLY`.
+
+What the program took, with all that it started, is exact: each process below it is reaped here, or
+was reaped by another one below, and the kernel adds up what those took that were reaped.
 """
 
 # NOTE: `signal` and `socket` import `enum`, which takes longer than all else here; these are their
@@ -26,7 +28,10 @@ import time
 
 STARTED, FAILED, ENDED, STUCK = range(4)
 """The kinds of replies, with the pid, an errno, the wait status, or the pid of a stuck process."""
-REPLY = struct.Struct("=ii")
+REPLY = struct.Struct("=iiddqqq")
+"""A kind and its number; at an end also seconds of CPU in user and system mode, the resident memory
+of the largest process, bytes read, and bytes written (-1: unknown).
+"""
 LENGTH = struct.Struct("=I")
 RECORD = "process.json"
 """The file beside the working directory with its process's pid; empty: a process ran there."""
@@ -42,6 +47,39 @@ Start = tuple[list[bytes], list[bytes], dict[bytes, bytes], bytes]
 """Possible paths of the program, its tokens, environment and working directory."""
 Frame = Start | int
 """A program to start, or a signal for it; 0 asks for its pid, answered as long as it runs."""
+_NOTHING = (0.0, 0.0, 0, 0, 0)
+
+
+class _IoCounts:
+    """What reaped children have read and written, in bytes.
+
+    The kernel adds it to this process's own counts, and not to those of its only thread.
+    """
+
+    def __init__(self) -> None:
+        pid = os.getpid()
+        try:
+            self._files = [
+                os.open(f"/proc/{pid}/{of}io", os.O_RDONLY) for of in ("", f"task/{pid}/")
+            ]
+        except OSError:  # a kernel without these counts
+            self._files = []
+        self._last = self._now()
+
+    def since(self) -> tuple[int, int]:
+        """The bytes read and written since the last call; -1 if nobody knows."""
+        if not self._files:
+            return -1, -1
+        last, self._last = self._last, self._now()
+        return self._last[0] - last[0], self._last[1] - last[1]
+
+    def _now(self) -> tuple[int, int]:
+        read = written = 0
+        for file, sign in zip(self._files, (1, -1), strict=False):
+            words = os.pread(file, 128, 0).split(None, 4)
+            read += sign * int(words[1])
+            written += sign * int(words[3])
+        return read, written
 
 
 class Supervisor:
@@ -53,6 +91,9 @@ class Supervisor:
         self._program = 0
         """The pid of the program, until it is reaped; else 0."""
         self._status = 0
+        self._user = self._system = 0.0
+        self._memory = 0
+        self._io_counts = _IoCounts()
 
     def serve(self) -> None:
         """Serve the engine until that is gone or a process can't be ended."""
@@ -126,6 +167,8 @@ class Supervisor:
         environment: dict[bytes, bytes],
         work: bytes,
     ) -> None:
+        self._user = self._system = 0.0
+        self._memory = 0
         try:
             os.chdir(work)
             self._program = _spawn(places, tokens, environment, streams)
@@ -143,10 +186,15 @@ class Supervisor:
         except BlockingIOError:
             pass
         try:
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._program:
-                    self._program, self._status = 0, ended[1]
-            return True
+            while True:
+                pid, status, took = os.wait4(-1, os.WNOHANG)
+                if not pid:
+                    return True
+                self._user += took.ru_utime
+                self._system += took.ru_stime
+                self._memory = max(self._memory, took.ru_maxrss * 1024)
+                if pid == self._program:
+                    self._program, self._status = 0, status
         except ChildProcessError:
             return False
 
@@ -157,12 +205,15 @@ class Supervisor:
         if stuck:
             self._reply(STUCK, stuck)
         else:
-            self._reply(ENDED, self._status)
+            took = self._user, self._system, self._memory, *self._io_counts.since()
+            self._reply(ENDED, self._status, took)
         return not stuck
 
-    def _reply(self, kind: int, number: int) -> None:
+    def _reply(
+        self, kind: int, number: int, took: tuple[float, float, int, int, int] = _NOTHING
+    ) -> None:
         try:
-            self._socket.send(REPLY.pack(kind, number), socket.MSG_NOSIGNAL)
+            self._socket.send(REPLY.pack(kind, number, *took), socket.MSG_NOSIGNAL)
         except OSError:  # the engine is gone: the next read of the socket shows it
             pass
 
@@ -253,6 +304,8 @@ def _parent(pid: int) -> int:
 def main(descriptor: int) -> None:
     """Serve the engine at the other end of the socket."""
     gc.disable()  # no object here is part of a cycle
+    import resource  # noqa: F401 `os.wait4` needs it: now, and not at the end of the first program
+
     os.chdir("/")  # no directory of the engine's is held
     os.set_inheritable(descriptor, False)
     if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) != 0:

@@ -7,9 +7,12 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 
 from gaia_local.errors import RuntimeFailure
+from gaia_local.model.usage import Usage
+from gaia_local.runtimes import process_tree
 from gaia_local.runtimes.process import marked_processes
 
 
@@ -27,6 +30,9 @@ class UnsupervisedProcess:
         self._process, self._mark = process, mark
         self._lock = threading.Lock()
         self._reaped = self._lost = False
+        self._code = 0
+        self.usage: Usage | None = None
+        """What it took with the children it waited for, known after its `end`."""
 
     def watched(self) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor that can be read when it has `ended`, or None."""
@@ -62,8 +68,7 @@ class UnsupervisedProcess:
             return self._check(os.WEXITED | os.WNOWAIT | os.WNOHANG)
         # MacOS before Python 3.13 can only check by reaping; the rest of the group is killed then.
         with self._lock:
-            if not self._reaped and self._process.poll() is not None:
-                self._reaped = True
+            if not self._reaped and self._reap(os.WNOHANG):
                 marked_processes.signal_group(self.pid, signal.SIGKILL)
             return self._reaped
 
@@ -87,10 +92,52 @@ class UnsupervisedProcess:
         self.wait(None)
         marked_processes.end_strays(None if self._lost else self.pid, self._mark)
         with self._lock:
-            self._reaped = True
-            code = self._process.wait()
+            if not self._reaped:
+                self._reap(0)
         if self._lost:
             raise RuntimeFailure(
                 f"the exit code of process {self.pid} was taken by another part of this program"
             )
-        return code
+        return self._code
+
+    def _reap(self, options: int) -> bool:
+        """Wait for the main process, and note what it took; called under the lock."""
+        io = process_tree.io_of(self.pid)
+        try:
+            pid, status, took = os.wait4(self.pid, options)
+        except ChildProcessError:  # as in `_check`
+            self._reaped = self._lost = True
+            return True
+        if not pid:
+            return False
+        self._reaped, self._code = True, os.waitstatus_to_exitcode(status)
+        self._process.returncode = self._code  # else `subprocess` would wait for it, too
+        memory = took.ru_maxrss * _MAXRSS_UNIT
+        self.usage = Usage(
+            cpu_user=took.ru_utime,
+            cpu_system=took.ru_stime,
+            memory=memory if memory > _inherited_memory() else None,
+            read=None if io is None else io[0],
+            written=None if io is None else io[1],
+        )
+        return True
+
+    def tops(self) -> list[int]:
+        """The topmost processes of the run, as long as it lives."""
+        return [self.pid]
+
+
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def _inherited_memory() -> int:
+    """The peak of memory that a child may have from this process, in bytes.
+
+    On Linux it begins with that of the process that started it, whose memory it shares until its
+    exec. So a smaller program's own isn't known.
+    """
+    if sys.platform != "linux":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

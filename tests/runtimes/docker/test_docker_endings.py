@@ -196,6 +196,7 @@ def test_out_of_memory_is_said(bench: ContainerBench, script: str) -> None:
     assert re.search(r"out of memory.*limit 16m: see docker\.memory", run.message)
 
 
+OUT_OF_MEMORY = r"out of memory \(limit 16m: see docker\.memory(; it had used 1\d(\.\d)? MB)?\)"
 # Each goes on for a moment: a busy engine may miss events just before the end.
 CHILDREN = {
     "in a pipe": "head -c 99999999 /dev/zero | sort | wc -c > /out/n; sleep 0.5",
@@ -211,7 +212,8 @@ def test_memory_that_ran_out_for_a_child_is_said_whatever_the_exit_code(
 ) -> None:
     bench.configure(memory="16m")
     run = bench.run("sh", "-c", CHILDREN[where], outputs=("/out/",))
-    assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
+    assert run.code == 0
+    assert re.fullmatch(OUT_OF_MEMORY, run.message)
 
 
 @pytest.mark.docker_only
@@ -229,7 +231,8 @@ def test_the_news_that_memory_ran_out_may_come_after_the_exit(
     monkeypatch.setattr(docker.APIClient, "inspect_container", unknowing)
     bench.configure(memory="16m")
     run = bench.run("sh", "-c", CHILDREN["in the background"])
-    assert (run.code, run.message) == (0, "out of memory (limit 16m: see docker.memory)")
+    assert run.code == 0
+    assert re.fullmatch(OUT_OF_MEMORY, run.message)
 
 
 @pytest.mark.docker_only
