@@ -15,6 +15,7 @@ from gaia_local.terminal_text import is_utf8
 RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads", "dask")
 MAX_STEPS = 200_000
+KEEP_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Config:
     """Whether Steps are given the results of equal Tasks, of any workflow of the root."""
     max_steps: int = MAX_STEPS
     """The most Steps that one call may make."""
+    keep_attempts: int | None = KEEP_ATTEMPTS
+    """The newest attempts of each Step that are kept; None: all of them."""
     given: frozenset[str] = frozenset()
     """The keys to which the caller gave a value (as opposed to defaults)."""
 
@@ -105,12 +108,17 @@ class Config:
             executor=executor,
             workers=_workers(given.get("workers")),
             max_steps=_max_steps(given.get("max_steps")),
+            keep_attempts=check_keep_attempts(
+                "config, keep_attempts", given.get("keep_attempts", KEEP_ATTEMPTS)
+            ),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
             reuse=_reuse(given.get("reuse")),
             docker=DockerConfig(**_section("docker", given.get("docker"), _DOCKER)),
             dask=_dask(given.get("dask"), executor == "dask"),
-            given=frozenset(key for key, value in given.items() if value is not None)
+            given=frozenset(
+                key for key in given if given[key] is not None or key == "keep_attempts"
+            )
             - {"gaia_host"},
         )
 
@@ -162,6 +170,7 @@ _KEYS = (
     "watch",
     "reuse",
     "max_steps",
+    "keep_attempts",
     "docker",
     "dask",
     "gaia_host",
@@ -230,6 +239,16 @@ def _max_steps(given: object) -> int:
         raise InvalidInput(
             "config, max_steps", f"it is {shown(given)}", "give a whole number from 1 to 100000000"
         )
+    return given
+
+
+def check_keep_attempts(where: str, given: object) -> int | None:
+    """The number of attempts to keep of each Step; None: all. Raises `InvalidInput`."""
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 1_000_000_000:
+        right = "give a whole number from 1 to 1000000000, or None to keep all"
+        raise InvalidInput(where, f"it is {shown(given)}", right)
     return given
 
 

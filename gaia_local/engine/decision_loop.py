@@ -24,12 +24,13 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 
 from gaia_local.engine.flushing import flush_point
 from gaia_local.engine.looks import Looks
 from gaia_local.engine.prepared_calls import PreparedCall
+from gaia_local.engine.publishing import published
 from gaia_local.engine.registry import Registry
+from gaia_local.engine.retention import Retention
 from gaia_local.engine.subscribers import Subscribers
 from gaia_local.errors import (
     Closed,
@@ -43,7 +44,7 @@ from gaia_local.errors import (
 from gaia_local.executors.contract import Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.tasks import Task, TaskState
+from gaia_local.model.tasks import Task
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
@@ -63,7 +64,12 @@ class DecisionLoop:
     """The way of all that happens in one root's workflows. Thread-safe. Implements `Observer`."""
 
     def __init__(
-        self, database: Database, storage: Storage, runtime: Runtime, executor: Executor
+        self,
+        database: Database,
+        storage: Storage,
+        runtime: Runtime,
+        executor: Executor,
+        keep_attempts: int | None,
     ) -> None:
         self._database, self._storage = database, storage
         self._runtime, self._executor = runtime, executor
@@ -74,8 +80,9 @@ class DecisionLoop:
         """Notified when a workflow may have become quiet."""
         self.journal = self.registry.journal
         self.subscribers = Subscribers()
-        self.alive: collections.Counter[str] = collections.Counter()
-        """Workflow → the number of its live Tasks."""
+        self.alive: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
+        """Workflow → the ids of its live Tasks."""
+        self.retention = Retention(database, storage, self.registry, self.alive, keep_attempts)
         self.deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
         self._write_ordered = self._flush_ordered = False
@@ -121,14 +128,14 @@ class DecisionLoop:
         self.looks.doing.forget(name, task.id)
 
         def end(workflow: Workflow) -> Decision:
-            self.alive[name] -= 1
+            self.alive[name].discard(task.id)
             if task.id not in workflow.running:
                 return workflow.flush()
-            return workflow.ended(task, self._published(workflow, task, outcome))
+            return workflow.ended(task, published(self._storage, workflow, outcome))
 
         if not self.handle(name, end):
             with self.changed:
-                self.alive[name] -= 1
+                self.alive[name].discard(task.id)
                 self.changed.notify_all()
 
     def files_changed(self, paths: Collection[str] | None) -> None:
@@ -225,15 +232,15 @@ class DecisionLoop:
                 self.raise_trouble(name)
 
     def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
-        """Write changes; recorded files are flushed a little later."""
+        """Write changes; what is recorded is flushed, and old attempts dropped, a little later."""
         written = self.journal.write(name, changes, new)
-        if written.keys and not self._flush_ordered:
+        if (written.keys or written.begun) and not self._flush_ordered:
             self._flush_ordered = True
             self._executor.call_later_in_background(FLUSH_DELAY_SECONDS, self._flush_in_background)
 
     def _count_started(self, name: str, decision: Decision) -> None:
-        """Count starting Tasks, and wake waiting threads; for every decision, under the lock."""
-        self.alive[name] += len(decision.start)
+        """Note starting Tasks, and wake waiting threads; for every decision, under the lock."""
+        self.alive[name].update(assignment.task.id for assignment in decision.start)
         workflow = self.workflows.get(name)
         if workflow is None or workflow.state is not WorkflowState.RUNNING or not self.alive[name]:
             self.changed.notify_all()
@@ -255,20 +262,6 @@ class DecisionLoop:
         except GaiaError as error:
             logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
         self._storage.discard(task_id)
-
-    def _published(self, workflow: Workflow, task: Task, outcome: Outcome) -> Outcome:
-        """Move a Task's outputs into the store; if that fails, so does the Task."""
-        try:
-            published = tuple(self._storage.publish(outcome.outputs))
-        except (OSError, StorageError) as error:
-            workflow.contents.unpublished(output.key for output in outcome.outputs)
-            return Outcome(
-                TaskState.EXCEPTION,
-                message=error_text(error),
-                exception=type(error).__name__,
-                inputs=outcome.inputs,
-            )
-        return replace(outcome, outputs=published) if published else outcome
 
     # -- looking at files, outside of the lock -----------------------------------------------------
 
@@ -369,10 +362,11 @@ class DecisionLoop:
             self.handle(name, Workflow.flush)
 
     def _flush_in_background(self) -> None:
-        """Flush the latest records. Runs in a thread of the executor's."""
+        """Flush the latest records, and drop old attempts. Runs in a thread of the executor's."""
         with self.lock:
             self._flush_ordered = False
         self.flush()
+        self.retention.drop_due()
 
     def flush(self) -> bool:
         """Flush all records to the disk; see `flushing`. False if that fails.

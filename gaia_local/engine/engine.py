@@ -265,7 +265,14 @@ class Engine:
         ends.callback(self._end, executor.close)
         if listener is not None:
             ends.push(lambda kind, *_: self._end_listener(listener, kind is None))
-        scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
+        scheduler = Scheduler(
+            database,
+            self.storage,
+            runtime,
+            executor,
+            max_steps=self.config.max_steps,
+            keep_attempts=self.config.keep_attempts,
+        )
         ends.callback(self._end, scheduler.close)
         if self.config.watch:
             # Imported here: watchdog is slow to import, and readers don't need it.

@@ -38,7 +38,7 @@ from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from gaia_local.model.answer_types import EventEntry
+    from gaia_local.model.answer_types import DropAnswer, EventEntry
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -57,13 +57,15 @@ class Scheduler:
         storage: Storage,
         runtime: Runtime,
         executor: Executor,
+        *,
         max_steps: int = MAX_STEPS,
+        keep_attempts: int | None = None,
     ) -> None:
-        """A call may make `max_steps` Steps."""
+        """A call may make `max_steps` Steps; of each Step `keep_attempts` (None: all) are kept."""
         self._database, self._storage = database, storage
         self._runtime, self._executor = runtime, executor
         self._max_steps = max_steps
-        self.loop = DecisionLoop(database, storage, runtime, executor)
+        self.loop = DecisionLoop(database, storage, runtime, executor, keep_attempts)
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -250,6 +252,10 @@ class Scheduler:
                 self.loop.deleting.discard(name)
             self.loop.notify((name,))
 
+    def drop_attempts(self, keep: int | None, before: float | None) -> DropAnswer:
+        """Drop all attempts beyond the newest `keep` of each Step, and those `before` a time."""
+        return self.loop.retention.drop(keep, before)
+
     # -- the end -----------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -278,7 +284,9 @@ class Scheduler:
         self.refuse()
         self.stop()
         self._executor.close()
-        if self.loop.flush():
+        flushed = self.loop.flush()
+        self.loop.retention.drop_due()
+        if flushed:
             self._database.set_boot("")
 
     def kill_now(self) -> None:

@@ -120,6 +120,17 @@ class DeleteAnswer(TypedDict):
     delete: str
 
 
+class DropAnswer(TypedDict):
+    """Of `Gaia.drop_attempts`."""
+
+    attempts: int
+    """The number of attempts that were dropped."""
+    steps: int
+    """The number of Steps of which they were."""
+    bytes: int
+    """The size of their logs."""
+
+
 class TaskEntry(TypedDict):
     """A Step's latest Task; `inputs` and `outputs` are pairs of storage key and internal path."""
 

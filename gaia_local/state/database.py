@@ -20,6 +20,7 @@ from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
 from gaia_local.state.flush_rows import FlushRows
 from gaia_local.state.result_rows import ResultRows
+from gaia_local.state.retention_rows import RetentionRows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
@@ -31,7 +32,7 @@ _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
 """The condition for rows of `data` whose file isn't just the user's."""
 
 
-class Database(DefinitionRows, ResultRows, FlushRows):
+class Database(DefinitionRows, ResultRows, FlushRows, RetentionRows):
     """The state database of one root. Thread-safe."""
 
     # -- workflows ---------------------------------------------------------------------------------
@@ -298,8 +299,11 @@ class Database(DefinitionRows, ResultRows, FlushRows):
         rows = self._rows("select entries from listings where digest = ?", (digest,))
         return rows[0][0] if rows else None
 
-    def forget_listings(self) -> None:
-        """Remove those of directories that no key holds, and no last Task of a Step read."""
+    def forget_listings(self) -> int:
+        """Remove those of directories that no key holds, and no last Task of a Step read.
+
+        Answers the number of those that are left.
+        """
         self._write(
             "delete from listings where "
             "digest not in (select digest from data where digest is not null) and digest not in "
@@ -308,6 +312,7 @@ class Database(DefinitionRows, ResultRows, FlushRows):
             "and tasks.rowid in (select max(rowid) from tasks group by workflow, step))",
             (),
         )
+        return len(self._rows("select digest from listings"))
 
     @reads_rows
     def events(self, workflow: str) -> list[EventEntry]:
