@@ -108,9 +108,7 @@ class Config:
             executor=executor,
             workers=_workers(given.get("workers")),
             max_steps=_max_steps(given.get("max_steps")),
-            keep_attempts=check_keep_attempts(
-                "config, keep_attempts", given.get("keep_attempts", KEEP_ATTEMPTS)
-            ),
+            keep_attempts=_keep_attempts(given),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
             reuse=_reuse(given.get("reuse")),
@@ -250,6 +248,19 @@ def check_keep_attempts(where: str, given: object) -> int | None:
         right = "give a whole number from 1 to 1000000000, or None to keep all"
         raise InvalidInput(where, f"it is {shown(given)}", right)
     return given
+
+
+def _keep_attempts(config: Mapping[str, Any]) -> int | None:
+    if "keep_attempts" in config:
+        return check_keep_attempts("config, keep_attempts", config["keep_attempts"])
+    text = os.environ.get("GAIA_LOCAL_KEEP_ATTEMPTS") or str(KEEP_ATTEMPTS)
+    if text == "all":
+        return None
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+    if number < 1:
+        right = "give a whole number from 1 up, or 'all'"
+        raise InvalidInput("$GAIA_LOCAL_KEEP_ATTEMPTS", f"it is {shown(text)}", right)
+    return number
 
 
 def _buckets(given: object) -> dict[str, Path]:

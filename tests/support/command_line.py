@@ -81,6 +81,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in (
         "GAIA_LOCAL_ROOT",
         "GAIA_LOCAL_REUSE",
+        "GAIA_LOCAL_KEEP_ATTEMPTS",
         "READY",
         "NO_COLOR",
         "FORCE_COLOR",
