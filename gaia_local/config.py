@@ -16,6 +16,7 @@ RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads", "dask")
 MAX_STEPS = 200_000
 KEEP_ATTEMPTS = 20
+KEEP_FAILED_BYTES = 10**10
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,10 @@ class Config:
     """The most Steps that one call may make."""
     keep_attempts: int | None = KEEP_ATTEMPTS
     """The newest attempts of each Step that are kept; None: all of them."""
+    keep_failed: int = 0
+    """The newest failed attempts of each Step whose private directories are kept."""
+    keep_failed_bytes: int = KEEP_FAILED_BYTES
+    """The most that these take up, in bytes; the oldest go first."""
     given: frozenset[str] = frozenset()
     """The keys to which the caller gave a value (as opposed to defaults)."""
 
@@ -109,6 +114,8 @@ class Config:
             workers=_workers(given.get("workers")),
             max_steps=_max_steps(given.get("max_steps")),
             keep_attempts=_keep_attempts(given),
+            keep_failed=_keep_failed(given.get("keep_failed"), executor),
+            keep_failed_bytes=_keep_failed_bytes(given.get("keep_failed_bytes")),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
             reuse=_reuse(given.get("reuse")),
@@ -169,6 +176,8 @@ _KEYS = (
     "reuse",
     "max_steps",
     "keep_attempts",
+    "keep_failed",
+    "keep_failed_bytes",
     "docker",
     "dask",
     "gaia_host",
@@ -261,6 +270,28 @@ def _keep_attempts(config: Mapping[str, Any]) -> int | None:
         right = "give a whole number from 1 up, or 'all'"
         raise InvalidInput("$GAIA_LOCAL_KEEP_ATTEMPTS", f"it is {shown(text)}", right)
     return number
+
+
+def _keep_failed(given: object, executor: str) -> int:
+    where = "config, keep_failed"
+    if given is None:
+        where, text = "$GAIA_LOCAL_KEEP_FAILED", os.environ.get("GAIA_LOCAL_KEEP_FAILED") or "0"
+        given = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= 1000:
+        raise InvalidInput(where, f"it is {shown(given)}", "give a whole number from 0 to 1000")
+    if given and executor == "dask":
+        problem = "the private directories of a cluster's Steps are on its workers"
+        raise InvalidInput(where, problem, "leave it out, or run the Step with threads")
+    return given
+
+
+def _keep_failed_bytes(given: object) -> int:
+    if given is None:
+        return KEEP_FAILED_BYTES
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 1 << 62:
+        right = "give a whole number of bytes from 1 up"
+        raise InvalidInput("config, keep_failed_bytes", f"it is {shown(given)}", right)
+    return given
 
 
 def _buckets(given: object) -> dict[str, Path]:

@@ -25,10 +25,12 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
 
+from gaia_local.engine.failures import Failures
 from gaia_local.engine.flushing import flush_point
 from gaia_local.engine.looks import Looks
 from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.publishing import published
+from gaia_local.engine.recovery import discard
 from gaia_local.engine.registry import Registry
 from gaia_local.engine.retention import Retention
 from gaia_local.engine.subscribers import Subscribers
@@ -44,7 +46,7 @@ from gaia_local.errors import (
 from gaia_local.executors.contract import Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.tasks import Task
+from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.runtimes.contract import Runtime
 from gaia_local.state.database import Database
@@ -69,9 +71,11 @@ class DecisionLoop:
         storage: Storage,
         runtime: Runtime,
         executor: Executor,
+        *,
+        failures: Failures,
         keep_attempts: int | None,
     ) -> None:
-        self._database, self._storage = database, storage
+        self._database, self._storage, self._failures = database, storage, failures
         self._runtime, self._executor = runtime, executor
         self.looks = Looks(database, storage, self.notify)
         self.registry = Registry(storage.root, database, self.looks)
@@ -82,7 +86,14 @@ class DecisionLoop:
         self.subscribers = Subscribers()
         self.alive: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
         """Workflow → the ids of its live Tasks."""
-        self.retention = Retention(database, storage, self.registry, self.alive, keep_attempts)
+        self.retention = Retention(
+            database,
+            storage,
+            self.registry,
+            alive=self.alive,
+            failures=failures,
+            keep=keep_attempts,
+        )
         self.deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
         self._write_ordered = self._flush_ordered = False
@@ -137,6 +148,8 @@ class DecisionLoop:
             with self.changed:
                 self.alive[name].discard(task.id)
                 self.changed.notify_all()
+        if outcome.state is TaskState.COMPLETE:
+            self._failures.free(name, task.name)
 
     def files_changed(self, paths: Collection[str] | None) -> None:
         """Handle changed files (None: unknown which): Steps that can run now are started."""
@@ -251,17 +264,9 @@ class DecisionLoop:
         for task_id in decision.cancel:
             self._executor.cancel(task_id)
         for task_id in decision.discard:
-            self._discard(task_id)
+            discard(self._runtime, self._storage, task_id)
         for assignment in decision.start:
             self._executor.submit(assignment, self)
-
-    def _discard(self, task_id: str) -> None:
-        """End and remove an earlier process's leftovers of a Task."""
-        try:
-            self._runtime.end(task_id)
-        except GaiaError as error:
-            logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
-        self._storage.discard(task_id)
 
     # -- looking at files, outside of the lock -----------------------------------------------------
 

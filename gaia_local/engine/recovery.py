@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
 from gaia_local.engine.flushing import compare
-from gaia_local.errors import StorageError
+from gaia_local.errors import GaiaError, StorageError
 from gaia_local.model.events import Event, EventKind
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.runtimes.contract import Runtime
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.database import Database
+from gaia_local.store import kept_failures
 from gaia_local.store.attempt_logs import AttemptLogs
 from gaia_local.store.ownership import another_boot, boot_id
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
+
+logger = logging.getLogger("gaia_local")
 
 MOST_NAMED = 10
 """The most lost outputs that a message names."""
@@ -45,7 +50,19 @@ def recover(database: Database, storage: Storage) -> None:
         for name in database.workflows():
             logs.sweep(name, database.task_ids(name))
         logs.end()
+    kept = kept_failures.kept_failures(storage.root)
+    wanted = {each.task for each in kept if database.is_last_failure(each.task)}
+    kept_failures.free_others(storage.root, wanted)
     _remove_leftovers(database, storage)
+
+
+def discard(runtime: Runtime, storage: Storage, task_id: str) -> None:
+    """End and remove an earlier process's leftovers of a Task."""
+    try:
+        runtime.end(task_id)
+    except GaiaError as error:
+        logger.warning("processes or files of Task %s could not be removed: %s", task_id, error)
+    storage.discard(task_id)
 
 
 def _interrupt(

@@ -22,6 +22,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from gaia_local.engine.failures import Failures
 from gaia_local.engine.registry import Registry
 from gaia_local.errors import GaiaError
 from gaia_local.state.database import Database
@@ -54,13 +55,15 @@ class Retention:
         database: Database,
         storage: Storage,
         registry: Registry,
+        *,
         alive: Mapping[str, Collection[str]],
+        failures: Failures,
         keep: int | None,
     ) -> None:
         """Of each Step `keep` attempts stay (None: all); `alive` is guarded by the lock."""
         self._database, self._registry = database, registry
         self._logs = AttemptLogs(storage)
-        self._alive, self._keep = alive, keep
+        self._alive, self._failures, self._keep = alive, failures, keep
         self._dropping = threading.Lock()
         self._counts: dict[str, dict[str, int]] = {}
         """Workflow → Step that began here → its attempts; after a drop, those since and `keep`."""
@@ -136,5 +139,6 @@ class Retention:
                 )
             self._database.sync()
             size += self._logs.remove(name, [attempt.id for attempt in part])
+            self._failures.free_tasks({attempt.id for attempt in part})
             self._logs.end()
         return found, size

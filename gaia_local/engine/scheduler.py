@@ -6,21 +6,18 @@ The `DecisionLoop` makes the decisions, and keeps their order.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gaia_local import interrupts
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.decision_loop import DecisionLoop
+from gaia_local.engine.failures import Failures
 from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.remembering import knows_any, recall
 from gaia_local.engine.removing import remove_files
 from gaia_local.engine.results import RecordedResult, RecordedResults
-from gaia_local.errors import (
-    EngineUnavailable,
-    WorkflowExists,
-)
+from gaia_local.engine.waiting import wait_until_quiet
+from gaia_local.errors import EngineUnavailable, WorkflowExists
 from gaia_local.executors.contract import Executor
 from gaia_local.executors.results import Result
 from gaia_local.model.commands import AnyCommand
@@ -57,15 +54,27 @@ class Scheduler:
         storage: Storage,
         runtime: Runtime,
         executor: Executor,
+        failures: Failures | None = None,
         *,
         max_steps: int = MAX_STEPS,
         keep_attempts: int | None = None,
     ) -> None:
-        """A call may make `max_steps` Steps; of each Step `keep_attempts` (None: all) are kept."""
+        """A call may make `max_steps` Steps; of each Step `keep_attempts` (None: all) are kept.
+
+        `failures` are the private directories that are kept; None: there are none.
+        """
+        self._failures = failures or Failures(storage.root, database, 0, 0)
         self._database, self._storage = database, storage
         self._runtime, self._executor = runtime, executor
         self._max_steps = max_steps
-        self.loop = DecisionLoop(database, storage, runtime, executor, keep_attempts)
+        self.loop = DecisionLoop(
+            database,
+            storage,
+            runtime,
+            executor,
+            failures=self._failures,
+            keep_attempts=keep_attempts,
+        )
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -131,7 +140,7 @@ class Scheduler:
         """
         if name is not None:
             self.loop.registry.open(name)
-        quiet = self._wait_for(lambda: self._quiet(name), timeout)
+        quiet = wait_until_quiet(self.loop, name, timeout)
         if quiet:
             self.loop.flush()
         with self.loop.lock:
@@ -229,6 +238,7 @@ class Scheduler:
         self.loop.insist(name, remove, call)
         if data:
             remove_files(self.loop, self._storage, name, outputs)
+        self._free_absent(name)
 
     def delete(self, name: str, data: bool) -> None:
         """Stop and forget a workflow: rows, logs and, with `data`, its files in the store."""
@@ -237,12 +247,13 @@ class Scheduler:
             self.loop.deleting.add(name)
         try:
             self.loop.insist(name, lambda workflow: workflow.halt("deleted"))
-            self._wait_for(lambda: self._quiet(name))
+            wait_until_quiet(self.loop, name)
             # The files that stay must be complete: a new upload of this name finds them.
             self.loop.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
             # If a file can't be removed, the workflow stays, and can be deleted again.
             self._storage.delete(name, data)
+            self._failures.free_absent(name)
             with self.loop.lock:
                 self._database.delete_workflow(name, data)
                 self.loop.registry.forget(name)
@@ -345,7 +356,15 @@ class Scheduler:
                 if any(seen[key] for key in made & seen.keys()):
                     self.loop.flush()
                 self._database.sync()
+                self._free_absent(name)
                 return
+
+    def _free_absent(self, name: str) -> None:
+        """Remove the kept private directories of Steps that are gone."""
+        with self.loop.lock:
+            workflow = self.loop.workflows.get(name)
+            steps = set() if workflow is None else set(workflow.graph.steps)
+        self._failures.free_absent(name, steps)
 
     def _prepared(self, workflow: Workflow, change: Change | None = None) -> PreparedCall:
         """Ask the runtime for the facts that a call needs to start Steps, or to make a change."""
@@ -363,26 +382,6 @@ class Scheduler:
         return PreparedCall(
             resumable=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset()
         )
-
-    def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait until `true`, under the lock, says so; False when the seconds ran out first."""
-        end = math.inf if timeout is None else monotonic() + timeout
-        while True:
-            remaining = max(0.0, end - monotonic())
-            with self.loop.changed:
-                if self.loop.changed.wait_for(true, min(remaining, interrupts.CHECK_SECONDS)):
-                    return True
-            interrupts.check()
-            if not remaining:
-                return False
-
-    def _quiet(self, name: str | None) -> bool:
-        if name is None:
-            return not any(self.loop.alive.values()) and all(map(self._quiet, self.loop.workflows))
-        if self.loop.alive[name]:
-            return False
-        workflow = self.loop.workflows.get(name)
-        return workflow is None or workflow.state is not WorkflowState.RUNNING
 
     def _place(self, name: str, key: str, data: bool) -> str | None:
         """The place of a file that stays when its workflow is deleted; else None."""

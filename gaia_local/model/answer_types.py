@@ -229,6 +229,14 @@ class WorkflowProgress(StepCounts):
     doing: NotRequired[list[str]]
 
 
+class KeptDirectory(TypedDict):
+    """The private directory of a failed attempt; `path`/tree is what was the program's ``/``."""
+
+    path: str
+    task: str
+    bytes: int
+
+
 class Failure(TypedDict):
     """A Step that failed, and why it ran."""
 
@@ -237,6 +245,8 @@ class Failure(TypedDict):
     exit_code: int | None
     message: str | None
     reason: str
+    kept: NotRequired[list[KeptDirectory]]
+    """Private directories of its failed attempts, the newest first, if any is kept."""
 
 
 class GraphStep(TypedDict):

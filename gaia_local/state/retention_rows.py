@@ -118,6 +118,17 @@ class RetentionRows(Connection):
             )
 
     @reads_rows
+    def is_last_failure(self, task: str) -> bool:
+        """Whether a Task failed, and no later one of its Step is complete."""
+        sql = (
+            "select 1 from tasks as failed where id = ? and state = ? and not exists "
+            "(select 1 from tasks where workflow = failed.workflow and step = failed.step "
+            "and rowid > failed.rowid and state = ?)"
+        )
+        values = (task, TaskState.ERROR.value, TaskState.COMPLETE.value)
+        return bool(self._rows(sql, values))
+
+    @reads_rows
     def task_ids(self, workflow: str) -> set[str]:
         """The ids of all attempts."""
         rows = self._rows("select id from tasks where workflow = ?", (workflow,))

@@ -82,6 +82,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "GAIA_LOCAL_ROOT",
         "GAIA_LOCAL_REUSE",
         "GAIA_LOCAL_KEEP_ATTEMPTS",
+        "GAIA_LOCAL_KEEP_FAILED",
         "READY",
         "NO_COLOR",
         "FORCE_COLOR",
