@@ -23,7 +23,7 @@ from gaia_local.model.tasks import Task
 from gaia_local.state.database import Database
 from gaia_local.store import kept_failures
 from gaia_local.store.kept_failures import KeptFailure
-from gaia_local.store.sizes import total_size
+from gaia_local.store.sizes import readable_size
 
 logger = logging.getLogger("gaia_local")
 
@@ -44,7 +44,7 @@ class Failures:
     def keep(self, task: Task, directory: str) -> None:
         """Keep the private directory of a Task whose failure was recorded, if it is wanted."""
         try:
-            size = sum(total_size(f"{directory}/{part}") for part in ("tree", "work"))
+            size = sum(readable_size(f"{directory}/{part}") for part in ("tree", "work"))
             if size > self._most_bytes or not self._database.is_last_failure(task.id):
                 return
             path = kept_failures.place(self._root, task.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -207,3 +208,42 @@ def test_the_variable_gives_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAIA_LOCAL_KEEP_FAILED", "yes")
     with pytest.raises(InvalidInput, match=r"GAIA_LOCAL_KEEP_FAILED.*'yes'"):
         Config.parse({})
+
+
+def test_a_containers_files_are_kept_without_what_was_mounted(
+    make_gaia: MakeGaia, gaia_root: Path, docker_image: str
+) -> None:
+    gaia = make_gaia(runtime="docker", watch=False, keep_failed=1)
+    script = "cat /in/a > /out/x; mkdir /out/closed; chmod 0 /out/closed; false"
+    put(gaia, "bad")
+    gaia.upload("w", {}, [command("check", script, "a", image=docker_image)], [STEP])
+    assert gaia.wait("w")["state"] == "error"
+    wait_until(lambda: not list((gaia_root / "staging").iterdir()))
+    directory = kept_failure(gaia_root, "w", "s")
+    assert directory is not None
+    assert (directory / "tree/out/x").read_text().startswith("bad")
+    assert (directory / "tree/in/a").exists()
+    gaia.delete("w")
+    assert kept(gaia_root) == []
+    assert list((gaia_root / "failed").iterdir()) == []
+
+
+def test_a_closed_directory_is_no_reason_to_keep_nothing(
+    gaia: Gaia, gaia_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another user, in a container that runs as that, say."""
+    list_directory = os.scandir
+
+    def closed(path: str) -> Any:
+        if str(path).endswith("/closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return list_directory(path)
+
+    monkeypatch.setattr("gaia_local.store.sizes.os.scandir", closed)
+    script = "mkdir /out/closed; echo hidden > /out/closed/a; echo shown > /out/x; false"
+    gaia.upload("w", {}, [command("c", script)], [step("s", "c", "o:x")])
+    gaia.wait("w")
+    wait_until(lambda: kept_failures(gaia_root))
+    (found,) = kept_failures(gaia_root)
+    assert found.bytes == len("shown\n")
+    assert Path(found.path, "tree/out/closed/a").exists()
