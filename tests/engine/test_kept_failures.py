@@ -240,10 +240,10 @@ def test_a_closed_directory_is_no_reason_to_keep_nothing(
         return list_directory(path)
 
     monkeypatch.setattr("gaia_local.store.sizes.os.scandir", closed)
-    script = "mkdir /out/closed; echo hidden > /out/closed/a; echo shown > /out/x; false"
+    script = "mkdir closed; echo hidden > closed/a; echo shown > /out/x; false"
     gaia.upload("w", {}, [command("c", script)], [step("s", "c", "o:x")])
     gaia.wait("w")
     wait_until(lambda: kept_failures(gaia_root))
     (found,) = kept_failures(gaia_root)
     assert found.bytes == len("shown\n")
-    assert Path(found.path, "tree/out/closed/a").exists()
+    assert Path(found.path, "work/closed/a").exists()
