@@ -312,7 +312,7 @@ def _kept(config: Config) -> list[Check]:
         return []
     size = progress_text(sum(kept.bytes for kept in found), None)
     steps = ", ".join(sorted({f"{kept.workflow} {kept.step}" for kept in found}))
-    facts = {"found": [asdict(kept) for kept in found]}
+    facts = {"found": [kept._asdict() for kept in found]}
     advice = "they go when their Steps succeed; gaia-local clean removes all of them"
     return [Check("kept", NOTE, f"files of failed attempts, {size}: {steps}", advice, facts)]
 

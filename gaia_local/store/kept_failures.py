@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gaia_local.store import own_directories, removal
 
@@ -18,8 +18,7 @@ NAME = "failed"
 _RECORD = "kept.json"
 
 
-@dataclass(frozen=True)
-class KeptFailure:
+class KeptFailure(NamedTuple):
     """One private directory: ``tree`` is what was the program's ``/``, ``work`` where it began."""
 
     path: str
@@ -51,7 +50,7 @@ def kept_failure(root: Path, workflow: str, step: str) -> Path | None:
 
 def keep(root: Path, directory: str, kept: KeptFailure) -> None:
     """Move a private directory to the place of `kept`. Raises `OSError` or `StorageError`."""
-    record = {key: value for key, value in asdict(kept).items() if key != "path"}
+    record = {key: value for key, value in kept._asdict().items() if key != "path"}
     Path(directory, _RECORD).write_text(json.dumps(record), encoding="utf-8")
     own_directories.own_directory(f"{root}/{NAME}")
     os.rename(directory, kept.path)
