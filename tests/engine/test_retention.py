@@ -139,16 +139,18 @@ def test_the_maker_of_a_file_stays(make_gaia: MakeGaia, gaia_root: Path) -> None
 
 
 def test_nothing_of_a_running_attempt_goes(
-    make_gaia: MakeGaia, gaia_root: Path, waiting: Any, wait_until: WaitUntil
+    make_gaia: MakeGaia, gaia_root: Path, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """One whose cancelled program still ends is running: it may still write to its log."""
-    gaia = make_gaia(watch=False, keep_attempts=None)
-    stubborn = command("c", "trap '' TERM; echo on > /out/x; sleep 1; echo late")
+    gaia = make_gaia(watch=False, keep_attempts=None, docker={"stop_grace": 60})
+    loop = f"until [ -e {tmp_path}/on ]; do sleep 0.02; done"
+    stubborn = command("c", f"trap '' TERM; echo on > /out/x; touch {tmp_path}/begun; {loop}")
     gaia.upload("w", {}, [stubborn], [step("s", "c", "o:x")])
-    wait_until(lambda: [e for e in gaia.events("w") if e["event"] == "execution-start"])
+    wait_until((tmp_path / "begun").exists)
     gaia.expire("w", ["s"])
     assert len(attempts(gaia_root)) == 2
     assert gaia.drop_attempts(keep=1)["attempts"] == 0
+    (tmp_path / "on").touch()
     gaia.wait("w")
     assert gaia.drop_attempts(keep=1)["attempts"] == 1
     assert logs(gaia_root) <= set(attempts(gaia_root))
