@@ -6,12 +6,13 @@ import logging
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never
 
-from gaia_local.config import Config, refuse_misplaced
+from gaia_local.config import Config, check_keep_attempts, refuse_misplaced
 from gaia_local.engine import sharing
 from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         CommandAnswer,
         Definitions,
         DeleteAnswer,
+        DropAnswer,
         EventEntry,
         ExpireAnswer,
         Failure,
@@ -400,6 +402,18 @@ class Gaia:
         self._opened.change(lambda root: root.delete(name, bool(data)))
         return {"delete": workflow}
 
+    def drop_attempts(self, keep: int | None = None, older: float | None = None) -> DropAnswer:
+        """Drop attempts beyond the newest `keep` of each Step, and those that ended long ago.
+
+        Ended longer ago than `older` seconds, that is. Each goes with its events and its log. The
+        latest of each Step stays, and so does what still runs and what made a file in the store.
+        """
+        keep = check_keep_attempts("drop_attempts, keep", keep)
+        before = None if older is None else time.time() - _seconds("drop_attempts, older", older)
+        if keep is None and before is None:
+            raise InvalidInput("drop_attempts", "it has neither keep nor older", "give one of them")
+        return self._opened.change(lambda root: root.drop_attempts(keep, before))
+
     def own(self) -> None:
         """Make this process the root's owner now, which otherwise its first change does.
 
@@ -472,3 +486,9 @@ class Gaia:
         if self._engine is None:
             raise Closed("this Gaia was closed")
         return self._engine
+
+
+def _seconds(where: str, given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 1e12:
+        raise InvalidInput(where, f"it is {shown(given)}", "give a number of seconds from 0 up")
+    return float(given)

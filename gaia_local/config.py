@@ -15,6 +15,8 @@ from gaia_local.terminal_text import is_utf8
 RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads", "dask")
 MAX_STEPS = 200_000
+KEEP_ATTEMPTS = 20
+KEEP_FAILED_BYTES = 10**10
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ class Config:
     """Whether Steps are given the results of equal Tasks, of any workflow of the root."""
     max_steps: int = MAX_STEPS
     """The most Steps that one call may make."""
+    keep_attempts: int | None = KEEP_ATTEMPTS
+    """The newest attempts of each Step that are kept; None: all of them."""
+    keep_failed: int = 0
+    """The newest failed attempts of each Step whose private directories are kept."""
+    keep_failed_bytes: int = KEEP_FAILED_BYTES
+    """The most that these take up, in bytes; the oldest go first."""
     given: frozenset[str] = frozenset()
     """The keys to which the caller gave a value (as opposed to defaults)."""
 
@@ -105,12 +113,17 @@ class Config:
             executor=executor,
             workers=_workers(given.get("workers")),
             max_steps=_max_steps(given.get("max_steps")),
+            keep_attempts=_keep_attempts(given),
+            keep_failed=_keep_failed(given.get("keep_failed"), executor),
+            keep_failed_bytes=_keep_failed_bytes(given.get("keep_failed_bytes")),
             buckets=_buckets(given.get("buckets")),
             watch=_boolean("config, watch", given.get("watch", True)),
             reuse=_reuse(given.get("reuse")),
             docker=DockerConfig(**_section("docker", given.get("docker"), _DOCKER)),
             dask=_dask(given.get("dask"), executor == "dask"),
-            given=frozenset(key for key, value in given.items() if value is not None)
+            given=frozenset(
+                key for key in given if given[key] is not None or key == "keep_attempts"
+            )
             - {"gaia_host"},
         )
 
@@ -162,6 +175,9 @@ _KEYS = (
     "watch",
     "reuse",
     "max_steps",
+    "keep_attempts",
+    "keep_failed",
+    "keep_failed_bytes",
     "docker",
     "dask",
     "gaia_host",
@@ -230,6 +246,51 @@ def _max_steps(given: object) -> int:
         raise InvalidInput(
             "config, max_steps", f"it is {shown(given)}", "give a whole number from 1 to 100000000"
         )
+    return given
+
+
+def check_keep_attempts(where: str, given: object) -> int | None:
+    """The number of attempts to keep of each Step; None: all. Raises `InvalidInput`."""
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 1_000_000_000:
+        right = "give a whole number from 1 to 1000000000, or None to keep all"
+        raise InvalidInput(where, f"it is {shown(given)}", right)
+    return given
+
+
+def _keep_attempts(config: Mapping[str, Any]) -> int | None:
+    if "keep_attempts" in config:
+        return check_keep_attempts("config, keep_attempts", config["keep_attempts"])
+    text = os.environ.get("GAIA_LOCAL_KEEP_ATTEMPTS") or str(KEEP_ATTEMPTS)
+    if text == "all":
+        return None
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+    if number < 1:
+        right = "give a whole number from 1 up, or 'all'"
+        raise InvalidInput("$GAIA_LOCAL_KEEP_ATTEMPTS", f"it is {shown(text)}", right)
+    return number
+
+
+def _keep_failed(given: object, executor: str) -> int:
+    where = "config, keep_failed"
+    if given is None:
+        where, text = "$GAIA_LOCAL_KEEP_FAILED", os.environ.get("GAIA_LOCAL_KEEP_FAILED") or "0"
+        given = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else text
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= 1000:
+        raise InvalidInput(where, f"it is {shown(given)}", "give a whole number from 0 to 1000")
+    if given and executor == "dask":
+        problem = "the private directories of a cluster's Steps are on its workers"
+        raise InvalidInput(where, problem, "leave it out, or run the Step with threads")
+    return given
+
+
+def _keep_failed_bytes(given: object) -> int:
+    if given is None:
+        return KEEP_FAILED_BYTES
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 1 << 62:
+        right = "give a whole number of bytes from 1 up"
+        raise InvalidInput("config, keep_failed_bytes", f"it is {shown(given)}", right)
     return given
 
 

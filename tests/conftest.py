@@ -61,6 +61,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAIA_LOCAL_ROOT", raising=False)
     monkeypatch.delenv("GAIA_LOCAL_RUNTIME", raising=False)
     monkeypatch.delenv("GAIA_LOCAL_REUSE", raising=False)
+    monkeypatch.delenv("GAIA_LOCAL_KEEP_ATTEMPTS", raising=False)
+    monkeypatch.delenv("GAIA_LOCAL_KEEP_FAILED", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -135,6 +135,7 @@ CHANGES: list[tuple[str, tuple[Any, ...]]] = [
     ("expire", ("w", ["made"])),
     ("halt", ("w",)),
     ("remove", ("w", ["made"])),
+    ("drop_attempts", (1,)),
     ("delete", ("w",)),
 ]
 

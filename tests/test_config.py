@@ -45,6 +45,21 @@ def test_the_environment_gives_defaults(monkeypatch: pytest.MonkeyPatch, tmp_pat
         Config.parse({})
 
 
+def test_attempts_are_kept_by_number_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Config.parse({}).keep_attempts == 20
+    assert Config.parse({"keep_attempts": 3}).given_settings() == {"keep_attempts": 3}
+    assert Config.parse({"keep_attempts": None}).given_settings() == {"keep_attempts": None}
+    monkeypatch.setenv("GAIA_LOCAL_KEEP_ATTEMPTS", "7")
+    assert Config.parse({}).keep_attempts == 7
+    assert Config.parse({"keep_attempts": 3}).keep_attempts == 3
+    monkeypatch.setenv("GAIA_LOCAL_KEEP_ATTEMPTS", "all")
+    assert Config.parse({}).keep_attempts is None
+    for wrong in ("0", "-1", "some", "²", "1" * 30):
+        monkeypatch.setenv("GAIA_LOCAL_KEEP_ATTEMPTS", wrong)
+        with pytest.raises(InvalidInput, match=r"GAIA_LOCAL_KEEP_ATTEMPTS.*or 'all'"):
+            Config.parse({})
+
+
 def test_given_values_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "link").symlink_to("real")
@@ -100,6 +115,10 @@ def test_none_means_the_default() -> None:
     [
         ([], ["config", "[]", "dictionary"]),
         ("root", ["'root'", "dictionary"]),
+        *(
+            ({"keep_attempts": wrong}, ["keep_attempts", "from 1 to", "None to keep all"])
+            for wrong in (0, -1, True, "5", 10**10, 1.5)
+        ),
         *(
             ({"max_steps": wrong}, ["max_steps", "from 1 to 100000000"])
             for wrong in (0, -1, True, "5", 10**9, 1.5)

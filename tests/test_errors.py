@@ -70,6 +70,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "attempt": ("none", "s"),
     "explain": ("none", "s"),
     "delete": ("none",),
+    "drop_attempts": (),
     "path": ("w", ""),
 }
 """Method → arguments that it refuses."""

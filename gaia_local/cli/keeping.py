@@ -14,6 +14,7 @@ from gaia_local.cli.program import COMPLETE, FAILED, Json, Name, app, open_gaia
 
 if TYPE_CHECKING:
     from gaia_local.config import Config
+    from gaia_local.model.answer_types import DropAnswer
 
 
 @app.command(rich_help_panel="Maintain")
@@ -67,19 +68,67 @@ def delete(
 
 
 @app.command(rich_help_panel="Maintain")
-def clean(ctx: typer.Context, as_json: Json = False) -> None:
+def clean(
+    ctx: typer.Context,
+    *,
+    older: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="Drop the attempts at Steps instead that ended longer ago: 30d, 12h.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_attempts: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Drop all attempts at Steps instead but the newest N of each.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Remove the containers, processes and private files that a dead engine of this root left."""
     from dataclasses import asdict
 
     from gaia_local.config import Config
     from gaia_local.doctor.leftovers import clean as remove
 
+    if older is not None or keep_attempts is not None:
+        _drop_attempts(ctx, older, keep_attempts, as_json)
+        return
     removed = remove(Config.parse(ctx.obj.config))
     answer = {"removed": [asdict(leftover) for leftover in removed]}
     print_answer(
         answer,
         "\n".join(f"removed {leftover.kind} {leftover.name}" for leftover in removed)
         or "there were no leftovers",
+        as_json,
+    )
+
+
+def _drop_attempts(ctx: typer.Context, older: str | None, keep: int | None, as_json: bool) -> None:
+    from gaia_local.config import Config
+    from gaia_local.model.durations import parse_duration
+    from gaia_local.model.sizes import progress_text
+
+    try:
+        age = None if older is None else parse_duration(older)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--older") from None
+    answer: DropAnswer = {"attempts": 0, "steps": 0, "bytes": 0}
+    config = Config.parse(ctx.obj.config)
+    config.refuse_file()
+    if (config.root / "gaia.db").exists():
+        with open_gaia(ctx) as gaia:
+            answer = gaia.drop_attempts(keep, age)
+    attempts, steps = answer["attempts"], answer["steps"]
+    print_answer(
+        answer,
+        f"dropped {attempts} attempt{'s' * (attempts != 1)} of {steps} Step{'s' * (steps != 1)}, "
+        f"{progress_text(answer['bytes'], None)}",
         as_json,
     )
 

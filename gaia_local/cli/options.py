@@ -17,7 +17,17 @@ import typer.core
 from gaia_local.cli.printing import print_line
 from gaia_local.cli.roots import root_above
 
-AFTER_TOO = ("root", "runtime", "workers", "max_steps", "bucket", "dask", "reuse", "debug")
+AFTER_TOO = (
+    "root",
+    "runtime",
+    "workers",
+    "max_steps",
+    "bucket",
+    "dask",
+    "reuse",
+    "keep_failed",
+    "debug",
+)
 """The options, by parameter, that may stand after the command as well."""
 _OPTIONS = {
     "root": "--root",
@@ -28,6 +38,7 @@ _OPTIONS = {
     "executor": "--dask",
     "dask": "--dask",
     "reuse": "--reuse",
+    "keep_failed": "--keep-failed",
 }
 """Key of the configuration → the option that gives it."""
 _VARIABLES = {"root": "GAIA_LOCAL_ROOT", "runtime": "GAIA_LOCAL_RUNTIME"}
@@ -72,10 +83,23 @@ class Options:
             "executor": dask and "dask",
             "dask": dask and ({"local": int(dask)} if dask.isdecimal() else {"address": dask}),
             "reuse": values.get("reuse"),
+            "keep_failed": values.get("keep_failed"),
         }
         self.given = {key: value for key, value in given.items() if value is not None}
         self.debug = bool(values.get("debug"))
         vars(self).pop("config", None)
+
+
+def with_number(arguments: list[str]) -> list[str]:
+    """The arguments with the number that `--keep-failed` means alone; those of a script stay."""
+    given: list[str] = []
+    for number, word in enumerate(arguments):
+        if word in ("exec", "--"):
+            return given + arguments[number:]
+        following = arguments[number + 1] if number + 1 < len(arguments) else ""
+        alone = word == "--keep-failed" and not following.isdecimal()
+        given.append(f"{word}=1" if alone else word)
+    return given
 
 
 class CommandWithOptions(typer.core.TyperCommand):
@@ -162,7 +186,7 @@ def options_again(config: Mapping[str, Any], only: tuple[str, ...] = ()) -> str:
     config = {key: value for key, value in config.items() if not only or key in only}
     words = [
         word
-        for key in ("root", "runtime", "workers", "max_steps")
+        for key in ("root", "runtime", "workers", "max_steps", "keep_failed")
         if key in config
         for word in (_OPTIONS[key], str(config[key]))
     ]

@@ -166,6 +166,10 @@ def print_result(gaia: Gaia, status: Mapping[str, Any], error: bool = False) -> 
         say(Styled(failure_line(failure), "red"))
         for line in log_end(gaia, workflow, failure["step"], LOG_LINES):
             say(*quoted(line))
+        for kept in failure.get("kept", []):
+            from gaia_local.model.sizes import progress_text
+
+            say(f"its files as it left them: {kept['path']} ({progress_text(kept['bytes'], None)})")
     say_more(len(failures), "failed Steps")
     if counts.get("unfit"):
         say()

@@ -15,7 +15,7 @@ import typer.core
 
 from gaia_local import interrupts
 from gaia_local.cli import completing, streams
-from gaia_local.cli.options import Options, options_again, with_options_named
+from gaia_local.cli.options import Options, options_again, with_number, with_options_named
 from gaia_local.cli.output import Messages, print_refusal, print_trace
 from gaia_local.cli.printing import print_line
 from gaia_local.errors import GaiaError
@@ -71,6 +71,9 @@ class ScriptError(Exception):
 
 class _Group(typer.core.TyperGroup):
     """Turns errors of the API, bad usage and signals into a message and an exit status."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_number(args))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -172,6 +175,14 @@ def _options(
         typer.Option(
             "--reuse/--no-reuse",
             help="Give Steps the results of equal ones that ran before; $GAIA_LOCAL_REUSE, or no.",
+        ),
+    ] = None,
+    keep_failed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="[N]",
+            help="Keep the files of the newest N failed attempts of each Step (alone: 1); "
+            "$GAIA_LOCAL_KEEP_FAILED, or none.",
         ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

@@ -19,9 +19,11 @@ from gaia_local.config import Config
 from gaia_local.doctor import file_systems, leftovers
 from gaia_local.errors import EngineUnavailable, GaiaError
 from gaia_local.model.names import OWN
+from gaia_local.model.sizes import progress_text
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.responses import NoAnswer, Refusal
 from gaia_local.state.buckets import recall
+from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.ownership import owner
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -70,6 +72,7 @@ def examine(config: Config) -> DoctorReport:
             _disk(config),
             _watches(config),
             _leftovers(config),
+            *_kept(config),
         )
     )
 
@@ -300,6 +303,18 @@ def _leftovers(config: Config) -> Check:
         " a root"
     )
     return Check("leftovers", NOTE, "; ".join(lines), advice, facts)
+
+
+def _kept(config: Config) -> list[Check]:
+    """The private directories that are kept of failed attempts, if there are any."""
+    found = kept_failures(config.root)
+    if not found:
+        return []
+    size = progress_text(sum(kept.bytes for kept in found), None)
+    steps = ", ".join(sorted({f"{kept.workflow} {kept.step}" for kept in found}))
+    facts = {"found": [kept._asdict() for kept in found]}
+    advice = "they go when their Steps succeed; gaia-local clean removes all of them"
+    return [Check("kept", NOTE, f"files of failed attempts, {size}: {steps}", advice, facts)]
 
 
 def _file_system(config: Config) -> Check:

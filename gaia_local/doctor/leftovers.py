@@ -14,6 +14,7 @@ from gaia_local.runtimes.docker.runtime import DockerRuntime
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.buckets import recall
+from gaia_local.store import kept_failures
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.root_identity import identify
 from gaia_local.store.storage import Storage
@@ -24,7 +25,7 @@ class FoundLeftover:
     """A container, process or private directory of a dead engine."""
 
     kind: str
-    """`container`, `process` or `staging` (files alone)."""
+    """`container`, `process`, `staging` (files alone), or `failed` (files that were kept)."""
     root: str
     name: str
     """The container's id, the process's pid, or the Task's id."""
@@ -82,6 +83,13 @@ def clean(config: Config) -> list[FoundLeftover]:
                 removed.append(found)
         for directory in storage.left_staging():
             end_leftover(directory / RECORD)
+        for kept in kept_failures.kept_failures(config.root):
+            removed.append(
+                FoundLeftover(
+                    "failed", str(config.root), kept.task, kept.workflow, kept.step, running=False
+                )
+            )
+        kept_failures.free_others(config.root, set())
         storage.sweep()
     finally:
         owned.release()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         Definition,
         Definitions,
+        DropAnswer,
         EventEntry,
         Failure,
         KeyExplanation,
@@ -219,6 +220,10 @@ class Changes(Protocol):
     @change(idempotent=False)
     def delete(self, workflow: str, data: bool, /) -> None:
         """See `Gaia.delete`."""
+
+    @change
+    def drop_attempts(self, keep: int | None, before: float | None, /) -> DropAnswer:
+        """See `Gaia.drop_attempts`; `before` is a time in seconds since the epoch."""
 
 
 class Root(Questions, Changes, Protocol):

@@ -26,6 +26,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
+from gaia_local.engine.failures import Failures
 from gaia_local.engine.flushing import flush_point
 from gaia_local.engine.live_usages import LiveUsages
 from gaia_local.engine.looks import Looks
@@ -33,6 +34,7 @@ from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.publishing import publish
 from gaia_local.engine.recovery import discard
 from gaia_local.engine.registry import Registry
+from gaia_local.engine.retention import Retention
 from gaia_local.engine.subscribers import Subscribers
 from gaia_local.errors import (
     Closed,
@@ -46,7 +48,7 @@ from gaia_local.errors import (
 from gaia_local.executors.contract import Executor
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.events import Event
-from gaia_local.model.tasks import Task
+from gaia_local.model.tasks import Task, TaskState
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Runtime
@@ -70,9 +72,16 @@ class DecisionLoop:
     """The way of all that happens in one root's workflows. Thread-safe. Implements `Observer`."""
 
     def __init__(
-        self, database: Database, storage: Storage, runtime: Runtime, executor: Executor
+        self,
+        database: Database,
+        storage: Storage,
+        runtime: Runtime,
+        executor: Executor,
+        *,
+        failures: Failures,
+        keep_attempts: int | None,
     ) -> None:
-        self._database, self._storage = database, storage
+        self._database, self._storage, self._failures = database, storage, failures
         self._runtime, self._executor = runtime, executor
         self.looks = Looks(database, storage, self.notify)
         self.registry = Registry(storage.root, database, self.looks)
@@ -82,8 +91,16 @@ class DecisionLoop:
         self.journal = self.registry.journal
         self.subscribers = Subscribers()
         self.live_usages = LiveUsages()
-        self.alive: collections.Counter[str] = collections.Counter()
-        """Workflow → the number of its live Tasks."""
+        self.alive: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
+        """Workflow → the ids of its live Tasks."""
+        self.retention = Retention(
+            database,
+            storage,
+            self.registry,
+            alive=self.alive,
+            failures=failures,
+            keep=keep_attempts,
+        )
         self.deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
         self._write_ordered = self._flush_ordered = False
@@ -138,7 +155,7 @@ class DecisionLoop:
         self.looks.doing.forget(name, task.id)
 
         def end(workflow: Workflow) -> Decision:
-            self.alive[name] -= 1
+            self.alive[name].discard(task.id)
             self.live_usages.forget(task)  # under the lock: a late sample isn't kept
             if task.id not in workflow.running:
                 return workflow.flush()
@@ -147,8 +164,10 @@ class DecisionLoop:
         if not self.handle(name, end):
             with self.changed:
                 self.live_usages.forget(task)
-                self.alive[name] -= 1
+                self.alive[name].discard(task.id)
                 self.changed.notify_all()
+        if outcome.state is TaskState.COMPLETE:
+            self._failures.free(name, task.name)
 
     def files_changed(self, paths: Collection[str] | None) -> None:
         """Handle changed files (None: unknown which): Steps that can run now are started."""
@@ -244,15 +263,15 @@ class DecisionLoop:
                 self.raise_trouble(name)
 
     def _write(self, name: str, changes: Changes, new: Workflow | None = None) -> None:
-        """Write changes; recorded files are flushed a little later."""
+        """Write changes; what is recorded is flushed, and old attempts dropped, a little later."""
         written = self.journal.write(name, changes, new)
-        if written.keys and not self._flush_ordered:
+        if (written.keys or written.begun) and not self._flush_ordered:
             self._flush_ordered = True
             self._executor.call_later_in_background(FLUSH_DELAY_SECONDS, self._flush_in_background)
 
     def _count_started(self, name: str, decision: Decision) -> None:
-        """Count starting Tasks, and wake waiting threads; for every decision, under the lock."""
-        self.alive[name] += len(decision.start)
+        """Note starting Tasks, and wake waiting threads; for every decision, under the lock."""
+        self.alive[name].update(assignment.task.id for assignment in decision.start)
         workflow = self.workflows.get(name)
         if workflow is None or workflow.state is not WorkflowState.RUNNING or not self.alive[name]:
             self.changed.notify_all()
@@ -366,10 +385,11 @@ class DecisionLoop:
             self.handle(name, Workflow.flush)
 
     def _flush_in_background(self) -> None:
-        """Flush the latest records. Runs in a thread of the executor's."""
+        """Flush the latest records, and drop old attempts. Runs in a thread of the executor's."""
         with self.lock:
             self._flush_ordered = False
         self.flush()
+        self.retention.drop_due()
 
     def flush(self) -> bool:
         """Flush all records to the disk; see `flushing`. False if that fails.

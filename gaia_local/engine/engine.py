@@ -16,6 +16,7 @@ from gaia_local import interrupts
 from gaia_local.config import Config
 from gaia_local.engine import execution
 from gaia_local.engine.calls import REMOTE_CALLS, Changes, Questions
+from gaia_local.engine.failures import Failures
 from gaia_local.engine.local_socket import Listener, Unreachable
 from gaia_local.engine.recovery import recover
 from gaia_local.engine.remote_root import remote_root
@@ -258,14 +259,24 @@ class Engine:
         if listener is not None:
             ends.callback(self._end, listener.refuse)
         database = self._open_database_and_store(ends, lock)
-        runtime, executor = execution.make_executor(self.config, self.storage)
+        most, most_bytes = self.config.keep_failed, self.config.keep_failed_bytes
+        failures = Failures(self.config.root, database, most, most_bytes)
+        runtime, executor = execution.make_executor(self.config, self.storage, failures)
         if self.config.reuse:
             executor = execution.with_reuse(executor, self.config, database, self.storage, runtime)
         ends.callback(self._end, runtime.close)
         ends.callback(self._end, executor.close)
         if listener is not None:
             ends.push(lambda kind, *_: self._end_listener(listener, kind is None))
-        scheduler = Scheduler(database, self.storage, runtime, executor, self.config.max_steps)
+        scheduler = Scheduler(
+            database,
+            self.storage,
+            runtime,
+            executor,
+            failures,
+            max_steps=self.config.max_steps,
+            keep_attempts=self.config.keep_attempts,
+        )
         ends.callback(self._end, scheduler.close)
         if self.config.watch:
             # Imported here: watchdog is slow to import, and readers don't need it.

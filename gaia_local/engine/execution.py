@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gaia_local.config import Config
+from gaia_local.engine.failures import Failures
 from gaia_local.errors import InvalidInput
 from gaia_local.executors.contract import Executor
 from gaia_local.executors.limits import affordable_workers
@@ -17,13 +18,15 @@ from gaia_local.store.storage import Storage
 from gaia_local.store.workspaces import LocalWorkspace
 
 
-def make_executor(config: Config, storage: Storage) -> tuple[Runtime, Executor]:
+def make_executor(config: Config, storage: Storage, failures: Failures) -> tuple[Runtime, Executor]:
     """The runtime and the executor. Raises `InvalidInput` if a package for them is missing."""
     if config.executor == "threads":
         runtime = runtime_of(config)
         return runtime, ThreadExecutor(
             affordable_workers(config.workers),
-            Worker(LocalWorkspace(storage), runtime).perform,
+            Worker(
+                LocalWorkspace(storage), runtime, failures.keep if config.keep_failed else None
+            ).perform,
             config.docker.stop_grace,
             gpus_of=runtime.gpus_of,
         )

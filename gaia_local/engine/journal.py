@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gaia_local.errors import DatabaseError
@@ -22,6 +23,10 @@ class Journal:
         self._database = database
         self._unwritten: dict[str, Changes] = {}
         """Workflow → the changes that were decided and could not be written."""
+        self.begun: dict[str, Counter[str]] = {}
+        """Workflow → Step → the number of its attempts that were written; `Retention` clears it."""
+        self.listings = 0
+        """The number of listings that were written since `Retention` looked."""
 
     def __contains__(self, name: object) -> bool:
         """Whether changes of a workflow could not be written."""
@@ -50,6 +55,11 @@ class Journal:
             self._unwritten[name] = changes
             raise
         self._unwritten.pop(name, None)
+        self.listings += len(changes.listings)
+        if changes.begun:
+            steps = self.begun.setdefault(name, Counter())
+            for attempt in changes.begun:
+                steps[attempt.task.name] += 1
         return changes
 
     def append(self, name: str, changes: Changes) -> None:

@@ -15,6 +15,8 @@ from gaia_local.runtimes.contract import Runtime
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.database import Database
+from gaia_local.store import kept_failures
+from gaia_local.store.attempt_logs import AttemptLogs
 from gaia_local.store.ownership import another_boot, boot_id
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
@@ -43,6 +45,14 @@ def recover(database: Database, storage: Storage) -> None:
     database.set_boot(boot_id())
     database.sync()  # before anything new is made under this boot
     database.forget_listings()
+    logs = AttemptLogs(storage)
+    if power_cut or logs.is_begun():
+        for name in database.workflows():
+            logs.sweep(name, database.task_ids(name))
+        logs.end()
+    kept = kept_failures.kept_failures(storage.root)
+    wanted = {each.task for each in kept if database.is_last_failure(each.task)}
+    kept_failures.free_others(storage.root, wanted)
     _remove_leftovers(database, storage)
 
 

@@ -13,6 +13,7 @@ from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.tasks import Task
 from gaia_local.store import fingerprints
+from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.leases import find_log
 from gaia_local.store.sizes import total_size
 from gaia_local.store.storage import Storage
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Definitions,
         EventEntry,
         Failure,
+        KeptDirectory,
         KeyExplanation,
         LatestAttempt,
         PlannedStep,
@@ -144,7 +146,17 @@ class RootReader:
         return answer
 
     def failures(self, workflow: str) -> list[Failure]:
-        return self._view(workflow, reports.failures)
+        answer = self._view(workflow, reports.failures)
+        kept = kept_failures(self._storage.root) if answer else []
+        for failure in answer:
+            of_step = [
+                {"path": each.path, "task": each.task, "bytes": each.bytes}
+                for each in reversed(kept)
+                if (each.workflow, each.step) == (workflow, failure["step"])
+            ]
+            if of_step:
+                failure["kept"] = cast("list[KeptDirectory]", of_step)
+        return answer
 
     def graph(self, workflow: str) -> WorkflowGraph:
         return self._view(workflow, reports.graph)

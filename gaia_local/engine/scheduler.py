@@ -6,21 +6,18 @@ The `DecisionLoop` makes the decisions, and keeps their order.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gaia_local import interrupts
 from gaia_local.config import MAX_STEPS
 from gaia_local.engine.decision_loop import DecisionLoop
+from gaia_local.engine.failures import Failures
 from gaia_local.engine.prepared_calls import PreparedCall
 from gaia_local.engine.remembering import knows_any, recall
 from gaia_local.engine.removing import remove_files
 from gaia_local.engine.results import RecordedResult, RecordedResults
-from gaia_local.errors import (
-    EngineUnavailable,
-    WorkflowExists,
-)
+from gaia_local.engine.waiting import wait_until_quiet
+from gaia_local.errors import EngineUnavailable, WorkflowExists
 from gaia_local.executors.contract import Executor
 from gaia_local.executors.results import Result
 from gaia_local.model.commands import AnyCommand
@@ -38,7 +35,7 @@ from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from gaia_local.model.answer_types import EventEntry, LiveUsage
+    from gaia_local.model.answer_types import DropAnswer, EventEntry, LiveUsage
 
 logger = logging.getLogger("gaia_local")
 T = TypeVar("T")
@@ -57,13 +54,27 @@ class Scheduler:
         storage: Storage,
         runtime: Runtime,
         executor: Executor,
+        failures: Failures | None = None,
+        *,
         max_steps: int = MAX_STEPS,
+        keep_attempts: int | None = None,
     ) -> None:
-        """A call may make `max_steps` Steps."""
+        """A call may make `max_steps` Steps; of each Step `keep_attempts` (None: all) are kept.
+
+        `failures` are the private directories that are kept; None: there are none.
+        """
+        self._failures = failures or Failures(storage.root, database, 0, 0)
         self._database, self._storage = database, storage
         self._runtime, self._executor = runtime, executor
         self._max_steps = max_steps
-        self.loop = DecisionLoop(database, storage, runtime, executor)
+        self.loop = DecisionLoop(
+            database,
+            storage,
+            runtime,
+            executor,
+            failures=self._failures,
+            keep_attempts=keep_attempts,
+        )
 
     # -- asking ------------------------------------------------------------------------------------
 
@@ -133,7 +144,7 @@ class Scheduler:
         """
         if name is not None:
             self.loop.registry.open(name)
-        quiet = self._wait_for(lambda: self._quiet(name), timeout)
+        quiet = wait_until_quiet(self.loop, name, timeout)
         if quiet:
             self.loop.flush()
         with self.loop.lock:
@@ -231,6 +242,7 @@ class Scheduler:
         self.loop.insist(name, remove, call)
         if data:
             remove_files(self.loop, self._storage, name, outputs)
+        self._free_absent(name)
 
     def delete(self, name: str, data: bool) -> None:
         """Stop and forget a workflow: rows, logs and, with `data`, its files in the store."""
@@ -239,12 +251,13 @@ class Scheduler:
             self.loop.deleting.add(name)
         try:
             self.loop.insist(name, lambda workflow: workflow.halt("deleted"))
-            self._wait_for(lambda: self._quiet(name))
+            wait_until_quiet(self.loop, name)
             # The files that stay must be complete: a new upload of this name finds them.
             self.loop.flush()
             self._database.remember(name, lambda key: self._place(name, key, data))
             # If a file can't be removed, the workflow stays, and can be deleted again.
             self._storage.delete(name, data)
+            self._failures.free_absent(name)
             with self.loop.lock:
                 self._database.delete_workflow(name, data)
                 self.loop.registry.forget(name)
@@ -253,6 +266,10 @@ class Scheduler:
             with self.loop.lock:
                 self.loop.deleting.discard(name)
             self.loop.notify((name,))
+
+    def drop_attempts(self, keep: int | None, before: float | None) -> DropAnswer:
+        """Drop all attempts beyond the newest `keep` of each Step, and those `before` a time."""
+        return self.loop.retention.drop(keep, before)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -282,7 +299,9 @@ class Scheduler:
         self.refuse()
         self.stop()
         self._executor.close()
-        if self.loop.flush():
+        flushed = self.loop.flush()
+        self.loop.retention.drop_due()
+        if flushed:
             self._database.set_boot("")
 
     def kill_now(self) -> None:
@@ -341,7 +360,15 @@ class Scheduler:
                 if any(seen[key] for key in made & seen.keys()):
                     self.loop.flush()
                 self._database.sync()
+                self._free_absent(name)
                 return
+
+    def _free_absent(self, name: str) -> None:
+        """Remove the kept private directories of Steps that are gone."""
+        with self.loop.lock:
+            workflow = self.loop.workflows.get(name)
+            steps = set() if workflow is None else set(workflow.graph.steps)
+        self._failures.free_absent(name, steps)
 
     def _prepared(self, workflow: Workflow, change: Change | None = None) -> PreparedCall:
         """Ask the runtime for the facts that a call needs to start Steps, or to make a change."""
@@ -359,26 +386,6 @@ class Scheduler:
         return PreparedCall(
             resumable=frozenset(self._runtime.resumable_tasks()) if interrupted else frozenset()
         )
-
-    def _wait_for(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait until `true`, under the lock, says so; False when the seconds ran out first."""
-        end = math.inf if timeout is None else monotonic() + timeout
-        while True:
-            remaining = max(0.0, end - monotonic())
-            with self.loop.changed:
-                if self.loop.changed.wait_for(true, min(remaining, interrupts.CHECK_SECONDS)):
-                    return True
-            interrupts.check()
-            if not remaining:
-                return False
-
-    def _quiet(self, name: str | None) -> bool:
-        if name is None:
-            return not any(self.loop.alive.values()) and all(map(self._quiet, self.loop.workflows))
-        if self.loop.alive[name]:
-            return False
-        workflow = self.loop.workflows.get(name)
-        return workflow is None or workflow.state is not WorkflowState.RUNNING
 
     def _place(self, name: str, key: str, data: bool) -> str | None:
         """The place of a file that stays when its workflow is deleted; else None."""

@@ -292,7 +292,8 @@ class ReusingExecutor:
         task, began = lookup.task, monotonic()
         try:
             files.take_over({key: result.files[text] for key, text in result.needed(task)})
-            files.take_over_log(result.log)
+            if not files.take_over_log(result.log) and not self._is_there(lookup, result):
+                raise StorageError("its log was dropped with it")
             ending = Ending(0, None, monotonic() - began)
             outputs = prepare_outputs(files, task.outputs, ending, work, result.made_by)
         except (GaiaError, OSError) as error:
@@ -314,6 +315,14 @@ class ReusingExecutor:
             fingerprint=lookup.fingerprint,
             reused=result.made_by,
         )
+
+    def _is_there(self, lookup: _Lookup, result: Result) -> bool:
+        """Whether a result is still one: old Tasks are dropped, first their rows, then their logs.
+
+        So one without a log that is found still printed nothing.
+        """
+        found = self._results.find(lookup.fingerprint)
+        return any(other.made_by == result.made_by for other in found)
 
     def _report(self, lookup: _Lookup, outcome: Outcome) -> None:
         """Report that the Task was given a result, and its end."""

@@ -8,7 +8,7 @@ outcome's outputs, or not; when its call returns, the Task's private directory i
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,14 @@ from gaia_local.store.workspaces import Workspace
 class Worker:
     """Performs Tasks in one workspace and with one runtime, in the thread that calls it."""
 
-    def __init__(self, workspace: Workspace, runtime: Runtime) -> None:
-        self._workspace, self._runtime = workspace, runtime
+    def __init__(
+        self,
+        workspace: Workspace,
+        runtime: Runtime,
+        keep: Callable[[Task, str], None] | None = None,
+    ) -> None:
+        """`keep` may move away the private directory of a Task that failed and was reported."""
+        self._workspace, self._runtime, self._keep = workspace, runtime, keep
 
     def perform(
         self, assignment: Assignment, cancellation: Cancellation, observer: Observer
@@ -56,9 +62,12 @@ class Worker:
                 )
             if _is_cancelled(cancellation):
                 outcome = Outcome(TaskState.CANCELLED)
-            if not outcome.outputs:
+            keep = self._keep if outcome.state is TaskState.ERROR else None
+            if not outcome.outputs and keep is None:
                 files.discard()  # on a full disk this is the room for its end to be written down
             observer.ended(task, outcome)
+            if keep is not None:
+                keep(task, files.directory.top)
 
     def _take_in(self, files: TaskFiles, assignment: Assignment, observer: Observer) -> None:
         """Put all files in their places, and report the Step's start with its inputs' digests."""

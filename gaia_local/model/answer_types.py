@@ -120,6 +120,17 @@ class DeleteAnswer(TypedDict):
     delete: str
 
 
+class DropAnswer(TypedDict):
+    """Of `Gaia.drop_attempts`."""
+
+    attempts: int
+    """The number of attempts that were dropped."""
+    steps: int
+    """The number of Steps of which they were."""
+    bytes: int
+    """The size of their logs."""
+
+
 class TaskEntry(TypedDict):
     """A Step's latest Task; `inputs` and `outputs` are pairs of storage key and internal path."""
 
@@ -231,6 +242,14 @@ class WorkflowProgress(StepCounts):
     usage: NotRequired[dict[str, LiveUsage]]
 
 
+class KeptDirectory(TypedDict):
+    """The private directory of a failed attempt; `path`/tree is what was the program's ``/``."""
+
+    path: str
+    task: str
+    bytes: int
+
+
 class Failure(TypedDict):
     """A Step that failed, and why it ran."""
 
@@ -239,6 +258,8 @@ class Failure(TypedDict):
     exit_code: int | None
     message: str | None
     reason: str
+    kept: NotRequired[list[KeptDirectory]]
+    """Private directories of its failed attempts, the newest first, if any is kept."""
 
 
 class GraphStep(TypedDict):

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_duration(text: str) -> float:
+    """The seconds of ``30d``, ``1.5 h`` and the like. Raises `ValueError` with what is right."""
+    found = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)\s*", text, re.ASCII)
+    if found is None or found[2] not in _UNITS:
+        units = ", ".join(_UNITS)
+        raise ValueError(f"it is {text!r}; give a number and a unit ({units}), as 30d")
+    return float(found[1]) * _UNITS[found[2]]
+
 
 def duration(seconds: float) -> str:
     """A time to two or three digits: ``0.35 s``, ``12.4 s``, ``3 min 20 s``, ``3 d 4 h``."""

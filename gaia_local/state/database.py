@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gaia_local.errors import DatabaseError
 from gaia_local.model.commands import Command
 from gaia_local.model.events import Event
 from gaia_local.model.names import as_stored
@@ -20,7 +18,9 @@ from gaia_local.model.validation import NOTHING
 from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
+from gaia_local.state.flush_rows import FlushRows
 from gaia_local.state.result_rows import ResultRows
+from gaia_local.state.retention_rows import RetentionRows
 from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
@@ -32,23 +32,8 @@ _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
 """The condition for rows of `data` whose file isn't just the user's."""
 
 
-class Database(DefinitionRows, ResultRows):
+class Database(DefinitionRows, ResultRows, FlushRows, RetentionRows):
     """The state database of one root. Thread-safe."""
-
-    def __init__(self, path: Path, readonly: bool = False) -> None:
-        """Open the file; created or migrated unless `readonly`. Raises `DatabaseError`."""
-        super().__init__(path, readonly)
-        self._epoch = 0
-        """The number with which keys are recorded: see `next_epoch`."""
-        if not readonly:
-            try:
-                epochs = self._rows(
-                    "select epoch from flushed union all select max(epoch) from data"
-                )
-            except DatabaseError:
-                self._connection.close()
-                raise
-            self._epoch = 1 + max(epoch or 0 for (epoch,) in epochs)
 
     # -- workflows ---------------------------------------------------------------------------------
 
@@ -314,8 +299,11 @@ class Database(DefinitionRows, ResultRows):
         rows = self._rows("select entries from listings where digest = ?", (digest,))
         return rows[0][0] if rows else None
 
-    def forget_listings(self) -> None:
-        """Remove those of directories that no key holds, and no last Task of a Step read."""
+    def forget_listings(self) -> int:
+        """Remove those of directories that no key holds, and no last Task of a Step read.
+
+        Answers the number of those that are left.
+        """
         self._write(
             "delete from listings where "
             "digest not in (select digest from data where digest is not null) and digest not in "
@@ -324,6 +312,7 @@ class Database(DefinitionRows, ResultRows):
             "and tasks.rowid in (select max(rowid) from tasks group by workflow, step))",
             (),
         )
+        return len(self._rows("select digest from listings"))
 
     @reads_rows
     def events(self, workflow: str) -> list[EventEntry]:
@@ -365,36 +354,3 @@ class Database(DefinitionRows, ResultRows):
             "insert or replace into buckets values (?, ?, ?)",
             ((workflow, *bucket) for bucket in buckets.items()),
         )
-
-    # -- flush points ------------------------------------------------------------------------------
-
-    def next_epoch(self) -> int:
-        """Keys are recorded with a new epoch from here on. Answers the one that is over."""
-        with self._lock:
-            self._epoch += 1
-            return self._epoch - 1
-
-    @reads_rows
-    def unflushed(self, workflow: str | None = None) -> list[tuple[str, str]]:
-        """Workflow and key of all stored data that was recorded since the last flush point."""
-        sql = (
-            "select workflow, key from data "
-            "where epoch > (select epoch from flushed) and quick is not null"
-        )
-        if workflow is not None:
-            return self._rows(f"{sql} and workflow = ?", (workflow,))
-        return self._rows(sql)
-
-    def set_flushed(self, epoch: int) -> None:
-        """A flush point: all records of this epoch and before are on the disk."""
-        self._write("update flushed set epoch = ?", (epoch,))
-
-    @reads_rows
-    def boot(self) -> str:
-        """The id of the machine's boot under the last engine; empty after an orderly end."""
-        rows = self._rows("select boot from flushed")
-        return str(rows[0][0]) if rows else ""
-
-    def set_boot(self, boot: str) -> None:
-        """As `boot` answers it."""
-        self._write("update flushed set boot = ?", (boot,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -21,3 +22,17 @@ def total_size(path: str, work: FileWork = UNTOLD) -> int:
         for _, _, entry in walk(os.fspath(path), work=work)
         if stat.S_ISREG(entry.st_mode)
     )
+
+
+def readable_size(top: str) -> int:
+    """The sizes of all files below a directory in bytes, without those that can't be looked at."""
+    size, waiting = 0, [top]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
+            for entry in found:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(entry.path)
+                elif stat.S_ISREG(status.st_mode):
+                    size += status.st_size
+    return size

@@ -122,12 +122,14 @@ class TaskFiles:
         if len(results) < len(self.task.outputs):  # a new log may become part of a directory
             self._taken_over.clear()
 
-    def take_over_log(self, log: Path) -> None:
-        """Copy what another Task's program printed, if anything."""
+    def take_over_log(self, log: Path) -> bool:
+        """Copy what another Task's program printed; False if there is no such file."""
         self._workspace.make_logs(self.log)
         with contextlib.suppress(FileNotFoundError):
             self.log.unlink(missing_ok=True)
             copying.copy(str(log), str(self.log), follow=True, work=self._work)
+            return True
+        return False
 
     def forget_log(self) -> None:
         """Remove what `take_over_log` copied: a run would add its own text to that."""

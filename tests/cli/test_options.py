@@ -55,6 +55,9 @@ def test_options_mean_the_same_before_and_after_the_command(command: list[str]) 
     assert options(*ALL, *BUCKETS[:2], *command, *BUCKETS[2:], "--dask=3") == before
     assert options(*ALL, "--root", "x", *BUCKETS, *command, "--root", "r", "--dask", "3") == before
     assert options(*command).given == {}
+    assert options(*command, "--keep-failed").given == {"keep_failed": 1}
+    assert options("--keep-failed", *command).given == {"keep_failed": 1}
+    assert options("--keep-failed", "3", *command).given == {"keep_failed": 3}
     assert options("--no-reuse", *command, "--reuse").given == {"reuse": True}
     assert options("--reuse", *command, "--no-reuse").given == {"reuse": False}
 

@@ -289,7 +289,7 @@ def test_an_owner_that_can_t_begin_ends_all_that_it_began(
         ended.append("runtime")
         close(runtime)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(ProcessRuntime, "close", noted)

@@ -14,6 +14,7 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.engine import scheduler as scheduler_module
+from gaia_local.engine import waiting
 from gaia_local.engine.recovery import recover
 from gaia_local.errors import DatabaseError, InvalidInput, StorageError
 from gaia_local.model.assignment import Outcome, Output
@@ -640,7 +641,7 @@ def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(
 ) -> None:
     hands.put("outside", "1")
     hands.merge(step("r", "one", "out", "outside"), step("s", "src", "k"))
-    save, wait = Database.save, hands.scheduler._wait_for
+    save, wait = Database.save, waiting.wait_until_quiet
 
     def full(*_: object) -> None:
         raise DatabaseError("the disk is full")
@@ -650,7 +651,7 @@ def test_unwritten_changes_of_a_deleted_workflow_are_forgotten(
         hands.scheduler.loop.files_changed({str(hands.put("outside", "2, longer"))})
         return wait(*arguments)
 
-    monkeypatch.setattr(hands.scheduler, "_wait_for", told_of_a_file)
+    monkeypatch.setattr("gaia_local.engine.scheduler.wait_until_quiet", told_of_a_file)
     hands.scheduler.delete("w", data=True)
     monkeypatch.setattr(Database, "save", save)
     hands.command(SRC)

@@ -247,6 +247,18 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 # -------------------------------------------------------------------------------- what is handed on
 
 
+def test_a_result_that_is_dropped_while_it_is_copied_is_none(bench: Bench) -> None:
+    """Its log goes after its row: without a log it may have printed something."""
+    of = bench.task()
+    bench.add_result(bench.task())
+    bench.results.looked_up = bench.results.of.clear
+    bench.submit(of)
+    bench.until_handed_on(of)
+    bench.hand.end(of)
+    assert bench.maker(of) is None
+    bench.check_over(of)
+
+
 def test_a_task_without_a_result_is_handed_on_and_the_next_is_given_its_result(
     bench: Bench,
 ) -> None:

@@ -81,6 +81,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in (
         "GAIA_LOCAL_ROOT",
         "GAIA_LOCAL_REUSE",
+        "GAIA_LOCAL_KEEP_ATTEMPTS",
+        "GAIA_LOCAL_KEEP_FAILED",
         "READY",
         "NO_COLOR",
         "FORCE_COLOR",
