@@ -15,7 +15,7 @@ EVERYWHERE = "errors forks installation interrupts monotonic terminal_text"
 """The modules that any module may import."""
 BELOW = "config http_errors model workflow store state runtimes executors engine pictures"
 DOORS = f"{BELOW} __init__ demo compat doctor server"
-FOR_RUNTIMES = "runtimes.contract runtimes.lines runtimes.start_failures"
+FOR_RUNTIMES = "runtimes.contract runtimes.lines runtimes.start_failures runtimes.step_scripts"
 
 MAY_IMPORT = {
     "errors": "",
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "runtimes.contract": "model",
     "runtimes.lines": "",
     "runtimes.start_failures": "",
+    "runtimes.step_scripts": "model",
     "runtimes": "config model runtimes",
     "runtimes.docker": f"config model store {FOR_RUNTIMES}",
     "runtimes.process": f"model {FOR_RUNTIMES}",
