@@ -13,6 +13,7 @@ from gaia_local.model.workflows import WorkflowState
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.database import Database
+from gaia_local.store import shells
 from gaia_local.store.ownership import another_boot, boot_id
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.states import ABSENT, INTERRUPTED, Attempt, KeyKind, KeyState
@@ -84,6 +85,7 @@ def _remove_leftovers(database: Database, storage: Storage) -> None:
         if not end_leftover(record) and not record.exists() and directory.name in interrupted:
             spared.add(directory.name)
     storage.sweep(spared)
+    shells.sweep(storage.root, lambda directory: end_leftover(directory / RECORD))
 
 
 def _after_power_cut(database: Database, storage: Storage, workflow: str) -> None:
