@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,6 +36,8 @@ from gaia_local.runtimes.docker.terminal import pass_through, raw_terminal
 from gaia_local.runtimes.step_scripts import SCRIPT, write_script
 from gaia_local.store import shells
 
+logger = logging.getLogger("gaia_local")
+
 _SHELLS = ("/bin/bash", "/bin/sh")
 """The shells that are looked for in an image; the second one also runs commands."""
 _POLL_SECONDS = 0.05
@@ -63,6 +66,7 @@ def run_shell(
     labels = {ROOT_LABEL: root.path, IDENTITY_LABEL: root.identity, SHELL_LABEL: shell}
     failed = f"workflow {task.workflow!r}, Step {task.name!r}: no shell in image {task.image!r}"
     with contextlib.closing(DockerEngine()) as engine, runtime_failures(failed):
+        engine.ping()
         _remove_dead(engine, root)
         contents = ImageContents(engine)
         image = Images(engine).get(task.image, config.pull, _stop)
@@ -89,8 +93,8 @@ def run_shell(
             except Refusal as refusal:
                 starts = StartErrors(engine, contents, config.init)
                 entered = replace(task, command=entry.words)
-                _, message = starts.after_refusal(container, entered, refusal, _stop)
-                raise RuntimeFailure(f"{failed}: {message}") from refusal
+                code, message = starts.after_refusal(container, entered, refusal, _stop)
+                logger.error("%s: %s", failed, message)
             if keep:
                 files.copy_results(container, invocation, plan, before, _stop)
             return code

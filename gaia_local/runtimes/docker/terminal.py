@@ -80,7 +80,7 @@ def pass_through(connection: Socket, resize: Callable[[int, int], None] | None) 
 def raw_terminal() -> Iterator[None]:
     """While inside, each key goes to the container as it is typed, Ctrl-C as well."""
     before = termios.tcgetattr(_STDIN)
-    tty.setraw(_STDIN)
+    tty.setraw(_STDIN, termios.TCSADRAIN)  # what was typed before is for the container, too
     try:
         yield
     finally:
