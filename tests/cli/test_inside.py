@@ -1,14 +1,19 @@
-"""`gaia-local shell`: in both runtimes, on a terminal and without one, and what it leaves: nothing."""
+"""`gaia-local shell`, in both runtimes, with a terminal and without; nothing of it is left."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
 import sys
+import sysconfig
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +26,8 @@ from gaia_local.runtimes.docker.address import find_address
 from gaia_local.runtimes.docker.connection import connect
 from gaia_local.store.ownership import owner
 from support.command_line import on_a_terminal
+from support.pages import document
+from support.terminals import Terminal, converse
 from support.waiting import wait_until
 
 JOIN: dict[str, Any] = {
@@ -190,7 +197,7 @@ def test_composite_and_array_steps_have_names_of_their_own(place: Place) -> None
 
 
 def test_missing_inputs_and_others_in_their_place(place: Place, tmp_path: Path) -> None:
-    absent = {**STEP, "inputs": {**STEP["inputs"], "one": "data:absent"}}
+    absent = {**STEP, "inputs": {**KEYS["inputs"], "one": "data:absent"}}
     place.upload(absent)
     _, err = place.run("join it", "true", status=2)
     assert "'data:absent'" in err and str(place.root / "storage/w/data/absent") in err
@@ -354,7 +361,7 @@ def bare_image(image: str) -> Iterator[str]:
             content = b"".join(client.get_archive(made, "/bin/busybox")[0])
         finally:
             client.remove_container(made)
-        client.import_image_from_data(content, name, changes=['ENTRYPOINT ["/busybox"]'])  # type: ignore[no-untyped-call]
+        client.import_image_from_data(content, name, changes=['ENTRYPOINT ["/busybox"]'])
         try:
             yield name
         finally:
@@ -370,6 +377,77 @@ def test_the_script_begins_with_the_images_entrypoint(tmp_path: Path, docker_ima
             assert gaia.wait("w")["state"] == "complete"
         out, _ = place.run("join it", "/busybox cat /gaia-local/run-step.sh")
     assert "exec /busybox sh -c 'cat /in/one" in out
+
+
+def test_the_terminals_size_is_followed(tmp_path: Path, docker_image: str) -> None:
+    place = Place(tmp_path / "root", "docker", docker_image)
+    place.upload(STEP)
+    words = [sys.executable, "-m", "gaia_local", *place.words("join it")]
+    with Terminal(words, {**os.environ, "TERM": "xterm"}) as terminal:
+        terminal.resize(33, 99)
+        terminal.expect(r"\x1b\[6n")
+        terminal.type("until stty size | grep '33 99'; do :; done; echo so it is")
+        terminal.expect("\nso it is")
+        terminal.resize(44, 55)
+        terminal.type("until stty size | grep '44 55'; do :; done; exit 3")
+        assert terminal.end()[0] == 3
+
+
+def test_the_pages_transcript_in_a_container_with_python(
+    tmp_path: Path, docker_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a module that is missing in a container to the command that works."""
+    monkeypatch.chdir(tmp_path)
+    with python_image(docker_image) as image:
+        for block in document("shell").blocks():
+            if block.file is not None:
+                text = block.text.replace("python:3-slim", image)
+                Path(block.file).write_text(text, encoding="utf-8")
+            elif block.text.startswith("gaia-local shell "):
+                words = ["--runtime", "docker", *shlex.split(block.text)[1:]]
+                transcript = block.output
+                break
+            else:
+                script = block.text.replace("gaia-local", f"{sys.executable} -m gaia_local")
+                environment = {**os.environ, "GAIA_LOCAL_RUNTIME": "docker"}
+                subprocess.run(["sh", "-euc", script], check=True, env=environment, timeout=60)
+        assert transcript is not None
+        program = [sys.executable, "-m", "gaia_local", *words]
+        with Terminal(program, {**os.environ, "TERM": "xterm"}) as terminal:
+            status, shown = converse(terminal, transcript)
+    assert status == 0, shown
+    said = [line.partition("…")[0] for line in transcript.splitlines()]
+    for line in said:
+        place = shown.find(line.removeprefix("$ "))
+        assert place >= 0, (line, shown)
+        shown = shown[place + len(line) :]
+
+
+@contextlib.contextmanager
+def python_image(image: str) -> Iterator[str]:
+    """An image made from `image`, with this Python in it."""
+    name, python = f"gaia-local-python-{os.getpid()}", os.path.realpath(sys.executable)
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    listed = subprocess.run(["ldd", python], capture_output=True, text=True, check=True).stdout
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.add(python, "bin/python3")
+        for library in re.findall(r"(/\S+) \(", listed):
+            archive.add(os.path.realpath(library), library.lstrip("/"))
+        inner = ("encodings", "collections", "importlib", "lib-dynload", "re", "json")
+        for path in [*stdlib.glob("*.py"), *(stdlib / name for name in inner)]:
+            archive.add(path, str(path).lstrip("/"))
+    with contextlib.closing(connect(find_address())) as client:
+        made = client.create_container(image, ["true"])["Id"]
+        try:
+            assert client.put_archive(made, "/", content.getvalue())
+            client.commit(made, name)
+        finally:
+            client.remove_container(made)
+        try:
+            yield name
+        finally:
+            client.remove_image(name, force=True)
 
 
 def test_other_images_are_for_containers(place: Place) -> None:
