@@ -417,10 +417,9 @@ def test_the_pages_transcript_in_a_container_with_python(
             status, shown = converse(terminal, transcript)
     assert status == 0, shown
     said = [line.partition("…")[0] for line in transcript.splitlines()]
-    for line in said:
-        place = shown.find(line.removeprefix("$ "))
-        assert place >= 0, (line, shown)
-        shown = shown[place + len(line) :]
+    for line in (line.removeprefix("$ ") for line in said):
+        assert line in shown, (line, shown)
+        shown = shown[shown.index(line) + len(line) :]
 
 
 @contextlib.contextmanager
