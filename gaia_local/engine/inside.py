@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gaia_local.engine.engine import Engine
@@ -69,7 +69,7 @@ def look_inside(
             "put it there, run the Step that makes it, or give another file in its place",
         )
     if image is not None:
-        task = replace(task, image=image)
+        task = task._replace(image=image)
     return StepInside(task, sources, task.external | given.keys())
 
 

@@ -97,12 +97,14 @@ def _new_lock(root: Path) -> tuple[str, int]:
     """
     while True:
         name = uuid.uuid4().hex
-        own_directories.own_directory(str(_top(root)))
         path = _lock_path(_top(root) / name)
         try:
+            own_directories.own_directory(str(_top(root)))
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:  # the last shell's end removed the directory
-            continue
+        except FileNotFoundError:  # the last shell's end removed the directory just now
+            if root.is_dir():
+                continue
+            raise
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(lock).st_nlink:

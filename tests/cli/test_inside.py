@@ -26,9 +26,12 @@ from gaia_local.runtimes.docker.address import find_address
 from gaia_local.runtimes.docker.connection import connect
 from gaia_local.store.ownership import owner
 from support.command_line import on_a_terminal
+from support.containers import full_image
 from support.pages import document
 from support.terminals import Terminal, converse
 from support.waiting import wait_until
+
+__all__ = ["full_image"]  # a fixture
 
 JOIN: dict[str, Any] = {
     "name": "join",
@@ -377,6 +380,64 @@ def test_the_script_begins_with_the_images_entrypoint(tmp_path: Path, docker_ima
             assert gaia.wait("w")["state"] == "complete"
         out, _ = place.run("join it", "/busybox cat /gaia-local/run-step.sh")
     assert "exec /busybox sh -c 'cat /in/one" in out
+
+
+def test_a_terminal_that_is_closed_ends_all_of_it(place: Place) -> None:
+    place.upload(STEP)
+    words = [sys.executable, "-m", "gaia_local", *place.words("join it")]
+    prompt = "ready>" if place.runtime == "process" else r"\x1b\[6n"
+    environment = {**os.environ, "TERM": "xterm", "SHELL": "/bin/sh", "PS1": "ready> ", "ENV": ""}
+    with Terminal(words, environment) as terminal:
+        terminal.expect(prompt)
+        terminal.type("sleep 100 & echo go''ne; sleep 100")
+        terminal.expect("gone")
+        assert place.processes() or place.containers()
+    wait_until(lambda: not list(place.root.glob("shells/*")))
+    assert not place.processes() and not place.containers()
+
+
+def test_keys_go_to_the_shell(place: Place) -> None:
+    """Ctrl-C ends what runs in it, and not the shell."""
+    place.upload(STEP)
+    words = [sys.executable, "-m", "gaia_local", *place.words("join it")]
+    prompt = "ready>" if place.runtime == "process" else r"\x1b\[6n"
+    environment = {**os.environ, "TERM": "xterm", "SHELL": "/bin/sh", "PS1": "ready> ", "ENV": ""}
+    with Terminal(words, environment) as terminal:
+        terminal.expect(prompt)
+        for _ in range(3):
+            terminal.type("echo go''ne; sleep 100")
+            terminal.expect("gone\n")
+            terminal.press("\x03")
+            terminal.expect(prompt)
+        terminal.type("exit 4")
+        assert terminal.end()[0] == 4
+
+
+def test_stdout_and_outputs_outside_of_mounts(tmp_path: Path, full_image: str) -> None:
+    """Where the image has files in the directory of an output, that directory isn't mounted."""
+    place = Place(tmp_path / "root", "docker", full_image)
+    full = {
+        "name": "join",
+        "command": ["sh", "-c", "echo other > /full/other; ls /full; id -u; pwd"],
+        "outputs": {"out": "/full/stdout", "other": "/full/other"},
+        "stdout": "/full/stdout",
+    }
+    place.upload({"name": "full", "command": "join", **KEYS})
+    with place.gaia() as gaia:
+        gaia.update(
+            "w",
+            [{**full, "image": full_image}],
+            [{"name": "full", "command": "join", "outputs": {"out": "o:out", "other": "o:other"}}],
+        )
+        gaia.wait("w")
+        by_step = gaia.path("w", "o:out").read_text()
+    out, _ = place.run(
+        "full", f"{place.script}; cat /full/stdout", "--keep", str(tmp_path / "kept")
+    )
+    assert out.splitlines() == ["other", "own", "stdout", *by_step.splitlines()[2:]]
+    assert (tmp_path / "kept/tree/full/other").read_text() == "other\n"
+    assert (tmp_path / "kept/tree/full/stdout").read_text() == out
+    assert place.containers() == []
 
 
 def test_the_terminals_size_is_followed(tmp_path: Path, docker_image: str) -> None:

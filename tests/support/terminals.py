@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -50,9 +49,12 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._master)
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        try:  # the program is told that its terminal is gone
             self._process.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def resize(self, rows: int, columns: int) -> None:
         """Give it another size."""
@@ -60,7 +62,11 @@ class Terminal:
 
     def type(self, line: str) -> None:
         """Type a line, and Enter."""
-        os.write(self._master, line.encode() + b"\r")
+        self.press(line + "\r")
+
+    def press(self, keys: str) -> None:
+        """Press some keys."""
+        os.write(self._master, keys.encode())
 
     def expect(self, pattern: str) -> str:
         """Wait for text that matches; answers all up to its end."""

@@ -92,7 +92,7 @@ def run_shell(
                 code = _converse(engine, container, entry.on_terminal)
             except Refusal as refusal:
                 starts = StartErrors(engine, contents, config.init)
-                entered = replace(task, command=entry.words)
+                entered = task._replace(command=entry.words)
                 code, message = starts.after_refusal(container, entered, refusal, _stop)
                 logger.error("%s: %s", failed, message)
             if keep:
@@ -142,7 +142,7 @@ def _plan(
 ) -> MountPlan:
     """The mounts of the Task, and one for the file that receives stdout: here a shell writes it."""
     task = invocation.task
-    as_made = replace(invocation, task=replace(task, stdout=None))
+    as_made = replace(invocation, task=task._replace(stdout=None))
     plan = files.plan(as_made, False, image.id, labels, _stop)
     if task.stdout is None:
         return plan
