@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never
 
 from gaia_local.config import Config, check_keep_attempts, refuse_misplaced
-from gaia_local.engine import sharing
+from gaia_local.engine import inside, sharing
 from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
@@ -261,6 +261,27 @@ class Gaia:
         text = " ".join(read["command"])
         # The client's documented behaviour.
         print(escaped(text, LINES) if sys.stdout.isatty() else text)  # noqa: T201
+
+    def stage(
+        self,
+        workflow: str,
+        step: str,
+        directory: str | os.PathLike[str],
+        inputs: Mapping[str, str | os.PathLike[str]] | None = None,
+    ) -> Path:
+        """Put what a Step would find, if it ran now, into a new or empty directory.
+
+        Copies of its inputs, and the places for its outputs, are under ``tree`` at their internal
+        paths. Answers the path of an executable script with the Step's command, in which these
+        paths are those under ``tree``, so that it runs on this machine. `inputs` (storage key →
+        file or directory) puts others in their places. Nothing of the root is changed.
+
+        Raises `GaiaError` for an unknown Step, one that stands for several, one that doesn't fit
+        its Command, a missing input, and a directory that isn't empty.
+        """
+        name = check_workflow_name(workflow)
+        check_key_or_step(name, step)
+        return inside.stage(self._opened, name, step, directory, {} if inputs is None else inputs)
 
     # -- methods beside a server's -----------------------------------------------------------------
 

@@ -55,6 +55,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "expire": ("none", ["x"]),
     "launch": ("w",),
     "pull_inputs": ("none", "s"),
+    "stage": ("none", "s", "staged"),
     "wait": ("",),
     "events": ("none",),
     "logs": ("none", "s"),

@@ -14,6 +14,7 @@ from gaia_local.cli import starting  # isort: skip
 from gaia_local.cli import executing  # isort: skip
 from gaia_local.cli import serving  # isort: skip
 from gaia_local.cli import seeing  # isort: skip
+from gaia_local.cli import inside  # isort: skip
 from gaia_local.cli import checking  # isort: skip
 from gaia_local.cli import asking  # isort: skip
 from gaia_local.cli import measuring  # isort: skip
@@ -33,6 +34,7 @@ __all__ = [
     "checking",
     "documents",
     "executing",
+    "inside",
     "keeping",
     "main",
     "measuring",

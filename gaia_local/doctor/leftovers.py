@@ -9,12 +9,12 @@ from pathlib import Path
 from gaia_local.config import Config
 from gaia_local.errors import EngineUnavailable, RuntimeFailure
 from gaia_local.runtimes.contract import Root
-from gaia_local.runtimes.docker.labels import all_leftovers
+from gaia_local.runtimes.docker.labels import LeftoverContainer, all_leftovers
 from gaia_local.runtimes.docker.runtime import DockerRuntime
 from gaia_local.runtimes.process.marked_processes import end_leftover, leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.buckets import recall
-from gaia_local.store import kept_failures
+from gaia_local.store import kept_failures, shells
 from gaia_local.store.ownership import Ownership, owner
 from gaia_local.store.root_identity import identify
 from gaia_local.store.storage import Storage
@@ -28,31 +28,27 @@ class FoundLeftover:
     """`container`, `process`, `staging` (files alone), or `failed` (files that were kept)."""
     root: str
     name: str
-    """The container's id, the process's pid, or the Task's id."""
+    """The container's id, the process's pid, or the id of the Task or the shell."""
     workflow: str = ""
     step: str = ""
     running: bool = True
 
 
 def find(config: Config) -> list[FoundLeftover]:
-    """Containers of all roots without an owner; processes and private directories of this root."""
+    """Containers of all roots without an owner; processes and private directories of this root.
+
+    What belongs to a shell in a Step is left as soon as the shell's own process is dead.
+    """
     found = []
     with contextlib.suppress(EngineUnavailable, RuntimeFailure):
         found += [
-            FoundLeftover(
-                "container",
-                root,
-                container.container[:12],
-                container.workflow,
-                container.step,
-                container.running,
-            )
+            _found(root, container)
             for root, container in all_leftovers()
-            if owner(Path(root)) is None
+            if _is_left(Path(root), container)
         ]
     if owner(config.root) is None:
         found += _of_root(config)
-    return found
+    return found + _of_shells(config)
 
 
 def clean(config: Config) -> list[FoundLeftover]:
@@ -67,20 +63,13 @@ def clean(config: Config) -> list[FoundLeftover]:
     try:
         config = recall(config)
         storage = Storage(config.root, config.buckets)
-        removed = _of_root(config)
+        removed = _of_root(config) + _of_shells(config)
         runtime = DockerRuntime(config.docker, Root(str(config.root), identify(config.root)))
         with contextlib.closing(runtime), contextlib.suppress(EngineUnavailable, RuntimeFailure):
             for container in runtime.leftovers():
-                runtime.remove_leftover(container.container)
-                found = FoundLeftover(
-                    "container",
-                    str(config.root),
-                    container.container[:12],
-                    container.workflow,
-                    container.step,
-                    container.running,
-                )
-                removed.append(found)
+                if not _is_of_living_shell(config.root, container):
+                    runtime.remove_leftover(container.container)
+                    removed.append(_found(str(config.root), container))
         for directory in storage.left_staging():
             end_leftover(directory / RECORD)
         for kept in kept_failures.kept_failures(config.root):
@@ -91,15 +80,43 @@ def clean(config: Config) -> list[FoundLeftover]:
             )
         kept_failures.free_others(config.root, set())
         storage.sweep()
+        shells.sweep(config.root, lambda directory: end_leftover(directory / RECORD))
     finally:
         owned.release()
     return removed
 
 
+def _is_left(root: Path, container: LeftoverContainer) -> bool:
+    if container.shell:
+        return not shells.is_living(root, container.shell)
+    return owner(root) is None
+
+
+def _is_of_living_shell(root: Path, container: LeftoverContainer) -> bool:
+    return container.shell != "" and shells.is_living(root, container.shell)
+
+
+def _found(root: str, container: LeftoverContainer) -> FoundLeftover:
+    return FoundLeftover(
+        "container",
+        root,
+        container.container[:12],
+        container.workflow,
+        container.step,
+        container.running,
+    )
+
+
 def _of_root(config: Config) -> list[FoundLeftover]:
-    found = []
-    for directory in Storage(config.root, config.buckets).left_staging():
-        pid = leftover(directory / RECORD)
-        kind, name = ("staging", directory.name) if pid is None else ("process", str(pid))
-        found.append(FoundLeftover(kind, str(config.root), name, running=pid is not None))
-    return found
+    directories = Storage(config.root, config.buckets).left_staging()
+    return [_in_directory(config, directory) for directory in directories]
+
+
+def _of_shells(config: Config) -> list[FoundLeftover]:
+    return [_in_directory(config, directory) for directory in shells.dead(config.root)]
+
+
+def _in_directory(config: Config, directory: Path) -> FoundLeftover:
+    pid = leftover(directory / RECORD)
+    kind, name = ("staging", directory.name) if pid is None else ("process", str(pid))
+    return FoundLeftover(kind, str(config.root), name, running=pid is not None)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         StepExplanation,
         StepInputs,
         StepState,
+        StepTask,
         Timeline,
         WorkflowDigraph,
         WorkflowEntry,
@@ -165,6 +166,10 @@ class Questions(Protocol):
     @read
     def inputs(self, workflow: str, step: str, /) -> StepInputs:
         """A Step's inputs, and the tokens of its command."""
+
+    @read
+    def task(self, workflow: str, step: str, /) -> StepTask:
+        """The Task that a Step would run now, whether it has to or not."""
 
     @read
     def reusable(self, /) -> list[ReusableEntry]:

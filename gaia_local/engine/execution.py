@@ -38,7 +38,7 @@ def make_executor(config: Config, storage: Storage, failures: Failures) -> tuple
             f"'dask' needs a package that is not installed ({error})",
             install_command("dask"),
         ) from error
-    return make_dask_executor(config, storage, _root(config))
+    return make_dask_executor(config, storage, root_of(config))
 
 
 def with_reuse(
@@ -60,9 +60,10 @@ def with_reuse(
 
 def runtime_of(config: Config) -> Runtime:
     """The runtime that a configuration asks for, for the Tasks of its root."""
-    return make_runtime(config.runtime, config.docker, _root(config))
+    return make_runtime(config.runtime, config.docker, root_of(config))
 
 
-def _root(config: Config) -> Root:
+def root_of(config: Config) -> Root:
+    """The root whose Tasks a configuration runs."""
     identity = read_identity(config.root) if identity_file(config.root).exists() else ""
     return Root(str(config.root), identity)

@@ -15,7 +15,7 @@ from gaia_local.runtimes.contract import Runtime
 from gaia_local.runtimes.process.marked_processes import end_leftover
 from gaia_local.runtimes.process.supervisor import RECORD
 from gaia_local.state.database import Database
-from gaia_local.store import kept_failures
+from gaia_local.store import kept_failures, shells
 from gaia_local.store.attempt_logs import AttemptLogs
 from gaia_local.store.ownership import another_boot, boot_id
 from gaia_local.store.storage import Storage
@@ -107,6 +107,7 @@ def _remove_leftovers(database: Database, storage: Storage) -> None:
         if not end_leftover(record) and not record.exists() and directory.name in interrupted:
             spared.add(directory.name)
     storage.sweep(spared)
+    shells.sweep(storage.root, lambda directory: end_leftover(directory / RECORD))
 
 
 def _after_power_cut(database: Database, storage: Storage, workflow: str) -> None:

@@ -12,6 +12,7 @@ from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
 from gaia_local.errors import InvalidInput, nearest
 from gaia_local.model.tasks import Task
+from gaia_local.state.rows import task_json
 from gaia_local.store import fingerprints
 from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.leases import find_log
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         StepExplanation,
         StepInputs,
         StepState,
+        StepTask,
         Timeline,
         WorkflowDigraph,
         WorkflowEntry,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
         WorkflowProgress,
     )
 
+MOST_NAMED = 10
+"""The most Steps that an error about a composite or array Step names."""
 T = TypeVar("T")
 
 
@@ -210,6 +214,26 @@ class RootReader:
 
         return self._view(workflow, look)
 
+    def task(self, workflow: str, step: str) -> StepTask:
+        def look(found: Workflow) -> StepTask:
+            _check_step(found, step)
+            node = found.graph.steps[step]
+            if node.unfit is not None:
+                raise InvalidInput(
+                    f"workflow {workflow!r}",
+                    f"Step {step!r} doesn't fit its Command",
+                    node.unfit.problem,
+                )
+            task = found.attempts.make_task(node)
+            return {
+                "id": task.id,
+                "reason": task.reason,
+                "definition": task_json(task),
+                "sources": {key: self._storage.source(task, key) for key, _ in task.inputs},
+            }
+
+        return self._view(workflow, look)
+
     def path(self, workflow: str, key: str) -> str:
         return str(self._storage.path(workflow, key))
 
@@ -273,10 +297,12 @@ class _Reusable:
 
 def _check_step(workflow: Workflow, step: str) -> None:
     """Raise `InvalidInput`, with similar names, if there is no such Step."""
-    known = workflow.graph.steps
-    if step not in known:
-        raise InvalidInput(
-            f"workflow {workflow.name!r}",
-            f"there is no Step {step!r}",
-            nearest(step, known, "Steps"),
-        )
+    known, where = workflow.graph.steps, f"workflow {workflow.name!r}"
+    if step in known:
+        return
+    if step in workflow.submitted.steps:
+        names = workflow.submitted.expansions.get(step, ())
+        listed = ", ".join(map(repr, names[:MOST_NAMED])) + (" …" if names[MOST_NAMED:] else "")
+        right = f"give one of them: {listed}" if names else "its array is empty"
+        raise InvalidInput(where, f"{step!r} stands for {len(names)} Steps", right)
+    raise InvalidInput(where, f"there is no Step {step!r}", nearest(step, known, "Steps"))

@@ -479,6 +479,16 @@ class StepInputs(TypedDict):
     inputs: list[tuple[str, str, str, bool]]
 
 
+class StepTask(TypedDict):
+    """The Task that a Step would run now, and the path here of each input."""
+
+    id: str
+    reason: str
+    definition: str
+    """As the state file has it."""
+    sources: dict[str, str]
+
+
 # -- the answers to the status page, beside some of those above ---------------------------------
 
 ListedWorkflow = TypedDict(

@@ -57,6 +57,10 @@ class AutoRuntime:
         """That of the runtime which runs the Task: it is chosen now, if it wasn't yet."""
         return self._runtime(task.image).identity(task, age)
 
+    def choice(self, image: str) -> str:
+        """The name of the runtime that runs Tasks of this image: it is chosen now."""
+        return self._runtime(image).name
+
     def resumable_tasks(self) -> Collection[str]:
         """The Tasks that have a container, if an engine answers."""
         return self._docker.resumable_tasks() if self._engine_answers() else ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from gaia_local.config import DockerConfig
 from gaia_local.runtimes.contract import Root, Runtime
 
@@ -27,3 +29,14 @@ def make_runtime(
     from gaia_local.runtimes.process.runtime import ProcessRuntime
 
     return AutoRuntime(docker_runtime, ProcessRuntime(environment_counts))
+
+
+def runs_in_container(name: str, docker: DockerConfig, root: Root, image: str) -> bool:
+    """Whether the runtime of this name would run a Task of an image in a container."""
+    if name != "auto":
+        return name == "docker"
+    from gaia_local.runtimes.auto import AutoRuntime
+
+    with contextlib.closing(make_runtime(name, docker, root)) as runtime:
+        assert isinstance(runtime, AutoRuntime)
+        return runtime.choice(image) == "docker"

@@ -36,6 +36,26 @@ def task_json(task: Task) -> str:
     )
 
 
+def read_task(identity: str, workflow: str, step: str, reason: str, definition: str) -> Task:
+    """The Task whose `task_json` is `definition`."""
+    facts = json.loads(definition)
+    return Task(
+        identity,
+        step,
+        shared_text(workflow),
+        shared_text(facts["image"]),
+        tuple(map(shared_text, facts["command"])),
+        tuple([(key, shared_text(path)) for key, path in facts["inputs"]]),
+        tuple([(key, shared_text(path)) for key, path in facts["outputs"]]),
+        facts["stdout"],
+        facts["timeout"],
+        shared_text(reason),
+        frozenset(facts["external"]) if facts["external"] else NO_KEYS,
+        resources=Resources(**facts["resources"]) if "resources" in facts else NONE,
+        reusable=facts.get("reuse", True),
+    )
+
+
 def read_key_state(
     kind: str, quick: str | None, digest: str | None, task: str | None, why: str | None
 ) -> KeyState:
@@ -71,24 +91,8 @@ def read_attempt(row: tuple[Any, ...]) -> Attempt:
         _fingerprint,
         usage,
     ) = row
-    facts = json.loads(definition)
-    task = Task(
-        identity,
-        step,
-        shared_text(workflow),
-        shared_text(facts["image"]),
-        tuple(map(shared_text, facts["command"])),
-        tuple([(key, shared_text(path)) for key, path in facts["inputs"]]),
-        tuple([(key, shared_text(path)) for key, path in facts["outputs"]]),
-        facts["stdout"],
-        facts["timeout"],
-        shared_text(reason),
-        frozenset(facts["external"]) if facts["external"] else NO_KEYS,
-        resources=Resources(**facts["resources"]) if "resources" in facts else NONE,
-        reusable=facts.get("reuse", True),
-    )
     return Attempt(
-        task,
+        read_task(identity, workflow, step, reason, definition),
         TaskState(state),
         created,
         started,

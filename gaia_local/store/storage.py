@@ -2,7 +2,8 @@
 
 The layout under the root: ``storage/<workflow>/…`` the keys, ``staging/<task>/`` one Task's private
 directory, ``logs/<workflow>/<task>.log`` one file an attempt, ``spare/`` emptied directories for
-later Tasks. One Task's part of that is in `task_files`.
+later Tasks, ``shells/`` those of people inside Steps (see `shells`). One Task's part of that is in
+`task_files`.
 
 Invariant: only `Storage.publish` writes into the store, and it only renames. Renamed files are
 flushed later: see `flushing`. A worker on another machine flushes its outputs itself, since no

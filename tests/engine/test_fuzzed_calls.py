@@ -333,6 +333,7 @@ def test_names_that_are_no_names_are_refused(make_gaia: MakeGaia, junk: Any) -> 
         gaia.explain,
         gaia.pull_inputs,
         gaia.path,
+        lambda name, step: gaia.stage(name, step, "staged"),
     ]
     for call in calls:
         with pytest.raises(GaiaError) as refused:

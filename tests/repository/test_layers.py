@@ -17,7 +17,7 @@ BELOW = "config http_errors model workflow store state runtimes executors engine
 DOORS = f"{BELOW} __init__ demo compat doctor server"
 FOR_RUNTIMES = (
     "runtimes.contract runtimes.lines runtimes.process_tree runtimes.sampling "
-    "runtimes.start_failures"
+    "runtimes.start_failures runtimes.step_scripts"
 )
 
 MAY_IMPORT = {
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "runtimes.process_tree": "",
     "runtimes.sampling": "",
     "runtimes.start_failures": "",
+    "runtimes.step_scripts": "model",
     "runtimes": "config model runtimes",
     "runtimes.docker": f"config model store {FOR_RUNTIMES}",
     "runtimes.process": f"model {FOR_RUNTIMES}",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from support.command_line import understood
+from support.terminals import Terminal, converse
 
 REPO = Path(__file__).parents[2]
 DOCS = REPO / "resources" / "docs"
@@ -191,6 +192,8 @@ class Walk:
             check(block)
         elif block.language == "sh" and block.text == "gaia-local serve\n":
             self._serve()
+        elif block.language == "sh" and block.text.startswith("gaia-local shell "):
+            self._take_transcript(block)
         elif block.language == "sh":
             self._take_shell(block)
         else:
@@ -231,6 +234,17 @@ class Walk:
         )
         if block.output is not None:
             assert re.fullmatch(pattern(block.output), printed), printed
+
+    def _take_transcript(self, block: Block) -> None:
+        """Call the program on a terminal, and type what its output has after each ``$ ``."""
+        self.ran.append("gaia-local")
+        assert block.output is not None
+        environment = {**self.environment, "PS1": "$ ", "TERM": "dumb"}
+        with Terminal(shlex.split(block.text), environment, self.folder) as terminal:
+            status, shown = converse(terminal, block.output)
+        assert status == 0, shown
+        shown = re.sub(r"\Awarning: no Docker engine answers .*\n", "", shown)
+        assert re.fullmatch(pattern(block.output), shown), shown
 
     def _serve(self) -> None:
         """Start the server of this page, at any free port; it ends with the walk."""

@@ -66,6 +66,20 @@ def _settings(address: Address) -> dict[str, Any]:
     return {"base_url": address.url, "tls": tls}
 
 
+def attached(client: APIClient, container: str) -> socket.socket:
+    """A connection to a container's stdin, stdout and stderr, made before its start.
+
+    It doesn't block. Raises `Refusal` and `NoAnswer`.
+    """
+    # No keys detach from it: programs use those that the engine would take.
+    flags = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1, "detachKeys": "ctrl-^,ctrl-@"}
+    with translated_errors():
+        found = client.attach_socket(container, flags)
+    connection: socket.socket = getattr(found, "_sock", found)
+    connection.setblocking(False)
+    return connection
+
+
 def check_socket(address: Address) -> None:
     """Raise `OSError` if no process listens at an engine's Unix socket.
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.config import DockerConfig
 from gaia_local.errors import RuntimeFailure
+from gaia_local.model.tasks import Task
 from gaia_local.runtimes.contract import Invocation
 from gaia_local.runtimes.docker.engine import DockerEngine
 from gaia_local.runtimes.docker.files import MountPlan
 from gaia_local.runtimes.docker.images import Image
 from gaia_local.runtimes.docker.labels import (
+    SHELL_LABEL,
     STEP_LABEL,
     TASK_LABEL,
     WORKFLOW_LABEL,
@@ -32,6 +35,16 @@ and the home of users without one in the image.
 """
 
 
+@dataclass(frozen=True)
+class ShellEntry:
+    """What a container runs for a person, in place of its image's entrypoint and the command."""
+
+    id: str
+    """That of the shell's private directory."""
+    words: tuple[str, ...]
+    on_terminal: bool
+
+
 @contextlib.contextmanager
 def task_container(
     engine: DockerEngine,
@@ -43,10 +56,12 @@ def task_container(
     has_home: bool,
     plan: MountPlan,
     stop: Callable[[], bool],
+    shell: ShellEntry | None = None,
 ) -> Iterator[str]:
     """The id of a container that is ready to start; it is removed at the end in all cases.
 
-    `has_home`: the image has a home of this user's own. Raises `RuntimeFailure` if the engine
+    `has_home`: the image has a home of this user's own. With a `shell` it isn't the Task's: no
+    engine resumes or removes it. Raises `RuntimeFailure` if the engine
     leaves out the GPUs that the Task needs.
     """
     task = invocation.task
@@ -56,8 +71,9 @@ def task_container(
         **root_labels,
         WORKFLOW_LABEL: task.workflow,
         STEP_LABEL: task.name,
-        TASK_LABEL: task.id,
+        **({TASK_LABEL: task.id} if shell is None else {SHELL_LABEL: shell.id}),
     }
+    name = container_name(task.id if shell is None else f"shell-{shell.id}")
     gpus = _gpus(invocation, config)
     user, group = engine.owner(stop)
     # A rootless engine's containers can't have the other groups of its user.
@@ -87,23 +103,35 @@ def task_container(
         )
         created = client.create_container(
             image.id,
-            command=list(task.command),
-            name=container_name(task.id),
+            name=name,
             user=f"{user}:{group}",
             working_dir=image.directory or PRIVATE_DIRECTORY,
             environment={**({} if has_home else {"HOME": PRIVATE_DIRECTORY}), **config.env},
             labels=labels,
             host_config=host,
+            **_entry(task, shell),
         )
         return str(created["Id"])
 
-    with engine.container(container_name(task.id), labels, create, stop) as container:
+    with engine.container(name, labels, create, stop) as container:
         if gpus and not engine.has_devices(container, stop):
             raise RuntimeFailure(
                 f"workflow {task.workflow!r}, Step {task.name!r}: the engine leaves out the GPUs"
                 " that it was asked for, as Podman does; use Docker for Steps with GPUs"
             )
         yield container
+
+
+def _entry(task: Task, shell: ShellEntry | None) -> dict[str, Any]:
+    """What the container runs: after the image's entrypoint the Task's command, or a shell."""
+    if shell is None:
+        return {"command": list(task.command)}
+    return {
+        "entrypoint": list(shell.words[:1]),
+        "command": list(shell.words[1:]),
+        "tty": shell.on_terminal,
+        "stdin_open": True,
+    }
 
 
 def _gpus(invocation: Invocation, config: DockerConfig) -> list[DeviceRequest] | None:

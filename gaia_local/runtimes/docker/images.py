@@ -26,6 +26,8 @@ class Image(NamedTuple):
     """The working directory that it names; empty where it names none."""
     has_home: bool
     """Whether it sets HOME."""
+    entrypoint: tuple[str, ...] = ()
+    """The tokens before those of a Command."""
 
 
 class _Pull(NamedTuple):
@@ -89,7 +91,8 @@ class Images:
         directory = (config.get("WorkingDir") or "").rstrip("/")
         variables = config.get("Env") or ()
         has_home = any(text.startswith("HOME=") and text != "HOME=" for text in variables)
-        return Image(str(found["Id"]), directory, has_home)
+        entrypoint = tuple(config.get("Entrypoint") or ())
+        return Image(str(found["Id"]), directory, has_home, entrypoint)
 
     def pullable(self, name: str) -> bool:
         """Whether a registry has the image, with access for this user."""

@@ -15,18 +15,24 @@ ROOT_LABEL, IDENTITY_LABEL = "gaia-local.root", "gaia-local.root-id"
 TASK_LABEL, WORKFLOW_LABEL, STEP_LABEL = "gaia-local.task", "gaia-local.workflow", "gaia-local.step"
 
 
+SHELL_LABEL = "gaia-local.shell"
+"""Holds the id of a shell, whose containers belong to its process and not to an engine."""
+
+
 class LeftoverContainer(NamedTuple):
-    """A container that an earlier process left; `task` is empty for one that never starts."""
+    """A container that an earlier process left; `task` is empty for one that runs no Task."""
 
     task: str
     workflow: str
     step: str
     container: str
     running: bool
+    shell: str = ""
+    """The id of the shell that it belongs to, if any: as long as that lives, it isn't left."""
 
 
 def all_leftovers() -> list[tuple[str, LeftoverContainer]]:
-    """The containers of all roots, with their roots.
+    """The containers of all roots, with their roots, and with those of living shells.
 
     Raises `EngineUnavailable`, or as `containers_with`.
     """
@@ -50,6 +56,7 @@ def _leftover(container: Mapping[str, Any]) -> LeftoverContainer:
         step=labels.get(STEP_LABEL, ""),
         container=container["Id"],
         running=container["State"] not in ("created", "exited", "dead"),
+        shell=labels.get(SHELL_LABEL, ""),
     )
 
 

@@ -12,9 +12,9 @@ from gaia_local.forks import await_fork, forking
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
-from gaia_local.runtimes.process.exits import internal_paths, not_started, step_label
-from gaia_local.runtimes.process.path_mapping import localize, misread
+from gaia_local.runtimes.process.exits import not_started, step_label
 from gaia_local.runtimes.process.program_path import program_path
+from gaia_local.runtimes.process.scripts import local_tokens
 from gaia_local.runtimes.process.supervision import SupervisedProcess, SupervisorPool
 from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 
@@ -31,14 +31,7 @@ def start(
     """
     task, work = invocation.task, invocation.work
     tree = str(invocation.tree)
-    paths = tuple(internal_paths(task))
-    if (character := misread(task.command, paths, tree)) is not None:
-        raise RuntimeFailure(
-            f"{step_label(task)}: shell code in its command would misread the {character!r} in"
-            f" {tree!r}, where its files are; put the paths in single quotes, give a root with a"
-            " plain path, or use the runtime 'docker'"
-        )
-    tokens = localize(task.command, paths, tree)
+    tokens = local_tokens(task, invocation.tree)
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:

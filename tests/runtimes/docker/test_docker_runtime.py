@@ -16,6 +16,7 @@ import pytest
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.resources import Resources
+from gaia_local.runtimes.docker.labels import LeftoverContainer
 from gaia_local.runtimes.docker.responses import Refusal
 from support.containers import EVENTS, ContainerBench, bench, client, derived, full_image, is_podman
 
@@ -69,7 +70,7 @@ def test_a_container_is_made_as_configured(bench: ContainerBench, client: docker
         "gaia-local.step": "a step",
         "gaia-local.task": task.id,
     }
-    assert leftover == (task.id, "a workflow", "a step", listed["Id"], True)
+    assert leftover == LeftoverContainer(task.id, "a workflow", "a step", listed["Id"], True)
     assert seen["Config"]["User"] == f"{os.getuid()}:{os.getgid()}"
     host = seen["HostConfig"]
     assert (host["GroupAdd"] or []) == [str(group) for group in os.getgroups()]
