@@ -30,7 +30,7 @@ from gaia_local.engine.flushing import flush_point
 from gaia_local.engine.live_usages import LiveUsages
 from gaia_local.engine.looks import Looks
 from gaia_local.engine.prepared_calls import PreparedCall
-from gaia_local.engine.publishing import publish, with_publishing
+from gaia_local.engine.publishing import publish
 from gaia_local.engine.recovery import discard
 from gaia_local.engine.registry import Registry
 from gaia_local.engine.subscribers import Subscribers
@@ -142,8 +142,7 @@ class DecisionLoop:
             self.live_usages.forget(task)  # under the lock: a late sample isn't kept
             if task.id not in workflow.running:
                 return workflow.flush()
-            published = publish(self._storage, workflow, outcome)
-            return workflow.ended(task, with_publishing(published, monotonic() - began))
+            return workflow.ended(task, publish(self._storage, workflow, outcome, began))
 
         if not self.handle(name, end):
             with self.changed:

@@ -7,12 +7,17 @@ from dataclasses import replace
 from gaia_local.errors import StorageError, error_text
 from gaia_local.model.assignment import Outcome
 from gaia_local.model.tasks import TaskState
+from gaia_local.model.usage import Usage
+from gaia_local.monotonic import monotonic
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.workflow import Workflow
 
 
-def publish(storage: Storage, workflow: Workflow, outcome: Outcome) -> Outcome:
-    """Move a Task's outputs into the store; if that fails, so does the Task."""
+def publish(storage: Storage, workflow: Workflow, outcome: Outcome, began: float) -> Outcome:
+    """Move a Task's outputs into the store; if that fails, so does the Task.
+
+    The wait for that, since its end was reported at `began`, is part of its publishing.
+    """
     try:
         published = tuple(storage.publish(outcome.outputs))
     except (OSError, StorageError) as error:
@@ -22,13 +27,10 @@ def publish(storage: Storage, workflow: Workflow, outcome: Outcome) -> Outcome:
             message=error_text(error),
             exception=type(error).__name__,
             inputs=outcome.inputs,
-            usage=outcome.usage,
+            usage=_with_publishing(outcome.usage, began),
         )
-    return replace(outcome, outputs=published) if published else outcome
+    return replace(outcome, outputs=published, usage=_with_publishing(outcome.usage, began))
 
 
-def with_publishing(outcome: Outcome, seconds: float) -> Outcome:
-    """The same outcome, whose publishing took so much longer; of a reused one, nothing counts."""
-    if outcome.usage is None:
-        return outcome
-    return replace(outcome, usage=outcome.usage.published(seconds))
+def _with_publishing(usage: Usage | None, began: float) -> Usage | None:
+    return None if usage is None else usage.published(monotonic() - began)

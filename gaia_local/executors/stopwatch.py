@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gaia_local.model.events import EventKind
 from gaia_local.model.usage import Usage
 from gaia_local.monotonic import monotonic
@@ -43,5 +41,4 @@ class Stopwatch:
             staging = now - self._begun
         if ended is not None:
             publishing = now - ended
-        measured = self.measured or _NOTHING
-        return replace(measured, staging=staging, running=running, publishing=publishing)
+        return (self.measured or _NOTHING).timed(staging, running, publishing)

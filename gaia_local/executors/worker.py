@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +108,7 @@ class Worker:
         elapsed, watch.measured = monotonic() - began, ended.usage
         if _is_cancelled(cancellation):
             return Outcome(TaskState.CANCELLED)
-        outcome = _collect(files, ended, cancellation.reason, elapsed, work)
-        return replace(outcome, usage=watch.usage())
+        return _collect(files, ended, cancellation.reason, elapsed, work, watch=watch)
 
 
 def _is_cancelled(cancellation: Cancellation) -> bool:
@@ -130,7 +128,13 @@ def _file_work(task: Task, cancellation: Cancellation, observer: Observer) -> Fi
 
 
 def _collect(
-    files: TaskFiles, ended: Exit, reason: str | None, elapsed: float, work: FileWork
+    files: TaskFiles,
+    ended: Exit,
+    reason: str | None,
+    elapsed: float,
+    work: FileWork,
+    *,
+    watch: Stopwatch,
 ) -> Outcome:
     """The Task's outcome, with the files to publish: all outputs, or its logs alone."""
     task = files.task
@@ -163,6 +167,7 @@ def _collect(
         tail=read_tail(files.log) if failed else "",
         inputs=inputs,
         fingerprint=None if failed else _fingerprint(task, ended, inputs),
+        usage=watch.usage(),
     )
 
 

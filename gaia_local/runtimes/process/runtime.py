@@ -161,7 +161,7 @@ class ProcessRuntime:
             report(EventKind.EXECUTION_START)
             return process
         follow = functools.partial(_copy_output, process, set(streams))
-        meter = ProcessMeter(process.tops, invocation.sampled)
+        memory = 0
         try:
             with cancellation.stopping(
                 process.terminate, process.kill, invocation.task.timeout, process.has_ended
@@ -173,8 +173,10 @@ class ProcessRuntime:
                 if not follow(_BRIEF_SECONDS) and (pid := process.pid):
                     marked_processes.record(pid, invocation.work.parent, process.parent)
                     if not follow(FIRST_SECONDS - _BRIEF_SECONDS):
+                        meter = ProcessMeter(process.tops, invocation.sampled)
                         with meter.sampling(self._sampler):
                             follow(None)
+                        memory = meter.memory
         finally:
             code = process.end()
         if process.error is not None:
@@ -183,7 +185,7 @@ class ProcessRuntime:
             pipe.drain()
         cancelled = cancellation.reason is not None
         hint = undeclared_path_hint(invocation.task) if code > 0 and not cancelled else None
-        return exit_of(code, cancelled, hint, _with_peak(process.usage, meter.memory))
+        return exit_of(code, cancelled, hint, _with_peak(process.usage, memory))
 
     def _warn_once(self, task: Task) -> None:
         if self._warned:

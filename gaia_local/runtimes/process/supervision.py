@@ -53,8 +53,10 @@ class Reply(NamedTuple):
 
     def usage(self) -> Usage:
         """What a program that has ended took."""
-        io = {} if self.read < 0 else {"read": self.read, "written": self.written}
-        return Usage(cpu_user=self.user, cpu_system=self.system, memory=self.memory, **io)
+        _, _, user, system, memory, read, written = self
+        if read < 0:
+            return Usage(None, None, None, user, system, memory)
+        return Usage(None, None, None, user, system, memory, read, written)
 
 
 _RECEIVE_TIMEOUT = struct.pack("@ll", 1, 0)
