@@ -178,8 +178,8 @@ class Gaia:
     def status(self, workflow: str, debug: bool = False) -> StatusAnswer:
         """The server's answer, and beside it the flat one of the client's documentation.
 
-        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``, and ``doing`` as
-        `progress` has. An unknown name is `initialized`, with nothing in it.
+        With `debug` the server's part also has ``tasks``, ``data`` and ``flow``, and ``doing``
+        and ``usage`` as `progress` has. An unknown name is `initialized`, with nothing in it.
         """
         name = check_workflow_name(workflow)
         inner = self._opened.ask(lambda root: root.status(name, bool(debug)))
@@ -304,6 +304,7 @@ class Gaia:
 
         If the workflow is complete and some Steps never ran, also their number: their outputs were
         found in the store. While large files are read or copied, also ``doing``: sentences on that.
+        While Steps run that aren't short, also ``usage``: Step → its memory and CPU time so far.
         """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.progress(name))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +112,31 @@ def test_a_usage_survives_reopening(make_gaia: MakeGaia) -> None:
     gaia.close()
     (found,) = make_gaia().timeline("w")["attempts"]
     assert found["usage"] == usage
+
+
+def test_attempts_from_before_have_none(make_gaia: MakeGaia, gaia_root: Path) -> None:
+    gaia = make_gaia()
+    attempt(gaia, "echo > /out/o")
+    gaia.close()
+    with contextlib.closing(sqlite3.connect(gaia_root / "gaia.db")) as rows:
+        rows.execute("update tasks set usage = null")  # as a migration leaves them
+        rows.commit()
+    gaia = make_gaia()
+    (found,) = gaia.timeline("w")["attempts"]
+    assert found["usage"] is None
+    explained = gaia.explain("w", "s")
+    assert "last" in explained and explained["last"] is not None
+    assert explained["last"]["usage"] is None
+
+
+def test_reused_attempts_took_nothing(make_gaia: MakeGaia) -> None:
+    gaia = make_gaia(reuse=True)
+    attempt(gaia, "echo > /out/o")
+    known = gaia.definitions("w")
+    gaia.upload("v", {}, list(known["commands"].values()), list(known["steps"].values()))
+    gaia.wait("v")
+    (found,) = gaia.timeline("v")["attempts"]
+    assert "reused" in found and found["usage"] is None
 
 
 def test_a_running_step_tells_what_it_took_so_far(

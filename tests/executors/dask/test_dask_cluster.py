@@ -53,6 +53,22 @@ def assert_nothing_left(cluster: DaskCluster, root: Path) -> None:
     assert cluster.programs() == {}
 
 
+def test_workers_measure_what_steps_take(on_cluster: Gaia, wait_until: WaitUntil) -> None:
+    hold = "x = bytearray(200 << 20); x[::4096] = b'x' * len(x[::4096]); import time; time.sleep(2)"
+    script = f'{sys.executable} -c "{hold}"; echo > /out/o'
+    command: dict[str, Any] = {"name": "c", "image": IMAGE, "command": ["sh", "-c", script]}
+    command["outputs"] = {"o": "/out/o"}
+    on_cluster.upload("w", {}, [command], [{"name": "s", "command": "c", "outputs": {"o": "d:o"}}])
+    live = wait_until(lambda: on_cluster.progress("w").get("usage", {}).get("s"))
+    assert live is not None and live["cpu"] is not None
+    assert on_cluster.wait("w")["state"] == "complete"
+    (attempt,) = on_cluster.timeline("w")["attempts"]
+    usage = attempt["usage"]
+    assert usage is not None and usage["memory"] == pytest.approx(200 << 20, rel=0.1)
+    assert None not in (usage["staging"], usage["running"], usage["publishing"], usage["cpu_user"])
+    assert "usage" not in on_cluster.progress("w")
+
+
 def test_the_demo(on_cluster: Gaia, tmp_path: Path) -> None:
     found = []
     with Gaia({"root": tmp_path / "local", "runtime": "process"}) as local:
