@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import UsageEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What an attempt took; None where nobody could measure it.
 
     Times are in seconds, all others in bytes. The resources are those of the program with all its
@@ -53,18 +50,7 @@ class Usage:
         self, staging: float | None, running: float | None, publishing: float | None
     ) -> Usage:
         """The same resources, with these wall times."""
-        return Usage(
-            staging,
-            running,
-            publishing,
-            self.cpu_user,
-            self.cpu_system,
-            self.memory,
-            self.read,
-            self.written,
-            self.received,
-            self.sent,
-        )
+        return Usage(staging, running, publishing, *self[3:])
 
     def wire(self) -> UsageEntry:
         """As answers have it."""
@@ -83,7 +69,7 @@ class Usage:
 
     def json(self) -> str:
         """As a row holds it: a list of the fields' values."""
-        return json.dumps(list(_values(self)))
+        return json.dumps(self)
 
     @classmethod
     def parse(cls, text: str) -> Usage:

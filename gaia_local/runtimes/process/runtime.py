@@ -16,7 +16,6 @@ import select
 import signal
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.model.events import EventKind
@@ -204,7 +203,7 @@ def _with_peak(usage: Usage | None, memory: int) -> Usage | None:
     """The usage of a run whose processes together had so much memory at some time."""
     if usage is None or memory <= (usage.memory or 0):
         return usage
-    return replace(usage, memory=memory)
+    return usage._replace(memory=memory)
 
 
 def _copy_output(
