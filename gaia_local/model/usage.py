@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from gaia_local.model.sizes import memory_text
+
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import UsageEntry
 
@@ -77,13 +79,8 @@ class Usage(NamedTuple):
         return cls(*json.loads(text))
 
 
-_values = attrgetter(*[field.name for field in fields(Usage)])
-"""The fields' values. `astuple` would copy each, which costs a short Step one percent."""
-
-
 def had_used(usage: Usage | None) -> str:
     """What a message about memory adds: how much a program had used, where that is known."""
     if usage is None or usage.memory is None:
         return ""
-    size = usage.memory / (1 << 20)  # units of 1024, as `resources` and Docker have them
-    return f"; it had used {size / 1024:.3g} GB" if size >= 1024 else f"; it had used {size:.3g} MB"
+    return f"; it had used {memory_text(usage.memory)}"

@@ -27,7 +27,7 @@ def identify(root: Path) -> str:
         logger.warning("root %s is a copy: Tasks that ran in the other root are left to that", root)
     identity = os.urandom(16).hex()
     new = root / f"id.{identity}"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(f"{identity} {status.st_ino} {status.st_dev} {boot}\n")
         file.flush()
