@@ -22,6 +22,7 @@ EXAMPLES = {
     "workflows": "gaia-local workflows --json",
     "explain": "gaia-local explain me_hello_1 count",
     "logs": "gaia-local logs me_hello_1 greet-world",
+    "shell": "gaia-local shell me_hello_1 count --command 'cat run-step.sh'",
     "events": "gaia-local events me_hello_1",
     "usage": "gaia-local usage me_hello_1",
     "reuse": "gaia-local reuse",

@@ -38,6 +38,12 @@ def shell(
     image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="Take another image than the Step's.")
     ] = None,
+    as_left: Annotated[
+        bool,
+        typer.Option(
+            "--as-left", help="In the files that its last failed attempt left, if they are kept."
+        ),
+    ] = False,
 ) -> None:
     """Open a shell in what a Step finds when it runs: its image, its inputs, its command."""
     if command is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -50,7 +56,7 @@ def shell(
     from gaia_local.model.workflows import check_workflow_name
 
     check_key_or_step(check_workflow_name(name), step)
-    wish = Wish(name, step, command, keep, dict(pairs("--input", replaced)), image)
+    wish = Wish(name, step, command, keep, dict(pairs("--input", replaced)), image, as_left)
 
     def tell(script: str) -> None:
         if command is None:

@@ -16,6 +16,7 @@ from gaia_local.model.validation import check_text
 from gaia_local.runtimes.process.scripts import write_local_script
 from gaia_local.state.rows import read_task
 from gaia_local.store import staged
+from gaia_local.store.kept_failures import kept_failure
 from gaia_local.store.staging import PrivateDirectory
 
 Paths = Mapping[str, "str | os.PathLike[str]"]
@@ -30,19 +31,28 @@ class StepInside:
     """Key of each input → the path to copy."""
     followed: frozenset[str]
     """The inputs in which links stand for their targets: files of the user's."""
+    left: PrivateDirectory | None = None
+    """Where an attempt left its files, the other inputs among them."""
 
     def put_into(self, directory: PrivateDirectory) -> None:
         """Stage it. Raises `StorageError`."""
-        staged.stage(self.task, self.sources, self.followed, directory)
+        staged.stage(self.task, self.sources, self.followed, directory, self.left)
 
 
 def look_inside(
-    engine: Engine, workflow: str, step: str, inputs: Paths, image: str | None = None
+    engine: Engine,
+    workflow: str,
+    step: str,
+    inputs: Paths,
+    image: str | None = None,
+    *,
+    as_left: bool = False,
 ) -> StepInside:
     """What a Step would find, with other `inputs` (storage key → path), and in another `image`.
 
-    Raises `InvalidInput` for a Step that is unknown, stands for several or doesn't fit its Command,
-    for inputs that it hasn't, and for those that are missing.
+    With `as_left`, in the files that its last failed attempt left. Raises `InvalidInput` for a Step
+    that is unknown, stands for several or doesn't fit its Command, for inputs that it hasn't, for
+    those that are missing, and where no failed attempt's files are kept.
     """
     found = engine.ask(lambda root: root.task(workflow, step))
     task = read_task(found["id"], workflow, step, found["reason"], found["definition"])
@@ -60,7 +70,11 @@ def look_inside(
         if not _is_there(key, path):
             problem = f"input {key!r} is a directory, and {path} is no directory"
             raise InvalidInput(where, problem, "give another")
+    left = _left(engine.config.root, workflow, step) if as_left else None
     sources = {**found["sources"], **given}
+    if left is not None:
+        kept = {key for key, at in task.inputs if key not in given and staged.is_left(left, at)}
+        sources = {key: path for key, path in sources.items() if key not in kept}
     missing = [(key, path) for key, path in sources.items() if not _is_there(key, path)]
     if missing:
         raise InvalidInput(
@@ -70,7 +84,19 @@ def look_inside(
         )
     if image is not None:
         task = task._replace(image=image)
-    return StepInside(task, sources, task.external | given.keys())
+    return StepInside(task, sources, task.external | given.keys(), left)
+
+
+def _left(root: Path, workflow: str, step: str) -> PrivateDirectory:
+    """The private directory that is kept of a Step's last failed attempt."""
+    kept = kept_failure(root, workflow, step)
+    if kept is None:
+        raise InvalidInput(
+            f"workflow {workflow!r}, Step {step!r}",
+            "no files of a failed attempt are kept",
+            "run it with --keep-failed, or leave out --as-left",
+        )
+    return PrivateDirectory(str(kept))
 
 
 def stage(engine: Engine, workflow: str, step: str, directory: object, inputs: Paths) -> Path:

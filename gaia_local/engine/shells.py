@@ -39,6 +39,8 @@ class Wish:
     """Storage key → the path of another file in that input's place."""
     image: str | None = None
     """Another image."""
+    as_left: bool = False
+    """In the files as the Step's last failed attempt left them."""
 
 
 def run_shell(given: Config, wish: Wish, tell: Callable[[str], None]) -> int:
@@ -80,7 +82,9 @@ def _look(given: Config, wish: Wish) -> tuple[Config, StepInside]:
     """The configuration, with the buckets of the root's workflows, and what the Step would find."""
     engine = sharing.share(given)
     try:
-        inside = look_inside(engine, wish.workflow, wish.step, wish.inputs, wish.image)
+        inside = look_inside(
+            engine, wish.workflow, wish.step, wish.inputs, wish.image, as_left=wish.as_left
+        )
         return engine.config, inside
     finally:
         sharing.leave(engine, wait=True)

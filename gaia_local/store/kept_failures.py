@@ -79,7 +79,7 @@ def free_others(root: Path, known: set[str]) -> None:
 def _names(root: Path) -> list[str]:
     try:
         return os.listdir(f"{root}/{NAME}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 
 from gaia_local.errors import InvalidInput
@@ -14,15 +15,21 @@ from gaia_local.store.disk_errors import disk_error, disk_errors
 from gaia_local.store.file_work import UNTOLD
 from gaia_local.store.placement import Placement
 from gaia_local.store.staging import PrivateDirectory
+from gaia_local.store.walking import SPECIAL_KINDS, walk
 
 
 def stage(
-    task: Task, sources: Mapping[str, str], followed: Collection[str], directory: PrivateDirectory
+    task: Task,
+    sources: Mapping[str, str],
+    followed: Collection[str],
+    directory: PrivateDirectory,
+    left: PrivateDirectory | None = None,
 ) -> None:
     """Make the tree and the working directory of a Task in `directory.top`, which is there.
 
-    `sources` has the path of each input; links in those that are `followed` stand for their
-    targets. Raises `StorageError`; what was made until then is left to the caller.
+    `sources` has the paths of its inputs; links in those that are `followed` stand for their
+    targets. With `left`, both begin as copies of what an earlier attempt left there, and `sources`
+    are put over them. Raises `StorageError`; what was made until then is left to the caller.
     """
     placement = Placement(task, directory, sources.keys())
 
@@ -33,12 +40,45 @@ def stage(
             raise disk_error(f"input {key!r} can't be copied to {place}", error) from error
 
     with disk_errors(f"{directory.top} can't be written"):
-        for made in (directory.root, str(directory.work)):
-            os.mkdir(made, 0o700)
+        if left is None:
+            for made in (directory.root, str(directory.work)):
+                os.mkdir(made, 0o700)
+        else:
+            _copy_left(left, directory)
+            for key, internal in task.inputs:
+                if key in sources:
+                    removal.remove(directory.local(internal))
         for folder in placement.folders:
-            os.mkdir(f"{directory.root}/{folder}")
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{directory.root}/{folder}")
         placement.copy_inputs(copy)
         placement.make_outputs()
+
+
+def is_left(left: PrivateDirectory, internal: str) -> bool:
+    """Whether an attempt left the input that it had at this internal path.
+
+    NOTE: one that was mounted is an empty file or directory there.
+    """
+    place = left.local(internal)
+    if os.path.isdir(place):
+        return bool(os.listdir(place))
+    return os.path.islink(place) or (os.path.isfile(place) and os.stat(place).st_size > 0)
+
+
+def _copy_left(left: PrivateDirectory, directory: PrivateDirectory) -> None:
+    with disk_errors(f"what was left in {left.top} can't be copied"):
+        for source, target in (
+            (left.root, directory.root),
+            (str(left.work), str(directory.work)),
+        ):
+            os.mkdir(target, 0o700)
+            for relative, inner, status in walk(source):
+                place, kind = f"{target}/{relative}", stat.S_IFMT(status.st_mode)
+                if kind == stat.S_IFDIR:
+                    os.mkdir(place)
+                elif kind not in SPECIAL_KINDS:  # a FIFO or a socket has no content
+                    copying.copy(inner, place, follow=False, status=status, private=False)
 
 
 @contextlib.contextmanager

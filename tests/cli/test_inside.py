@@ -221,6 +221,54 @@ def test_kept_files_stay_in_a_directory_of_the_users(place: Place, tmp_path: Pat
     assert not (tmp_path / "b").exists()
 
 
+TORN: dict[str, Any] = {
+    "name": "torn",
+    "image": "i",
+    "command": [
+        "sh",
+        "-c",
+        "printf more >> /in/one; printf half > /out/made; mkfifo fifo; ln -s /in/one link; exit 3",
+    ],
+    "inputs": {"one": "/in/one"},
+    "outputs": {"made": "/out/made"},
+}
+
+
+@pytest.mark.parametrize("inputs", ["copy", "mount"])
+def test_the_files_that_the_last_failed_attempt_left(place: Place, inputs: str) -> None:
+    place.upload(docker={"inputs": inputs})
+    step = {"name": "s", "command": "torn", "inputs": {"one": "data:a"}, "outputs": {"made": "m"}}
+    with place.gaia(docker={"inputs": inputs}, keep_failed=1) as gaia:
+        gaia.command("w", [{**TORN, "image": place.image}])
+        gaia.merge("w", [step])
+        gaia.wait("w")
+        wait_until(lambda: "kept" in gaia.failures("w")[0])
+        (failure,) = gaia.failures("w")
+    assert failure["exit_code"] == 3
+    kept = Path(failure["kept"][0]["path"])
+    before = place.state()
+    (place.root / "storage/w/data/a").write_text("new\n")
+    read, made = place.inner("/in/one"), place.inner("/out/made")
+    words = f"cat {read} {made}; ls; rm {made}"
+    mounted = place.runtime == "docker" and inputs == "mount"
+    old = "new\nhalf" if mounted else "one\nmorehalf"
+    assert place.run("s", words, "--as-left")[0] == f"{old}link\nrun-step.sh\n"
+    other = place.root.with_name("other")
+    other.write_text("other\n")
+    given = ("--as-left", "--input", f"data:a={other}")
+    assert place.run("s", f"cat {read}", *given)[0] == "other\n"
+    assert place.run("s", f"cat {read}")[0] == "new\n"
+    assert (kept / "tree/out/made").read_text() == "half"
+    (place.root / "storage/w/data/a").write_text("one\n")
+    assert place.state() == before
+
+
+def test_a_step_whose_failed_attempts_are_not_kept(place: Place) -> None:
+    place.upload(STEP)
+    _, err = place.run("join it", "true", "--as-left", status=2)
+    assert "no files of a failed attempt are kept" in err and "--keep-failed" in err
+
+
 def test_a_step_that_runs_and_an_engine_beside(place: Place) -> None:
     """An engine starts, resumes, runs and ends while a shell is open; neither knows the other."""
     place.upload()
