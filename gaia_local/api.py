@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never
 
 from gaia_local.config import Config, check_keep_attempts, refuse_misplaced
-from gaia_local.engine import inside, sharing
+from gaia_local.engine import sharing
 from gaia_local.engine.calls import Questions
 from gaia_local.engine.engine import Engine
 from gaia_local.errors import Closed, InvalidInput, StorageError, shown
@@ -281,6 +281,8 @@ class Gaia:
         """
         name = check_workflow_name(workflow)
         check_key_or_step(name, step)
+        from gaia_local.engine import inside  # slow to import, and seldom needed
+
         return inside.stage(self._opened, name, step, directory, {} if inputs is None else inputs)
 
     # -- methods beside a server's -----------------------------------------------------------------

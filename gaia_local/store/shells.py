@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,7 +95,7 @@ def _new_lock(root: Path) -> tuple[str, int]:
     Who looks whether the shell lives may have the lock for an instant, and sweep it away.
     """
     while True:
-        name = uuid.uuid4().hex
+        name = os.urandom(16).hex()
         path = _lock_path(_top(root) / name)
         try:
             own_directories.own_directory(str(_top(root)))
