@@ -223,7 +223,7 @@ def test_a_terminal_sees_a_table_that_lives(here: Path) -> None:
     wait_until((here / "begun").exists, 60)
     seen = on_a_terminal(["watch", "w"], {}, "20%", signal.SIGINT, status=130)
     assert re.search(r"w +━+ +0 of 1 Steps done, 1 running", plain(seen))
-    assert re.search(r"▶ chat +[\d.]+ (ms|s) +20%", plain(seen))
+    assert re.search(r"▶ chat +[\d.]+ m?s( +[\d.]+ m?s CPU, [\d.]+ MB)? +20%", plain(seen))
     assert "\x1b[31m" not in seen.partition("20%")[2].partition("\r\n")[0]
     assert "10%" not in plain(seen)
     (here / "go").touch()
