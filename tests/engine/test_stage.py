@@ -12,6 +12,7 @@ import pytest
 from gaia_local.errors import GaiaError
 from support.fixtures import MakeGaia
 from support.owner import Owner
+from support.waiting import wait_until
 
 JOIN: dict[str, Any] = {
     "name": "join",
@@ -196,7 +197,7 @@ def test_the_present_definition_counts_and_a_running_step_is_not_disturbed(
     gaia.wait("w")
     gaia.halt("w")
     gaia.command("w", [{**JOIN, "command": ["sh", "-c", "echo new; sleep 60"]}])
-    assert gaia.step_states("w")["join it"]["state"] == "running"
+    wait_until(lambda: gaia.step_states("w")["join it"]["state"] == "running")
     script = gaia.stage("w", "join it", tmp_path / "here")
     assert "echo new" in script.read_text()
     gaia.halt("w")
