@@ -153,14 +153,18 @@ class Disk:
         """Copy a directory as it may be after the cut; `same` gets the paths that are unchanged."""
         os.makedirs(target)
         flushed = self._names.get(os.stat(source).st_ino, {})
-        present = {name: os.lstat(f"{source}/{name}") for name in os.listdir(source)}
+        present = dict[str, os.stat_result]()
+        for name in os.listdir(source):
+            with contextlib.suppress(FileNotFoundError):  # workers remove private files meanwhile
+                present[name] = os.lstat(f"{source}/{name}")
         for name in sorted({*flushed, *present}):
             now, then = present.get(name), flushed.get(name)
             ours = not name.startswith(("gaia.db", "owner")) and source != str(self.root)
             changed = ours and (now is None or now.st_ino != then)
             if now is not None and (not changed or self._dice.random() < 0.5):
                 same.add(os.path.relpath(f"{source}/{name}", self.root))
-                self._copy(f"{source}/{name}", now, f"{target}/{name}", same, torn=ours)
+                with contextlib.suppress(FileNotFoundError):
+                    self._copy(f"{source}/{name}", now, f"{target}/{name}", same, torn=ours)
             elif changed and then is not None:
                 self._restore(then, f"{target}/{name}")
 
