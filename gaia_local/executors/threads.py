@@ -298,4 +298,4 @@ class ThreadExecutor:
 def _unmet(assignment: Assignment) -> Resources:
     """The resources that a Task still needs: not the GPUs that it has."""
     wanted = assignment.task.resources
-    return replace(wanted, gpus=None) if assignment.gpus else wanted
+    return wanted._replace(gpus=None) if assignment.gpus else wanted

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from gaia_local.errors import InvalidInput, nearest, shown
 from gaia_local.model.sizes import memory_text
@@ -19,8 +18,7 @@ MOST_COUNTED = 10**6
 """CPUs and GPUs are fewer than this, and bytes of memory than that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(NamedTuple):
     """An amount of each; None: no limit, and not counted."""
 
     cpus: float | None = None
@@ -39,7 +37,7 @@ class Resources:
                 f"it is {shown(given)}",
                 'give a dictionary, as {"cpus": 2, "memory": "4GB", "gpus": 1}',
             )
-        known = [field.name for field in fields(Resources)]
+        known = Resources._fields
         for name in given:
             if name not in known:
                 raise InvalidInput(

@@ -88,8 +88,7 @@ class Changes:
         return (*self.begun, *self.ended.values())
 
 
-@dataclass(slots=True)  # not frozen: that takes three times as long, and there is one for each key
-class Inspection:
+class Inspection(NamedTuple):
     """A request to look at a key's file, and the state of the key at the time of the request."""
 
     key: str

@@ -6,9 +6,9 @@ Compares new definitions with the present ones; the consequences are decided els
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.commands import AnyCommand, CompositeCommand
@@ -23,8 +23,7 @@ STEP_CHANGED = Reason(ReasonKind.STEP_CHANGED)
 COMMAND_CHANGED = Reason(ReasonKind.COMMAND_CHANGED)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """The changes to a workflow's definitions by merging Commands and Steps."""
 
     removed: list[str]
@@ -42,9 +41,9 @@ class Change:
     """Submitted Steps that don't fit after the change, of those that it may concern."""
     mended: list[str]
     """Submitted Steps that didn't fit before, and do now."""
-    gone_steps: list[str] = field(default_factory=list)
+    gone_steps: Sequence[str] = ()
     """Submitted Steps that leave the workflow."""
-    gone_commands: list[str] = field(default_factory=list)
+    gone_commands: Sequence[str] = ()
 
 
 class Submitted:
