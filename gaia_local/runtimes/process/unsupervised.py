@@ -94,6 +94,7 @@ class UnsupervisedProcess:
         with self._lock:
             if not self._reaped:
                 self._reap(0)
+            self._process.returncode = self._code  # else `subprocess` thinks that it still runs
         if self._lost:
             raise RuntimeFailure(
                 f"the exit code of process {self.pid} was taken by another part of this program"
@@ -111,7 +112,6 @@ class UnsupervisedProcess:
         if not pid:
             return False
         self._reaped, self._code = True, os.waitstatus_to_exitcode(status)
-        self._process.returncode = self._code  # else `subprocess` would wait for it, too
         memory = took.ru_maxrss * _MAXRSS_UNIT
         self.usage = Usage(
             cpu_user=took.ru_utime,
