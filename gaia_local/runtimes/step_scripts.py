@@ -36,6 +36,7 @@ def write_script(
     command = f"exec {shlex.join(tokens)}"
     lines.append(command if stdout is None else f"{command} > {shlex.quote(stdout)}")
     script = work / SCRIPT
-    script.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    script.unlink(missing_ok=True)  # a link of the program's would lead to another file
+    script.write_text("\n".join([*lines, ""]), encoding="utf-8", errors="surrogateescape")
     script.chmod(0o700)
     return script

@@ -51,7 +51,9 @@ def kept_failure(root: Path, workflow: str, step: str) -> Path | None:
 def keep(root: Path, directory: str, kept: KeptFailure) -> None:
     """Move a private directory to the place of `kept`. Raises `OSError` or `StorageError`."""
     record = {key: value for key, value in kept._asdict().items() if key != "path"}
-    Path(directory, _RECORD).write_text(json.dumps(record), encoding="utf-8")
+    path = Path(directory, _RECORD)
+    path.unlink(missing_ok=True)  # a link of the program's would lead to another file
+    path.write_text(json.dumps(record), encoding="utf-8")
     own_directories.own_directory(f"{root}/{NAME}")
     os.rename(directory, kept.path)
 

@@ -7,7 +7,8 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 
-from gaia_local.errors import InvalidInput
+from gaia_local.errors import InvalidInput, StorageError
+from gaia_local.model.paths import is_inside
 from gaia_local.model.tasks import Task
 from gaia_local.store import copying, removal
 from gaia_local.store.directories import make_directories
@@ -16,6 +17,7 @@ from gaia_local.store.file_work import UNTOLD
 from gaia_local.store.placement import Placement
 from gaia_local.store.staging import PrivateDirectory
 from gaia_local.store.walking import SPECIAL_KINDS, walk
+from gaia_local.terminal_text import escaped
 
 
 def stage(
@@ -45,12 +47,13 @@ def stage(
                 os.mkdir(made, 0o700)
         else:
             _copy_left(left, directory)
-            for key, internal in task.inputs:
-                if key in sources:
-                    removal.remove(directory.local(internal))
         for folder in placement.folders:
+            made = f"{directory.root}/{folder}"
             with contextlib.suppress(FileExistsError):
-                os.mkdir(f"{directory.root}/{folder}")
+                os.mkdir(made)
+            _refuse_way_out(made, directory)
+        if left is not None:
+            _make_room(task, sources, directory)
         placement.copy_inputs(copy)
         placement.make_outputs()
 
@@ -64,6 +67,24 @@ def is_left(left: PrivateDirectory, internal: str) -> bool:
     if os.path.isdir(place):
         return bool(os.listdir(place))
     return os.path.islink(place) or (os.path.isfile(place) and os.stat(place).st_size > 0)
+
+
+def _refuse_way_out(folder: str, directory: PrivateDirectory) -> None:
+    """Raise `StorageError` if an attempt left a link here: files of others would be written."""
+    real = os.path.realpath(folder)
+    if not is_inside(real, os.path.realpath(directory.root)):
+        internal = folder.removeprefix(directory.root)
+        problem = f"the attempt left a link there, to {escaped(real)}"
+        raise StorageError(f"nothing can be put into {escaped(internal)}: {problem}")
+
+
+def _make_room(task: Task, sources: Collection[str], directory: PrivateDirectory) -> None:
+    """Remove what was left at the places of inputs that are copied, and a link for stdout."""
+    for key, internal in task.inputs:
+        if key in sources:
+            removal.remove(directory.local(internal))
+    if task.stdout is not None and os.path.islink(printed := directory.local(task.stdout)):
+        os.unlink(printed)
 
 
 def _copy_left(left: PrivateDirectory, directory: PrivateDirectory) -> None:

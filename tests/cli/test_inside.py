@@ -263,6 +263,36 @@ def test_the_files_that_the_last_failed_attempt_left(place: Place, inputs: str) 
     assert place.state() == before
 
 
+@pytest.mark.parametrize("link", ["../tree/in", "run-step.sh", "../kept.json"])
+def test_links_that_an_attempt_left_lead_nowhere(tmp_path: Path, link: str) -> None:
+    """What is staged over its files would else remove, and write, files of the user's."""
+    place = Place(tmp_path / "root", "process", "i")
+    place.upload()
+    users = tmp_path / "users"
+    users.mkdir()
+    for name in ("one", "file"):
+        (users / name).write_text("the user's")
+    target = users if link.endswith("in") else users / "file"
+    script = f"rm -rf {link}; ln -s {target} {link}; exit 3"
+    command = {**TORN, "command": ["sh", "-c", f"cat /in/one; {script}"]}
+    step = {"name": "s", "command": "torn", "inputs": {"one": "data:a"}, "outputs": {"made": "m"}}
+    with place.gaia(keep_failed=1) as gaia:
+        gaia.command("w", [command])
+        gaia.merge("w", [step])
+        gaia.wait("w")
+        wait_until(lambda: "kept" in gaia.failures("w")[0])
+    other = tmp_path / "other"
+    other.write_text("other\n")
+    refused = link.endswith("in")
+    given = ("--as-left", "--input", f"data:a={other}")
+    _, err = place.run("s", "true", *given, status=2 if refused else 0)
+    assert ("a link" in err) == refused
+    assert {path.name: path.read_text() for path in users.iterdir()} == dict.fromkeys(
+        ("one", "file"), "the user's"
+    )
+    assert not (place.root / "shells").exists()
+
+
 def test_a_step_whose_failed_attempts_are_not_kept(place: Place) -> None:
     place.upload(STEP)
     _, err = place.run("join it", "true", "--as-left", status=2)
