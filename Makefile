@@ -5,9 +5,10 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check
 PACKAGE := $(VENV)/.package
 TESTS := $(VENV)/.tests
+PAGE := tests/page/node_modules/.made
 LOWEST := build/lowest
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lowest lint check bench soak answers licences house format clean
+.PHONY: help venv demo test lowest lint page check bench soak answers licences house format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,10 +30,13 @@ lowest: $(PACKAGE) ## Run the demo and a smoke test with the lowest versions tha
 	@GAIA_LOCAL_ROOT=$(LOWEST)/demo $(LOWEST)/bin/gaia-local demo
 	@$(LOWEST)/bin/python -m pytest -W default tests/test_smoke.py $(ARGS)
 
-lint: $(TESTS) ## Check format, style and types
+lint: $(TESTS) page ## Check format, style and types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+
+page: $(PAGE) ## Check the status page's modules: style, types, and the tests that need no browser
+	@cd tests/page && npm run --silent lint && npm run --silent types && npm run --silent test
 
 check: lint test ## Check format, style and types, then run the tests
 
@@ -56,7 +60,7 @@ format: $(TESTS) ## Format the code and fix what can be fixed by itself
 	@$(PY) -m ruff check --fix .
 
 clean: ## Remove the virtual environment and all caches (never gaia-data)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) tests/page/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find gaia_local tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment holds the package alone until something needs the rest. It is made anew when
@@ -88,4 +92,9 @@ $(PACKAGE): pyproject.toml
 $(TESTS): $(PACKAGE)
 	@echo "Installing what the tests need; this takes a minute the first time."
 	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(PAGE): tests/page/package.json tests/page/package-lock.json
+	@command -v npm > /dev/null || { echo "make: there is no npm; Debian, Ubuntu: apt-get install npm" >&2; exit 1; }
+	@cd tests/page && npm ci --silent --no-audit --no-fund
 	@touch $@

@@ -26,6 +26,7 @@ TARGETS = {
     "test",
     "lowest",
     "lint",
+    "page",
     "check",
     "bench",
     "licences",

@@ -149,8 +149,10 @@ export class Stream {
         watch = setTimeout(() => connection.abort(), SILENCE_MS);
         const events = (text + value).split("\n\n");
         text = events.pop();
-        this.#gone = events.map((event) => parsed(event, "gone")).find((why) => why !== null) ?? null;
-        for (const news of events.map((event) => parsed(event, "changed")).filter((data) => data !== null)) {
+        this.#gone =
+          events.map((event) => parsed(event, "gone")).find((data) => data !== null) ?? null;
+        const changes = events.map((event) => parsed(event, "changed"));
+        for (const news of changes.filter((data) => data !== null)) {
           heard();
           this.#deliver(news, whole);
           whole = false;

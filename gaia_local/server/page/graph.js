@@ -105,8 +105,8 @@ export class GraphView {
     const fresh = (step) => ({ ...step, state: this.#states.get(step.step) });
     const wide =
       stepWidth(nodes.filter(({ kind }) => kind === "step").map(({ step }) => step), font);
-    const shape = Math.max(0.7, Math.min(2.2, room.width / room.height));
-    const wanted = { width: room.width / READABLE, shape };
+    const ratio = Math.max(0.7, Math.min(2.2, room.width / room.height));
+    const wanted = { width: room.width / READABLE, shape: ratio };
     const shapes = new Map(nodes.map((node) => {
       if (node.kind === "junction") return [node.id, { width: 1, height: 1 }];
       if (node.kind === "step") return [node.id, new StepShape(fresh(node.step), font, wide)];

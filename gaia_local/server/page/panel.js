@@ -128,7 +128,7 @@ export class StepPanel {
           moment(last.started))),
       fact(running ? "Running for" : "Took",
         running ? this.#elapsed : last?.elapsed && duration(last.elapsed)),
-      running ? this.#usage.facts : taken(last?.usage).map(([name, text]) => fact(name, text)),
+      running ? this.#usage.facts : taken(last?.usage).map(([name, amount]) => fact(name, amount)),
       fact("Exit code", last?.exit_code),
       fact("Image", last && html("span", { title: last.image_id ?? null }, last.image)));
     this.#started = running ? last?.started ?? null : null;
@@ -157,7 +157,8 @@ export class StepPanel {
         missing ? "not there yet" : null,
         makers.has(key) ? [missing ? ", " : null, "made by ", this.#links(makers.get(key))]
           : missing ? ", and no Step makes it" : "yours",
-        digest && !missing ? html("span", { class: "digest", title: `content digest, BLAKE2b: ${digest}` },
+        digest && !missing ? html("span",
+          { class: "digest", title: `content digest, BLAKE2b: ${digest}` },
           digest.replace(/^d:/, "").slice(0, 8)) : null));
     }))];
   }

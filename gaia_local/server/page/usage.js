@@ -23,7 +23,7 @@ export function taken(usage) {
   ];
 }
 
-/** The CPU time and the memory of a Step while it runs, as two facts that are hidden until known. */
+/** The CPU time and the memory of a Step while it runs: two facts, hidden until known. */
 export class LiveUsage {
   #workflow;
   #step;
