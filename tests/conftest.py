@@ -27,6 +27,8 @@ from support.fixtures import IMAGE, MakeGaia, WaitUntil  # noqa: E402
 from support.gates import WaitingSteps  # noqa: E402
 from support.waiting import wait_until  # noqa: E402
 
+pytest_plugins = ["support.status_page_fixtures"]
+
 REQUIRE_DOCKER = "GAIA_LOCAL_REQUIRE_DOCKER"
 """Set to 1, it makes a failure of every skipped test: a missing engine is a defect then."""
 

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import (
     Browser,
-    ConsoleMessage,
     Locator,
     Page,
-    Request,
     expect,
-    sync_playwright,
 )
 
 from gaia_local import Gaia
@@ -32,150 +24,9 @@ from support.colours import contrast, luminance
 from support.explaining import last_run
 from support.fixtures import MakeGaia, WaitUntil
 from support.gates import Fifo
+from support.status_page import HOSTILE, Site, address, chain, held, place, sweep, talk
 
 ASSETS = Path(__file__).parents[2] / "gaia_local" / "server" / "page"
-HOSTILE = '<img src=x onerror="window.pwned=1">\'&amp;/:#?%41 größe 日本語'
-"""A name that must be shown unchanged in all places."""
-
-expect.set_options(timeout=20_000)
-
-
-# ----------------------------------------------------------------------------------------- fixtures
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Site:
-    """A server of its own, and a browser's page on it that is watched."""
-
-    gaia: Gaia
-    server: Server
-    page: Page
-    expected: list[str] = field(default_factory=list)
-    """Parts of console errors that a test provokes."""
-
-    def go(self, *names: str) -> Page:
-        """Open the page at a workflow, or one of its Steps."""
-        self.page.goto(self.server.url + address(*names))
-        expect(self.page.locator(".link")).to_have_text("Live")
-        return self.page
-
-    def node(self, label: str) -> Locator:
-        """The node of the graph with this label: a Step's, or a group's."""
-        return self.page.locator("svg.graph").get_by_role("button", name=label)
-
-    def fits(self) -> bool:
-        """Whether nothing is wider than the window."""
-        return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
-
-
-@pytest.fixture
-def site(browser: Browser, make_gaia: MakeGaia) -> Iterator[Site]:
-    """Fails the test when the page asks another server, or logs an error nobody expects."""
-    gaia = make_gaia(watch=False)
-    with Server(gaia, port=0) as server:
-        context = browser.new_context(
-            viewport={"width": 1280, "height": 800}, locale="en-GB", reduced_motion="reduce"
-        )
-        page = context.new_page()
-        site = Site(gaia, server, page)
-        problems: list[str] = []
-
-        def request(made: Request) -> None:
-            if not made.url.startswith(server.url):
-                problems.append(f"it asked for {made.url}")
-
-        def message(said: ConsoleMessage) -> None:
-            if said.type in ("error", "warning"):
-                problems.append(f"the console says {said.text}")
-
-        context.on("request", request)
-        page.on("console", message)
-        page.on("pageerror", lambda error: problems.append(f"the page failed: {error}"))
-        page.on("dialog", lambda dialog: problems.append(f"it opened a dialog: {dialog.message}"))
-        yield site
-        context.close()
-    unexpected = [
-        problem for problem in problems if not any(part in problem for part in site.expected)
-    ]
-    assert not unexpected, "\n".join(unexpected)
-
-
-def address(*names: str) -> str:
-    return "#/" + "/".join(quote(name, safe="") for name in names)
-
-
-def talk(name: str, script: str, *inputs: str) -> dict[str, Any]:
-    """A Command that runs shell code, and makes its output by itself."""
-    return command(name, f"{script}; echo {name} > /out/x", *inputs)
-
-
-def place(gaia: Gaia, workflow: str, key: str) -> None:
-    path = gaia.path(workflow, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("here\n")
-
-
-def chain(gaia: Gaia, name: str, second: str = "true") -> None:
-    """Two Steps, one after the other."""
-    commands = [talk("begin", "echo begun"), talk("go-on", second, "a")]
-    gaia.upload(
-        name,
-        {"owner": "me"},
-        commands,
-        [step("one", "begin", "k:one"), step("two", "go-on", "k:two", "k:one")],
-    )
-
-
-def sweep(gaia: Gaia, name: str) -> None:
-    """300 Steps of four Commands, which all wait for a file that nobody makes."""
-    commands = [
-        talk("prepare", "true", "a"),
-        talk("simulate", "true", "a"),
-        talk("analyse", "true", "a"),
-    ]
-    names = [f"in{number}" for number in range(148)]
-    commands.append(talk("report", "true", *names))
-    steps = [
-        step("prepare", "prepare", "k:start", "k:missing"),
-        step("other", "prepare", "k:other", "k:missing"),
-    ]
-    steps += [
-        step(f"simulate-{number:03}", "simulate", f"k:sim/{number}", "k:start")
-        for number in range(150)
-    ]
-    steps += [
-        step(f"analyse-{number:03}", "analyse", f"k:ana/{number}", f"k:sim/{number}")
-        for number in range(147)
-    ]
-    keys = ["k:other", *(f"k:ana/{number}" for number in range(147))]
-    inputs = dict(zip(names, keys, strict=True))
-    steps.append(step("report", "report", "k:report", inputs=inputs))
-    gaia.upload(name, {}, commands, steps)
-
-
-def held(gate: Fifo, before: str = "true") -> str:
-    """Shell code that goes on with a line that is said at the gate."""
-    return f'{before}; read line < "{gate.path}"; echo "then $line"'
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Fifo:
-    return Fifo(tmp_path / "gate")
-
 
 # ------------------------------------------------------------------------------------- its contents
 
