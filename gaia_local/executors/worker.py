@@ -7,6 +7,7 @@ outcome's outputs, or not; when its call returns, the Task's private directory i
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -203,7 +204,7 @@ def prepare_outputs(
     captures: dict[Capture, Path] = {}
     if Capture.PRINTED in places:
         captures[Capture.PRINTED] = files.log if reused is None else files.printed
-        captures[Capture.PRINTED].touch(mode=0o600)
+        os.close(os.open(captures[Capture.PRINTED], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if Capture.LOG in places:
         captures[Capture.LOG] = Path(f"{files.directory.top}/log")
         write_log(captures[Capture.LOG], files.task, files.log, ending, work=work, reused=reused)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Mapping
 
 from gaia_local.model.keys import internal_path
 from gaia_local.model.tasks import Task
 from gaia_local.monotonic import monotonic
-from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.environment import for_programs, of_this_process
 from gaia_local.runtimes.process.program_path import program_path
 
 _OF_SESSIONS = (
@@ -50,20 +49,22 @@ class Environments:
 
     def __init__(self) -> None:
         self._last: tuple[Mapping[bytes, bytes], str] = ({}, "")
-        self._recent: tuple[float, dict[bytes, bytes]] = (-math.inf, {})
+        self._present: tuple[Mapping[bytes, bytes], Mapping[bytes, bytes]] = ({}, {})
+        """This process's environment, and what programs get of it: nobody changes these."""
 
-    def recent(self, age: float) -> dict[bytes, bytes]:
-        """The environment, at most `age` seconds old: to copy it takes long."""
-        copied, environment = self._recent
-        if monotonic() - copied >= age:
-            environment = for_programs(os.environb)
-            self._recent = monotonic(), environment
+    def present(self) -> Mapping[bytes, bytes]:
+        """The environment of programs that start now; the same object until it changes."""
+        own, environment = self._present
+        now = of_this_process()
+        if now != own:
+            environment = for_programs(now)
+            self._present = now, environment
         return environment
 
     def digest(self, environment: Mapping[bytes, bytes]) -> str:
         """A digest of the variables that programs may depend on. Nobody changes the mapping."""
         last, digest = self._last
-        if last != environment or not digest:
+        if (last is not environment and last != environment) or not digest:
             variables = (b"%b=%b" % pair for pair in environment.items())
             lines = sorted(line for line in variables if not line.startswith(_OF_SESSIONS))
             digest = hashlib.blake2b(b"\0".join(lines), digest_size=16).hexdigest()

@@ -87,7 +87,7 @@ class ProcessRuntime:
 
     def identity(self, task: Task, age: float = 0.0) -> str | None:
         """The program's path, size and mtime, and a digest of the environment."""
-        now = self._environments.recent(age)
+        now = self._environments.present()  # whatever age would do: it costs nothing
         return self._with_environment(program_identity(task, now), now)
 
     def _with_environment(
@@ -113,7 +113,7 @@ class ProcessRuntime:
         self._warn_once(task)
         if cancellation.reason is not None:
             return Exit(_CANCELLED_CODE, "cancelled before it began")
-        environment = self._environments.recent(0.0)
+        environment = self._environments.present()
         program = program_identity(task, environment)
         # NOTE: pipes, since a program that was given the log itself would empty it with `>
         # /dev/stderr`.

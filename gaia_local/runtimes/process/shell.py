@@ -14,7 +14,7 @@ from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import forking
 from gaia_local.model.tasks import Task
 from gaia_local.runtimes.process import marked_processes
-from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.environment import for_programs, of_this_process
 from gaia_local.runtimes.process.exits import step_label
 
 _SHELL = "/bin/sh"
@@ -30,7 +30,7 @@ def run_shell(task: Task, work: Path, own: Path, command: str | None, grace: flo
     interactive = command is None
     shell = os.environ.get("SHELL") or _SHELL
     words = [shell] if command is None else [_SHELL, "-c", command]
-    environment = marked_processes.marked(for_programs(os.environb), task.id, own)
+    environment = marked_processes.marked(for_programs(of_this_process()), task.id, own)
     environment[b"HOME"] = os.fsencode(work)
     with _keyboard_interrupts_are_the_shells() if interactive else contextlib.nullcontext():
         process = _start(task, words, environment, work)

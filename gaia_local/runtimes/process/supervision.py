@@ -28,7 +28,7 @@ from gaia_local.forks import forget_in_child, forking
 from gaia_local.model.usage import Usage
 from gaia_local.runtimes import process_tree
 from gaia_local.runtimes.process import marked_processes
-from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.environment import for_programs, of_this_process
 from gaia_local.runtimes.process.supervisor import (
     FAILED,
     LENGTH,
@@ -92,7 +92,7 @@ class SupervisorProcess:
                         str(theirs.fileno()),
                         str(os.getpid()),
                     ],
-                    env=for_programs(os.environb),
+                    env=for_programs(of_this_process()),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import pytest
 
-from gaia_local.runtimes.process.environment import for_programs
+from gaia_local.runtimes.process.environment import for_programs, of_this_process
 from gaia_local.runtimes.process.program_identity import Environments
 from support.fixtures import MakeGaia
 
@@ -26,6 +28,58 @@ def test_secrets_are_left_out_and_nothing_else() -> None:
     }
     secrets = {name.encode(): value.encode() for name, value in SECRETS.items()}
     assert for_programs({**secrets, **kept}) == kept
+
+
+class _Plain(MutableMapping[bytes, bytes]):
+    """An `os.environb` of a Python that keeps its variables elsewhere."""
+
+    def __init__(self, held: dict[bytes, bytes]) -> None:
+        self.held = held
+
+    def __getitem__(self, name: bytes) -> bytes:
+        return self.held[name]
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        self.held[name] = value
+
+    def __delitem__(self, name: bytes) -> None:
+        del self.held[name]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_this_processs_environment_is_copied_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    monkeypatch.setenv("ODD", "a=\udcff b")
+    expected = {os.fsencode(name): os.fsencode(value) for name, value in os.environ.items()}
+    if elsewhere:
+        monkeypatch.setattr(os, "environb", _Plain(expected))
+    copied = of_this_process()
+    assert copied == expected
+    assert copied[b"ODD"] == b"a=\xff b"
+    copied[b"ODD"] = b"changed"
+    assert of_this_process() == expected
+
+
+def test_programs_get_the_environment_as_it_is_when_they_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environments = Environments()
+    first = environments.present()
+    assert environments.present() is first
+    monkeypatch.setenv("NEW", "1")
+    assert environments.present() == {**first, b"NEW": b"1"}
+    assert b"NEW" not in first
+    monkeypatch.setenv("GAIA_LOCAL_TOKEN", "secret")
+    assert b"GAIA_LOCAL_TOKEN" not in environments.present()
+    monkeypatch.delenv("NEW")
+    assert b"NEW" not in environments.present()
 
 
 @pytest.mark.parametrize(
