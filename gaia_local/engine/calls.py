@@ -30,9 +30,11 @@ if TYPE_CHECKING:
         Failure,
         KeyExplanation,
         LatestAttempt,
+        ListedWorkflow,
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepChanges,
         StepExplanation,
         StepInputs,
         StepState,
@@ -154,6 +156,14 @@ class Questions(Protocol):
     @read
     def step_states(self, workflow: str, /) -> dict[str, StepState]:
         """See `Gaia.step_states`."""
+
+    @read
+    def listed(self, workflow: str, /) -> ListedWorkflow:
+        """See `Gaia.listed`."""
+
+    @read
+    def step_changes(self, workflow: str, since: str | None, /) -> StepChanges:
+        """See `Gaia.step_changes`."""
 
     @read
     def attempt(self, workflow: str, step: str, /) -> LatestAttempt:

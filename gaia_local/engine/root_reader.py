@@ -18,7 +18,7 @@ from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.leases import find_log
 from gaia_local.store.sizes import total_size
 from gaia_local.store.storage import Storage
-from gaia_local.workflow import reports
+from gaia_local.workflow import progress, reports
 from gaia_local.workflow.digraph import digraph
 from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.states import Attempt
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
         KeptDirectory,
         KeyExplanation,
         LatestAttempt,
+        ListedWorkflow,
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepChanges,
         StepExplanation,
         StepInputs,
         StepState,
@@ -142,7 +144,7 @@ class RootReader:
         return self._view(workflow, look)
 
     def progress(self, workflow: str) -> WorkflowProgress:
-        answer = self._view(workflow, reports.progress)
+        answer = self._view(workflow, progress.progress)
         if doing := self._reader.doing(workflow):
             answer["doing"] = doing
         if usage := self._reader.usage(workflow):
@@ -178,7 +180,13 @@ class RootReader:
         )
 
     def step_states(self, workflow: str) -> dict[str, StepState]:
-        return self._view(workflow, reports.step_states)
+        return self._view(workflow, progress.step_states)
+
+    def listed(self, workflow: str) -> ListedWorkflow:
+        return self._view(workflow, progress.listed)
+
+    def step_changes(self, workflow: str, since: str | None) -> StepChanges:
+        return self._view(workflow, lambda found: progress.step_changes(found, since))
 
     def attempt(self, workflow: str, step: str) -> LatestAttempt:
         def look(found: Workflow) -> LatestAttempt:
