@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         LogPiece,
         StepCounts,
         WorkflowDetails,
-        WorkflowEntry,
         WorkflowList,
         WorkflowProgress,
     )
@@ -27,22 +26,16 @@ _UNFINISHED = ("queued", "running")
 
 def workflows(gaia: Gaia) -> WorkflowList:
     """All workflows with their progress."""
-    found = ((name, entry(gaia, row)) for name, row in gaia.workflows()["workflows"].items())
+    found = ((name, entry(gaia, name)) for name in gaia.workflows()["workflows"])
     return {"workflows": {name: row for name, row in found if row is not None}}
 
 
-def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
-    """One workflow of the list, brought up to date; None when it was deleted meanwhile."""
+def entry(gaia: Gaia, name: str) -> ListedWorkflow | None:
+    """One workflow of the list; None when it was deleted meanwhile."""
     try:
-        counts = gaia.progress(row["name"])
+        return gaia.listed(name)
     except InvalidInput:
         return None
-    return {
-        **row,
-        "state": counts["state"],
-        "step-count": counts["steps"],
-        "progress": _counts(counts),
-    }
 
 
 def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
