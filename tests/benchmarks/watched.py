@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.measuring import Failed, Finding, Row, Setting, environment, in_turns
+from benchmarks.measuring import Failed, Finding, Row, Setting, clean_environment, in_turns
 from benchmarks.ours import NAME, asked, finish, opened, tell
 from benchmarks.workflows import SHAPES
 
@@ -77,7 +77,7 @@ def _once(setting: Setting, count: int, clients: int) -> dict[str, float]:
                 stdout=subprocess.PIPE,
                 text=True,
                 bufsize=1,
-                env=environment(),
+                env=clean_environment(),
             )
         )
         ends.callback(server.kill)

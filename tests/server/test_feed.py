@@ -191,9 +191,13 @@ async def taken(client: Client) -> str:
 def test_clients_that_follow_the_same_get_the_same_text_from_one_look(
     hands: Hands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    face, looks = Face(hands), []
-    look = Known.look
-    monkeypatch.setattr(Known, "look", lambda *given: looks.append(given) or look(*given))
+    face, looks, look = Face(hands), list[set[str]](), Known.look
+
+    def counted(known: Known, names: set[str], followed: set[str]) -> News:
+        looks.append(names)
+        return look(known, names, followed)
+
+    monkeypatch.setattr(Known, "look", counted)
     hands.command(SRC)
     hands.merge(step("s", "src", "k"))
 
