@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Timeline,
         UpdateAnswer,
         UploadAnswer,
+        WorkflowDetails,
         WorkflowGraph,
         WorkflowProgress,
         WorkflowsAnswer,
@@ -400,6 +401,16 @@ class Gaia:
         """One workflow as `workflows` has it, and its `progress`, both from the same moment."""
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.listed(name))
+
+    def details(self, workflow: str) -> WorkflowDetails:
+        """What there is to say of a workflow as a whole, all from the same moment.
+
+        That is its `state`, `progress`, `failures` and `waiting-inputs`, if there is trouble the
+        `error`, and the `usage` of what runs. Unlike `status` it has no Commands, and is cheap to
+        ask for again and again.
+        """
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.details(name))
 
     def step_changes(self, workflow: str, since: str | None = None) -> StepChanges:
         """The Steps that changed since an earlier answer, whose `now` is given as `since`.

@@ -123,6 +123,7 @@ QUESTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("timeline", ("w",)),
     ("reusable", ()),
     ("listed", ("w",)),
+    ("details", ("w",)),
     ("step_states", ("w",)),
     ("step_changes", ("w",)),
     ("step_changes", ("w", "of another.12")),
@@ -161,7 +162,6 @@ def test_steps_of_a_digraph_are_as_their_type_says(gaia: Gaia) -> None:
 def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:
     answers: list[tuple[Any, tuple[Any, ...]]] = [
         (reading.workflows, (gaia,)),
-        (reading.workflow, (gaia, "w")),
         (reading.log, (gaia, "w", "made", 0)),
         (reading.log, (gaia, "w", "waiting", 0)),
         (graphs.answer, (gaia, "w")),

@@ -68,6 +68,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "digraph": ("none",),
     "timeline": ("none",),
     "listed": ("none",),
+    "details": ("none",),
     "step_states": ("none",),
     "step_changes": ("none",),
     "attempt": ("none", "s"),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         StepState,
         StepTask,
         Timeline,
+        WorkflowDetails,
         WorkflowDigraph,
         WorkflowEntry,
         WorkflowGraph,
@@ -160,6 +161,10 @@ class Questions(Protocol):
     @read
     def listed(self, workflow: str, /) -> ListedWorkflow:
         """See `Gaia.listed`."""
+
+    @read
+    def details(self, workflow: str, /) -> WorkflowDetails:
+        """See `Gaia.details`."""
 
     @read
     def step_changes(self, workflow: str, since: str | None, /) -> StepChanges:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         StepState,
         StepTask,
         Timeline,
+        WorkflowDetails,
         WorkflowDigraph,
         WorkflowEntry,
         WorkflowGraph,
@@ -152,9 +153,19 @@ class RootReader:
         return answer
 
     def failures(self, workflow: str) -> list[Failure]:
-        answer = self._view(workflow, reports.failures)
-        kept = kept_failures(self._storage.root) if answer else []
-        for failure in answer:
+        return self._with_kept(workflow, self._view(workflow, reports.failures))
+
+    def details(self, workflow: str) -> WorkflowDetails:
+        answer = self._view(workflow, reports.details)
+        self._with_kept(workflow, answer["failures"])
+        if usage := self._reader.usage(workflow):
+            answer["usage"] = usage
+        return answer
+
+    def _with_kept(self, workflow: str, failures: list[Failure]) -> list[Failure]:
+        """Add to failures the private directories that are kept of them."""
+        kept = kept_failures(self._storage.root) if failures else []
+        for failure in failures:
             of_step = [
                 {"path": each.path, "task": each.task, "bytes": each.bytes}
                 for each in reversed(kept)
@@ -162,7 +173,7 @@ class RootReader:
             ]
             if of_step:
                 failure["kept"] = cast("list[KeptDirectory]", of_step)
-        return answer
+        return failures
 
     def graph(self, workflow: str) -> WorkflowGraph:
         return self._view(workflow, reports.graph)

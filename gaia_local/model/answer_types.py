@@ -287,6 +287,24 @@ GraphEdge = TypedDict("GraphEdge", {"from": str, "to": str, "keys": list[str]})
 """The keys that lead from one Step to another."""
 
 
+WorkflowDetails = TypedDict(
+    "WorkflowDetails",
+    {
+        "workflow": str,
+        "state": str,
+        "progress": StepCounts,
+        "failures": list[Failure],
+        "waiting-inputs": list[str],
+        "error": NotRequired[str],
+        "usage": NotRequired[dict[str, LiveUsage]],
+    },
+)
+"""Of `Gaia.details`, which is the answer of ``GET /api/workflows/NAME``.
+
+`error` is as in `ServerStatus`, `usage` as in `WorkflowProgress`.
+"""
+
+
 class WorkflowGraph(TypedDict):
     """Of `Gaia.graph`: the Steps in the order of upload, and the edges between them.
 
@@ -532,24 +550,6 @@ class WorkflowList(TypedDict):
     """Of ``GET /api/workflows``: name → workflow."""
 
     workflows: dict[str, ListedWorkflow]
-
-
-WorkflowDetails = TypedDict(
-    "WorkflowDetails",
-    {
-        "workflow": str,
-        "state": str,
-        "progress": StepCounts,
-        "failures": list[Failure],
-        "waiting-inputs": list[str],
-        "error": NotRequired[str],
-        "usage": NotRequired[dict[str, LiveUsage]],
-    },
-)
-"""Of ``GET /api/workflows/NAME``.
-
-`error` is as in `ServerStatus`, `usage` as in `WorkflowProgress`.
-"""
 
 
 class LogPiece(TypedDict):

@@ -66,7 +66,7 @@ def create_app(
         Route("/api/workflows", _reading(lambda request: reading.workflows(gaia))),
         Route(
             "/api/workflows/{name}",
-            _reading(lambda request: reading.workflow(gaia, _name(request))),
+            _reading(lambda request: gaia.details(_name(request))),
         ),
         Route(
             "/api/workflows/{name}/graph",

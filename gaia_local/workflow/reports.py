@@ -10,7 +10,7 @@ from gaia_local.model.tasks import Task
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.nodes import READY, KeyNode, StepNode
 from gaia_local.workflow.origins import FOUND
-from gaia_local.workflow.progress import attempt_state, step_state
+from gaia_local.workflow.progress import attempt_state, listed, step_state
 from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
 from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TaskRecord,
         Timeline,
         TimelineAttempt,
+        WorkflowDetails,
         WorkflowGraph,
     )
 
@@ -74,6 +75,20 @@ def status(workflow: Workflow, debug: bool) -> ServerStatus:
         unfit = {name: node.unfit for name, node in workflow.graph.steps.items() if node.unfit}
         if unfit:
             answer["unfit"] = {name: why.problem for name, why in unfit.items()}
+    return answer
+
+
+def details(workflow: Workflow) -> WorkflowDetails:
+    """The answer of `Gaia.details`, without what isn't in the workflow itself."""
+    answer: WorkflowDetails = {
+        "workflow": workflow.name,
+        "state": workflow.state.value,
+        "progress": listed(workflow)["progress"],
+        "failures": failures(workflow),
+        "waiting-inputs": workflow.graph.waiting_inputs(),
+    }
+    if workflow.trouble is not None:
+        answer["error"] = str(workflow.trouble)
     return answer
 
 

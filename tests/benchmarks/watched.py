@@ -155,7 +155,7 @@ class Page:
 
 def main(root: str, count: int) -> None:
     """The server; see the module."""
-    from gaia_local.server import Server, reading
+    from gaia_local.server import Server
 
     commands, steps = SHAPES["independent"](count, "busybox")
     with opened(root, "process") as gaia, Server(gaia, port=0, no_token=True) as server:
@@ -167,9 +167,9 @@ def main(root: str, count: int) -> None:
         sys.stdin.readline()
         finish(gaia)
         cpu = time.process_time() - began
-        complete = asked(lambda: reading.workflow(gaia, NAME))
+        complete = asked(lambda: gaia.details(NAME))
         gaia.expire(NAME, [step["name"] for step in steps])
-        running = asked(lambda: reading.workflow(gaia, NAME))
+        running = asked(lambda: gaia.details(NAME))
         gaia.halt(NAME)
         tell(cpu_s=cpu, complete_s=complete, running_s=running)
 

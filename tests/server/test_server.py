@@ -462,9 +462,9 @@ def test_what_runs_is_measured_for_those_who_look_at_its_workflow(
 ) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
-    progress = gaia.progress
+    details = gaia.details
     usage: dict[str, LiveUsage] = {"a": {"memory": 1 << 20, "cpu": 0.5}}
-    monkeypatch.setattr(gaia, "progress", lambda name: {**progress(name), "usage": usage})
+    monkeypatch.setattr(gaia, "details", lambda name: {**details(name), "usage": usage})
     about = get(server, "api/workflows/w")
     assert about["usage"] == usage
     assert "usage" not in about["progress"]
