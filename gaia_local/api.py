@@ -43,16 +43,19 @@ if TYPE_CHECKING:
         HaltAnswer,
         KeyExplanation,
         LatestAttempt,
+        ListedWorkflow,
         MergeAnswer,
         RemoveAnswer,
         ReusableEntry,
         RunAnswer,
         StatusAnswer,
+        StepChanges,
         StepExplanation,
         StepState,
         Timeline,
         UpdateAnswer,
         UploadAnswer,
+        WorkflowDetails,
         WorkflowGraph,
         WorkflowProgress,
         WorkflowsAnswer,
@@ -349,6 +352,8 @@ class Gaia:
     def graph(self, workflow: str) -> WorkflowGraph:
         """The Steps in the order of upload, and the edges between them.
 
+        `version` is another text exactly when the Commands, the Steps or the edges are others.
+
         A Step's state is ``waiting`` (for inputs), ``ready`` (it would start, were the workflow
         running), ``queued``, ``running``, ``complete``, ``error`` or ``exception``.
         """
@@ -392,8 +397,44 @@ class Gaia:
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.timeline(name))
 
+    def listed(self, workflow: str) -> ListedWorkflow:
+        """One workflow as `workflows` has it, and its `progress`, both from the same moment."""
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.listed(name))
+
+    def details(self, workflow: str) -> WorkflowDetails:
+        """What there is to say of a workflow as a whole, all from the same moment.
+
+        That is its `state`, `progress`, `failures` and `waiting-inputs`, if there is trouble the
+        `error`, and the `usage` of what runs. Unlike `status` it has no Commands, and is cheap to
+        ask for again and again.
+        """
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.details(name))
+
+    def step_changes(self, workflow: str, since: str | None = None) -> StepChanges:
+        """The Steps that changed since an earlier answer, whose `now` is given as `since`.
+
+        They are as in `step_states`. The answer is `whole`, and has all Steps, without `since`,
+        if a Step was removed, or if the workflow was read anew since then. `version` tells whether
+        the `graph` is another one. Who follows a workflow asks at each notice of `subscribe`: the
+        answer costs what changed, however large the workflow is.
+        """
+        name = check_workflow_name(workflow)
+        if since is not None and not isinstance(since, str):
+            raise InvalidInput(
+                f"workflow {name!r}",
+                f"since is {shown(since)}",
+                "give the 'now' of an earlier answer, or None",
+            )
+        return self._opened.ask(lambda root: root.step_changes(name, since))
+
     def step_states(self, workflow: str) -> dict[str, StepState]:
-        """Each Step's state as `graph` has it, and its latest Task's id (None: it never ran)."""
+        """Each Step's state as `graph` has it, and its latest Task's id (None: it never ran).
+
+        Also that Task's times in seconds since the epoch (None: not yet), and whether it was given
+        results of another one.
+        """
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.step_states(name))
 

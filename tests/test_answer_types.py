@@ -14,7 +14,8 @@ import pytest
 
 from gaia_local import Gaia
 from gaia_local.model import answer_types
-from gaia_local.server import reading, stream
+from gaia_local.server import graphs, reading
+from gaia_local.server.known import Follow, Known
 from support.builders import command, step
 from support.fixtures import MakeGaia
 from support.owner import Owner
@@ -121,7 +122,11 @@ QUESTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("graph", ("w",)),
     ("timeline", ("w",)),
     ("reusable", ()),
+    ("listed", ("w",)),
+    ("details", ("w",)),
     ("step_states", ("w",)),
+    ("step_changes", ("w",)),
+    ("step_changes", ("w", "of another.12")),
     *(("attempt", ("w", step)) for step in ("made", "waiting")),
     *(("explain", ("w", step)) for step in ("made", "listed", "failed", "waiting")),
     *(("explain", ("w", key)) for key in ("b:d/", "b:own/", "b:y", "b:nobody/")),
@@ -157,14 +162,20 @@ def test_steps_of_a_digraph_are_as_their_type_says(gaia: Gaia) -> None:
 def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:
     answers: list[tuple[Any, tuple[Any, ...]]] = [
         (reading.workflows, (gaia,)),
-        (reading.workflow, (gaia, "w")),
         (reading.log, (gaia, "w", "made", 0)),
         (reading.log, (gaia, "w", "waiting", 0)),
-        (stream.ClientView.everything, (stream.ClientView(gaia, "w"),)),
-        (stream.ClientView.update, (stream.ClientView(gaia, "w"), {"w", "gone"})),
+        (graphs.answer, (gaia, "w")),
     ]
     for function, arguments in answers:
         assert problems(function(*arguments), answer_type(function)) == [], (function, arguments)
+
+
+def test_the_events_of_a_stream_are_as_their_types_say(gaia: Gaia) -> None:
+    known = Known(gaia)
+    for news in (known.look((), {"w"}), known.look({"w", "gone"}, {"w"})):
+        one, several = Follow(frozenset({"w"}), True), Follow(frozenset({"w", "v"}), False)
+        assert problems(news.told(one), answer_types.WorkflowChanges) == []
+        assert problems(news.told(several), answer_types.ManyChanges) == []
 
 
 def test_answers_on_what_was_reused_are_as_their_types_say(make_gaia: MakeGaia) -> None:

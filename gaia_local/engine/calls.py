@@ -30,14 +30,17 @@ if TYPE_CHECKING:
         Failure,
         KeyExplanation,
         LatestAttempt,
+        ListedWorkflow,
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepChanges,
         StepExplanation,
         StepInputs,
         StepState,
         StepTask,
         Timeline,
+        WorkflowDetails,
         WorkflowDigraph,
         WorkflowEntry,
         WorkflowGraph,
@@ -154,6 +157,18 @@ class Questions(Protocol):
     @read
     def step_states(self, workflow: str, /) -> dict[str, StepState]:
         """See `Gaia.step_states`."""
+
+    @read
+    def listed(self, workflow: str, /) -> ListedWorkflow:
+        """See `Gaia.listed`."""
+
+    @read
+    def details(self, workflow: str, /) -> WorkflowDetails:
+        """See `Gaia.details`."""
+
+    @read
+    def step_changes(self, workflow: str, since: str | None, /) -> StepChanges:
+        """See `Gaia.step_changes`."""
 
     @read
     def attempt(self, workflow: str, step: str, /) -> LatestAttempt:

@@ -18,7 +18,7 @@ from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.leases import find_log
 from gaia_local.store.sizes import total_size
 from gaia_local.store.storage import Storage
-from gaia_local.workflow import reports
+from gaia_local.workflow import progress, reports
 from gaia_local.workflow.digraph import digraph
 from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.states import Attempt
@@ -34,14 +34,17 @@ if TYPE_CHECKING:
         KeptDirectory,
         KeyExplanation,
         LatestAttempt,
+        ListedWorkflow,
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepChanges,
         StepExplanation,
         StepInputs,
         StepState,
         StepTask,
         Timeline,
+        WorkflowDetails,
         WorkflowDigraph,
         WorkflowEntry,
         WorkflowGraph,
@@ -142,7 +145,7 @@ class RootReader:
         return self._view(workflow, look)
 
     def progress(self, workflow: str) -> WorkflowProgress:
-        answer = self._view(workflow, reports.progress)
+        answer = self._view(workflow, progress.progress)
         if doing := self._reader.doing(workflow):
             answer["doing"] = doing
         if usage := self._reader.usage(workflow):
@@ -150,9 +153,19 @@ class RootReader:
         return answer
 
     def failures(self, workflow: str) -> list[Failure]:
-        answer = self._view(workflow, reports.failures)
-        kept = kept_failures(self._storage.root) if answer else []
-        for failure in answer:
+        return self._with_kept(workflow, self._view(workflow, reports.failures))
+
+    def details(self, workflow: str) -> WorkflowDetails:
+        answer = self._view(workflow, reports.details)
+        self._with_kept(workflow, answer["failures"])
+        if usage := self._reader.usage(workflow):
+            answer["usage"] = usage
+        return answer
+
+    def _with_kept(self, workflow: str, failures: list[Failure]) -> list[Failure]:
+        """Add to failures the private directories that are kept of them."""
+        kept = kept_failures(self._storage.root) if failures else []
+        for failure in failures:
             of_step = [
                 {"path": each.path, "task": each.task, "bytes": each.bytes}
                 for each in reversed(kept)
@@ -160,7 +173,7 @@ class RootReader:
             ]
             if of_step:
                 failure["kept"] = cast("list[KeptDirectory]", of_step)
-        return answer
+        return failures
 
     def graph(self, workflow: str) -> WorkflowGraph:
         return self._view(workflow, reports.graph)
@@ -178,7 +191,13 @@ class RootReader:
         )
 
     def step_states(self, workflow: str) -> dict[str, StepState]:
-        return self._view(workflow, reports.step_states)
+        return self._view(workflow, progress.step_states)
+
+    def listed(self, workflow: str) -> ListedWorkflow:
+        return self._view(workflow, progress.listed)
+
+    def step_changes(self, workflow: str, since: str | None) -> StepChanges:
+        return self._view(workflow, lambda found: progress.step_changes(found, since))
 
     def attempt(self, workflow: str, step: str) -> LatestAttempt:
         def look(found: Workflow) -> LatestAttempt:

@@ -242,6 +242,19 @@ class WorkflowProgress(StepCounts):
     usage: NotRequired[dict[str, LiveUsage]]
 
 
+ListedWorkflow = TypedDict(
+    "ListedWorkflow",
+    {
+        "name": str,
+        "state": str,
+        "properties": dict[str, Any],
+        "step-count": int,
+        "progress": StepCounts,
+    },
+)
+"""Of `Gaia.listed`: a workflow as `Gaia.workflows` has it, as it is now, and its progress."""
+
+
 class KeptDirectory(TypedDict):
     """The private directory of a failed attempt; `path`/tree is what was the program's ``/``."""
 
@@ -274,11 +287,33 @@ GraphEdge = TypedDict("GraphEdge", {"from": str, "to": str, "keys": list[str]})
 """The keys that lead from one Step to another."""
 
 
+WorkflowDetails = TypedDict(
+    "WorkflowDetails",
+    {
+        "workflow": str,
+        "state": str,
+        "progress": StepCounts,
+        "failures": list[Failure],
+        "waiting-inputs": list[str],
+        "error": NotRequired[str],
+        "usage": NotRequired[dict[str, LiveUsage]],
+    },
+)
+"""Of `Gaia.details`, which is the answer of ``GET /api/workflows/NAME``.
+
+`error` is as in `ServerStatus`, `usage` as in `WorkflowProgress`.
+"""
+
+
 class WorkflowGraph(TypedDict):
-    """Of `Gaia.graph`: the Steps in the order of upload, and the edges between them."""
+    """Of `Gaia.graph`: the Steps in the order of upload, and the edges between them.
+
+    `version` is another one exactly when Commands, Steps or edges are.
+    """
 
     workflow: str
     state: str
+    version: str
     steps: list[GraphStep]
     edges: list[GraphEdge]
 
@@ -360,10 +395,29 @@ class Timeline(TypedDict):
 
 
 class StepState(TypedDict):
-    """A Step's state as in `GraphStep`, and its latest Task's id (None: it never ran)."""
+    """A Step's state as in `GraphStep`, and its latest Task's id (None: it never ran).
+
+    `started` and `ended` are that Task's, in seconds since the epoch (None: not yet); `reused` says
+    that it was given the results of another.
+    """
 
     state: str
     task: str | None
+    started: float | None
+    ended: float | None
+    reused: NotRequired[bool]
+
+
+class StepChanges(TypedDict):
+    """Of `Gaia.step_changes`: all Steps if `whole`, else those that changed, without removed ones.
+
+    `now` is for the next call, `version` as in `WorkflowGraph`.
+    """
+
+    steps: dict[str, StepState]
+    whole: bool
+    now: str
+    version: str
 
 
 class LatestAttempt(TypedDict):
@@ -491,41 +545,11 @@ class StepTask(TypedDict):
 
 # -- the answers to the status page, beside some of those above ---------------------------------
 
-ListedWorkflow = TypedDict(
-    "ListedWorkflow",
-    {
-        "name": str,
-        "state": str,
-        "properties": dict[str, Any],
-        "step-count": int,
-        "progress": StepCounts,
-    },
-)
-"""A workflow in the page's list."""
-
 
 class WorkflowList(TypedDict):
     """Of ``GET /api/workflows``: name → workflow."""
 
     workflows: dict[str, ListedWorkflow]
-
-
-WorkflowDetails = TypedDict(
-    "WorkflowDetails",
-    {
-        "workflow": str,
-        "state": str,
-        "progress": StepCounts,
-        "failures": list[Failure],
-        "waiting-inputs": list[str],
-        "error": NotRequired[str],
-        "usage": NotRequired[dict[str, LiveUsage]],
-    },
-)
-"""Of ``GET /api/workflows/NAME``.
-
-`error` is as in `ServerStatus`, `usage` as in `WorkflowProgress`.
-"""
 
 
 class LogPiece(TypedDict):
@@ -540,8 +564,24 @@ class LogPiece(TypedDict):
     task: str | None
 
 
-class WorkflowChanges(TypedDict):
-    """Of ``GET /api/stream``: the workflows that changed, and the Steps of one (None: removed)."""
+class FollowedChanges(TypedDict):
+    """The Steps of one workflow that changed (None: removed), in an event of ``GET /api/stream``.
+
+    `graph` is the `version` in `WorkflowGraph`, if that changed, and at first.
+    """
+
+    steps: dict[str, StepState | None]
+    graph: NotRequired[str]
+
+
+class WorkflowChanges(FollowedChanges):
+    """Of ``GET /api/stream?workflow=NAME``: also the workflows that changed (None: removed)."""
 
     workflows: dict[str, ListedWorkflow | None]
-    steps: dict[str, str | None]
+
+
+class ManyChanges(TypedDict):
+    """Of ``GET /api/stream?follow=NAME&follow=…``: as `WorkflowChanges`, for several workflows."""
+
+    workflows: dict[str, ListedWorkflow | None]
+    followed: dict[str, FollowedChanges]

@@ -17,8 +17,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import endpoints, reading, secret
+from gaia_local.server import endpoints, graphs, reading, secret
+from gaia_local.server.feed import Feed
 from gaia_local.server.guard import Guard, check_access
+from gaia_local.server.known import Follow
 from gaia_local.server.stream import EventStream
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
 
@@ -64,9 +66,12 @@ def create_app(
         Route("/api/workflows", _reading(lambda request: reading.workflows(gaia))),
         Route(
             "/api/workflows/{name}",
-            _reading(lambda request: reading.workflow(gaia, _name(request))),
+            _reading(lambda request: gaia.details(_name(request))),
         ),
-        Route("/api/workflows/{name}/graph", _reading(lambda request: gaia.graph(_name(request)))),
+        Route(
+            "/api/workflows/{name}/graph",
+            _reading(lambda request: graphs.answer(gaia, _name(request))),
+        ),
         Route(
             "/api/workflows/{name}/explain",
             _reading(lambda request: gaia.explain(_name(request), _asked(request, "name"))),
@@ -113,16 +118,28 @@ def _log(gaia: Gaia, request: Request) -> LogPiece:
 
 
 def _stream(gaia: Gaia, closing: asyncio.Event) -> Endpoint:
+    feed = Feed(gaia)
+
     async def answer(request: Request) -> Response:
-        workflow = request.query_params.get("workflow")
-        if workflow is not None:
+        follow = _followed(request)
+        for name in follow.names:
             try:
-                await _in_thread(lambda: gaia.progress(workflow))
+                await _in_thread(lambda name=name: gaia.listed(name))  # type: ignore[misc]
             except InvalidInput as error:
                 raise Refused(404, str(error)) from error
-        return EventStream(gaia, workflow, closing)
+        return EventStream(gaia, feed, follow, closing)
 
     return answer
+
+
+def _followed(request: Request) -> Follow:
+    one, many = request.query_params.get("workflow"), request.query_params.getlist("follow")
+    if one is not None and many:
+        raise Refused(
+            400,
+            f"GET {request.url.path}: it has both 'workflow' and 'follow'; give one of them",
+        )
+    return Follow(frozenset(many), False) if many else Follow(frozenset(filter(None, [one])), True)
 
 
 def _name(request: Request) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from gaia_local.errors import InvalidInput
 from gaia_local.server.wire import Refused
@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from gaia_local.model.answer_types import (
         ListedWorkflow,
         LogPiece,
-        StepCounts,
-        WorkflowDetails,
-        WorkflowEntry,
         WorkflowList,
-        WorkflowProgress,
     )
 
 MAX_LOG_BYTES = 1024 * 1024
@@ -27,47 +23,16 @@ _UNFINISHED = ("queued", "running")
 
 def workflows(gaia: Gaia) -> WorkflowList:
     """All workflows with their progress."""
-    found = ((name, entry(gaia, row)) for name, row in gaia.workflows()["workflows"].items())
+    found = ((name, entry(gaia, name)) for name in gaia.workflows()["workflows"])
     return {"workflows": {name: row for name, row in found if row is not None}}
 
 
-def entry(gaia: Gaia, row: WorkflowEntry) -> ListedWorkflow | None:
-    """One workflow of the list, brought up to date; None when it was deleted meanwhile."""
+def entry(gaia: Gaia, name: str) -> ListedWorkflow | None:
+    """One workflow of the list; None when it was deleted meanwhile."""
     try:
-        counts = gaia.progress(row["name"])
+        return gaia.listed(name)
     except InvalidInput:
         return None
-    return {
-        **row,
-        "state": counts["state"],
-        "step-count": counts["steps"],
-        "progress": _counts(counts),
-    }
-
-
-def workflow(gaia: Gaia, name: str) -> WorkflowDetails:
-    """A workflow's state, its progress, its failures, and the inputs it waits for."""
-    # Raises `InvalidInput` for an unknown workflow; `status` doesn't, as the real server's.
-    counts = gaia.progress(name)
-    inner = gaia.status(name)["status"]
-    answer: WorkflowDetails = {
-        "workflow": name,
-        "state": counts["state"],
-        "progress": _counts(counts),
-        "failures": gaia.failures(name),
-        "waiting-inputs": inner["waiting-inputs"],
-    }
-    if "error" in inner:
-        answer["error"] = inner["error"]
-    if "usage" in counts:
-        answer["usage"] = counts["usage"]
-    return answer
-
-
-def _counts(counts: WorkflowProgress) -> StepCounts:
-    """Without `usage`, which changes all the time: a stream would send each workflow for it."""
-    left_out = ("state", "usage")
-    return cast("StepCounts", {key: counts[key] for key in counts if key not in left_out})  # type: ignore[literal-required] # its own keys
 
 
 def log(gaia: Gaia, name: str, step: str, start: int) -> LogPiece:

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import threading
-from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gaia_local.errors import GaiaError, InvalidInput
-from gaia_local.server.reading import entry
+from gaia_local.errors import GaiaError
+from gaia_local.server.feed import Feed
+from gaia_local.server.known import Follow
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
-    from gaia_local.model.answer_types import (
-        ListedWorkflow,
-        StepState,
-        WorkflowChanges,
-        WorkflowEntry,
-    )
 
 logger = logging.getLogger("gaia_local.server")
 
 HEARTBEAT_SECONDS = 15.0
 """Seconds between two signs of life in a stream without changes."""
-EVENT_PAUSE_SECONDS = 0.1
-"""Seconds between two events: all changes in that time come in one event."""
 RECONNECT_MILLISECONDS = 1000
 """Milliseconds after which a browser connects again."""
 
@@ -45,11 +34,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, gaia: Gaia, workflow: str | None, closing: asyncio.Event) -> None:
+    def __init__(self, gaia: Gaia, feed: Feed, follow: Follow, closing: asyncio.Event) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._gaia, self._closing = gaia, closing
-        self._view = ClientView(gaia, workflow)
+        self._feed, self._follow = feed, follow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client."""
@@ -77,110 +66,17 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": last.encode("ascii")})
 
     async def _send_changes(self, send: Send) -> None:
-        changed_names = ChangedNames(asyncio.get_running_loop())
-        unsubscribe = await to_thread.run_sync(self._gaia.subscribe, changed_names.put)
-        try:
-            change = await to_thread.run_sync(self._view.everything)
-            await self._send(send, f"retry: {RECONNECT_MILLISECONDS}\n{_event(change)}")
+        with self._feed.joined(self._follow) as client:
+            begin = f"retry: {RECONNECT_MILLISECONDS}\n"
             while True:
-                changed = None
-                with anyio.move_on_after(HEARTBEAT_SECONDS):
-                    changed = await changed_names.take()
-                if changed is None:
+                with anyio.move_on_after(HEARTBEAT_SECONDS) as patience:
+                    await client.wait()
+                if patience.cancelled_caught:
                     await self._send(send, ": nothing new\n\n")
                     continue
-                change = await to_thread.run_sync(self._view.update, changed)
-                if change["workflows"] or change["steps"]:
-                    await self._send(send, _event(change))
-                await anyio.sleep(EVENT_PAUSE_SECONDS)
-        finally:
-            unsubscribe()
+                data = await client.take()
+                await self._send(send, f"{begin}event: changed\ndata: {data}\n\n")
+                begin = ""
 
     async def _send(self, send: Send, text: str) -> None:
         await send({"type": "http.response.body", "body": text.encode("ascii"), "more_body": True})
-
-
-class ChangedNames:
-    """The names of workflows that changed, put by the engine's threads, taken by a loop's task."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._names: set[str] = set()
-        self._not_empty = asyncio.Event()
-
-    def put(self, names: Collection[str]) -> None:
-        """Note some names; never blocks. Any thread may call it."""
-        with self._lock:
-            first = not self._names
-            self._names.update(names)
-        if first:
-            # The loop has ended, and with it the task that waited.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._not_empty.set)
-
-    async def take(self) -> set[str]:
-        """All names since the last time; waits until there is one."""
-        await self._not_empty.wait()
-        self._not_empty.clear()
-        with self._lock:
-            names, self._names = self._names, set()
-        return names
-
-
-class ClientView:
-    """The state that a client was sent; finds the differences from the present one."""
-
-    def __init__(self, gaia: Gaia, workflow: str | None) -> None:
-        self._gaia, self._workflow = gaia, workflow
-        self._workflows: dict[str, ListedWorkflow] = {}
-        self._steps: dict[str, StepState] = {}
-
-    def everything(self) -> WorkflowChanges:
-        """All workflows, and all Steps of the one."""
-        change = self.update(self._gaia.workflows()["workflows"])
-        return (
-            {**change, "steps": self._changed_steps()}
-            if self._workflow not in change["workflows"]
-            else change
-        )
-
-    def update(self, names: Collection[str]) -> WorkflowChanges:
-        """Changes of some workflows, and of the Steps of the one.
-
-        Holds only differences from the state that was sent; None stands for a workflow or Step that
-        is gone. A Step that ran again since then is among them even if its state is the same.
-        """
-        rows: Mapping[str, WorkflowEntry] = self._workflows
-        if any(name not in rows for name in names):
-            rows = self._gaia.workflows()["workflows"]
-        workflows: dict[str, ListedWorkflow | None] = {}
-        for name in names:
-            now = entry(self._gaia, rows[name]) if name in rows else None
-            if now != self._workflows.get(name):
-                workflows[name] = now
-            if now is None:
-                self._workflows.pop(name, None)
-            else:
-                self._workflows[name] = now
-        return {
-            "workflows": workflows,
-            "steps": self._changed_steps() if self._workflow in names else {},
-        }
-
-    def _changed_steps(self) -> dict[str, str | None]:
-        if self._workflow is None:
-            return {}
-        try:
-            now = self._gaia.step_states(self._workflow)
-        except InvalidInput:  # it was deleted
-            now = {}
-        before, self._steps = self._steps, now
-        changed: dict[str, str | None] = {
-            step: state["state"] for step, state in now.items() if state != before.get(step)
-        }
-        return changed | {step: None for step in before if step not in now}
-
-
-def _event(change: WorkflowChanges) -> str:
-    return f"event: changed\ndata: {json.dumps(change)}\n\n"

@@ -47,6 +47,8 @@ class Attempts:
         self._graph, self._draft = graph, draft
         self.running: dict[str, Attempt] = {}
         """Task id → attempts that are queued or running, and not cancelled."""
+        self.begun: set[str] = set()
+        """The ids of those of them that aren't queued any more."""
         self.resumable: set[str] = set()
         """Ids of an earlier process's Tasks that can be resumed."""
         self.reuse = False
@@ -96,8 +98,14 @@ class Attempts:
                 why = Reason.parse(attempt.task.reason)
                 self._graph.mark(key, key.state._replace(kind=KeyKind.UNSURE, why=why))
         self._graph.mark_step(node, attempt.step_state)
-        self.running[attempt.task.id] = attempt
+        self.count_in(attempt)
         self._draft.start.append(Assignment(attempt.task, node.rank, _fingerprints(node), adopted))
+
+    def count_in(self, attempt: Attempt) -> None:
+        """Let a Task that is queued or runs be one of `running`."""
+        self.running[attempt.task.id] = attempt
+        if attempt.started is not None:
+            self.begun.add(attempt.task.id)
 
     def _can_adopt(self, node: StepNode) -> bool:
         """Whether an interrupted Task can be resumed, and its inputs are unchanged."""
@@ -160,6 +168,7 @@ class Attempts:
         attempt, node = self.running[task.id], self._graph.steps[task.name]
         if event.event is not EventKind.STEP_ADOPTED:
             attempt.started, attempt.inputs = event.time, event.facts.get("inputs")
+            self.begun.add(task.id)
             node.reads = attempt.inputs or node.reads
             self._draft.changes.ended[task.id] = attempt
             for key in node.inputs:
@@ -177,6 +186,7 @@ class Attempts:
     def record_end(self, task: Task, outcome: Outcome) -> Attempt:
         """Record the end of a Task in `running`."""
         attempt = self.running.pop(task.id)
+        self.begun.discard(task.id)
         attempt.state, attempt.ended = outcome.state, time.time()
         attempt.exit_code, attempt.message = outcome.exit_code, outcome.message
         attempt.image_id, attempt.reused = outcome.image_id, outcome.reused
@@ -227,6 +237,7 @@ class Attempts:
         attempt = node.attempt
         if attempt is None or self.running.pop(attempt.task.id, None) is None:
             return
+        self.begun.discard(attempt.task.id)
         attempt.state, attempt.ended, attempt.message = TaskState.CANCELLED, time.time(), why
         self._draft.changes.ended[attempt.task.id] = attempt
         self._draft.cancel.append(attempt.task.id)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.steps import Step
+from gaia_local.workflow.change_log import ChangeLog
 from gaia_local.workflow.conflicts import check_step
 from gaia_local.workflow.fitness import Unfit
 from gaia_local.workflow.key_paths import KeyPaths
@@ -59,6 +60,8 @@ class Graph:
         """The number of Steps with each verdict."""
         self.can_run: dict[str, StepNode] = {}
         """The Steps that can start now, and must."""
+        self.failed: dict[str, StepNode] = {}
+        """The Steps that failed, and of which nothing changed since."""
         self.overtaken: dict[StepNode, KeyNode] = {}
         """Steps whose running Task reads an outdated input → that input. Filled by `settle`."""
         self.to_inspect: dict[str, KeyNode] = {}
@@ -68,6 +71,7 @@ class Graph:
         self.changed: dict[str, KeyState] = {}
         """Key → its new state, of all keys that `mark` changed; emptied when a decision is made."""
         self._waiting_inputs = WaitingInputs()
+        self.log = ChangeLog()
 
     # -- the states --------------------------------------------------------------------------------
 
@@ -101,6 +105,7 @@ class Graph:
         if not (state.alive or state is StepState.DONE or state is StepState.FAILED):
             node.reads = None
         if self.steps.get(node.step.name) is node:
+            self.log.note(node)
             self._unsettle(node)
 
     def mark_fitness(self, node: StepNode, unfit: Unfit | None) -> None:
@@ -165,10 +170,15 @@ class Graph:
         if waits_for_no_input(kind) or waits_for_no_input(node.verdict):
             self._waiting_inputs.touch(node.inputs)
         node.verdict = kind
+        self.log.note(node)
         if kind is VerdictKind.RUN:
             self.can_run[node.step.name] = node
         else:
             self.can_run.pop(node.step.name, None)
+        if kind is VerdictKind.FAILED:
+            self.failed[node.step.name] = node
+        else:
+            self.failed.pop(node.step.name, None)
         active = kind is VerdictKind.RUN or kind is VerdictKind.WAIT or kind is VerdictKind.RUNNING
         if node.active != active:
             node.active = active
@@ -314,6 +324,7 @@ class Graph:
 
     def _attach(self, node: StepNode) -> None:
         self.steps[node.step.name] = node
+        self.log.note(node)
         self.verdicts[node.verdict] += 1
         for key in node.outputs:
             key.maker = node
@@ -326,16 +337,20 @@ class Graph:
         node.pending = sum([key.status == PENDING for key in node.inputs])
         if node.verdict is VerdictKind.RUN:
             self.can_run[node.step.name] = node
+        if node.verdict is VerdictKind.FAILED:
+            self.failed[node.step.name] = node
         self._unsettle(node)
 
     def _detach(self, node: StepNode) -> None:
         name = node.step.name
         del self.steps[name]
+        self.log.forget(node)
         self._queued.discard(node)
         # The Step that replaces it has its rank; `_order_by_depth` makes a new heap.
         self._unsettled.clear()
         self.verdicts[node.verdict] -= 1
         self.can_run.pop(name, None)
+        self.failed.pop(name, None)
         self.overtaken.pop(node, None)
         for key in node.inputs:
             key.readers = without_neighbour(key.readers, node)

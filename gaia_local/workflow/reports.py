@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gaia_local.model.tasks import Task, TaskState
-from gaia_local.model.workflows import WorkflowState
+from gaia_local.model.tasks import Task
 from gaia_local.workflow.graph import Graph
 from gaia_local.workflow.nodes import READY, KeyNode, StepNode
 from gaia_local.workflow.origins import FOUND
+from gaia_local.workflow.progress import attempt_state, listed, step_state
 from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
 from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
         LatestAttempt,
         ServerStatus,
         StepExplanation,
-        StepState,
         TaskEntry,
         TaskRecord,
         Timeline,
         TimelineAttempt,
+        WorkflowDetails,
         WorkflowGraph,
-        WorkflowProgress,
     )
 
     Reusing = TypeVar("Reusing", TaskEntry, TaskRecord, TimelineAttempt)
@@ -45,53 +44,6 @@ def definitions(workflow: Workflow) -> Definitions:
         "commands": {name: dict(each.definition) for name, each in submitted.commands.items()},
         "steps": {name: each.definition for name, each in submitted.steps.items()},
     }
-
-
-def progress(workflow: Workflow) -> WorkflowProgress:
-    """The answer of `Gaia.progress`: `state`, and the numbers of Steps.
-
-    A complete workflow has also, unless that is 0, the number that were `found` in the store. With
-    Steps that don't fit their Commands it has their number, and what the first of them `lacks`.
-    """
-    verdicts, steps = workflow.graph.verdicts, len(workflow.graph.steps)
-    found = (
-        sum(map(_was_found, workflow.graph.steps.values()))
-        if workflow.state is WorkflowState.COMPLETE
-        else 0
-    )
-    done, failed = verdicts[VerdictKind.FRESH], verdicts[VerdictKind.FAILED]
-    running = sum(attempt.started is not None for attempt in workflow.running.values())
-    unfit = verdicts[VerdictKind.UNFIT]
-    answer: WorkflowProgress = {
-        "state": workflow.state.value,
-        "steps": steps,
-        "done": done,
-        "running": running,
-        "failed": failed,
-        "waiting": steps - done - running - failed - unfit,
-    }
-    if found:
-        answer["found"] = found
-    if workflow.attempts.reuse:  # else all Steps needn't be looked at
-        made = list(filter(_was_made, workflow.graph.steps.values()))
-        reused = sum(node.attempt is not None and node.attempt.reused is not None for node in made)
-        if reused:
-            answer["reused"], answer["ran"] = reused, len(made) - reused
-    if unfit:
-        answer["unfit"] = unfit
-        answer["lacks"] = next(why.problem for why in workflow.submitted.unfit.values())
-    return answer
-
-
-def _was_found(node: StepNode) -> bool:
-    """Whether a complete Step never ran, since its outputs were in the store already."""
-    return bool(node.outputs) and (node.attempt is None or node.attempt.message == FOUND)
-
-
-def _was_made(node: StepNode) -> bool:
-    """Whether a Step is done, and its outputs were made for it: by a run, or as copies."""
-    done = node.verdict is VerdictKind.FRESH
-    return done and node.attempt is not None and node.attempt.message != FOUND
 
 
 def status(workflow: Workflow, debug: bool) -> ServerStatus:
@@ -126,6 +78,20 @@ def status(workflow: Workflow, debug: bool) -> ServerStatus:
     return answer
 
 
+def details(workflow: Workflow) -> WorkflowDetails:
+    """The answer of `Gaia.details`, without what isn't in the workflow itself."""
+    answer: WorkflowDetails = {
+        "workflow": workflow.name,
+        "state": workflow.state.value,
+        "progress": listed(workflow)["progress"],
+        "failures": failures(workflow),
+        "waiting-inputs": workflow.graph.waiting_inputs(),
+    }
+    if workflow.trouble is not None:
+        answer["error"] = str(workflow.trouble)
+    return answer
+
+
 def flow(graph: Graph) -> dict[str, FlowEntry]:
     """Step → its inputs, outputs, and the Steps before it."""
     return {
@@ -149,6 +115,7 @@ def graph(workflow: Workflow) -> WorkflowGraph:
     return {
         "workflow": workflow.name,
         "state": workflow.state.value,
+        "version": str(workflow.version),
         "steps": [
             {"step": node.step.name, "command": node.step.command, "state": step_state(node)}
             for node in nodes
@@ -159,50 +126,18 @@ def graph(workflow: Workflow) -> WorkflowGraph:
     }
 
 
-def step_states(workflow: Workflow) -> dict[str, StepState]:
-    """Step → `state` as in `graph`, and `task`, the id of its latest Task."""
-    return {
-        name: {
-            "state": step_state(node),
-            "task": None if node.attempt is None else node.attempt.task.id,
-        }
-        for name, node in workflow.graph.steps.items()
-    }
-
-
 def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> LatestAttempt:
     """See `Gaia.attempt`; `log` gives the path of a Task's log."""
     latest = workflow.graph.steps[step].attempt
     if latest is None:
         return {"task": None, "state": None, "log": None}
-    return {"task": latest.task.id, "state": _attempt_state(latest), "log": log(latest.task)}
-
-
-def step_state(node: StepNode) -> str:
-    """The state of a Step for people."""
-    if node.verdict in (VerdictKind.RUNNING, VerdictKind.FAILED):
-        assert node.attempt is not None
-        return _attempt_state(node.attempt)
-    return _STATES[node.verdict]
-
-
-_STATES = {
-    VerdictKind.RUN: "ready",
-    VerdictKind.WAIT: "waiting",
-    VerdictKind.BLOCKED: "waiting",
-    VerdictKind.FRESH: "complete",
-    VerdictKind.UNFIT: "unfit",
-}
+    return {"task": latest.task.id, "state": attempt_state(latest), "log": log(latest.task)}
 
 
 def failures(workflow: Workflow) -> list[Failure]:
     """The Steps that failed: `step`, `state`, `exit_code`, `message`, `reason` (why it ran)."""
-    nodes = workflow.graph.steps.values()
-    failed = (
-        node.attempt
-        for node in nodes
-        if node.verdict is VerdictKind.FAILED and node.attempt is not None
-    )
+    nodes = workflow.graph.failed.values()
+    failed = (node.attempt for node in nodes if node.attempt is not None)
     return [
         {
             "step": attempt.task.name,
@@ -276,7 +211,7 @@ def _timeline_attempt(
         "step": attempt.task.name,
         "command": commands.get(attempt.task.name),
         "task": attempt.task.id,
-        "state": _attempt_state(attempt),
+        "state": attempt_state(attempt),
         "reason": attempt.task.reason,
         "worker": workers.get(attempt.task.id),
         "queued": attempt.created,
@@ -286,11 +221,6 @@ def _timeline_attempt(
         "message": attempt.message,
         "usage": None if attempt.usage is None else attempt.usage.wire(),
     }
-
-
-def _attempt_state(attempt: Attempt) -> str:
-    queued = attempt.state is TaskState.RUNNING and attempt.started is None
-    return "queued" if queued else attempt.state.value
 
 
 def explain_step(

@@ -22,10 +22,12 @@ from gaia_local.workflow.attempts import Attempts
 from gaia_local.workflow.contents import Contents, inspections
 from gaia_local.workflow.decision import Changes, Decision, Inspection, Observation, Saved
 from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.graph_version import GraphVersion
 from gaia_local.workflow.invalidation import Invalidation, ran_again
 from gaia_local.workflow.merging import Merging
 from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.origins import NO_ORIGINS, Origin
+from gaia_local.workflow.results_count import ResultsCount
 from gaia_local.workflow.states import (
     EXPIRED,
     Intent,
@@ -68,6 +70,8 @@ class Workflow:
         self.attempts = Attempts(name, self.submitted, self.graph, self._draft)
         self.running = self.attempts.running
         self.contents = Contents(self.graph, self.attempts, self._draft)
+        self.results = ResultsCount(self.graph.log)
+        self.version = GraphVersion(self.submitted, self.graph)
         self._invalidation = Invalidation(self.graph, self.attempts)
         self.merging = Merging(
             self.submitted, self.graph, self.attempts, self.contents, self._invalidation
@@ -107,7 +111,7 @@ class Workflow:
             node.attempt, node.reads = attempt, attempt.inputs
             graph.mark_step(node, attempt.step_state)
             if node.state.alive:  # the process that owns the root runs it
-                workflow.running[attempt.task.id] = attempt
+                workflow.attempts.count_in(attempt)
         graph.settle()
         graph.changed.clear()
         workflow._was_running = bool(workflow.running)

@@ -167,7 +167,7 @@ def program(
     ended = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env={**_environment(), **environment},
+        env={**clean_environment(), **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -202,7 +202,8 @@ def gaia_local(*arguments: str | Path) -> dict[str, float]:
     return program(Path(sys.executable).with_name("gaia-local"), *arguments)
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """The environment of measured programs."""
     # Python keeps the compiled modules of this checkout, as pip does for installed packages, also
     # if the user forbade it.
     left_out = ("GAIA_LOCAL_", "PYTHONDONTWRITEBYTECODE")

@@ -42,7 +42,7 @@ def delete(hands: Hands, data: bool = False) -> None:
 
 
 def progress(hands: Hands) -> WorkflowProgress:
-    from gaia_local.workflow.reports import progress as told
+    from gaia_local.workflow.progress import progress as told
 
     found = hands.scheduler.view(hands.workflow, told)
     assert found is not None

@@ -27,7 +27,7 @@ from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.model.answer_types import LiveUsage
-from gaia_local.server import Server, create_app, resume, stream
+from gaia_local.server import Server, create_app, feed, resume, stream
 from gaia_local.server import server as server_module
 from gaia_local.server.guard import answers_to
 from support.builders import ECHO
@@ -46,6 +46,7 @@ from support.servers import (
     held,
     let_go,
     server,
+    states_of,
 )
 
 __all__ = ["gaia", "server"]
@@ -338,6 +339,8 @@ def test_names_of_all_kinds_can_be_asked_for(server: Server, gaia: Gaia) -> None
         ("api/workflows/w/log?step=a&from=-1", 400, "from is '-1'"),
         ("api/workflows/w/log?step=a&from=%C2%B2", 400, "from is '²'"),
         ("api/stream?workflow=nobody", 404, "'nobody'"),
+        ("api/stream?follow=w&follow=nobody", 404, "'nobody'"),
+        ("api/stream?workflow=w&follow=w", 400, "both 'workflow' and 'follow'"),
     ],
 )
 def test_missing_workflows_and_steps_are_named(
@@ -459,17 +462,13 @@ def test_what_runs_is_measured_for_those_who_look_at_its_workflow(
 ) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
-    progress = gaia.progress
+    details = gaia.details
     usage: dict[str, LiveUsage] = {"a": {"memory": 1 << 20, "cpu": 0.5}}
-    monkeypatch.setattr(gaia, "progress", lambda name: {**progress(name), "usage": usage})
+    monkeypatch.setattr(gaia, "details", lambda name: {**details(name), "usage": usage})
     about = get(server, "api/workflows/w")
     assert about["usage"] == usage
     assert "usage" not in about["progress"]
     assert "usage" not in get(server, "api/workflows")["workflows"]["w"]["progress"]
-    view = stream.ClientView(gaia, "w")
-    view.everything()
-    usage["a"] = {"memory": 2 << 20, "cpu": 1.5}
-    assert view.update(["w"]) == {"workflows": {}, "steps": {}}
 
 
 # ------------------------------------------------------------------------------------ event streams
@@ -486,15 +485,17 @@ def test_a_stream_tells_the_whole_and_then_what_changed(
         assert first["workflows"].keys() == {"w", "other"}
         assert first["workflows"]["other"] == get(server, "api/workflows")["workflows"]["other"]
         assert first["steps"].keys() == {"a", "b", "h"}
-        workflows, steps = first["workflows"], first["steps"]
+        assert first["graph"] == gaia.graph("w")["version"]
+        workflows, steps = first["workflows"], states_of(first["steps"])
         while not (workflows["w"]["progress"]["done"] == 2 and steps["h"] == "running"):
             change = told.next()
             assert "other" not in change["workflows"]
             workflows |= change["workflows"]
-            steps |= change["steps"]
+            assert "graph" not in change
+            steps |= states_of(change["steps"])
         assert steps == {"a": "complete", "b": "complete", "h": "running"}
         let_go(tmp_path / "fifo")
-        assert told.next()["steps"] == {"h": "complete"}
+        assert told.next()["steps"] == {"h": gaia.step_states("w")["h"]}
 
 
 def test_a_stream_is_prompt(
@@ -531,19 +532,7 @@ def test_many_changes_are_few_events(server: Server, gaia: Gaia) -> None:
         number = told.until(
             lambda workflows, steps: workflows.get("w", {}).get("state") == "complete"
         )
-        assert number <= 3 + (time.monotonic() - began) / stream.EVENT_PAUSE_SECONDS
-
-
-def test_a_step_that_ran_again_is_told_though_its_state_is_the_same(gaia: Gaia) -> None:
-    gaia.upload("w", {}, COMMANDS, [A, B])
-    gaia.wait("w", 30)
-    view = stream.ClientView(gaia, "w")
-    assert view.everything()["steps"] == {"a": "complete", "b": "complete"}
-    gaia.expire("w", ["b"])
-    gaia.wait("w", 30)
-    for steps in ({"b": "complete"}, {}):
-        change = view.update({"w"})
-        assert (change["workflows"], change["steps"]) == ({}, steps)
+        assert number <= 3 + (time.monotonic() - began) / feed.EVENT_PAUSE_SECONDS
 
 
 def test_deleted_workflows_are_streamed_as_null(server: Server, gaia: Gaia) -> None:

@@ -93,18 +93,18 @@ class Events:
         assert data.startswith("data: ")
         assert self.line() == ""
         told: dict[str, Any] = json.loads(data.removeprefix("data: "))
-        assert set(told) == {"workflows", "steps"}
+        assert set(told) - {"graph"} in ({"workflows", "steps"}, {"workflows", "followed"})
         return told
 
     def until(self, true: Callable[[dict[str, Any], dict[str, Any]], bool]) -> int:
-        """Merge events until `true` of the states, and return their number."""
+        """Merge events until `true` of workflows and Steps' states, and return their number."""
         workflows: dict[str, Any] = {}
         steps: dict[str, Any] = {}
         number = 0
         while not true(workflows, steps):
             told = self.next()
             workflows |= told["workflows"]
-            steps |= told["steps"]
+            steps |= states_of(told["steps"])
             number += 1
         return number
 
@@ -114,6 +114,11 @@ class Events:
             connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread
         self._thread.join()
         self._answer.close()
+
+
+def states_of(steps: dict[str, Any]) -> dict[str, str | None]:
+    """Step → its state alone, of an event's `steps`."""
+    return {step: None if news is None else news["state"] for step, news in steps.items()}
 
 
 @contextmanager

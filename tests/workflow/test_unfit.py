@@ -140,7 +140,7 @@ def test_the_words_of_explain_and_progress(hands: Hands) -> None:
     def look(workflow: Any) -> tuple[Any, Any, Any]:
         node = workflow.graph.steps["g"]
         explained = reports.explain_step(workflow, node, {})
-        return explained, reports.progress(workflow), reports.graph(workflow)["steps"]
+        return explained, progress(workflow), reports.graph(workflow)["steps"]
 
     found = hands.scheduler.view("w", look)
     assert found is not None

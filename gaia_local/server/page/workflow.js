@@ -112,7 +112,8 @@ export class WorkflowView {
       return;
     }
     if (entry !== undefined) this.#showEntry(entry);
-    this.#applyStates(Object.entries(steps).filter(([, state]) => state !== null));
+    this.#applyStates(Object.entries(steps).filter(([, news]) => news !== null)
+      .map(([step, news]) => [step, news.state]));
     if (entry !== undefined || Object.keys(steps).length) this.#refresh();
   }
 
