@@ -51,7 +51,7 @@ def page(setting: Setting) -> Iterator[Finding]:
         for clients in CLIENTS[1:]:
             pages = "1 open page costs" if clients == 1 else f"{clients} open pages cost"
             yield Row(
-                f"… that {pages} more",
+                f"… that {pages} more, {count:,} Steps",
                 "s",
                 [max(0.0, more) for more in turns.beyond(str(clients), "0", "cpu_s")],
                 most=MOST[size] if clients == 1 else None,

@@ -105,6 +105,13 @@ def test_questions_are_measured(tmp_path: Path) -> None:
     assert rows["`expire` of a leaf of 200 Steps"]["measured"][0] > 0
 
 
+def test_the_cost_of_open_pages_is_measured(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "page", scale=0.01)
+    assert rows["CPU time of a server that runs 50 trivial Steps"]["median"] > 0
+    assert rows["… that 1 open page costs more, 50 Steps"]["most"] == 1.0
+    assert rows["… the bytes of one stream with 50 Steps"]["median"] > 1000
+
+
 def test_the_start_and_the_watch_are_measured(tmp_path: Path) -> None:
     rows = measured(tmp_path, "starting,watch", scale=0.05)
     assert (
