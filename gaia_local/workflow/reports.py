@@ -170,12 +170,11 @@ def step_states(workflow: Workflow) -> dict[str, StepState]:
     }
 
 
-def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> LatestAttempt:
-    """See `Gaia.attempt`; `log` gives the path of a Task's log."""
-    latest = workflow.graph.steps[step].attempt
-    if latest is None:
+def attempt(attempt: Attempt | None, log: Callable[[Task], str]) -> LatestAttempt:
+    """The answer of `Gaia.attempt` for one; `log` gives the path of a Task's log."""
+    if attempt is None:
         return {"task": None, "state": None, "log": None}
-    return {"task": latest.task.id, "state": _attempt_state(latest), "log": log(latest.task)}
+    return {"task": attempt.task.id, "state": _attempt_state(attempt), "log": log(attempt.task)}
 
 
 def step_state(node: StepNode) -> str:
