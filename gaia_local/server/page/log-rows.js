@@ -100,8 +100,10 @@ export class Rows {
    */
   draw(jump = false) {
     const box = this.element;
-    if (!box.isConnected || box.clientHeight === 0) return;
     this.#rowHeight = this.#probe.offsetHeight || this.#rowHeight;
+    if (box.clientHeight === 0) // It is as high as what is in it, up to a limit.
+      this.#long.style.height = `${height(this.#total, this.#rowHeight)}px`;
+    if (box.clientHeight === 0) return; // It isn't on the page.
     if (this.#atEnd) [this.#line, this.#shift] = [Math.max(1, this.#total), 0];
     this.#line = clamp(this.#line, 1, Math.max(1, this.#total));
     const [first, last] = this.range;

@@ -44,7 +44,7 @@ export class LogSearch {
   #following = html("button", {
     type: "button", class: "small", title: "Enter", click: () => this.#step(1),
   }, "Next");
-  #found = html("div", { class: "found", hidden: true },
+  #found = html("div", { class: "matches", hidden: true },
     this.#count, this.#previous, this.#following, this.#case);
 
   /**
@@ -57,7 +57,7 @@ export class LogSearch {
     this.#ask = ask;
     this.#go = go;
     this.#changed = changed;
-    this.element = html("div", { class: "search", role: "search" }, this.#field, this.#found);
+    this.element = html("div", { class: "log-search", role: "search" }, this.#field, this.#found);
     this.#field.addEventListener("input", () => {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => this.#begin(), TYPING_MS);

@@ -132,6 +132,7 @@ export class LogView {
     if (source.lines === 0) return;
     this.#sought = false;
     this.#rows.goTo(Math.min(this.#linked, source.lines));
+    this.element.scrollIntoView({ block: "nearest" });
   }
 
   #show() {
