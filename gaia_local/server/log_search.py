@@ -12,7 +12,7 @@ STEP_BYTES = 128 * 1024**2
 """The bytes after which a step ends."""
 MATCHES_AT_ONCE = 1000
 """The most places of matches that one step answers; it counts all."""
-_READ_BYTES = 4 * 1024**2
+_READ_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)

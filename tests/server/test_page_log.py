@@ -231,7 +231,7 @@ def test_a_log_is_followed_until_the_reader_scrolls_up(site: Site, gate: Fifo) -
     page.mouse.wheel(0, -400)
     expect(to_end).to_be_visible()
     before = top(page)
-    gate.say("on")
+    gate.open("on\n")
     site.gaia.wait("me_log", 30)
     expect(page.locator(".log .long")).to_have_css("height", re.compile(r"10\d\d\dpx|108\d\dpx"))
     assert top(page) == before

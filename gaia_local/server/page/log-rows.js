@@ -70,23 +70,28 @@ export class Rows {
   /** @param {number} line put it a third from the top, or, with nothing above, at the top */
   goTo(line) {
     this.#atEnd = false;
-    this.#line = clamp(line - Math.floor(this.#inSight() / 3), 1, Math.max(1, this.#total));
-    this.#shift = 0;
-    this.draw(true);
+    this.#anchor(clamp(line - Math.floor(this.#inSight() / 3), 1, Math.max(1, this.#total)));
     const row = this.#rows.get(line);
     if (row === undefined) return;
     // Lines before it may be wrapped, and so higher than was thought.
     const place = row.offsetTop + this.#start - this.element.scrollTop;
     if (place >= 0 && place + row.offsetHeight <= this.element.clientHeight) return;
-    this.#line = line;
-    this.#shift = 0;
-    this.draw(true);
+    this.#anchor(line);
   }
 
   /** Go to the end, and stay there. */
   toEnd() {
+    this.#top = this.element.scrollTop;
     this.#atEnd = true;
     this.draw();
+  }
+
+  /** @param {number} line put it at the top, and the scroll bar right */
+  #anchor(line) {
+    this.#top = this.element.scrollTop; // Where the reader scrolled to doesn't matter now.
+    this.#line = line;
+    this.#shift = 0;
+    this.draw(true);
   }
 
   close() {
@@ -104,6 +109,7 @@ export class Rows {
     if (box.clientHeight === 0) // It is as high as what is in it, up to a limit.
       this.#long.style.height = `${height(this.#total, this.#rowHeight)}px`;
     if (box.clientHeight === 0) return; // It isn't on the page.
+    this.#followScroll(); // The event for it may not have come yet.
     if (this.#atEnd) [this.#line, this.#shift] = [Math.max(1, this.#total), 0];
     this.#line = clamp(this.#line, 1, Math.max(1, this.#total));
     const [first, last] = this.range;
@@ -133,24 +139,28 @@ export class Rows {
   }
 
   #scrolled() {
+    if (!this.#followScroll()) return;
+    this.draw();
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => this.draw(!this.#atEnd), IDLE_MS);
+  }
+
+  /** Set the anchor to what the reader scrolled to since the last time; whether that was so. */
+  #followScroll() {
     const box = this.element;
     const top = box.scrollTop;
-    if (Math.abs(top - this.#top) < 1) return; // It was `draw`.
-    const up = top < this.#top;
+    if (Math.abs(top - this.#top) < 1) return false;
+    this.#top = top;
     const place = top - this.#start;
-    const inside = place >= 0 && place < this.#list.offsetHeight;
-    if (inside) this.#anchorAt(place);
+    if (place >= 0 && place < this.#list.offsetHeight) this.#anchorAt(place);
     else {
       const lines = fromBar(top, this.#longest(), box.scrollHeight - box.clientHeight);
       this.#line = 1 + Math.floor(lines / this.#rowHeight);
       this.#shift = lines % this.#rowHeight;
     }
-    this.#top = top;
-    const bottom = box.scrollHeight - top - box.clientHeight < this.#rowHeight / 2;
-    this.#atEnd = bottom && !up && (this.range[1] === this.#total);
-    this.draw();
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.draw(!this.#atEnd), IDLE_MS);
+    const bottom = box.scrollHeight - top - box.clientHeight <= 1;
+    this.#atEnd = bottom && this.range[1] === this.#total;
+    return true;
   }
 
   /** @param {number} place of the top of the box, in pixels from the beginning of the rows */
