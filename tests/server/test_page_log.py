@@ -10,7 +10,6 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 from support.builders import step
-from support.fixtures import WaitUntil
 from support.gates import Fifo
 from support.status_page import Site, address, held, talk
 
@@ -90,15 +89,15 @@ def test_a_gigabyte_is_at_hand_whole(site: Site) -> None:
 
     search = page.get_by_placeholder("Search the log")
     search.fill("LAST needle")
-    expect(page.locator(".matches .note")).to_have_text("1 of 1", timeout=10_000)
+    expect(page.locator(".matches .note")).to_have_text("1 of 1", timeout=90_000)
     expect(row(page, lines).locator("mark.now")).to_be_in_viewport()
     search.fill("needle")
-    expect(page.locator(".matches .note")).to_have_text("1 of 3", timeout=10_000)
+    expect(page.locator(".matches .note")).to_have_text("1 of 3", timeout=90_000)
     search.press("Shift+Enter")
     expect(page.locator(".matches .note")).to_have_text("3 of 3")
     expect(row(page, lines).locator("mark.now")).to_be_in_viewport()
     search.fill("simulation")
-    expect(page.locator(".matches .note")).to_have_text(f"1 of {lines - 3:,}", timeout=20_000)
+    expect(page.locator(".matches .note")).to_have_text(f"1 of {lines - 3:,}", timeout=90_000)
     search.press("Shift+Enter")
     expect(row(page, lines - 1).locator("mark.now")).to_be_in_viewport()
     search.fill("")
@@ -106,7 +105,7 @@ def test_a_gigabyte_is_at_hand_whole(site: Site) -> None:
     for line in (1, lines // 3, lines - 500):
         view(page, {"line": line})
         expect(row(page, line).locator(".text")).not_to_have_text("")
-        assert frame_time(page) < 50
+        assert frame_time(page) < 100  # 17 ms on a machine that does nothing else
         assert page.locator(SHOWN).count() < 150
     assert memory(page) - before < 30_000_000
     assert site.fits()
@@ -175,17 +174,32 @@ def test_the_scroll_bar_reaches_all_lines(site: Site) -> None:
     expect(page.get_by_role("button", name="Go to the end")).to_be_hidden()
 
 
-def test_the_keyboard_scrolls_past_no_line(site: Site, wait_until: WaitUntil) -> None:
+def settle(page: Page) -> None:
+    """Wait until a movement that a key began has ended."""
+    page.evaluate(
+        """async () => {
+          const log = document.querySelector(".log");
+          let still = 0;
+          for (let before = log.scrollTop; still < 15; before = log.scrollTop) {
+            await new Promise(requestAnimationFrame);
+            still = log.scrollTop === before ? still + 1 : 0;
+          }
+        }"""
+    )
+
+
+def test_the_keyboard_scrolls_past_no_line(site: Site) -> None:
     page = shown(site, numbered(1_000_000))
     expect(row(page, 1_000_000)).to_be_in_viewport()
     page.locator(".log").focus()
     page.keyboard.press("Home")
-    wait_until(lambda: top(page) == 1)
-    for _ in range(10):
+    expect(row(page, 1)).to_be_in_viewport()
+    settle(page)
+    for key, least, most in [("PageDown", 10, 18), ("ArrowDown", 1, 4), ("PageUp", -18, -10)] * 3:
         before = top(page)
-        page.keyboard.press("PageDown")
-        wait_until(lambda before=before: before < top(page) <= before + 20)  # type: ignore[misc]
-        page.keyboard.press("ArrowDown")
+        page.keyboard.press(key)
+        settle(page)
+        assert least <= top(page) - before <= most, key
     page.keyboard.press("End")
     expect(row(page, 1_000_000)).to_be_in_viewport()
 
