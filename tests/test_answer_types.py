@@ -11,10 +11,11 @@ from typing import Any, is_typeddict
 
 import networkx
 import pytest
+from starlette.requests import Request
 
 from gaia_local import Gaia
 from gaia_local.model import answer_types
-from gaia_local.server import reading, stream
+from gaia_local.server import logs, reading, stream
 from support.builders import command, step
 from support.fixtures import MakeGaia
 from support.owner import Owner
@@ -158,13 +159,22 @@ def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:
     answers: list[tuple[Any, tuple[Any, ...]]] = [
         (reading.workflows, (gaia,)),
         (reading.workflow, (gaia, "w")),
-        (reading.log, (gaia, "w", "made", 0)),
-        (reading.log, (gaia, "w", "waiting", 0)),
+        *(
+            (look, (logs.Logs(gaia), asked(f"step={step}&text=a")))
+            for look in (logs.Logs.piece, logs.Logs.lines, logs.Logs.search)
+            for step in ("made", "waiting")
+        ),
         (stream.ClientView.everything, (stream.ClientView(gaia, "w"),)),
         (stream.ClientView.update, (stream.ClientView(gaia, "w"), {"w", "gone"})),
     ]
     for function, arguments in answers:
         assert problems(function(*arguments), answer_type(function)) == [], (function, arguments)
+
+
+def asked(query: str) -> Request:
+    """A request about the workflow `w`."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    return Request({**scope, "path_params": {"name": "w"}, "query_string": query.encode()})
 
 
 def test_answers_on_what_was_reused_are_as_their_types_say(make_gaia: MakeGaia) -> None:

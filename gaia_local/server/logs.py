@@ -40,7 +40,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 
 def routes(gaia: Gaia) -> list[BaseRoute]:
     """The addresses of logs. All take `step`, and `task`, the id of an earlier attempt."""
-    logs = _Logs(gaia)
+    logs = Logs(gaia)
     at = "/api/workflows/{name}/log"
     return [
         Route(at, logs.reading(logs.piece)),
@@ -62,7 +62,7 @@ class _Log:
     """A descriptor."""
 
 
-class _Logs:
+class Logs:
     """Answers for one `Gaia`; of the methods with a `Request`, each is one address."""
 
     def __init__(self, gaia: Gaia) -> None:
