@@ -44,8 +44,8 @@ def write(gaia: Gaia, content: bytes) -> Path:
     return log
 
 
-def ask(server: Server, what: str, status: int = 200, **parameters: str | int) -> Any:
-    asked: dict[str, str | int] = {"step": "s", **parameters}
+def ask(server: Server, what: str, status: int = 200, **parameters: str | int | None) -> Any:
+    asked: dict[str, str | int | None] = {"step": "s", **parameters}
     answer = requests.get(f"{server.url}api/workflows/w/log{what}", params=asked, timeout=30)
     assert answer.status_code == status, answer.text
     return answer.json()
