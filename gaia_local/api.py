@@ -438,16 +438,19 @@ class Gaia:
         name = check_workflow_name(workflow)
         return self._opened.ask(lambda root: root.step_states(name))
 
-    def attempt(self, workflow: str, step: str) -> LatestAttempt:
-        """The latest attempt at a Step; all values are None if it never ran.
+    def attempt(self, workflow: str, step: str, task: str | None = None) -> LatestAttempt:
+        """The latest attempt at a Step, or the one whose id is `task`.
 
-        The state is ``queued``, ``running``, ``complete``, ``error``, ``exception``, ``cancelled``
-        or ``interrupted``; `log` is the path of its log, which doesn't exist before the attempt
-        began.
+        All values are None if the Step never ran. The state is ``queued``, ``running``,
+        ``complete``, ``error``, ``exception``, ``cancelled`` or ``interrupted``; `log` is the path
+        of its log, which doesn't exist before the attempt began. Raises `InvalidInput` for a `task`
+        that is no attempt at the Step, or was dropped with its log, as `keep_attempts` has it.
         """
         name = check_workflow_name(workflow)
         check_key_or_step(name, step)
-        return self._opened.ask(lambda root: root.attempt(name, step))
+        if task is not None and not isinstance(task, str):
+            raise InvalidInput("attempt, task", f"it is {shown(task)}", "give the id of an attempt")
+        return self._opened.ask(lambda root: root.attempt(name, step, task))
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         """The reasons why a Step ran last, and would or wouldn't run now; or a key's origin.

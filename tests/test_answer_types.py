@@ -11,10 +11,11 @@ from typing import Any, is_typeddict
 
 import networkx
 import pytest
+from starlette.requests import Request
 
 from gaia_local import Gaia
 from gaia_local.model import answer_types
-from gaia_local.server import graphs, reading
+from gaia_local.server import graphs, logs, reading
 from gaia_local.server.known import Follow, Known
 from support.builders import command, step
 from support.fixtures import MakeGaia
@@ -162,9 +163,12 @@ def test_steps_of_a_digraph_are_as_their_type_says(gaia: Gaia) -> None:
 def test_the_page_is_answered_as_its_types_say(gaia: Gaia) -> None:
     answers: list[tuple[Any, tuple[Any, ...]]] = [
         (reading.workflows, (gaia,)),
-        (reading.log, (gaia, "w", "made", 0)),
-        (reading.log, (gaia, "w", "waiting", 0)),
         (graphs.answer, (gaia, "w")),
+        *(
+            (look, (logs.Logs(gaia), asked(f"step={step}&text=a")))
+            for look in (logs.Logs.piece, logs.Logs.lines, logs.Logs.search)
+            for step in ("made", "waiting")
+        ),
     ]
     for function, arguments in answers:
         assert problems(function(*arguments), answer_type(function)) == [], (function, arguments)
@@ -176,6 +180,12 @@ def test_the_events_of_a_stream_are_as_their_types_say(gaia: Gaia) -> None:
         one, several = Follow(frozenset({"w"}), True), Follow(frozenset({"w", "v"}), False)
         assert problems(news.told(one), answer_types.WorkflowChanges) == []
         assert problems(news.told(several), answer_types.ManyChanges) == []
+
+
+def asked(query: str) -> Request:
+    """A request about the workflow `w`."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    return Request({**scope, "path_params": {"name": "w"}, "query_string": query.encode()})
 
 
 def test_answers_on_what_was_reused_are_as_their_types_say(make_gaia: MakeGaia) -> None:

@@ -171,7 +171,7 @@ class Questions(Protocol):
         """See `Gaia.step_changes`."""
 
     @read
-    def attempt(self, workflow: str, step: str, /) -> LatestAttempt:
+    def attempt(self, workflow: str, step: str, task: str | None, /) -> LatestAttempt:
         """See `Gaia.attempt`."""
 
     @read

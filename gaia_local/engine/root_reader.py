@@ -10,7 +10,7 @@ from gaia_local.engine.registry import no_such_workflow
 from gaia_local.engine.results import RecordedResult
 from gaia_local.engine.scheduler import Scheduler
 from gaia_local.engine.snapshot import Snapshot
-from gaia_local.errors import InvalidInput, nearest
+from gaia_local.errors import InvalidInput, nearest, shown
 from gaia_local.model.tasks import Task
 from gaia_local.state.rows import task_json
 from gaia_local.store import fingerprints
@@ -199,12 +199,23 @@ class RootReader:
     def step_changes(self, workflow: str, since: str | None) -> StepChanges:
         return self._view(workflow, lambda found: progress.step_changes(found, since))
 
-    def attempt(self, workflow: str, step: str) -> LatestAttempt:
-        def look(found: Workflow) -> LatestAttempt:
+    def attempt(self, workflow: str, step: str, task: str | None = None) -> LatestAttempt:
+        def look(found: Workflow) -> Attempt | None:
             _check_step(found, step)
-            return reports.attempt(found, step, self._log)
+            return found.graph.steps[step].attempt
 
-        return self._view(workflow, look)
+        attempt = self._view(workflow, look)
+        if task is not None and (attempt is None or attempt.task.id != task):
+            kept = self._reader.attempts(workflow, step)
+            attempt = next((each for each in kept if each.task.id == task), None)
+            if attempt is None:
+                raise InvalidInput(
+                    f"workflow {workflow!r}, Step {step!r}",
+                    f"it has no attempt {shown(task)}, or none any more, and no log of it: of each"
+                    " Step the newest attempts are kept",
+                    "name one that `timeline` lists, and keep more of them with keep_attempts",
+                )
+        return reports.attempt(attempt, self._log)
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         trial = self._as_run_finds(workflow)

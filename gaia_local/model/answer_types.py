@@ -421,7 +421,7 @@ class StepChanges(TypedDict):
 
 
 class LatestAttempt(TypedDict):
-    """Of `Gaia.attempt`: a Step's latest one, with the path of its log; None: it never ran."""
+    """Of `Gaia.attempt`: the latest or the one asked for, its log's path; None: it never ran."""
 
     task: str | None
     state: str | None
@@ -555,13 +555,55 @@ class WorkflowList(TypedDict):
 class LogPiece(TypedDict):
     """Of ``GET /api/workflows/NAME/log``: a piece of the log of one attempt, the `task`.
 
-    `next` is the offset of the next piece; `over` says that this is the last one.
+    `next` is the offset of the next piece; `over` says that this is the last one; `size` is that of
+    the whole log so far. Offsets and sizes are in bytes.
     """
 
     text: str
     next: int
     over: bool
     task: str | None
+    size: int
+
+
+class LogLine(TypedDict):
+    """A line of a log: where it begins, its text, and the bytes of it that the text lacks."""
+
+    offset: int
+    text: str
+    more: int
+
+
+class LogLines(TypedDict):
+    """Of ``GET /api/workflows/NAME/log/lines``: lines of one attempt's log, from number `first` on.
+
+    `lines` is the number of all lines so far, and `size` of all bytes; `over` says that there will
+    be no more. `style` holds the escape sequences before the first one that set its colours.
+    """
+
+    lines: int
+    size: int
+    over: bool
+    task: str | None
+    first: int
+    style: str
+    rows: list[LogLine]
+
+
+class LogMatches(TypedDict):
+    """Of ``GET /api/workflows/NAME/log/search``: where a text occurs in a part of a log.
+
+    `count` is the number of its occurrences between `from` and `next`, where the next call goes on;
+    `over` says that all that is written so far was searched. `matches` has the ``[line, byte]`` of
+    1,000 of them at most.
+    """
+
+    count: int
+    matches: list[list[int]]
+    next: int
+    over: bool
+    task: str | None
+    size: int
 
 
 class FollowedChanges(TypedDict):

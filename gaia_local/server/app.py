@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import endpoints, graphs, reading, secret
+from gaia_local.server import endpoints, graphs, logs, reading, secret
 from gaia_local.server.feed import Feed
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.known import Follow
@@ -26,7 +26,6 @@ from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
-    from gaia_local.model.answer_types import LogPiece
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -76,7 +75,7 @@ def create_app(
             "/api/workflows/{name}/explain",
             _reading(lambda request: gaia.explain(_name(request), _asked(request, "name"))),
         ),
-        Route("/api/workflows/{name}/log", _reading(lambda request: _log(gaia, request))),
+        *logs.routes(gaia),
         Route(
             "/api/workflows/{name}/timeline",
             _reading(lambda request: gaia.timeline(_name(request))),
@@ -110,11 +109,6 @@ def _reading(look: Callable[[Request], Any]) -> Endpoint:
             raise Refused(404, str(error)) from error
 
     return answer
-
-
-def _log(gaia: Gaia, request: Request) -> LogPiece:
-    start = reading.offset(request.query_params.get("from", "0"))
-    return reading.log(gaia, _name(request), _asked(request, "step"), start)
 
 
 def _stream(gaia: Gaia, closing: asyncio.Event) -> Endpoint:

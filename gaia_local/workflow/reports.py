@@ -126,12 +126,11 @@ def graph(workflow: Workflow) -> WorkflowGraph:
     }
 
 
-def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> LatestAttempt:
-    """See `Gaia.attempt`; `log` gives the path of a Task's log."""
-    latest = workflow.graph.steps[step].attempt
-    if latest is None:
+def attempt(attempt: Attempt | None, log: Callable[[Task], str]) -> LatestAttempt:
+    """The answer of `Gaia.attempt` for one; `log` gives the path of a Task's log."""
+    if attempt is None:
         return {"task": None, "state": None, "log": None}
-    return {"task": latest.task.id, "state": attempt_state(latest), "log": log(latest.task)}
+    return {"task": attempt.task.id, "state": attempt_state(attempt), "log": log(attempt.task)}
 
 
 def failures(workflow: Workflow) -> list[Failure]:

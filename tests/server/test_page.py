@@ -218,7 +218,7 @@ def test_an_input_that_no_step_makes_is_named(site: Site) -> None:
     expect(page.locator(".notice")).to_have_text("Waits for an input that no Step makes: k:missing")
     site.node("only, waiting").click()
     expect(page.locator(".keys").first).to_contain_text("not there yet, and no Step makes it")
-    expect(page.locator(".log-view .note")).to_have_text("It wrote nothing.")
+    expect(page.locator(".log-view > .note")).to_have_text("It wrote nothing.")
 
 
 def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUntil) -> None:
@@ -226,10 +226,10 @@ def test_a_step_that_runs_again_shows_its_new_log(site: Site, wait_until: WaitUn
     page = site.go("me_again", "only")
     log = page.locator(".log")
     expect(log).to_have_text(re.compile(r"\d+\.\d+\n"))
-    before = log.inner_text()
+    before = log.inner_text().strip()
     site.gaia.expire("me_again", ["only"])
     expect(log).not_to_have_text(before)
-    wait_until(lambda: site.gaia.logs("me_again", "only") == log.inner_text())
+    wait_until(lambda: site.gaia.logs("me_again", "only").strip() == log.inner_text().strip())
 
 
 # -------------------------------------------------------------------------------------- its actions
@@ -619,7 +619,6 @@ def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
     page = site.go("me_long", "only")
     log = page.locator(".log")
     expect(log).to_contain_text("line 89999 of a log that goes on and on\nthe end\n")
-    expect(page.locator(".log-view .note")).to_have_text("Only the end of this log is shown.")
     page.wait_for_function(
         "() => { const log = document.querySelector('.log'); "
         "return log.scrollTop + log.clientHeight > log.scrollHeight - 30; }"

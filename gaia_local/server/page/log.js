@@ -1,164 +1,200 @@
-// A Step's log, followed while the Step runs.
+// @ts-check
+// The log of an attempt at a Step, all of it: followed while the Step runs, searched, linked to.
 
-import { ask, path, why } from "./api.js";
-import { fill, html, plain } from "./dom.js";
+import { fill, html } from "./dom.js";
+import { lineElement } from "./log-line.js";
+import { Rows } from "./log-rows.js";
+import { LogSearch } from "./log-search.js";
+import { lastLines, LogSource } from "./log-source.js";
+import { address } from "./parts.js";
 
-const POLL_MS = 600; // Milliseconds between two looks at a log that grows.
-const KEPT = 2_000_000; // Characters that stay on the page; of a longer log the end.
-const PIECE = 20_000; // Characters in one element: the browser lays out only those in sight.
-const END = Number.MAX_SAFE_INTEGER; // An offset behind the end of any log.
+export { lastLines };
 
 export class LogView {
   #workflow;
   #step;
-  #following = null;
-  #task = null;
-  #rest = "";
-  #kept = 0;
-  #cut = false;
-  #atBottom = true;
-  #top = 0;
-  #sized = new ResizeObserver(() => { if (this.#atBottom) this.#toBottom(); });
-  #lines = html("div", { class: "lines" });
-  #last = html("span");
+  /** @type {LogSource | null} */
+  #source = null;
+  /** The attempt that the reader chose; null: the latest. @type {string | null} */
+  #chosen = null;
+  /** @type {string | null} */
+  #latest = null;
+  /** The line that the address names. @type {number | null} */
+  #linked = null;
+  #sought = false;
+  /** @type {string | null} */
+  #problem = null;
+  /** What each row was made of. @type {WeakMap<Element, string | object | null>[]} */
+  #made = [new WeakMap(), new WeakMap()];
   #note = html("p", { class: "note", role: "status" });
-  #box = html("div",
-    { class: "log", role: "log", "aria-live": "off", "aria-label": "Log", tabindex: 0 },
-    this.#lines, this.#last);
-  #bottom = html("button",
-    { type: "button", class: "small to-end", hidden: true, click: () => this.#toBottom() },
+  #rows = new Rows((line, before) => this.#row(line, before), () => this.#moved());
+  #search = new LogSearch({
+    ask: (parameters) => /** @type {LogSource} */ (this.#source).search(parameters),
+    go: ({ line }) => this.#rows.goTo(line),
+    changed: () => this.#rows.draw(),
+  });
+  #toEnd = html("button",
+    { type: "button", class: "small to-end", hidden: true, click: () => this.#rows.toEnd() },
     "Go to the end");
+  #wrap = html("button",
+    { type: "button", class: "small", "aria-pressed": "true", click: () => this.#toggleWrap() },
+    "Wrap lines");
+  #wide = html("button",
+    { type: "button", class: "small", "aria-pressed": "false", click: () => this.#toggleWide() },
+    "Full width");
+  #file = html("a", { class: "file", download: "" }, "Download");
+  #tools = html("div", { class: "log-tools" },
+    this.#search.element,
+    html("div", { class: "line" }, this.#wrap, this.#wide, this.#file));
 
+  /** @param {string} workflow @param {string} step */
   constructor(workflow, step) {
     this.#workflow = workflow;
     this.#step = step;
-    this.element = html("div", { class: "log-view" }, this.#note, this.#box, this.#bottom);
-    this.#box.addEventListener("scroll", () => {
-      const end = this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < 24;
-      // After a reader scrolled up, the log stays. It also scrolls by itself when its size changes.
-      const up = this.#box.scrollTop < this.#top - 1;
-      this.#top = this.#box.scrollTop;
-      if (end || up) this.#atBottom = end;
-      else if (this.#atBottom) this.#toBottom();
-      this.#bottom.hidden = this.#atBottom;
-    }, { passive: true });
-    this.#sized.observe(this.#box);
-    this.#sized.observe(this.#lines);
+    this.element = html("div", { class: "log-view wrapped" },
+      this.#tools, this.#note, html("div", { class: "log-frame" }, this.#rows.element,
+        this.#toEnd));
+    this.element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape" || event.defaultPrevented || !this.#isWide()) return;
+      event.preventDefault();
+      this.#toggleWide();
+    });
+    this.#show();
   }
 
-  /** Show the log of the latest attempt (`task`, if there is one) until it is complete. */
+  /**
+   * Follow the latest attempt's log, unless the reader chose another one.
+   * @param {string | null} task the latest attempt, if there is one
+   */
   start(task) {
-    if (this.#following !== null && task === this.#task) return;
-    this.stop();
-    this.#following = new AbortController();
-    this.#follow(this.#following.signal);
+    this.#latest = task;
+    if (this.#source === null) this.#open();
+    else if (this.#chosen === null && task !== this.#source.task && this.#source.over)
+      this.#open(); // It had ended, and runs again.
+    else this.#show();
+  }
+
+  /**
+   * Show an attempt (none: the latest), and a line of it, as an address has them.
+   * @param {{ task?: string | null, line?: number | string | null }} what
+   */
+  show({ task = null, line = null }) {
+    const number = Number(line);
+    this.#linked = line !== null && Number.isInteger(number) && number > 0 ? number : null;
+    this.#sought = this.#linked !== null;
+    const chosen = task !== null && task === this.#latest && this.#source?.task === task
+      ? null : task;
+    if (this.#source === null || chosen !== this.#chosen) {
+      this.#chosen = chosen;
+      this.#open();
+    } else this.#seek();
+    this.#rows.draw();
   }
 
   stop() {
-    this.#following?.abort();
-    this.#following = null;
+    this.#source?.close();
+    this.#search.close();
+    this.#rows.close();
   }
 
-  async #follow(signal) {
-    let from = null;
-    while (!signal.aborted) {
-      try {
-        from ??= await this.#beginning();
-        const answer = await this.#ask(from);
-        if (signal.aborted) return;
-        if (answer.task !== this.#task) {
-          from = null; // It runs again, with a log of its own.
-          continue;
-        }
-        this.#add(answer.text);
-        this.#showEnd(answer);
-        if (answer.over) return;
-        const much = answer.next - from > PIECE;
-        from = answer.next;
-        if (!much) await pause(POLL_MS, signal);
-      } catch (error) {
-        const reason = why(error);
-        if (signal.aborted) return;
-        fill(this.#note, `The log can't be read: ${reason}. Trying again.`);
-        await pause(4 * POLL_MS, signal);
-      }
-    }
+  #open() {
+    this.#source?.close();
+    this.#problem = null;
+    /** @type {LogSource} */
+    const source = new LogSource(this.#workflow, this.#step, this.#chosen, {
+      changed: () => { if (source === this.#source) this.#changed(); },
+      replaced: () => { if (source === this.#source) this.#open(); },
+      problem: (text) => {
+        if (source !== this.#source) return;
+        this.#problem = text;
+        this.#show();
+      },
+    });
+    this.#source = source;
+    this.#search.restart();
+    if (!this.#sought) this.#rows.toEnd();
+    this.#show();
   }
 
-  #ask(from) {
-    return ask(path("workflows", this.#workflow, "log"), { step: this.#step, from });
+  #changed() {
+    const source = /** @type {LogSource} */ (this.#source);
+    this.#show();
+    this.#rows.setTotal(source.lines);
+    this.#seek();
+    this.#search.grown();
   }
 
-  /** The offset to begin at: of a log that is longer than the part kept, only the end is read. */
-  async #beginning() {
-    const { next, task } = await this.#ask(END);
-    this.#clear(task);
-    this.#cut = next > KEPT;
-    return Math.max(0, next - KEPT);
+  /** Go to the line that the address names, once it is known. */
+  #seek() {
+    const source = /** @type {LogSource} */ (this.#source);
+    if (!this.#sought || this.#linked === null) return;
+    if (source.lines < this.#linked && !source.over) return;
+    if (source.lines === 0) return;
+    this.#sought = false;
+    this.#rows.goTo(Math.min(this.#linked, source.lines));
+    this.element.scrollIntoView({ block: "nearest" });
   }
 
-  #clear(task) {
-    this.#task = task;
-    this.#lines.replaceChildren();
-    this.#last.textContent = "";
-    this.#rest = "";
-    this.#kept = 0;
-    this.#cut = false;
-    this.#atBottom = true;
+  #show() {
+    const source = this.#source;
+    const empty = source === null || source.lines === 0;
+    this.#rows.element.hidden = empty;
+    this.#tools.hidden = empty;
+    if (source !== null && this.#file.getAttribute("href") !== source.file())
+      this.#file.setAttribute("href", source.file());
+    const none = source?.over ? "It wrote nothing." : "Nothing written yet.";
+    const earlier = this.#chosen !== null && this.#chosen !== this.#latest;
+    fill(this.#note,
+      earlier ? ["The log of an earlier attempt. ",
+        html("a", { href: address(this.#workflow, this.#step) }, "Show the latest")] : null,
+      earlier && (this.#problem !== null || empty) ? " " : null,
+      this.#problem !== null ? `The log can't be read: ${this.#problem}`
+        : empty && source !== null ? none : null);
   }
 
-  #showEnd({ over }) {
-    const empty = this.#kept === 0 && this.#rest === "";
-    const none = over ? "It wrote nothing." : "Nothing written yet.";
-    fill(this.#note, this.#cut ? "Only the end of this log is shown." : empty ? none : null);
+  #moved() {
+    const [first, last] = this.#rows.range;
+    this.#source?.want(first, last);
+    this.#toEnd.hidden = this.#rows.atEnd;
   }
 
-  #add(text) {
-    if (text === "") return;
-    const all = this.#rest + text;
-    let end = all.lastIndexOf("\n") + 1;
-    if (all.length - end > PIECE) end = all.length;
-    for (let start = 0; start < end;) {
-      const line = all.lastIndexOf("\n", start + PIECE) + 1;
-      const cut = end - start <= PIECE ? end : line > start ? line : start + PIECE;
-      this.#piece(all.slice(start, cut));
-      start = cut;
-    }
-    this.#rest = all.slice(end);
-    this.#last.textContent = shown(this.#rest);
-    if (this.#atBottom) this.#toBottom();
+  /** @param {number} number @param {HTMLElement | undefined} before */
+  #row(number, before) {
+    const line = this.#source?.line(number) ?? null;
+    const { text, matchCase, now } = this.#search;
+    const place = now !== null && now.line === number ? now.place : null;
+    const linked = number === this.#linked;
+    const shown = JSON.stringify([text, matchCase, place, linked, this.#source?.task]);
+    const [lines, others] = this.#made;
+    if (before !== undefined && lines.get(before) === line && others.get(before) === shown)
+      return before;
+    const row = lineElement(number, this.#href(number), line, { text, matchCase, place }, linked);
+    lines.set(row, line);
+    others.set(row, shown);
+    return row;
   }
 
-  #piece(text) {
-    const last = this.#lines.lastElementChild;
-    if (last !== null && last.textContent.length + text.length <= PIECE) last.append(shown(text));
-    else this.#lines.append(html("div", { class: "piece" }, shown(text)));
-    this.#kept += text.length;
-    while (this.#kept > KEPT && this.#lines.childElementCount > 1) {
-      this.#kept -= this.#lines.firstElementChild.textContent.length;
-      this.#lines.firstElementChild.remove();
-      this.#cut = true;
-    }
+  /** @param {number} line */
+  #href(line) {
+    const task = this.#source?.task;
+    const query = new URLSearchParams(task ? { task, line: String(line) } : { line: String(line) });
+    return `${address(this.#workflow, this.#step)}?${query}`;
   }
 
-  #toBottom() {
-    this.#box.scrollTop = this.#box.scrollHeight;
+  #toggleWrap() {
+    const wraps = this.element.classList.toggle("wrapped");
+    this.#wrap.setAttribute("aria-pressed", String(wraps));
+    this.#rows.element.scrollLeft = 0;
+    this.#rows.draw(true);
   }
-}
 
-/** Lines as a terminal would leave them: without colours, and only the last of overwritten text. */
-function shown(text) {
-  const colourless = plain(text)
-    .replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[@-Z\\-_])/g, "");
-  return colourless.replace(/\r+\n/g, "\n").replace(/[^\n]*\r(?=[^\n])/g, "");
-}
+  #isWide() {
+    return this.element.classList.contains("wide");
+  }
 
-function pause(milliseconds, signal) {
-  return new Promise((resolve) => {
-    const clock = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
-      clearTimeout(clock);
-      resolve();
-    }, { once: true });
-  });
+  #toggleWide() {
+    const wide = this.element.classList.toggle("wide");
+    this.#wide.setAttribute("aria-pressed", String(wide));
+    this.#rows.draw(true);
+  }
 }
