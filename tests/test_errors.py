@@ -70,6 +70,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "step_states": ("none",),
     "attempt": ("none", "s"),
     "explain": ("none", "s"),
+    "keys": ("none", "s"),
+    "key": ("none", "k"),
     "delete": ("none",),
     "drop_attempts": (),
     "path": ("w", ""),

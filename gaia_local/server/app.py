@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import endpoints, reading, secret
+from gaia_local.server import endpoints, files, reading, secret
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.stream import EventStream
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
@@ -78,6 +78,7 @@ def create_app(
         ),
         Route("/api/reusable", _reading(lambda request: gaia.reusable())),
         Route("/api/stream", _stream(gaia, closing)),
+        *files.routes(gaia),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
     app = Starlette(
