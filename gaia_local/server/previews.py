@@ -27,8 +27,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# The C0 controls but tab, the ends of lines, form feed, backspace and escape, which logs have.
-_NO_TEXT = re.compile(rb"[\x00-\x07\x0b\x0e-\x1a\x1c-\x1f]")
+# The C0 controls but those that texts for terminals have, which begin at the bell.
+_NO_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 
 
 class Look(NamedTuple):
