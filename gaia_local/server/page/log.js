@@ -54,6 +54,8 @@ export class LogView {
     this.#follow(this.#following.signal);
   }
 
+  show(asked) { return asked; }
+
   stop() {
     this.#following?.abort();
     this.#following = null;
@@ -161,4 +163,11 @@ function pause(milliseconds, signal) {
       resolve();
     }, { once: true });
   });
+}
+
+export async function lastLines(workflow, step, count) {
+  const where = path("workflows", workflow, "log");
+  const { next } = await ask(where, { step, from: END });
+  const { text } = await ask(where, { step, from: Math.max(0, next - 20_000) });
+  return shown(text).trimEnd().split("\n").slice(-count).join("\n");
 }
