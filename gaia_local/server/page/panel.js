@@ -119,8 +119,9 @@ export class StepPanel {
     const command = graph.steps.find(({ step }) => step === this.#step)?.command;
     fill(this.#command, command === undefined ? null : `Command ${command}`);
     const after = dependents(graph, this.#step);
-    const which = after === 1 ? "the one Step that depends" : `the ${after} Steps that depend`;
-    fill(this.#cost, after === 0 ? "No other Step depends on it." : `So does ${which} on it.`);
+    const which = after === 1 ? "So does the one Step that depends"
+      : `So do the ${after} Steps that depend`;
+    fill(this.#cost, after === 0 ? "No other Step depends on it." : `${which} on it.`);
   }
 
   /** Ask the server for the rest. Only the last of several answers counts. */
