@@ -33,7 +33,8 @@ export class StepPanel {
   #badge = new Badge();
   #command = html("p", { class: "command" });
   #message = html("p");
-  #tail = html("pre", { class: "tail", tabindex: 0, "aria-label": "End of the log" });
+  #tail = html("pre",
+    { class: "tail", tabindex: 0, role: "region", "aria-label": "End of the log" });
   #failure = html("section", { class: "failure", "aria-label": "Failure", hidden: true },
     this.#message, this.#tail);
   #problem = html("p", { class: "failure", role: "alert", hidden: true });

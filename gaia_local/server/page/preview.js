@@ -175,7 +175,8 @@ export class Toggle {
 /** @param {Seen} seen */
 function text(seen) {
   const shown = sample(seen.text ?? "", TEXT);
-  return [html("pre", { class: "sample", tabindex: 0, "aria-label": "Text" }, shown.text),
+  return [html("pre", { class: "sample", tabindex: 0, role: "region", "aria-label": "Text" },
+    shown.text),
     encoded(seen), beginning(seen) ?? (shown.more && note(`And ${shown.more}.`))];
 }
 
