@@ -119,14 +119,15 @@ def _keys(gaia: Gaia, query: _Query) -> dict[str, Any]:
     """The keys of a Step, and what lies there."""
     until = monotonic() + _MEASURING_SECONDS
     found = gaia.keys(query.workflow, query.asked("step"))
-    root = str(gaia.root)
+    tops = {entry["top"] for keys in (found["inputs"], found["outputs"]) for entry in keys}
+    trees = {top: Tree(top, str(gaia.root)) for top in tops}
     return {
-        "inputs": [_facts(entry, root, until) for entry in found["inputs"]],
-        "outputs": [_facts(entry, root, until) for entry in found["outputs"]],
+        "inputs": [_facts(entry, trees[entry["top"]], until) for entry in found["inputs"]],
+        "outputs": [_facts(entry, trees[entry["top"]], until) for entry in found["outputs"]],
     }
 
 
-def _facts(entry: KeyEntry, root: str, until: float) -> dict[str, Any]:
+def _facts(entry: KeyEntry, tree: Tree, until: float) -> dict[str, Any]:
     facts: dict[str, Any] = {
         **{name: entry[name] for name in ("key", "state", "because", "digest")},
         "path": escaped(entry["path"]),
@@ -135,7 +136,7 @@ def _facts(entry: KeyEntry, root: str, until: float) -> dict[str, Any]:
         "query": _query_of(entry["key"], ""),
         "kind": "missing",
     }
-    tree, path = Tree(entry["top"], root), _below(entry)
+    path = _below(entry)
     try:
         status = tree.status(path)
         facts |= {"kind": kind_of(status), "modified": status.st_mtime}

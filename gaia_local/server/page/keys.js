@@ -159,10 +159,13 @@ function about(facts) {
   if (facts.kind === "missing") return facts.made_by.length ? "not made yet" : "not there yet";
   if (facts.kind === "barred") return `not shown: ${facts.problem}`;
   const parts = [];
-  if (facts.kind === "directory")
-    parts.push(count(facts.files ?? 0, "file") + (facts.more ? " and more" : ""));
-  else if (facts.kind !== "file") parts.push(`${facts.kind}, not shown`);
-  if (facts.size !== undefined) parts.push(`${facts.more ? "over " : ""}${bytes(facts.size)}`);
+  if (facts.kind === "directory" && facts.more && !facts.files) parts.push("a large directory");
+  else {
+    if (facts.kind === "directory")
+      parts.push(count(facts.files ?? 0, "file") + (facts.more ? " and more" : ""));
+    else if (facts.kind !== "file") parts.push(`${facts.kind}, not shown`);
+    if (facts.size !== undefined) parts.push(`${facts.more ? "over " : ""}${bytes(facts.size)}`);
+  }
   if (facts.modified !== undefined) parts.push(moment(facts.modified));
   return parts.join(", ");
 }
