@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ExpireAnswer,
         Failure,
         HaltAnswer,
+        KeyEntry,
         KeyExplanation,
         LatestAttempt,
         ListedWorkflow,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         StatusAnswer,
         StepChanges,
         StepExplanation,
+        StepKeys,
         StepState,
         Timeline,
         UpdateAnswer,
@@ -462,6 +464,21 @@ class Gaia:
         check_key_or_step(checked, name)
         return self._opened.ask(lambda root: root.explain(checked, name))
 
+    def keys(self, workflow: str, step: str) -> StepKeys:
+        """The storage keys that a Step reads and makes, as the engine knows them.
+
+        No file is looked at: `explain` does that, and takes longer.
+        """
+        name = check_workflow_name(workflow)
+        check_key_or_step(name, step)
+        return self._opened.ask(lambda root: root.keys(name, step))
+
+    def key(self, workflow: str, key: str) -> KeyEntry:
+        """One storage key that a Step of a workflow reads or makes; see `keys`."""
+        name = check_workflow_name(workflow)
+        check_key_or_step(name, key)
+        return self._opened.ask(lambda root: root.key(name, key))
+
     def delete(self, workflow: str, data: bool = False) -> DeleteAnswer:
         """Stop and forget a workflow and its logs; with `data` also its files (not in buckets)."""
         with as_stored():
@@ -547,6 +564,11 @@ class Gaia:
         return workflows_table(
             repr(self), {name: self.progress(name) for name in self.workflows()["workflows"]}
         )
+
+    @property
+    def root(self) -> Path:
+        """The root's directory, as it was given."""
+        return Path(self._config.root)
 
     @property
     def _opened(self) -> Engine:

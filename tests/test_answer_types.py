@@ -129,6 +129,8 @@ QUESTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("step_changes", ("w",)),
     ("step_changes", ("w", "of another.12")),
     *(("attempt", ("w", step)) for step in ("made", "waiting")),
+    *(("keys", ("w", step)) for step in ("made", "listed", "failed", "waiting")),
+    *(("key", ("w", key)) for key in ("b:d/", "b:own/", "b:y", "b:nobody/")),
     *(("explain", ("w", step)) for step in ("made", "listed", "failed", "waiting")),
     *(("explain", ("w", key)) for key in ("b:d/", "b:own/", "b:y", "b:nobody/")),
 ]

@@ -73,6 +73,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "step_changes": ("none",),
     "attempt": ("none", "s"),
     "explain": ("none", "s"),
+    "keys": ("none", "s"),
+    "key": ("none", "k"),
     "delete": ("none",),
     "drop_attempts": (),
     "path": ("w", ""),

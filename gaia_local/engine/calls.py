@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         DropAnswer,
         EventEntry,
         Failure,
+        KeyEntry,
         KeyExplanation,
         LatestAttempt,
         ListedWorkflow,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         StepChanges,
         StepExplanation,
         StepInputs,
+        StepKeys,
         StepState,
         StepTask,
         Timeline,
@@ -177,6 +179,14 @@ class Questions(Protocol):
     @read
     def explain(self, workflow: str, name: str, /) -> StepExplanation | KeyExplanation:
         """See `Gaia.explain`."""
+
+    @read
+    def keys(self, workflow: str, step: str, /) -> StepKeys:
+        """See `Gaia.keys`."""
+
+    @read
+    def key(self, workflow: str, key: str, /) -> KeyEntry:
+        """See `Gaia.key`."""
 
     @read
     def inputs(self, workflow: str, step: str, /) -> StepInputs:

@@ -18,7 +18,7 @@ from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.leases import find_log
 from gaia_local.store.sizes import total_size
 from gaia_local.store.storage import Storage
-from gaia_local.workflow import progress, reports
+from gaia_local.workflow import key_reports, progress, reports
 from gaia_local.workflow.digraph import digraph
 from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.states import Attempt
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         EventEntry,
         Failure,
         KeptDirectory,
+        KeyEntry,
         KeyExplanation,
         LatestAttempt,
         ListedWorkflow,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         StepChanges,
         StepExplanation,
         StepInputs,
+        StepKeys,
         StepState,
         StepTask,
         Timeline,
@@ -231,6 +233,26 @@ class RootReader:
             return reports.explain_key(trial, key, self._made_by(workflow, key))
         raise trial.unknown_name(name)
 
+    def keys(self, workflow: str, step: str) -> StepKeys:
+        def look(found: Workflow) -> StepKeys:
+            _check_step(found, step)
+            node = found.graph.steps[step]
+            inputs, outputs = (
+                [self._key(found, key) for key in keys] for keys in (node.inputs, node.outputs)
+            )
+            return {"inputs": inputs, "outputs": outputs}
+
+        return self._view(workflow, look)
+
+    def key(self, workflow: str, key: str) -> KeyEntry:
+        def look(found: Workflow) -> KeyEntry:
+            if (node := found.graph.keys.get(key)) is None:
+                right = nearest(key, found.graph.keys, "the keys are")
+                raise InvalidInput(f"workflow {workflow!r}", f"there is no key {key!r}", right)
+            return self._key(found, node)
+
+        return self._view(workflow, look)
+
     def inputs(self, workflow: str, step: str) -> StepInputs:
         def look(found: Workflow) -> StepInputs:
             _check_step(found, step)
@@ -270,11 +292,14 @@ class RootReader:
     def _log(self, task: Task) -> str:
         return str(find_log(self._storage, task.workflow, task.id))
 
+    def _key(self, workflow: Workflow, key: KeyNode) -> KeyEntry:
+        return key_reports.entry(workflow, key, lambda text: self._storage.top(workflow.name, text))
+
     def _made_by(self, workflow: str, key: KeyNode) -> Attempt | None:
         """The attempt that made the file at a key; None if no Step did."""
         if key.state.made_by is None:
             return None
-        attempts = self._reader.attempts(workflow, reports.maker(key))
+        attempts = self._reader.attempts(workflow, key_reports.maker(key))
         return next((attempt for attempt in attempts if attempt.task.id == key.state.made_by), None)
 
     def _read_and_current(self, trial: Workflow, node: StepNode) -> dict[str, tuple[bytes, bytes]]:

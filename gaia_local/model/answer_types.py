@@ -498,6 +498,33 @@ class KeyExplanation(TypedDict):
     made: TaskRecord | None
 
 
+@final
+class KeyEntry(TypedDict):
+    """Of `Gaia.keys`: one storage key, as the engine knows it; no file was looked at.
+
+    `path` is that of its file or directory, below `top`: the directory of the workflow's keys, or
+    of a mapped bucket. `because` says why it isn't complete; `digest` is BLAKE2b of 128 bits, in
+    hexadecimal digits, of what was recorded.
+    """
+
+    key: str
+    path: str
+    top: str
+    state: str
+    because: str | None
+    digest: str | None
+    made_by: list[str]
+    read_by: list[str]
+
+
+@final
+class StepKeys(TypedDict):
+    """Of `Gaia.keys`: the storage keys that a Step reads and makes."""
+
+    inputs: list[KeyEntry]
+    outputs: list[KeyEntry]
+
+
 class EventEntry(TypedDict):
     """An event; each kind has some of the optional keys.
 

@@ -120,6 +120,12 @@ class Storage:
             return os.path.join(mapped, path)
         return f"{self._store}/{workflow}/{paths.normalized(bucket)}/{path}"
 
+    def top(self, workflow: str, key: str) -> str:
+        """The directory that a key lies in: its mapped bucket's, or that of the workflow's keys."""
+        if self.is_mapped(key):
+            return self._buckets[key.partition(":")[0]]
+        return f"{self._store}/{workflow}"
+
     def is_mapped(self, key: str) -> bool:
         """Whether a key is in a mapped bucket, which workflows share."""
         return bool(self._buckets) and ":" in key and key.partition(":")[0] in self._buckets

@@ -48,12 +48,10 @@ class GaiaFixture(Gaia):
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         """The root is made in `folder`, and so are directories for `buckets` given as names."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.root = folder / "root"
-        """The root's path."""
         buckets = config.get("buckets")
         if isinstance(buckets, list | tuple | set | frozenset):
             buckets = {name: folder / "buckets" / str(name) for name in buckets}
-        self.config: dict[str, Any] = {**config, "buckets": buckets, "root": self.root}
+        self.config: dict[str, Any] = {**config, "buckets": buckets, "root": folder / "root"}
         """The whole configuration: another `Gaia` made with it shares this one's engine."""
         super().__init__(self.config)
         self._folder = folder

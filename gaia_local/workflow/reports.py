@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gaia_local.model.tasks import Task
 from gaia_local.workflow.graph import Graph
+from gaia_local.workflow.key_reports import key_state, maker, why_not_complete
 from gaia_local.workflow.nodes import READY, KeyNode, StepNode
 from gaia_local.workflow.origins import FOUND
 from gaia_local.workflow.progress import attempt_state, listed, step_state
-from gaia_local.workflow.states import Attempt, KeyKind, Verdict, VerdictKind
+from gaia_local.workflow.states import Attempt, Verdict, VerdictKind
 from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
 
@@ -110,8 +111,8 @@ def graph(workflow: Workflow) -> WorkflowGraph:
     edges: dict[tuple[str, str], list[str]] = {}
     for node in workflow.graph.steps.values():
         for key in node.inputs:
-            for maker in dict.fromkeys(key.makers):
-                edges.setdefault((maker.step.name, node.step.name), []).append(key.key)
+            for made_by in dict.fromkeys(key.makers):
+                edges.setdefault((made_by.step.name, node.step.name), []).append(key.key)
     return {
         "workflow": workflow.name,
         "state": workflow.state.value,
@@ -266,15 +267,12 @@ def _because(node: StepNode, verdict: Verdict, waits_for: Mapping[str, list[str]
 
 def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None) -> KeyExplanation:
     """See `Gaia.explain`; `maker_attempt` made the file (None: it is the user's own)."""
-    because = None
-    if _state(key) != KeyKind.THERE.value:
-        because = _why(workflow, key) or _what_is_missing(key)
     return {
         "workflow": workflow.name,
         "key": key.key,
         "path": key.path,
-        "state": _state(key),
-        "because": because,
+        "state": key_state(key),
+        "because": why_not_complete(workflow, key),
         "digest": key.state.digest,
         "made_by": maker(key),
         "read_by": [reader.step.name for reader in key.readers],
@@ -282,44 +280,11 @@ def explain_key(workflow: Workflow, key: KeyNode, maker_attempt: Attempt | None)
     }
 
 
-def maker(key: KeyNode) -> str | None:
-    """The Step that makes a key, the first by name if several make parts of it."""
-    return min((maker.step.name for maker in key.makers), default=None)
-
-
-def _what_is_missing(key: KeyNode) -> str:
-    makers = sorted({maker.step.name for maker in key.makers})
-    if makers:
-        return f"{' and '.join(makers)} must make it first"
-    return "there is no such file, and no Step makes it"
-
-
-def _why(workflow: Workflow, key: KeyNode) -> str | None:
-    """The reason why a key isn't complete, if known."""
-    reason = key.state.why
-    if reason is None and key.state.usable and key.maker is not None:
-        reason = verdict_on(key.maker).reason
-    return None if reason is None else str(reason)
-
-
 def _data(workflow: Workflow, key: KeyNode) -> DataEntry:
     return {
-        "state": _state(key),
+        "state": key_state(key),
         "key": key.key,
         "path": key.path,
         "url": Path(key.path).as_uri(),
         "workflow": workflow.name,
     }
-
-
-def _state(key: KeyNode) -> str:
-    """The state of a key for people."""
-    if not key.state.usable:
-        return "expired" if key.state.kind is KeyKind.EXPIRED else "incomplete"
-    if key.status == READY:
-        return "complete"
-    if key.maker is None:
-        return "incomplete"
-    # If its Step runs only for another output, it is complete, as on the server. Otherwise its
-    # inputs may have changed.
-    return "complete" if any(not output.state.usable for output in key.maker.outputs) else "unsure"

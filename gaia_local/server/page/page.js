@@ -17,7 +17,7 @@ let met = false;
 
 /** `#/WORKFLOW/STEP`, each name in a form that a URL can hold. */
 function address() {
-  const [, name = "", step = ""] = location.hash.split("/");
+  const [, name = "", step = ""] = location.hash.split("?")[0].split("/");
   return { name: decoded(name) || null, step: decoded(step) || null };
 }
 

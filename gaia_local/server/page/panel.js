@@ -1,64 +1,92 @@
-// One Step: the reason of its last run, its times, its inputs, its result, and its log.
+// @ts-check
+// One Step: why it failed, what it made and read, its log, its attempts, and its command line.
 
 import { ask, path, why } from "./api.js";
+import { AttemptsView } from "./attempts.js";
 import { fill, html } from "./dom.js";
-import { LogView } from "./log.js";
-import { address, Badge } from "./parts.js";
-import { LiveUsage, taken } from "./usage.js";
-import { count, duration, moment } from "./words.js";
+import { FactsView } from "./facts.js";
+import { KeyList } from "./keys.js";
+import { lastLines, LogView } from "./log.js";
+import { Badge } from "./parts.js";
 
-const NAMES = 6; // Of more Steps than this that a key leads to, the first ones are named.
-const ALIVE = ["queued", "running"];
+const FAILED = ["error", "exception"];
+const LINES = 10; // Of a failed Step's log, in the box that says why it failed.
 
+/** A Step's panel: a `View`, which asks the server again whenever the Step or the graph changes. */
 export class StepPanel {
   #workflow;
   #step;
-  #expire;
-  #graph;
-  #announced = null;
-  #state = null;
+  #acts;
+  /** @type {Graph | null} */
+  #graph = null;
+  /** @type {StepNews | undefined} */
+  #news;
+  /** @type {Record<string, string>} */
+  #query = {};
   #asked = 0;
+  #closed = false;
+  /** The attempt whose last lines are shown. @type {string | null} */
+  #failedTask = null;
+  /** The log that is shown, and the key that is open, as the address has them. */
+  #shownLog = "";
+  #openedKey = "";
   #badge = new Badge();
-  #log;
-  #usage;
   #command = html("p", { class: "command" });
-  #failure = html("p", { class: "failure", hidden: true });
-  #cost = html("p", { class: "note" });
+  #message = html("p");
+  #tail = html("pre",
+    { class: "tail", tabindex: 0, role: "region", "aria-label": "End of the log" });
+  #failure = html("section", { class: "failure", "aria-label": "Failure", hidden: true },
+    this.#message, this.#tail);
   #problem = html("p", { class: "failure", role: "alert", hidden: true });
-  #facts = html("dl", { class: "facts" });
+  #cost = html("p", { class: "note" });
+  #facts;
+  #outputs;
+  #inputs;
+  #log;
+  #attempts;
   #tokens = html("section");
-  #keys = html("section");
   #heading;
-  #elapsed = html("span");
-  #clock = setInterval(() => this.#tick(), 1000);
-  #started = null;
   #large;
 
-  /** Of a Step; `expire(step)` and `close()` are called when the reader asks for them. */
-  constructor(workflow, step, { expire, close }) {
+  /**
+   * @param {string} workflow
+   * @param {string} step
+   * @param {Acts & { close(): void }} acts
+   */
+  constructor(workflow, step, acts) {
     this.#workflow = workflow;
     this.#step = step;
-    this.#expire = html("button", { type: "button", click: () => expire(step) }, "Expire");
+    this.#acts = acts;
     this.#heading = html("h2", { id: "step", tabindex: -1 }, step);
+    this.#facts = new FactsView(workflow, step);
+    this.#outputs = new KeyList("Outputs", workflow, step);
+    this.#inputs = new KeyList("Inputs", workflow, step);
     this.#log = new LogView(workflow, step);
-    this.#usage = new LiveUsage(workflow, step);
+    this.#attempts = new AttemptsView(workflow, step,
+      { show: (/** @type {string | null} */ task) => this.#showLog(task) });
     this.#large = html("button",
       { type: "button", class: "small", "aria-pressed": "false", click: () => this.#enlarge() },
       "Enlarge");
+    const again = html("button", {
+      type: "button", title: "Expire: what it made counts no more, and it runs again",
+      click: () => acts.rerun([step]),
+    }, "Run again");
     this.element = html("aside", { class: "panel", "aria-labelledby": "step" },
       html("header", {},
         html("div", { class: "line" }, this.#badge.element,
           html("button", {
             type: "button", class: "small close", "aria-label": "Close", title: "Close (Esc)",
-            click: close,
+            click: acts.close,
           }, "×")),
         this.#heading, this.#command),
       html("div", { class: "body" },
-        this.#problem, this.#failure, this.#facts,
-        html("div", { class: "expire" }, this.#expire, this.#cost),
+        this.#problem, this.#failure, this.#facts.element,
+        html("div", { class: "again" }, again, this.#cost),
+        this.#outputs.element, this.#inputs.element,
         html("section", { class: "log-part" },
           html("div", { class: "line" }, html("h3", {}, "Log"), this.#large), this.#log.element),
-        this.#tokens, this.#keys));
+        this.#attempts.element, this.#tokens));
+    addEventListener("focus", this.#refresh); // Files may have come meanwhile.
   }
 
   /** Put the keyboard on the Step's name. */
@@ -67,127 +95,111 @@ export class StepPanel {
   }
 
   close() {
-    clearInterval(this.#clock);
+    this.#closed = true;
+    removeEventListener("focus", this.#refresh);
+    this.#facts.close();
     this.#log.stop();
-    this.#usage.stop();
+    this.#attempts.close();
   }
 
-  /** Take in a graph, which has the Step's neighbours and its state, and ask for the rest. */
-  setGraph(graph) {
+  /** @param {Slice} slice @param {Record<string, string>} query */
+  show(slice, query) {
+    this.#query = query;
+    const { graph } = slice;
+    const news = slice.steps.get(this.#step);
+    const changed = graph !== this.#graph || news !== this.#news;
+    if (graph !== null && graph !== this.#graph) this.#showGraph(graph);
     this.#graph = graph;
-    this.#announced = null;
-    this.#state = graph.steps.find(({ step }) => step === this.#step)?.state ?? this.#state;
-    const after = dependents(graph, this.#step);
-    const which = after === 1 ? "the one Step that depends" : `the ${after} Steps that depend`;
-    fill(this.#cost, after === 0 ? "Runs it again. No other Step depends on it."
-      : `Runs it again, and ${which} on it.`);
-    return this.refresh(this.#state);
+    this.#news = news;
+    if (changed) this.#refresh();
+    else this.#showAsked();
   }
 
-  /** Take in the Step's new state, and ask for the rest. */
-  async refresh(state) {
-    this.#state = state;
+  /** @param {Graph} graph */
+  #showGraph(graph) {
+    const command = graph.steps.find(({ step }) => step === this.#step)?.command;
+    fill(this.#command, command === undefined ? null : `Command ${command}`);
+    const after = dependents(graph, this.#step);
+    const which = after === 1 ? "So does the one Step that depends"
+      : `So do the ${after} Steps that depend`;
+    fill(this.#cost, after === 0 ? "No other Step depends on it." : `${which} on it.`);
+  }
+
+  /** Ask the server for the rest. Only the last of several answers counts. */
+  #refresh = async () => {
     const asked = ++this.#asked;
-    let told = null;
+    const state = this.#news?.state
+      ?? this.#graph?.steps.find(({ step }) => step === this.#step)?.state ?? null;
+    if (state !== null) this.#badge.show(state);
+    let told, keys;
     let problem = null;
     try {
-      told = await ask(path("workflows", this.#workflow, "explain"), { name: this.#step });
+      [told, keys] = await Promise.all([
+        ask(path("workflows", this.#workflow, "explain"), { name: this.#step }),
+        ask(path("workflows", this.#workflow, "keys"), { step: this.#step })]);
     } catch (error) {
       problem = why(error);
     }
-    if (asked !== this.#asked) return;
+    if (asked !== this.#asked || this.#closed) return;
     this.#problem.hidden = problem === null;
     fill(this.#problem, problem);
-    if (told !== null) this.#show(told);
-  }
-
-  #show(told) {
+    if (problem !== null) return;
+    this.#facts.show(told, state);
+    this.#showFailure(told, state);
+    this.#outputs.show(keys.outputs);
+    this.#inputs.show(keys.inputs);
     this.#log.start(told.last?.task ?? null);
-    const text = JSON.stringify([told, this.#state]);
-    if (text === this.#announced) return;
-    this.#announced = text;
-    const { last } = told;
-    const failed = ["error", "exception"].includes(this.#state);
-    const running = this.#state === "running";
-    this.#badge.show(this.#state);
-    const command = this.#graph.steps.find(({ step }) => step === this.#step)?.command;
-    fill(this.#command, command === undefined ? null : `Command ${command}`);
+    this.#attempts.refresh();
+    fill(this.#tokens, told.last && [html("h3", {}, "Command line"),
+      html("ol", { class: "tokens" }, told.last.command.map(
+        (/** @type {string} */ token) => html("li", {}, html("code", {}, token))))]);
+    this.#showAsked();
+  };
+
+  /** @param {Record<string, any>} told @param {string | null} state */
+  async #showFailure(told, state) {
+    const failed = state !== null && FAILED.includes(state);
+    const task = failed ? told.last?.task ?? null : null;
     this.#failure.hidden = !failed;
-    fill(this.#failure, failed ? last?.message ?? told.because : null);
-    const reused = last?.reused;
-    fill(this.#facts,
-      fact("Reused from", reused && [
-        html("a", { href: address(reused.workflow, reused.step) }, reused.step),
-        " of ", html("a", { href: address(reused.workflow) }, reused.workflow)]),
-      fact(reused ? "Because"
-        : last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because",
-      last?.reason),
-      ["complete", "running"].includes(this.#state) ? null : fact("Now", told.because),
-      fact(reused ? "Copied" : "Started", last?.started
-        && html("time", { datetime: new Date(last.started * 1000).toISOString() },
-          moment(last.started))),
-      fact(running ? "Running for" : "Took",
-        running ? this.#elapsed : last?.elapsed && duration(last.elapsed)),
-      running ? this.#usage.facts : taken(last?.usage).map(([name, amount]) => fact(name, amount)),
-      fact("Exit code", last?.exit_code),
-      fact("Image", last && html("span", { title: last.image_id ?? null }, last.image)));
-    this.#started = running ? last?.started ?? null : null;
-    if (running) this.#usage.start(last?.task ?? null);
-    else this.#usage.stop();
-    this.#tick();
-    fill(this.#tokens, last && [html("h3", {}, "Command line"),
-      html("ol", { class: "tokens" },
-        last.command.map((token) => html("li", {}, html("code", {}, token))))]);
-    fill(this.#keys, this.#inputs(told), this.#outputs(told));
-  }
-
-  #tick() {
-    if (this.#started !== null)
-      fill(this.#elapsed, duration(Math.max(0, Math.round(Date.now() / 1000 - this.#started))));
-  }
-
-  #inputs(told) {
-    if (told.reads.length === 0) return [];
-    const makers = this.#others("to", "from");
-    return [html("h3", {}, "Inputs"), html("ul", { class: "keys" }, told.reads.map((key) => {
-      const digest = told.last !== null && Object.hasOwn(told.last.inputs, key)
-        ? told.last.inputs[key] : null;
-      const missing = Object.hasOwn(told.waits_for, key);
-      return html("li", {}, html("code", {}, key), html("span", { class: "note" },
-        missing ? "not there yet" : null,
-        makers.has(key) ? [missing ? ", " : null, "made by ", this.#links(makers.get(key))]
-          : missing ? ", and no Step makes it" : "yours",
-        digest && !missing ? html("span",
-          { class: "digest", title: `content digest, BLAKE2b: ${digest}` },
-          digest.replace(/^d:/, "").slice(0, 8)) : null));
-    }))];
-  }
-
-  #outputs(told) {
-    if (told.makes.length === 0) return [];
-    const readers = this.#others("from", "to");
-    return [html("h3", {}, "Outputs"),
-      html("ul", { class: "keys" }, told.makes.map((key) => html("li", {}, html("code", {}, key),
-        html("span", { class: "note" },
-          readers.has(key) ? ["read by ", this.#links(readers.get(key))] : "read by no Step"))))];
-  }
-
-  /** Key → the Steps at the other ends of this Step's edges. */
-  #others(side, other) {
-    const found = new Map();
-    for (const edge of this.#graph.edges) {
-      if (edge[side] !== this.#step) continue;
-      for (const key of edge.keys) found.set(key, [...(found.get(key) ?? []), edge[other]]);
+    if (!failed) {
+      this.#failedTask = null;
+      return;
     }
-    return found;
+    fill(this.#message, told.last?.message ?? told.because);
+    if (task === this.#failedTask) return;
+    this.#failedTask = task;
+    this.#tail.hidden = true;
+    let text;
+    try {
+      text = await lastLines(this.#workflow, this.#step, LINES);
+    } catch (error) {
+      text = `The log can't be read: ${why(error)}`;
+    }
+    if (this.#failedTask !== task) return;
+    this.#tail.hidden = text.trim() === "";
+    fill(this.#tail, text);
+    // The end of the log says what failed.
+    this.#tail.scrollTop = this.#tail.scrollHeight;
   }
 
-  #links(steps) {
-    const links = steps.slice(0, NAMES).map((step, index) => [
-      index ? ", " : null,
-      html("a", { href: address(this.#workflow, step) }, step)]);
-    return [links,
-      steps.length > NAMES ? ` and ${count(steps.length - NAMES, "more Step")}` : null];
+  /** The log and the key that the address names. */
+  #showAsked() {
+    const { task = null, line = null, key = "" } = this.#query;
+    const log = JSON.stringify([task, line]);
+    if (log !== this.#shownLog && (this.#shownLog !== "" || task !== null || line !== null)) {
+      this.#log.show({ task, line: line === null ? null : Number(line) });
+      this.#shownLog = log;
+    }
+    if (key === this.#openedKey) return;
+    if (key === "" || this.#outputs.open(key) || this.#inputs.open(key)) this.#openedKey = key;
+  }
+
+  /** @param {string | null} task */
+  #showLog(task) {
+    const query = { ...this.#query };
+    delete query.line;
+    delete query.task;
+    this.#acts.open(this.#step, task === null ? query : { ...query, task });
   }
 
   #enlarge() {
@@ -197,24 +209,17 @@ export class StepPanel {
   }
 }
 
-function fact(name, value) {
-  return value === null || value === undefined || value === 0
-    ? null : html("div", {}, html("dt", {}, name), html("dd", {}, value));
-}
-
-/** The number of Steps that depend on a Step, directly or not. */
+/** The number of Steps that depend on a Step, directly or not. @param {Graph} graph
+ * @param {string} step */
 function dependents(graph, step) {
+  /** @type {Map<string, string[]>} */
   const after = new Map();
-  for (const { from, to } of graph.edges) after.set(from, [...(after.get(from) ?? []), to]);
-  const found = new Set();
-  const todo = [step];
-  while (todo.length) {
-    for (const next of after.get(todo.pop()) ?? []) {
-      if (next !== step && !found.has(next)) {
-        found.add(next);
-        todo.push(next);
-      }
-    }
+  for (const { from, to } of graph.edges) {
+    const known = after.get(from);
+    if (known === undefined) after.set(from, [to]);
+    else known.push(to);
   }
-  return found.size;
+  const found = new Set([step]);
+  for (const reached of found) for (const next of after.get(reached) ?? []) found.add(next);
+  return found.size - 1;
 }

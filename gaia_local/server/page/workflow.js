@@ -134,14 +134,25 @@ export class WorkflowView {
       this.#step = step;
       had?.close();
       had?.element.remove();
-      const acts = { expire: (name) => this.#expire(name), close: () => this.#open(null) };
+      const acts = {
+        open: (name) => this.#open(name), rerun: ([name]) => this.#expire(name),
+        close: () => this.#open(null),
+      };
       this.#panel = step === null ? null : new StepPanel(this.#name, step, acts);
       if (this.#panel !== null) this.#work.append(this.#panel.element);
       this.#updateInert();
-      if (this.#panel !== null && this.#graph !== null) this.#panel.setGraph(this.#graph);
+      this.#showPanel();
     }
     if (focus) (this.#panel ?? this.#picture).focus();
     await this.#picture.select(step);
+  }
+
+  #showPanel() {
+    if (this.#panel === null || this.#graph === null) return;
+    const news = [...this.#states].map(([step, state]) => [step, { state }]);
+    const hash = location.hash.split("?")[1] ?? "";
+    this.#panel.show({ graph: this.#graph, steps: new Map(news) },
+      Object.fromEntries(new URLSearchParams(hash)));
   }
 
   /** Keep the keyboard away from elements under the panel. */
@@ -176,7 +187,7 @@ export class WorkflowView {
     this.#picture.states(known);
     this.#count();
     const own = known.find(([step]) => step === this.#step);
-    if (own !== undefined) this.#panel?.refresh(own[1]);
+    if (own !== undefined) this.#showPanel();
   }
 
   #count() {
@@ -237,12 +248,12 @@ export class WorkflowView {
     if (!anew) {
       this.#picture.states([...this.#states].filter(([step, state]) => before.get(step) !== state));
       if (this.#step !== null && before.get(this.#step) !== this.#states.get(this.#step))
-        this.#panel.refresh(this.#states.get(this.#step));
+        this.#showPanel();
       return;
     }
     this.#none.hidden = graph.steps.length > 0;
     fill(this.#none, "This workflow has no Steps yet.");
-    this.#panel?.setGraph(graph);
+    this.#showPanel();
     await this.#draw();
     if (first && this.#step !== null) await this.#picture.select(this.#step);
   }
