@@ -33,9 +33,12 @@ if TYPE_CHECKING:
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepAttempts,
+        StepDefinition,
         StepExplanation,
         StepInputs,
         StepState,
+        StepTable,
         StepTask,
         Timeline,
         WorkflowDigraph,
@@ -158,6 +161,18 @@ class Questions(Protocol):
     @read
     def attempt(self, workflow: str, step: str, /) -> LatestAttempt:
         """See `Gaia.attempt`."""
+
+    @read
+    def attempts(self, workflow: str, step: str, /) -> StepAttempts:
+        """See `Gaia.attempts`."""
+
+    @read
+    def table(self, workflow: str, /) -> StepTable:
+        """See `Gaia.table`."""
+
+    @read
+    def definition(self, workflow: str, step: str, /) -> StepDefinition:
+        """See `Gaia.definition`."""
 
     @read
     def explain(self, workflow: str, name: str, /) -> StepExplanation | KeyExplanation:

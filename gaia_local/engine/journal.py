@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from gaia_local.errors import DatabaseError
 from gaia_local.state.database import Database
 from gaia_local.workflow.decision import Changes, Saved
-from gaia_local.workflow.states import Attempt
+from gaia_local.workflow.origins import FOUND
+from gaia_local.workflow.states import NO_ATTEMPTS, Attempt, AttemptFigures
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -82,6 +83,25 @@ class Journal:
             if step is None or attempt.task.name == step:
                 attempts[attempt.task.id] = attempt
         return list(attempts.values())
+
+    def attempt_figures(self, name: str, workflow: Workflow | None) -> dict[str, AttemptFigures]:
+        """Step → the figures of its attempts."""
+        figures, changes = self._database.attempt_figures(name), self._not_in_rows(name, workflow)
+        begun = Counter(attempt.task.name for attempt in changes.begun if attempt.message != FOUND)
+        for step, number in begun.items():
+            known = figures.get(step, NO_ATTEMPTS)
+            figures[step] = known._replace(number=known.number + number)
+        return figures
+
+    def workers(self, name: str, step: str, workflow: Workflow | None) -> dict[str, int]:
+        """Task id → the number of the worker that ran it, of the attempts at a Step."""
+        events = (event.facts for event in self._not_in_rows(name, workflow).events)
+        unwritten = {
+            facts["id"]: facts["worker"]
+            for facts in events
+            if facts.get("task") == step and "worker" in facts
+        }
+        return self._database.workers(name, step) | unwritten
 
     def events(self, name: str, workflow: Workflow | None) -> list[EventEntry]:
         """The events of a workflow, oldest first."""

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import endpoints, reading, secret
+from gaia_local.server import endpoints, reading, records, secret
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.stream import EventStream
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
@@ -76,6 +76,7 @@ def create_app(
             "/api/workflows/{name}/timeline",
             _reading(lambda request: gaia.timeline(_name(request))),
         ),
+        *records.routes(gaia, max_body),
         Route("/api/reusable", _reading(lambda request: gaia.reusable())),
         Route("/api/stream", _stream(gaia, closing)),
         Mount("/", StaticFiles(directory=PAGE, html=True)),

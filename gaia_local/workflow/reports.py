@@ -175,14 +175,14 @@ def attempt(workflow: Workflow, step: str, log: Callable[[Task], str]) -> Latest
     latest = workflow.graph.steps[step].attempt
     if latest is None:
         return {"task": None, "state": None, "log": None}
-    return {"task": latest.task.id, "state": _attempt_state(latest), "log": log(latest.task)}
+    return {"task": latest.task.id, "state": attempt_state(latest), "log": log(latest.task)}
 
 
 def step_state(node: StepNode) -> str:
     """The state of a Step for people."""
     if node.verdict in (VerdictKind.RUNNING, VerdictKind.FAILED):
         assert node.attempt is not None
-        return _attempt_state(node.attempt)
+        return attempt_state(node.attempt)
     return _STATES[node.verdict]
 
 
@@ -276,7 +276,7 @@ def _timeline_attempt(
         "step": attempt.task.name,
         "command": commands.get(attempt.task.name),
         "task": attempt.task.id,
-        "state": _attempt_state(attempt),
+        "state": attempt_state(attempt),
         "reason": attempt.task.reason,
         "worker": workers.get(attempt.task.id),
         "queued": attempt.created,
@@ -288,7 +288,8 @@ def _timeline_attempt(
     }
 
 
-def _attempt_state(attempt: Attempt) -> str:
+def attempt_state(attempt: Attempt) -> str:
+    """The state of an attempt for people."""
     queued = attempt.state is TaskState.RUNNING and attempt.started is None
     return "queued" if queued else attempt.state.value
 
