@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from gaia_local.errors import DatabaseError
 from gaia_local.state.database import Database
 from gaia_local.workflow.decision import Changes, Saved
-from gaia_local.workflow.origins import FOUND
-from gaia_local.workflow.states import NO_ATTEMPTS, Attempt, AttemptFigures
+from gaia_local.workflow.states import Attempt
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -83,15 +82,6 @@ class Journal:
             if step is None or attempt.task.name == step:
                 attempts[attempt.task.id] = attempt
         return list(attempts.values())
-
-    def attempt_figures(self, name: str, workflow: Workflow | None) -> dict[str, AttemptFigures]:
-        """Step → the figures of its attempts."""
-        figures, changes = self._database.attempt_figures(name), self._not_in_rows(name, workflow)
-        begun = Counter(attempt.task.name for attempt in changes.begun if attempt.message != FOUND)
-        for step, number in begun.items():
-            known = figures.get(step, NO_ATTEMPTS)
-            figures[step] = known._replace(number=known.number + number)
-        return figures
 
     def workers(self, name: str, step: str, workflow: Workflow | None) -> dict[str, int]:
         """Task id → the number of the worker that ran it, of the attempts at a Step."""

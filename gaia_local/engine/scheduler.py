@@ -129,9 +129,8 @@ class Scheduler:
             return self.loop.journal.attempts(name, step, self.loop.workflows.get(name))
 
     def attempt_figures(self, name: str) -> dict[str, AttemptFigures]:
-        """Step → the number of its attempts, and how long the latest complete one took."""
-        with self.loop.lock:
-            return self.loop.journal.attempt_figures(name, self.loop.workflows.get(name))
+        """As `Database.attempt_figures`."""
+        return self._database.attempt_figures(name)
 
     def workers(self, name: str, step: str) -> dict[str, int]:
         """Task id → the number of the worker that ran it, of the attempts at a Step."""

@@ -18,20 +18,27 @@ class AttemptRows(Connection):
 
     @reads_rows
     def attempt_figures(self, workflow: str) -> dict[str, AttemptFigures]:
-        """Step → the figures of its attempts; those that only found files don't count."""
-        counts = self._rows(
-            "select step, count(*) from tasks where workflow = ? and message is not ? "
-            "group by step",
-            (workflow, FOUND),
-        )
-        # SQLite takes the other columns from the row that has the maximum.
-        durations = self._rows(
-            "select step, ended - started, max(rowid) from tasks "
-            "where workflow = ? and state = ? and message is not ? group by step",
+        """Step → the figures of its attempts, of Steps with more than one row.
+
+        Attempts that only found files don't count. The index alone tells which Steps these are.
+        """
+        several = "select step from tasks where workflow = ?1 group by step having count(*) > 1"
+        rows = self._rows(
+            "select step, count(*), max(case when state = ?2 then rowid end) from tasks "
+            f"where workflow = ?1 and step in ({several}) and message is not ?3 group by step",
             (workflow, TaskState.COMPLETE.value, FOUND),
         )
-        lasted = {step: duration for step, duration, _ in durations}
-        return {step: AttemptFigures(count, lasted.get(step)) for step, count in counts}
+        durations = dict(
+            self._rows(
+                "select rowid, ended - started from tasks where rowid in "
+                "(select max(rowid) from tasks where workflow = ?1 and state = ?2 "
+                f"and step in ({several}) group by step)",
+                (workflow, TaskState.COMPLETE.value),
+            )
+        )
+        return {
+            step: AttemptFigures(number, durations.get(complete)) for step, number, complete in rows
+        }
 
     @reads_rows
     def workers(self, workflow: str, step: str) -> dict[str, int]:

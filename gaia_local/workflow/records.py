@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gaia_local.model.tasks import Task
+from gaia_local.model.tasks import Task, TaskState
 from gaia_local.workflow import reports
 from gaia_local.workflow.fitness import used_commands
 from gaia_local.workflow.nodes import READY, StepNode
 from gaia_local.workflow.origins import FOUND
-from gaia_local.workflow.states import NO_ATTEMPTS, Attempt, AttemptFigures, VerdictKind
+from gaia_local.workflow.states import Attempt, AttemptFigures, VerdictKind
 from gaia_local.workflow.verdicts import verdict_on
 from gaia_local.workflow.workflow import Workflow
 
@@ -52,15 +52,16 @@ def attempts(
 def table(
     workflow: Workflow, figures: Mapping[str, AttemptFigures], usage: Mapping[str, LiveUsage]
 ) -> StepTable:
-    """The answer of `Gaia.table`; `usage` is that of running Steps so far."""
+    """The answer of `Gaia.table`; `figures` are those of Steps with more than one attempt.
+
+    `usage` is that of running Steps so far.
+    """
     nodes = sorted(workflow.graph.steps.values(), key=lambda node: node.order)
     return {
         "workflow": workflow.name,
         "state": workflow.state.value,
         "steps": [
-            _row(
-                node, figures.get(node.step.name, NO_ATTEMPTS), usage.get(node.step.name, _UNKNOWN)
-            )
+            _row(node, figures.get(node.step.name), usage.get(node.step.name, _UNKNOWN))
             for node in nodes
         ],
     }
@@ -69,10 +70,12 @@ def table(
 _UNKNOWN: LiveUsage = {"memory": None, "cpu": None}
 
 
-def _row(node: StepNode, figures: AttemptFigures, live: LiveUsage) -> StepRow:
+def _row(node: StepNode, figures: AttemptFigures | None, live: LiveUsage) -> StepRow:
     last = node.attempt
     if last is not None and last.message == FOUND:
         last = None
+    if figures is None:
+        figures = _only(last)
     cpu, memory = live["cpu"], live["memory"]
     if last is not None and (usage := last.usage) is not None:
         memory = usage.memory
@@ -92,6 +95,14 @@ def _row(node: StepNode, figures: AttemptFigures, live: LiveUsage) -> StepRow:
         "memory": memory,
         "attempts": figures.number,
     }
+
+
+def _only(attempt: Attempt | None) -> AttemptFigures:
+    """The figures of a Step with at most one attempt."""
+    if attempt is None:
+        return AttemptFigures(0, None)
+    complete = attempt.state is TaskState.COMPLETE
+    return AttemptFigures(1, reports.elapsed(attempt) if complete else None)
 
 
 def _why(node: StepNode, last: Attempt | None) -> str:

@@ -191,7 +191,6 @@ class AttemptFigures(NamedTuple):
     """The seconds that the latest complete one took; None if there is none."""
 
 
-NO_ATTEMPTS = AttemptFigures(0, None)
 _STEP_STATES = {
     TaskState.COMPLETE: StepState.DONE,
     TaskState.ERROR: StepState.FAILED,

@@ -10,7 +10,7 @@ import pytest
 
 from gaia_local import Gaia, GaiaError
 from support.builders import COPY, command, step
-from support.fixtures import MakeGaia
+from support.fixtures import MakeGaia, WaitUntil
 from support.gates import FileGate
 from support.owner import Owner
 
@@ -126,11 +126,14 @@ def test_attempts_that_were_dropped_leave_the_others_whole(make_gaia: MakeGaia) 
     assert row(gaia, "first")["attempts"] == 2
 
 
-def test_a_queued_attempt_has_a_log_only_when_it_began(make_gaia: MakeGaia, tmp_path: Path) -> None:
+def test_a_queued_attempt_has_a_log_only_when_it_began(
+    make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
     gate = FileGate(tmp_path / "gate")
     gaia = make_gaia(watch=False, workers=1)
     held = command("held", f"{gate.hold(gate.folder)}; echo > /out/x")
     gaia.upload("w", {}, [held], [step("s", "held", "b:s"), step("t", "held", "b:t")])
+    wait_until(lambda: gaia.progress("w")["running"] == 1)
     (queued,) = (row for row in gaia.table("w")["steps"] if row["state"] == "queued")
     (attempt,) = gaia.attempts("w", queued["step"])["attempts"]
     assert (attempt["state"], attempt["started"], attempt["elapsed"]) == ("queued", None, None)
