@@ -69,12 +69,14 @@ export function filtered(rows, { state = "", command = "", text = "" }) {
 /**
  * The rows in an order; those without a value come last, and equal ones by their names.
  * @param {StepRow[]} rows @param {Order} order @param {Map<string, number>} named
+ * @param {number} [now] In seconds since the epoch: running ones have lasted until then.
  */
-export function sorted(rows, { column, down }, named) {
+export function sorted(rows, { column, down }, named, now = 0) {
   const sign = down ? -1 : 1;
   /** @type {(row: StepRow, place: number) => number | string | null} */
   const valueOf = column === "step" ? (_, place) => place
-    : column === "state" ? ({ state }) => urgency(state) : (row) => row[column];
+    : column === "state" ? ({ state }) => urgency(state)
+      : column === "elapsed" ? (row) => lasted(row, now) : (row) => row[column];
   return rows
     .map((row) => {
       const place = named.get(row.step) ?? Infinity;
@@ -86,6 +88,14 @@ export function sorted(rows, { column, down }, named) {
       return one.value < other.value ? -sign : sign;
     })
     .map(({ row }) => row);
+}
+
+/**
+ * The seconds that the latest attempt took, or has taken so far; null if it never began.
+ * @param {StepRow} row @param {number} now
+ */
+export function lasted({ state, started, elapsed }, now) {
+  return state === "running" && started !== null ? Math.max(0, now - started) : elapsed;
 }
 
 /** @param {string} state */
