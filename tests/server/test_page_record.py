@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from gaia_local import Gaia
 from support.builders import COPY, command, step
+from support.fixtures import WaitUntil
 from support.gates import Fifo
 from support.record_views import mount
 from support.status_page import HOSTILE, Site, held, place, talk
@@ -21,7 +23,7 @@ WIDE = {"width": 1280, "height": 800}
 
 def sizes(gaia: Gaia, name: str = "w") -> None:
     """Steps in several states, of three Commands."""
-    commands = [talk("make", "true"), COPY, command("fail", "exit 3", "a")]
+    commands = [talk("make", "true"), COPY, command("fail", "echo no; exit 3", "a")]
     steps = [
         *(step(f"s{number}", "make", f"k:{number}") for number in (10, 9, 1)),
         step("copied", "copy", "k:copied", "k:1"),
@@ -46,6 +48,11 @@ def show(page: Page, query: dict[str, str] | None = None) -> None:
     page.evaluate("async (query) => window.view.show(await window.slice(), query)", query or {})
 
 
+def row(page: Page, name: str) -> Locator:
+    link = page.get_by_role("link", name=name, exact=True)
+    return page.locator(".rows tbody tr").filter(has=link)
+
+
 def acts(page: Page) -> Any:
     return page.evaluate("window.acts")
 
@@ -58,11 +65,11 @@ def test_the_table_has_a_row_for_each_step_in_natural_order(site: Site) -> None:
     page = table(site)
     expect(page.locator(".rows tbody .step")).to_have_count(6)
     assert names(page) == ["bad", "copied", "late", "s1", "s9", "s10"]
-    bad = page.get_by_role("row", name="bad")
+    bad = row(page, "bad")
     expect(bad.locator(".state")).to_have_text("error")
     expect(bad.locator(".reason")).to_have_text("exit code 3")
     expect(bad.locator(".elapsed")).to_contain_text("second")
-    expect(page.get_by_role("row", name="late").locator(".reason")).to_have_text("waits for k:bad")
+    expect(row(page, "late").locator(".reason")).to_have_text("waits for k:bad")
     assert page.get_by_role("link", name="bad").get_attribute("href") == "#/w/bad?view=table"
 
 
@@ -103,10 +110,9 @@ def test_rows_are_filtered_by_state_command_and_text(site: Site) -> None:
 def test_news_change_a_row_at_once(site: Site, gate: Fifo) -> None:
     site.gaia.upload("w", {}, [talk("c", held(gate))], [step("s", "c", "k:s")])
     page = table(site)
-    row = page.get_by_role("row", name="s")
-    expect(row.locator(".state")).to_have_text("running")
-    expect(row.locator(".elapsed")).to_have_text("3 seconds")  # as it grows
-    page.evaluate("window.old = performance.getEntriesByType('resource').length")
+    only = row(page, "s")
+    expect(only.locator(".state")).to_have_text("running")
+    expect(only.locator(".elapsed")).to_have_text(re.compile(r"^\d+ seconds?$"))
     page.evaluate(
         """async () => {
           const slice = await window.slice("1");
@@ -115,12 +121,12 @@ def test_news_change_a_row_at_once(site: Site, gate: Fifo) -> None:
           window.view.show(slice, {});
         }"""
     )
-    expect(row.locator(".state")).to_have_text("error")
+    expect(only.locator(".state")).to_have_text("error")
     gate.open("on\n")
     site.gaia.wait("w")
     show(page)
-    expect(row.locator(".state")).to_have_text("complete")
-    expect(row.locator(".reason")).to_have_text("new")
+    expect(only.locator(".state")).to_have_text("complete")
+    expect(only.locator(".reason")).to_have_text("new")
 
 
 def test_several_rows_are_chosen_and_run_again(site: Site) -> None:
@@ -159,7 +165,7 @@ def test_the_keyboard_goes_from_row_to_row(site: Site) -> None:
 
 
 def test_what_is_shown_is_saved_as_csv_without_formulas(site: Site, tmp_path: Path) -> None:
-    odd = '=1+1,"x"\nä'
+    odd = '=1+1,"x" ä'
     site.gaia.upload("w", {}, [talk("c", "true")], [step(odd, "c", "k:a"), step("b", "c", "k:b")])
     site.gaia.wait("w")
     site.expected.append("blob:")
@@ -170,9 +176,9 @@ def test_what_is_shown_is_saved_as_csv_without_formulas(site: Site, tmp_path: Pa
     assert download.value.suggested_filename == "w-steps.csv"
     download.value.save_as(tmp_path / "saved.csv")
     text = (tmp_path / "saved.csv").read_bytes().decode()
-    (row,) = csv.DictReader(io.StringIO(text, newline=""))
-    assert row["step"] == f"'{odd}"
-    assert (row["state"], row["reason"], row["attempts"]) == ("complete", "new", "1")
+    (saved,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert saved["step"] == f"'{odd}"
+    assert (saved["state"], saved["reason"], saved["attempts"]) == ("complete", "new", "1")
 
 
 def test_hostile_names_are_text_in_the_table(site: Site) -> None:
@@ -196,29 +202,32 @@ async () => {
 """
 
 
-def test_10_000_rows_scroll_smoothly(site: Site) -> None:
+def test_of_10_000_rows_only_those_that_come_into_sight_are_made(site: Site) -> None:
     sizes(site.gaia)
     page = mount(site, "w", "table.js", "TableView")
     page.evaluate(MANY)
     show(page)
     expect(page.get_by_text("10000 Steps")).to_be_visible()
     assert page.locator(".rows tbody tr").count() < 100
-    spent = page.evaluate(
+    moved = page.evaluate(
         """async () => {
           const rows = document.querySelector(".rows");
-          const spent = [];
+          const bodies = [...rows.querySelectorAll("tbody")];
+          const seen = [];
+          const watch = new MutationObserver((changes) => seen.push(...changes));
+          for (const body of bodies) watch.observe(body, { childList: true });
+          const most = [];
           for (let i = 0; i < 60; i += 1) {
             rows.scrollTop += 400;
-            const began = performance.now();
-            rows.dispatchEvent(new Event("scroll"));
-            rows.getBoundingClientRect();
-            spent.push(performance.now() - began);
             await new Promise(requestAnimationFrame);
+            await new Promise(requestAnimationFrame);
+            seen.push(...watch.takeRecords());
+            most.push(seen.splice(0).flatMap((change) => [...change.addedNodes]).length);
           }
-          return spent.sort((a, b) => a - b)[30];
+          return Math.max(...most);
         }"""
     )
-    assert spent < 50  # milliseconds, on a machine that does other things, too
+    assert moved <= 40  # of a frame, whatever the number of rows is
     first = page.locator(".rows tbody .step").first
     expect(first).to_contain_text("step-6")  # 60 · 400 pixels further down
     page.locator(".rows tbody a").nth(12).focus()
@@ -325,7 +334,7 @@ def test_definitions_are_found_shown_and_copied(site: Site) -> None:
     assert page.evaluate("window.pwned") is None
 
 
-# ---------------------------------------------------------------------------------------- the orders
+# --------------------------------------------------------------------------------------- the orders
 
 
 def orders(site: Site, name: str = "w") -> Page:
@@ -356,7 +365,7 @@ def test_what_runs_alone_and_shortly_runs_at_once(site: Site) -> None:
     sizes(site.gaia)
     page = orders(site)
     give(page, "rerun(['copied'])")
-    page.wait_for_function("window.acts.some(([, text]) => text === 'copied runs again.')")
+    expect(page.locator("#announcer")).to_have_text("copied runs again.")
     assert ran(site.gaia)["copied"] == 2
     expect(page.get_by_role("dialog")).to_have_count(0)
 
@@ -380,7 +389,7 @@ def test_where_more_would_run_the_reader_is_asked_first(site: Site) -> None:
     assert ran(site.gaia) == before
     give(page, "rerun(['s1'])")
     dialog.get_by_role("button", name="Run again").click()
-    page.wait_for_function("window.acts.some(([, text]) => text === 's1 runs again.')")
+    expect(page.locator("#announcer")).to_have_text("s1 runs again.")
     assert ran(site.gaia) == {**before, "s1": 2, "copied": 2}
 
 
@@ -393,7 +402,7 @@ def test_only_failed_steps_and_what_waits_for_them_are_retried(site: Site) -> No
     expect(dialog).to_contain_text("2 Steps run, 1 of them because")
     expect(dialog).to_contain_text("None of them is complete now.")
     dialog.get_by_role("button", name="Retry failed").click()
-    page.wait_for_function("window.acts.some(([, text]) => text === 'The failed Step runs again.')")
+    expect(page.locator("#announcer")).to_have_text("The failed Step runs again.")
     assert ran(site.gaia) == {**before, "bad": before["bad"] + 1}
 
 
@@ -405,7 +414,7 @@ def test_running_all_again_always_asks(site: Site) -> None:
     dialog = page.get_by_role("dialog", name="Run all again?")
     expect(dialog).to_contain_text("1 Step runs: s.")
     dialog.get_by_role("button", name="Run all again").click()
-    page.wait_for_function("window.acts.some(([, text]) => text === 'All Steps run again.')")
+    expect(page.locator("#announcer")).to_have_text("All Steps run again.")
     assert ran(site.gaia) == {"s": 2}
 
 
@@ -413,14 +422,16 @@ def test_a_run_of_what_is_left_is_not_asked_about(site: Site) -> None:
     sizes(site.gaia)
     page = orders(site)
     give(page, "run()")
-    page.wait_for_function("window.acts.some(([, t]) => t === 'It runs whatever is left to run.')")
+    expect(page.locator("#announcer")).to_have_text("It runs whatever is left to run.")
     assert ran(site.gaia)["bad"] == 2
 
 
-def test_a_halt_asks_if_a_step_has_run_for_long(site: Site, gate: Fifo) -> None:
+def test_a_halt_asks_if_a_step_has_run_for_long(
+    site: Site, gate: Fifo, wait_until: WaitUntil
+) -> None:
     site.gaia.upload("w", {}, [talk("c", held(gate))], [step("s", "c", "k:s")])
     page = orders(site)
-    page.wait_for_function("async () => (await window.slice()).steps.get('s').state === 'running'")
+    wait_until(lambda: site.gaia.progress("w")["running"] == 1)
     page.evaluate(
         """async () => {
           const slice = await window.slice();
@@ -436,10 +447,8 @@ def test_a_halt_asks_if_a_step_has_run_for_long(site: Site, gate: Fifo) -> None:
     assert site.gaia.progress("w")["state"] == "running"
     page.evaluate("async () => window.view.know(await window.slice())")
     give(page, "halt()")
-    page.wait_for_function("window.acts.some(([, text]) => text === 'Halted.')")
+    expect(page.locator("#announcer")).to_have_text("Halted.")
     assert site.gaia.progress("w")["state"] == "halted"
-    gate_is_left = site.gaia.status("w")["state"]
-    assert gate_is_left == "halted"
 
 
 def test_a_refused_order_is_told(site: Site) -> None:
@@ -447,7 +456,5 @@ def test_a_refused_order_is_told(site: Site) -> None:
     site.expected.append("400")
     page = orders(site)
     give(page, "rerun(['nobody'])")
-    page.wait_for_function("window.acts.some(([act, text]) => act === 'problem' && text)")
-    told = [text for act, text in acts(page) if act == "problem" and text]
-    assert told[0].startswith("Run again failed: ")
-    assert "'nobody'" in told[0]
+    expect(page.locator("#announcer")).to_contain_text("Run again failed: ")
+    expect(page.locator("#announcer")).to_contain_text("'nobody'")

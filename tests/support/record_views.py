@@ -11,8 +11,15 @@ async ([name, module, view, more]) => {
   const made = (await import(`./${module}`))[view];
   window.acts = [];
   const acts = {};
-  for (const act of ["open", "rerun", "show", "said", "problem"])
+  for (const act of ["open", "rerun", "show"])
     acts[act] = (...given) => window.acts.push([act, ...given]);
+  const announcer = document.getElementById("announcer");
+  for (const act of ["said", "problem"]) {
+    acts[act] = (text) => {
+      window.acts.push([act, text]);
+      if (text !== null) announcer.textContent = text;
+    };
+  }
   window.view = more === null ? new made(name, acts) : new made(name, more, acts);
   window.slice = async (version = "1") => {
     const told = await (await fetch(`api/workflows/${encodeURIComponent(name)}/table`)).json();
@@ -30,7 +37,8 @@ async ([name, module, view, more]) => {
 def mount(site: Site, name: str, module: str, view: str, step: str | None = None) -> Page:
     """Put a view of a workflow, or of its Step, alone on the page; it is ``window.view``.
 
-    ``window.slice()`` makes a slice of the store, ``window.acts`` are the calls that it made.
+    ``window.slice()`` makes a slice of the store, ``window.acts`` are the calls that it made. The
+    last text of an order is in the announcer.
     """
     page = site.go()
     page.evaluate("document.body.classList.add('one')")

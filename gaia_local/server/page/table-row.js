@@ -4,7 +4,10 @@
 import { fill, html, put } from "./dom.js";
 import { Badge } from "./parts.js";
 import { lasted } from "./rows.js";
-import { duration, memory, moment } from "./words.js";
+import { duration, memory } from "./words.js";
+
+// Made once: as rows come into sight, it is used many times within a frame.
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 /** @type {{ column: import("./rows.js").Column, title: string }[]} */
 export const COLUMNS = [
@@ -65,7 +68,7 @@ export class TableRow {
     this.#badge.show(row.state);
     fill(this.#reason, row.reason);
     put(this.#reason, "title", row.reason);
-    fill(this.#started, worded(row.started, moment));
+    fill(this.#started, worded(row.started, (seconds) => MOMENT.format(seconds * 1000)));
     fill(this.#cpu, worded(row.cpu, duration));
     fill(this.#memory, worded(row.memory, memory));
   }

@@ -157,7 +157,8 @@ export class TableView {
     const names = told.steps.map(({ step }) => step);
     if (names.length !== this.#places.size || names.some((step) => !this.#places.has(step)))
       this.#places = places(names);
-    this.#rows = told.steps;
+    // The news may be later than this answer; if they are older, more will come.
+    this.#rows = told.steps.map((row) => updated(row, this.#news?.get(row.step)));
     this.#offer();
     if (this.#arranged === -Infinity) this.#arrange();
     else this.#arrangeSoon();
