@@ -229,7 +229,7 @@ def test_of_10_000_rows_only_those_that_come_into_sight_are_made(site: Site) -> 
     )
     assert moved <= 40  # of a frame, whatever the number of rows is
     first = page.locator(".rows tbody .step").first
-    expect(first).to_contain_text("step-6")  # 60 · 400 pixels further down
+    expect(first).to_contain_text("step-7")  # 24,000 pixels further down
     page.locator(".rows tbody a").nth(12).focus()
     page.keyboard.press("End")
     expect(page.get_by_role("link", name="step-9999")).to_be_focused()

@@ -119,7 +119,8 @@ export class AttemptsView {
         elapsed === null ? null : `${duration(elapsed)}, `,
         started === null ? "hasn't begun"
           : html("time", { datetime: new Date(started * 1000).toISOString() }, moment(started)))),
-      message === null || state === "complete" ? null : html("p", { class: "note" }, message));
+      message === null || state === "complete" || message === `exit code ${attempt.exit_code}`
+        ? null : html("p", { class: "note" }, message));
   }
 
   /** Offer all attempts in both choices: at first the newest and the one before. */
