@@ -50,10 +50,13 @@ if TYPE_CHECKING:
         ReusableEntry,
         RunAnswer,
         StatusAnswer,
+        StepAttempts,
         StepChanges,
+        StepDefinition,
         StepExplanation,
         StepKeys,
         StepState,
+        StepTable,
         Timeline,
         UpdateAnswer,
         UploadAnswer,
@@ -453,6 +456,26 @@ class Gaia:
         if task is not None and not isinstance(task, str):
             raise InvalidInput("attempt, task", f"it is {shown(task)}", "give the id of an attempt")
         return self._opened.ask(lambda root: root.attempt(name, step, task))
+
+    def attempts(self, workflow: str, step: str) -> StepAttempts:
+        """All attempts at a Step that are kept, the newest first."""
+        name = check_workflow_name(workflow)
+        check_key_or_step(name, step)
+        return self._opened.ask(lambda root: root.attempts(name, step))
+
+    def table(self, workflow: str) -> StepTable:
+        """A row for each Step, in the order of upload: its state and why, times, CPU, memory."""
+        name = check_workflow_name(workflow)
+        return self._opened.ask(lambda root: root.table(name))
+
+    def definition(self, workflow: str, step: str) -> StepDefinition:
+        """A Step as it was submitted, and the Steps that it became, with their tokens and keys.
+
+        `step` may also be the name of one that it became: then only that one is answered.
+        """
+        name = check_workflow_name(workflow)
+        check_key_or_step(name, step)
+        return self._opened.ask(lambda root: root.definition(name, step))
 
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         """The reasons why a Step ran last, and would or wouldn't run now; or a key's origin.

@@ -35,11 +35,14 @@ if TYPE_CHECKING:
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepAttempts,
         StepChanges,
+        StepDefinition,
         StepExplanation,
         StepInputs,
         StepKeys,
         StepState,
+        StepTable,
         StepTask,
         Timeline,
         WorkflowDetails,
@@ -175,6 +178,18 @@ class Questions(Protocol):
     @read
     def attempt(self, workflow: str, step: str, task: str | None, /) -> LatestAttempt:
         """See `Gaia.attempt`."""
+
+    @read
+    def attempts(self, workflow: str, step: str, /) -> StepAttempts:
+        """See `Gaia.attempts`."""
+
+    @read
+    def table(self, workflow: str, /) -> StepTable:
+        """See `Gaia.table`."""
+
+    @read
+    def definition(self, workflow: str, step: str, /) -> StepDefinition:
+        """See `Gaia.definition`."""
 
     @read
     def explain(self, workflow: str, name: str, /) -> StepExplanation | KeyExplanation:

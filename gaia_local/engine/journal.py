@@ -83,6 +83,16 @@ class Journal:
                 attempts[attempt.task.id] = attempt
         return list(attempts.values())
 
+    def workers(self, name: str, step: str, workflow: Workflow | None) -> dict[str, int]:
+        """Task id → the number of the worker that ran it, of the attempts at a Step."""
+        events = (event.facts for event in self._not_in_rows(name, workflow).events)
+        unwritten = {
+            facts["id"]: facts["worker"]
+            for facts in events
+            if facts.get("task") == step and "worker" in facts
+        }
+        return self._database.workers(name, step) | unwritten
+
     def events(self, name: str, workflow: Workflow | None) -> list[EventEntry]:
         """The events of a workflow, oldest first."""
         unwritten = self._not_in_rows(name, workflow).events

@@ -18,7 +18,7 @@ from gaia_local.store.kept_failures import kept_failures
 from gaia_local.store.leases import find_log
 from gaia_local.store.sizes import total_size
 from gaia_local.store.storage import Storage
-from gaia_local.workflow import key_reports, progress, reports
+from gaia_local.workflow import key_reports, progress, records, reports
 from gaia_local.workflow.digraph import digraph
 from gaia_local.workflow.nodes import KeyNode, StepNode
 from gaia_local.workflow.states import Attempt
@@ -39,11 +39,14 @@ if TYPE_CHECKING:
         PlannedStep,
         ReusableEntry,
         ServerStatus,
+        StepAttempts,
         StepChanges,
+        StepDefinition,
         StepExplanation,
         StepInputs,
         StepKeys,
         StepState,
+        StepTable,
         StepTask,
         Timeline,
         WorkflowDetails,
@@ -219,6 +222,23 @@ class RootReader:
                 )
         return reports.attempt(attempt, self._log)
 
+    def attempts(self, workflow: str, step: str) -> StepAttempts:
+        self._view(workflow, lambda found: _check_step(found, step))
+        return records.attempts(
+            workflow,
+            step,
+            self._reader.attempts(workflow, step),
+            self._reader.workers(workflow, step),
+            lambda task: find_log(self._storage, workflow, task.id).exists(),
+        )
+
+    def table(self, workflow: str) -> StepTable:
+        figures, usage = self._reader.attempt_figures(workflow), self._reader.usage(workflow)
+        return self._view(workflow, lambda found: records.table(found, figures, usage))
+
+    def definition(self, workflow: str, step: str) -> StepDefinition:
+        return self._view(workflow, lambda found: records.definition(found, step))
+
     def explain(self, workflow: str, name: str) -> StepExplanation | KeyExplanation:
         trial = self._as_run_finds(workflow)
         node, key = trial.graph.steps.get(name), trial.graph.keys.get(name)
@@ -360,4 +380,4 @@ def _check_step(workflow: Workflow, step: str) -> None:
         listed = ", ".join(map(repr, names[:MOST_NAMED])) + (" …" if names[MOST_NAMED:] else "")
         right = f"give one of them: {listed}" if names else "its array is empty"
         raise InvalidInput(where, f"{step!r} stands for {len(names)} Steps", right)
-    raise InvalidInput(where, f"there is no Step {step!r}", nearest(step, known, "Steps"))
+    raise workflow.unknown_step(step)

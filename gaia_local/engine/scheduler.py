@@ -30,7 +30,7 @@ from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Decision
 from gaia_local.workflow.removing import removal
-from gaia_local.workflow.states import Attempt
+from gaia_local.workflow.states import Attempt, AttemptFigures
 from gaia_local.workflow.submissions import Change
 from gaia_local.workflow.workflow import Workflow
 
@@ -127,6 +127,15 @@ class Scheduler:
         """All Tasks of a workflow, or of one Step of it, oldest first."""
         with self.loop.lock:
             return self.loop.journal.attempts(name, step, self.loop.workflows.get(name))
+
+    def attempt_figures(self, name: str) -> dict[str, AttemptFigures]:
+        """As `Database.attempt_figures`."""
+        return self._database.attempt_figures(name)
+
+    def workers(self, name: str, step: str) -> dict[str, int]:
+        """Task id → the number of the worker that ran it, of the attempts at a Step."""
+        with self.loop.lock:
+            return self.loop.journal.workers(name, step, self.loop.workflows.get(name))
 
     def events(self, name: str) -> list[EventEntry]:
         """The recorded events, oldest first."""

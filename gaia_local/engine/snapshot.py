@@ -19,7 +19,7 @@ from gaia_local.state.buckets import Use, read_uses
 from gaia_local.state.database import Database
 from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Saved
-from gaia_local.workflow.states import Attempt
+from gaia_local.workflow.states import Attempt, AttemptFigures
 from gaia_local.workflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -113,6 +113,14 @@ class Snapshot:
     def attempts(self, name: str, step: str | None = None) -> list[Attempt]:
         """As `Scheduler.attempts`."""
         return self._read(lambda database: database.attempts(name, step), [])
+
+    def attempt_figures(self, name: str) -> dict[str, AttemptFigures]:
+        """As `Scheduler.attempt_figures`."""
+        return self._read(lambda database: database.attempt_figures(name), {})
+
+    def workers(self, name: str, step: str) -> dict[str, int]:
+        """As `Scheduler.workers`."""
+        return self._read(lambda database: database.workers(name, step), {})
 
     def events(self, name: str) -> list[EventEntry]:
         """As `Scheduler.events`."""

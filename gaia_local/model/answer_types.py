@@ -452,6 +452,91 @@ class TaskRecord(TypedDict):
     reused: NotRequired[ReusedEntry]
 
 
+class AttemptRecord(TaskRecord):
+    """One of all kept attempts at a Step; `number` counts them, from 1 for the oldest.
+
+    `worker` is as in `TimelineAttempt`; `has_log` is false if nothing was printed, or it didn't
+    begin.
+    """
+
+    number: int
+    queued: float
+    worker: int | None
+    has_log: bool
+
+
+class StepAttempts(TypedDict):
+    """Of `Gaia.attempts`: all attempts at a Step that are kept, the newest first."""
+
+    workflow: str
+    step: str
+    attempts: list[AttemptRecord]
+
+
+class StepRow(TypedDict):
+    """A Step in `Gaia.table`; its state is as in `GraphStep`.
+
+    `reason` says in few words why it is in that state or, if it is running or complete, why it ran.
+    `task`, `started`, `ended` and `elapsed` are those of the latest attempt; `duration` is what the
+    latest complete one took, in seconds. `cpu` (in seconds) and `memory` (the most, in bytes) are
+    those of the latest attempt, so far if it runs. None where there is no such attempt, or nobody
+    measured it. `attempts` is the number of those that are kept.
+    """
+
+    step: str
+    command: str
+    state: str
+    reason: str
+    task: str | None
+    started: float | None
+    ended: float | None
+    elapsed: float | None
+    duration: float | None
+    cpu: float | None
+    memory: int | None
+    attempts: int
+
+
+class StepTable(TypedDict):
+    """Of `Gaia.table`: a row for each Step, in the order of upload."""
+
+    workflow: str
+    state: str
+    steps: list[StepRow]
+
+
+class ConcreteStep(TypedDict):
+    """A Step that runs, with all vars filled in.
+
+    `inputs` and `outputs` are pairs of storage key and internal path. If it doesn't fit its
+    Command, `unfit` says what it lacks, and the rest is as it last fitted.
+    """
+
+    step: str
+    command: str
+    image: str
+    tokens: list[str]
+    inputs: list[list[str]]
+    outputs: list[list[str]]
+    vars: dict[str, Any]
+    timeout: float
+    unfit: str | None
+
+
+class StepDefinition(TypedDict):
+    """Of `Gaia.definition`: a Step as it was `submitted` under its `name`, and what it became.
+
+    `commands` has its Command and, if that is composite, all that this uses.
+    """
+
+    workflow: str
+    step: str
+    name: str
+    submitted: Definition
+    commands: dict[str, Definition]
+    became: list[ConcreteStep]
+
+
 class ChangedFiles(TypedDict):
     """The paths in a directory that differ from those a Step read."""
 
@@ -631,6 +716,22 @@ class LogMatches(TypedDict):
     over: bool
     task: str | None
     size: int
+
+
+class Plan(TypedDict):
+    """Of ``POST /api/workflows/NAME/plan``: the Steps that `expire` or `run` `would` run.
+
+    Of those, `complete` are complete now, `running` run now and would be stopped, and `reused`
+    would be given results. `seconds` is what the latest complete runs of the others took in sum, of
+    those `timed` ones that have any.
+    """
+
+    would: list[PlannedStep]
+    complete: int
+    running: int
+    reused: int
+    timed: int
+    seconds: float
 
 
 class FollowedChanges(TypedDict):

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import endpoints, files, graphs, logs, reading, secret
+from gaia_local.server import endpoints, files, graphs, logs, reading, records, secret
 from gaia_local.server.feed import Feed
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.known import Follow
@@ -80,6 +80,7 @@ def create_app(
             "/api/workflows/{name}/timeline",
             _reading(lambda request: gaia.timeline(_name(request))),
         ),
+        *records.routes(gaia, max_body),
         Route("/api/reusable", _reading(lambda request: gaia.reusable())),
         Route("/api/stream", _stream(gaia, closing)),
         *files.routes(gaia),

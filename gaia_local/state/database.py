@@ -16,6 +16,7 @@ from gaia_local.model.steps import Step
 from gaia_local.model.tasks import TaskState
 from gaia_local.model.validation import NOTHING
 from gaia_local.model.workflows import WorkflowState
+from gaia_local.state.attempt_rows import AttemptRows
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
 from gaia_local.state.flush_rows import FlushRows
@@ -32,7 +33,7 @@ _IS_MADE = "(task is not null or why is not null) and data.state != 'absent'"
 """The condition for rows of `data` whose file isn't just the user's."""
 
 
-class Database(DefinitionRows, ResultRows, FlushRows, RetentionRows):
+class Database(DefinitionRows, AttemptRows, ResultRows, FlushRows, RetentionRows):
     """The state database of one root. Thread-safe."""
 
     # -- workflows ---------------------------------------------------------------------------------

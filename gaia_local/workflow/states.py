@@ -183,6 +183,14 @@ class Attempt:
         return _STEP_STATES[self.state]
 
 
+class AttemptFigures(NamedTuple):
+    """Of all attempts at a Step that are recorded."""
+
+    number: int
+    duration: float | None
+    """The seconds that the latest complete one took; None if there is none."""
+
+
 _STEP_STATES = {
     TaskState.COMPLETE: StepState.DONE,
     TaskState.ERROR: StepState.FAILED,

@@ -209,6 +209,12 @@ class Submitted:
         """The names of the concrete Steps of a submitted one; none if there is no such Step."""
         return self.expansions.get(outer, [outer] if outer in self.steps else [])
 
+    def outer(self, name: str) -> str | None:
+        """The submitted Step of this name, or the one that became a Step of it; None if unknown."""
+        if name in self.steps:
+            return name
+        return next((outer for outer, names in self.expansions.items() if name in names), None)
+
     def _check_number(self, steps: Iterable[Step], trial: Trial, most: int) -> None:
         """Refuse more Steps than a call may make, before they are made: there may be any number."""
         total = 0

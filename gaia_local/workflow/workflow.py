@@ -173,6 +173,12 @@ class Workflow:
         what = f"there is no Step and no key {name!r}"
         return InvalidInput(f"workflow {self.name!r}", what, nearest(name, known, "Steps and keys"))
 
+    def unknown_step(self, name: str) -> InvalidInput:
+        """The error for a name that no Step has, as submitted or as it became."""
+        known = [*self.graph.steps, *self.submitted.steps]
+        what = f"there is no Step {name!r}"
+        return InvalidInput(f"workflow {self.name!r}", what, nearest(name, known, "Steps"))
+
     def needed_inspections(self) -> list[Inspection]:
         """Requests to answer before more can be decided; each is handed out once."""
         keys, self.graph.to_inspect = self.graph.to_inspect, {}

@@ -58,3 +58,68 @@ interface View {
   show(slice: Slice, query: Record<string, string>): void;
   close(): void;
 }
+
+/** What an attempt took; null where nobody measured it. Seconds and bytes. */
+type Usage = Record<string, number | null>;
+
+/** One attempt in the answer of `GET /api/workflows/NAME/attempts?step=STEP`. */
+interface AttemptRecord {
+  task: string;
+  number: number;
+  state: string;
+  reason: string;
+  message: string | null;
+  queued: number;
+  started: number | null;
+  ended: number | null;
+  elapsed: number | null;
+  exit_code: number | null;
+  usage: Usage | null;
+  image: string;
+  image_id: string | null;
+  command: string[];
+  /** Key → digest of what it read; null where it isn't known. */
+  inputs: Record<string, string | null>;
+  reused?: { workflow: string; step: string; task: string };
+  has_log: boolean;
+  worker: number | null;
+}
+
+/** One row in the answer of `GET /api/workflows/NAME/table`. */
+interface StepRow {
+  step: string;
+  command: string;
+  state: string;
+  reason: string;
+  task: string | null;
+  started: number | null;
+  ended: number | null;
+  elapsed: number | null;
+  duration: number | null;
+  cpu: number | null;
+  memory: number | null;
+  attempts: number;
+}
+
+/** The answer of `POST /api/workflows/NAME/plan`. */
+interface Plan {
+  would: { step: string; reason: string }[];
+  complete: number;
+  running: number;
+  reused: number;
+  timed: number;
+  seconds: number;
+}
+
+/** A Step that runs, in the answer of `GET /api/workflows/NAME/definition?step=STEP`. */
+interface ConcreteStep {
+  step: string;
+  command: string;
+  image: string;
+  tokens: string[];
+  inputs: [string, string][];
+  outputs: [string, string][];
+  vars: Record<string, unknown>;
+  timeout: number;
+  unfit: string | null;
+}
