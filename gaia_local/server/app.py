@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from gaia_local.errors import Closed, GaiaError, InvalidInput
 from gaia_local.server import endpoints, reading, secret
 from gaia_local.server.guard import Guard, check_access
-from gaia_local.server.stream import EventStream
+from gaia_local.server.stream import EventStream, graph_version
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def create_app(
             "/api/workflows/{name}",
             _reading(lambda request: reading.workflow(gaia, _name(request))),
         ),
-        Route("/api/workflows/{name}/graph", _reading(lambda request: gaia.graph(_name(request)))),
+        Route(
+            "/api/workflows/{name}/graph", _reading(lambda request: _graph(gaia, _name(request)))
+        ),
         Route(
             "/api/workflows/{name}/explain",
             _reading(lambda request: gaia.explain(_name(request), _asked(request, "name"))),
@@ -107,6 +109,17 @@ def _reading(look: Callable[[Request], Any]) -> Endpoint:
     return answer
 
 
+def _graph(gaia: Gaia, name: str) -> Any:
+    graph = gaia.graph(name)
+    return {
+        **graph,
+        "version": graph_version(graph),
+        "labels": [row["step"] for row in graph["steps"]],
+        "groupings": [],
+        "suggested": None,
+    }
+
+
 def _log(gaia: Gaia, request: Request) -> LogPiece:
     start = reading.offset(request.query_params.get("from", "0"))
     return reading.log(gaia, _name(request), _asked(request, "step"), start)
@@ -115,12 +128,13 @@ def _log(gaia: Gaia, request: Request) -> LogPiece:
 def _stream(gaia: Gaia, closing: asyncio.Event) -> Endpoint:
     async def answer(request: Request) -> Response:
         workflow = request.query_params.get("workflow")
-        if workflow is not None:
+        follow = request.query_params.getlist("follow")
+        for name in [*follow, *([] if workflow is None else [workflow])]:
             try:
-                await _in_thread(lambda: gaia.progress(workflow))
+                await _in_thread(lambda name=name: gaia.progress(name))  # type: ignore[misc]
             except InvalidInput as error:
                 raise Refused(404, str(error)) from error
-        return EventStream(gaia, workflow, closing)
+        return EventStream(gaia, workflow, closing, follow)
 
     return answer
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import threading
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
@@ -45,11 +46,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, gaia: Gaia, workflow: str | None, closing: asyncio.Event) -> None:
+    def __init__(
+        self, gaia: Gaia, workflow: str | None, closing: asyncio.Event, follow: list[str]
+    ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._gaia, self._closing = gaia, closing
-        self._view = ClientView(gaia, workflow)
+        self._view: Any = FollowedView(gaia, follow) if follow else ClientView(gaia, workflow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client."""
@@ -90,7 +93,7 @@ class EventStream(Response):
                     await self._send(send, ": nothing new\n\n")
                     continue
                 change = await to_thread.run_sync(self._view.update, changed)
-                if change["workflows"] or change["steps"]:
+                if any(change.values()):
                     await self._send(send, _event(change))
                 await anyio.sleep(EVENT_PAUSE_SECONDS)
         finally:
@@ -180,6 +183,61 @@ class ClientView:
             step: state["state"] for step, state in now.items() if state != before.get(step)
         }
         return changed | {step: None for step in before if step not in now}
+
+
+class FollowedView:
+    """The same for several followed workflows."""
+
+    def __init__(self, gaia: Gaia, names: list[str]) -> None:
+        self._gaia = gaia
+        self._list = ClientView(gaia, None)
+        self._views = {name: ClientView(gaia, name) for name in names}
+        self._tasks: dict[str, dict[str, Any]] = {name: {} for name in names}
+        self._versions: dict[str, str] = {}
+
+    def everything(self) -> dict[str, Any]:
+        return {
+            "workflows": self._list.everything()["workflows"],
+            "followed": {
+                name: self._followed(name, view.everything()["steps"])
+                for name, view in self._views.items()
+            },
+        }
+
+    def update(self, names: Collection[str]) -> dict[str, Any]:
+        followed = {
+            name: self._followed(name, view.update(names)["steps"])
+            for name, view in self._views.items()
+            if name in names
+        }
+        return {
+            "workflows": self._list.update(names)["workflows"],
+            "followed": {name: news for name, news in followed.items() if any(news.values())},
+        }
+
+    def _followed(self, name: str, steps: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            version = graph_version(self._gaia.graph(name))
+            now = self._gaia.step_states(name)
+        except InvalidInput:
+            return {"steps": steps}
+        answer: dict[str, Any] = {
+            "steps": {
+                step: None
+                if state is None
+                else {"state": state, "task": now[step]["task"], "started": None, "ended": None}
+                for step, state in steps.items()
+                if state is None or step in now
+            }
+        }
+        if self._versions.get(name) != version:
+            answer["graph"] = self._versions[name] = version
+        return answer
+
+
+def graph_version(graph: Any) -> str:
+    shape = [[(s["step"], s["command"]) for s in graph["steps"]], graph["edges"]]
+    return hashlib.blake2b(json.dumps(shape).encode(), digest_size=8).hexdigest()
 
 
 def _event(change: WorkflowChanges) -> str:
