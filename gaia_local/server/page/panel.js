@@ -35,10 +35,10 @@ export class StepPanel {
   #large;
 
   /** Of a Step; `expire(step)` and `close()` are called when the reader asks for them. */
-  constructor(workflow, step, { expire, close }) {
+  constructor(workflow, step, { rerun, close }) {
     this.#workflow = workflow;
     this.#step = step;
-    this.#expire = html("button", { type: "button", click: () => expire(step) }, "Expire");
+    this.#expire = html("button", { type: "button", click: () => rerun([step]) }, "Expire");
     this.#heading = html("h2", { id: "step", tabindex: -1 }, step);
     this.#log = new LogView(workflow, step);
     this.#usage = new LiveUsage(workflow, step);
@@ -70,6 +70,19 @@ export class StepPanel {
     clearInterval(this.#clock);
     this.#log.stop();
     this.#usage.stop();
+  }
+
+  #news = null;
+
+  show({ graph, steps }) {
+    if (graph === null) return undefined;
+    const news = steps.get(this.#step);
+    const [anew, other] = [graph !== this.#graph, news !== this.#news];
+    this.#news = news;
+    if (anew) {
+      return this.setGraph(graph);
+    }
+    return other ? this.refresh(news?.state ?? this.#state) : undefined;
   }
 
   /** Take in a graph, which has the Step's neighbours and its state, and ask for the rest. */
