@@ -83,13 +83,9 @@ export class Hub {
 
   /** Tell a tab that has just come what is known. @param {MessagePort} port */
   #welcome(port) {
-    if (this.#held === null) {
-      if (this.#link !== null) port.postMessage(this.#link);
-      this.#connection?.retry();
-      return;
-    }
-    const { workflows, followed } = this.#held;
-    this.#tell(port, workflows, followed, true);
+    if (this.#link !== null) port.postMessage(this.#link);
+    if (this.#held === null) this.#connection?.retry();
+    else this.#tell(port, this.#held.workflows, this.#held.followed, true);
   }
 
   /** @param {any} news @param {boolean} whole */
@@ -117,7 +113,6 @@ export class Hub {
     const own = name === null ? undefined : followed.get(name);
     if (!whole && workflows.size === 0 && own === undefined) return;
     const { steps = new Map(), graph = null } = own ?? {};
-    if (whole && this.#link?.there) port.postMessage(this.#link);
     port.postMessage({ kind: "stream", follow: name, whole, workflows, steps, graph });
     const text = name === null ? undefined : this.#refused.get(name);
     if (text !== undefined) port.postMessage({ kind: "refused", follow: name, text });

@@ -1,33 +1,47 @@
 // @ts-check
 // Answers that are asked for again only when they can have changed, and not all the time.
 
+/** @typedef {string | number | null} Mark */
+/**
+ * @typedef {{ start(act: () => void, milliseconds: number): any, stop(timer: any): void }} Clock
+ */
+
 const LEAST_PAUSE_MS = 1000;
 const SHARE = 20; // The asking takes at most one part in so many of the time.
+
+/** @type {Clock} */
+const TIMERS = {
+  start: (act, milliseconds) => setTimeout(act, milliseconds),
+  stop: (timer) => clearTimeout(timer),
+};
 
 /**
  * Asks while what is wanted differs from what is held: at most one question at a time. After a
  * failure it asks again when something is wanted next.
  */
 export class Refresher {
-  /** @type {string | number | null} */
+  /** @type {Mark} */
   #held = null;
-  /** @type {string | number | null} */
+  /** @type {Mark} */
   #wanted = null;
   #busy = false;
   #again = false; // wanted since the last question
   #closed = false;
   #waking = () => {};
   #ask;
+  #clock;
 
   /**
-   * @param {(wanted: string | number | null) => Promise<string | number | null>} ask takes the
-   *     answer in; returns what is held then
+   * @param {(wanted: Mark) => Promise<Mark>} ask takes the
+   *     answer in; returns what is held then, or null if there was no answer
+   * @param {Clock} clock
    */
-  constructor(ask) {
+  constructor(ask, clock = TIMERS) {
     this.#ask = ask;
+    this.#clock = clock;
   }
 
-  /** @param {string | number | null} mark differs when the answer may; null: ask for nothing */
+  /** @param {Mark} mark differs when the answer may; null: ask for nothing */
   want(mark) {
     this.#wanted = mark;
     this.#again = true;
@@ -56,9 +70,9 @@ export class Refresher {
   /** @param {number} milliseconds @returns {Promise<void>} */
   #pause(milliseconds) {
     return new Promise((resolve) => {
-      const clock = setTimeout(resolve, milliseconds);
+      const timer = this.#clock.start(resolve, milliseconds);
       this.#waking = () => {
-        clearTimeout(clock);
+        this.#clock.stop(timer);
         resolve();
       };
     });
