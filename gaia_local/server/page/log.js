@@ -42,8 +42,6 @@ export class LogView {
       else if (this.#atBottom) this.#toBottom();
       this.#bottom.hidden = this.#atBottom;
     }, { passive: true });
-    this.#sized.observe(this.#box);
-    this.#sized.observe(this.#lines);
   }
 
   /** Show the log of the latest attempt (`task`, if there is one) until it is complete. */
@@ -51,10 +49,13 @@ export class LogView {
     if (this.#following !== null && task === this.#task) return;
     this.stop();
     this.#following = new AbortController();
+    this.#sized.observe(this.#box);
+    this.#sized.observe(this.#lines);
     this.#follow(this.#following.signal);
   }
 
   stop() {
+    this.#sized.disconnect();
     this.#following?.abort();
     this.#following = null;
   }
