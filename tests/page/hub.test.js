@@ -154,6 +154,10 @@ test("what the link is like is told once, and to each tab that comes", () => {
   const two = stage.tab();
   two.follow(null);
   assert.equal(two.heard[0].why, "no token");
+  stage.told(both, true);
+  const three = stage.tab();
+  three.follow("a");
+  assert.equal(three.heard[0].there, true, "though the connection is another one now");
 });
 
 test("names that objects have by themselves are names as all others", () => {

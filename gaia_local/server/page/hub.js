@@ -56,6 +56,7 @@ export class Hub {
     } else {
       const before = this.#tabs.get(port);
       this.#tabs.set(port, { name, hidden });
+      if (before === undefined && this.#link !== null) port.postMessage(this.#link);
       if (name !== null && before?.name !== name) this.#refused.delete(name);
       if (!this.#settle() && (before === undefined || before.name !== name)) this.#welcome(port);
     }
@@ -83,7 +84,6 @@ export class Hub {
 
   /** Tell a tab that has just come what is known. @param {MessagePort} port */
   #welcome(port) {
-    if (this.#link !== null) port.postMessage(this.#link);
     if (this.#held === null) this.#connection?.retry();
     else this.#tell(port, this.#held.workflows, this.#held.followed, true);
   }
