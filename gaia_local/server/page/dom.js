@@ -60,6 +60,21 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Bring an element's children in order, moving only those that are elsewhere: the keyboard stays.
+ * @param {Element} element
+ * @param {Element[]} children all of them
+ */
+export function arrange(element, children) {
+  const wanted = new Set(children);
+  for (const child of [...element.children]) if (!wanted.has(child)) child.remove();
+  let next = element.firstElementChild;
+  for (const child of children) {
+    if (child === next) next = next.nextElementSibling;
+    else element.insertBefore(child, next);
+  }
+}
+
+/**
  * Set an attribute only if it differs, so that nothing is announced twice.
  * @param {Element} element
  * @param {string} name

@@ -1,7 +1,7 @@
 // @ts-check
 // What is said of a workflow above its tabs: name, orders, state, counts, notices.
 
-import { fill, html, put } from "./dom.js";
+import { arrange, fill, html, put } from "./dom.js";
 import { glyph } from "./glyphs.js";
 import { notices } from "./notices.js";
 import { Badge, owner, stepsIn, when } from "./parts.js";
@@ -101,7 +101,7 @@ export class Header {
     });
     const reused = entry?.progress?.reused;
     fill(this.#reused, reused);
-    fill(this.#legend, items, reused ? this.#ofThem : null);
+    arrange(this.#legend, reused ? [...items, this.#ofThem] : items);
   }
 
   /** @param {Record<string, any>} about @param {readonly string[]} missing */

@@ -1,7 +1,7 @@
 // @ts-check
 // The list of workflows, the newest first or by name.
 
-import { fill, html, put } from "./dom.js";
+import { arrange, fill, html, put } from "./dom.js";
 import { natural } from "./natural.js";
 import { address, Badge, owner, Progress, when } from "./parts.js";
 
@@ -44,9 +44,11 @@ export class ListView {
     this.#order = route.query.order === "name" ? "name" : "newest";
     this.#choice.value = this.#order;
     const shown = refused === null ? workflows ?? new Map() : new Map();
-    for (const name of this.#rows.keys()) if (!shown.has(name)) this.#drop(name);
+    for (const name of this.#rows.keys()) if (!shown.has(name)) this.#rows.delete(name);
     for (const [name, entry] of shown) this.#show(name, entry);
-    this.#arrange([...shown.keys()]);
+    const names = [...shown.keys()];
+    const ordered = this.#order === "name" ? names.sort(natural) : names.reverse();
+    arrange(this.#list, ordered.map((name) => this.#row(name).element));
     this.#sifting.hidden = shown.size < 2;
     this.#sought.hidden = shown.size < SEVERAL && this.#sought.value === "";
     this.#empty.hidden = refused !== null || workflows === null || workflows.size > 0;
@@ -68,12 +70,8 @@ export class ListView {
 
   /** @param {string} name @param {Record<string, any>} entry */
   #show(name, entry) {
-    let row = this.#rows.get(name);
-    if (row?.entry === entry) return;
-    if (row === undefined) {
-      row = makeRow(name);
-      this.#rows.set(name, row);
-    }
+    const row = this.#row(name);
+    if (row.entry === entry) return;
     row.entry = entry;
     put(row.element, "data-state", entry.state);
     row.badge.show(entry.state);
@@ -82,22 +80,11 @@ export class ListView {
     fill(row.when, when(entry));
   }
 
-  /** Bring the rows in order, moving only those that are elsewhere. @param {string[]} names */
-  #arrange(names) {
-    const ordered = this.#order === "name" ? names.sort(natural) : names.reverse();
-    let next = this.#list.firstElementChild;
-    for (const name of ordered) {
-      const element = this.#rows.get(name)?.element;
-      if (element === undefined) continue;
-      if (element === next) next = next.nextElementSibling;
-      else this.#list.insertBefore(element, next);
-    }
-  }
-
-  /** @param {string} name */
-  #drop(name) {
-    this.#rows.get(name)?.element.remove();
-    this.#rows.delete(name);
+  /** The row of a workflow, made when it is first seen. @param {string} name */
+  #row(name) {
+    const row = this.#rows.get(name) ?? makeRow(name);
+    this.#rows.set(name, row);
+    return row;
   }
 
   #choose() {
