@@ -7,6 +7,7 @@ import { format } from "./route.js";
 import { duration, moment } from "./words.js";
 
 const PARTS = [["done", "complete"], ["running", "running"], ["failed", "error"]];
+const COUNTED = ["failed", "running", "unfit"];
 
 /**
  * The address of a workflow on this page, or of a Step in it.
@@ -46,13 +47,21 @@ export class Badge {
 export class Progress {
   #parts = PARTS.map(([, state]) => html("span", { class: "part", "data-state": state }));
   #bar = html("span", { class: "progress", "aria-hidden": "true" }, ...this.#parts);
-  #text = html("span", { class: "counts" });
-  #name;
-  element = html("div", { class: "far" }, this.#bar, this.#text);
+  #done = html("span");
+  #there = html("span");
+  // They stay while their texts change, since the keyboard may be on one.
+  /** @type {{ state: string, link: HTMLElement, element: HTMLElement }[]} */
+  #counts;
+  element;
 
   /** @param {string} name the workflow's */
   constructor(name) {
-    this.#name = name;
+    this.#counts = COUNTED.map((state) => {
+      const link = html("a", { href: stepsIn(name, state) });
+      return { state, link, element: html("span", { hidden: true }, ", ", link) };
+    });
+    this.element = html("div", { class: "far" }, this.#bar, html("span", { class: "counts" },
+      this.#done, ...this.#counts.map(({ element }) => element), this.#there));
   }
 
   /**
@@ -66,33 +75,19 @@ export class Progress {
         `${progress.steps ? (100 * progress[name]) / progress.steps : 0}%`;
       this.#parts[index].hidden = progress[name] === 0;
     });
-    const told = counted(progress);
-    fill(this.#text, told.map(({ text, state }, index) => [
-      index === 0 ? null : ", ",
-      state === null ? text : html("a", { href: stepsIn(this.#name, state) }, text)]));
-    return told.map(({ text }) => text).join(", ");
+    const { steps, found, reused, ran } = progress;
+    const nothing = found && found === steps;
+    fill(this.#done, nothing ? `${found} of ${steps} Steps were in the store already, nothing ran`
+      : [steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`,
+        reused ? `, ${reused} reused, ${ran} ran` : null]);
+    for (const { state, link, element } of this.#counts) {
+      element.hidden = nothing || !progress[state];
+      fill(link, `${progress[state]} ${state}`);
+    }
+    fill(this.#there, found && !nothing ? `, ${found} of them in the store already` : null);
+    return [this.#done, ...this.#counts.map(({ element }) => element), this.#there]
+      .filter(({ hidden }) => !hidden).map(({ textContent }) => textContent).join("");
   }
-}
-
-/**
- * A workflow's progress in words; those with a `state` are counts of the Steps in it.
- * @param {Record<string, any>} progress
- * @returns {{ text: string, state: string | null }[]}
- */
-function counted(progress) {
-  const { steps, found, reused } = progress;
-  if (found && found === steps)
-    return [{ text: `${found} of ${steps} Steps were in the store already, nothing ran`,
-      state: null }];
-  const told = [{ text: steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`,
-    state: null }];
-  if (reused) told.push(...[`${reused} reused`, `${progress.ran} ran`]
-    .map((text) => ({ text, state: null })));
-  /** @type {{ text: string, state: string | null }[]} */
-  const counts = ["failed", "running", "unfit"].filter((state) => progress[state])
-    .map((state) => ({ text: `${progress[state]} ${state}`, state }));
-  const there = found ? [{ text: `${found} of them in the store already`, state: null }] : [];
-  return [...told, ...counts, ...there];
 }
 
 /**
