@@ -69,6 +69,8 @@ def test_axe_finds_nothing(
             at(name, query=f"?view={view}")
             expect(page.get_by_role("tabpanel")).to_be_visible()
             expect(page.locator(".legend li")).not_to_have_count(0)
+            if view == "graph":
+                expect(page.locator("svg.graph").get_by_role("button").first).to_be_visible()
             found[f"{name} {view}"] = findings(page)
         for name in ("one", "two"):
             at("me_failed", name)
@@ -168,11 +170,11 @@ def test_the_keyboard_follows_what_is_opened_and_closed(site: Site) -> None:
 def test_news_dont_move_the_keyboard(site: Site, gate: Fifo) -> None:
     chain(site.gaia, "me_still", held(gate))
     page = site.go("me_still", "one")
-    link = page.locator(".legend [data-state=complete] a")
+    link = page.locator(".legend li[data-state=complete] a")
     link.focus()
     site.gaia.merge("me_still", [step("three", "go-on", "k:three", "k:one")])
     expect(page.locator(".node.step")).to_have_count(3)
-    expect(page.locator(".legend [data-state=running]")).to_have_text("2 running")
+    expect(page.locator(".legend li[data-state=running]")).to_have_text("2 running")
     expect(link).to_be_focused()
     gate.open("go\n")
     gate.open("go\n")
