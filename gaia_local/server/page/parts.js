@@ -58,7 +58,7 @@ export class Progress {
   constructor(name) {
     this.#counts = COUNTED.map((state) => {
       const link = html("a", { href: stepsIn(name, state) });
-      return { state, link, element: html("span", { hidden: true }, ", ", link) };
+      return { state, link, element: html("span") };
     });
     this.element = html("div", { class: "far" }, this.#bar, html("span", { class: "counts" },
       this.#done, ...this.#counts.map(({ element }) => element), this.#there));
@@ -81,12 +81,12 @@ export class Progress {
       : [steps === 0 ? "no Steps" : `${progress.done} of ${steps} done`,
         reused ? `, ${reused} reused, ${ran} ran` : null]);
     for (const { state, link, element } of this.#counts) {
-      element.hidden = nothing || !progress[state];
       fill(link, `${progress[state]} ${state}`);
+      fill(element, nothing || !progress[state] ? null : [", ", link]);
     }
     fill(this.#there, found && !nothing ? `, ${found} of them in the store already` : null);
     return [this.#done, ...this.#counts.map(({ element }) => element), this.#there]
-      .filter(({ hidden }) => !hidden).map(({ textContent }) => textContent).join("");
+      .map(({ textContent }) => textContent).join("");
   }
 }
 
