@@ -18,7 +18,7 @@ venv: $(TESTS) ## Make the virtual environment .venv with the package and what i
 demo: $(PACKAGE) ## Run the demo workflow and show its results
 	@$(VENV)/bin/gaia-local demo
 
-test: $(TESTS) ## Run the whole test suite (ARGS="-k name" for a part of it)
+test: $(TESTS) $(PAGE) ## Run the whole test suite (ARGS="-k name" for a part of it)
 	@$(PY) -m pytest $(ARGS)
 
 lowest: $(PACKAGE) ## Run the demo and a smoke test with the lowest versions that pyproject.toml allows

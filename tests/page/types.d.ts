@@ -41,11 +41,20 @@ interface Slice {
   steps: ReadonlyMap<string, StepNews>;
   /** The answer of `GET /api/workflows/NAME`. */
   about: Record<string, any> | null;
+  /** Of what `about` has as waiting inputs, those that no Step makes. */
+  missing: readonly string[];
+  /** The graph's version that the stream told last. */
+  version: string | null;
+  /** Grows whenever `about` may have changed; 0: nothing is known yet. */
+  due: number;
 }
 
 /** What a view may ask of the page around it. */
 interface Acts {
-  /** Go to a Step (null: to the workflow alone); `query` are the parameters of the address. */
+  /**
+   * Go to a Step (null: to the workflow alone); `query` are the parameters of the address. The
+   * tab (`view`) and its filter (`state`) stay unless `query` has others ("": none).
+   */
   open(step: string | null, query?: Record<string, string>): void;
   /** Run these Steps again, after a question where more than they would run. */
   rerun(steps: string[]): void;
@@ -55,8 +64,14 @@ interface Acts {
 interface View {
   element: HTMLElement;
   /** Called with each change, only while it is in sight, at most once for each frame. */
-  show(slice: Slice, query: Record<string, string>): void;
+  show(slice: Slice, query: Record<string, string>): unknown;
   close(): void;
+  /** Put the keyboard into it; without this it goes on the view as a whole. */
+  focus?(): void;
+  /** Mark a Step (null: none). */
+  select?(step: string | null): unknown;
+  /** Its own tools, shown beside the tabs. */
+  tools?: HTMLElement;
 }
 
 /** What an attempt took; null where nobody measured it. Seconds and bytes. */
@@ -123,3 +138,63 @@ interface ConcreteStep {
   timeout: number;
   unfit: string | null;
 }
+/** A place on the page: a workflow (null: the list), a Step, and the address' parameters. */
+interface Route { name: string | null; step: string | null; query: Record<string, string> }
+
+/** What the page knows; `refused` is what the server said instead of an answer. */
+interface PageState {
+  route: Route;
+  /** `since`: when it was lost, in seconds since the epoch; `met`: it was there before. */
+  link: {
+    state: "unknown" | "live" | "lost"; why: string | null; since: number | null; met: boolean;
+  };
+  /** Workflows in the order of their upload; null until the first news. */
+  workflows: ReadonlyMap<string, Record<string, any>> | null;
+  slice: Slice | null;
+  refused: string | null;
+}
+
+/** News for the store (store.js). */
+type News =
+  | { kind: "route"; route: Route }
+  | LinkNews
+  | StreamNews
+  | { kind: "refused"; follow: string; text: string }
+  | { kind: "graph"; name: string; graph: Graph }
+  | { kind: "about"; name: string; about: Record<string, any> }
+  /** The reader looks at the page again: files may have changed unseen. */
+  | { kind: "look" };
+
+/** Whether the server answers; `why` is what it refused, `at` in seconds since the epoch. */
+interface LinkNews { kind: "link"; there: boolean; why: string | null; at: number }
+
+/** Changes (null: gone) of all workflows, and of the Steps of the one that a tab follows. */
+interface StreamNews {
+  kind: "stream";
+  follow: string | null;
+  /** They are all there is. */
+  whole: boolean;
+  workflows: ReadonlyMap<string, Record<string, any> | null>;
+  steps: ReadonlyMap<string, StepNews | null>;
+  /** The graph's version, if it is news. */
+  graph: string | null;
+}
+
+/** What the stream tells of one workflow that is followed. */
+interface Followed { steps: Map<string, any>; graph: string | null }
+
+interface ConnectionListener {
+  changed(news: any, whole: boolean): void;
+  linked(there: boolean, why: string | null, status: number | null): void;
+}
+
+type ConnectionMaker = (names: string[], hidden: boolean, on: ConnectionListener) => {
+  retry(): void; hide(hidden: boolean): void; close(): void;
+};
+
+/** What the workflow's header asks of orders.js. */
+interface OrdersLike { run(): void; halt(): void; retryFailed(): void; expireAll(): void }
+
+type Content =
+  | Node | string | number | boolean | null | undefined | readonly Content[];
+type Attributes = Record<string, string | number | boolean | null | undefined | Function>;

@@ -3,7 +3,7 @@
 import { html, put, svg } from "./dom.js";
 import { layout } from "./layout.js";
 import { next } from "./moves.js";
-import { plan } from "./plan.js";
+import { plan, wantsGroups } from "./plan.js";
 import { edge, fonts, GroupShape, StepShape, stepWidth } from "./shapes.js";
 import { Viewport } from "./viewport.js";
 
@@ -30,16 +30,23 @@ export class GraphView {
   #view = new Viewport(this.#svg, this.#scene);
   #resized = new ResizeObserver(() => this.#keepInSight());
 
-  /** `picked(step)` is called when the reader chooses a Step. */
-  constructor(picked) {
-    this.#picked = picked;
+  #shown = null;
+  #wanted = null;
+  #none = html("p", { class: "empty", hidden: true }, "This workflow has no Steps yet.");
+  #groups = html("button",
+    { type: "button", class: "small", "aria-pressed": "false", click: () => this.#group() },
+    "Group", html("span", { class: "wide" }, " by Command"));
+
+  constructor(name, acts) {
+    this.#picked = (step) => acts.open(step);
     const button = (label, text, act) =>
       html("button", { type: "button", "aria-label": label, title: label, click: act }, text);
-    this.element = html("div", { class: "canvas" }, this.#svg, this.#hint);
-    this.tools = html("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
+    this.element = html("div", { class: "canvas" }, this.#svg, this.#hint, this.#none);
+    const zoom = html("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
       button("Zoom out", "−", () => this.#view.zoom(1 / 1.25)),
       button("Zoom in", "+", () => this.#view.zoom(1.25)),
       button("Fit: show all", "Fit", () => this.fit()));
+    this.tools = html("div", { class: "own" }, this.#groups, zoom);
     this.#svg.addEventListener("click", this.#click);
     this.#svg.addEventListener("keydown", this.#key);
     this.#svg.addEventListener("focusin", (event) => this.#focused(event));
@@ -54,8 +61,36 @@ export class GraphView {
     this.#resized.disconnect();
   }
 
-  /** Draw a graph, by Command if `grouped`. The reader's view stays unless the drawing is new. */
-  async show(graph, grouped) {
+  async show(slice) {
+    const { graph } = slice;
+    if (graph === null) return;
+    const before = this.#shown;
+    this.#shown = slice;
+    if (before?.graph !== graph) {
+      this.#none.hidden = graph.steps.length > 0;
+      await this.#redraw();
+    }
+    this.states([...this.#shown.steps].filter(([step]) => this.#states.has(step))
+      .map(([step, { state }]) => [step, state]));
+    if (before?.graph !== graph && this.#wanted !== null) await this.select(this.#wanted);
+  }
+
+  async #redraw() {
+    const graph = this.#shown.graph;
+    const grouped = this.#chosen ?? wantsGroups(graph);
+    put(this.#groups, "aria-pressed", String(grouped));
+    await this.#showGraph(graph, grouped);
+  }
+
+  #chosen = null;
+
+  #group() {
+    if (this.#shown === null) return;
+    this.#chosen = this.#groups.getAttribute("aria-pressed") !== "true";
+    this.#redraw();
+  }
+
+  async #showGraph(graph, grouped) {
     const anew = this.#graph === null || grouped !== this.#grouped;
     this.#graph = graph;
     this.#grouped = grouped;
@@ -78,6 +113,7 @@ export class GraphView {
 
   /** Mark the selected Step (null: none), and bring it in sight, opening its group. */
   async select(step) {
+    this.#wanted = step;
     this.#selected = step;
     const command = this.#graph?.steps.find((entry) => entry.step === step)?.command;
     if (command !== undefined && this.#drawn !== null

@@ -1,74 +1,94 @@
-// The list of workflows, the newest first.
+// @ts-check
+// The list of workflows, the newest first or by name.
 
-import { fill, html, put } from "./dom.js";
-import { Badge, owner, Progress } from "./parts.js";
+import { arrange, fill, html, put } from "./dom.js";
+import { natural } from "./natural.js";
+import { address, Badge, owner, Progress, when } from "./parts.js";
 
 const SEVERAL = 8; // From this many workflows on there is a field to find one in.
 
 export class ListView {
+  /** @type {Map<string, Row>} */
   #rows = new Map();
-  #list = html("ul", { class: "workflows" });
+  #order = "newest";
+  #open;
+  #list = html("ul", { class: "workflows", "aria-label": "Workflows" });
   #empty = html("div", { class: "empty", hidden: true },
     html("p", {}, "There are no workflows yet. This makes one:"),
     html("pre", {}, "gaia-local upload NAME --commands FILE --steps FILE"));
-  #none = html("p", { class: "empty", role: "status", hidden: true }, );
+  #none = html("p", { class: "empty", role: "status", hidden: true });
   #sought = html("input", {
-    type: "search", class: "field", hidden: true,
-    placeholder: "Find a workflow", "aria-label": "Find a workflow",
-    autocomplete: "off", spellcheck: "false", input: () => this.#sift(),
+    type: "search", class: "field", placeholder: "Find a workflow",
+    "aria-label": "Find a workflow", autocomplete: "off", spellcheck: "false",
+    input: () => this.#sift(),
   });
+  #choice = html("select", { class: "field", change: () => this.#choose() },
+    html("option", { value: "newest" }, "newest first"),
+    html("option", { value: "name" }, "by name"));
+  #sifting = html("div", { class: "sifting", hidden: true },
+    this.#sought, html("label", {}, html("span", {}, "Order"), this.#choice));
   #heading = html("h1", { tabindex: -1 }, "Workflows");
 
   title = "gaia-local";
   element = html("section", { class: "list" },
-    html("div", { class: "heading" }, this.#heading, this.#sought),
+    html("div", { class: "heading" }, this.#heading, this.#sifting),
     this.#list, this.#empty, this.#none);
 
-  /** Take in the news of a stream. */
-  changed({ workflows }, whole) {
-    if (whole)
-      for (const name of this.#rows.keys()) if (!Object.hasOwn(workflows, name)) this.#drop(name);
-    for (const [name, entry] of Object.entries(workflows)) {
-      if (entry === null) this.#drop(name);
-      else this.#show(name, entry);
-    }
-    this.#sought.hidden = this.#rows.size < SEVERAL && this.#sought.value === "";
-    this.#empty.hidden = this.#rows.size > 0;
+  /** @param {Pick<Acts, "open">} acts */
+  constructor({ open }) {
+    this.#open = open;
+  }
+
+  /** @param {PageState} state */
+  show({ workflows, refused, route }) {
+    this.#order = route.query.order === "name" ? "name" : "newest";
+    this.#choice.value = this.#order;
+    const shown = refused === null ? workflows ?? new Map() : new Map();
+    for (const name of this.#rows.keys()) if (!shown.has(name)) this.#rows.delete(name);
+    for (const [name, entry] of shown) this.#show(name, entry);
+    const names = [...shown.keys()];
+    const ordered = this.#order === "name" ? names.sort(natural) : names.reverse();
+    arrange(this.#list, ordered.map((name) => this.#row(name).element));
+    this.#sifting.hidden = shown.size < 2;
+    this.#sought.hidden = shown.size < SEVERAL && this.#sought.value === "";
+    this.#empty.hidden = refused !== null || workflows === null || workflows.size > 0;
     this.#sift();
-  }
-
-  /** Show the server's refusal in place of the list. */
-  refused(text) {
-    this.#list.replaceChildren();
-    this.#rows.clear();
-    this.#empty.hidden = true;
+    if (refused === null) return;
     this.#none.hidden = false;
-    fill(this.#none, text);
+    fill(this.#none, refused);
   }
 
-  /** Put the keyboard on the workflow that the reader comes back from, else on the heading. */
-  focus(name) {
-    (this.#rows.get(name)?.link ?? this.#heading).focus();
+  /**
+   * Put the keyboard on the workflow that the reader comes back from, else on the heading.
+   * @param {string | null} name
+   */
+  focus(name = null) {
+    (this.#rows.get(name ?? "")?.link ?? this.#heading).focus();
   }
 
   close() {}
 
+  /** @param {string} name @param {Record<string, any>} entry */
   #show(name, entry) {
-    let row = this.#rows.get(name);
-    if (row === undefined) {
-      row = makeRow(name);
-      this.#rows.set(name, row);
-      this.#list.prepend(row.element);
-    }
+    const row = this.#row(name);
+    if (row.entry === entry) return;
+    row.entry = entry;
     put(row.element, "data-state", entry.state);
     row.badge.show(entry.state);
     put(row.link, "aria-label", `${name}, ${entry.state}, ${row.progress.show(entry.progress)}`);
     fill(row.owner, owner(name, entry.properties));
+    fill(row.when, when(entry));
   }
 
-  #drop(name) {
-    this.#rows.get(name)?.element.remove();
-    this.#rows.delete(name);
+  /** The row of a workflow, made when it is first seen. @param {string} name */
+  #row(name) {
+    const row = this.#rows.get(name) ?? makeRow(name);
+    this.#rows.set(name, row);
+    return row;
+  }
+
+  #choose() {
+    this.#open(null, { order: this.#choice.value === "name" ? "name" : "" });
   }
 
   #sift() {
@@ -83,10 +103,20 @@ export class ListView {
   }
 }
 
+/**
+ * @typedef {{
+ *   badge: Badge, progress: Progress, owner: HTMLElement, when: HTMLElement, link: HTMLElement,
+ *   element: HTMLElement, entry: Record<string, any> | null,
+ * }} Row
+ */
+
+/** @param {string} name @returns {Row} */
 function makeRow(name) {
-  const [badge, progress, whose] = [new Badge(), new Progress(), html("span", { class: "owner" })];
-  const link = html("a", { href: `#/${encodeURIComponent(name)}` },
-    badge.element, html("span", { class: "title" }, html("span", { class: "name" }, name), whose),
-    progress.element);
-  return { badge, progress, owner: whose, link, element: html("li", {}, link) };
+  const [badge, progress] = [new Badge(), new Progress(name)];
+  const [whose, times] = [html("span", { class: "owner" }), html("span", { class: "when" })];
+  // It covers the whole row, under the links of the counts.
+  const link = html("a", { class: "name", href: address(name) }, name);
+  const element = html("li", {},
+    badge.element, html("div", { class: "title" }, link, whose, times), progress.element);
+  return { badge, progress, owner: whose, when: times, link, element, entry: null };
 }

@@ -1,91 +1,131 @@
-// The page: the view for the address, and the connection to the server.
+// @ts-check
+// The page: its state, the view for the address, and the connection to the server.
 
-import { Stream } from "./api.js";
 import { fill, html } from "./dom.js";
+import { Follower } from "./follower.js";
 import { ListView } from "./list.js";
+import { Reader } from "./reader.js";
+import { format, parse, towards } from "./route.js";
+import { announcement, initial, reduce } from "./store.js";
 import { moment } from "./words.js";
 import { WorkflowView } from "./workflow.js";
 
-const place = document.getElementById("view");
-const link = document.getElementById("link");
-const lost = document.getElementById("lost");
-const announcer = document.getElementById("announcer");
+const HIDDEN_MS = 500; // A page that isn't drawn takes news in this often.
 
-let shown = { name: undefined, view: null, stream: null };
-let lostAt = null;
-let met = false;
+class Page {
+  #state = initial(parse(location.hash));
+  /** @type {PageState | null} */
+  #drawn = null;
+  /** @type {ListView | WorkflowView} */
+  #view;
+  /** @type {Reader | null} */
+  #reader = null;
+  #waits = false;
+  #follower = new Follower((news) => this.#take(news));
+  #place = part("view");
+  #link = part("link");
+  #lost = part("lost");
+  #announcer = part("announcer");
 
-/** `#/WORKFLOW/STEP`, each name in a form that a URL can hold. */
-function address() {
-  const [, name = "", step = ""] = location.hash.split("?")[0].split("/");
-  return { name: decoded(name) || null, step: decoded(step) || null };
-}
-
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch (error) {
-    if (error instanceof URIError) return text;
-    throw error;
+  constructor() {
+    this.#view = this.#make();
+    addEventListener("hashchange", () => this.#go());
+    addEventListener("focus", () => this.#take({ kind: "look" }));
+    addEventListener("keydown", this.#key);
+    this.#draw();
   }
-}
 
-function go() {
-  const { name, step } = address();
-  const before = shown.name;
-  if (name !== before) {
-    shown.stream?.close();
-    shown.view?.close();
-    const view = name === null ? new ListView() : new WorkflowView(name, { open, announce });
-    fill(place, view.element);
-    shown = { name, view, stream: null };
-    shown.stream = new Stream(name, (news, whole) => {
-      view.changed(news, whole);
-      document.title = view.title;
-      if (whole && name === null && before) view.focus(before);
-    }, (there, why) => linked(view, there, why));
-    document.title = view.title;
+  /** Take news in; they are drawn with the next frame. @param {News} news */
+  #take(news) {
+    const before = this.#state;
+    this.#state = reduce(before, news);
+    if (this.#state === before || this.#waits) return;
+    this.#waits = true;
+    if (document.hidden) setTimeout(this.#draw, HIDDEN_MS);
+    else requestAnimationFrame(this.#draw);
+  }
+
+  #draw = () => {
+    this.#waits = false;
+    const [before, state] = [this.#drawn, this.#state];
+    this.#drawn = state;
+    if (before === state) return;
+    this.#view.show(state);
+    document.title = this.#view.title;
+    if (state.slice !== null) this.#reader?.know(state.slice);
+    if (before?.link !== state.link) this.#showLink();
+    const news = before === null ? null : announcement(before, state);
+    if (news !== null) fill(this.#announcer, news);
+  };
+
+  /** Follow the address. */
+  #go() {
+    const before = this.#state.route.name;
+    this.#state = reduce(this.#state, { kind: "route", route: parse(location.hash) });
+    const { name } = this.#state.route;
+    if (name !== before) {
+      this.#view.close();
+      this.#reader?.close();
+      this.#view = this.#make();
+    }
+    this.#draw();
+    if (name !== before) this.#view.focus(before);
+  }
+
+  /** The view for the workflow of the address, or the list. */
+  #make() {
+    const { name } = this.#state.route;
+    const acts = { open: this.#open };
+    const view = name === null ? new ListView(acts) : new WorkflowView(name, acts);
+    fill(this.#place, view.element);
     document.body.classList.toggle("one", name !== null);
-    if (before !== undefined && name !== null) view.focus();
+    this.#reader = name === null ? null : new Reader(name,
+      (news) => this.#take(news),
+      (text) => { if (view instanceof WorkflowView) view.complain(text); });
+    this.#follower.follow(name);
+    return view;
   }
-  if (name !== null) shown.view.show(step, name === before);
+
+  /** Go to a Step of the workflow that is shown, or back from it. @type {Acts["open"]} */
+  #open = (step, query = {}) => {
+    const wanted = format(towards(this.#state.route, step, query));
+    if (format(parse(location.hash)) !== wanted) location.hash = wanted;
+    else if (this.#view instanceof WorkflowView) this.#view.focusPart();
+  };
+
+  #showLink() {
+    const { state, why, since, met } = this.#state.link;
+    if (state === "unknown") return;
+    const lost = state === "lost";
+    this.#link.dataset.state = state;
+    fill(this.#link, lost ? (why === null ? "Not connected" : null) : "Live");
+    this.#lost.hidden = !lost || why !== null;
+    if (this.#lost.hidden || since === null) return;
+    fill(this.#lost, html("p", {}, met
+      ? `The connection to the server was lost at ${moment(since)}; `
+        + "what is shown is from then. Trying again."
+      : "The server can't be reached. Trying again."),
+    html("button",
+      { type: "button", class: "small", click: () => this.#follower.retry() }, "Try now"));
+  }
+
+  #key = (/** @type {KeyboardEvent} */ event) => {
+    if (event.defaultPrevented || document.querySelector("dialog[open]") !== null) return;
+    const typing = event.target instanceof Element
+      && event.target.matches("input, textarea, select");
+    if (event.key === "Escape" && this.#state.route.step !== null) this.#open(null);
+    else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey
+      && this.#view instanceof WorkflowView) this.#view.find();
+    else return;
+    event.preventDefault();
+  };
 }
 
-/** Go to a Step of the workflow that is shown, or back from it. */
-function open(step) {
-  const wanted =
-    `#/${[shown.name, step].filter((part) => part !== null).map(encodeURIComponent).join("/")}`;
-  if (location.hash === wanted) shown.view.show(step, true);
-  else location.hash = wanted;
+/** @param {string} id */
+function part(id) {
+  const element = document.getElementById(id);
+  if (element === null) throw new Error(`index.html has no #${id}`);
+  return element;
 }
 
-function announce(text) {
-  fill(announcer, text);
-}
-
-function linked(view, there, why) {
-  met ||= there;
-  lostAt = there ? null : lostAt ?? Date.now() / 1000;
-  link.dataset.state = there ? "live" : "lost";
-  fill(link, there ? "Live" : why === null ? "Not connected" : null);
-  lost.hidden = there || why !== null;
-  if (!there && why !== null) view.refused(why);
-  if (there || why !== null) return;
-  const since = moment(lostAt);
-  fill(lost, html("p", {}, met
-    ? `The connection to the server was lost at ${since}; what is shown is from then. Trying again.`
-    : "The server can't be reached. Trying again."),
-  html("button", { type: "button", class: "small", click: () => shown.stream.retry() }, "Try now"));
-}
-
-addEventListener("hashchange", go);
-addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || document.querySelector("dialog[open]") !== null) return;
-  const typing = event.target.matches("input, textarea");
-  if (event.key === "Escape" && address().step !== null) open(null);
-  else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey
-    && shown.name !== null) shown.view.find();
-  else return;
-  event.preventDefault();
-});
-go();
+new Page();
