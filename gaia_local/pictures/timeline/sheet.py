@@ -5,13 +5,12 @@ from __future__ import annotations
 from xml.sax.saxutils import escape, quoteattr
 
 from gaia_local.pictures.boxes import NAME, SMALL, count
+from gaia_local.pictures.signs import known, sign
 from gaia_local.pictures.svg import (
     MARGIN,
-    SIGNS,
     TITLE,
     legend,
     length,
-    sign,
     style,
     tooltip,
     words,
@@ -109,7 +108,6 @@ def _ground(lane: Lane, y: float) -> str:
 
 def _bar(bar: Bar, y: float) -> str:
     x, wide, top = _x(bar.left), max(bar.width * _INSIDE, _THINNEST), y + bar.row * ROW
-    state = bar.state if bar.state in SIGNS else "waiting"
     rounding = min(4.0, wide / 3)
     place = f'x="{length(x)}" y="{length(top)}" width="{length(wide)}" height="{BAR - 2:g}"'
     box = f'<rect class="box" rx="{length(rounding)}" {place}/>'
@@ -121,4 +119,4 @@ def _bar(bar: Bar, y: float) -> str:
         parts.append(
             f'<text class="label" x="{length(x + 19)}" y="{length(top + 13)}">{escape(text)}</text>'
         )
-    return f'<g><g class="{state}">{box}</g>{"".join(parts)}{tooltip(bar.facts)}</g>'
+    return f'<g><g class="{known(bar.state)}">{box}</g>{"".join(parts)}{tooltip(bar.facts)}</g>'
