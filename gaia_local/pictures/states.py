@@ -115,5 +115,5 @@ def command_hue(number: int) -> float:
     return round((FIRST_HUE + number * HUE_TURN) % 360, 1)
 
 
-COMMAND_TINTS = {"light": ((62, 80), (45, 42)), "dark": ((38, 33), (50, 66))}
+COMMAND_TINTS = {"light": ((52, 83), (40, 45)), "dark": ((36, 32), (42, 62))}
 """Ground → saturation and lightness, in percent, of a Command's areas and of its lines."""

@@ -124,15 +124,7 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
 
     Raises `InvalidInput` for anything else.
     """
-    try:
-        attempts = [_checked(attempt) for attempt in answer["attempts"]]
-        workflow = clean(answer["workflow"])
-    except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
-        raise InvalidInput(
-            "timeline",
-            f"{shown(answer)} isn't a timeline ({error!r})",
-            "give what Gaia.timeline answers",
-        ) from None
+    workflow, attempts = _read(answer)
     started = sorted(
         (attempt for attempt in attempts if attempt["started"] is not None),
         key=lambda attempt: float(attempt["started"]),
@@ -157,14 +149,34 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
         if attempt["started"] is None
     )
     return Timeline(
-        workflow,
+        clean(workflow),
         lanes,
         tuple(axis.ticks()),
         tuple(axis.gaps()),
         counts,
         idle,
-        _summary(lanes, axis),
+        _summary(counts, len(idle), lanes, axis),
     )
+
+
+def checked(answer: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+    """The workflow's name and the attempts of an answer of `Gaia.timeline`, as they are.
+
+    Raises `InvalidInput` for anything else.
+    """
+    workflow, _ = _read(answer)
+    return workflow, list(answer["attempts"])
+
+
+def _read(answer: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    try:
+        return str(answer["workflow"]), [_checked(attempt) for attempt in answer["attempts"]]
+    except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
+        raise InvalidInput(
+            "timeline",
+            f"{shown(answer)} isn't a timeline ({error!r})",
+            "give what Gaia.timeline answers",
+        ) from None
 
 
 def moment(seconds: float) -> str:
@@ -246,21 +258,19 @@ def _facts(attempt: Mapping[str, Any], end: float, lane: str) -> Iterator[str]:
     yield f"because: {clean(attempt['reason'])}"
 
 
-def _summary(lanes: Sequence[Lane], axis: _Axis) -> str:
+def _summary(counts: Mapping[str, int], idle: int, lanes: Sequence[Lane], axis: _Axis) -> str:
+    """One sentence; its number of attempts is that of all tables and legends."""
+    number, reused = sum(counts.values()), counts.get(REUSED, 0)
+    parts = [f"{reused} reused"] if reused else []
+    parts += [f"{idle} not started"] if idle else []
+    attempts = f"{number} attempt{'' if number == 1 else 's'}"
+    attempts += f" ({', '.join(parts)})" if parts else ""
     if not lanes:
-        return "nothing has started yet"
-    workers = [lane for lane in lanes if lane.busy is not None]
-    number = sum(len(lane.bars) for lane in workers)
-    reused = sum(len(lane.bars) for lane in lanes) - number
-    parts = []
-    if workers:
-        attempts = f"{number} attempt{'' if number == 1 else 's'}"
-        parts.append(f"{attempts} by {len(workers)} worker{'' if len(workers) == 1 else 's'}")
-    if reused:
-        parts.append(f"{reused} reused" + ("," if workers else ""))
+        return attempts if number else "nothing has started yet"
+    workers = sum(1 for lane in lanes if lane.name.startswith("worker "))
+    by = f" by {workers} worker{'' if workers == 1 else 's'}" if workers else ""
     return (
-        f"{', '.join(parts)} in {duration(axis.busy)}, from {moment(axis.start)} to"
-        f" {moment(axis.end)}"
+        f"{attempts}{by} in {duration(axis.busy)}, from {moment(axis.start)} to {moment(axis.end)}"
     )
 
 
