@@ -23,6 +23,10 @@ TICKS = 8
 """The approximate number of marks on the whole axis; finer ones show when it is enlarged."""
 LEVELS = (1, 5, 20)
 """Each level has about so many times as many marks as the one before."""
+ROUNDING = 1e-3
+"""Two attempts that overlap by fewer seconds follow each other."""
+REUSED_ROWS = 4
+"""What was reused took no time of a worker, and many may be at once: they share so many rows."""
 REUSED = "reused"
 """The state, and the lane, of attempts that were given the results of other Tasks."""
 _STEPS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
@@ -53,7 +57,8 @@ class Bar:
     """One attempt that started; `left` and `width` are shares of the axis."""
 
     step: str
-    command: str
+    command: int
+    """The place of its Command in `Timeline.commands`."""
     state: str
     facts: tuple[str, ...]
     """The text of its tooltip, in lines."""
@@ -112,6 +117,8 @@ class Timeline:
     lanes: tuple[Lane, ...]
     ticks: tuple[Tick, ...]
     gaps: tuple[Gap, ...]
+    commands: tuple[str, ...]
+    """In the order of the first attempts at them; the empty one is that of Steps that are gone."""
     counts: Mapping[str, int]
     """State → number of attempts, those that never started included."""
     idle: tuple[tuple[str, str, str], ...]
@@ -136,8 +143,9 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
         worker = attempt["worker"]
         kind = 2 if attempt["reused"] else 1 if worker is None else 0
         by_worker.setdefault((kind, worker or 0), []).append((attempt, end))
+    commands = {name: number for number, name in enumerate(dict.fromkeys(map(_command, attempts)))}
     lanes = tuple(
-        _lane((f"worker {worker}", "no worker known", REUSED)[kind], members, axis)
+        _lane((f"worker {worker}", "no worker known", REUSED)[kind], members, axis, commands)
         for (kind, worker), members in sorted(by_worker.items())
     )
     counts: dict[str, int] = {}
@@ -153,6 +161,7 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
         lanes,
         tuple(axis.ticks()),
         tuple(axis.gaps()),
+        tuple(commands),
         counts,
         idle,
         _summary(counts, len(idle), lanes, axis),
@@ -210,20 +219,33 @@ def _end(attempt: Mapping[str, Any], now: float) -> float:
     return max(float(end), float(attempt["started"]))
 
 
-def _lane(name: str, members: Sequence[tuple[dict[str, Any], float]], axis: _Axis) -> Lane:
+def _command(attempt: Mapping[str, Any]) -> str:
+    return clean(attempt["command"] or "")
+
+
+def _lane(
+    name: str,
+    members: Sequence[tuple[dict[str, Any], float]],
+    axis: _Axis,
+    commands: Mapping[str, int],
+) -> Lane:
     free: list[float] = []
     """For each row, the time from which it is free."""
     bars = []
     for attempt, end in members:
         start = attempt["started"]
-        row = next((number for number, until in enumerate(free) if until <= start), len(free))
-        free[row : row + 1] = [end]
+        row = next(
+            (number for number, until in enumerate(free) if until <= start + ROUNDING), len(free)
+        )
+        if name == REUSED and row >= REUSED_ROWS:
+            row = free.index(min(free))
+        free[row : row + 1] = [max([end, *free[row : row + 1]])]
         left, right = axis.place(start), axis.place(end)
         facts = tuple(_facts(attempt, end, name))
         bars.append(
             Bar(
                 clean(attempt["step"]),
-                clean(attempt["command"] or ""),
+                commands[_command(attempt)],
                 attempt["state"],
                 facts,
                 left,

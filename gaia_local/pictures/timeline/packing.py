@@ -6,7 +6,6 @@ What both are counted from is the one before: names of Steps, and the times that
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -87,7 +86,9 @@ def _front_coded(names: list[str]) -> list[list[Any]]:
     coded: list[list[Any]] = []
     before = ""
     for name in names:
-        shared = len(os.path.commonprefix((before, name)))
+        pairs = enumerate(zip(before, name, strict=False))
+        alike = min(len(before), len(name))
+        shared = next((index for index, (one, other) in pairs if one != other), alike)
         coded.append([shared, name[shared:]])
         before = name
     return coded
