@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import clusters_of_dask, containers, measuring, reuse, running, sizes, table
+from benchmarks import clusters_of_dask, containers, measuring, reuse, running, sizes, table, timelines
 from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting
 from benchmarks.peers import peers
 
@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
     "reuse": reuse.reuse,
     "misses": reuse.misses,
     "hits": reuse.hits,
+    "timelines": timelines.timelines,
 }
 
 
