@@ -15,7 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import clusters_of_dask, containers, measuring, reuse, running, sizes, table, timelines
+from benchmarks import (
+    clusters_of_dask,
+    containers,
+    measuring,
+    reuse,
+    running,
+    sizes,
+    table,
+    timelines,
+)
 from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting
 from benchmarks.peers import peers
 
