@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from gaia_local.model.answer_types import Timeline
 from support.gates import Fifo
 from support.status_page import HOSTILE, Site, chain, held, talk
 
@@ -45,8 +44,8 @@ def colour(page: Page, x: float, y: float) -> list[int]:
 
 
 def told(*attempts: dict[str, Any]) -> Any:
-    def answer(workflow: str) -> Timeline:
-        return {"workflow": workflow, "attempts": list(attempts)}  # type: ignore[typeddict-item]
+    def answer(workflow: str) -> dict[str, Any]:
+        return {"workflow": workflow, "attempts": list(attempts)}
 
     return answer
 

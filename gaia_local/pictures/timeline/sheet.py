@@ -39,7 +39,9 @@ def svg(timeline: Timeline) -> str:
     counts = count(state for state, number in timeline.counts.items() for _ in range(number))
     signs, _ = legend(counts)
     commands = _commands(timeline.commands)
-    top, grounds, bars = 140.0 if commands else 116.0, [], []
+    top = 140.0 if commands else 116.0
+    grounds: list[str] = []
+    bars: list[str] = []
     y = top
     for lane in timeline.lanes:
         grounds.append(_ground(lane, y))
