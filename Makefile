@@ -8,7 +8,7 @@ TESTS := $(VENV)/.tests
 PAGE := tests/page/node_modules/.made
 LOWEST := build/lowest
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lowest lint page check bench soak answers licences house format clean
+.PHONY: help venv demo test lowest lint page check bench soak answers licences house states format clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ licences: $(TESTS) ## List the licences of all dependencies in resources/docs/li
 
 house: $(TESTS) ## Draw the imports between wings, and list the wings, in resources/docs/house.md
 	@PYTHONPATH=tests $(PY) -m house
+
+states: $(TESTS) ## Write the status page's colours and signs of states from pictures/states.py
+	@PYTHONPATH=tests $(PY) -m page_states
 
 format: $(TESTS) ## Format the code and fix what can be fixed by itself
 	@$(PY) -m ruff format .

@@ -267,15 +267,15 @@ def test_pictures_and_timelines_turn_no_text() -> None:
         "ended": 2.0,
         "exit_code": 0,
     }
-    arranged = arrange({"workflow": name, "attempts": [{**attempt, "message": name}]}, 3.0)
+    timeline = {"workflow": name, "attempts": [{**attempt, "message": name}]}
     counts = {"state": "complete", "steps": 1, "done": 1, "running": 0, "failed": 0, "waiting": 0}
     pictures = (
         draw(told).svg,
         draw(told, group=True).svg,
         mermaid(told),
         dot(told),
-        html(arranged),
-        svg(arranged),
+        html(timeline, 3.0),
+        svg(arrange(timeline, 3.0)),
     )
     for text in (*pictures, workflows_table(name, {name: counts})):
         assert not holds_controls(text.replace("\n", "").replace("\t", ""))

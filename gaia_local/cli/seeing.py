@@ -115,8 +115,11 @@ def timeline(
         return
     from gaia_local.pictures.timeline import arrange, html, svg
 
-    arranged = arrange(answer, time.time())
-    _write(svg(arranged) if drawn is TimelineFormat.SVG else html(arranged), output)
+    now = time.time()
+    if drawn is TimelineFormat.SVG:
+        _write(svg(arrange(answer, now)), output)
+    else:
+        _write(html(answer, now), output)
 
 
 @app.command(rich_help_panel="See")

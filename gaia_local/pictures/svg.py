@@ -23,6 +23,8 @@ from gaia_local.pictures.boxes import (
     count,
 )
 from gaia_local.pictures.coordinates import Layout, Point
+from gaia_local.pictures.signs import known, sign
+from gaia_local.pictures.signs import rules as sign_rules
 from gaia_local.pictures.states import APPEARANCES
 from gaia_local.pictures.words import bold, shorten, width
 
@@ -36,24 +38,6 @@ FONTS = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "DejaVu Sans",'
     " sans-serif"
 )
-
-SIGNS = {
-    "complete": '<path class="s" d="M-4 .5 L-1.2 3.4 L4 -3"/>',
-    "reused": '<path class="s" d="M3.4 -1.6 A3.7 3.7 0 1 0 3.6 1.2 M3.8 -4.4 V-1.4 H.8"/>',
-    "error": '<path class="s" d="M-3.2 -3.2 L3.2 3.2 M3.2 -3.2 L-3.2 3.2"/>',
-    "exception": '<path class="s" d="M0 -4.4 L0 .8"/><circle class="f" cy="3.8" r="1.1"/>',
-    "running": '<path class="f" d="M-2.6 -4 L4.2 0 L-2.6 4 Z"/>',
-    "ready": '<path class="s" d="M-2.2 -3.4 L3.6 0 L-2.2 3.4 Z"/>',
-    "queued": '<path class="s" d="M0 -4.2 L0 .4 L3 2.2"/>',
-    "waiting": '<circle class="f" cx="-3.8" r="1.2"/><circle class="f" r="1.2"/><circle class="f"'
-    ' cx="3.8" r="1.2"/>',
-    "unfit": '<path class="s" d="M-2.4 -2.2 A2.4 2.2 0 1 1 0 .2 L0 1.2"/>'
-    '<circle class="f" cy="3.8" r="1.1"/>',
-    "cancelled": '<path class="f" d="M-3 -3 H3 V3 H-3 Z"/>',
-    "interrupted": '<path class="s" d="M-2 -3.4 V3.4 M2 -3.4 V3.4"/>',
-}
-"""State → its sign, drawn around (0, 0) in a disc: shapes, since not every font has the characters.
-"""
 
 _LIGHT = {
     "ground": "#ffffff",
@@ -90,7 +74,7 @@ def style(scope: str) -> str:
         f" .title{{font-size:{TITLE:g}px;font-weight:600}}"
         f".{scope} .way{{fill:none;stroke-width:1.3}}.{scope} .box,.{scope}"
         f" .panel{{stroke-width:1.2}}"
-        f".{scope} .s{{fill:none;stroke-width:1.9;stroke-linecap:round;stroke-linejoin:round}}"
+        f"{sign_rules(scope)}"
     )
     night = _rules(scope, _DARK, night=True)
     return (
@@ -108,12 +92,11 @@ def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
         ".panel": f"fill:{colours['panel']};stroke:{colours['line']}",
         ".halo": f"stroke:{colours['ground']};stroke-width:4;stroke-linejoin:round;"
         f"fill:{colours['ground']}",
-        ".s": f"stroke:{colours['on']}",
-        ".f": f"fill:{colours['on']}",
+        ".mark": f"stroke:{colours['on']}",
     }
     for state, shown in APPEARANCES.items():
         ink, wash = (shown.night_ink, shown.night_wash) if night else (shown.ink, shown.wash)
-        rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state} .disc": f"fill:{ink}"}
+        rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state}": f"color:{ink}"}
     return "".join(
         ",".join(f".{scope} {part.strip()}" for part in selector.split(",")) + f"{{{rule}}}"
         for selector, rule in rules.items()
@@ -162,14 +145,6 @@ def graph_svg(
 def words(counts: Mapping[str, int]) -> str:
     """``12 complete, 1 running``."""
     return ", ".join(f"{number} {state}" for state, number in counts.items()) or "nothing in it"
-
-
-def sign(state: str, x: float, y: float, radius: float = 9.0) -> str:
-    """A disc in the state's colour with its sign; the class of the state is on it."""
-    known = state if state in SIGNS else "waiting"
-    scale = f" scale({radius / 9:.3g})" if radius != 9.0 else ""
-    place = f"translate({length(x)} {length(y)}){scale}"
-    return f'<g class="{known}" transform="{place}"><circle class="disc" r="9"/>{SIGNS[known]}</g>'
 
 
 def tooltip(lines: Iterable[str]) -> str:
@@ -261,10 +236,9 @@ def _draw_step(box: Box) -> str:
     (node,) = box.nodes
     block = 16.0 * len(box.lines) + (15.0 if box.below else 0.0)
     y = (box.height - block) / 2 + 12.5
-    state = node.state if node.state in SIGNS else "waiting"
     return (
-        f'<g class="{state}">{_frame(box, "box")}</g>{sign(node.state, 20, box.height / 2)}'
-        f"{_lines(box, LEFT, y)}{tooltip(_of_node(node))}"
+        f'<g class="{known(node.state)}">{_frame(box, "box")}</g>'
+        f"{sign(node.state, 20, box.height / 2)}{_lines(box, LEFT, y)}{tooltip(_of_node(node))}"
     )
 
 
@@ -274,9 +248,8 @@ def _draw_panel(box: Box) -> str:
     for number, (node, text) in enumerate(zip(box.nodes, box.chips, strict=True)):
         row, column = divmod(number, box.columns)
         x, y = PADDING + column * (chip + CHIP_GAP), HEADER + row * (CHIP_HEIGHT + CHIP_GAP)
-        state = node.state if node.state in SIGNS else "waiting"
         parts.append(
-            f'<g transform="translate({length(x)} {length(y)})"><g class="{state}">'
+            f'<g transform="translate({length(x)} {length(y)})"><g class="{known(node.state)}">'
             f'<rect class="box" rx="5" width="{length(chip)}" height="{CHIP_HEIGHT:g}"/></g>'
             f"{sign(node.state, 12, CHIP_HEIGHT / 2, 6.5)}"
             f'<text class="label" x="23" y="15">{escape(text)}</text>{tooltip(_of_node(node))}</g>'
@@ -290,9 +263,8 @@ def _draw_group(box: Box) -> str:
     parts, x, at = [], PADDING, PADDING
     for state, number in box.counts.items():
         share = inside * number / steps
-        known = state if state in SIGNS else "waiting"
         parts.append(
-            f'<g class="{known}"><rect class="disc" x="{length(x)}" y="{length(y)}"'
+            f'<g class="{known(state)}"><rect class="disc" x="{length(x)}" y="{length(y)}"'
             f' width="{length(share)}" '
             f'height="{BAR:g}"/></g>'
         )

@@ -25,7 +25,10 @@ ELLIPSIS = "…"
 
 def clean(text: object) -> str:
     """Text that each format can hold: unprintable characters become ``�``, white space a blank."""
-    return "".join(_clean(character) for character in str(text))
+    plain = str(text)
+    if plain.isascii() and plain.isprintable():
+        return plain
+    return "".join(_clean(character) for character in plain)
 
 
 def _clean(character: str) -> str:

@@ -24,6 +24,7 @@ from benchmarks import (
     sizes,
     table,
     watched,
+    timelines,
 )
 from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting
 from benchmarks.peers import peers
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
     "misses": reuse.misses,
     "hits": reuse.hits,
     "page": watched.page,
+    "timelines": timelines.timelines,
 }
 
 

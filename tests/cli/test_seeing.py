@@ -139,8 +139,11 @@ def test_a_timeline_is_a_page_or_an_svg(here: Path) -> None:
     upload("crick_w", SAY, COPY, CHECK, status=1)
     page = call("timeline", "crick_w").stdout
     assert page.startswith("<!doctype html>")
-    assert "check\nCommand check\nerror, exit code 3" in page
+    assert '"workflow":"crick_w"' in page
+    assert '"error","exit code 3"' in page
     call("timeline", "crick_w", "-o", "w.svg")
+    drawn = (here / "w.svg").read_text(encoding="utf-8")
+    assert "check\nCommand check\nerror, exit code 3" in drawn
     assert (
         ET.parse(here / "w.svg")
         .getroot()

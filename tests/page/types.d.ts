@@ -74,9 +74,6 @@ interface View {
   tools?: HTMLElement;
 }
 
-/** What an attempt took; null where nobody measured it. Seconds and bytes. */
-type Usage = Record<string, number | null>;
-
 /** One attempt in the answer of `GET /api/workflows/NAME/attempts?step=STEP`. */
 interface AttemptRecord {
   task: string;
@@ -198,3 +195,74 @@ interface OrdersLike { run(): void; halt(): void; retryFailed(): void; expireAll
 type Content =
   | Node | string | number | boolean | null | undefined | readonly Content[];
 type Attributes = Record<string, string | number | boolean | null | undefined | Function>;
+/** What one attempt took; null where nobody could measure it. */
+interface Usage {
+  staging: number | null; running: number | null; publishing: number | null;
+  cpu_user: number | null; cpu_system: number | null; memory: number | null;
+  read: number | null; written: number | null; received: number | null; sent: number | null;
+}
+
+/** One attempt of the answer of `GET /api/workflows/NAME/timeline`. */
+interface TimelineAttempt {
+  step: string;
+  command: string | null;
+  task: string | null;
+  state: string;
+  reason: string;
+  worker: number | null;
+  queued: number;
+  started: number | null;
+  ended: number | null;
+  exit_code: number | null;
+  message: string | null;
+  usage: Usage | null;
+  reused?: { workflow: string; step: string };
+}
+
+/** One row: indices into `steps` and `texts`; times in tenths of milliseconds. */
+type PackedAttempt = [step: number, command: number | null, state: number, reason: number,
+  worker: number | null, queued: number, started: number | null, ended: number | null,
+  code: number | null, message: number | null, reused?: [number, number] | null,
+  usage?: (number | null)[]];
+interface PackedTimeline {
+  workflow: string; now: number; zero: number; steps: [number, string][]; texts: string[];
+  attempts: PackedAttempt[];
+}
+
+/** An attempt that began; `left` and `right` are places on the axis, in seconds. */
+interface Bar {
+  attempt: TimelineAttempt; end: number; state: string; left: number; right: number;
+  /** The number of its Command. */
+  command: number;
+  lane: number; row: number;
+}
+interface Lane { kind: number; name: string; about: string; rows: Bar[][]; number: number }
+interface Lanes {
+  axis: import("../../gaia_local/server/page/axis.js").Axis;
+  lanes: Lane[];
+  commands: string[];
+  counts: Map<string, number>;
+  /** Of all attempts, those that never began included. */
+  number: number;
+  running: boolean;
+}
+/** What is drawn as one; `command` is -1 if several have a part in it. */
+interface Block { bar: Bar; left: number; right: number; number: number; command: number }
+interface CommandFigures {
+  command: string; attempts: number; failed: number; seconds: number; median: number | null;
+  most: number | null; cpu: number | null; memory: number | null;
+}
+interface Palette {
+  text: string; muted: string; line: string; ground: string; band: string; accent: string;
+  font: string; area: string; edge: string; mixed: string; states: Record<string, string>;
+}
+/** What is painted of a timeline: sizes in pixels, `from` and `to` are places on the axis. */
+interface Scene {
+  lanes: Lanes; colours: Palette; width: number; height: number;
+  /** The width of the lanes' names. */
+  labels: number;
+  /** How far it is scrolled down. */
+  top: number;
+  from: number; to: number; current: Bar | null;
+  fits: (bar: Bar) => boolean;
+}

@@ -5,22 +5,26 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import itertools
 import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from playwright.sync_api import expect
 
 from gaia_local.errors import InvalidInput
 from gaia_local.model.durations import duration
 from gaia_local.model.usage import Usage
 from gaia_local.pictures.timeline import arrange, html, svg
 from gaia_local.pictures.timeline.lanes import moment
-from gaia_local.pictures.words import clean
+from gaia_local.pictures.timeline.packing import packed
+from gaia_local.pictures.timeline.page import ENTRY, modules
+from gaia_local.pictures.words import clean, width
 from support.builders import step
 from support.fixtures import MakeGaia, WaitUntil
 
@@ -35,6 +39,9 @@ SLEEP: dict[str, Any] = {
     "vars": {"end": "well"},
     "outputs": {"held": "/out/held"},
 }
+
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def held(name: str, gate: Path, end: str = "well") -> dict[str, Any]:
@@ -154,7 +161,7 @@ def test_lanes_are_workers_and_bars_lie_in_proportion() -> None:
     assert [lane.busy for lane in arranged.lanes] == pytest.approx([1.0, 20 / 120])
     assert arranged.counts == {"complete": 1, "error": 1, "running": 1, "cancelled": 1, "queued": 1}
     assert arranged.idle == (("e", "queued", "new"),)
-    assert arranged.summary.startswith("4 attempts by 2 workers in 2 min, from ")
+    assert arranged.summary.startswith("5 attempts (1 not started) by 2 workers in 2 min, from ")
 
 
 def test_a_bar_tells_its_facts() -> None:
@@ -184,7 +191,7 @@ TOLD = (
 )
 
 
-def test_what_an_attempt_took_is_told_at_its_bar_and_in_the_table() -> None:
+def test_what_an_attempt_took_is_told_at_its_bar() -> None:
     arranged = arrange(told(attempt("a", T0, T0 + 2.1, usage=USAGE.wire())), now=T0)
     (bar,) = arranged.lanes[0].bars
     assert bar.facts[3:] == (
@@ -193,9 +200,6 @@ def test_what_an_attempt_took_is_told_at_its_bar_and_in_the_table() -> None:
         f"started {moment(T0)}, after 0 ms in the queue",
         "because: new",
     )
-    page = html(arranged)
-    assert f'data-facts="{escape(chr(10).join(bar.facts))}"' in page
-    assert f"<td>{escape('; '.join(bar.facts[1:]))}</td>" in page
     assert "\n".join(TOLD) in svg(arranged)
 
 
@@ -261,7 +265,7 @@ def test_an_attempt_without_a_length_and_none_at_all() -> None:
     assert (empty.lanes, empty.ticks, empty.summary) == ((), (), "nothing has started yet")
     for arrangement in (arranged, empty):
         ET.fromstring(svg(arrangement))
-        assert "w: what ran when" in html(arrangement)
+    assert "w: what ran when" in html(told(), T0)
 
 
 def test_an_old_record_without_workers() -> None:
@@ -291,21 +295,65 @@ def test_what_was_reused_lies_on_no_workers_lane() -> None:
     )
     assert arranged.counts["reused"] == 1
     assert arranged.counts["complete"] == 1
-    assert arranged.summary.startswith("4 attempts by 2 workers, 1 reused, in 2 min, from ")
+    assert arranged.summary.startswith(
+        "6 attempts (1 reused, 1 not started) by 2 workers in 2 min, from "
+    )
     alone = arrange(told(REUSED, REUSED), now=T0)
-    assert alone.summary.startswith("2 reused in 10 ms, from ")
+    assert alone.summary.startswith("2 attempts (2 reused) in 10 ms, from ")
     assert alone.lanes[0].about == "2 Steps"
 
 
 def test_what_was_reused_has_a_look_of_its_own() -> None:
-    arranged = arrange(told(*MIXED["attempts"], REUSED), now=T0 + 120)
-    page, drawn = html(arranged), svg(arranged)
-    assert re.search(r'class="bar reused"', page)
-    assert '<th scope=row>f</th><td class="reused">' in page
-    assert ".bar.reused{border-style:dashed}" in page
-    assert "reused from workflow &#x27;v&#x27;, Step &#x27;&lt;s&gt;&#x27;" in page
-    assert ".gaia-timeline .reused .box{stroke-dasharray:" in drawn
-    assert '<g><g class="reused">' in drawn
+    drawn = svg(arrange(told(*MIXED["attempts"], REUSED), now=T0 + 120))
+    assert ".gaia-timeline .reused .box{fill:none}" in drawn
+    lone = svg(arrange(told({**REUSED, "ended": T0 + 60}), now=T0 + 120))
+    assert '<g class="c0 reused"><rect class="box"' in lone
+
+
+def test_each_command_has_one_colour_which_the_legend_names() -> None:
+    attempts = [attempt(f"s{n}", T0 + n, T0 + n + 1, command=f"c{n % 3}") for n in range(9)]
+    arranged = arrange(told(*attempts), now=T0)
+    assert arranged.commands == ("c0", "c1", "c2")
+    assert [bar.command for bar in arranged.lanes[0].bars] == [0, 1, 2] * 3
+    drawn = svg(arranged)
+    for number in range(3):
+        assert drawn.count(f'<g class="c{number}"><rect class="box"') == 4  # one in the legend
+    fills = re.findall(r"\.c\d \.box\{fill:(#[0-9a-f]{6})", drawn)
+    assert len(fills) == len(set(fills)) == 6  # of three Commands, by day and by night
+
+
+def test_words_of_idle_times_do_not_overlap() -> None:
+    far = 40 * 86400.0
+    attempts = [attempt(f"s{n}", T0 + n * far, T0 + n * far + 1 + n % 4) for n in range(40)]
+    arranged = arrange(told(*attempts), now=T0)
+    drawn = ET.fromstring(svg(arranged))
+    shown = [text for text in drawn.iter(f"{SVG}text") if text.get("class") == "muted idle"]
+    assert len(arranged.gaps) == 39
+    assert 5 <= len(shown) < 39
+    spans = []
+    for text in shown:
+        half = width(text.text or "", 11) / 2
+        spans.append((float(text.attrib["x"]) - half, float(text.attrib["x"]) + half))
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(spans))
+    told_anyhow = [gap.find(f"{SVG}title") for gap in drawn.iter(f"{SVG}path")]
+    assert sum(title is not None for title in told_anyhow) == 39
+
+
+def test_narrow_bars_side_by_side_are_one_in_a_picture() -> None:
+    attempts = [attempt(f"s{n:05}", T0 + n, T0 + n + 1) for n in range(20_000)]
+    drawn = svg(arrange(told(*attempts), now=T0))
+    assert len(drawn) < 20_000
+    assert "20000 attempts, from s00000" in drawn
+
+
+def test_all_counts_of_attempts_agree() -> None:
+    answer = told(*MIXED["attempts"], REUSED)
+    arranged = arrange(answer, now=T0 + 120)
+    bars = sum(len(lane.bars) for lane in arranged.lanes)
+    number = len(answer["attempts"])
+    assert sum(arranged.counts.values()) == bars + len(arranged.idle) == number
+    assert arranged.summary.startswith(f"{number} attempts ")
+    assert len(packed("w", answer["attempts"], T0)["attempts"]) == number
 
 
 @pytest.mark.parametrize(
@@ -356,20 +404,49 @@ HOSTILE = ['"><script>alert(1)</script>', "a&lt;b", "</style><b>", "'x' \\ \u202
 
 def test_a_file_needs_no_other_and_is_no_place_for_code() -> None:
     attempts = [
-        attempt(name, T0 + n, T0 + n + 1, reason=name, command=name)
+        attempt(name, T0 + n, T0 + n + 1, reason=name, command=name, message=name)
         for n, name in enumerate(HOSTILE)
     ]
-    page = html(arrange(told(*attempts, workflow=HOSTILE[0]), now=T0))
-    assert page.count("<script>") == 1
+    answer = told(*attempts, workflow=HOSTILE[0])
+    page = html(answer, T0)
+    assert page.count("<script") == page.count("</script>") == 3
     assert "<b>" not in page
-    assert not re.search(r"\b(src|href)=|url\(|@import|https?://", page)
-    script = page.split("<script>")[1].split("</script>")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src &#x27;sha256-{digest}&#x27;" in page
-    drawn = ET.fromstring(svg(arrange(told(*attempts, workflow=HOSTILE[0]), now=T0)))
-    tips = [title.text or "" for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert page.count("<style>") == page.count("</style>") == 1
+    outside = re.sub(r"(?s)<script.*?</script>|<style>.*?</style>", "", page)
+    assert not re.search(r"\b(src|href)=|url\(|@import|https?://", outside)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    for kind, tag in (("importmap", "script"), ("module", "script"), (None, "style")):
+        opening = f'<{tag} type="{kind}">' if kind else f"<{tag}>"
+        content = page.split(opening)[1].split(f"</{tag}>")[0]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"&#x27;sha256-{digest}&#x27;" in policy[1]
+    drawn = ET.fromstring(svg(arrange(answer, now=T0)))
+    tips = [title.text or "" for title in drawn.iter(f"{SVG}title")]
     for name in HOSTILE:
         assert any(clean(name) in tip for tip in tips)
+
+
+def test_a_files_modules_have_all_that_they_import() -> None:
+    found = modules()
+    assert ENTRY in found
+    for address in found.values():
+        source = unquote(address.partition(",")[2])
+        imported = re.findall(r'from "([^"]+)"', source)
+        assert set(imported) <= found.keys()
+    assert "api.js" not in found, "a file asks no server"
+
+
+def test_a_file_is_small() -> None:
+    attempts = []
+    for n in range(20_000):
+        usage = Usage(n / 7, n / 3, n / 9, n / 4, n / 80, n << 14, n * 999, n * 77, 70, 60).wire()
+        name = f"simulation_Var{n % 7:03}_Seed{n // 500:03}_Gen{n % 500:03}_analysis"
+        start = T0 + n * 3.3337
+        attempts.append(
+            attempt(name, start, start + 2.7183, queued=start - 1.4142, worker=n % 16, usage=usage)
+        )
+    assert len(html(told(*attempts), T0).encode()) < 3_000_000
 
 
 def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
@@ -378,22 +455,21 @@ def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
     attempts += [attempt("cut", T0 + 9, T0 + 9.1, state="cancelled", worker=2)]
     arranged = arrange(told(*attempts), now=T0)
     drawn = ET.fromstring(svg(arranged))
-    discs = [
+    framed = [
         group.attrib["class"]
-        for group in drawn.iter()
-        if group.find("{http://www.w3.org/2000/svg}circle[@class='disc']") is not None
+        for group in drawn.iter(f"{SVG}g")
+        if group.find(f"{SVG}rect[@class='frame']") is not None
     ]
+    assert sorted(framed) == ["cancelled", "error failed"]
+    signs = [group for group in drawn.iter(f"{SVG}g") if group.find(f"{SVG}path") is not None]
     # Once each in the legend.
-    assert sorted(discs) == [
+    assert sorted(group.attrib["class"] for group in signs) == [
         "cancelled",
         "cancelled",
         "complete",
         "error",
         "error",
     ]
-    page = html(arranged)
-    assert re.search(r'class="bar error mark"', page)
-    assert re.search(r'class="bar cancelled mark"', page)
 
 
 @pytest.fixture
@@ -419,25 +495,63 @@ def test_the_timeline_is_usable_by_pointer_and_keyboard(page: Any, tmp_path: Pat
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     file = tmp_path / "w.html"
-    file.write_text(html(arrange(MIXED, now=T0 + 120)), encoding="utf-8")
+    file.write_text(html(MIXED, T0 + 120), encoding="utf-8")
     page.goto(file.as_uri())
-    told_there = page.locator("#details")
-    page.locator(".bar.error").hover()
-    assert "error, exit code 3" in told_there.inner_text()
-    page.keyboard.press("Tab")  # to the zoom
-    page.keyboard.press("Tab")
-    assert told_there.inner_text().startswith("a")
+    told_there, chart = page.locator(".told"), page.get_by_role("listbox")
+    expect(page.locator(".summary")).to_contain_text("5 attempts (1 not started) by 2 workers")
+    page.get_by_role("searchbox").focus()
+    for _ in range(4):
+        page.keyboard.press("Tab")  # past the buttons of the zoom
+    expect(chart).to_be_focused()
     page.keyboard.press("ArrowRight")
-    assert told_there.inner_text().startswith("c")
+    expect(told_there).to_contain_text("aCommand c")
+    expect(page.get_by_role("option")).to_contain_text("a; Command c; complete, exit code 0")
+    page.keyboard.press("ArrowRight")
+    expect(told_there).to_contain_text("took 1 min so far")
     page.keyboard.press("ArrowDown")
-    assert told_there.inner_text().startswith("d")
-    before = page.locator(".bar.error").bounding_box()["width"]
-    assert page.locator(".tick.l1:visible").count() == 0
-    page.locator("#zoom").fill("3")
-    assert page.locator(".bar.error").bounding_box()["width"] == pytest.approx(8 * before, rel=0.1)
-    assert page.locator(".tick.l1:visible").count() > 10
-    page.locator("summary").click()
-    assert page.locator("tbody tr").count() == 5
-    assert "never started" in page.locator("tbody tr").last.inner_text()
+    expect(told_there).to_contain_text("dCommand c")
+    box = chart.bounding_box()
+    wide = box["width"] - 108
+    page.mouse.move(box["x"] + 108 + wide * 10 / 120, box["y"] + 28 + 32 + 10)
+    expect(told_there).to_contain_text("error, exit code 3")
+    page.get_by_role("button", name="Zoom in").click()
+    page.get_by_role("button", name="Zoom in").click()
+    page.mouse.move(box["x"] + 108 + wide * 10 / 120, box["y"] + 28 + 32 + 10)
+    expect(told_there).to_contain_text("Point at a bar")
+    page.get_by_role("button", name="Fit").click()
+    page.locator("summary", has_text="All 5 attempts").click()
+    expect(page.locator(".attempts tbody tr")).to_have_count(5)
+    expect(page.locator(".attempts tbody tr").last).to_contain_text("not started")
+    page.get_by_role("searchbox").fill("b")
+    expect(page.locator(".attempts tbody tr")).to_have_count(1)
+    page.locator("summary", has_text="Commands").click()
+    expect(page.locator(".commands tbody tr").first).to_contain_text("c41")
     assert problems == []
-    assert requests == [file.as_uri()]
+    assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
+
+
+def test_names_are_text_in_a_file(page: Any, tmp_path: Path) -> None:
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    hostile = [
+        *HOSTILE,
+        "<!--<script>",
+        "turned \u202egnp.exe",
+        "</script><script>alert(2)</script>",
+    ]
+    attempts = [
+        attempt(name, T0 + n, T0 + n + 1, reason=name, command=name, message=name)
+        for n, name in enumerate(hostile)
+    ]
+    file = tmp_path / "w.html"
+    file.write_text(html(told(*attempts, workflow=hostile[-1]), T0), encoding="utf-8")
+    page.goto(file.as_uri())
+    expect(page.locator("h1")).to_have_text(hostile[-1])
+    page.locator("summary", has_text="as a table").click()
+    rows = page.locator(".attempts tbody th")
+    expect(rows).to_have_count(len(hostile))
+    assert rows.all_text_contents() == [clean(name) for name in hostile]
+    assert "\u202e" not in page.locator("body").inner_text()
+    assert page.locator("script").count() <= 1
+    assert problems == []

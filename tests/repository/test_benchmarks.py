@@ -238,6 +238,12 @@ def test_hits_and_misses_are_measured(tmp_path: Path) -> None:
     assert count.what == "CPU time of a Step that misses, of 10 (engine alone)"
 
 
+def test_timelines_are_measured(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "timelines")
+    assert 0 < rows["size of an HTML timeline of 200 attempts"]["measured"][0] < 3e6
+    assert rows["time to make an HTML timeline of 200 attempts"]["measured"][0] > 0
+
+
 # ---------------------------------------------------------------------------------------- the peers
 
 

@@ -142,15 +142,15 @@ def test_a_running_step_shows_what_it_has_taken_so_far_and_then_what_it_took(
     assert not {"CPU time", "Memory", "Of that"} & shown_facts(page).keys()
     live["two"] = {"cpu": 61.2, "memory": None}
     cpu = page.locator(".facts > div:visible", has_text="CPU time").locator("dd")
-    expect(cpu).to_have_text("1 minute 1 second so far")
+    expect(cpu).to_have_text("1 min 1 s so far")
     assert "Memory" not in shown_facts(page)
     live["two"] = {"cpu": 62.0, "memory": 4 << 30}
-    expect(cpu).to_have_text("1 minute 2 seconds so far")
+    expect(cpu).to_have_text("1 min 2 s so far")
     assert shown_facts(page)["Memory"] == "at most 4 GB so far"
     gate.open("on\n")
-    expect(cpu).to_have_text("3.2 seconds")
+    expect(cpu).to_have_text("3.2 s")
     facts = shown_facts(page)
-    assert facts["Of that"] == "0.3 seconds copying inputs, 1.7 seconds running"
+    assert facts["Of that"] == "0.30 s copying inputs, 1.7 s running"
     assert facts["Memory"] == "at most 310 MB"
     assert facts["Data"] == "read 10 MB, wrote 5 bytes"
 
@@ -203,7 +203,7 @@ def test_a_click_on_a_failed_step_shows_its_log_and_its_record(site: Site) -> No
     assert facts["Ran because"] == "new"
     assert facts["Now"] == "it failed; run starts it again"
     assert re.fullmatch(r"\d{1,2} \w{3,4} \d{4}, \d\d:\d\d:\d\d", facts["Started"])
-    assert re.fullmatch(r"(less than )?[\d.]+ seconds?", facts["Took"])
+    assert re.fullmatch(r"[\d.]+ m?s", facts["Took"])
     assert panel.locator(".tokens code").all_inner_texts()[:2] == ["sh", "-c"]
     expect(panel.locator(".keys").first).to_contain_text("k:two")
     expect(panel.locator(".keys").last).to_contain_text("k:one")
@@ -772,26 +772,6 @@ def test_the_page_works_behind_a_token(browser: Browser, make_gaia: MakeGaia) ->
         page.get_by_role("button", name="Run all again").click()
         page.get_by_role("dialog").get_by_role("button", name="Expire all").click()
         expect(page.locator(".said")).to_have_text("Expired: all Steps run again.")
-
-
-def test_durations_are_in_plain_words(site: Site) -> None:
-    page = site.go()
-
-    def told(seconds: float) -> str:
-        return str(
-            page.evaluate(
-                "async (seconds) => (await import('./words.js')).duration(seconds)", seconds
-            )
-        )
-
-    assert told(0.01) == "less than 0.1 seconds"
-    assert told(0.42) == "0.4 seconds"
-    assert told(1) == "1 second"
-    assert told(9.97) == "10 seconds"
-    assert told(59.7) == "1 minute"
-    assert told(125) == "2 minutes 5 seconds"
-    assert told(7200) == "2 hours"
-    assert told(3 * 86400 + 3600) == "3 days 1 hour"
 
 
 def test_edges_from_many_to_many_run_through_a_junction(site: Site) -> None:

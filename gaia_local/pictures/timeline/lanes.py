@@ -23,6 +23,10 @@ TICKS = 8
 """The approximate number of marks on the whole axis; finer ones show when it is enlarged."""
 LEVELS = (1, 5, 20)
 """Each level has about so many times as many marks as the one before."""
+ROUNDING = 1e-3
+"""Two attempts that overlap by fewer seconds follow each other."""
+REUSED_ROWS = 4
+"""What was reused took no time of a worker, and many may be at once: they share so many rows."""
 REUSED = "reused"
 """The state, and the lane, of attempts that were given the results of other Tasks."""
 _STEPS = [base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5)]
@@ -53,7 +57,8 @@ class Bar:
     """One attempt that started; `left` and `width` are shares of the axis."""
 
     step: str
-    command: str
+    command: int
+    """The place of its Command in `Timeline.commands`."""
     state: str
     facts: tuple[str, ...]
     """The text of its tooltip, in lines."""
@@ -112,6 +117,8 @@ class Timeline:
     lanes: tuple[Lane, ...]
     ticks: tuple[Tick, ...]
     gaps: tuple[Gap, ...]
+    commands: tuple[str, ...]
+    """In the order of the first attempts at them; the empty one is that of Steps that are gone."""
     counts: Mapping[str, int]
     """State → number of attempts, those that never started included."""
     idle: tuple[tuple[str, str, str], ...]
@@ -124,15 +131,7 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
 
     Raises `InvalidInput` for anything else.
     """
-    try:
-        attempts = [_checked(attempt) for attempt in answer["attempts"]]
-        workflow = clean(answer["workflow"])
-    except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
-        raise InvalidInput(
-            "timeline",
-            f"{shown(answer)} isn't a timeline ({error!r})",
-            "give what Gaia.timeline answers",
-        ) from None
+    workflow, attempts = _read(answer)
     started = sorted(
         (attempt for attempt in attempts if attempt["started"] is not None),
         key=lambda attempt: float(attempt["started"]),
@@ -144,8 +143,9 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
         worker = attempt["worker"]
         kind = 2 if attempt["reused"] else 1 if worker is None else 0
         by_worker.setdefault((kind, worker or 0), []).append((attempt, end))
+    commands = {name: number for number, name in enumerate(dict.fromkeys(map(_command, attempts)))}
     lanes = tuple(
-        _lane((f"worker {worker}", "no worker known", REUSED)[kind], members, axis)
+        _lane((f"worker {worker}", "no worker known", REUSED)[kind], members, axis, commands)
         for (kind, worker), members in sorted(by_worker.items())
     )
     counts: dict[str, int] = {}
@@ -157,14 +157,35 @@ def arrange(answer: Mapping[str, Any], now: float) -> Timeline:
         if attempt["started"] is None
     )
     return Timeline(
-        workflow,
+        clean(workflow),
         lanes,
         tuple(axis.ticks()),
         tuple(axis.gaps()),
+        tuple(commands),
         counts,
         idle,
-        _summary(lanes, axis),
+        _summary(counts, len(idle), lanes, axis),
     )
+
+
+def checked(answer: Mapping[str, Any]) -> tuple[str, list[Mapping[str, Any]]]:
+    """The workflow's name and the attempts of an answer of `Gaia.timeline`, as they are.
+
+    Raises `InvalidInput` for anything else.
+    """
+    workflow, _ = _read(answer)
+    return workflow, list(answer["attempts"])
+
+
+def _read(answer: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    try:
+        return str(answer["workflow"]), [_checked(attempt) for attempt in answer["attempts"]]
+    except (TypeError, KeyError, ValueError, OverflowError, OSError) as error:
+        raise InvalidInput(
+            "timeline",
+            f"{shown(answer)} isn't a timeline ({error!r})",
+            "give what Gaia.timeline answers",
+        ) from None
 
 
 def moment(seconds: float) -> str:
@@ -198,20 +219,33 @@ def _end(attempt: Mapping[str, Any], now: float) -> float:
     return max(float(end), float(attempt["started"]))
 
 
-def _lane(name: str, members: Sequence[tuple[dict[str, Any], float]], axis: _Axis) -> Lane:
+def _command(attempt: Mapping[str, Any]) -> str:
+    return clean(attempt["command"] or "")
+
+
+def _lane(
+    name: str,
+    members: Sequence[tuple[dict[str, Any], float]],
+    axis: _Axis,
+    commands: Mapping[str, int],
+) -> Lane:
     free: list[float] = []
     """For each row, the time from which it is free."""
     bars = []
     for attempt, end in members:
         start = attempt["started"]
-        row = next((number for number, until in enumerate(free) if until <= start), len(free))
-        free[row : row + 1] = [end]
+        row = next(
+            (number for number, until in enumerate(free) if until <= start + ROUNDING), len(free)
+        )
+        if name == REUSED and row >= REUSED_ROWS:
+            row = free.index(min(free))
+        free[row : row + 1] = [max([end, *free[row : row + 1]])]
         left, right = axis.place(start), axis.place(end)
         facts = tuple(_facts(attempt, end, name))
         bars.append(
             Bar(
                 clean(attempt["step"]),
-                clean(attempt["command"] or ""),
+                commands[_command(attempt)],
                 attempt["state"],
                 facts,
                 left,
@@ -246,21 +280,19 @@ def _facts(attempt: Mapping[str, Any], end: float, lane: str) -> Iterator[str]:
     yield f"because: {clean(attempt['reason'])}"
 
 
-def _summary(lanes: Sequence[Lane], axis: _Axis) -> str:
+def _summary(counts: Mapping[str, int], idle: int, lanes: Sequence[Lane], axis: _Axis) -> str:
+    """One sentence; its number of attempts is that of all tables and legends."""
+    number, reused = sum(counts.values()), counts.get(REUSED, 0)
+    parts = [f"{reused} reused"] if reused else []
+    parts += [f"{idle} not started"] if idle else []
+    attempts = f"{number} attempt{'' if number == 1 else 's'}"
+    attempts += f" ({', '.join(parts)})" if parts else ""
     if not lanes:
-        return "nothing has started yet"
-    workers = [lane for lane in lanes if lane.busy is not None]
-    number = sum(len(lane.bars) for lane in workers)
-    reused = sum(len(lane.bars) for lane in lanes) - number
-    parts = []
-    if workers:
-        attempts = f"{number} attempt{'' if number == 1 else 's'}"
-        parts.append(f"{attempts} by {len(workers)} worker{'' if len(workers) == 1 else 's'}")
-    if reused:
-        parts.append(f"{reused} reused" + ("," if workers else ""))
+        return attempts if number else "nothing has started yet"
+    workers = sum(1 for lane in lanes if lane.name.startswith("worker "))
+    by = f" by {workers} worker{'' if workers == 1 else 's'}" if workers else ""
     return (
-        f"{', '.join(parts)} in {duration(axis.busy)}, from {moment(axis.start)} to"
-        f" {moment(axis.end)}"
+        f"{attempts}{by} in {duration(axis.busy)}, from {moment(axis.start)} to {moment(axis.end)}"
     )
 
 

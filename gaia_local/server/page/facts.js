@@ -1,76 +1,100 @@
 // @ts-check
-// When a Step ran, why, how long, and what that took.
+// What is told of an attempt at its bar: lines of text. And what attempts took, by Command.
 
-import { fill, html } from "./dom.js";
-import { address } from "./parts.js";
-import { LiveUsage, taken } from "./usage.js";
-import { duration, moment } from "./words.js";
+import { REUSED, stateOf } from "./lanes.js";
+import { bytes, duration, memory } from "./words.js";
 
-const ALIVE = ["queued", "running"];
+/** @type {[keyof Usage, string][]} */
+const PHASES = [["staging", "copying inputs"], ["running", "running"], ["publishing", "storing"]];
+/** @type {[keyof Usage, string][]} */
+const DATA = [["read", "read"], ["written", "wrote"], ["received", "received"], ["sent", "sent"]];
 
-/** The facts of a Step's latest attempt; those of a running one grow. */
-export class FactsView {
-  #usage;
-  /** @type {number | null} */
-  #started = null;
-  #elapsed = html("span");
-  #clock = setInterval(() => this.#tick(), 1000);
-  element = html("dl", { class: "facts" });
-
-  /** @param {string} workflow @param {string} step */
-  constructor(workflow, step) {
-    this.#usage = new LiveUsage(workflow, step);
-  }
-
-  close() {
-    clearInterval(this.#clock);
-    this.#usage.stop();
-  }
-
-  /**
-   * @param {Record<string, any>} told what the server explains
-   * @param {string | null} state
-   */
-  show(told, state) {
-    const { last } = told;
-    const reused = last?.reused;
-    const running = state === "running";
-    const ended = last && !ALIVE.includes(last.state) ? last.ended : null;
-    this.#started = running ? last?.started ?? null : null;
-    this.#tick();
-    if (running) this.#usage.start(last?.task ?? null);
-    else this.#usage.stop();
-    fill(this.element,
-      fact("Reused from", reused && [
-        html("a", { href: address(reused.workflow, reused.step) }, reused.step),
-        " of ", html("a", { href: address(reused.workflow) }, reused.workflow)]),
-      fact(reused ? "Because"
-        : last !== null && ALIVE.includes(last.state) ? "Runs because" : "Ran because",
-      last?.reason),
-      state === "complete" || running ? null : fact("Now", told.because),
-      fact(reused ? "Copied" : "Started", time(last?.started)),
-      reused ? null : fact("Ended", time(ended)),
-      fact(running ? "Running for" : "Took",
-        running ? this.#elapsed : last?.elapsed && duration(last.elapsed)),
-      running ? this.#usage.facts : taken(last?.usage).map(([name, amount]) => fact(name, amount)),
-      fact("Exit code", last?.exit_code),
-      fact("Image", last && html("span", { title: last.image_id ?? null }, last.image)));
-  }
-
-  #tick() {
-    if (this.#started !== null)
-      fill(this.#elapsed, duration(Math.max(0, Math.round(Date.now() / 1000 - this.#started))));
-  }
+/** The CPU seconds of an attempt; null if nobody measured it. @param {TimelineAttempt} attempt */
+export function cpu({ usage }) {
+  return usage === null || usage.cpu_user === null || usage.cpu_system === null
+    ? null : usage.cpu_user + usage.cpu_system;
 }
 
-/** @param {number | null | undefined} seconds since the epoch */
-function time(seconds) {
-  return seconds
-    ? html("time", { datetime: new Date(seconds * 1000).toISOString() }, moment(seconds)) : null;
+/** The seconds that an attempt took; null if it never began. @param {TimelineAttempt} attempt
+ * @param {number} now */
+export function took({ started, ended }, now) {
+  return started === null ? null : Math.max(0, (ended ?? now) - started);
 }
 
-/** @param {any} name @param {any} value */
-function fact(name, value) {
-  return value === null || value === undefined || value === 0
-    ? null : html("div", {}, html("dt", {}, name), html("dd", {}, value));
+/**
+ * The lines of an attempt: its Step, its Command, how it ended, what it took, when, and why.
+ * @param {TimelineAttempt} attempt
+ * @param {number} now
+ * @param {(seconds: number) => string} moment
+ */
+export function facts(attempt, now, moment) {
+  const { step, command, exit_code: code, message, worker, queued, started, reason } = attempt;
+  const state = stateOf(attempt);
+  const ended = attempt.reused
+    ? `reused from workflow '${attempt.reused.workflow}', Step '${attempt.reused.step}'`
+    : `${state}${code === null ? "" : `, exit code ${code}`}`;
+  const seconds = took(attempt, now);
+  const where = worker === null ? "no worker known" : `worker ${worker}`;
+  const on = state === REUSED ? "" : `, on ${where}`;
+  return [
+    step,
+    command && `Command ${command}`,
+    ended,
+    message !== `exit code ${code}` && message,
+    seconds === null ? "not started"
+      : `took ${duration(seconds)}${attempt.ended === null ? " so far" : ""}${on}`,
+    ...taken(attempt),
+    started !== null
+      && `started ${moment(started)}, after ${duration(started - queued)} in the queue`,
+    `because: ${reason}`,
+  ].filter((line) => typeof line === "string" && line !== "").map(String);
+}
+
+/** @param {TimelineAttempt} attempt */
+function taken(attempt) {
+  const { usage } = attempt;
+  if (usage === null) return [];
+  /** @param {[keyof Usage, string][]} pairs @param {(number: number) => string} text
+   * @param {boolean} after */
+  const parts = (pairs, text, after) => pairs.filter(([key]) => usage[key] !== null)
+    .map(([key, what]) => (after ? `${text(Number(usage[key]))} ${what}`
+      : `${what} ${text(Number(usage[key]))}`)).join(", ");
+  const seconds = cpu(attempt);
+  const used = [seconds !== null && `${duration(seconds)} CPU`,
+    usage.memory !== null && `${memory(usage.memory)} of memory`].filter(Boolean).join(", ");
+  return [parts(PHASES, duration, true), used, parts(DATA, bytes, false)];
+}
+
+/**
+ * What the attempts at each Command took, in the order of `commands`; times in seconds.
+ * @param {TimelineAttempt[]} attempts
+ * @param {string[]} commands
+ * @param {number} now
+ * @returns {CommandFigures[]}
+ */
+export function byCommand(attempts, commands, now) {
+  /** @type {Map<string, { times: number[], rest: CommandFigures }>} */
+  const found = new Map(commands.map((command) => [command, { times: [], rest: {
+    command, attempts: 0, failed: 0, seconds: 0, median: null, most: null, cpu: null, memory: null,
+  } }]));
+  for (const attempt of attempts) {
+    const group = found.get(attempt.command ?? "");
+    if (group === undefined) continue;
+    const { times, rest } = group;
+    rest.attempts += 1;
+    if (attempt.state === "error" || attempt.state === "exception") rest.failed += 1;
+    const seconds = attempt.reused ? null : took(attempt, now);
+    if (seconds !== null) times.push(seconds);
+    const own = cpu(attempt);
+    if (own !== null) rest.cpu = (rest.cpu ?? 0) + own;
+    const held = attempt.usage?.memory ?? null;
+    if (held !== null) rest.memory = Math.max(rest.memory ?? 0, held);
+  }
+  return [...found.values()].map(({ times, rest }) => {
+    times.sort((one, other) => one - other);
+    const half = times.length >> 1;
+    const median = times.length % 2 ? times[half] : (times[half - 1] + times[half]) / 2;
+    return { ...rest, seconds: times.reduce((sum, time) => sum + time, 0),
+      median: times.length ? median : null, most: times.at(-1) ?? null };
+  });
 }

@@ -4,7 +4,7 @@
 import { ask, path, why } from "./api.js";
 import { AttemptsView } from "./attempts.js";
 import { fill, html } from "./dom.js";
-import { FactsView } from "./facts.js";
+import { FactsView } from "./step-facts.js";
 import { KeyList } from "./keys.js";
 import { lastLines, LogView } from "./log.js";
 import { Badge } from "./parts.js";

@@ -1,19 +1,102 @@
 // @ts-check
+// The tab with a workflow's timeline, which grows while Steps run.
+
+import { ask, path, why } from "./api.js";
+import { TimelineChart } from "./chart.js";
 import { fill, html } from "./dom.js";
+import { TimelineFigures } from "./figures.js";
+import { arrange } from "./lanes.js";
+
+const SHARE = 20; // The server's answers may take one part in so many of the time,
+const LEAST_MS = 1000; // and are at least so far apart.
+const FAILED = ["error", "exception"];
 
 export class TimelineView {
-  element = html("div", { class: "placeholder" });
+  #name;
+  /** @type {ReadonlyMap<string, StepNews> | null} */
+  #steps = null;
+  /** @type {TimelineAttempt[] | null} */
+  #attempts = null;
+  #state = "";
+  #asking = false;
+  #again = false;
+  #closed = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #growing;
+  #figures = new TimelineFigures();
+  #chart;
+  #problem = html("p", { class: "problem", role: "alert", hidden: true });
+  #filtered = html("p", { class: "note", hidden: true });
 
-  /** @param {string} name @param {Acts} acts */
+  /** Of the workflow `name`. @param {string} name @param {Acts} acts */
   constructor(name, acts) {
-    this.name = name;
-    this.acts = acts;
+    this.#name = name;
+    this.#chart = new TimelineChart(({ step, task }) => acts.open(step, task ? { task } : {}));
+    this.tools = this.#chart.tools;
+    this.element = html("section", { class: "timeline", "aria-label": "Timeline" },
+      html("div", { class: "line" }, this.#figures.element, this.#chart.tools),
+      this.#problem, this.#filtered, this.#chart.element, this.#figures.table);
   }
 
   /** @param {Slice} slice @param {Record<string, string>} query */
-  show(slice, query) {
-    fill(this.element, html("p", {}, `timeline ${slice.steps.size} ${query.state ?? "all"}`));
+  show({ steps }, { state = "" }) {
+    if (state !== this.#state) {
+      this.#state = state;
+      const states = state === "failed" ? FAILED : [state];
+      this.#chart.filter((bar) => state === "" || states.includes(bar.state));
+      this.#filtered.hidden = state === "";
+      fill(this.#filtered, `Attempts that are ${state} stand out.`);
+    }
+    if (steps === this.#steps && this.#attempts !== null) return;
+    this.#steps = steps;
+    this.#refresh();
   }
 
-  close() {}
+  focus() {
+    this.#chart.focus();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#growing);
+    this.#chart.close();
+  }
+
+  /** Ask for the attempts, and again if there was news meanwhile. */
+  async #refresh() {
+    this.#again = true;
+    if (this.#asking) return;
+    this.#asking = true;
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      const began = performance.now();
+      try {
+        const { attempts } = await ask(path("workflows", this.#name, "timeline"));
+        if (this.#closed) return;
+        this.#attempts = attempts;
+        this.#draw();
+        this.#problem.hidden = true;
+      } catch (error) {
+        // The stream reports a server or a workflow that is gone.
+        this.#problem.hidden = this.#attempts !== null;
+        fill(this.#problem, `The timeline can't be shown: ${why(error)}.`);
+      }
+      const pause = Math.max(LEAST_MS, SHARE * (performance.now() - began));
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
+    }
+    this.#asking = false;
+  }
+
+  #draw() {
+    clearTimeout(this.#growing);
+    if (this.#attempts === null || this.#closed) return;
+    const began = performance.now();
+    const now = Date.now() / 1000;
+    const lanes = arrange(this.#attempts, now);
+    this.#figures.show(lanes, this.#attempts, now);
+    this.#chart.show(lanes, now);
+    if (!lanes.running) return;
+    const pause = Math.max(LEAST_MS, SHARE * (performance.now() - began));
+    this.#growing = setTimeout(() => this.#draw(), pause);
+  }
 }
