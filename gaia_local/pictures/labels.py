@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import collections
-import os
 import re
 from collections.abc import Iterable, Sequence
 
-from gaia_local.pictures.words import ELLIPSIS
+from gaia_local.pictures.words import ELLIPSIS, common_prefix
 
 SHORT = 24
 """Names of so many characters are short enough."""
@@ -63,10 +62,7 @@ def _within(family: Sequence[str]) -> list[str]:
 
 def _beginning(names: Sequence[str]) -> int:
     """The length of the beginning that all have in common, to a separator."""
-    if len(names) < 2:
-        return 0
-    common = len(os.path.commonprefix([min(names), max(names)]))
-    return _last(match.end() for match in _SEPARATOR.finditer(min(names), 0, common))
+    return len(common_prefix(names))
 
 
 def _end(names: Sequence[str]) -> int:
