@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
-from gaia_local.server import endpoints, reading, secret
+from gaia_local.server import endpoints, graphs, reading, secret
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.stream import EventStream
 from gaia_local.server.wire import MAX_BODY, Answer, Refused, read_body
@@ -66,7 +66,10 @@ def create_app(
             "/api/workflows/{name}",
             _reading(lambda request: reading.workflow(gaia, _name(request))),
         ),
-        Route("/api/workflows/{name}/graph", _reading(lambda request: gaia.graph(_name(request)))),
+        Route(
+            "/api/workflows/{name}/graph",
+            _reading(lambda request: graphs.answer(gaia, _name(request))),
+        ),
         Route(
             "/api/workflows/{name}/explain",
             _reading(lambda request: gaia.explain(_name(request), _asked(request, "name"))),

@@ -51,7 +51,7 @@ def assert_in_order(told: dict[str, Any], choice: Grouping, opened: set[str]) ->
     number = len(told["steps"])
     index = {step["step"]: place for place, step in enumerate(told["steps"])}
     home = boxes(choice.groups, number, opened)
-    joined = networkx.DiGraph()
+    joined: networkx.DiGraph[int] = networkx.DiGraph()
     for edge in told["edges"]:
         source, target = home[index[edge["from"]]], home[index[edge["to"]]]
         if source != target:
