@@ -30,6 +30,7 @@ NAME, SMALL = 13.0, 11.0
 """Sizes of text in px."""
 ROOM = 190.0
 """The greatest width of the text in a box."""
+_GROUP_ROOM = 250.0
 LEFT, RIGHT = 38.0, 14.0
 """Around a box's text; the sign is to its left."""
 CHIP_HEIGHT, CHIP_SIGN, CHIP_GAP, PADDING, HEADER = 22.0, 22.0, 6.0, 12.0, 46.0
@@ -37,6 +38,8 @@ _CHIP_ROOM = 150.0
 _PANEL_SHAPE = 2.6
 """The approximate ratio of a panel's width to its height."""
 BAR = 8.0
+_LOOP = 42.0
+"""Room for a loop and its number, in px."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -67,7 +70,9 @@ class Box:
     chips: tuple[str, ...] = ()
     """In a panel, the name of each Step as it is shown."""
     title: str = ""
-    """The whole name of a group."""
+    """The whole name of a group or a frame."""
+    aside: float = 0.0
+    """Room for a loop, beside it."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -139,7 +144,7 @@ def by_step(graph: Mapping[str, Any]) -> tuple[list[Box], list[Link]]:
         if len(members) > PANEL:
             made, homes = [_panel(members)], [members]
         else:
-            made = _even([_step(node, texts[node.name]) for node in members])
+            made = even([step_box(node, texts[node.name]) for node in members])
             homes = [[node] for node in members]
         for box, together in zip(made, homes, strict=True):
             home |= {node.name: len(boxes) for node in together}
@@ -169,8 +174,12 @@ def by_group(
             boxes.append(_group(clean(first[number].name), members, seconds or {}))
         elif number not in grouped:
             home[node.name] = len(boxes)
-            boxes.append(_step(node, texts[number]))
-    return boxes, _links(edges, home)
+            boxes.append(step_box(node, texts[number]))
+    links = _links(edges, home)
+    for link in links:
+        if link.source == link.target:
+            boxes[link.source] = dataclasses.replace(boxes[link.source], aside=_LOOP)
+    return boxes, links
 
 
 def _labels(nodes: Sequence[Node]) -> list[str]:
@@ -188,7 +197,7 @@ def _kin(nodes: Sequence[Node]) -> dict[str, str]:
     }
 
 
-def _even(boxes: Sequence[Box]) -> list[Box]:
+def even(boxes: Sequence[Box]) -> list[Box]:
     """The same, as wide as the widest."""
     widest = max(box.width for box in boxes)
     return [dataclasses.replace(box, width=widest) for box in boxes]
@@ -228,9 +237,10 @@ def _depths(
     return depths
 
 
-def _step(node: Node, label: str) -> Box:
+def step_box(node: Node, label: str) -> Box:
+    """A box for one Step, with its label and its Command, if that is another word."""
     lines = wrap(label, ROOM, bold(NAME))
-    below = "" if node.command == node.name else shorten(node.command, ROOM, SMALL)
+    below = "" if node.command in (node.name, label) else shorten(node.command, ROOM, SMALL)
     text = max(*(width(line, bold(NAME)) for line in lines), width(below, SMALL), 60.0)
     height = 16.0 + 16.0 * len(lines) + (15.0 if below else 0.0)
     return Box(
@@ -247,9 +257,7 @@ def _panel(nodes: Sequence[Node]) -> Box:
     columns = math.ceil(len(nodes) / max(1.0, rows))
     one = len({node.command for node in nodes}) == 1
     title = shorten(nodes[0].command if one else _masked(names), 2 * ROOM, bold(NAME))
-    below = f"{len(nodes)} Steps" + (
-        f", {shorten(prefix, ROOM, SMALL)}…" if prefix and one else ""
-    )
+    below = f"{len(nodes)} Steps" + (f", {shorten(prefix, ROOM, SMALL)}…" if prefix and one else "")
     least = max(width(title, bold(NAME)), width(below, SMALL)) + 2 * PADDING
     wide = max(columns * (chip + CHIP_GAP) - CHIP_GAP + 2 * PADDING, least)
     high = HEADER + math.ceil(len(nodes) / columns) * (CHIP_HEIGHT + CHIP_GAP) - CHIP_GAP + PADDING
@@ -275,16 +283,14 @@ def _masked(names: Sequence[str]) -> str:
 
 
 def _group(name: str, nodes: Sequence[Node], seconds: Mapping[str, float]) -> Box:
-    lines = wrap(name, ROOM, bold(NAME))
+    lines = wrap(name, _GROUP_ROOM, bold(NAME))
     took = [seconds[node.name] for node in nodes if node.name in seconds]
     below = f"{len(nodes)} Steps"
     if took:
         below += f", {duration(sum(took))} in all, median {duration(statistics.median(took))}"
     counts = count(node.state for node in nodes)
     numbers = sum(26.0 + width(str(number), SMALL) for number in counts.values())
-    text = max(
-        *(width(line, bold(NAME)) for line in lines), numbers, width(below, SMALL), 120.0
-    )
+    text = max(*(width(line, bold(NAME)) for line in lines), numbers, width(below, SMALL), 120.0)
     height = 12.0 + 16.0 * len(lines) + 16.0 + BAR + 10.0 + 18.0 + 8.0
     size = text + 2 * PADDING, height
     return Box("group", tuple(nodes), tuple(lines), below, *size, title=name)

@@ -12,13 +12,13 @@ from gaia_local.pictures.boxes import by_group, by_step
 from gaia_local.pictures.frames import framed
 from gaia_local.pictures.grouping import chosen
 from gaia_local.pictures.junctions import gathered
-from gaia_local.pictures.layout import Direction, place, suited
+from gaia_local.pictures.layout import place, suited
 from gaia_local.pictures.svg import Drawing, graph_svg
 from gaia_local.pictures.words import clean
 
 FEW, MOST = 40, 400
 """A graph of more boxes, or of more Steps in them, is grouped unless `group` says otherwise."""
-CROWD = 60
+CROWD = 40
 """If there are more links than that, those of many boxes to the same ones share junctions."""
 
 
@@ -61,10 +61,22 @@ class Picture:
         return f'<div style="overflow:auto">{self.svg}</div>'
 
 
+def seconds(timeline: Mapping[str, Any]) -> dict[str, float]:
+    """Step → how long its latest complete attempt took, of an answer of `Gaia.timeline`."""
+    return {
+        attempt["step"]: attempt["ended"] - attempt["started"]
+        for attempt in timeline["attempts"]
+        if attempt["state"] == "complete"
+        and not attempt.get("reused")
+        and attempt["started"] is not None
+        and attempt["ended"] is not None
+    }
+
+
 def draw(
     graph: Mapping[str, Any],
     group: bool | str | None = None,
-    direction: Direction | None = None,
+    direction: str | None = None,
     seconds: Mapping[str, float] | None = None,
 ) -> Picture:
     """A picture of an answer of `Gaia.graph`: the Steps coloured by state.
@@ -84,7 +96,9 @@ def draw(
     large = len(boxes) > FEW or len(graph["steps"]) > MOST
     wanted = large if group is None else group not in (False, "none")
     groups = chosen(graph, None if isinstance(group, bool) else group) if wanted else ()
-    put = suited if direction is None else functools.partial(place, direction=direction)
+    put = (
+        functools.partial(place, direction=direction) if direction in ("down", "right") else suited
+    )
     if groups:
         boxes, links = by_group(graph, groups, seconds)
     else:

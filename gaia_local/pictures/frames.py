@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gaia_local.pictures.boxes import NAME, PADDING, ROOM, Box, Link
+from gaia_local.pictures.boxes import NAME, PADDING, ROOM, Box, Link, step_box
 from gaia_local.pictures.coordinates import Layout, Point
 from gaia_local.pictures.words import bold, shorten, width
 
@@ -59,7 +60,18 @@ def _composites(
         return list(boxes), list(links)
 
     def make(name: str, own: Sequence[Box], between: Sequence[Link]) -> Frame:
-        parts = _folded(*_composites(own, between, place, f"{prefix}{name}:"))
+        begin = f"{prefix}{name}:"
+        named = [
+            step_box(box.nodes[0], box.nodes[0].name.removeprefix(begin))
+            if box.kind == "step"
+            else box
+            for box in own
+        ]
+        widest = max((box.width for box in named if box.kind == "step"), default=0.0)
+        named = [
+            dataclasses.replace(box, width=widest) if box.kind == "step" else box for box in named
+        ]
+        parts = _folded(*_composites(named, between, place, begin))
         return _frame(name, *parts, place(*parts))
 
     return _replaced(boxes, links, inside, make)
@@ -169,7 +181,7 @@ def _serpent(boxes: Sequence[Box]) -> Layout:
         column = place if row % 2 == 0 else columns - 1 - place
         corners.append((column * (wide + _GAP), row * (high + _GAP)))
     ways, flat = [], []
-    for (x, y), (to_x, to_y) in zip(corners, corners[1:], strict=False):
+    for (x, y), (to_x, to_y) in itertools.pairwise(corners):
         middle, right = y + high / 2, to_x > x
         flat.append(y == to_y)
         if y == to_y:

@@ -111,7 +111,9 @@ def chosen(graph: Mapping[str, Any], by: str | None = None) -> tuple[Group, ...]
             return choice.groups
     if by in KINDS:
         return ()
-    raise InvalidInput("draw", f"Steps can't be grouped by {by!r}", f"give one of {', '.join(KINDS)}")
+    raise InvalidInput(
+        "draw", f"Steps can't be grouped by {by!r}", f"give one of {', '.join(KINDS)}"
+    )
 
 
 def facts(graph: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,30 +10,40 @@ JUNCTION = Box("junction", (), (), "", 8.0, 8.0)
 
 
 def gathered(boxes: Sequence[Box], links: Sequence[Link]) -> tuple[list[Box], list[Link]]:
-    """If several boxes lead to the same several others, links lead there by a junction."""
-    leaving: dict[int, list[Link]] = {}
+    """The same, with a junction where several boxes lead to the same several others.
+
+    First boxes that the same ones lead to share one: joins of the same inputs.
+    """
+    made = list(boxes)
+    return made, _alike(made, _alike(made, links, by_target=True), by_target=False)
+
+
+def _alike(made: list[Box], links: Sequence[Link], by_target: bool) -> list[Link]:
+    """Links with junctions, which are added to `made`, for ends whose other ends are the same."""
     kept: list[Link] = []
+    ends: dict[int, list[Link]] = {}
     for link in links:
         if link.source == link.target:
             kept.append(link)
         else:
-            leaving.setdefault(link.source, []).append(link)
+            ends.setdefault(link.target if by_target else link.source, []).append(link)
     alike: dict[frozenset[int], list[Link]] = {}
-    for theirs in leaving.values():
-        alike.setdefault(frozenset(link.target for link in theirs), []).extend(theirs)
-    made = list(boxes)
-    for targets, theirs in alike.items():
-        sources = {link.source for link in theirs}
+    for theirs in ends.values():
+        others = frozenset(link.source if by_target else link.target for link in theirs)
+        alike.setdefault(others, []).extend(theirs)
+    for theirs in alike.values():
+        sources = sorted({link.source for link in theirs})
+        targets = sorted({link.target for link in theirs})
         if len(theirs) <= len(sources) + len(targets) + 1:
             kept += theirs
             continue
         junction = len(made)
         made.append(JUNCTION)
-        for source in sorted(sources):
+        for source in sources:
             kept.append(_joined(source, junction, (x for x in theirs if x.source == source)))
-        for target in sorted(targets):
+        for target in targets:
             kept.append(_joined(junction, target, (x for x in theirs if x.target == target)))
-    return made, kept
+    return kept
 
 
 def _joined(source: int, target: int, links: Iterable[Link]) -> Link:

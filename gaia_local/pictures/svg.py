@@ -167,19 +167,46 @@ def _inside(boxes: Sequence[Box], links: Sequence[Link], layout: Layout) -> str:
     """Links, and boxes over them."""
     thin = _THIN if len(links) > _CROWD else 1.0
     joints = [box.kind == "junction" for box in boxes]
+    numbered = _numbered(links, layout, joints)
     ways = [
         _way(
             link,
             way,
-            flat,
             (boxes[link.source], layout.corners[link.source]),
-            thin,
-            (joints[link.source], joints[link.target]),
+            flat=flat,
+            thin=thin,
+            joints=(joints[link.source], joints[link.target]),
+            numbered=number in numbered,
         )
-        for link, way, flat in zip(links, layout.ways, layout.flat, strict=True)
+        for number, (link, way, flat) in enumerate(
+            zip(links, layout.ways, layout.flat, strict=True)
+        )
     ]
     drawn = [_box(box, *corner) for box, corner in zip(boxes, layout.corners, strict=True)]
     return "".join([*ways, *drawn])
+
+
+def _numbered(links: Sequence[Link], layout: Layout, joints: Sequence[bool]) -> set[int]:
+    """The links with a number of edges beside their heads: those with room for it there."""
+    ends: dict[tuple[int, bool, float], list[tuple[float, int]]] = {}
+    for number, (link, way, flat) in enumerate(zip(links, layout.ways, layout.flat, strict=True)):
+        if not way:
+            ends[-1 - number, flat, 0.0] = [(0.0, number)]
+        elif not joints[link.target]:
+            along, across = way[-1] if flat else way[-1][::-1]
+            ends.setdefault((link.target, flat, along), []).append((across, number))
+    shown = set()
+    for (_, flat, _), side in ends.items():
+        side.sort()
+        for (across, number), (after, _) in itertools.pairwise([*side, (math.inf, -1)]):
+            text = f"×{len(links[number].edges)}"
+            if after - across > (SMALL if flat else width(text, SMALL) + 9.0):
+                shown.add(number)
+    return {
+        number
+        for number in shown
+        if len(links[number].edges) > 1 and not joints[links[number].source]
+    }
 
 
 def words(counts: Mapping[str, int]) -> str:
@@ -216,14 +243,17 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
 def _way(
     link: Link,
     points: Sequence[Point],
-    flat: bool,
     source: tuple[Box, Point],
+    *,
+    flat: bool,
     thin: float,
     joints: tuple[bool, bool],
+    numbered: bool,
 ) -> str:
     """A line with its head, which leaves and arrives upright, or `flat`; without points, a loop.
 
-    `thin` is a factor of its width; `joints` says which of its ends are junctions.
+    `thin` is a factor of its width; `joints` says which of its ends are junctions, `numbered`
+    whether the number of its edges is written.
     """
     number = len(link.edges)
     stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
@@ -237,7 +267,7 @@ def _way(
         arrow = f"M{length(x)} {length(y)} l7 -3.6 v7.2 Z"
         x, y = x + 12, y + 18
     head = "" if joints[1] else f'<path class="head" d="{arrow}"/>'
-    shown = "" if any(joints) else _number(number, x, y)
+    shown = _number(number, x, y) if numbered else ""
     return (
         f'<g><path class="way" style="stroke-width:{stroke * thin:.2g}" d="{path}"/>{head}'
         f"{tooltip(_of_link(link))}{shown}</g>"
@@ -257,11 +287,8 @@ def _between(points: Sequence[Point], flat: bool) -> tuple[str, str, Point]:
 
     path = f"M{place(*ends[0])}"
     for (x1, y1), (x2, y2) in itertools.pairwise(ends):
-        if x1 == x2:
-            path += f" L{place(x2, y2)}"
-        else:
-            middle = (y1 + y2) / 2
-            path += f" C{place(x1, middle)} {place(x2, middle)} {place(x2, y2)}"
+        middle = (y1 + y2) / 2
+        path += f" C{place(x1, middle)} {place(x2, middle)} {place(x2, y2)}"
     sides = [place(x - 3.6, y - head), place(x + 3.6, y - head)]
     number = (y - 3.4 * head - 6.0, x - 8.0) if flat else (x + 6, y - 2.6 * head)
     return path, f"M{place(x, y)} L{sides[0]} L{sides[1]} Z", number
@@ -269,8 +296,6 @@ def _between(points: Sequence[Point], flat: bool) -> tuple[str, str, Point]:
 
 def _number(number: int, x: float, y: float) -> str:
     """The number of edges that a link stands for, as text."""
-    if number == 1:
-        return ""
     return "".join(
         f'<text class="{kind}" x="{length(x)}" y="{length(y + 4)}">×{number}</text>'
         for kind in ("halo", "muted")
