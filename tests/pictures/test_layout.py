@@ -162,7 +162,7 @@ def test_parts_that_nothing_joins_lie_side_by_side() -> None:
 
 
 def test_nothing_is_laid_out_in_no_room() -> None:
-    assert place([], []) == Layout(0.0, 0.0, (), ())
+    assert place([], []) == Layout(0.0, 0.0, (), (), ())
 
 
 def test_links_do_not_cross_where_they_need_not() -> None:
