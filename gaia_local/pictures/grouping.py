@@ -96,7 +96,9 @@ def suggested(graph: Mapping[str, Any], choices: Sequence[Grouping]) -> str | No
 
 
 def chosen(graph: Mapping[str, Any], by: str | None = None) -> tuple[Group, ...]:
-    """The groups of the choice `by`; of None, those that suit best, or that come first, or none.
+    """The groups of the choice `by`; of None, those that suit best.
+
+    If each Step should be drawn by itself, these are the first that tell what Steps do, if any.
 
     Raises `InvalidInput` if there is no choice of that name.
     """
@@ -104,7 +106,11 @@ def chosen(graph: Mapping[str, Any], by: str | None = None) -> tuple[Group, ...]
     choices = steps.groupings()
     if by is None:
         best = _suited(steps, choices)
-        fitting = [choice for choice in choices if best in (None, choice.by)]
+        fitting = [
+            choice
+            for choice in choices
+            if choice.by == best or (best is None and choice.by not in ("chain", "rank"))
+        ]
         return fitting[0].groups if fitting else ()
     for choice in choices:
         if choice.by == by:
