@@ -18,13 +18,14 @@ from pathlib import Path
 from benchmarks import (
     clusters_of_dask,
     containers,
+    drawing,
     measuring,
     reuse,
     running,
     sizes,
     table,
-    watched,
     timelines,
+    watched,
 )
 from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting
 from benchmarks.peers import peers
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
     "hits": reuse.hits,
     "page": watched.page,
     "timelines": timelines.timelines,
+    "pictures": drawing.pictures,
 }
 
 

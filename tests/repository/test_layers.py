@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "demo": "",
     "doctor": "config model store state runtimes executors",
     "compat": "config http_errors model __init__",
-    "server": "config model engine store.opening __init__",
+    "server": "config model engine pictures.grouping store.opening __init__",
     "cli": DOORS,
     "testing": DOORS,
     "__main__": "cli",

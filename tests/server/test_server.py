@@ -305,7 +305,8 @@ def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> 
         "waiting-inputs": ["d:none"],
     }
     assert get(server, "api/workflows/w")["failures"][0]["exit_code"] == 3
-    assert get(server, "api/workflows/w/graph") == gaia.graph("w")
+    graph = get(server, "api/workflows/w/graph")
+    assert {key: graph[key] for key in gaia.graph("w")} == gaia.graph("w")
     assert get(server, "api/workflows/w/timeline") == gaia.timeline("w")
     assert all("usage" in one for one in get(server, "api/workflows/w/timeline")["attempts"])
     assert get(server, "api/workflows/w/explain?name=a") == gaia.explain("w", "a")

@@ -10,6 +10,8 @@ import { duration, moment } from "./words.js";
 
 const FIRST = 10; // So many are shown until the reader asks for all.
 const DIGITS = 10; // Of a digest.
+/** @type {{ same: "span", added: "ins", removed: "del" }} */
+const MARKS = { same: "span", added: "ins", removed: "del" };
 
 export class AttemptsView {
   #workflow;
@@ -154,8 +156,7 @@ function differences({ inputs, unknown, tokens, image, outcome: ended, same }) {
     inputs.length ? fact("Inputs", html("ul", { class: "changes" }, inputs.map(changed))) : null,
     tokens ? fact("Command line", html("ol", { class: "tokens diff" },
       tokens.map(({ change, token }) => html("li", { class: change },
-        html({ same: "span", added: "ins", removed: "del" }[change], {},
-          html("code", {}, token)))))) : null,
+        html(MARKS[change], {}, html("code", {}, token)))))) : null,
   ];
 }
 
@@ -168,7 +169,7 @@ function changed({ key, change, from, to }) {
           String(digest).replace(/^d:/, "").slice(0, DIGITS))])));
 }
 
-/** @param {string} name @param {unknown} value */
+/** @param {string} name @param {Content} value */
 function fact(name, value) {
   return html("div", { class: "fact" }, html("h5", {}, name), html("div", {}, value));
 }

@@ -148,7 +148,7 @@ function files(pairs) {
     html("code", {}, key), html("span", { class: "note" }, " at "), html("code", {}, internal))));
 }
 
-/** @param {string} name @param {unknown} value */
+/** @param {string} name @param {Content} value */
 function fact(name, value) {
   return html("div", {}, html("dt", {}, name), html("dd", {}, value));
 }
