@@ -7,7 +7,6 @@ import { glyph } from "./glyphs.js";
 import { GraphView } from "./graph.js";
 import { StepPanel } from "./panel.js";
 import { address, Badge, owner } from "./parts.js";
-import { wantsGroups } from "./plan.js";
 import { count, several, tally } from "./words.js";
 
 // At least this long between two requests of the whole graph; states come by the stream.
@@ -26,7 +25,6 @@ export class WorkflowView {
   #graph = null;
   #shape = null;
   #states = new Map();
-  #grouped = null;
   #panel = null;
   #step = null;
   #refreshing = false;
@@ -50,16 +48,15 @@ export class WorkflowView {
   #halt = html("button",
     { type: "button", click: () => this.#order("halt", "Halt", {}, "Halted.") }, "Halt");
   #all = html("button", { type: "button", click: () => this.#confirm() }, "Expire all…");
-  #groups = html("button",
-    { type: "button", class: "small", "aria-pressed": "false", click: () => this.#group() },
-    "Group", html("span", { class: "wide" }, " by Command"));
   #dialog = html("dialog", { "aria-labelledby": "sure" });
   #none = html("p", { class: "empty", hidden: true });
   #finder = new Finder(() => [...this.#states].map(([step, state]) => ({ step, state })),
     (step) => this.#open(step));
-  #picture = new GraphView((step) => this.#open(step));
+  #picture = new GraphView("", {
+    open: (step) => this.#open(step), rerun: (steps) => this.#expire(steps[0]),
+  });
   #stage = html("div", { class: "stage" },
-    html("div", { class: "tools" }, this.#finder.element, this.#groups, this.#picture.tools),
+    html("div", { class: "tools" }, this.#finder.element, this.#picture.tools),
     this.#picture.element, this.#none);
   #work = html("div", { class: "work" }, this.#stage);
   #gone = html("div", { class: "empty", role: "status", hidden: true });
@@ -172,7 +169,7 @@ export class WorkflowView {
         this.#announce(`Step ${step}: ${state}.`);
       this.#states.set(step, state);
     }
-    this.#picture.states(known);
+    this.#picture.show(this.#slice(), {});
     this.#count();
     const own = known.find(([step]) => step === this.#step);
     if (own !== undefined) this.#panel?.refresh(own[1]);
@@ -234,7 +231,7 @@ export class WorkflowView {
     if (anew || noticed !== this.#noticed) fill(this.#notices, notices(this.#name, graph, about));
     this.#noticed = noticed;
     if (!anew) {
-      this.#picture.states([...this.#states].filter(([step, state]) => before.get(step) !== state));
+      this.#picture.show(this.#slice(), {});
       if (this.#step !== null && before.get(this.#step) !== this.#states.get(this.#step))
         this.#panel.refresh(this.#states.get(this.#step));
       return;
@@ -242,20 +239,17 @@ export class WorkflowView {
     this.#none.hidden = graph.steps.length > 0;
     fill(this.#none, "This workflow has no Steps yet.");
     this.#panel?.setGraph(graph);
-    await this.#draw();
+    this.#shown = { labels: [], groupings: [], suggested: null, ...graph };
+    this.#picture.show(this.#slice(), {});
     if (first && this.#step !== null) await this.#picture.select(this.#step);
   }
 
-  async #draw() {
-    const grouped = this.#grouped ?? wantsGroups(this.#graph);
-    put(this.#groups, "aria-pressed", String(grouped));
-    await this.#picture.show(this.#graph, grouped);
-  }
+  #shown = null;
 
-  #group() {
-    if (this.#graph === null) return;
-    this.#grouped = this.#groups.getAttribute("aria-pressed") !== "true";
-    this.#draw();
+  #slice() {
+    const news = { task: null, started: null, ended: null };
+    const steps = new Map([...this.#states].map(([step, state]) => [step, { ...news, state }]));
+    return { name: this.#name, entry: null, about: null, graph: this.#shown, steps };
   }
 
   #expire(step) {
