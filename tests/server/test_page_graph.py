@@ -122,10 +122,10 @@ def test_fit_shows_all_and_the_minimap_leads_elsewhere(site: Site) -> None:
     expect(minimap).to_be_visible()
     frame = page.locator(".minimap .frame")
     before = box(frame)
-    minimap.click(position={"x": 12, "y": 12})
+    minimap.click(position={"x": 7, "y": 12})
     page.wait_for_function(
-        "x => document.querySelector('.minimap .frame').getBoundingClientRect().x < x - 5",
-        arg=before["x"],
+        "y => document.querySelector('.minimap .frame').getBoundingClientRect().y < y - 5",
+        arg=before["y"],
     )
 
 
