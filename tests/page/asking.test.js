@@ -23,7 +23,7 @@ test("where more would run, the question says how many and how long they took", 
     new Set(["a"])), [
     "3 Steps run, 2 of them because they depend on the others or are left to run: a, b and c.",
     "2 of them are complete now.",
-    "The last time that took 2 hours in sum, without 1 that never were complete.",
+    "The last time that took 2 h in sum, without 1 that never was complete.",
   ]);
 });
 
@@ -32,9 +32,9 @@ test("the question says what is stopped and what is reused", () => {
     new Set(["a"]), { lost: 30 });
   assert.deepEqual(told?.slice(1), [
     "None of them is complete now.",
-    "1 of them runs now, and is stopped first, after 30 seconds in sum.",
+    "1 of them runs now, and is stopped first, after 30.0 s in sum.",
     "1 of them is given the results of equal Steps.",
-    "The last time that took 1 second in sum.",
+    "The last time that took 1.0 s in sum.",
   ]);
 });
 
@@ -47,7 +47,7 @@ test("of many Steps the number is told, not the names", () => {
 test("a halt asks if a Step has run for more than a minute", () => {
   assert.equal(halting([]), null);
   assert.equal(halting([{ step: "a", seconds: 59 }]), null);
-  assert.equal(halting([{ step: "a", seconds: 90 }])?.[0], "a has run for 1 minute 30 seconds.");
+  assert.equal(halting([{ step: "a", seconds: 90 }])?.[0], "a has run for 1 min 30 s.");
   assert.equal(halting([{ step: "a", seconds: 10 }, { step: "b", seconds: 90 }])?.[0],
-    "2 Steps run now. b has run for 1 minute 30 seconds, the others shorter.");
+    "2 Steps run now. b has run for 1 min 30 s, the others shorter.");
 });

@@ -61,7 +61,8 @@ function times({ would, reused, timed, seconds }) {
   if (would.length === reused) return null;
   if (timed === 0) return "How long that takes isn't known: none of them was complete before.";
   const unknown = would.length - reused - timed;
-  const without = unknown === 0 ? "" : `, without ${unknown} that never were complete`;
+  const without = unknown === 0 ? ""
+    : `, without ${unknown} that never ${unknown === 1 ? "was" : "were"} complete`;
   return `The last time that took ${duration(seconds)} in sum${without}.`;
 }
 

@@ -1,128 +1,132 @@
-// The picture of one workflow's graph: its layout, its states, and moves by arrow keys.
+// @ts-check
+// The picture of one workflow's graph: its grouping, its states, and moves by arrow keys.
 
-import { html, put, svg } from "./dom.js";
+import { arrange } from "./arrange.js";
+import { fill, html, put, svg } from "./dom.js";
+import { first, fitted, READABLE } from "./fitting.js";
+import { GroupingChoice } from "./grouping-choice.js";
+import { around, isOpen } from "./groups.js";
 import { layout } from "./layout.js";
+import { Minimap } from "./minimap.js";
 import { next } from "./moves.js";
-import { plan, wantsGroups } from "./plan.js";
-import { edge, fonts, GroupShape, StepShape, stepWidth } from "./shapes.js";
+import { plan } from "./plan.js";
+import { Scene } from "./scene.js";
+import { arrow, fonts, widths } from "./shapes.js";
+import { Told } from "./told.js";
 import { Viewport } from "./viewport.js";
 
-const READABLE = 0.6; // A first look is no smaller than this.
-
+/** @implements {View} */
 export class GraphView {
-  #graph = null;
-  #states = new Map();
-  #grouped = false;
-  #opened = new Set();
-  #drawn = null;
+  #acts;
+  /** @type {Told | null} */
+  #told = null;
+  /** @type {ReadonlyMap<string, StepNews>} */
+  #news = new Map();
+  /** @type {Set<string>} the groups that the reader opened or closed */
+  #turned = new Set();
+  /** @type {DrawnGroup[]} */
+  #groups = [];
+  #drawing = Promise.resolve();
+  #draws = 0;
+  #waits = 0;
+  #unseen = false; // Whether something that wasn't drawn yet came in sight.
+  #drawn = false;
+  /** @type {string | null} */
   #selected = null;
+  /** @type {Place | null} where the keyboard is, or was last */
   #current = null;
+  /** @type {number | null} the Step whose edges are brought out */
   #lit = null;
-  #picked;
+
   #hint = html("p", { class: "hint", id: "graph-keys", hidden: true },
     "Arrow keys go from Step to Step, Enter opens one, plus and minus zoom, 0 shows all.");
-  #edges = svg("g", { class: "edges" });
-  #nodes = svg("g", { class: "nodes" });
-  #scene = svg("g", {}, this.#edges, this.#nodes);
+  #caption = html("p", { class: "caption", hidden: true });
+  #problem = html("p", { class: "unable", role: "alert", hidden: true });
+  #note = html("p", { class: "note plainly", hidden: true },
+    "Drawn in simple rows, as a better layout takes too long.");
+  #choice = new GroupingChoice(() => this.#choose());
   #svg = svg("svg",
     { class: "graph", role: "application", tabindex: -1, "aria-describedby": "graph-keys" },
-    svg("defs", {}, arrow("arrow"), arrow("arrow-lit")), this.#scene);
-  #view = new Viewport(this.#svg, this.#scene);
+    svg("defs", {}, arrow("arrow"), arrow("arrow-lit")));
+  #scene = new Scene(this.#svg, () => this.#mark());
+  element = html("div", { class: "canvas" });
+  #view = new Viewport(this.element, () => this.#moved());
+  #map = new Minimap(() => this.#told, (point) => this.#view.centre(point));
   #resized = new ResizeObserver(() => this.#keepInSight());
+  #dark = matchMedia("(prefers-color-scheme: dark)");
 
-  #shown = null;
-  #wanted = null;
-  #none = html("p", { class: "empty", hidden: true }, "This workflow has no Steps yet.");
-  #groups = html("button",
-    { type: "button", class: "small", "aria-pressed": "false", click: () => this.#group() },
-    "Group", html("span", { class: "wide" }, " by Command"));
-
+  /** Of the workflow `name`. @param {string} name @param {Acts} acts */
   constructor(name, acts) {
-    this.#picked = (step) => acts.open(step);
-    const button = (label, text, act) =>
-      html("button", { type: "button", "aria-label": label, title: label, click: act }, text);
-    this.element = html("div", { class: "canvas" }, this.#svg, this.#hint, this.#none);
-    const zoom = html("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
-      button("Zoom out", "−", () => this.#view.zoom(1 / 1.25)),
-      button("Zoom in", "+", () => this.#view.zoom(1.25)),
-      button("Fit: show all", "Fit", () => this.fit()));
-    this.tools = html("div", { class: "own" }, this.#groups, zoom);
+    this.#acts = acts;
+    const button = (
+      /** @type {string} */ label, /** @type {string} */ text, /** @type {() => void} */ act,
+    ) => html("button", { type: "button", "aria-label": label, title: label, click: act }, text);
+    this.element.append(this.#scene.layer,
+      this.#map.element, this.#caption, this.#note, this.#problem, this.#hint);
+    this.tools = html("div", { class: "graph-tools" },
+      this.#choice.element,
+      html("div", { class: "zoom", role: "group", "aria-label": "Zoom" },
+        button("Zoom out", "−", () => this.#view.zoom(1 / 1.25)),
+        button("Zoom in", "+", () => this.#view.zoom(1.25)),
+        button("Fit: show all", "Fit", () => this.fit())));
+    put(this.#svg, "aria-label", `Graph of the workflow ${name}`);
     this.#svg.addEventListener("click", this.#click);
     this.#svg.addEventListener("keydown", this.#key);
-    this.#svg.addEventListener("focusin", (event) => this.#focused(event));
-    this.#svg.addEventListener("focusout", () => this.#light(this.#selected));
-    this.#svg.addEventListener("pointerover",
-      (event) => this.#light(this.#placeOf(event.target)?.name ?? this.#selected));
-    this.#svg.addEventListener("pointerleave", () => this.#light(this.#selected));
-    this.#resized.observe(this.#svg);
+    this.#svg.addEventListener("focusin", this.#focused);
+    this.#svg.addEventListener("focusout", this.#left);
+    this.#svg.addEventListener("pointermove", this.#pointed);
+    this.#svg.addEventListener("pointerleave", this.#left);
+    this.#dark.addEventListener("change", this.#recolour);
+    this.#resized.observe(this.element);
   }
 
   close() {
+    this.#draws += 1; // What is being laid out isn't drawn any more.
     this.#resized.disconnect();
+    this.#dark.removeEventListener("change", this.#recolour);
+    cancelAnimationFrame(this.#waits);
+    this.#map.close();
   }
 
-  async show(slice) {
-    const { graph } = slice;
+  /** @param {Slice} slice @param {Record<string, string>} query */
+  show({ graph, steps }, query) {
     if (graph === null) return;
-    const before = this.#shown;
-    this.#shown = slice;
-    if (before?.graph !== graph) {
-      this.#none.hidden = graph.steps.length > 0;
-      await this.#redraw();
+    this.#news = steps;
+    if (graph !== this.#told?.graph) {
+      this.#told = new Told(graph);
+      this.#told.hear(steps);
+      this.#choice.offer(graph);
+      this.#groups = this.#choice.groups;
+      this.#draw(!this.#drawn || !this.#view.moved);
+    } else {
+      const changed = this.#told.hear(steps);
+      if (changed.size > 0) {
+        this.#scene.hear(changed);
+        this.#map.refresh();
+      }
     }
-    this.states([...this.#shown.steps].filter(([step]) => this.#states.has(step))
-      .map(([step, { state }]) => [step, state]));
-    if (before?.graph !== graph && this.#wanted !== null) await this.select(this.#wanted);
+    this.#scene.filter(query.state);
   }
 
-  async #redraw() {
-    const graph = this.#shown.graph;
-    const grouped = this.#chosen ?? wantsGroups(graph);
-    put(this.#groups, "aria-pressed", String(grouped));
-    await this.#showGraph(graph, grouped);
+  /** Show the whole picture. */
+  fit() {
+    this.#view.fit({ x: 0, y: 0, ...this.#view.whole });
   }
 
-  #chosen = null;
-
-  #group() {
-    if (this.#shown === null) return;
-    this.#chosen = this.#groups.getAttribute("aria-pressed") !== "true";
-    this.#redraw();
-  }
-
-  async #showGraph(graph, grouped) {
-    const anew = this.#graph === null || grouped !== this.#grouped;
-    this.#graph = graph;
-    this.#grouped = grouped;
-    this.#states = new Map(graph.steps.map(({ step, state }) => [step, state]));
-    put(this.#svg, "aria-label", `Graph of the workflow ${graph.workflow}`);
-    if (await this.#draw() && (anew || !this.#view.moved)) this.fit(READABLE);
-  }
-
-  /** Take in the states of some Steps. */
-  states(changed) {
-    for (const [step, state] of changed) this.#states.set(step, state);
-    for (const shape of this.#drawn?.shapes.values() ?? []) shape.show?.(this.#states);
-  }
-
-  /** Show the whole picture, no smaller than `least`. */
-  fit(least) {
-    if (this.#drawn !== null)
-      this.#view.fit({ x: 0, y: 0, width: this.#drawn.width, height: this.#drawn.height }, least);
-  }
-
-  /** Mark the selected Step (null: none), and bring it in sight, opening its group. */
+  /** Mark the selected Step (null: none), and bring it in sight, opening its groups.
+   * @param {string | null} step */
   async select(step) {
-    this.#wanted = step;
     this.#selected = step;
-    const command = this.#graph?.steps.find((entry) => entry.step === step)?.command;
-    if (command !== undefined && this.#drawn !== null
-      && !this.#drawn.places.some((place) => place.name === step)) {
-      this.#opened.add(command);
-      if (await this.#draw()) this.#showGroup(command);
+    await this.#drawing;
+    if (step !== this.#selected) return; // Another one was selected meanwhile.
+    const index = step === null ? undefined : this.#told?.place(step);
+    if (index !== undefined && this.#placeOfStep(index) === undefined) {
+      for (const group of around(this.#groups, index)) this.#turn(group, true);
+      await this.#draw(false);
     }
     this.#mark();
-    const place = this.#drawn?.places.find((candidate) => candidate.name === step);
+    this.#light(null);
+    const place = index === undefined ? undefined : this.#placeOfStep(index);
     if (place !== undefined) {
       this.#goTo(place, false);
       this.#view.reveal(place);
@@ -131,167 +135,252 @@ export class GraphView {
 
   /** Put the keyboard on the Step or group where it was last. */
   focus() {
-    this.#current?.element.focus({ preventScroll: true });
+    if (this.#current !== null) this.#goTo(this.#current, true);
   }
 
-  async #draw() {
-    const { nodes, edges } = plan(this.#graph, this.#grouped, this.#opened);
-    const font = fonts(this.#svg);
-    const room = this.#view.room;
-    const fresh = (step) => ({ ...step, state: this.#states.get(step.step) });
-    const wide =
-      stepWidth(nodes.filter(({ kind }) => kind === "step").map(({ step }) => step), font);
-    const ratio = Math.max(0.7, Math.min(2.2, room.width / room.height));
-    const wanted = { width: room.width / READABLE, shape: ratio };
-    const shapes = new Map(nodes.map((node) => {
-      if (node.kind === "junction") return [node.id, { width: 1, height: 1 }];
-      if (node.kind === "step") return [node.id, new StepShape(fresh(node.step), font, wide)];
-      const steps = node.steps.map(fresh);
-      return [node.id, new GroupShape({ ...node, steps }, font, wanted)];
-    }));
-    put(this.element, "aria-busy", "true");
-    const sizes = [...shapes].map(([id, { width, height }]) => ({ id, width, height }));
-    const laid = nodes.length
-      ? await layout(sizes, edges, room) : { nodes: {}, edges: [], width: 1, height: 1 };
-    if (laid === null) return false;
-    put(this.element, "aria-busy", null);
+  #choose() {
+    if (this.#told === null) return;
+    this.#turned.clear();
+    this.#groups = this.#choice.groups;
+    this.#draw(true);
+  }
 
-    const places = [];
-    for (const [id, shape] of shapes) {
-      shape.x = laid.nodes[id].x - shape.width / 2;
-      shape.y = laid.nodes[id].y - shape.height / 2;
-      if (shape.element === undefined) continue;
-      put(shape.element, "transform", `translate(${shape.x.toFixed(1)} ${shape.y.toFixed(1)})`);
-      places.push(
-        ...shape.spots.map((spot) => ({ ...spot, x: shape.x + spot.x, y: shape.y + spot.y })));
-    }
-    const lines = edges.map((link, index) => ({
-      ...link,
-      element: edge(laid.edges[index], shapes.get(link.from), shapes.get(link.to), laid.across),
-    }));
-    this.#drawn = {
-      shapes, places, lines, at: new Map(places.map((spot) => [spot.element, spot])),
-      width: laid.width, height: laid.height,
-    };
+  /** @param {DrawnGroup} group @param {boolean} open */
+  #turn(group, open) {
+    if (isOpen(group, this.#turned) === open) return;
+    if (!this.#turned.delete(group.id)) this.#turned.add(group.id);
+  }
+
+  /**
+   * Draw anew. A drawing that fails is told, and the next one is tried all the same.
+   * @param {boolean} afresh whether to choose the part that is seen
+   * @returns {Promise<void>}
+   */
+  #draw(afresh) {
+    const number = ++this.#draws;
+    this.#drawing = this.#lay(number, afresh).catch((error) => {
+      if (number !== this.#draws) return;
+      this.#problem.hidden = false;
+      fill(this.#problem, `The graph can't be drawn: ${error.message ?? error}.`);
+      put(this.element, "aria-busy", null);
+      console.error(error);
+    });
+    return this.#drawing;
+  }
+
+  /** @param {number} number @param {boolean} afresh */
+  async #lay(number, afresh) {
+    const told = /** @type {Told} */ (this.#told);
+    put(this.element, "aria-busy", "true");
+    const planned = plan(told.graph, this.#groups, this.#turned);
+    const font = fonts(this.#svg);
+    const wide = widths(told.graph.steps.map((_, step) => step), told, font);
+    const picture = await arrange(planned, wide, this.#view.room, layout);
+    if (number !== this.#draws) return; // Another drawing has overtaken this one.
     const held = this.#svg.contains(document.activeElement);
-    this.#edges.replaceChildren(...lines.map(({ element }) => element));
-    const elements = [...shapes.values()].map(({ element }) => element);
-    this.#nodes.replaceChildren(...elements.filter(Boolean));
-    this.states([]);
-    const kept = places.find((candidate) => candidate.id === this.#current?.id);
+    told.hear(this.#news);
+    const kept = this.#current?.id;
     this.#current = null;
-    this.#goTo(kept ?? places[0] ?? null, held);
+    this.#lit = null;
+    this.#view.whole = picture;
+    this.#scene.show(picture, told, font);
+    this.#map.show(picture);
+    this.#note.hidden = !picture.simple;
+    this.#problem.hidden = true;
+    this.#drawn = true;
+    this.#unseen = true;
+    if (afresh) this.#look();
+    else this.#moved();
+    const { places } = this.#scene;
+    this.#goTo(places.find(({ id }) => id === kept) ?? places[0] ?? null, held);
     this.#mark();
-    return true;
+    this.#light(null);
+    put(this.element, "aria-busy", null);
+  }
+
+  /** Choose the part that is seen. */
+  #look() {
+    const urgent = this.#told?.urgent() ?? new Set();
+    const parts = this.#scene.picture.items.filter(({ step, group, open }) => (
+      group === null ? urgent.has(step) : !open && group.steps.some((each) => urgent.has(each))));
+    this.#view.show(first(this.#view.whole, parts, this.#view.room));
+  }
+
+  /** Another part is seen: at once, but what comes in sight is drawn once for each frame. */
+  #moved() {
+    this.#unseen = this.#scene.move(this.#view.sight, this.#view.size) || this.#unseen;
+    if (this.#waits !== 0) return;
+    this.#waits = requestAnimationFrame(() => {
+      this.#waits = 0;
+      if (this.#unseen) this.#scene.see();
+      this.#unseen = false;
+      this.#map.see(this.#view.sight, this.#view.size);
+    });
+  }
+
+  /** @param {number} step */
+  #placeOfStep(step) {
+    return this.#scene.places.find(({ part, item }) => part === "step" && item.step === step);
   }
 
   #mark() {
-    for (const { element, name } of this.#drawn?.places ?? []) {
-      put(element, "aria-current", name !== null && name === this.#selected ? "true" : null);
+    const index = this.#selected === null ? undefined : this.#told?.place(this.#selected);
+    const place = index === undefined ? undefined : this.#placeOfStep(index);
+    if (place === undefined) this.#scene.release("selected");
+    else this.#scene.keep(place, "selected");
+    for (const { item, element } of this.#scene.shapes) {
+      if (item.group === null)
+        put(element, "aria-current", item.step === index ? "true" : null);
     }
-    this.#light(this.#selected);
   }
 
-  /** Bring out the edges of a Step, and the Steps at their ends. */
+  /** Bring out the edges of a Step (null: of the selected one), and the Steps at their ends.
+   * @param {number | null} step */
   #light(step) {
-    if (this.#drawn === null || (step === this.#lit?.step && this.#lit.drawn === this.#drawn))
-      return;
-    this.#lit = { step, drawn: this.#drawn };
+    const told = this.#told;
+    if (told === null) return;
+    const wanted = step ?? (this.#selected === null ? undefined : told.place(this.#selected));
+    if (wanted === this.#lit) return;
+    this.#lit = wanted ?? null;
+    const name = wanted === undefined ? null : told.name(wanted);
     const near = new Set();
-    for (const { from, to } of step === null ? [] : this.#graph.edges) {
-      if (from === step) near.add(to);
-      if (to === step) near.add(from);
-    }
-    for (const { makers, readers, element } of this.#drawn.lines) {
-      const lit = step !== null && (makers.has(step) || readers.has(step));
-      element.classList.toggle("lit", lit);
-      if (lit) this.#edges.append(element); // above the others
-      if (element.hasAttribute("marker-end"))
-        put(element, "marker-end", lit ? "url(#arrow-lit)" : "url(#arrow)");
-    }
-    for (const { name, element } of this.#drawn.places)
-      element.classList.toggle("near", near.has(name));
+    const own = new Set();
+    told.graph.edges.forEach(({ from, to }, link) => {
+      if (from !== name && to !== name) return;
+      own.add(link);
+      near.add(told.place(from === name ? to : from));
+    });
+    this.#scene.light(({ links }) => own.size > 0 && links.some((link) => own.has(link)));
+    for (const { item, element } of this.#scene.shapes)
+      element.classList.toggle("near", item.group === null && near.has(item.step));
   }
 
-  #placeOf(target) {
-    return this.#drawn?.at.get(target.closest("[role=button]"));
-  }
-
+  /** @param {Place | null} wanted @param {boolean} focus */
   #goTo(wanted, focus) {
-    if (this.#current !== null) put(this.#current.element, "tabindex", -1);
+    const had = this.#current === null ? undefined : this.#scene.elementOf(this.#current);
+    if (had !== undefined) put(had, "tabindex", -1);
     this.#current = wanted;
     if (wanted === null) return;
-    put(wanted.element, "tabindex", 0);
-    if (focus) wanted.element.focus({ preventScroll: true });
+    const element = /** @type {SVGElement} */ (this.#scene.keep(wanted, "current"));
+    put(element, "tabindex", 0);
+    if (focus) element.focus({ preventScroll: true });
   }
 
-  #focused(event) {
-    const wanted = this.#placeOf(event.target);
+  /** @param {string | null} text */
+  #tell(text) {
+    this.#caption.hidden = text === null;
+    fill(this.#caption, text);
+  }
+
+  #focused = (/** @type {FocusEvent} */ event) => {
+    const target = /** @type {Element} */ (event.target);
+    const wanted = this.#scene.placeOf(target);
     if (wanted === undefined) return;
     this.#goTo(wanted, false);
-    if (event.target.matches(":focus-visible")) {
-      this.#view.reveal(wanted);
-      this.#light(wanted.name ?? this.#selected);
-    }
-  }
+    if (!target.matches(":focus-visible")) return;
+    this.#view.reveal(wanted);
+    if (wanted.part !== "step" || this.#told === null) return;
+    this.#light(wanted.item.step);
+    const keys = this.#told.keys(wanted.item.step);
+    put(target, "aria-description", keys);
+    this.#tell(keys);
+  };
 
-  #click = (event) => {
-    const wanted = this.#placeOf(event.target);
+  #left = () => {
+    this.#light(null);
+    this.#tell(null);
+  };
+
+  #pointed = (/** @type {PointerEvent} */ event) => {
+    if (event.buttons !== 0 || this.#told === null) return;
+    const target = /** @type {Element} */ (event.target);
+    const place = this.#scene.placeOf(target) ?? this.#scene.placeAt(this.#view.point(event));
+    if (place?.part === "step") this.#scene.keep(place, "pointed");
+    this.#light(place?.part === "step" ? place.item.step : null);
+    const line = place === undefined ? this.#scene.lineOf(target) : undefined;
+    this.#tell(line === undefined ? null : this.#told.edge(line.links));
+  };
+
+  #click = (/** @type {MouseEvent} */ event) => {
+    const wanted = this.#scene.placeOf(/** @type {Element} */ (event.target))
+      ?? this.#scene.placeAt(this.#view.point(event));
     if (wanted === undefined) return;
     this.#goTo(wanted, true);
     this.#act(wanted);
   };
 
-  #key = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || this.#current === null) return;
-    const { places } = this.#drawn;
+  #key = (/** @type {KeyboardEvent} */ event) => {
+    const current = this.#current;
+    if (event.ctrlKey || event.metaKey || event.altKey || current === null) return;
+    const { places } = this.#scene;
+    /** @type {Record<string, () => unknown>} */
     const acts = {
-      Enter: () => this.#act(this.#current),
-      " ": () => this.#act(this.#current),
+      Enter: () => this.#act(current),
+      " ": () => this.#act(current),
       "+": () => this.#view.zoom(1.25),
       "-": () => this.#view.zoom(1 / 1.25),
       0: () => this.fit(),
       Home: () => this.#goTo(places[0], true),
-      End: () => this.#goTo(places.at(-1), true),
+      End: () => this.#goTo(places.at(-1) ?? current, true),
     };
-    const wanted = next(places, this.#current, event.key);
+    const wanted = next(places, current, event.key);
     if (wanted !== null) this.#goTo(wanted, true);
     else if (Object.hasOwn(acts, event.key)) acts[event.key]();
     else if (!event.key.startsWith("Arrow")) return;
     event.preventDefault();
   };
 
-  async #act({ name, command }) {
-    if (name !== null) {
-      this.#picked(name);
+  /** @param {Place} place */
+  async #act({ part, item }) {
+    const told = /** @type {Told} */ (this.#told);
+    if (item.group === null) {
+      this.#acts.open(told.name(item.step));
+    } else if (part === "again") {
+      this.#acts.rerun(item.group.steps.map((step) => told.name(step)));
+    } else {
+      this.#turn(item.group, !item.open);
+      const { moved, sight } = this.#view;
+      await this.#draw(false);
+      this.#showGroup(item, moved, sight);
+    }
+  }
+
+  /**
+   * After a group was opened or closed: show all, if that can be read and the reader moved nothing;
+   * else leave the group where it was.
+   * @param {Item} was @param {boolean} moved @param {Sight} sight from before
+   */
+  #showGroup(was, moved, sight) {
+    const box = this.#scene.picture.items.find(({ id }) => id === was.id);
+    if (box === undefined) return;
+    const { room, whole } = this.#view;
+    const all = fitted({ x: 0, y: 0, ...whole }, room);
+    if (!moved && all.scale >= READABLE) {
+      this.#view.show(all);
       return;
     }
-    if (!this.#opened.delete(command)) this.#opened.add(command);
-    if (await this.#draw()) this.#showGroup(command);
+    const middle = (/** @type {Box} */ { x, width }) => x + width / 2;
+    this.#view.show({
+      ...sight, x: sight.x + (middle(was) - middle(box)) * sight.scale,
+      y: sight.y + (was.y - box.y) * sight.scale,
+    });
+    this.#view.moved = moved;
+    if (box.width * sight.scale > room.width || box.height * sight.scale > room.height)
+      this.#view.fit(box, READABLE);
+    else this.#view.reveal(box);
   }
 
-  #showGroup(command) {
-    const drawn = this.#drawn.shapes.get(`group ${command}`);
-    if (drawn.width * this.#view.scale > this.#view.room.width
-      || drawn.height * this.#view.scale > this.#view.room.height) {
-      this.#view.fit(drawn, READABLE);
-    } else {
-      this.#view.reveal(drawn);
-    }
-  }
+  #recolour = () => {
+    this.#scene.recolour();
+    this.#map.refresh();
+  };
 
   #keepInSight() {
-    if (this.#drawn === null) return;
-    if (!this.#view.moved) this.fit(READABLE);
-    const place = this.#drawn.places.find(({ name }) => name !== null && name === this.#selected);
+    if (!this.#drawn) return;
+    if (!this.#view.moved) this.#look();
+    else this.#moved();
+    const index = this.#selected === null ? undefined : this.#told?.place(this.#selected);
+    const place = index === undefined ? undefined : this.#placeOfStep(index);
     if (place !== undefined) this.#view.reveal(place);
   }
-}
-
-function arrow(id) {
-  return svg("marker", {
-    id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto",
-    markerUnits: "userSpaceOnUse",
-  },
-    svg("path", { d: "M0 0.8 7.5 4 0 7.2Z" }));
 }

@@ -1,29 +1,49 @@
-// Asks the worker for layouts; of several requests only the latest counts.
+// @ts-check
+// Asks the worker for layouts; if it fails or takes too long, the layout is a simple one.
 
+import { placed } from "./placing.js";
+
+const PATIENCE_MS = 2500;
+
+/** @type {Worker | null} */
 let worker = null;
 let latest = 0;
 
-/** The layout of nodes with sizes, for a room; null when a later request has overtaken it. */
-export function layout(nodes, edges, room) {
-  worker ??= new Worker(new URL("layout-worker.js", import.meta.url), { type: "module" });
-  const id = ++latest;
-  return new Promise((resolve, reject) => {
-    const heard = ({ data }) => {
-      if (data.id !== id) return;
-      settle();
-      resolve(id === latest ? data : null);
-    };
-    const failed = (event) => {
-      settle();
-      reject(
-        new Error(`the graph can't be laid out: ${event.message ?? "its worker didn't load"}`));
-    };
+/**
+ * The layout of nodes with sizes, for a room.
+ * @param {Task} task @param {number} patience in milliseconds
+ * @returns {Promise<Laid>}
+ */
+export function layout(task, patience = PATIENCE_MS) {
+  if (task.nodes.length === 0) {
+    return Promise.resolve(
+      { nodes: {}, edges: [], width: 1, height: 1, across: false, simple: false });
+  }
+  const asked = worker ?? new Worker(new URL("layout-worker.js", import.meta.url),
+    { type: "module" });
+  worker = asked;
+  const number = ++latest;
+  return new Promise((resolve) => {
     const settle = () => {
-      worker.removeEventListener("message", heard);
-      worker.removeEventListener("error", failed);
+      clearTimeout(late);
+      asked.removeEventListener("message", heard);
+      asked.removeEventListener("error", failed);
     };
-    worker.addEventListener("message", heard);
-    worker.addEventListener("error", failed);
-    worker.postMessage({ id, nodes, edges: edges.map(({ from, to }) => ({ from, to })), room });
+    const heard = (/** @type {MessageEvent} */ { data }) => {
+      if (data.number !== number) return;
+      settle();
+      resolve(data.laid);
+    };
+    const failed = () => {
+      settle();
+      // A busy or broken worker is of no use to the next request either.
+      asked.terminate();
+      if (worker === asked) worker = null;
+      resolve(placed(task, null));
+    };
+    const late = setTimeout(failed, patience);
+    asked.addEventListener("message", heard);
+    asked.addEventListener("error", failed);
+    asked.postMessage({ number, task });
   });
 }

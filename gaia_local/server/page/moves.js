@@ -1,5 +1,7 @@
+// @ts-check
 // Moves by arrow keys between the parts of a picture.
 
+/** @type {Record<string, { along: "x" | "y", sign: number }>} */
 const WAYS = {
   ArrowUp: { along: "y", sign: -1 },
   ArrowDown: { along: "y", sign: 1 },
@@ -10,13 +12,18 @@ const WAYS = {
 /**
  * The nearest of `places` ({x, y, width, height}, x and y of the upper left corner) in the
  * direction of `key`; null if there is none. Places straight ahead count as nearer than others.
+ * @template {Box} T
+ * @param {T[]} places @param {T} from @param {string} key @returns {T | null}
  */
 export function next(places, from, key) {
   const way = WAYS[key];
   if (way === undefined) return null;
-  const [length, across, breadth] = way.along === "x"
-    ? ["width", "y", "height"] : ["height", "x", "width"];
-  const middle = (place, axis, size) => place[axis] + place[size] / 2;
+  const [length, across, breadth] =
+    /** @type {["width" | "height", "x" | "y", "width" | "height"]} */ (
+      way.along === "x" ? ["width", "y", "height"] : ["height", "x", "width"]);
+  const middle = (
+    /** @type {Box} */ place, /** @type {"x" | "y"} */ axis, /** @type {"width" | "height"} */ size,
+  ) => place[axis] + place[size] / 2;
   let best = null;
   let least = Infinity;
   for (const place of places) {
@@ -33,7 +40,11 @@ export function next(places, from, key) {
   return best;
 }
 
-/** The space between two places along an axis; negative if they overlap. */
+/**
+ * The space between two places along an axis; negative if they overlap.
+ * @param {Box} one @param {Box} other
+ * @param {"x" | "y"} axis @param {"width" | "height"} size
+ */
 function gapped(one, other, axis, size) {
   return Math.max(one[axis] - (other[axis] + other[size]), other[axis] - (one[axis] + one[size]));
 }

@@ -1,93 +1,113 @@
+// @ts-check
 // The visible part of a picture: panned by dragging and scrolling, zoomed with the wheel and Ctrl,
 // two fingers, or buttons.
 
-const MIN_SCALE = 0.05;
-const MAX_SCALE = 2.5;
-const MARGIN = 22;
+import { centred, fitted, MARGIN, revealed, zoomed } from "./fitting.js";
+
 const CLICK = 4; // Pixels that a pointer may move and still mean a click.
 
 export class Viewport {
   /** Whether the reader moved the picture since it was last fitted: then it isn't fitted again. */
   moved = false;
-  #svg;
-  #scene;
-  #x = 0;
-  #y = 0;
-  #scale = 1;
+  /** @type {Size} the size of the whole picture */
+  whole = { width: 1, height: 1 };
+  /** @type {Sight} */
+  sight = { x: 0, y: 0, scale: 1 };
+  #frame;
+  #changed;
+  /** @type {Map<number, Point>} */
   #pointers = new Map();
   #travelled = 0;
 
-  /** Of the contents of `scene`, a group in `svg`. */
-  constructor(svg, scene) {
-    this.#svg = svg;
-    this.#scene = scene;
-    svg.addEventListener("wheel", this.#wheel, { passive: false });
-    svg.addEventListener("pointerdown", this.#down);
-    svg.addEventListener("pointermove", this.#move);
-    for (const name of ["pointerup", "pointercancel"]) svg.addEventListener(name, this.#up);
-    svg.addEventListener("click", this.#clicked, { capture: true });
+  /**
+   * Of what `frame` shows; `changed()` is called when another part is to be seen.
+   * @param {HTMLElement} frame @param {() => void} changed
+   */
+  constructor(frame, changed) {
+    this.#frame = frame;
+    this.#changed = changed;
+    frame.addEventListener("wheel", this.#wheel, { passive: false });
+    frame.addEventListener("pointerdown", this.#down);
+    frame.addEventListener("pointermove", this.#move);
+    frame.addEventListener("pointerup", this.#up);
+    frame.addEventListener("pointercancel", this.#up);
+    frame.addEventListener("click", this.#clicked, { capture: true });
   }
 
-  /** The width and height that there are to draw in. */
+  /** The width and height of the window. @returns {Size} */
+  get size() {
+    const { width, height } = this.#frame.getBoundingClientRect();
+    return { width: Math.max(1, width), height: Math.max(1, height) };
+  }
+
+  /** The width and height that there are to draw in. @returns {Size} */
   get room() {
-    const { width, height } = this.#svg.getBoundingClientRect();
+    const { width, height } = this.size;
     return { width: Math.max(1, width - 2 * MARGIN), height: Math.max(1, height - 2 * MARGIN) };
   }
 
   get scale() {
-    return this.#scale;
+    return this.sight.scale;
   }
 
-  /** Show a box of the picture whole, in the middle, no larger than life. */
-  fit(box, least = MIN_SCALE) {
-    const { width, height } = this.room;
-    this.#scale = Math.max(least, Math.min(1, width / box.width, height / box.height));
-    // A box larger than the room is shown from its beginning.
-    const along = (start, size, room) =>
-      MARGIN + Math.max(0, (room - size * this.#scale) / 2) - start * this.#scale;
-    this.#x = along(box.x, box.width, width);
-    this.#y = along(box.y, box.height, height);
-    this.#apply();
+  /** Show this part, until the reader moves it. @param {Sight} sight */
+  show(sight) {
+    this.#see(sight);
     this.moved = false;
   }
 
-  /** Move as little as it takes to have a box in sight. */
+  /** Show a box of the picture whole. @param {Box} box @param {number} least scale */
+  fit(box, least = 0) {
+    this.show(fitted(box, this.room, least));
+  }
+
+  /** Move as little as it takes to have a box in sight. @param {Box} box */
   reveal(box) {
-    const { width, height } = this.room;
-    this.#x += shift(box.x * this.#scale + this.#x, box.width * this.#scale, width);
-    this.#y += shift(box.y * this.#scale + this.#y, box.height * this.#scale, height);
-    this.#apply();
+    this.#see(revealed(this.sight, box, this.room));
   }
 
-  /** Make it larger or smaller around a point of the svg, by default its middle. */
+  /** Have a point of the picture in the middle. @param {Point} point */
+  centre({ x, y }) {
+    this.moved = true;
+    this.#see(centred({ x, y, width: 0, height: 0 }, this.room, this.scale));
+  }
+
+  /**
+   * Make it larger or smaller around a point of the frame, by default its middle.
+   * @param {number} factor @param {Point | null} point
+   */
   zoom(factor, point = null) {
-    const { width, height } = this.#svg.getBoundingClientRect();
-    const { x, y } = point ?? { x: width / 2, y: height / 2 };
-    const scale = Math.max(MIN_SCALE, Math.min(MAX_SCALE, this.#scale * factor));
-    this.#x = x - (x - this.#x) * (scale / this.#scale);
-    this.#y = y - (y - this.#y) * (scale / this.#scale);
-    this.#scale = scale;
+    const { width, height } = this.size;
+    const whole = fitted({ x: 0, y: 0, ...this.whole }, this.room).scale;
     this.moved = true;
-    this.#apply();
+    this.#see(zoomed(this.sight, factor, point ?? { x: width / 2, y: height / 2 }, whole));
   }
 
+  /** @param {number} x @param {number} y */
   pan(x, y) {
-    this.#x += x;
-    this.#y += y;
     this.moved = true;
-    this.#apply();
+    this.#see({ ...this.sight, x: this.sight.x + x, y: this.sight.y + y });
   }
 
-  #apply() {
-    this.#scene.setAttribute("transform",
-      `translate(${this.#x.toFixed(2)} ${this.#y.toFixed(2)}) scale(${this.#scale.toFixed(4)})`);
+  /** The point of the picture under a pointer. @param {MouseEvent} event @returns {Point} */
+  point(event) {
+    const { x, y } = this.#at(event);
+    return { x: (x - this.sight.x) / this.scale, y: (y - this.sight.y) / this.scale };
   }
 
+  /** @param {Sight} sight */
+  #see(sight) {
+    this.sight = sight;
+    this.#changed();
+  }
+
+  /** @param {MouseEvent} event @returns {Point} */
   #at(event) {
-    const { left, top } = this.#svg.getBoundingClientRect();
+    const { left, top } = this.#frame.getBoundingClientRect();
     return { x: event.clientX - left, y: event.clientY - top };
   }
 
+  /** @param {WheelEvent} event */
   #wheel = (event) => {
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 18 : 1;
@@ -101,12 +121,14 @@ export class Viewport {
     }
   };
 
+  /** @param {PointerEvent} event */
   #down = (event) => {
     if (event.button !== 0) return;
     if (this.#pointers.size === 0) this.#travelled = 0;
     this.#pointers.set(event.pointerId, this.#at(event));
   };
 
+  /** @param {PointerEvent} event */
   #move = (event) => {
     const before = this.#pointers.get(event.pointerId);
     if (before === undefined) return;
@@ -115,31 +137,28 @@ export class Viewport {
       .filter(([id]) => id !== event.pointerId).map(([, point]) => point);
     this.#travelled += Math.hypot(now.x - before.x, now.y - before.y);
     if (this.#travelled <= CLICK) return;
-    // Captured only now: otherwise the svg would get the click, not the element under the pointer.
-    if (!this.#svg.hasPointerCapture(event.pointerId)) this.#svg.setPointerCapture(event.pointerId);
+    // Captured only now: otherwise the frame would get the click, not what is under the pointer.
+    const frame = this.#frame;
+    if (!frame.hasPointerCapture(event.pointerId)) frame.setPointerCapture(event.pointerId);
     this.#pointers.set(event.pointerId, now);
     if (others.length === 0) {
       this.pan(now.x - before.x, now.y - before.y);
     } else {
       const [other] = others;
-      const apart = (point) => Math.max(1, Math.hypot(point.x - other.x, point.y - other.y));
+      const apart = (/** @type {Point} */ { x, y }) => (
+        Math.max(1, Math.hypot(x - other.x, y - other.y)));
       this.zoom(apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
     }
   };
 
-  /** A click that ends a drag is none. */
+  /** A click that ends a drag is none. @param {MouseEvent} event */
   #clicked = (event) => {
     if (this.#travelled > CLICK && event.detail > 0) event.stopPropagation();
     this.#travelled = 0;
   };
 
+  /** @param {PointerEvent} event */
   #up = (event) => {
     this.#pointers.delete(event.pointerId);
   };
-}
-
-/** The shift that puts a box between the margins; of one that is too large, its beginning. */
-function shift(start, size, room) {
-  if (start < MARGIN || size > room) return MARGIN - start;
-  return Math.min(0, MARGIN + room - (start + size));
 }
