@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gaia_local.model.tasks import Task, TaskState
-from gaia_local.workflow import reports
+from gaia_local.workflow import progress, reports
 from gaia_local.workflow.fitness import used_commands
 from gaia_local.workflow.nodes import READY, StepNode
 from gaia_local.workflow.origins import FOUND
@@ -38,7 +38,7 @@ def attempts(
     records: list[AttemptRecord] = [
         {
             **reports.made(attempt),
-            "state": reports.attempt_state(attempt),
+            "state": progress.attempt_state(attempt),
             "number": number,
             "queued": attempt.created,
             "worker": workers.get(attempt.task.id),
@@ -84,7 +84,7 @@ def _row(node: StepNode, figures: AttemptFigures | None, live: LiveUsage) -> Ste
     return {
         "step": node.step.name,
         "command": node.step.command,
-        "state": reports.step_state(node),
+        "state": progress.step_state(node),
         "reason": _why(node, last),
         "task": None if last is None else last.task.id,
         "started": None if last is None else last.started,

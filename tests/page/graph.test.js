@@ -229,7 +229,7 @@ test("news of Steps are told once, and change what is said of their group", () =
   assert.deepEqual([...told.hear(one)], [0, 1]);
   assert.deepEqual([...told.hear(new Map(one))], []);
   assert.equal(told.spokenGroup(all),
-    "Group all, 2 Steps: 1 running, 1 complete; 3 seconds in all, median 1.5 seconds");
+    "Group all, 2 Steps: 1 running, 1 complete; 3.0 s in all, median 1.5 s");
   assert.deepEqual([...told.hear(new Map([...one, ["b", news("error", 5)]]))], [1]);
   assert.match(told.spokenGroup(all), /1 error, 1 complete/);
   assert.deepEqual([...told.urgent()], [1]);
