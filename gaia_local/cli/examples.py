@@ -15,7 +15,7 @@ EXAMPLES = {
     "expire": "gaia-local expire me_hello_1 greet-moon hello:world.txt",
     "exec": "gaia-local --runtime process exec script.py --seeds 3",
     "serve": "gaia-local serve --port 24442",
-    "graph": "gaia-local graph me_hello_1 -o hello.svg",
+    "graph": "gaia-local graph me_hello_1 --direction right -o hello.svg",
     "timeline": "gaia-local timeline me_hello_1 -o hello.html",
     "watch": "gaia-local watch me_hello_1",
     "status": "gaia-local status me_hello_1",

@@ -31,6 +31,13 @@ class GraphFormat(enum.StrEnum):
     DOT = "dot"
 
 
+class Direction(enum.StrEnum):
+    """The directions in which `graph` draws."""
+
+    DOWN = "down"
+    RIGHT = "right"
+
+
 class TimelineFormat(enum.StrEnum):
     """The formats that `timeline` writes."""
 
@@ -67,29 +74,47 @@ def graph(
     group: Annotated[
         bool | None,
         typer.Option(
-            "--group/--no-group", help="One box for each Command; by default for very large graphs."
+            "--group/--no-group", help="Draw Steps alike as one box; by default in large graphs."
         ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="Group by command, composite, name, array, chain or rank, not as suits it."
+        ),
+    ] = None,
+    direction: Annotated[
+        Direction | None,
+        typer.Option("--direction", help="SVG and PNG; by default what a screen shows larger."),
     ] = None,
     output: Output = None,
     as_json: Json = False,
 ) -> None:
     """Draw a workflow: its Steps coloured by state, and what leads from one to another."""
     drawn = _format(form, output, _GRAPH_ENDS, as_json)
+    picture = drawn in (GraphFormat.SVG, GraphFormat.PNG)
+    if by is not None and group is False:
+        raise typer.BadParameter("--no-group groups nothing: give it, or --by")
+    if direction is not None and not picture:
+        raise typer.BadParameter(f"--direction is for svg and png, not {drawn.value}")
     with open_gaia(ctx) as gaia:
         answer = gaia.graph(name)
+        attempts = gaia.timeline(name) if picture and not as_json else None
     if as_json:
         print_json(answer)
         return
     from gaia_local import pictures
 
+    grouped = group if by is None else by
     if drawn is GraphFormat.MERMAID:
-        _write(pictures.mermaid(answer, group), output)
+        _write(pictures.mermaid(answer, grouped), output)
     elif drawn is GraphFormat.DOT:
-        _write(pictures.dot(answer, bool(group)), output)
-    elif drawn is GraphFormat.SVG:
-        _write(pictures.draw(answer, group).svg, output)
+        _write(pictures.dot(answer, grouped), output)
     else:
-        _write(pictures.draw(answer, group).png(), output)
+        way = None if direction is None else direction.value
+        seconds = None if attempts is None else pictures.seconds(attempts)
+        made = pictures.draw(answer, grouped, way, seconds)
+        _write(made.svg if drawn is GraphFormat.SVG else made.png(), output)
 
 
 @app.command(rich_help_panel="See")

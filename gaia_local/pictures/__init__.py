@@ -15,10 +15,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gaia_local.pictures.drawing import MOST, Picture, draw
+    from gaia_local.pictures.drawing import FEW, MOST, Picture, draw, seconds
     from gaia_local.pictures.plain import dot, mermaid
 else:
-    _MODULES = {"MOST": "drawing", "Picture": "drawing", "draw": "drawing"}
+    _MODULES = {"FEW": "drawing", "MOST": "drawing", "Picture": "drawing", "draw": "drawing"}
+    _MODULES |= {"seconds": "drawing"}
     _MODULES |= {"dot": "plain", "mermaid": "plain"}
 
     def __getattr__(name: str) -> Any:
@@ -28,4 +29,4 @@ else:
         return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-__all__ = ["MOST", "Picture", "dot", "draw", "mermaid"]
+__all__ = ["FEW", "MOST", "Picture", "dot", "draw", "mermaid", "seconds"]

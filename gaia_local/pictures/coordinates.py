@@ -43,6 +43,8 @@ class Layout:
     """The upper left corner of each box."""
     ways: tuple[tuple[Point, ...], ...]
     """For each link its points, from border to border; none if a link leads to its own box."""
+    flat: tuple[bool, ...]
+    """For each link whether it leaves and arrives horizontally, not vertically."""
 
 
 def coordinates(boxes: Sequence[Box], layers: Layers) -> Layout:
@@ -74,7 +76,7 @@ def coordinates(boxes: Sequence[Box], layers: Layers) -> Layout:
         way = [first, *bends, last]
         ways.append(tuple(reversed(way) if route.upward else way))
     width = max(x + width / 2 for x, width in zip(middles, widths, strict=True))
-    return Layout(width, bottoms[-1], corners, tuple(ways))
+    return Layout(width, bottoms[-1], corners, tuple(ways), (False,) * len(ways))
 
 
 def _middles(layers: Layers, boxes: int) -> list[float]:

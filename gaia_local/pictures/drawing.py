@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import InvalidInput
-from gaia_local.pictures.boxes import by_command, by_step
-from gaia_local.pictures.layout import place
+from gaia_local.pictures.boxes import by_group, by_step
+from gaia_local.pictures.frames import framed
+from gaia_local.pictures.grouping import chosen
+from gaia_local.pictures.junctions import gathered
+from gaia_local.pictures.layout import place, suited
 from gaia_local.pictures.svg import Drawing, graph_svg
 from gaia_local.pictures.words import clean
 
-MOST = 200
-"""A graph of more boxes is grouped by Command, unless `group` says otherwise."""
+FEW, MOST = 40, 400
+"""A graph of more boxes, or of more Steps in them, is grouped unless `group` says otherwise."""
+CROWD = 40
+"""If there are more links than that, those of many boxes to the same ones share junctions."""
 
 
 class Picture:
@@ -55,16 +61,49 @@ class Picture:
         return f'<div style="overflow:auto">{self.svg}</div>'
 
 
-def draw(graph: Mapping[str, Any], group: bool | None = None) -> Picture:
-    """A picture of an answer of `Gaia.graph`: the Steps coloured by state, from top to bottom.
+def seconds(timeline: Mapping[str, Any]) -> dict[str, float]:
+    """Step → how long its latest complete attempt took, of an answer of `Gaia.timeline`."""
+    return {
+        attempt["step"]: attempt["ended"] - attempt["started"]
+        for attempt in timeline["attempts"]
+        if attempt["state"] == "complete"
+        and not attempt.get("reused")
+        and attempt["started"] is not None
+        and attempt["ended"] is not None
+    }
 
-    Many Steps of one Command side by side share a panel. With `group` each Command is one box, with
-    the numbers of its Steps; None does so if there would be more than `MOST` boxes. Raises
-    `InvalidInput` if `graph` isn't such an answer, and `GaiaError` if the extra ``pictures``
-    isn't installed.
+
+def draw(
+    graph: Mapping[str, Any],
+    group: bool | str | None = None,
+    direction: str | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> Picture:
+    """A picture of an answer of `Gaia.graph`: the Steps coloured by state.
+
+    Many Steps alike side by side share a panel; a composite Command's Steps have a frame. `group`
+    says which of them are one box, with their numbers: ``"command"``, ``"name"`` or another `by` of
+    `groupings`; True: what suits the graph best; False or ``"none"``: no Steps are; None: it groups
+    what would be more than `FEW` boxes or `MOST` Steps. `direction` is ``"down"`` or ``"right"``;
+    None: the one that a screen shows larger. `seconds` are the times that Steps took, by name.
+
+    Raises `InvalidInput` if `graph` isn't such an answer or has no such groups, and `GaiaError` if
+    the extra ``pictures`` isn't installed.
     """
-    boxes, links = by_command(graph) if group else by_step(graph)
-    if group is None and len(boxes) > MOST:
-        boxes, links = by_command(graph)
+    if direction not in (None, "down", "right"):
+        raise InvalidInput("draw", f"the direction is {direction!r}", "give 'down' or 'right'")
+    boxes, links = by_step(graph)
+    large = len(boxes) > FEW or len(graph["steps"]) > MOST
+    wanted = large if group is None else group not in (False, "none")
+    groups = chosen(graph, None if isinstance(group, bool) else group) if wanted else ()
+    put = (
+        functools.partial(place, direction=direction) if direction in ("down", "right") else suited
+    )
+    if groups:
+        boxes, links = by_group(graph, groups, seconds)
+    else:
+        boxes, links = framed(boxes, links, put)
+    if len(links) > CROWD:
+        boxes, links = gathered(boxes, links)
     about = clean(graph.get("workflow", "")), clean(graph.get("state", ""))
-    return Picture(graph_svg(*about, boxes, links, place(boxes, links)))
+    return Picture(graph_svg(*about, boxes, links, put(boxes, links)))

@@ -13,9 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gaia_local.errors import InvalidInput
 from gaia_local.pictures.labels import labels
 from gaia_local.pictures.partition import Extent, divide, extent
 
+KINDS = ("command", "composite", "name", "array", "chain", "rank")
+"""The ways to group; not each of them does anything for each graph."""
 FEW, MANY = 3, 40
 """A picture of so many boxes is easy to look at."""
 _STEPS, _BREADTH, _EDGES = 200, 24, 1500
@@ -90,6 +93,33 @@ def suggested(graph: Mapping[str, Any], choices: Sequence[Grouping]) -> str | No
     the first, unless a later one tells clearly more about where the Steps are.
     """
     return _suited(_Steps(graph), choices)
+
+
+def chosen(graph: Mapping[str, Any], by: str | None = None) -> tuple[Group, ...]:
+    """The groups of the choice `by`; of None, those that suit best.
+
+    If each Step should be drawn by itself, these are the first that tell what Steps do, if any.
+
+    Raises `InvalidInput` if there is no choice of that name.
+    """
+    steps = _Steps(graph)
+    choices = steps.groupings()
+    if by is None:
+        best = _suited(steps, choices)
+        fitting = [
+            choice
+            for choice in choices
+            if choice.by == best or (best is None and choice.by not in ("chain", "rank"))
+        ]
+        return fitting[0].groups if fitting else ()
+    for choice in choices:
+        if choice.by == by:
+            return choice.groups
+    if by in KINDS:
+        return ()
+    raise InvalidInput(
+        "draw", f"Steps can't be grouped by {by!r}", f"give one of {', '.join(KINDS)}"
+    )
 
 
 def facts(graph: Mapping[str, Any]) -> dict[str, Any]:

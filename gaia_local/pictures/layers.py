@@ -64,7 +64,7 @@ def arrange(boxes: Sequence[Box], links: Sequence[Link]) -> Layers:
         (link.target, link.source) if number in upward else (link.source, link.target)
         for number, link in enumerate(links)
     ]
-    rooms = [box.width / 2 + _SIDE for box in boxes]
+    rooms = [box.width / 2 + _SIDE + box.aside for box in boxes]
     layer = _layer(rooms, down)
     routes = [
         Route(stops, number in upward)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from gaia_local.errors import GaiaError
 from gaia_local.installation import install_command
@@ -15,14 +16,25 @@ from gaia_local.pictures.boxes import Box, Link
 from gaia_local.pictures.coordinates import Layout, Point, coordinates
 from gaia_local.pictures.layers import arrange
 
+Direction: TypeAlias = Literal["down", "right"]
+
 _GAP = 36.0
 """Between parts, in px."""
 _SHAPE = 1.6
 """About how many times as wide as high all parts are together."""
+_SCREEN = (1600.0, 1000.0)
+_TRIED, _CLEARLY = 120, 1.15
+"""Up to so many boxes are laid out in both directions; how many times larger one must be shown than
+the usual one to be taken."""
 
 
-def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
-    """Lay out boxes and links. Raises `GaiaError` if the library isn't installed."""
+def place(boxes: Sequence[Box], links: Sequence[Link], direction: Direction = "down") -> Layout:
+    """Lay out boxes and links, layer after layer downward, or from left to right.
+
+    Raises `GaiaError` if the library isn't installed.
+    """
+    if direction == "right":
+        return _turned(place([_turned_box(box) for box in boxes], links))
     try:
         import igraph
     except ImportError:
@@ -55,7 +67,37 @@ def place(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
             ways[number] = tuple((x + across, y + down) for across, down in way)
         width, height = max(width, x + part.width), max(height, y + part.height)
         x += part.width + _GAP
-    return Layout(width, height, tuple(corners), tuple(ways))
+    return Layout(width, height, tuple(corners), tuple(ways), (False,) * len(links))
+
+
+def suited(boxes: Sequence[Box], links: Sequence[Link]) -> Layout:
+    """Lay them out in the direction that a screen shows larger, downward if that hardly matters."""
+    down = place(boxes, links)
+    if len(boxes) > _TRIED:
+        return down
+    right = place(boxes, links, "right")
+    return right if _scale(right) > _CLEARLY * _scale(down) else down
+
+
+def _scale(layout: Layout) -> float:
+    """How large a screen shows it."""
+    wide, high = _SCREEN
+    return min(1.0, wide / max(1.0, layout.width), high / max(1.0, layout.height))
+
+
+def _turned_box(box: Box) -> Box:
+    return dataclasses.replace(box, width=box.height, height=box.width)
+
+
+def _turned(layout: Layout) -> Layout:
+    """Its mirror image, with x for y."""
+    return Layout(
+        layout.height,
+        layout.width,
+        tuple((y, x) for x, y in layout.corners),
+        tuple(tuple((y, x) for x, y in way) for way in layout.ways),
+        tuple(not flat for flat in layout.flat),
+    )
 
 
 def _part(

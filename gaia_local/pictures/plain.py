@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+from gaia_local.errors import InvalidInput
 from gaia_local.pictures.boxes import Node, count, read
+from gaia_local.pictures.grouping import Group, chosen, groupings
 from gaia_local.pictures.states import APPEARANCES, appearance
 from gaia_local.pictures.words import clean
 
-MERMAID_EDGES = 500
-"""Mermaid refuses to draw more, unless it is configured to."""
+MERMAID_EDGES, MERMAID_TEXT = 500, 50_000
+"""Mermaid refuses to draw more edges, or a text of more characters, unless it is configured to."""
 
 
-def dot(graph: Mapping[str, Any], group: bool = False) -> str:
-    """The graph in Graphviz's language: a node for each Step, or with `group` for each Command."""
-    groups, edges = _parts(graph, group)
+@dataclass(frozen=True)
+class _Part:
+    """A node: a Step, or a group of them."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    group: bool
+
+
+def dot(graph: Mapping[str, Any], group: bool | str | None = False) -> str:
+    """The graph in Graphviz's language: a node for each Step, or with `group` for each group."""
+    read(graph)  # which refuses what is no graph
+    groups, edges = _parts(graph, _groups(graph, group) if group else ())
     lines = [
         f"digraph {_dot(clean(graph.get('workflow', '')))} {{",
         '  graph [rankdir=TB, ranksep=0.6, fontname="sans-serif"];',
@@ -24,12 +37,10 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
         '  edge [color="#9aa5b4", arrowsize=0.7, fontname="sans-serif", fontsize=10,'
         ' fontcolor="#5b6675"];',
     ]
-    for number, nodes in enumerate(groups):
-        shown, label = (
-            appearance(_state(nodes)),
-            "\\n".join(_dot_text(line) for line in _label(nodes, group)),
-        )
-        tooltip = _dot("; ".join(_tooltip(nodes, group)))
+    for number, part in enumerate(groups):
+        shown = appearance(_state(part.nodes))
+        label = "\\n".join(_dot_text(line) for line in _label(part))
+        tooltip = _dot("; ".join(_tooltip(part)))
         lines.append(
             f'  n{number} [label="{label}", tooltip={tooltip}, fillcolor="{shown.wash}",'
             f' color="{shown.ink}"];'
@@ -40,43 +51,82 @@ def dot(graph: Mapping[str, Any], group: bool = False) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def mermaid(graph: Mapping[str, Any], group: bool | None = None) -> str:
-    """The graph as a Mermaid flowchart; `group` None groups graphs that Mermaid refuses to draw."""
-    groups, edges = _parts(graph, bool(group))
-    if group is None and len(edges) > MERMAID_EDGES:
-        group = True
-        groups, edges = _parts(graph, group)
+def mermaid(graph: Mapping[str, Any], group: bool | str | None = None) -> str:
+    """The graph as a Mermaid flowchart, within Mermaid's own limits.
+
+    `group` is as for `draw`; None groups a graph that Mermaid would refuse to draw. Raises
+    `InvalidInput` if it would refuse what is left, too.
+    """
+    read(graph)  # which refuses what is no graph
+    if group is None:
+        others = sorted(groupings(graph), key=lambda choice: choice.boxes(len(graph["steps"])))
+        wanted = [False, True, "command", *(choice.by for choice in others)]
+    else:
+        wanted = [group]
+    least = ""
+    for one in wanted:
+        groups, edges = _parts(graph, _groups(graph, one))
+        text = _flowchart(groups, edges)
+        if len(edges) <= MERMAID_EDGES and len(text) <= MERMAID_TEXT:
+            return text
+        if not least or len(text) < len(least):
+            least, number = text, len(edges)
+    raise InvalidInput(
+        "mermaid",
+        f"{number:,} edges in {len(least):,} characters are more than Mermaid draws"
+        f" ({MERMAID_EDGES} and {MERMAID_TEXT:,})",
+        "draw it as svg or dot" if group is None else "leave the grouping out, or draw it as svg",
+    )
+
+
+def _groups(graph: Mapping[str, Any], group: bool | str) -> tuple[Group, ...]:
+    if group in (False, "none"):
+        return ()
+    return chosen(graph, group if isinstance(group, str) else None)
+
+
+Edges: TypeAlias = dict[tuple[int, int], tuple[int, tuple[str, ...]]]
+"""Two nodes → the number of edges between them, and some of their keys."""
+
+
+def _flowchart(groups: Sequence[_Part], edges: Edges) -> str:
     lines = ["flowchart TB"]
-    for number, nodes in enumerate(groups):
-        name, *rest = (_mermaid(line) for line in _label(nodes, bool(group)))
+    for number, part in enumerate(groups):
+        name, *rest = (_mermaid(line) for line in _label(part))
         label = "<br>".join([name, *(f"<small>{line}</small>" for line in rest)])
-        lines.append(f'  n{number}["{label}"]:::{_state(nodes)}')
+        lines.append(f'  n{number}["{label}"]:::{_state(part.nodes)}')
     for (source, target), (number, _) in edges.items():
         lines.append(
             f'  n{source} -->|"{number} edges"| n{target}'
             if number > 1
             else f"  n{source} --> n{target}"
         )
-    for state in sorted({_state(nodes) for nodes in groups}):
+    for state in sorted({_state(part.nodes) for part in groups}):
         shown = APPEARANCES[state]
         lines.append(f"  classDef {state} fill:{shown.wash},stroke:{shown.ink},color:#1b2430")
     return "\n".join(lines) + "\n"
 
 
-def _parts(
-    graph: Mapping[str, Any], group: bool
-) -> tuple[list[list[Node]], dict[tuple[int, int], tuple[int, tuple[str, ...]]]]:
-    """The Steps of each node, and for each edge the number it stands for and some of its keys."""
+def _parts(graph: Mapping[str, Any], groups: Sequence[Group]) -> tuple[list[_Part], Edges]:
+    """The nodes, in the order of upload, and the edges between them."""
     nodes, edges = read(graph)
-    groups: dict[str, list[Node]] = {}
-    for node in nodes:
-        groups.setdefault(node.command if group else node.name, []).append(node)
-    home = {node.name: number for number, members in enumerate(groups.values()) for node in members}
-    joined: dict[tuple[int, int], tuple[int, tuple[str, ...]]] = {}
+    first = {group.steps[0]: group for group in groups}
+    grouped = {step for group in groups for step in group.steps}
+    parts: list[_Part] = []
+    home: dict[str, int] = {}
+    for number, node in enumerate(nodes):
+        if number in first:
+            members = tuple(nodes[step] for step in first[number].steps)
+            home |= {member.name: len(parts) for member in members}
+            parts.append(_Part(clean(first[number].name), members, True))
+        elif number not in grouped:
+            home[node.name] = len(parts)
+            parts.append(_Part(node.name, (node,), False))
+    joined: Edges = {}
     for source, target, keys in edges:
         number, seen = joined.get((home[source], home[target]), (0, ()))
         joined[home[source], home[target]] = (number + 1, seen if len(seen) > 8 else (*seen, *keys))
-    return list(groups.values()), joined
+    return parts, joined
 
 
 def _state(nodes: Sequence[Node]) -> str:
@@ -88,26 +138,24 @@ def _state(nodes: Sequence[Node]) -> str:
     return "complete" if states == {"complete"} else "waiting"
 
 
-def _label(nodes: Sequence[Node], group: bool) -> list[str]:
-    node = nodes[0]
-    if not group:
+def _label(part: _Part) -> list[str]:
+    node = part.nodes[0]
+    if not part.group:
         return [
             f"{appearance(node.state).sign} {node.name}",
             *([] if node.command == node.name else [node.command]),
         ]
-    counts = count(node.state for node in nodes)
+    counts = count(one.state for one in part.nodes)
     return [
-        node.command,
+        part.name,
         "  ".join(f"{appearance(state).sign} {number} {state}" for state, number in counts.items()),
     ]
 
 
-def _tooltip(nodes: Sequence[Node], group: bool) -> list[str]:
-    return (
-        [f"{len(nodes)} Steps"]
-        if group
-        else [nodes[0].name, f"Command {nodes[0].command}", nodes[0].state]
-    )
+def _tooltip(part: _Part) -> list[str]:
+    if part.group:
+        return [f"{len(part.nodes)} Steps"]
+    return [part.name, f"Command {part.nodes[0].command}", part.nodes[0].state]
 
 
 def _dot(text: str) -> str:

@@ -23,6 +23,8 @@ from gaia_local.pictures.boxes import (
     count,
 )
 from gaia_local.pictures.coordinates import Layout, Point
+from gaia_local.pictures.frames import HEADER as INSIDE
+from gaia_local.pictures.frames import Frame
 from gaia_local.pictures.states import APPEARANCES
 from gaia_local.pictures.words import bold, shorten, width
 
@@ -30,6 +32,8 @@ MARGIN = 24.0
 HEAD = 92.0
 """The room for title and legend."""
 TITLE = 18.0
+_CROWD, _THIN = 150, 0.6
+"""Of more links than the first number each is drawn thinner, by the second."""
 LISTED = 12
 """The most names or keys that a tooltip lists."""
 FONTS = (
@@ -82,23 +86,26 @@ class Drawing:
     height: float
 
 
-def style(scope: str) -> str:
-    """The rules within class `scope`; light or dark as the reader prefers (light in a PNG)."""
+def style(scope: str, states: Iterable[str] = APPEARANCES) -> str:
+    """The rules within class `scope`, for these states and ``waiting``, as unknown ones look.
+
+    Light or dark as the reader prefers (light in a PNG).
+    """
+    known = [state for state in APPEARANCES if state in {*states, "waiting"}]
     fixed = (
         f".{scope} text{{font-family:{FONTS};font-size:{SMALL:g}px}}"
         f".{scope} .name{{font-size:{NAME:g}px;font-weight:600}}.{scope}"
         f" .title{{font-size:{TITLE:g}px;font-weight:600}}"
         f".{scope} .way{{fill:none;stroke-width:1.3}}.{scope} .box,.{scope}"
-        f" .panel{{stroke-width:1.2}}"
+        f" .panel{{stroke-width:1.2}}.{scope} .frame{{stroke-width:1;stroke-dasharray:5 4}}"
         f".{scope} .s{{fill:none;stroke-width:1.9;stroke-linecap:round;stroke-linejoin:round}}"
     )
-    night = _rules(scope, _DARK, night=True)
-    return (
-        f"{fixed}{_rules(scope, _LIGHT, night=False)}@media (prefers-color-scheme:dark){{{night}}}"
-    )
+    day = _rules(scope, _LIGHT, known, night=False)
+    night = _rules(scope, _DARK, known, night=True)
+    return f"{fixed}{day}@media (prefers-color-scheme:dark){{{night}}}"
 
 
-def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
+def _rules(scope: str, colours: Mapping[str, str], states: Iterable[str], night: bool) -> str:
     rules = {
         ".ground": f"fill:{colours['ground']}",
         ".name, .title, .label": f"fill:{colours['text']}",
@@ -106,12 +113,14 @@ def _rules(scope: str, colours: Mapping[str, str], night: bool) -> str:
         ".way": f"stroke:{colours['line']}",
         ".head": f"fill:{colours['line']}",
         ".panel": f"fill:{colours['panel']};stroke:{colours['line']}",
+        ".frame": f"fill:none;stroke:{colours['muted']}",
         ".halo": f"stroke:{colours['ground']};stroke-width:4;stroke-linejoin:round;"
         f"fill:{colours['ground']}",
         ".s": f"stroke:{colours['on']}",
         ".f": f"fill:{colours['on']}",
     }
-    for state, shown in APPEARANCES.items():
+    for state in states:
+        shown = APPEARANCES[state]
         ink, wash = (shown.night_ink, shown.night_wash) if night else (shown.ink, shown.wash)
         rules |= {f".{state} .box": f"fill:{wash};stroke:{ink}", f".{state} .disc": f"fill:{ink}"}
     return "".join(
@@ -133,10 +142,6 @@ def graph_svg(
         layout.width, signs_width, width(title, bold(TITLE)) + 16 + width(about, NAME)
     )
     high = HEAD + layout.height + MARGIN
-    ways = (
-        _way(link, way, boxes[link.source], layout.corners[link.source])
-        for link, way in zip(links, layout.ways, strict=True)
-    )
     parts = [
         f'<rect class="ground" width="{length(wide)}" height="{length(high)}"/>',
         f'<text class="title" x="{MARGIN:g}" y="34">{escape(title)}'
@@ -145,8 +150,7 @@ def graph_svg(
         f"<title>{escape(workflow)}</title></text>",
         f'<g transform="translate({MARGIN:g} 58)">{signs}</g>',
         f'<g transform="translate({length((wide - layout.width) / 2)} {HEAD:g})">',
-        *ways,
-        *(_box(box, *corner) for box, corner in zip(boxes, layout.corners, strict=True)),
+        _inside(boxes, links, layout),
         "</g>",
     ]
     described = f"The graph of the workflow {workflow}: {about}; {words(counts)}"
@@ -154,9 +158,55 @@ def graph_svg(
         '<svg xmlns="http://www.w3.org/2000/svg" class="gaia-graph" role="img"'
         f' width="{length(wide)}" height="{length(high)}" '
         f'viewBox="0 0 {length(wide)} {length(high)}" aria-label={quoteattr(described)}>'
-        f"<style>{escape(style('gaia-graph'))}</style>{''.join(parts)}</svg>\n"
+        f"<style>{escape(style('gaia-graph', counts))}</style>{''.join(parts)}</svg>\n"
     )
     return Drawing(svg, wide, high)
+
+
+def _inside(boxes: Sequence[Box], links: Sequence[Link], layout: Layout) -> str:
+    """Links, and boxes over them."""
+    thin = _THIN if len(links) > _CROWD else 1.0
+    joints = [box.kind == "junction" for box in boxes]
+    numbered = _numbered(links, layout, joints)
+    ways = [
+        _way(
+            link,
+            way,
+            (boxes[link.source], layout.corners[link.source]),
+            flat=flat,
+            thin=thin,
+            joints=(joints[link.source], joints[link.target]),
+            numbered=number in numbered,
+        )
+        for number, (link, way, flat) in enumerate(
+            zip(links, layout.ways, layout.flat, strict=True)
+        )
+    ]
+    drawn = [_box(box, *corner) for box, corner in zip(boxes, layout.corners, strict=True)]
+    return "".join([*ways, *drawn])
+
+
+def _numbered(links: Sequence[Link], layout: Layout, joints: Sequence[bool]) -> set[int]:
+    """The links with a number of edges beside their heads: those with room for it there."""
+    ends: dict[tuple[int, bool, float], list[tuple[float, int]]] = {}
+    for number, (link, way, flat) in enumerate(zip(links, layout.ways, layout.flat, strict=True)):
+        if not way:
+            ends[-1 - number, flat, 0.0] = [(0.0, number)]
+        elif not joints[link.target]:
+            along, across = way[-1] if flat else way[-1][::-1]
+            ends.setdefault((link.target, flat, along), []).append((across, number))
+    shown = set()
+    for (_, flat, _), side in ends.items():
+        side.sort()
+        for (across, number), (after, _) in itertools.pairwise([*side, (math.inf, -1)]):
+            text = f"×{len(links[number].edges)}"
+            if after - across > (SMALL if flat else width(text, SMALL) + 9.0):
+                shown.add(number)
+    return {
+        number
+        for number in shown
+        if len(links[number].edges) > 1 and not joints[links[number].source]
+    }
 
 
 def words(counts: Mapping[str, int]) -> str:
@@ -190,43 +240,62 @@ def legend(counts: Mapping[str, int]) -> tuple[str, float]:
     return "".join(parts), x
 
 
-def _way(link: Link, points: Sequence[Point], box: Box, corner: Point) -> str:
-    """A line that leaves and arrives vertically, with its head; or, without points, a loop."""
+def _way(
+    link: Link,
+    points: Sequence[Point],
+    source: tuple[Box, Point],
+    *,
+    flat: bool,
+    thin: float,
+    joints: tuple[bool, bool],
+    numbered: bool,
+) -> str:
+    """A line with its head, which leaves and arrives upright, or `flat`; without points, a loop.
+
+    `thin` is a factor of its width; `joints` says which of its ends are junctions, `numbered`
+    whether the number of its edges is written.
+    """
     number = len(link.edges)
     stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
+    stroke = min(stroke, 1.3) if any(joints) else stroke
     if points:
-        path, arrow, (x, y) = _between(points)
+        path, arrow, (x, y) = _between(points, flat)
     else:
+        box, corner = source
         x, y = corner[0] + box.width, corner[1] + box.height / 2 + 10
         path = f"M{length(x)} {length(y - 20)} c22 -4 22 24 6 20"
         arrow = f"M{length(x)} {length(y)} l7 -3.6 v7.2 Z"
         x, y = x + 12, y + 18
+    head = "" if joints[1] else f'<path class="head" d="{arrow}"/>'
+    shown = _number(number, x, y) if numbered else ""
     return (
-        f'<g><path class="way" style="stroke-width:{stroke:.2g}" d="{path}"/><path class="head"'
-        f' d="{arrow}"/>'
-        f"{tooltip(_of_link(link))}{_number(number, x, y)}</g>"
+        f'<g><path class="way" style="stroke-width:{stroke * thin:.2g}" d="{path}"/>{head}'
+        f"{tooltip(_of_link(link))}{shown}</g>"
     )
 
 
-def _between(points: Sequence[Point]) -> tuple[str, str, Point]:
+def _between(points: Sequence[Point], flat: bool) -> tuple[str, str, Point]:
     """The line, its head, and a place with room for a number."""
+    if flat:
+        points = [(y, x) for x, y in points]
     (x, y), down = points[-1], points[-1][1] >= points[-2][1]
     head = 7.0 if down else -7.0
     ends = [*points[:-1], (x, y - head + 1.0)]
-    path = f"M{length(ends[0][0])} {length(ends[0][1])}"
+
+    def place(across: float, along: float) -> str:
+        return " ".join(map(length, (along, across) if flat else (across, along)))
+
+    path = f"M{place(*ends[0])}"
     for (x1, y1), (x2, y2) in itertools.pairwise(ends):
         middle = (y1 + y2) / 2
-        path += (
-            f" C{length(x1)} {length(middle)} {length(x2)} {length(middle)} {length(x2)}"
-            f" {length(y2)}"
-        )
-    return path, f"M{length(x)} {length(y)} l-3.6 {length(-head)} h7.2 Z", (x + 6, y - 2.6 * head)
+        path += f" C{place(x1, middle)} {place(x2, middle)} {place(x2, y2)}"
+    sides = [place(x - 3.6, y - head), place(x + 3.6, y - head)]
+    number = (y - 3.4 * head - 6.0, x - 8.0) if flat else (x + 6, y - 2.6 * head)
+    return path, f"M{place(x, y)} L{sides[0]} L{sides[1]} Z", number
 
 
 def _number(number: int, x: float, y: float) -> str:
     """The number of edges that a link stands for, as text."""
-    if number == 1:
-        return ""
     return "".join(
         f'<text class="{kind}" x="{length(x)}" y="{length(y + 4)}">×{number}</text>'
         for kind in ("halo", "muted")
@@ -253,8 +322,30 @@ def _of_node(node: Node) -> list[str]:
 
 
 def _box(box: Box, x: float, y: float) -> str:
-    draw = {"step": _draw_step, "panel": _draw_panel, "group": _draw_group}[box.kind]
+    draw = {
+        "step": _draw_step,
+        "panel": _draw_panel,
+        "group": _draw_group,
+        "frame": _draw_frame,
+        "junction": _draw_junction,
+    }[box.kind]
     return f'<g transform="translate({length(x)} {length(y)})">{draw(box)}</g>'
+
+
+def _draw_junction(box: Box) -> str:
+    return f'<circle class="head" cx="{box.width / 2:g}" cy="{box.height / 2:g}" r="3"/>'
+
+
+def _draw_frame(box: Box) -> str:
+    if not isinstance(box, Frame) or box.layout is None:
+        raise TypeError(f"{box.kind} without an inside")
+    middle = (box.width - box.layout.width) / 2
+    return (
+        f'{_frame(box, "frame")}<text class="name" x="{PADDING:g}" y="20">'
+        f"{escape(box.lines[0])}{tooltip([box.title, f'{len(box.nodes)} Steps'])}</text>"
+        f'<g transform="translate({length(middle)} {INSIDE:g})">'
+        f"{_inside(box.boxes, box.links, box.layout)}</g>"
+    )
 
 
 def _draw_step(box: Box) -> str:
@@ -303,7 +394,7 @@ def _draw_group(box: Box) -> str:
         x, at = x + share, at + 26.0 + width(str(number), SMALL)
     about = tooltip(
         [
-            box.nodes[0].command,
+            box.title,
             f"{steps} Steps: {words(box.counts)}",
             *_some([node.name for node in box.nodes]),
         ]

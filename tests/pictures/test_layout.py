@@ -162,7 +162,7 @@ def test_parts_that_nothing_joins_lie_side_by_side() -> None:
 
 
 def test_nothing_is_laid_out_in_no_room() -> None:
-    assert place([], []) == Layout(0.0, 0.0, (), ())
+    assert place([], []) == Layout(0.0, 0.0, (), (), ())
 
 
 def test_links_do_not_cross_where_they_need_not() -> None:
@@ -291,19 +291,24 @@ SHAPES: dict[str, Callable[[int], list[Pair]]] = {
 
 
 # Of this thread's CPU; on an idle machine a quarter, since a busy one takes more for the same.
+def word(number: int) -> str:
+    """A name without digits: Steps whose names differ by numbers alone share panels."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
 @pytest.mark.parametrize(("number", "seconds"), [(277, 10.0), (2000, 20.0)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_large_graphs_are_drawn_in_bounded_time(shape: str, number: int, seconds: float) -> None:
     pairs = SHAPES[shape](number)
     told = {
-        "steps": [{"step": f"s{n}", "command": f"c{n}", "state": "waiting"} for n in range(number)],
-        "edges": [{"from": f"s{a}", "to": f"s{b}", "keys": ["b:k"]} for a, b in pairs],
+        "steps": [{"step": word(n), "command": word(n), "state": "waiting"} for n in range(number)],
+        "edges": [{"from": word(a), "to": word(b), "keys": ["b:k"]} for a, b in pairs],
     }
     laid_out(2, [(0, 1)])  # the library is imported
     began = time.thread_time()
     drawn = draw(told, group=False)
     assert time.thread_time() - began < seconds
-    assert drawn.svg.count('class="way"') == len(pairs)
+    assert 0 < drawn.svg.count('class="way"') <= len(pairs)  # fewer where they meet
 
 
 def test_a_study_has_a_picture_that_fits_a_large_screen() -> None:

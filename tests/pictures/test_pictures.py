@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,18 @@ from hypothesis import strategies as st
 
 from gaia_local import Gaia, GaiaError, demo
 from gaia_local.errors import InvalidInput
-from gaia_local.pictures import MOST, dot, draw, mermaid, svg
-from gaia_local.pictures.boxes import PANEL, by_command, by_step
+from gaia_local.pictures import FEW, MOST, dot, draw, mermaid, svg
+from gaia_local.pictures.boxes import PANEL, Box, Link, by_group, by_step
+from gaia_local.pictures.grouping import chosen
 from gaia_local.pictures.layout import place
+from gaia_local.pictures.plain import MERMAID_EDGES, MERMAID_TEXT
 from gaia_local.pictures.png import LARGEST, png
 from gaia_local.pictures.states import APPEARANCES, STEP_STATES, appearance
 from gaia_local.pictures.tables import workflows_table
 from gaia_local.pictures.words import clean, common_prefix, shorten, width, wrap
 from support.colours import contrast
 from support.fixtures import MakeGaia
+from support.graphs import cells, chain, graph, sweeps
 
 NS = {"svg": "http://www.w3.org/2000/svg"}
 HOSTILE = [
@@ -49,19 +51,8 @@ HOSTILE = [
 ]
 
 
-def graph(
-    steps: Iterable[tuple[str, str, str]], edges: Iterable[tuple[str, str]], name: str = "w"
-) -> dict[str, Any]:
-    return {
-        "workflow": name,
-        "state": "running",
-        "steps": [
-            {"step": step, "command": command, "state": state} for step, command, state in steps
-        ],
-        "edges": [
-            {"from": source, "to": target, "keys": [f"b:{source}"]} for source, target in edges
-        ],
-    }
+def by_command(told: dict[str, Any]) -> tuple[list[Box], list[Link]]:
+    return by_group(told, chosen(told, "command"))
 
 
 def small() -> dict[str, Any]:
@@ -204,11 +195,11 @@ def test_boxes_do_not_overlap(told: dict[str, Any], make: Any) -> None:
     ]
     for one, other in itertools.combinations(frames, 2):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
-    assert min(frame[0] for frame in frames) >= 0
-    assert max(frame[2] for frame in frames) <= layout.width
+    assert min(frame[0] for frame in frames) >= -0.001
+    assert max(frame[2] for frame in frames) <= layout.width + 0.001
     paths = [
         way.attrib["d"]
-        for way in parsed(draw(told, group=make is by_command).svg).iterfind(
+        for way in parsed(draw(told, make is by_command, "down").svg).iterfind(
             ".//svg:path[@class='way']", NS
         )
     ]
@@ -271,7 +262,8 @@ def test_a_group_has_the_numbers_of_its_steps() -> None:
         float(disc.attrib["width"])
         for disc in parsed(drawn).iterfind(".//svg:rect[@class='disc']", NS)
     ]
-    assert sum(shares) == pytest.approx(sum(box.width - 24 for box in boxes), abs=2)
+    grouped = [box.width - 24 for box in boxes if box.kind == "group"]
+    assert sum(shares) == pytest.approx(sum(grouped), abs=2)
 
 
 def test_a_command_that_reads_what_it_makes_has_a_loop() -> None:
@@ -282,12 +274,97 @@ def test_a_command_that_reads_what_it_makes_has_a_loop() -> None:
     assert "copy\n2 Steps: 1 complete, 1 error\na\nb" in titles(draw(told, group=True).svg)
 
 
-def test_a_very_large_graph_is_grouped_unless_told_otherwise() -> None:
-    steps = [(f"s{n}", f"command-{n % 40}", "waiting") for n in range(MOST + 20)]
-    told = graph(steps, [(f"s{n}", f"s{n + 40}") for n in range(MOST - 20)])
-    assert len(by_step(told)[0]) > MOST
+def test_a_large_graph_is_grouped_unless_told_otherwise() -> None:
+    steps = [(f"s{n}", f"command-{n % 40}", "waiting") for n in range(FEW + 180)]
+    told = graph(steps, [(f"s{n}", f"s{n + 40}") for n in range(FEW + 140)])
+    assert len(by_step(told)[0]) > FEW
     assert "6 Steps" in texts(draw(told).svg)
     assert "6 Steps" not in texts(draw(told, group=False).svg)
+    many = wide(MOST // 2 + 10)
+    assert len(by_step(many)[0]) < FEW  # in panels
+    assert "210 Steps" in texts(draw(many).svg)
+    assert "210 Steps, sim-…" in texts(draw(many, group="none").svg)
+
+
+def size(text: str) -> tuple[float, float]:
+    return float(parsed(text).attrib["width"]), float(parsed(text).attrib["height"])
+
+
+@pytest.mark.parametrize("stage", ["waiting", "running", "failed", "complete"])
+@pytest.mark.parametrize("group", [None, True, False])
+def test_the_chains_of_a_real_project_fit_a_screen(stage: str, group: bool | None) -> None:
+    drawn = draw(cells(stage), group).svg
+    wide_, high = size(drawn)
+    assert wide_ <= 4000
+    assert high <= 3000
+    shown = "\n".join(texts(drawn))
+    assert ("Seed005" in shown) is (group is not True)
+    assert "simulationDaughter_" in shown
+
+
+def test_five_thousand_steps_are_no_chips_unless_asked_for() -> None:
+    drawn = draw(sweeps(5_000)).svg
+    assert len(drawn) < 20_000
+    assert max(size(drawn)) < 1000
+    assert draw(sweeps(5_000), "none").svg.count("<rect") > 5_000 - 10
+
+
+def test_a_group_tells_the_times_of_its_steps() -> None:
+    told = wide(20)
+    took = {step["step"]: 60.0 for step in told["steps"][:11]}
+    assert "20 Steps, 10 min in all, median 1 min" in texts(draw(told, True, None, took).svg)
+
+
+def test_a_chain_is_folded() -> None:
+    wide_, high = size(draw(chain(40)).svg)
+    assert max(wide_, high) < 1000
+    assert "40 in a row40 in a row\n40 Steps" in texts(draw(chain(40)).svg)
+
+
+def test_a_deep_graph_runs_to_the_right_unless_told_otherwise() -> None:
+    pairs = [*itertools.pairwise(range(20)), *((n, n + 2) for n in range(18))]
+    told = graph(
+        [(f"{chr(97 + n)}-step", f"c{n}", "waiting") for n in range(20)],
+        [(f"{chr(97 + a)}-step", f"{chr(97 + b)}-step") for a, b in pairs],
+    )
+    down, right = size(draw(told, direction="down").svg), size(draw(told, direction="right").svg)
+    assert down[0] < down[1]
+    assert right[0] > right[1]
+    assert size(draw(told).svg) in (down, right)
+    with pytest.raises(InvalidInput, match="'down' or 'right'"):
+        draw(told, direction="up")
+
+
+def test_composite_commands_have_frames_with_their_names() -> None:
+    steps = [(f"screen:{n}", n, "waiting") for n in ("load", "fit")]
+    steps += [(f"screen:deep:{n}", n, "waiting") for n in ("plot", "tell")]
+    told = graph(
+        [*steps, ("end", "end", "waiting")],
+        itertools.pairwise(
+            ["screen:load", "screen:fit", "screen:deep:plot", "screen:deep:tell", "end"]
+        ),
+    )
+    drawn = draw(told).svg
+    assert {"screenscreen\n4 Steps", "deepdeep\n2 Steps"} <= set(texts(drawn))
+    assert {"load", "fit", "plot", "tell"} <= set(texts(drawn))
+    assert "screen:fit → screen:deep:plot\nb:screen:fit" in titles(drawn)
+
+
+def test_links_to_the_same_boxes_meet_at_a_junction() -> None:
+    sides = "abcdefgh"
+    steps = [
+        (f"{side}-{way}", f"{side}{way}", "waiting") for side in sides for way in ("in", "out")
+    ]
+    told = graph(steps, [(f"{a}-in", f"{b}-out") for a in sides for b in sides])
+    drawn = draw(told).svg
+    assert drawn.count('class="way"') == 16
+    assert len(titles(drawn)) == 1 + 16 + 16
+
+
+@pytest.mark.parametrize("by", ["size", "", "Command"])
+def test_an_unknown_way_to_group_is_refused(by: str) -> None:
+    with pytest.raises(InvalidInput, match="give one of command, composite, name"):
+        draw(small(), group=by)
 
 
 def test_hostile_names_are_text_and_nothing_else() -> None:
@@ -512,8 +589,9 @@ def test_mermaid_keeps_to_the_rules_of_quoting_whatever_the_names() -> None:
     for label, (name, command, state) in zip(labels, steps, strict=True):
         assert label == f"{appearance(state).sign} {clean(name)}\n{clean(command)}"
     assert edges == list(itertools.pairwise(range(len(HOSTILE))))
-    labels, _ = read_mermaid(mermaid(graph(steps, []), group=True))
-    assert labels[0] == f"{clean(steps[0][1])}\n✓ 1 complete"
+    twins = [(f"{name} {twin}", name, "complete") for name in HOSTILE for twin in "ab"]
+    labels, _ = read_mermaid(mermaid(graph(twins, []), group="command"))
+    assert labels == [f"{clean(name)}\n✓ 2 complete" for name in HOSTILE]
 
 
 @given(st.text(min_size=1, max_size=30))
@@ -525,7 +603,26 @@ def test_mermaid_quotes_any_name(name: str) -> None:
 def test_mermaid_groups_what_it_would_refuse() -> None:
     assert len(read_mermaid(mermaid(wide(150)))[1]) == 450
     assert len(read_mermaid(mermaid(wide(170)))[1]) == 3
-    assert len(read_mermaid(mermaid(wide(170), group=False))[1]) == 510
+    with pytest.raises(InvalidInput, match=r"510 edges in [\d,]+ characters .* as svg"):
+        mermaid(wide(170), group=False)
+
+
+@pytest.mark.parametrize("stage", ["waiting", "complete"])
+def test_mermaid_stays_under_its_limits_with_a_command_for_each_step(stage: str) -> None:
+    labels, edges = read_mermaid(mermaid(cells(stage)))
+    assert len(labels) == 9
+    assert "simulationDaughter_Var0_Seed*_Gen*_Cell0" in "\n".join(labels)
+    assert (len(edges), len(mermaid(cells(stage)))) < (MERMAID_EDGES, MERMAID_TEXT)
+
+
+def test_mermaid_counts_characters_too() -> None:
+    told = graph([(f"{'long' * 50}-{n}", f"c{n % 3}", "waiting") for n in range(300)], [])
+    assert len(read_mermaid(mermaid(told))[0]) <= 3
+    words = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}" * 200 for n in range(200)]
+    alone = graph([(word, word, "waiting") for word in words], [])
+    assert len(mermaid(alone)) < MERMAID_TEXT  # by rank
+    with pytest.raises(InvalidInput, match="more than Mermaid draws"):
+        mermaid(alone, group="none")
 
 
 def test_a_group_has_the_colour_of_what_needs_looking_at() -> None:
