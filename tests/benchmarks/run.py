@@ -15,7 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import clusters_of_dask, containers, measuring, reuse, running, sizes, table
+from benchmarks import (
+    clusters_of_dask,
+    containers,
+    drawing,
+    measuring,
+    reuse,
+    running,
+    sizes,
+    table,
+)
 from benchmarks.measuring import Failed, Finding, Missing, Point, Row, Setting
 from benchmarks.peers import peers
 
@@ -37,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
     "reuse": reuse.reuse,
     "misses": reuse.misses,
     "hits": reuse.hits,
+    "pictures": drawing.pictures,
 }
 
 

@@ -100,6 +100,32 @@ def test_a_graph_can_be_grouped() -> None:
     }
 
 
+def test_the_groups_and_the_direction_of_a_graph_can_be_chosen() -> None:
+    upload(
+        "w", SAY, *({**COPY, "name": f"copy-{n}", "outputs": {"to": f"a:{n}"}} for n in range(20))
+    )
+    grouped = call("graph", "w", "--by", "name").stdout
+    assert "copy-*\n20 Steps: 20 complete" in grouped
+    assert re.search(r"20 Steps, [\d.]+ (m?s|min) in all, median ", grouped)
+    assert "copy-*" in call("graph", "w", "--by", "name", "--format", "mermaid").stdout
+    sides = [
+        [float(side) for side in re.findall(r'(?:width|height)="([\d.]+)" ', told)[:2]]
+        for told in (
+            call("graph", "w", "--group", "--direction", way).stdout for way in ("down", "right")
+        )
+    ]
+    assert sides[0] != sides[1]
+    for arguments, says in (
+        (("--by", "size"), "give one of command, composite, name"),
+        (("--by", "name", "--no-group"), "--no-group groups nothing"),
+        (("--direction", "up"), "'up'"),
+        (("--direction", "down", "--format", "dot"), "--direction is for svg and png"),
+    ):
+        told = re.sub(r"[\s│]+", " ", call("graph", "w", *arguments, status=2).stderr)
+        assert says in told
+        assert "Traceback" not in told
+
+
 def test_a_png_goes_into_a_pipe_but_not_to_a_terminal() -> None:
     upload("w", SAY)
     ran = subprocess.run(
