@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import InvalidInput
-from gaia_local.pictures.boxes import by_group, by_step
-from gaia_local.pictures.frames import framed
+from gaia_local.pictures.boxes import by_group, by_step, read
+from gaia_local.pictures.frames import Place, framed
 from gaia_local.pictures.grouping import chosen
 from gaia_local.pictures.junctions import gathered
 from gaia_local.pictures.layout import place, suited
@@ -92,17 +92,18 @@ def draw(
     """
     if direction not in (None, "down", "right"):
         raise InvalidInput("draw", f"the direction is {direction!r}", "give 'down' or 'right'")
-    boxes, links = by_step(graph)
-    large = len(boxes) > FEW or len(graph["steps"]) > MOST
-    wanted = large if group is None else group not in (False, "none")
+    read(graph)  # which refuses what is no graph
+    wanted = group not in (False, "none")
+    if group is None:
+        wanted = len(graph["steps"]) > MOST or len(by_step(graph)[0]) > FEW
     groups = chosen(graph, None if isinstance(group, bool) else group) if wanted else ()
-    put = (
-        functools.partial(place, direction=direction) if direction in ("down", "right") else suited
-    )
+    put: Place = suited
+    if direction is not None:
+        put = functools.partial(place, direction="right" if direction == "right" else "down")
     if groups:
         boxes, links = by_group(graph, groups, seconds)
     else:
-        boxes, links = framed(boxes, links, put)
+        boxes, links = framed(*by_step(graph), put)
     if len(links) > CROWD:
         boxes, links = gathered(boxes, links)
     about = clean(graph.get("workflow", "")), clean(graph.get("state", ""))

@@ -19,6 +19,7 @@ from gaia_local.pictures.partition import Extent, divide, extent
 
 KINDS = ("command", "composite", "name", "array", "chain", "rank")
 """The ways to group; not each of them does anything for each graph."""
+_LABELS = {"command": "Command"}
 FEW, MANY = 3, 40
 """A picture of so many boxes is easy to look at."""
 _STEPS, _BREADTH, _EDGES = 200, 24, 1500
@@ -103,15 +104,20 @@ def chosen(graph: Mapping[str, Any], by: str | None = None) -> tuple[Group, ...]
     Raises `InvalidInput` if there is no choice of that name.
     """
     steps = _Steps(graph)
+    if by is not None:
+        if by not in KINDS:
+            raise InvalidInput(
+                "group", f"Steps can't be grouped by {by!r}", f"give one of {', '.join(KINDS)}"
+            )
+        return steps.tree(by)
     choices = steps.groupings()
-    if by is None:
-        best = _suited(steps, choices)
-        fitting = [
-            choice
-            for choice in choices
-            if choice.by == best or (best is None and choice.by not in ("chain", "rank"))
-        ]
-        return fitting[0].groups if fitting else ()
+    best = _suited(steps, choices)
+    fitting = [
+        choice
+        for choice in choices
+        if choice.by == best or (best is None and choice.by not in ("chain", "rank"))
+    ]
+    return fitting[0].groups if fitting else ()
     for choice in choices:
         if choice.by == by:
             return choice.groups
@@ -176,28 +182,35 @@ class _Steps:
 
     def groupings(self) -> list[Grouping]:
         number = len(self.names)
-        if not number:
-            return []
-        kinds = (
-            ("command", "Command", self._by_command),
-            ("composite", "composite", self._by_composite),
-            ("name", "name", self._by_name),
-            ("array", "array", self._by_array),
-            ("chain", "chain", self._by_chain),
-        )
         found: list[Grouping] = []
         seen: set[frozenset[tuple[int, ...]]] = set()
-        for by, label, make in kinds:
-            paths = make()
+        for by in KINDS[:-1]:
+            paths = self._paths(by)
             top = frozenset(map(tuple, _alike(range(number), paths, 0)[0].values()))
             if top and top not in seen:
                 seen.add(top)
-                groups = self._tree(by, range(number), self.edges, paths, 0)
-                found += [Grouping(by, label, groups)] if groups else []
+                groups = self.tree(by, paths)
+                found += [Grouping(by, _LABELS.get(by, by), groups)] if groups else []
         if min((choice.boxes(number) for choice in found), default=number) > MANY:
-            ranks = self._tree("rank", range(number), self.edges, self._by_rank(), 0)
-            found += [Grouping("rank", "rank", ranks)] if ranks else []
+            groups = self.tree("rank")
+            found += [Grouping("rank", "rank", groups)] if groups else []
         return found
+
+    def tree(self, by: str, paths: Sequence[Path] | None = None) -> tuple[Group, ...]:
+        """The groups of one of `KINDS`, of which there may be none."""
+        paths = self._paths(by) if paths is None else paths
+        return self._tree(by, range(len(self.names)), self.edges, paths, 0)
+
+    def _paths(self, by: str) -> list[Path]:
+        make = {
+            "command": self._by_command,
+            "composite": self._by_composite,
+            "name": self._by_name,
+            "array": self._by_array,
+            "chain": self._by_chain,
+            "rank": self._by_rank,
+        }[by]
+        return make()
 
     def _tree(
         self,
@@ -319,7 +332,7 @@ class _Steps:
         """The number of Steps on the longest way to each, in at most `MANY` bands."""
         depths = self.extent.depths
         step = 1
-        while max(depths) // step >= MANY:
+        while max(depths, default=0) // step >= MANY:
             step *= 2
         return [((str(depth // step), _ranks(depth // step * step, step)),) for depth in depths]
 

@@ -58,6 +58,7 @@ def mermaid(graph: Mapping[str, Any], group: bool | str | None = None) -> str:
     `InvalidInput` if it would refuse what is left, too.
     """
     read(graph)  # which refuses what is no graph
+    wanted: list[bool | str]
     if group is None:
         others = sorted(groupings(graph), key=lambda choice: choice.boxes(len(graph["steps"])))
         wanted = [False, True, "command", *(choice.by for choice in others)]
