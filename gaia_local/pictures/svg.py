@@ -28,8 +28,18 @@ from gaia_local.pictures.ways import drawn, length, numbered, some, tooltip
 from gaia_local.pictures.words import bold, shorten, width
 
 __all__ = [
-    *("FONTS", "MARGIN", "SIGNS", "TITLE", "Drawing"),
-    *("graph_svg", "legend", "length", "sign", "style", "tooltip", "words"),
+    "FONTS",
+    "MARGIN",
+    "SIGNS",
+    "TITLE",
+    "Drawing",
+    "graph_svg",
+    "legend",
+    "length",
+    "sign",
+    "style",
+    "tooltip",
+    "words",
 ]
 
 MARGIN = 24.0
@@ -230,7 +240,7 @@ def _box(box: Box, x: float, y: float) -> str:
 
 
 def _draw_junction(box: Box) -> str:
-    return f'<circle class="head" cx="{box.width / 2:g}" cy="{box.height / 2:g}" r="3"/>'
+    return f'<circle class="head" cx="{box.width / 2:g}" cy="{box.height / 2:g}" r="4"/>'
 
 
 def _draw_frame(box: Box) -> str:

@@ -11,6 +11,8 @@ from gaia_local.pictures.boxes import SMALL, Box, Link
 from gaia_local.pictures.coordinates import Layout, Point
 from gaia_local.pictures.words import width
 
+_HEAD = 7.0
+"""The length of an arrow's head, in px."""
 LISTED = 12
 """The most names or keys that a tooltip lists."""
 
@@ -57,7 +59,7 @@ def drawn(
     stroke = 1.3 + (0.0 if number == 1 else min(2.2, 0.6 * math.log10(number) + 0.3))
     stroke = min(stroke, 1.3) if any(joints) else stroke
     if points:
-        path, arrow, (x, y) = _between(points, flat)
+        path, arrow, (x, y) = _between(points, flat, 0.0 if joints[1] else _HEAD)
     else:
         box, corner = source
         x, y = corner[0] + box.width, corner[1] + box.height / 2 + 10
@@ -72,13 +74,13 @@ def drawn(
     )
 
 
-def _between(points: Sequence[Point], flat: bool) -> tuple[str, str, Point]:
-    """The line, its head, and a place with room for a number."""
+def _between(points: Sequence[Point], flat: bool, size: float) -> tuple[str, str, Point]:
+    """The line, its head of this size, and a place with room for a number."""
     if flat:
         points = [(y, x) for x, y in points]
     (x, y), down = points[-1], points[-1][1] >= points[-2][1]
-    head = 7.0 if down else -7.0
-    ends = [*points[:-1], (x, y - head + 1.0)]
+    head = size if down else -size
+    ends = [*points[:-1], (x, y - head + (1.0 if size else 0.0))]
 
     def place(across: float, along: float) -> str:
         return " ".join(map(length, (along, across) if flat else (across, along)))
