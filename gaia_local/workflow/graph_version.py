@@ -39,8 +39,9 @@ class GraphVersion:
         # No name and no key has a NUL, and no JSON.
         facts = [digest for _, digest in self._commands.values()]
         facts += [step.text for _, step in sorted(self._submitted.steps.items())]
-        # Steps that don't fit their Commands any more are kept as they were.
-        for node in sorted(self._graph.steps.values(), key=lambda node: node.order):
+        # Steps that don't fit their Commands any more are kept as they were. Not in their order: of
+        # the Steps of one array it may be another one when they are read again.
+        for _, node in sorted(self._graph.steps.items()):
             step = node.step
             facts += ("", step.name, step.command, *step.inputs.values(), "")
             facts += step.outputs.values()
