@@ -99,5 +99,5 @@ $(TESTS): $(PACKAGE)
 
 $(PAGE): tests/page/package.json tests/page/package-lock.json
 	@command -v npm > /dev/null || { echo "make: there is no npm; Debian, Ubuntu: apt-get install npm" >&2; exit 1; }
-	@cd tests/page && npm ci --silent --no-audit --no-fund
+	@cd tests/page && npm ci --loglevel error --no-audit --no-fund > /dev/null
 	@touch $@

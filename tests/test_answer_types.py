@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, is_typeddict
 
@@ -53,8 +53,8 @@ def problems(value: Any, kind: Any, where: str = "the answer") -> list[str]:
         return key_problems(value, kind, where)
     if origin in (types.UnionType, typing.Union):
         return min((problems(value, argument, where) for argument in arguments), key=len)
-    if origin in (list, dict, Sequence) and isinstance(value, origin):
-        parts = dict(value) if origin is dict else dict(enumerate(value))
+    if origin in (list, dict, Sequence, Mapping) and isinstance(value, origin):
+        parts = dict(value) if origin in (dict, Mapping) else dict(enumerate(value))
         return [
             problem
             for at in parts
@@ -79,8 +79,8 @@ def key_problems(value: dict[str, Any], kind: Any, where: str) -> list[str]:
 
 
 def answer_type(function: Any) -> Any:
-    """The annotated return type of a function."""
-    plain = inspect.unwrap(function)
+    """The annotated return type of a function, or of a property."""
+    plain = inspect.unwrap(function.fget if isinstance(function, property) else function)
     # `DiGraph[str]` is for type checkers: the class itself takes no type.
     graphs = types.SimpleNamespace(DiGraph={str: networkx.DiGraph})
     return eval(plain.__annotations__["return"], {**plain.__globals__, **NAMES, "networkx": graphs})

@@ -31,6 +31,7 @@ TARGETS = {
     "bench",
     "licences",
     "house",
+    "states",
     "format",
     "clean",
 }
@@ -131,8 +132,10 @@ def make(tmp_path: Path) -> Path:
     """A folder with nothing but the Makefile and what it depends on."""
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(REPO / name, tmp_path)
+    (tmp_path / "tests" / "page").mkdir(parents=True)
+    page = [f"tests/page/{name}" for name in ("package.json", "package-lock.json")]
+    for name in ("Makefile", "pyproject.toml", *page):
+        shutil.copy(REPO / name, tmp_path / name)
     return tmp_path
 
 
@@ -178,12 +181,21 @@ esac
 """A Python that writes down which environments and installations are asked for, in `made`."""
 
 
+FAKE_NPM = """#!/bin/sh
+case "$1" in
+  ci) mkdir -p node_modules; echo "npm ci" >> ../../made; [ "$FAKE_FAILURE" != "npm ci" ];;
+esac
+"""
+"""An npm that does the same."""
+
+
 @pytest.fixture
 def fake(make: Path) -> Path:
-    """Where `make` uses the Python above."""
+    """Where `make` uses the Python and, by PATH, the npm above."""
     path = make / "fake-python"
-    path.write_text(FAKE_PYTHON)
-    path.chmod(0o755)
+    for program, text in ((path, FAKE_PYTHON), (make / "npm", FAKE_NPM)):
+        program.write_text(text)
+        program.chmod(0o755)
     return path
 
 
@@ -191,7 +203,8 @@ def made(fake: Path, *words: str, **environment: str) -> list[str]:
     """What a run of make installs; the first is the environment, where that is made too."""
     folder = fake.parent
     (folder / "made").unlink(missing_ok=True)
-    ran = run("make", *words, cwd=folder, **{"PYTHON": str(fake), **environment})
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    ran = run("make", *words, cwd=folder, **{"PYTHON": str(fake), "PATH": path, **environment})
     assert (ran.returncode != 0) == ("FAKE_FAILURE" in environment), ran.stderr
     return (folder / "made").read_text().splitlines() if (folder / "made").exists() else []
 
@@ -199,12 +212,32 @@ def made(fake: Path, *words: str, **environment: str) -> list[str]:
 def test_make_demo_installs_the_package_and_make_test_adds_the_rest(fake: Path) -> None:
     assert made(fake, "demo") == [f"venv {fake}", "."]
     assert made(fake, "demo") == []
-    assert made(fake, "test") == [".[test]"]
+    assert made(fake, "test") == [".[test]", "npm ci"]
     assert made(fake, "demo") == made(fake, "test") == made(fake, "lint") == []
 
 
+def test_make_page_installs_only_what_checks_the_page(fake: Path) -> None:
+    assert made(fake, "page", FAKE_FAILURE="npm ci") == ["npm ci"]
+    assert made(fake, "page") == ["npm ci"], "an interrupted installation is done again"
+    assert made(fake, "page") == []
+    later = time.time() + 10
+    os.utime(fake.parent / "tests" / "page" / "package-lock.json", (later, later))
+    assert made(fake, "page") == ["npm ci"], "other versions are wanted"
+
+
+def test_make_page_says_what_to_install_where_there_is_no_npm(make: Path) -> None:
+    programs = make / "programs"
+    programs.mkdir()
+    for name in ("sh", "cat", "awk"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    found = str(shutil.which("make"))
+    refused = run(found, "page", cwd=make, PATH=str(programs))
+    assert refused.returncode == 2
+    assert "apt-get install npm" in refused.stderr
+
+
 def test_make_demo_after_make_test_installs_nothing(fake: Path) -> None:
-    assert made(fake, "test") == [f"venv {fake}", ".", ".[test]"]
+    assert made(fake, "test") == [f"venv {fake}", ".", ".[test]", "npm ci"]
     assert made(fake, "demo") == made(fake, "test") == []
 
 
@@ -213,12 +246,12 @@ def test_an_installation_that_was_interrupted_is_done_again(fake: Path) -> None:
     assert made(fake, "test", FAKE_FAILURE=".") == whole[:2]
     assert made(fake, "test", FAKE_FAILURE=".[test]") == whole
     assert made(fake, "demo") == []
-    assert made(fake, "test") == [".[test]"]
+    assert made(fake, "test") == [".[test]", "npm ci"]
 
 
 def test_the_environment_is_made_anew_where_it_would_not_fit(fake: Path) -> None:
     whole = [f"venv {fake}", ".", ".[test]"]
-    assert made(fake, "test") == whole
+    assert made(fake, "test") == [*whole, "npm ci"]
     later = time.time() + 10
     os.utime(fake.parent / "pyproject.toml", (later, later))
     assert made(fake, "test") == whole, "pyproject.toml has changed"
