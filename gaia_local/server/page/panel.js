@@ -46,7 +46,6 @@ export class StepPanel {
   #attempts;
   #tokens = html("section");
   #heading;
-  #large;
 
   /**
    * @param {string} workflow
@@ -64,9 +63,6 @@ export class StepPanel {
     this.#log = new LogView(workflow, step);
     this.#attempts = new AttemptsView(workflow, step,
       { show: (/** @type {string | null} */ task) => this.#showLog(task) });
-    this.#large = html("button",
-      { type: "button", class: "small", "aria-pressed": "false", click: () => this.#enlarge() },
-      "Enlarge");
     const again = html("button", {
       type: "button", title: "Expire: what it made counts no more, and it runs again",
       click: () => acts.rerun([step]),
@@ -83,8 +79,7 @@ export class StepPanel {
         this.#problem, this.#failure, this.#facts.element,
         html("div", { class: "again" }, again, this.#cost),
         this.#outputs.element, this.#inputs.element,
-        html("section", { class: "log-part" },
-          html("div", { class: "line" }, html("h3", {}, "Log"), this.#large), this.#log.element),
+        html("section", {}, html("h3", {}, "Log"), this.#log.element),
         this.#attempts.element, this.#tokens));
     addEventListener("focus", this.#refresh); // Files may have come meanwhile.
   }
@@ -200,12 +195,6 @@ export class StepPanel {
     delete query.line;
     delete query.task;
     this.#acts.open(this.#step, task === null ? query : { ...query, task });
-  }
-
-  #enlarge() {
-    const large = this.element.classList.toggle("large");
-    this.#large.setAttribute("aria-pressed", String(large));
-    fill(this.#large, large ? "Show the rest" : "Enlarge");
   }
 }
 
