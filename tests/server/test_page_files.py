@@ -151,6 +151,7 @@ def test_a_waiting_input_shows_where_it_is_to_be_put(site: Site) -> None:
     expect(row).to_contain_text("no Step makes it")
     expect(row.locator(".place")).to_contain_text(f"Put it here: {path}")
     expect(key(page, "k:x")).to_contain_text("not made yet")
+    expect(page.locator(".again button")).to_have_text("Run")
     path.parent.mkdir(parents=True)
     path.write_text("here\n")
     site.gaia.run("me_wait")

@@ -3,7 +3,7 @@
 
 import { ask, path, why } from "./api.js";
 import { AttemptsView } from "./attempts.js";
-import { fill, html } from "./dom.js";
+import { fill, html, put } from "./dom.js";
 import { FactsView } from "./step-facts.js";
 import { KeyList } from "./keys.js";
 import { lastLines, LogView } from "./log.js";
@@ -46,6 +46,7 @@ export class StepPanel {
   #attempts;
   #tokens = html("section");
   #heading;
+  #again;
 
   /**
    * @param {string} workflow
@@ -63,10 +64,7 @@ export class StepPanel {
     this.#log = new LogView(workflow, step);
     this.#attempts = new AttemptsView(workflow, step,
       { show: (/** @type {string | null} */ task) => this.#showLog(task) });
-    const again = html("button", {
-      type: "button", title: "Expire: what it made counts no more, and it runs again",
-      click: () => acts.rerun([step]),
-    }, "Run again");
+    this.#again = html("button", { type: "button", click: () => acts.rerun([step]) });
     this.element = html("aside", { class: "panel", "aria-labelledby": "step" },
       html("header", {},
         html("div", { class: "line" }, this.#badge.element,
@@ -77,7 +75,7 @@ export class StepPanel {
         this.#heading, this.#command),
       html("div", { class: "body" },
         this.#problem, this.#failure, this.#facts.element,
-        html("div", { class: "again" }, again, this.#cost),
+        html("div", { class: "again" }, this.#again, this.#cost),
         this.#outputs.element, this.#inputs.element,
         html("section", {}, html("h3", {}, "Log"), this.#log.element),
         this.#attempts.element, this.#tokens));
@@ -106,6 +104,9 @@ export class StepPanel {
     if (graph !== null && graph !== this.#graph) this.#showGraph(graph);
     this.#graph = graph;
     this.#news = news;
+    fill(this.#again, news?.task === null ? "Run" : "Run again");
+    put(this.#again, "title", news?.task === null ? "As soon as its inputs are there"
+      : "Expire: what it made counts no more, and it runs again");
     if (changed) this.#refresh();
     else this.#showAsked();
   }
