@@ -96,7 +96,7 @@ def test_a_failed_step_opens_with_the_end_of_its_log_above_all_facts(site: Site)
     assert box["y"] < facts["y"]
     site.gaia.update("me_bad", [talk("go-on", "true", "a")])
     site.gaia.expire("me_bad", ["two"])
-    expect(page.locator(".panel .badge")).to_have_text("complete")
+    expect(page.locator(".panel > header .badge")).to_have_text("complete")
     expect(failure).to_be_hidden()
 
 
@@ -357,7 +357,7 @@ def test_an_open_preview_shows_what_a_step_makes_anew(site: Site, gate: Fifo) ->
     changed = command("go-on", f"{held(gate)}; echo anew > /out/x", "a")
     site.gaia.command("me_anew", [changed])
     site.gaia.expire("me_anew", ["two"])
-    expect(page.locator(".panel .badge")).to_have_text("running")
+    expect(page.locator(".panel > header .badge")).to_have_text("running")
     gate.open("go\n")
     expect(sample).to_have_text("anew")
 
