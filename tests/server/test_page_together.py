@@ -124,14 +124,14 @@ def test_what_is_left_leaves_nothing_behind(site: Site) -> None:
         for view in ("Graph", "Table", "Timeline", "Definition"):
             page.get_by_role("tab", name=view).click()
             page.goto(f"{site.server.url}#/w/two?view={view.lower()}")
-            expect(page.locator(".panel .log .row").first).to_be_visible()
+            expect(page.locator(".panel .log .rows .row").first).to_be_visible()
             page.get_by_role("button", name="Close").click()
             expect(page.locator(".panel")).to_have_count(0)
         page.get_by_role("link", name="All workflows").click()
         page.locator(".workflows .name").wait_for()
         held: dict[str, int] = page.evaluate("({ ...window.held })")
         page.locator(".workflows .name").click()
-        expect(page.locator(".standing .badge")).to_have_text("incomplete")
+        expect(page.locator(".standing .badge")).to_have_text("error")
         return held
 
     first = round_trip()
