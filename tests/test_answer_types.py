@@ -16,6 +16,7 @@ from starlette.requests import Request
 from gaia_local import Gaia
 from gaia_local.model import answer_types
 from gaia_local.server import graphs, logs, reading
+from gaia_local.server.asking import Query
 from gaia_local.server.known import Follow, Known
 from support.builders import command, step
 from support.fixtures import MakeGaia
@@ -187,10 +188,11 @@ def test_the_events_of_a_stream_are_as_their_types_say(gaia: Gaia) -> None:
         assert problems(news.told(several), answer_types.ManyChanges) == []
 
 
-def asked(query: str) -> Request:
-    """A request about the workflow `w`."""
+def asked(query: str) -> Query:
+    """What a request about the workflow `w` asks."""
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    return Request({**scope, "path_params": {"name": "w"}, "query_string": query.encode()})
+    named = {"path_params": {"name": "w"}, "query_string": query.encode()}
+    return Query(Request({**scope, **named}))
 
 
 def test_answers_on_what_was_reused_are_as_their_types_say(make_gaia: MakeGaia) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from gaia_local.errors import Closed, GaiaError, InvalidInput
 from gaia_local.server import endpoints, files, graphs, logs, reading, records, secret
+from gaia_local.server.asking import Endpoint, Query, answering
 from gaia_local.server.feed import Feed
 from gaia_local.server.guard import Guard, check_access
 from gaia_local.server.known import Follow
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from gaia_local import Gaia
 
 T = TypeVar("T")
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 PAGE = Path(__file__).parent / "page"
 
@@ -62,26 +62,26 @@ def create_app(
             Route(f"/{name}", _post_only, methods=["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
         )
     routes += [
-        Route("/api/workflows", _reading(lambda request: reading.workflows(gaia))),
+        Route("/api/workflows", answering(lambda query: reading.workflows(gaia))),
         Route(
             "/api/workflows/{name}",
-            _reading(lambda request: gaia.details(_name(request))),
+            answering(lambda query: gaia.details(query.workflow)),
         ),
         Route(
             "/api/workflows/{name}/graph",
-            _reading(lambda request: graphs.answer(gaia, _name(request))),
+            answering(lambda query: graphs.answer(gaia, query.workflow)),
         ),
         Route(
             "/api/workflows/{name}/explain",
-            _reading(lambda request: gaia.explain(_name(request), _asked(request, "name"))),
+            answering(lambda query: gaia.explain(query.workflow, query.asked("name"))),
         ),
         *logs.routes(gaia),
         Route(
             "/api/workflows/{name}/timeline",
-            _reading(lambda request: gaia.timeline(_name(request))),
+            answering(lambda query: gaia.timeline(query.workflow)),
         ),
         *records.routes(gaia, max_body),
-        Route("/api/reusable", _reading(lambda request: gaia.reusable())),
+        Route("/api/reusable", answering(lambda query: gaia.reusable())),
         Route("/api/stream", _stream(gaia, closing)),
         *files.routes(gaia),
         Mount("/", StaticFiles(directory=PAGE, html=True)),
@@ -103,16 +103,6 @@ def _call(gaia: Gaia, name: str, max_body: int) -> Endpoint:
     return answer
 
 
-def _reading(look: Callable[[Request], Any]) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            return await _in_thread(lambda: Answer(look(request)))
-        except InvalidInput as error:  # always an unknown name here
-            raise Refused(404, str(error)) from error
-
-    return answer
-
-
 def _stream(gaia: Gaia, closing: asyncio.Event) -> Endpoint:
     feed = Feed(gaia)
 
@@ -129,27 +119,11 @@ def _stream(gaia: Gaia, closing: asyncio.Event) -> Endpoint:
 
 
 def _followed(request: Request) -> Follow:
-    one, many = request.query_params.get("workflow"), request.query_params.getlist("follow")
+    query = Query(request)
+    one, many = query.get("workflow"), query.all("follow")
     if one is not None and many:
-        raise Refused(
-            400,
-            f"GET {request.url.path}: it has both 'workflow' and 'follow'; give one of them",
-        )
+        raise query.refused("it has both 'workflow' and 'follow'; give one of them")
     return Follow(frozenset(many), False) if many else Follow(frozenset(filter(None, [one])), True)
-
-
-def _name(request: Request) -> str:
-    return str(request.path_params["name"])
-
-
-def _asked(request: Request, name: str) -> str:
-    """A parameter of the query string."""
-    given = request.query_params.get(name)
-    if given is None:
-        raise Refused(
-            400, f"GET {request.url.path}: the parameter {name!r} is missing; write ?{name}=…"
-        )
-    return given
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

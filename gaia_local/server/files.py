@@ -11,20 +11,19 @@ import heapq
 import os
 import re
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
-from anyio import to_thread
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from gaia_local.errors import InvalidInput, StorageError
+from gaia_local.errors import StorageError
 from gaia_local.monotonic import monotonic
 from gaia_local.server import file_answers, previews
 from gaia_local.server.archives import archive
-from gaia_local.server.wire import Answer, Refused
+from gaia_local.server.asking import Endpoint, Query, answering
+from gaia_local.server.wire import Refused
 from gaia_local.store.opening import Absent, Barred, Tree, kind_of
 from gaia_local.terminal_text import escaped
 
@@ -43,45 +42,18 @@ _MOST_MEASURED, _MEASURING_SECONDS = 10_000, 0.2
 def routes(gaia: Gaia) -> list[BaseRoute]:
     """The addresses of all this."""
     return [
-        Route("/api/workflows/{name}/keys", _answering(lambda query: _keys(gaia, query))),
-        Route("/api/workflows/{name}/directory", _answering(lambda query: _directory(gaia, query))),
-        Route("/api/workflows/{name}/preview", _answering(lambda query: _preview(gaia, query))),
-        Route("/files/{name}", _answering(lambda query: _file(gaia, query))),
-        Route("/files/{name}/archive", _answering(lambda query: _archive(gaia, query))),
+        Route("/api/workflows/{name}/keys", _opening(lambda query: _keys(gaia, query))),
+        Route("/api/workflows/{name}/directory", _opening(lambda query: _directory(gaia, query))),
+        Route("/api/workflows/{name}/preview", _opening(lambda query: _preview(gaia, query))),
+        Route("/files/{name}", _opening(lambda query: _file(gaia, query))),
+        Route("/files/{name}/archive", _opening(lambda query: _archive(gaia, query))),
     ]
-
-
-class _Query:
-    """A request's workflow and parameters; text holds any bytes, as names of files do."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.workflow = str(request.path_params["name"])
-        given = request.scope["query_string"].decode("ascii", "surrogateescape")
-        self._given = parse_qsl(given, keep_blank_values=True, errors="surrogateescape")
-
-    def get(self, name: str) -> str | None:
-        """A parameter; None if it isn't there."""
-        found = [value for each, value in self._given if each == name]
-        if len(found) > 1:
-            raise Refused(400, f"{self._where()}: {name!r} is given {len(found)} times; give one")
-        return found[0] if found else None
-
-    def asked(self, name: str) -> str:
-        """A parameter that must be there."""
-        value = self.get(name)
-        if value is None:
-            raise Refused(400, f"{self._where()}: {name!r} is missing; write ?{name}=…")
-        return value
-
-    def _where(self) -> str:
-        return f"GET {self.request.url.path}"
 
 
 class _Place:
     """A place in a key's tree that a request asks for."""
 
-    def __init__(self, gaia: Gaia, query: _Query) -> None:
+    def __init__(self, gaia: Gaia, query: Query) -> None:
         self.entry = gaia.key(query.workflow, query.asked("key"))
         self.tree = Tree(self.entry["top"], str(gaia.root))
         self._key_path = _below(self.entry)
@@ -96,26 +68,21 @@ class _Place:
         return _query_of(self.entry["key"], "/".join(parts))
 
 
-def _answering(answer: Callable[[_Query], Any]) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint: `answer` is called in a thread; a dictionary becomes JSON."""
+def _opening(answer: Callable[[Query], Any]) -> Endpoint:
+    """An endpoint: what isn't there is a 404, what may not be opened a 403."""
 
-    def call(request: Request) -> Response:
+    def look(query: Query) -> Any:
         try:
-            answered = answer(_Query(request))
-        except (InvalidInput, Absent) as error:
+            return answer(query)
+        except Absent as error:
             raise Refused(404, str(error)) from error
         except Barred as error:
             raise Refused(403, str(error)) from error
-        return answered if isinstance(answered, Response) else Answer(answered)
 
-    async def endpoint(request: Request) -> Response:
-        # Not abandoned: what it opened would stay open.
-        return await to_thread.run_sync(call, request)
-
-    return endpoint
+    return answering(look, abandoned=False)  # What it opened would stay open.
 
 
-def _keys(gaia: Gaia, query: _Query) -> dict[str, Any]:
+def _keys(gaia: Gaia, query: Query) -> dict[str, Any]:
     """The keys of a Step, and what lies there."""
     until = monotonic() + _MEASURING_SECONDS
     found = gaia.keys(query.workflow, query.asked("step"))
@@ -152,7 +119,7 @@ def _facts(entry: KeyEntry, tree: Tree, until: float) -> dict[str, Any]:
     return facts
 
 
-def _directory(gaia: Gaia, query: _Query) -> dict[str, Any]:
+def _directory(gaia: Gaia, query: Query) -> dict[str, Any]:
     """The entries of a directory, sorted naturally."""
     place = _Place(gaia, query)
     with place.tree.directory(place.path) as opened:
@@ -175,7 +142,7 @@ def _directory(gaia: Gaia, query: _Query) -> dict[str, Any]:
     }
 
 
-def _preview(gaia: Gaia, query: _Query) -> dict[str, Any]:
+def _preview(gaia: Gaia, query: Query) -> dict[str, Any]:
     """What a file is, and the beginning of its text."""
     place = _Place(gaia, query)
     if stat.S_ISDIR(place.tree.status(place.path).st_mode):
@@ -193,7 +160,7 @@ def _preview(gaia: Gaia, query: _Query) -> dict[str, Any]:
     return answer
 
 
-def _file(gaia: Gaia, query: _Query) -> Response:
+def _file(gaia: Gaia, query: Query) -> Response:
     """A file's bytes; with ``frame`` as the status page shows it, with ``download`` to be kept."""
     place = _Place(gaia, query)
     if stat.S_ISDIR(place.tree.status(place.path).st_mode):
@@ -218,7 +185,7 @@ def _file(gaia: Gaia, query: _Query) -> Response:
         raise
 
 
-def _archive(gaia: Gaia, query: _Query) -> Response:
+def _archive(gaia: Gaia, query: Query) -> Response:
     """A directory as a tar."""
     place = _Place(gaia, query)
     if not stat.S_ISDIR(place.tree.status(place.path).st_mode):

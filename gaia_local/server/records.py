@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -10,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from gaia_local.errors import InvalidInput
-from gaia_local.server.wire import MAX_BODY, Answer, Field, Refused, parse, read_body
+from gaia_local.server.asking import Query, answering
+from gaia_local.server.wire import MAX_BODY, Answer, Field, parse, read_body
 
 if TYPE_CHECKING:
     from gaia_local import Gaia
@@ -23,26 +22,28 @@ _COMPLETE, _RUNNING = "complete", "running"
 def routes(gaia: Gaia, max_body: int = MAX_BODY) -> list[BaseRoute]:
     """The addresses of all this; a plan is asked for by POST, since it may name all Steps."""
 
-    def attempts(request: Request) -> Any:
-        return gaia.attempts(_workflow(request), _step(request))
+    def attempts(query: Query) -> Any:
+        return gaia.attempts(query.workflow, query.asked("step"))
 
-    def definition(request: Request) -> Any:
-        name = _workflow(request)
-        if "step" in request.query_params:
-            return gaia.definition(name, _step(request))
-        return gaia.definitions(name)
+    def definition(query: Query) -> Any:
+        step = query.get("step")
+        if step is None:
+            return gaia.definitions(query.workflow)
+        return gaia.definition(query.workflow, step)
 
     async def planned(request: Request) -> Response:
         body = await read_body(request, max_body)
         given = parse(f"POST {request.url.path}", body, {"expire": Field(list, required=False)})
-        name = _workflow(request)
-        return await _in_thread(lambda: plan(gaia, name, given.get("expire")))
+        name = Query(request).workflow
+        return await to_thread.run_sync(
+            lambda: Answer(plan(gaia, name, given.get("expire"))), abandon_on_cancel=True
+        )
 
     at = "/api/workflows/{name}"
     return [
-        Route(f"{at}/attempts", _reading(attempts)),
-        Route(f"{at}/table", _reading(lambda request: gaia.table(_workflow(request)))),
-        Route(f"{at}/definition", _reading(definition)),
+        Route(f"{at}/attempts", answering(attempts)),
+        Route(f"{at}/table", answering(lambda query: gaia.table(query.workflow))),
+        Route(f"{at}/definition", answering(definition)),
         Route(f"{at}/plan", planned, methods=["POST"]),
     ]
 
@@ -68,31 +69,3 @@ def plan(gaia: Gaia, workflow: str, expire: list[str] | None) -> Plan:
         "timed": len(durations),
         "seconds": sum(durations),
     }
-
-
-def _reading(look: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:
-    async def answer(request: Request) -> Response:
-        try:
-            return await _in_thread(lambda: look(request))
-        except InvalidInput as error:  # always an unknown name here
-            raise Refused(404, str(error)) from error
-
-    return answer
-
-
-async def _in_thread(look: Callable[[], Any]) -> Response:
-    """A call of `Gaia`, which may block; abandoned when the server ends."""
-    return await to_thread.run_sync(lambda: Answer(look()), abandon_on_cancel=True)
-
-
-def _workflow(request: Request) -> str:
-    return str(request.path_params["name"])
-
-
-def _step(request: Request) -> str:
-    given = request.query_params.get("step")
-    if given is None:
-        raise Refused(
-            400, f"GET {request.url.path}: the parameter 'step' is missing; write ?step=…"
-        )
-    return given

@@ -139,7 +139,7 @@ def test_a_running_step_shows_what_it_has_taken_so_far_and_then_what_it_took(
     chain(site.gaia, "me_live", held(gate))
     page = site.go("me_live", "two")
     expect(page.locator(".panel .badge")).to_have_text("running")
-    assert not {"CPU time", "Memory", "Of that"} & shown_facts(page).keys()
+    assert not {"CPU time", "Memory", "Phases"} & shown_facts(page).keys()
     live["two"] = {"cpu": 61.2, "memory": None}
     cpu = page.locator(".facts > div:visible", has_text="CPU time").locator("dd")
     expect(cpu).to_have_text("1 min 1 s so far")
@@ -150,7 +150,7 @@ def test_a_running_step_shows_what_it_has_taken_so_far_and_then_what_it_took(
     gate.open("on\n")
     expect(cpu).to_have_text("3.2 s")
     facts = shown_facts(page)
-    assert facts["Of that"] == "0.30 s copying inputs, 1.7 s running"
+    assert facts["Phases"] == "0.30 s copying inputs, 1.7 s running"
     assert facts["Memory"] == "at most 310 MB"
     assert facts["Data"] == "read 10 MB, wrote 5 bytes"
 
@@ -628,8 +628,7 @@ def test_a_log_of_megabytes_is_shown_at_its_end(site: Site) -> None:
     log.evaluate("each => { each.scrollTop = 0; }")
     page.get_by_role("button", name="Go to the end").click()
     expect(page.get_by_role("button", name="Go to the end")).to_be_hidden()
-    page.get_by_role("button", name="Enlarge").click()
-    expect(page.locator(".facts")).to_be_hidden()
+    page.get_by_role("button", name="Full width").click()
     assert box(log)["height"] > 400
     assert site.fits()
 

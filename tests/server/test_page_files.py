@@ -96,7 +96,7 @@ def test_a_failed_step_opens_with_the_end_of_its_log_above_all_facts(site: Site)
     assert box["y"] < facts["y"]
     site.gaia.update("me_bad", [talk("go-on", "true", "a")])
     site.gaia.expire("me_bad", ["two"])
-    expect(page.locator(".panel .badge")).to_have_text("complete")
+    expect(page.locator(".panel > header .badge")).to_have_text("complete")
     expect(failure).to_be_hidden()
 
 
@@ -151,6 +151,7 @@ def test_a_waiting_input_shows_where_it_is_to_be_put(site: Site) -> None:
     expect(row).to_contain_text("no Step makes it")
     expect(row.locator(".place")).to_contain_text(f"Put it here: {path}")
     expect(key(page, "k:x")).to_contain_text("not made yet")
+    expect(page.locator(".again button")).to_have_text("Run")
     path.parent.mkdir(parents=True)
     path.write_text("here\n")
     site.gaia.run("me_wait")
@@ -356,7 +357,7 @@ def test_an_open_preview_shows_what_a_step_makes_anew(site: Site, gate: Fifo) ->
     changed = command("go-on", f"{held(gate)}; echo anew > /out/x", "a")
     site.gaia.command("me_anew", [changed])
     site.gaia.expire("me_anew", ["two"])
-    expect(page.locator(".panel .badge")).to_have_text("running")
+    expect(page.locator(".panel > header .badge")).to_have_text("running")
     gate.open("go\n")
     expect(sample).to_have_text("anew")
 

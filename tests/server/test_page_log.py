@@ -336,7 +336,7 @@ def test_a_log_wraps_fills_the_window_and_is_downloaded(site: Site) -> None:
     expect(wide).to_have_attribute("aria-pressed", "false")
     expect(page.locator(".panel")).to_be_visible()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download").click()
+        page.get_by_role("link", name="Download the log").click()
     assert download.value.path().read_bytes() == content
     task = site.gaia.attempt("me_log", "only")["task"]
     assert download.value.suggested_filename == f"only-{task}.log"

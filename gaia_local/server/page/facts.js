@@ -9,7 +9,8 @@ const PHASES = [["staging", "copying inputs"], ["running", "running"], ["publish
 /** @type {[keyof Usage, string][]} */
 const DATA = [["read", "read"], ["written", "wrote"], ["received", "received"], ["sent", "sent"]];
 
-/** The CPU seconds of an attempt; null if nobody measured it. @param {TimelineAttempt} attempt */
+/** The CPU seconds of an attempt; null if nobody measured it.
+ * @param {{ usage: Usage | null }} attempt */
 export function cpu({ usage }) {
   return usage === null || usage.cpu_user === null || usage.cpu_system === null
     ? null : usage.cpu_user + usage.cpu_system;
@@ -54,15 +55,29 @@ export function facts(attempt, now, moment) {
 function taken(attempt) {
   const { usage } = attempt;
   if (usage === null) return [];
-  /** @param {[keyof Usage, string][]} pairs @param {(number: number) => string} text
-   * @param {boolean} after */
-  const parts = (pairs, text, after) => pairs.filter(([key]) => usage[key] !== null)
-    .map(([key, what]) => (after ? `${text(Number(usage[key]))} ${what}`
-      : `${what} ${text(Number(usage[key]))}`)).join(", ");
   const seconds = cpu(attempt);
   const used = [seconds !== null && `${duration(seconds)} CPU`,
     usage.memory !== null && `${memory(usage.memory)} of memory`].filter(Boolean).join(", ");
-  return [parts(PHASES, duration, true), used, parts(DATA, bytes, false)];
+  return [phases(usage), used, transferred(usage)];
+}
+
+/** "0.30 s copying inputs, 1.7 s running", without what nobody measured. @param {Usage} usage */
+export function phases(usage) {
+  return told(usage, PHASES, (seconds, what) => `${duration(seconds)} ${what}`);
+}
+
+/** "read 10 MB, wrote 5 bytes", without what nobody measured. @param {Usage} usage */
+export function transferred(usage) {
+  return told(usage, DATA, (number, what) => `${what} ${bytes(number)}`);
+}
+
+/** @param {Usage} usage @param {[keyof Usage, string][]} words
+ * @param {(number: number, what: string) => string} text */
+function told(usage, words, text) {
+  return words.flatMap(([key, what]) => {
+    const number = usage[key];
+    return number === null ? [] : [text(number, what)];
+  }).join(", ");
 }
 
 /**

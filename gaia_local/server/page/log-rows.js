@@ -158,7 +158,7 @@ export class Rows {
       this.#line = 1 + Math.floor(lines / this.#rowHeight);
       this.#shift = lines % this.#rowHeight;
     }
-    const bottom = box.scrollHeight - top - box.clientHeight <= 1;
+    const bottom = box.scrollHeight - top - box.clientHeight < 1;
     this.#atEnd = bottom && this.range[1] === this.#total;
     return true;
   }

@@ -42,7 +42,8 @@ export class LogView {
   #wide = html("button",
     { type: "button", class: "small", "aria-pressed": "false", click: () => this.#toggleWide() },
     "Full width");
-  #file = html("a", { class: "file", download: "" }, "Download");
+  #file = html("a",
+    { class: "file", download: "", "aria-label": "Download the log" }, "Download");
   #tools = html("div", { class: "log-tools" },
     this.#search.element,
     html("div", { class: "line" }, this.#wrap, this.#wide, this.#file));

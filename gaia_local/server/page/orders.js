@@ -58,8 +58,9 @@ export class Orders {
 
   /** Run these Steps again, and all that depends on them. @param {string[]} steps */
   rerun(steps) {
-    return this.#expire(steps, "Run again",
-      steps.length === 1 ? `${steps[0]} runs again.` : `${steps.length} Steps run again.`);
+    const again = steps.every((step) => this.#steps.get(step)?.task === null) ? "" : " again";
+    return this.#expire(steps, `Run${again}`,
+      steps.length === 1 ? `${steps[0]} runs${again}.` : `${steps.length} Steps run${again}.`);
   }
 
   /** Run the failed Steps again, and what waits for them. */

@@ -3,7 +3,7 @@
 
 import { ask, path, why } from "./api.js";
 import { AttemptsView } from "./attempts.js";
-import { fill, html } from "./dom.js";
+import { fill, html, put } from "./dom.js";
 import { FactsView } from "./step-facts.js";
 import { KeyList } from "./keys.js";
 import { lastLines, LogView } from "./log.js";
@@ -46,7 +46,7 @@ export class StepPanel {
   #attempts;
   #tokens = html("section");
   #heading;
-  #large;
+  #again;
 
   /**
    * @param {string} workflow
@@ -64,13 +64,7 @@ export class StepPanel {
     this.#log = new LogView(workflow, step);
     this.#attempts = new AttemptsView(workflow, step,
       { show: (/** @type {string | null} */ task) => this.#showLog(task) });
-    this.#large = html("button",
-      { type: "button", class: "small", "aria-pressed": "false", click: () => this.#enlarge() },
-      "Enlarge");
-    const again = html("button", {
-      type: "button", title: "Expire: what it made counts no more, and it runs again",
-      click: () => acts.rerun([step]),
-    }, "Run again");
+    this.#again = html("button", { type: "button", click: () => acts.rerun([step]) });
     this.element = html("aside", { class: "panel", "aria-labelledby": "step" },
       html("header", {},
         html("div", { class: "line" }, this.#badge.element,
@@ -81,10 +75,9 @@ export class StepPanel {
         this.#heading, this.#command),
       html("div", { class: "body" },
         this.#problem, this.#failure, this.#facts.element,
-        html("div", { class: "again" }, again, this.#cost),
+        html("div", { class: "again" }, this.#again, this.#cost),
         this.#outputs.element, this.#inputs.element,
-        html("section", { class: "log-part" },
-          html("div", { class: "line" }, html("h3", {}, "Log"), this.#large), this.#log.element),
+        html("section", {}, html("h3", {}, "Log"), this.#log.element),
         this.#attempts.element, this.#tokens));
     addEventListener("focus", this.#refresh); // Files may have come meanwhile.
   }
@@ -111,6 +104,9 @@ export class StepPanel {
     if (graph !== null && graph !== this.#graph) this.#showGraph(graph);
     this.#graph = graph;
     this.#news = news;
+    fill(this.#again, news?.task === null ? "Run" : "Run again");
+    put(this.#again, "title", news?.task === null ? "As soon as its inputs are there"
+      : "Expire: what it made counts no more, and it runs again");
     if (changed) this.#refresh();
     else this.#showAsked();
   }
@@ -200,12 +196,6 @@ export class StepPanel {
     delete query.line;
     delete query.task;
     this.#acts.open(this.#step, task === null ? query : { ...query, task });
-  }
-
-  #enlarge() {
-    const large = this.element.classList.toggle("large");
-    this.#large.setAttribute("aria-pressed", String(large));
-    fill(this.#large, large ? "Show the rest" : "Enlarge");
   }
 }
 

@@ -58,7 +58,7 @@ export class TableRow {
     this.element.classList.toggle("chosen", chosen);
     if (row.state === "running" || row !== this.#row)
       fill(this.#elapsed, worded(lasted(row, now), (seconds) => (
-        row.state === "running" ? duration(Math.round(seconds)) : short(seconds))));
+        duration(row.state === "running" ? Math.round(seconds) : seconds))));
     if (row === this.#row) return;
     this.#row = row;
     put(this.element, "data-state", row.state);
@@ -69,14 +69,9 @@ export class TableRow {
     fill(this.#reason, row.reason);
     put(this.#reason, "title", row.reason);
     fill(this.#started, worded(row.started, (seconds) => MOMENT.format(seconds * 1000)));
-    fill(this.#cpu, worded(row.cpu, short));
+    fill(this.#cpu, worded(row.cpu, duration));
     fill(this.#memory, worded(row.memory, memory));
   }
-}
-
-/** A duration where there is little room. @param {number} seconds */
-function short(seconds) {
-  return seconds < 0.05 ? "< 0.1 seconds" : duration(seconds);
 }
 
 /** @param {number | null} value @param {(value: number) => string} words */

@@ -1,25 +1,28 @@
+// @ts-check
 // What a Step's last run took, and what a running one has taken so far.
 
 import { ask, path, why } from "./api.js";
 import { fill, html, put } from "./dom.js";
-import { bytes, duration, memory } from "./words.js";
+import { cpu, phases, transferred } from "./facts.js";
+import { duration, memory } from "./words.js";
 
 const POLL_MS = 2000; // Between two questions for what a running Step has taken.
 const SHARE = 20; // Of a large workflow, the answers may take one part in so many of the time.
-const PHASES = [["staging", "copying inputs"], ["running", "running"], ["publishing", "storing"]];
-const BYTES = [["read", "read"], ["written", "wrote"], ["received", "received"], ["sent", "sent"]];
 
-/** What an attempt took, as pairs of a name and a text; null stands for what nobody measured. */
+/**
+ * What an attempt took, as pairs of a name and a text; null stands for what nobody measured. The
+ * phases begin before the attempt's `started`, which is when its inputs are in their places.
+ * @param {Usage | null | undefined} usage
+ * @returns {[string, string | null][]}
+ */
 export function taken(usage) {
   if (usage === null || usage === undefined) return [];
-  const parts = (pairs, text) => pairs.filter(([key]) => usage[key] !== null)
-    .map(([key, what]) => text(usage[key], what)).join(", ") || null;
-  const { cpu_user: user, cpu_system: system } = usage;
+  const seconds = cpu({ usage });
   return [
-    ["Of that", parts(PHASES, (seconds, what) => `${duration(seconds)} ${what}`)],
-    ["CPU time", user === null || system === null ? null : duration(user + system)],
+    ["Phases", phases(usage) || null],
+    ["CPU time", seconds === null ? null : duration(seconds)],
     ["Memory", usage.memory === null ? null : `at most ${memory(usage.memory)}`],
-    ["Data", parts(BYTES, (number, what) => `${what} ${bytes(number)}`)],
+    ["Data", transferred(usage) || null],
   ];
 }
 
@@ -27,19 +30,22 @@ export function taken(usage) {
 export class LiveUsage {
   #workflow;
   #step;
+  /** @type {string | null} */
   #task = null;
+  /** @type {AbortController | null} */
   #following = null;
   #cpu = html("dd");
   #memory = html("dd");
-  facts = [["CPU time", this.#cpu], ["Memory", this.#memory]].map(([name, told]) =>
-    html("div", { hidden: true }, html("dt", {}, name), told));
+  facts = [html("div", { hidden: true }, html("dt", {}, "CPU time"), this.#cpu),
+    html("div", { hidden: true }, html("dt", {}, "Memory"), this.#memory)];
 
+  /** @param {string} workflow @param {string} step */
   constructor(workflow, step) {
     this.#workflow = workflow;
     this.#step = step;
   }
 
-  /** Follow the attempt with this id until `stop`. */
+  /** Follow the attempt with this id until `stop`. @param {string | null} task */
   start(task) {
     if (this.#following !== null && task === this.#task) return;
     this.stop();
@@ -54,6 +60,7 @@ export class LiveUsage {
     this.#following = null;
   }
 
+  /** @param {AbortSignal} signal */
   async #follow(signal) {
     while (!signal.aborted) {
       const began = performance.now();
@@ -63,7 +70,10 @@ export class LiveUsage {
     }
   }
 
-  /** A server that can't be reached, or has no such workflow any more, is reported elsewhere. */
+  /**
+   * A server that can't be reached, or has no such workflow any more, is reported elsewhere.
+   * @param {AbortSignal} signal
+   */
   async #ask(signal) {
     try {
       const { usage = {} } = await ask(path("workflows", this.#workflow));
@@ -73,9 +83,10 @@ export class LiveUsage {
     }
   }
 
-  #show({ cpu, memory: held }) {
-    fill(this.#cpu, cpu === null ? null : `${duration(cpu)} so far`);
+  /** @param {{ cpu: number | null, memory: number | null }} used In seconds, and in bytes. */
+  #show({ cpu: seconds, memory: held }) {
+    fill(this.#cpu, seconds === null ? null : `${duration(seconds)} so far`);
     fill(this.#memory, held === null ? null : `at most ${memory(held)} so far`);
-    this.facts.forEach((fact, index) => put(fact, "hidden", [cpu, held][index] === null));
+    this.facts.forEach((fact, index) => put(fact, "hidden", [seconds, held][index] === null));
   }
 }
