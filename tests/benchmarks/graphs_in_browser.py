@@ -250,7 +250,7 @@ def workflow(graph: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str
     for edge in graph["edges"]:
         makers[edge["to"]].append(edge["from"])
     commands, steps = dict[str, dict[str, Any]](), []
-    for number, step in enumerate(graph["steps"]):
+    for step in graph["steps"]:
         inputs = makers[step["step"]]
         commands[step["command"]] = {
             "name": step["command"],
