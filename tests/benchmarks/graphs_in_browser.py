@@ -146,8 +146,7 @@ def _rows(what: str, costs: Sequence[Cost], most: float | None = None) -> Iterat
 @contextlib.contextmanager
 def _blank(browser: Browser) -> Iterator[Page]:
     """A page in a context of its own, so that nothing is cached."""
-    size = {"width": 1280, "height": 800}
-    context = browser.new_context(viewport=size, reduced_motion="reduce")  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(1000 * SECONDS)
     try:
         yield context.new_page()
@@ -249,7 +248,8 @@ def workflow(graph: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str
     makers: dict[str, list[str]] = {step["step"]: [] for step in graph["steps"]}
     for edge in graph["edges"]:
         makers[edge["to"]].append(edge["from"])
-    commands, steps = dict[str, dict[str, Any]](), []
+    commands: dict[str, dict[str, Any]] = {}
+    steps = []
     for step in graph["steps"]:
         inputs = makers[step["step"]]
         commands[step["command"]] = {
