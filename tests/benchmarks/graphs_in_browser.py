@@ -121,10 +121,11 @@ def _one_group(browser: Browser, server: _Server, count: int, rounds: int) -> It
             panning.append(_measured(page, lambda: gaps.extend(page.evaluate(_PAN, FRAMES))))  # noqa: B023
             medians.append(gaps[len(gaps) // 2])
             worse.append(gaps[len(gaps) * 95 // 100])
-        for _ in range(min(rounds, 3)):
+        for number in range(min(rounds, 3)):
+            if number > 0:
+                _change(page, server, count, complete=True)
+                server.await_change()
             changing.append(_measured(page, lambda: _change(page, server, count, complete=False)))
-            server.await_change()
-            _change(page, server, count, complete=True)
             server.await_change()
     yield from _rows(f"a group of {count:,} Steps, opened until it's drawn", opening)
     yield Row(f"… panned: a frame, median of {FRAMES}", "ms", medians, most=FRAME_MOST)
