@@ -39,12 +39,10 @@ SHAPES: dict[str, Callable[[int], dict[str, Any]]] = {
     "sweeps": sweeps,
     "group": lambda count: one_group(count - 1),
 }
-_PAINTED = """async () => {
-    const drawn = () => document.querySelector("svg.graph .node") !== null
-        && document.querySelector(".canvas[aria-busy]") === null;
-    while (!drawn()) await new Promise((done) => setTimeout(done, 5));
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-}"""
+_DRAWN = """() => document.querySelector("svg.graph .node") !== null
+    && document.querySelector(".canvas[aria-busy]") === null"""
+_PAINTED = """() => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(done)))"""
 _OPEN = """() => document.querySelector(".node.group .head")
     .dispatchEvent(new MouseEvent("click", { bubbles: true }))"""
 # The seconds between each two frames, sorted, while the wheel turns back and forth.
@@ -63,14 +61,12 @@ _PAN = """async (frames) => {
     }
     return gaps.sort((one, other) => one - other);
 }"""
-_LABEL = "document.querySelector('.node.group .head').getAttribute('aria-label')"
 # Few may be complete after an order to expire all, if they ran before the halt.
-_CHANGED = f"""async ([count, complete]) => {{
-    const told = () => Number(/([0-9]+) complete/.exec({_LABEL})?.[1] ?? 0);
-    while (complete ? told() < count : told() > count / 2)
-        await new Promise((done) => setTimeout(done, 5));
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-}}"""
+_CHANGED = """([count, complete]) => {
+    const label = document.querySelector(".node.group .head").getAttribute("aria-label");
+    const told = Number((/([0-9,]+) complete/.exec(label)?.[1] ?? "0").replaceAll(",", ""));
+    return complete ? told === count : told <= count / 2;
+}"""
 
 
 @dataclass(frozen=True)
@@ -157,18 +153,24 @@ def _blank(browser: Browser) -> Iterator[Page]:
 
 def _go(page: Page, url: str) -> None:
     page.goto(f"{url}#/{NAME}")
-    page.evaluate(_PAINTED)
+    _await(page, _DRAWN)
 
 
 def _open_group(page: Page) -> None:
     page.evaluate(_OPEN)
     page.wait_for_selector(".node.group.open", state="attached")
-    page.evaluate(_PAINTED)
+    _await(page, _DRAWN)
 
 
 def _change(page: Page, server: _Server, count: int, *, complete: bool) -> None:
     server.change()
-    page.evaluate(_CHANGED, [count, complete])
+    _await(page, _CHANGED, [count, complete])
+
+
+def _await(page: Page, shown: str, given: object = None) -> None:
+    """Wait until a condition holds, and for the frame that paints it."""
+    page.wait_for_function(shown, arg=given)
+    page.evaluate(_PAINTED)
 
 
 def _measured(page: Page, act: Callable[[], None]) -> Cost:
