@@ -12,7 +12,9 @@ STEP_BYTES = 128 * 1024**2
 """The bytes after which a step ends."""
 MATCHES_AT_ONCE = 1000
 """The most places of matches that one step answers; it counts all."""
-_READ_BYTES = 512 * 1024
+_READ_BYTES = 64 * 1024
+"""The bytes looked at together: they and their copies stay in the processor's cache, and are small
+enough that no call of malloc maps fresh pages for them (it does from 128 kB on)."""
 
 
 @dataclass(frozen=True)

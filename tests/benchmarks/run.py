@@ -19,6 +19,7 @@ from benchmarks import (
     clusters_of_dask,
     containers,
     drawing,
+    graphs_in_browser,
     measuring,
     reuse,
     running,
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Iterator[Finding]]] = {
     "page": watched.page,
     "timelines": timelines.timelines,
     "pictures": drawing.pictures,
+    "graphs": graphs_in_browser.graphs,
 }
 
 

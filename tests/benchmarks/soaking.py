@@ -32,6 +32,7 @@ from benchmarks.soak.user import PASSING, User
 from gaia_local.config import Config
 from gaia_local.doctor.leftovers import find
 from gaia_local.monotonic import monotonic
+from support import chromium
 
 TOKEN = "soak"
 TURN_SECONDS = 1.0
@@ -256,7 +257,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.getLogger("gaia_local").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server and the pages end with it
-    browser = None if given.streams else pages.browser()
+    browser = None if given.streams else chromium.installed()
     print(f"pages: {browser or 'streams'}")
     with tempfile.TemporaryDirectory(prefix="soak") as folder:
         problems = soak(given.minutes, given.every, given.seed, Path(folder), browser)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from benchmarks.measuring import Finding, Missing, Row, Setting
 from gaia_local.model.usage import Usage
 from gaia_local.pictures.timeline import arrange, html, svg
+from support import chromium
 
 START = 1_790_000_000.0
 WORKERS, COMMANDS = 16, 8
@@ -38,23 +38,20 @@ def timelines(setting: Setting) -> Iterator[Finding]:
     drawn = float(len(svg(arrange(answer, now)).encode()))
     yield Row(f"size of an SVG timeline of {count:,} attempts", "MB", [drawn], most=3e6)
     what = f"time to open an HTML timeline of {count:,} attempts"
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    program = chromium.installed()
+    if program is None:
         yield Missing(what, "needs chromium")
         return
     with setting.place() as folder:
         file = Path(folder) / "timeline.html"
         file.write_text(pages[0], encoding="utf-8")
-        yield Row(what, "s", _opened(chromium, file, setting.few(5)), most=1.0)
+        yield Row(what, "s", _opened(program, file, setting.few(5)), most=1.0)
 
 
-def _opened(chromium: str, file: Path, rounds: int) -> list[float]:
+def _opened(program: str, file: Path, rounds: int) -> list[float]:
     """The seconds from the order to open the file until its bars are painted."""
-    from playwright.sync_api import sync_playwright
-
     found = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium.launched(program) as browser:
         for _ in range(rounds):
             page = browser.new_page()
             began = time.perf_counter()
@@ -62,7 +59,6 @@ def _opened(chromium: str, file: Path, rounds: int) -> list[float]:
             page.evaluate(_PAINTED)
             found.append(time.perf_counter() - began)
             page.close()
-        browser.close()
     return found
 
 

@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import itertools
 import re
-import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from gaia_local.pictures.timeline.lanes import moment
 from gaia_local.pictures.timeline.packing import packed
 from gaia_local.pictures.timeline.page import ENTRY, modules
 from gaia_local.pictures.words import clean, width
+from support import chromium
 from support.builders import step
 from support.fixtures import MakeGaia, WaitUntil
 
@@ -475,17 +475,11 @@ def test_failed_and_cancelled_attempts_are_marked_however_short() -> None:
 @pytest.fixture
 def page() -> Iterator[Any]:
     """A page of a headless browser; skips if there is no Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    program = chromium.installed()
+    if program is None:
         pytest.skip("Chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            yield browser.new_page(viewport={"width": 1000, "height": 600})
-        finally:
-            browser.close()
+    with chromium.launched(program) as browser:
+        yield browser.new_page(viewport={"width": 1000, "height": 600})
 
 
 def test_the_timeline_is_usable_by_pointer_and_keyboard(page: Any, tmp_path: Path) -> None:

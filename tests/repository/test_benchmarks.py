@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import reuse, run
+from benchmarks import graphs_in_browser, reuse, run
 from benchmarks.measuring import (
     Failed,
     Finding,
@@ -29,6 +29,8 @@ from benchmarks.peers.files import makefile, ninja_file
 from benchmarks.study import Size, dependents, study
 from benchmarks.table import as_json, cells, markdown, plot, shown, text
 from benchmarks.workflows import SHAPES
+from support import graphs
+from support.fixtures import MakeGaia
 
 TESTS = Path(__file__).parents[1]
 ABOUT = {"CPUs": "2 of a kind", "Python": "3"}
@@ -242,6 +244,29 @@ def test_timelines_are_measured(tmp_path: Path) -> None:
     rows = measured(tmp_path, "timelines")
     assert 0 < rows["size of an HTML timeline of 200 attempts"]["measured"][0] < 3e6
     assert rows["time to make an HTML timeline of 200 attempts"]["measured"][0] > 0
+
+
+def test_graphs_on_the_page_are_measured(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "graphs")
+    whole = "the page's graph of 277 Steps, a Command for each, until it's drawn"
+    assert rows[whole]["most"] == 2.0
+    assert rows[f"… CPU time of the browser ({whole})"]["median"] > 0
+    assert rows["… panned: a frame, median of 180"]["median"] > 0.001
+    assert rows["all 99 expired, from the order until it's drawn"]["median"] > 0
+
+
+@pytest.mark.parametrize("graph", [graphs.cells(), graphs.sweeps(50)])
+def test_a_workflow_made_from_a_graph_has_that_graph(
+    graph: dict[str, Any], make_gaia: MakeGaia
+) -> None:
+    gaia = make_gaia(watch=False)
+    commands, steps = graphs_in_browser.workflow(graph)
+    gaia.upload("w", {}, commands, steps)
+    gaia.halt("w")
+    made = gaia.graph("w")
+    assert [step["step"] for step in made["steps"]] == [step["step"] for step in graph["steps"]]
+    ends = [{(edge["from"], edge["to"]) for edge in told["edges"]} for told in (made, graph)]
+    assert ends[0] == ends[1]
 
 
 # ---------------------------------------------------------------------------------------- the peers

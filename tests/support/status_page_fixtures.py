@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support import chromium
 from support.fixtures import MakeGaia
 from support.gates import Fifo
 
@@ -22,18 +21,11 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
-    program = shutil.which("chromium")
+    program = chromium.installed()
     if program is None:
         pytest.skip("there is no chromium: apt-get install chromium")
-    # Here, as the tests with the lowest versions have neither a browser nor a server.
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
+    with chromium.launched(program) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

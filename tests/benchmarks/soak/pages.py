@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import requests
+
+from support import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -53,15 +53,6 @@ class Pages(Protocol):
         """Add to `problems` what the page that stays shows wrongly of a complete workflow."""
 
 
-def browser() -> str | None:
-    """The path of Chromium; None if it can't be driven here."""
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        return None
-    return shutil.which("chromium")
-
-
 @contextmanager
 def opened(
     url: str, token: str, names: Sequence[str], dice: random.Random, program: str | None
@@ -74,28 +65,20 @@ def opened(
         finally:
             streams.close()
         return
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
-        try:
-            yield Chromium(chromium, url, token, names, dice)
-        finally:
-            chromium.close()
+    with chromium.launched(program) as browser:
+        yield Chromium(browser, url, token, names, dice)
 
 
 class Chromium:
     """Two pages of a browser."""
 
     def __init__(
-        self, chromium: Browser, url: str, token: str, names: Sequence[str], dice: random.Random
+        self, browser: Browser, url: str, token: str, names: Sequence[str], dice: random.Random
     ) -> None:
         self.problems: list[str] = []
         self._dice, self._turns = dice, 0
         self._elsewhere = ["#/", *(f"#/{name}" for name in names)]
-        context = chromium.new_context()
+        context = browser.new_context()
         self._stays, self._wanders = self._page(context), self._page(context)
         self._stays.goto(f"{url}?token={token}")
         self._stays.goto(f"{url}#/{names[0]}")
