@@ -83,7 +83,9 @@ def test_axe_finds_nothing(
         page.keyboard.press("Escape")
         page.keyboard.press("/")
         page.keyboard.type("o")
-        expect(page.get_by_role("listbox", name="Steps").get_by_role("option").first).to_be_visible()
+        expect(
+            page.get_by_role("listbox", name="Steps").get_by_role("option").first
+        ).to_be_visible()
         found["finder"] = findings(page)
         page.goto(server.url + address("me_nobody"))
         expect(page.locator(".workflow > .empty")).to_contain_text("me_nobody")
