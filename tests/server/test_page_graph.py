@@ -75,6 +75,11 @@ def box(locator: Locator) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
+def shape(page: Page, label: str) -> Locator:
+    """All that is drawn around the button with this label."""
+    return page.locator(".node", has=page.get_by_role("button", name=label))
+
+
 def calls(page: Page) -> Any:
     return page.evaluate("window.calls")
 
@@ -86,7 +91,7 @@ def test_a_workflow_of_277_steps_opens_grouped_whole_and_readable(site: Site) ->
     assert page.evaluate(WHOLE)
     expect(page.locator(".minimap")).to_be_hidden()
     group = site.node("Group analysis-*-*, 128 Steps: 1 error, 1 running, 84 waiting, 42 complete")
-    expect(page.locator(".node", has=group)).to_contain_text("in all · median")
+    expect(shape(page, "Group analysis-*-*, 128 Steps")).to_contain_text("in all · median")
     group.click()
     drawn(page)
     expect(page.locator(".node.group.closed")).to_have_count(3 + 16)
@@ -197,8 +202,9 @@ def test_boxes_name_what_differs_and_tell_the_whole_name(site: Site) -> None:
     names = [f"simulation_control_{number}_done" for number in range(3)]
     graph = answers.graph([(name, "c") for name in names], [], labels=["0", "1", "2"])
     page = mounted(site, graph)
-    node = site.node("simulation_control_1_done, running, Command c")
-    expect(page.locator(".node", has=node).locator(".name")).to_have_text("1")
+    label = "simulation_control_1_done, running, Command c"
+    expect(shape(page, label).locator(".name")).to_have_text("1")
+    node = site.node(label)
     expect(node.locator("title")).to_have_text("simulation_control_1_done")
 
 
