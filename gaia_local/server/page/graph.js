@@ -94,8 +94,9 @@ export class GraphView {
     this.#news = steps;
     const before = this.#told;
     if (graph !== before?.graph) {
-      this.#told = new Told(graph);
-      this.#told.hear(steps);
+      const told = new Told(graph);
+      this.#told = told;
+      told.hear(steps);
       this.#choice.offer(graph);
       this.#groups = this.#choice.groups;
       this.#draw(!this.#drawn || !this.#view.moved);
@@ -103,7 +104,7 @@ export class GraphView {
       if (this.#selected !== null && before?.place(this.#selected) === undefined)
         this.select(this.#selected);
     } else {
-      const changed = this.#told.hear(steps);
+      const changed = before.hear(steps);
       if (changed.size > 0) {
         this.#scene.hear(changed);
         this.#map.refresh();
