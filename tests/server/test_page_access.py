@@ -74,7 +74,7 @@ def test_axe_finds_nothing(
             found[f"{name} {view}"] = findings(page)
         for name in ("one", "two"):
             at("me_failed", name)
-            expect(page.locator(".panel .badge")).to_be_visible()
+            expect(page.locator(".panel header .badge")).to_be_visible()
             found[f"panel of {name}"] = findings(page)
         at("me_failed")
         page.get_by_role("button", name="Run all again").click()
@@ -83,7 +83,9 @@ def test_axe_finds_nothing(
         page.keyboard.press("Escape")
         page.keyboard.press("/")
         page.keyboard.type("o")
-        expect(page.get_by_role("option").first).to_be_visible()
+        expect(
+            page.get_by_role("listbox", name="Steps").get_by_role("option").first
+        ).to_be_visible()
         found["finder"] = findings(page)
         page.goto(server.url + address("me_nobody"))
         expect(page.locator(".workflow > .empty")).to_contain_text("me_nobody")
@@ -113,7 +115,7 @@ def test_nothing_is_wider_than_a_narrow_or_enlarged_window(
         assert panel is not None
         assert panel["height"] > 180, view
     site.go(long, "two")
-    expect(page.locator(".panel .badge")).to_be_visible()
+    expect(page.locator(".panel header .badge")).to_be_visible()
     assert site.fits()
 
 
@@ -125,7 +127,7 @@ def test_the_page_has_landmarks_and_headings_in_order(site: Site) -> None:
     expect(page.get_by_role("navigation", name="Page")).to_have_count(1)
     expect(page.get_by_role("main")).to_have_count(1)
     expect(page.get_by_role("complementary", name="two")).to_have_count(1)
-    expect(page.locator(".panel .badge")).to_be_visible()
+    expect(page.locator(".panel header .badge")).to_be_visible()
     levels = page.locator("h1, h2, h3, h4").evaluate_all(
         "all => all.filter(each => each.checkVisibility()).map(each => Number(each.tagName[1]))"
     )

@@ -10,6 +10,7 @@ import pytest
 from gaia_local import GaiaError
 from gaia_local.model.definitions import parse_commands, parse_steps
 from gaia_local.workflow import reports
+from gaia_local.workflow.progress import progress as count_progress
 from support.builders import command, step
 from support.hands import Hands
 
@@ -140,7 +141,7 @@ def test_the_words_of_explain_and_progress(hands: Hands) -> None:
     def look(workflow: Any) -> tuple[Any, Any, Any]:
         node = workflow.graph.steps["g"]
         explained = reports.explain_step(workflow, node, {})
-        return explained, progress(workflow), reports.graph(workflow)["steps"]
+        return explained, count_progress(workflow), reports.graph(workflow)["steps"]
 
     found = hands.scheduler.view("w", look)
     assert found is not None

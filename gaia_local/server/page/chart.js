@@ -32,7 +32,7 @@ export class TimelineChart {
   #open;
   #canvas = /** @type {HTMLCanvasElement} */ (html("canvas", { "aria-hidden": "true" }));
   #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d"));
-  #option = html("div", { id: "timeline-bar", role: "option", class: "unseen" });
+  #option = html("div", { id: "timeline-bar", role: "option", class: "unseen", hidden: true });
   #room = html("div", { class: "room" });
   #scroll = html("div", {
     class: "chart", role: "listbox", tabindex: 0, "aria-label": "Attempts, bar by bar",
@@ -201,6 +201,7 @@ export class TimelineChart {
     fill(this.#told, html("b", {}, name), rest.map((line) => html("span", {}, line)));
     fill(this.#option, [name, ...rest].join("; "));
     put(this.#option, "aria-selected", "true");
+    this.#option.hidden = false; // An option without text would have no name.
     put(this.#scroll, "aria-activedescendant", "timeline-bar");
   }
 

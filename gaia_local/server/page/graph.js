@@ -92,14 +92,19 @@ export class GraphView {
   show({ graph, steps }, query) {
     if (graph === null) return;
     this.#news = steps;
-    if (graph !== this.#told?.graph) {
-      this.#told = new Told(graph);
-      this.#told.hear(steps);
+    const before = this.#told;
+    if (graph !== before?.graph) {
+      const told = new Told(graph);
+      this.#told = told;
+      told.hear(steps);
       this.#choice.offer(graph);
       this.#groups = this.#choice.groups;
       this.#draw(!this.#drawn || !this.#view.moved);
+      // It may have been selected before it was in the graph.
+      if (this.#selected !== null && before?.place(this.#selected) === undefined)
+        this.select(this.#selected);
     } else {
-      const changed = this.#told.hear(steps);
+      const changed = before.hear(steps);
       if (changed.size > 0) {
         this.#scene.hear(changed);
         this.#map.refresh();
@@ -117,6 +122,7 @@ export class GraphView {
    * @param {string | null} step */
   async select(step) {
     this.#selected = step;
+    if (this.#told === null) return; // `show` comes back to it.
     await this.#drawing;
     if (step !== this.#selected) return; // Another one was selected meanwhile.
     const index = step === null ? undefined : this.#told?.place(step);
@@ -228,9 +234,9 @@ export class GraphView {
     const place = index === undefined ? undefined : this.#placeOfStep(index);
     if (place === undefined) this.#scene.release("selected");
     else this.#scene.keep(place, "selected");
-    for (const { item, element } of this.#scene.shapes) {
+    for (const { item, parts } of this.#scene.shapes) {
       if (item.group === null)
-        put(element, "aria-current", item.step === index ? "true" : null);
+        put(parts.step, "aria-current", item.step === index ? "true" : null);
     }
   }
 

@@ -184,7 +184,7 @@ export class Scene {
 
   /**
    * All Steps and groups that are elements.
-   * @returns {Iterable<{ item: Item, element: Element }>}
+   * @returns {Iterable<{ item: Item, element: Element, parts: Record<string, Element> }>}
    */
   get shapes() {
     return this.#shapes.values();

@@ -66,6 +66,21 @@ export function shapeOf(item, told, font) {
   return item.kind === "group" ? new GroupShape(item, told, font) : new StepShape(item, told, font);
 }
 
+/** @param {Item["kind"]} kind */
+function round(kind) {
+  return kind === "step" ? 9 : 6;
+}
+
+/**
+ * A button over what is seen. It holds no text: what is drawn may be cut to fit, and then it
+ * wouldn't be a part of the button's name, which has it whole.
+ * @param {Record<string, number>} size @param {string} title
+ */
+function touch(size, title) {
+  return svg("rect", { class: "touch", role: "button", tabindex: -1, ...size },
+    svg("title", {}, title));
+}
+
 /** A Step: its name, its state in a word, its Command. */
 class StepShape {
   /** @type {Record<string, Element>} */
@@ -77,25 +92,26 @@ class StepShape {
     this.item = item;
     this.#told = told;
     this.#font = font;
-    const { kind, step, width: wide, height } = item;
-    const label = told.label(step);
+    const { kind, width: wide, height } = item;
+    const label = told.label(item.step);
     const [size, place] = kind === "step" ? [18, { x: 12, y: 16 }]
       : kind === "tile" ? [14, { x: 7, y: 7 }] : [12, { x: 5, y: 5 }];
     const text = kind === "step" ? STEP.text : TILE.text;
-    this.#sign = glyph(told.state(step), size, place);
+    this.#sign = glyph(told.state(item.step), size, place);
     this.#note = kind === "step" ? svg("text", { class: "note", x: text, y: 36 }) : null;
-    this.element = svg("g", {
-      class: `node ${kind === "dot" ? "tile dot" : kind}`, role: "button", tabindex: -1,
-      transform: `translate(${item.x.toFixed(1)} ${item.y.toFixed(1)})`,
-    },
-      svg("rect", { class: "box", width: wide, height, rx: kind === "step" ? 9 : 6 }),
+    const seen = svg("g", { "aria-hidden": "true" },
+      svg("rect", { class: "box", width: wide, height, rx: round(kind) }),
       this.#sign,
       kind === "dot" ? null : svg("text", { class: "name", x: text, y: kind === "step" ? 20 : 18 },
         kind === "step" ? shortened(label, font.name, wide - text - STEP.end)
           : shortened(label, font.tile, wide - text - TILE.end)),
-      this.#note,
-      svg("title", {}, told.name(step)));
-    this.parts = { step: this.element };
+      this.#note);
+    const step = touch({ width: wide, height, rx: round(kind) }, told.name(item.step));
+    this.element = svg("g", {
+      class: `node ${kind === "dot" ? "tile dot" : kind}`,
+      transform: `translate(${item.x.toFixed(1)} ${item.y.toFixed(1)})`,
+    }, seen, step);
+    this.parts = { step };
     this.show();
   }
 
@@ -108,7 +124,7 @@ class StepShape {
     const { step, width: wide } = this.item;
     const state = this.#told.state(step);
     put(this.element, "data-state", state);
-    put(this.element, "aria-label", this.#told.spoken(step));
+    put(this.parts.step, "aria-label", this.#told.spoken(step));
     draw(this.#sign, state);
     if (this.#note === null) return;
     const note = this.#told.note(step);
@@ -142,13 +158,13 @@ class GroupShape {
     this.#times = svg("text", { class: "note", x: 14, y: 72 });
     this.#bar = open ? null : svg("g", { class: "bar", transform: `translate(14 ${height - 17})` });
     const fold = open ? "M13 17.5 18 22.5 23 17.5" : "M15.5 15 20.5 20 15.5 25";
-    const head = svg("g",
-      { class: "head", role: "button", tabindex: -1, "aria-expanded": String(open) },
-      svg("rect", { class: "touch", width: wide, height: open ? HEAD : height, rx: 9 }),
+    const head = touch({ width: wide, height: open ? HEAD : height, rx: 9 }, this.#group.name);
+    put(head, "aria-expanded", String(open));
+    const seen = svg("g", { "aria-hidden": "true" },
       svg("path", { class: "fold", d: fold }),
       svg("text", { class: "name", x: 32, y: open ? 25 : 24 }, name),
       svg("text", { class: "note", x: named, y: open ? 25 : 24 }, steps),
-      this.#counts, this.#times, this.#bar, svg("title", {}, this.#group.name));
+      this.#counts, this.#times, this.#bar);
     const label = `Run these ${this.#group.steps.length} Steps again`;
     const again = svg("g", {
       class: "again", role: "button", tabindex: -1, "aria-label": label,
@@ -161,7 +177,7 @@ class GroupShape {
     this.element = svg("g", { class: `node group ${open ? "open" : "closed"}`, transform: at },
       open ? null
         : [svg("rect", { class: "behind", x: 5, y: 5, width: wide, height, rx: 9 }), frame],
-      head, again);
+      seen, head, again);
     this.parts = { head, again };
     this.show();
   }
