@@ -133,6 +133,7 @@ export class LogView {
     if (source.lines === 0) return;
     this.#sought = false;
     this.#rows.goTo(Math.min(this.#linked, source.lines));
+    this.element.scrollIntoView({ block: "nearest" }); // the log may lie below the panel's sight
     this.element.scrollIntoView({ block: "nearest" });
   }
 

@@ -146,10 +146,11 @@ class GroupShape {
     const { open, width: wide, height } = item;
     const steps = count(this.#group.steps.length, "Step");
     const size = width(steps, font.note);
-    const taken = 32 + size + 20 + AGAIN.side + AGAIN.end;
+    // A closed one has the number of its Steps below its name, which has the whole row.
+    const taken = 32 + (open ? size + 20 : 8) + AGAIN.side + AGAIN.end;
     const name = shortened(this.#group.name, font.name, wide - taken);
-    const named = 32 + width(name, font.name) + 10;
-    this.#from = open ? named + size + 18 : 14;
+    const place = open ? { x: 32 + width(name, font.name) + 10, y: 25 } : { x: 14, y: 49 };
+    this.#from = place.x + size + (open ? 18 : 14);
     const at = `translate(${item.x.toFixed(1)} ${item.y.toFixed(1)})`;
     const frame = svg("rect", { class: "box", width: wide, height, rx: 9 });
     this.back = open ? svg("g", { class: "node frame", transform: at }, frame) : null;
@@ -163,7 +164,7 @@ class GroupShape {
     const seen = svg("g", { "aria-hidden": "true" },
       svg("path", { class: "fold", d: fold }),
       svg("text", { class: "name", x: 32, y: open ? 25 : 24 }, name),
-      svg("text", { class: "note", x: named, y: open ? 25 : 24 }, steps),
+      svg("text", { class: "note", ...place }, steps),
       this.#counts, this.#times, this.#bar);
     const label = `Run these ${this.#group.steps.length} Steps again`;
     const again = svg("g", {
