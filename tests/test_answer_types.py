@@ -81,7 +81,8 @@ def key_problems(value: dict[str, Any], kind: Any, where: str) -> list[str]:
 
 def answer_type(function: Any) -> Any:
     """The annotated return type of a function, or of a property."""
-    plain = inspect.unwrap(function.fget if isinstance(function, property) else function)
+    made: Any = function.fget if isinstance(function, property) else function
+    plain = inspect.unwrap(made)
     # `DiGraph[str]` is for type checkers: the class itself takes no type.
     graphs = types.SimpleNamespace(DiGraph={str: networkx.DiGraph})
     return eval(plain.__annotations__["return"], {**plain.__globals__, **NAMES, "networkx": graphs})
