@@ -17,7 +17,7 @@ from playwright.sync_api import (
 from starlette.types import Receive, Scope, Send
 
 from gaia_local import Gaia
-from gaia_local.model.answer_types import LiveUsage, WorkflowProgress
+from gaia_local.model.answer_types import LiveUsage, WorkflowDetails
 from gaia_local.model.usage import Usage
 from gaia_local.server import Server
 from gaia_local.server.stream import EventStream
@@ -121,11 +121,11 @@ def shown_facts(page: Page) -> dict[str, str]:
 def test_a_running_step_shows_what_it_has_taken_so_far_and_then_what_it_took(
     site: Site, gate: Fifo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress, explain = site.gaia.progress, site.gaia.explain
+    details, explain = site.gaia.details, site.gaia.explain
     live: dict[str, LiveUsage] = {}
 
-    def with_live(workflow: str) -> WorkflowProgress:
-        return {**progress(workflow), "usage": live}
+    def with_live(workflow: str) -> WorkflowDetails:
+        return {**details(workflow), "usage": live}
 
     def with_usage(workflow: str, name: str) -> Any:
         told = explain(workflow, name)
@@ -134,7 +134,7 @@ def test_a_running_step_shows_what_it_has_taken_so_far_and_then_what_it_took(
             told["last"]["usage"] = Usage(0.3, 1.7, None, 2.9, 0.3, 310 << 20, 10**7, 5).wire()
         return told
 
-    monkeypatch.setattr(site.gaia, "progress", with_live)
+    monkeypatch.setattr(site.gaia, "details", with_live)
     monkeypatch.setattr(site.gaia, "explain", with_usage)
     chain(site.gaia, "me_live", held(gate))
     page = site.go("me_live", "two")

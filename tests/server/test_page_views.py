@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from starlette.types import Receive, Scope, Send
 
 from gaia_local.server.stream import EventStream
@@ -310,3 +310,32 @@ def test_an_unknown_workflow_in_one_tab_is_no_trouble_in_another(site: Site) -> 
     chain(site.gaia, "me_knwn")
     expect(other.locator(".node.step")).to_have_count(2)
     other.close()
+
+
+@pytest.mark.parametrize("part", ["store.js", "panel.css", "page.js"])
+def test_a_page_whose_parts_dont_all_come_is_loaded_again(site: Site, part: str) -> None:
+    """Chromium drops requests while a container's network interface comes or goes."""
+    site.expected += ["ERR_NETWORK_CHANGED"]
+    chain(site.gaia, "me_again")
+    asked: list[str] = []
+
+    def drop(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) < 3:
+            route.abort("failed")
+        else:
+            route.continue_()
+
+    site.page.route(f"**/{part}", drop)
+    site.expected += ["ERR_FAILED"]
+    page = site.go("me_again")
+    expect(page.get_by_role("heading", level=1)).to_have_text("me_again")
+    assert len(asked) == 3
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_page_whose_parts_never_come_says_so(site: Site) -> None:
+    site.expected += ["ERR_FAILED", "the page failed"]
+    site.page.route("**/store.js", lambda route: route.abort("failed"))
+    site.page.goto(site.server.url)
+    expect(site.page.locator("main")).to_contain_text("Load it again")
