@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from support.status_page import Site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window; other modules' tests find no event loop of its own."""
     program = chromium.installed()
     if program is None:
         pytest.skip("there is no chromium: apt-get install chromium")
