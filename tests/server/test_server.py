@@ -26,6 +26,7 @@ import requests
 from gaia.client import Gaia as Client  # type: ignore[import-untyped]
 
 from gaia_local import Gaia, GaiaError, demo
+from gaia_local.errors import DatabaseError
 from gaia_local.model.answer_types import LiveUsage
 from gaia_local.server import Server, create_app, feed, resume, stream
 from gaia_local.server import server as server_module
@@ -351,15 +352,13 @@ def test_missing_workflows_and_steps_are_named(
     assert says in get(server, path, status)["error"]
 
 
-def test_trouble_is_told(server: Server, gaia: Gaia, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_is_told(server: Server, gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)
-    status = gaia.status("w")
-    monkeypatch.setattr(
-        gaia,
-        "status",
-        lambda name: {**status, "status": {**status["status"], "error": "the disk is full"}},
-    )
+    assert "error" not in get(server, "api/workflows/w")
+    loop = gaia._opened.scheduler.loop
+    with loop.lock:
+        loop.workflows["w"].trouble = DatabaseError("the disk is full")
     assert get(server, "api/workflows/w")["error"] == "the disk is full"
 
 
