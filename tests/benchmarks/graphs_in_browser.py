@@ -43,7 +43,7 @@ _DRAWN = """() => document.querySelector("svg.graph .node") !== null
     && document.querySelector(".canvas[aria-busy]") === null"""
 _PAINTED = """() => new Promise((done) =>
     requestAnimationFrame(() => requestAnimationFrame(done)))"""
-_OPEN = """() => document.querySelector(".node.group .head")
+_OPEN = """() => document.querySelector(".node.group [aria-expanded]")
     .dispatchEvent(new MouseEvent("click", { bubbles: true }))"""
 # The seconds between each two frames, sorted, while the wheel turns back and forth.
 _PAN = """async (frames) => {
@@ -63,7 +63,7 @@ _PAN = """async (frames) => {
 }"""
 # Few may be complete after an order to expire all, if they ran before the halt.
 _CHANGED = """([count, complete]) => {
-    const label = document.querySelector(".node.group .head").getAttribute("aria-label");
+    const label = document.querySelector(".node.group [aria-expanded]").getAttribute("aria-label");
     const told = Number((/([0-9,]+) complete/.exec(label)?.[1] ?? "0").replaceAll(",", ""));
     return complete ? told === count : told <= count / 2;
 }"""
