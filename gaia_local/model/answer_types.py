@@ -250,9 +250,15 @@ ListedWorkflow = TypedDict(
         "properties": dict[str, Any],
         "step-count": int,
         "progress": StepCounts,
+        "started": float | None,
+        "ended": float | None,
     },
 )
-"""Of `Gaia.listed`: a workflow as `Gaia.workflows` has it, as it is now, and its progress."""
+"""Of `Gaia.listed`: a workflow as `Gaia.workflows` has it, as it is now, and its progress.
+
+`started` and `ended` are when it last ran, in seconds since the epoch: the end is None as long as
+it runs. Of one that hasn't run since the root was opened only the end of its last Step is known.
+"""
 
 
 class KeptDirectory(TypedDict):

@@ -61,7 +61,15 @@ def listed(workflow: Workflow) -> ListedWorkflow:
         "properties": dict(workflow.properties),
         "step-count": counts["steps"],
         "progress": cast("StepCounts", numbers),
+        "started": workflow.run_started,
+        "ended": workflow.run_ended if workflow.run_started is not None else _last_end(workflow),
     }
+
+
+def _last_end(workflow: Workflow) -> float | None:
+    """When a Step last ended, of a workflow that hasn't run since it was loaded."""
+    latest = (node.attempt for node in workflow.graph.steps.values())
+    return max((one.ended for one in latest if one is not None and one.ended), default=None)
 
 
 def step_states(workflow: Workflow) -> dict[str, StepState]:

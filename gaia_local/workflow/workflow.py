@@ -8,6 +8,7 @@ comes through `observe`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,10 @@ class Workflow:
         self._stored = (WorkflowState.INITIALIZED, 0)
         """The state and the number of Steps of the last decision."""
         self._was_running = False
+        self.run_started: float | None = None
+        """When it last began to run, in seconds since the epoch; None: not since it was loaded."""
+        self.run_ended: float | None = None
+        """When that came to its end; None as long as it runs."""
 
     @staticmethod
     def load(saved: Saved, locate: Callable[[str], str]) -> Workflow:
@@ -383,6 +388,11 @@ class Workflow:
         state = self.state
         if self._was_running and state in _ENDS:
             self.attempts.note(_ENDS[state])
-        self._was_running = state is WorkflowState.RUNNING
+        running = state is WorkflowState.RUNNING
+        if running and (not self._was_running or self.run_started is None):
+            self.run_started, self.run_ended = time.time(), None
+        elif self._was_running and not running:
+            self.run_ended = time.time()
+        self._was_running = running
         if (state, len(self.graph.steps)) != self._stored:
             self._stored = self._draft.changes.state = (state, len(self.graph.steps))

@@ -795,7 +795,7 @@ def test_the_page_holds_no_code_or_style_in_its_markup() -> None:
     markup = (ASSETS / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?:", markup)
     assert re.findall(r"<script([^>]*)>(.*?)</script>", markup, flags=re.DOTALL) == [
-        (' type="module" src="page.js"', "")
+        (' type="module" src="start.js"', "")
     ]
     for path in [*ASSETS.glob("*.js"), *ASSETS.glob("*.css")]:
         found = re.search(

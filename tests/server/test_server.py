@@ -352,6 +352,33 @@ def test_missing_workflows_and_steps_are_named(
     assert says in get(server, path, status)["error"]
 
 
+def test_the_list_tells_when_a_workflow_ran(
+    server: Server, gaia: Gaia, make_gaia: MakeGaia, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    def listed() -> Any:
+        return get(server, "api/workflows")["workflows"]["w"]
+
+    before = time.time()
+    gaia.upload("w", {}, COMMANDS, [held(tmp_path / "fifo")])
+    wait_until(lambda: listed()["progress"]["running"] == 1)
+    assert before <= listed()["started"] <= time.time()
+    assert listed()["ended"] is None
+    let_go(tmp_path / "fifo")
+    gaia.wait("w", 30)
+    first = listed()
+    assert first["started"] <= first["ended"] <= time.time()
+    gaia.expire("w", ["h"])
+    wait_until(lambda: listed()["progress"]["running"] == 1)
+    assert listed()["started"] >= first["ended"]
+    let_go(tmp_path / "fifo")
+    gaia.wait("w", 30)
+    told, root = listed(), gaia.root
+    gaia.close()
+    with Gaia({"root": str(root), "runtime": "process"}) as again:
+        assert again.listed("w")["started"] is None
+        assert again.listed("w")["ended"] == pytest.approx(told["ended"], abs=2.0)
+
+
 def test_trouble_is_told(server: Server, gaia: Gaia) -> None:
     gaia.upload("w", {}, COMMANDS, [A])
     gaia.wait("w", 30)

@@ -95,7 +95,7 @@ export class Progress {
  * @param {{ started?: number | null, ended?: number | null }} entry
  */
 export function when({ started, ended }) {
-  if (!started) return null;
+  if (!started) return ended ? `ended ${moment(ended)}` : null;
   return ended ? `${moment(started)}, took ${duration(ended - started)}`
     : `since ${moment(started)}`;
 }
