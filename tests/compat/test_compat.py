@@ -161,8 +161,9 @@ def test_a_script_has_the_engines_methods_and_answers(config: dict[str, Any]) ->
 
 def test_the_replacement_has_all_public_methods_of_gaia(config: dict[str, Any]) -> None:
     public = {name for name in dir(Gaia) if not name.startswith("_")}
+    methods = {name for name in public if callable(getattr(Gaia, name))}
     with compat.install(config):
-        assert public <= set(dir(local().Gaia))
+        assert methods <= set(dir(local().Gaia))
 
 
 def test_an_object_can_be_a_context(config: dict[str, Any]) -> None:
