@@ -10,6 +10,8 @@ import { address } from "./parts.js";
 
 export { lastLines };
 
+const SETTLED_MS = 1500; // After so long the rest of the panel has come.
+
 export class LogView {
   #workflow;
   #step;
@@ -27,6 +29,10 @@ export class LogView {
   /** What each row was made of. @type {WeakMap<Element, string | object | null>[]} */
   #made = [new WeakMap(), new WeakMap()];
   #note = html("p", { class: "note", role: "status" });
+  /** @type {IntersectionObserver | undefined} */
+  #sight;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #sighted;
   #rows = new Rows((line, before) => this.#row(line, before), () => this.#moved());
   #search = new LogSearch({
     ask: (parameters) => /** @type {LogSource} */ (this.#source).search(parameters),
@@ -92,7 +98,25 @@ export class LogView {
     this.#rows.draw();
   }
 
+  /** The log may lie below the panel's sight, and what is above it may come a little later. */
+  #bringIntoSight() {
+    const bring = () => this.element.scrollIntoView({ block: "nearest" });
+    this.#letGo();
+    bring();
+    this.#sight = new IntersectionObserver(([{ intersectionRatio: seen }]) => {
+      if (seen < 1) bring();
+    }, { threshold: [0, 0.5, 0.9, 1] });
+    this.#sight.observe(this.#rows.element);
+    this.#sighted = setTimeout(() => this.#letGo(), SETTLED_MS);
+  }
+
+  #letGo() {
+    this.#sight?.disconnect();
+    clearTimeout(this.#sighted);
+  }
+
   stop() {
+    this.#letGo();
     this.#source?.close();
     this.#search.close();
     this.#rows.close();
@@ -133,7 +157,7 @@ export class LogView {
     if (source.lines === 0) return;
     this.#sought = false;
     this.#rows.goTo(Math.min(this.#linked, source.lines));
-    this.element.scrollIntoView({ block: "nearest" }); // the log may lie below the panel's sight
+    this.#bringIntoSight();
     this.element.scrollIntoView({ block: "nearest" });
   }
 
