@@ -81,7 +81,7 @@ class Feed:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """An error ends all clients: the next one gets a new task, which looks at all anew."""
         error = None if task.cancelled() else task.exception()
-        if error is not None:
+        if error is not None and task is self._task:  # else its last client has left
             clients, self._clients, self._new = {*self._clients, *self._new}, set(), []
             self._task = None
             for client in clients:

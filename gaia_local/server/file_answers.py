@@ -99,7 +99,7 @@ class Streamed(Response):
             if piece is None:
                 return True
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a client that takes all at once mustn't hold up others
 
 
 def file_answer(

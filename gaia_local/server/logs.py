@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from gaia_local.server.asking import Query, answering
 from gaia_local.server.log_file import LogFile
-from gaia_local.server.log_index import LineIndices, read_at
+from gaia_local.server.log_index import LineIndex, LineIndices, read_at
 from gaia_local.server.log_lines import MAX_LINES, rows_from, style_at
 from gaia_local.server.log_search import search
 from gaia_local.server.wire import Refused
@@ -126,8 +126,8 @@ class Logs:
             wanted = text.encode("utf-8", "replace")
             found = search(log.file, wanted, start, case=case, skip=skip)
             index = self._indices.of(log.path, log.file)
-            while found.offsets and index.extend(log.file).known <= found.offsets[-1]:
-                pass  # each call counts a part of a log that is very long
+            if found.offsets:
+                _count_until(index, log.file, found.offsets[-1])
             return {
                 "count": found.count,
                 "matches": [[index.line(log.file, at), at] for at in found.offsets],
@@ -155,10 +155,19 @@ class Logs:
             ended = self._gaia.progress(name)["state"] != "running"
         else:
             ended = attempt["state"] not in _UNFINISHED
-        if not os.path.exists(path):
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # nothing is written yet, or it was dropped just now
             path = os.devnull
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             yield _Log(attempt["task"], ended, path, file)
         finally:
             os.close(file)
+
+
+def _count_until(index: LineIndex, file: int, offset: int) -> None:
+    """Have the lines before a byte counted; of a log that was cut meanwhile, as far as it goes."""
+    before, known = -1, 0
+    while before < known <= offset:  # each call counts a part of a log that is very long
+        before, known = known, index.extend(file).known

@@ -14,7 +14,7 @@ import requests
 
 from gaia_local import Gaia
 from gaia_local.errors import InvalidInput
-from gaia_local.server import Server, log_index, log_lines, log_search
+from gaia_local.server import Server, log_index, log_lines, log_search, logs
 from gaia_local.server.log_file import byte_range, file_name
 from gaia_local.server.log_index import LineIndex, LineIndices
 from support.builders import step
@@ -303,6 +303,21 @@ def test_matches_have_lines_and_offsets(server: Server, gaia: Gaia) -> None:
 
 
 # --------------------------------------------------------------------------------------- download
+
+
+@pytest.mark.timeout(60)
+def test_a_search_ends_though_the_log_is_cut_meanwhile(
+    server: Server, gaia: Gaia, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(gaia, b"filler\n" * 100_000 + b"needle\n")
+
+    def then_cut(*arguments: Any, **more: Any) -> log_search.Found:
+        found = log_search.search(*arguments, **more)
+        path.write_bytes(b"")
+        return found
+
+    monkeypatch.setattr(logs, "search", then_cut)
+    assert ask(server, "/search", text="needle")["count"] == 1
 
 
 def test_a_log_is_downloaded_whole_or_in_part(server: Server, gaia: Gaia) -> None:

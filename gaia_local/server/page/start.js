@@ -28,8 +28,10 @@ async function again(error) {
 }
 
 try {
-  // One that didn't come is empty.
-  const missing = [...document.styleSheets].find(({ cssRules }) => cssRules.length === 0);
+  // One that didn't come is empty. Only our own: extensions of browsers add others.
+  /** @type {NodeListOf<HTMLLinkElement>} */
+  const styles = document.querySelectorAll("link[rel=stylesheet][href]:not([href*=':'])");
+  const missing = [...styles].find(({ sheet }) => !sheet || sheet.cssRules.length === 0);
   if (missing !== undefined) throw new Error(`${missing.href} didn't come`);
   await import("./page.js");
   sessionStorage.removeItem(COUNT);
