@@ -290,6 +290,7 @@ def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> 
     )
     gaia.wait("w", 30)
     counts = {"steps": 4, "done": 2, "running": 0, "failed": 1, "waiting": 1}
+    attempts = gaia.timeline("w")["attempts"]
     entry = {
         "name": "w",
         "state": "error",
@@ -297,7 +298,10 @@ def test_get_requests_answer_what_the_page_shows(server: Server, gaia: Gaia) -> 
         "step-count": 4,
         "progress": counts,
     }
-    assert get(server, "api/workflows") == {"workflows": {"w": entry}}
+    told = get(server, "api/workflows")["workflows"]["w"]
+    assert told.pop("started") <= min(one["started"] for one in attempts)
+    assert told.pop("ended") >= max(one["ended"] for one in attempts)
+    assert told == entry
     assert get(server, "api/workflows/w") == {
         "workflow": "w",
         "state": "error",

@@ -451,3 +451,4 @@ def test_an_encrypted_cluster_runs_steps(
         )
         gaia.expire("w", ["d:0"])
         assert gaia.wait("w", 30)["state"] == "complete"
+        gaia.close()  # a client that outlives its scheduler leaks a TLS socket with each try
