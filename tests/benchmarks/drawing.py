@@ -33,4 +33,4 @@ def pictures(setting: Setting) -> Iterator[Finding]:
         began = time.perf_counter()
         facts(told)
         times.append(time.perf_counter() - began)
-    yield Row(f"labels and groupings of {most:,} Steps", "ms", times, most=0.2)
+    yield Row(f"labels and groupings of {most:,} Steps", "ms", times, most=0.3)

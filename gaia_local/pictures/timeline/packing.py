@@ -82,14 +82,17 @@ def _row(attempt: Mapping[str, Any], since: float, steps: _Texts, texts: _Texts)
 
 
 def _front_coded(names: list[str]) -> list[list[Any]]:
-    """For each the number of characters that it shares with the one before, and the others."""
+    """For each the UTF-16 units that it shares with the one before, and the other characters.
+
+    These units are what JavaScript counts in.
+    """
     coded: list[list[Any]] = []
     before = ""
     for name in names:
         pairs = enumerate(zip(before, name, strict=False))
         alike = min(len(before), len(name))
         shared = next((index for index, (one, other) in pairs if one != other), alike)
-        coded.append([shared, name[shared:]])
+        coded.append([len(name[:shared].encode("utf-16-le")) // 2, name[shared:]])
         before = name
     return coded
 

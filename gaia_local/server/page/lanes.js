@@ -40,15 +40,14 @@ export function arrange(attempts, now) {
   const span = ({ started, ended }) => [Number(started), Math.max(ended ?? now, Number(started))];
   const axis = new Axis(began.map(span));
   const commands = numbered(attempts);
-  /** @type {Map<string, { kind: number, worker: number, bars: Bar[] }>} */
+  /** @type {Map<number, { kind: number, worker: number, bars: Bar[] }>} */
   const found = new Map();
   for (const attempt of began) {
     const [start, end] = span(attempt);
     const kind = attempt.reused ? 2 : attempt.worker === null ? 1 : 0;
-    const worker = kind ? 0 : Number(attempt.worker);
-    const key = `${kind} ${worker}`;
-    const lane = found.get(key) ?? { kind, worker, bars: [] };
-    found.set(key, lane);
+    const worker = kind ? -kind : Number(attempt.worker);
+    let lane = found.get(worker);
+    if (lane === undefined) found.set(worker, lane = { kind, worker, bars: [] });
     lane.bars.push({
       attempt, end, state: stateOf(attempt), left: axis.place(start), right: axis.place(end),
       command: commands.get(attempt.command ?? "") ?? 0, lane: 0, row: 0,

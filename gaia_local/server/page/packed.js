@@ -2,9 +2,6 @@
 // A timeline's attempts from the compact form that files hold: pictures/timeline/packing.py.
 
 const TICK = 1e4; // Times are whole numbers of this part of a second.
-/** @type {(keyof Usage)[]} */
-const USAGE = ["staging", "running", "publishing", "cpu_user", "cpu_system", "memory", "read",
-  "written", "received", "sent"];
 
 /**
  * The answer of `Gaia.timeline`, without the attempts' ids.
@@ -29,23 +26,28 @@ export function unpack({ workflow, now, zero, steps, texts, attempts }) {
         worker, queued, started, task: null,
         ended: started === null || length === null ? null : started + length / TICK,
         exit_code: code, message: text(message),
-        usage: used ? /** @type {any} */ (
-          Object.fromEntries(USAGE.map((key, index) => [key, used[index]]))) : null,
+        usage: used ? usage(used) : null,
         ...(from ? { reused: { workflow: texts[from[0]], step: texts[from[1]] } } : {}),
       };
     }),
   };
 }
 
+/** @param {(number | null)[]} numbers @returns {Usage} */
+function usage([staging, running, publishing, cpu_user, cpu_system, memory, read, written, received,
+  sent]) {
+  return { staging, running, publishing, cpu_user, cpu_system, memory, read, written, received,
+    sent };
+}
+
 /**
- * Names, each as the number of characters that it shares with the one before, and the rest.
+ * Names, each as the number of UTF-16 units that it shares with the one before, and the rest.
  * @param {[number, string][]} coded
  */
 function whole(coded) {
-  /** @type {string[]} */
-  let before = [];
+  let before = "";
   return coded.map(([shared, rest]) => {
-    before = [...before.slice(0, shared), ...rest];
-    return before.join("");
+    before = before.slice(0, shared) + rest;
+    return before;
   });
 }

@@ -6,6 +6,7 @@ import { URGENCY } from "./states.js";
 
 /** @type {[string, string, number, number][]} */
 const TIMES = [["d", "h", 3600, 24], ["h", "min", 60, 60], ["min", "s", 1, 60]];
+const MOMENT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 /**
  * A Step's states, those first that want attention.
@@ -81,8 +82,7 @@ function scaled(number, base, units) {
  * @param {number} seconds
  */
 export function moment(seconds) {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" })
-    .format(seconds * 1000);
+  return MOMENT.format(seconds * 1000);
 }
 
 /**
