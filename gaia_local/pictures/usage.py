@@ -52,12 +52,18 @@ def facts(usage: Mapping[str, Any]) -> Iterator[str]:
 
 
 def took(elapsed: float, usage: Mapping[str, Any] | None) -> str:
-    """``2.1 s: 0.31 s copying inputs, 1.7 s running, 0.11 s storing; 3.2 s CPU; 310 MB``."""
+    """``1.8 s, after 0.31 s copying inputs: 1.7 s running, 0.11 s storing; 3.2 s CPU; 310 MB``.
+
+    `elapsed` begins when the inputs are in their places.
+    """
     if usage is None:
         return duration(elapsed)
-    parts = [phases(usage), *consumed(cpu_seconds(usage), usage["memory"])]
+    staged = usage["staging"]
+    before = "" if staged is None else f", after {duration(staged)} copying inputs"
+    parts = [phases({**usage, "staging": None})]
+    parts += consumed(cpu_seconds(usage), usage["memory"])
     told = "; ".join(part for part in parts if part)
-    return f"{duration(elapsed)}: {told}" if told else duration(elapsed)
+    return f"{duration(elapsed)}{before}" + (f": {told}" if told else "")
 
 
 def so_far(running: Mapping[str, Mapping[str, Any]]) -> str:

@@ -109,7 +109,7 @@ def test_an_explanation_tells_what_the_last_run_took(ran: Path) -> None:
     elapsed = answer("explain", "w", "say", "--json")["last"]
     assert elapsed["usage"] == dict(USAGE.wire())
     assert took.endswith(
-        "s: 0.30 s copying inputs, 1.7 s running, 0.10 s storing; 1.2 s CPU; 62 MB"
+        "s, after 0.30 s copying inputs: 1.7 s running, 0.10 s storing; 1.2 s CPU; 62 MB"
     )
     (plain,) = (line for line in call("explain", "w", "copy").stdout.splitlines() if "took" in line)
     assert ":" not in plain

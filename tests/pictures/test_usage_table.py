@@ -34,14 +34,15 @@ def summary(*attempts: dict[str, Any], **resources: Any) -> UsageSummary:
 
 def test_a_line_tells_phases_cpu_and_memory() -> None:
     usage = Usage(0.3, 1.7, 0.1, 2.9, 0.3, 310 * MB).wire()
-    assert took(2.1, usage) == (
-        "2.1 s: 0.30 s copying inputs, 1.7 s running, 0.10 s storing; 3.2 s CPU; 310 MB"
+    assert took(1.8, usage) == (
+        "1.8 s, after 0.30 s copying inputs: 1.7 s running, 0.10 s storing; 3.2 s CPU; 310 MB"
     )
 
 
 def test_a_line_leaves_out_what_nobody_measured() -> None:
     assert took(2.1, None) == "2.1 s"
     assert took(2.1, Usage().wire()) == "2.1 s"
+    assert took(2.1, Usage(0.3).wire()) == "2.1 s, after 0.30 s copying inputs"
     assert took(2.1, Usage(memory=0, cpu_user=1.0).wire()) == "2.1 s: 0 bytes"
     assert took(65, Usage(running=62.0).wire()) == "1 min 5 s: 1 min 2 s running"
 
