@@ -22,16 +22,20 @@ def pool(folder: str, count: int) -> None:
     def one(number: int) -> None:
         subprocess.run(["sh", "-c", SCRIPT.format(f"{folder}/{number}")], check=True)
 
+    cpu = time.process_time()
     with ThreadPoolExecutor(2) as executor:
         list(executor.map(one, range(count)))
     made = [f"{folder}/{number}" for number in range(count)]
     subprocess.run(["sh", "-c", 'cat "$@" > ' + f"{folder}/joined", "join", *made], check=True)
+    _tell_cpu(cpu)
 
 
 def row(folder: str, count: int) -> None:
     """`count` trivial programs, one after the other."""
+    cpu = time.process_time()
     for number in range(count):
         subprocess.run(["sh", "-c", SCRIPT.format(f"{folder}/{number}")], check=True)
+    _tell_cpu(cpu)
 
 
 def cluster(folder: str, count: int, address: str) -> None:
@@ -111,6 +115,13 @@ def one_container(folder: str, image: str, script: str, prints: bool) -> None:
                 os.fsync(file.fileno())
     client.close()
     print(json.dumps({"seconds": time.perf_counter() - began, "logs_s": logs_s}))
+
+
+def _tell_cpu(began: float) -> None:
+    """Print the CPU time of this process since `began`, and that of its children."""
+    took = os.times()
+    children = took.children_user + took.children_system
+    print(json.dumps({"cpu_s": time.process_time() - began, "children_s": children}))
 
 
 REFERENCES: dict[str, Callable[..., None]] = {

@@ -54,20 +54,23 @@ def run(
 ) -> None:
     """One workflow to its end; `warm`: after a small one, which pays a process's one-time costs."""
     commands, steps = SHAPES[shape](count, image)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     with opened(root, runtime, workers, **config) as gaia:
         if warm:
             gaia.upload("warm", {}, *SHAPES[shape](10, image))
             finish(gaia, "warm")
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
         gaia.upload(NAME, {}, commands, steps)
         uploaded = time.perf_counter()
         finish(gaia)
         ended = time.perf_counter()
+    children = os.times()
     tell(
         upload_s=uploaded - began,
         run_s=ended - began,
         whole_s=time.perf_counter() - began,
+        cpu_s=time.process_time() - cpu,
+        children_s=children.children_user + children.children_system,
         steps=len(steps),
         peak_bytes=peak(),
     )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from benchmarks import measuring
-from benchmarks.measuring import Finding, Row, Setting, bare, gaia_local, in_turns, ours
+from benchmarks.measuring import Finding, Row, Setting, Turns, bare, gaia_local, in_turns, ours
 
 
 def steps(setting: Setting) -> Iterator[Finding]:
@@ -34,6 +34,7 @@ def steps(setting: Setting) -> Iterator[Finding]:
     )
     yield Row("… of that to the end of the upload", "s", turns.of("ours", "upload_s"))
     yield Row("… of that to the end of the workflow", "s", turns.of("ours", "run_s"))
+    yield from _cpu(turns, count + 1)
 
 
 def chain(setting: Setting) -> Iterator[Finding]:
@@ -59,6 +60,17 @@ def chain(setting: Setting) -> Iterator[Finding]:
         ratio_most=1.5,
     )
     yield Row("… of that to the end of the workflow", "s", turns.of("ours", "run_s"))
+    yield from _cpu(turns, count)
+
+
+def _cpu(turns: Turns, count: int) -> Iterator[Row]:
+    """What the process itself took, and what its children did, for each Step."""
+    for figure, whose, most in (
+        ("cpu_s", "the process itself", 0.0005),
+        ("children_s", "its children", None),
+    ):
+        one, two = ([each / count for each in turns.of(name, figure)] for name in ("ours", "bare"))
+        yield Row(f"… CPU time of {whose}, a Step", "ms", one, "the same", two, most=most)
 
 
 def nothing(setting: Setting) -> Iterator[Finding]:
