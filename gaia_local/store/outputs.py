@@ -19,7 +19,7 @@ from gaia_local.store import copying, fingerprints, removal, storable
 from gaia_local.store.directories import make_directories, open_directory
 from gaia_local.store.disk_errors import disk_errors
 from gaia_local.store.file_work import FileWork, file_size
-from gaia_local.store.staging import PrivateDirectory
+from gaia_local.store.staging import Place, PrivateDirectory
 from gaia_local.store.workspaces import Workspace
 from gaia_local.terminal_text import escaped
 
@@ -50,23 +50,22 @@ class TaskOutputs:
     ) -> None:
         self._task, self._directory, self._workspace = task, directory, workspace
         self._work = work
-        self._found: dict[str, tuple[str, str | None]] = {}
+        self._found: dict[str, Place] = {}
         """Answers of `_find`."""
 
     def missing(self) -> list[str]:
         """The outputs that the program should have made and did not, as sentences."""
         problems = []
         for key, internal in made_files(self._task.outputs):
-            place, link = self._find(internal.text)
-            mode, problem = _mode(place), f"output {key!r} was not made"
-            if not mode:
+            place, problem = self._find(internal.text), f"output {key!r} was not made"
+            if place.status is None:
                 found = "nothing"
-                if link is not None:
-                    found = f"a link to {escaped(link)}, where the Task made nothing,"
+                if place.link is not None:
+                    found = f"a link to {escaped(place.link)}, where the Task made nothing,"
                 problems.append(f"{problem}: there is {found} at {internal}")
-            elif wants_directory(key, internal) and not stat.S_ISDIR(mode):
+            elif wants_directory(key, internal) and not stat.S_ISDIR(place.status.st_mode):
                 problems.append(f"{problem}: {internal} isn't a directory")
-            elif not wants_directory(key, internal) and stat.S_ISDIR(mode):
+            elif not wants_directory(key, internal) and stat.S_ISDIR(place.status.st_mode):
                 advice = "end key and path with '/' to store one"
                 problems.append(f"{problem}: {internal} is a directory; {advice}")
         return problems
@@ -93,8 +92,13 @@ class TaskOutputs:
         for index, output in enumerate(made):
             needed[output.source] -= 1
             aside, device = self._workspace.prepared(self._task, index, output.target)
-            ways = (output.source, *paths.folders(output.source, self._directory.root))
-            shared = len(made) > 1 and any(needed[place] for place in ways)
+            shared = len(made) > 1 and any(
+                needed[place]
+                for place in (
+                    output.source,
+                    *paths.folders(output.source, self._directory.root),
+                )
+            )
             with disk_errors(f"output {output.key!r} can't be stored at {output.target}"):
                 output.prepared = aside
                 if output.kept or shared or output.status.st_dev != device:
@@ -124,18 +128,18 @@ class TaskOutputs:
         """The outputs to store, each made fit for that in place."""
         made, storage = [], self._workspace.storage
         for key, internal in pairs:
-            place, link = output_place(internal), None
+            place, status = output_place(internal), None
             if isinstance(place, Capture):
                 source, kept = str(captures[place]), place is Capture.PRINTED
             else:
-                source, link = self._find(internal)
+                source, link, status = self._find(internal)
                 kept = link is not None
                 open_directory(os.path.dirname(source))  # else it can't be moved out of there
             target = storage.path(self._task.workflow, key)
             storage.refuse_outside(self._task.workflow, key, target)
             with disk_errors(f"output {key!r} can't be stored"):
                 self._begin("examining", key, source)
-                status = storable.make_storable(source, self._work)
+                status = storable.make_storable(source, self._work, status)
                 output = _MadeOutput(key, source, target, status, kept)
                 if output.is_directory:
                     storable.confine_links(
@@ -144,7 +148,7 @@ class TaskOutputs:
             made.append(output)
         return made
 
-    def _find(self, internal: str) -> tuple[str, str | None]:
+    def _find(self, internal: str) -> Place:
         """As `PrivateDirectory.find`, which is asked once for each: nothing moves any more."""
         if internal not in self._found:
             self._found[internal] = self._directory.find(internal)
@@ -167,14 +171,6 @@ class TaskOutputs:
 
     def _begin(self, doing: str, key: str, path: str) -> None:
         self._work.begin(f"{doing} output {key!r}", lambda: file_size(path))
-
-
-def _mode(place: str) -> int:
-    """The mode of the file at `place`; 0 if there is none, or it can't be examined."""
-    try:
-        return os.lstat(place).st_mode
-    except OSError:
-        return 0
 
 
 def _nest(made: list[_MadeOutput], work: FileWork) -> None:

@@ -92,6 +92,13 @@ def remove(path: str) -> None:
     No link in it is followed, and no disk that is mounted in it is entered, even if other processes
     change the tree meanwhile. `OSError` has the path that can't be removed.
     """
+    try:
+        os.unlink(path)  # suffices for a file, which most are
+        return
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError:  # a directory, or what follows says why not
+        pass
     directory, name = os.path.split(path)
     try:
         parent = os.open(directory or ".", _DIRECTORY)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gaia_local.errors import StorageError
 from gaia_local.model.keys import internal_path
@@ -25,6 +25,16 @@ Folders: TypeAlias = tuple[str, ...]
 
 _MAX_LINKS = 40
 _MOST_SPARES = 64
+
+
+class Place(NamedTuple):
+    """Where an internal path leads to."""
+
+    path: str
+    link: str | None
+    """The text of the last link that was followed, if any."""
+    status: os.stat_result | None
+    """Its `lstat`; None if nothing is there."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +62,7 @@ class PrivateDirectory:
         """The place of an internal path in the tree, if no link is on the way."""
         return f"{self.root}{internal_path(internal).path}"
 
-    def find(
-        self, internal: str, reach: Callable[[str], None] | None = None
-    ) -> tuple[str, str | None]:
+    def find(self, internal: str, reach: Callable[[str], None] | None = None) -> Place:
         """`find` in this tree."""
         return find(self.root, internal, reach)
 
@@ -69,8 +77,8 @@ class PrivateDirectory:
         parent, _, name = internal.rstrip("/").rpartition("/")
         with contextlib.suppress(StorageError):  # a loop of links leads nowhere
             if name not in ("", ".", ".."):
-                yield f"{self.find(parent)[0]}/{name}"
-            yield str(self.find(internal)[0])
+                yield f"{self.find(parent).path}/{name}"
+            yield self.find(internal).path
 
     def make_parent(self, place: str, what: str) -> None:
         """Make the directory around `place`; follows no link of a copied input out of the tree."""
@@ -86,16 +94,15 @@ class PrivateDirectory:
         make_directories(parent)
 
 
-def find(
-    tree: str, internal: str, reach: Callable[[str], None] | None = None
-) -> tuple[str, str | None]:
-    """The place of an internal path in a tree, links followed, and the last link's text, if any.
+def find(tree: str, internal: str, reach: Callable[[str], None] | None = None) -> Place:
+    """The place of an internal path in a tree, links followed.
 
     Links are followed as the program saw them, with the tree as their root. So none of the
     program's links leads out of the tree. `reach` is called with each place on the way before that
     is examined, so that it can bring files that aren't there yet.
     """
     at, link, links = tree, None, 0
+    status, examined = None, ""
     parts = deque(internal.split("/"))
     while parts:
         part = parts.popleft()
@@ -105,7 +112,8 @@ def find(
             at = f"{at}/{part}"
             if reach is not None:
                 reach(at)
-            if os.path.islink(at):
+            status, examined = _status(at), at
+            if status is not None and stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MAX_LINKS:
                     raise StorageError(
@@ -115,7 +123,15 @@ def find(
                 at = tree if link.startswith("/") else os.path.dirname(at)
                 # With the runtime `process`, programs see the tree at its real path.
                 parts.extendleft(reversed(link.removeprefix(tree + "/").split("/")))
-    return at, link
+    return Place(at, link, status if examined == at else _status(at))
+
+
+def _status(path: str) -> os.stat_result | None:
+    """The `lstat` of a path; None if nothing is there, or it can't be examined."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 class StagingArea:

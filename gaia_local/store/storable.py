@@ -18,11 +18,13 @@ from gaia_local.store.walking import SPECIAL_KINDS, walk
 from gaia_local.terminal_text import escaped
 
 
-def make_storable(path: str, work: FileWork = UNTOLD) -> os.stat_result:
+def make_storable(
+    path: str, work: FileWork = UNTOLD, known: os.stat_result | None = None
+) -> os.stat_result:
     """Make a program's tree fit for the store: ours, readable, no special files, no hard links.
 
-    Returns its `lstat` from before. Raises `StorageError` that names the first FIFO, socket or
-    device.
+    `known` is its `lstat`, if it is. Returns the one from before. Raises `StorageError` that names
+    the first FIFO, socket or device.
     """
     own, privileged = os.geteuid(), os.geteuid() == 0
 
@@ -43,7 +45,7 @@ def make_storable(path: str, work: FileWork = UNTOLD) -> os.stat_result:
             copy_file(inner, alone, status, work, private=False)
             Path(alone).rename(inner)
 
-    top = os.lstat(path)
+    top = known or os.lstat(path)
     make_fit(path, top)
     if stat.S_ISDIR(top.st_mode):
         for _, inner, status in walk(path, work=work):

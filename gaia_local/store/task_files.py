@@ -249,7 +249,7 @@ class TaskFiles:
             copy_in(*(place for place in waiting if paths.is_inside(at, place)))
 
         for key, internal in made_files(self.task.outputs) if waiting else ():
-            at, _ = directory.find(internal.text, reach)
+            at = directory.find(internal.text, reach).path
             if wants_directory(key, internal) and os.path.isdir(at):
                 copy_in(at)
 

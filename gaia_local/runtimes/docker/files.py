@@ -153,7 +153,7 @@ class ContainerFiles:
         for path, is_directory in outputs:
             if is_directory:
                 with contextlib.suppress(StorageError):
-                    place, _ = find(tree, path)
+                    place = find(tree, path).path
                     # Outside mounts, it holds only a part of the directory.
                     if not is_inside(place.removeprefix(tree), *mounts):
                         removal.remove(place)
