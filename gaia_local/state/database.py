@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gaia_local.model.commands import Command
 from gaia_local.model.events import Event
@@ -19,6 +19,7 @@ from gaia_local.model.workflows import WorkflowState
 from gaia_local.state.attempt_rows import AttemptRows
 from gaia_local.state.connection import reads_rows
 from gaia_local.state.definition_rows import DefinitionRows
+from gaia_local.state.event_rows import event_rows, read_events
 from gaia_local.state.flush_rows import FlushRows
 from gaia_local.state.result_rows import ResultRows
 from gaia_local.state.retention_rows import RetentionRows
@@ -319,24 +320,16 @@ class Database(DefinitionRows, AttemptRows, ResultRows, FlushRows, RetentionRows
     def events(self, workflow: str) -> list[EventEntry]:
         """The events of a workflow, oldest first."""
         rows = self._rows(
-            "select event, time, facts from events where workflow = ? order by id", (workflow,)
+            "select event, time, facts, more from events where workflow = ? order by id",
+            (workflow,),
         )
-        # Their facts aren't checked: another version may have kinds of events that this one
-        # hasn't.
-        recorded = [
-            {"event": event, "workflow": workflow, "time": time, **json.loads(facts)}
-            for event, time, facts in rows
-        ]
-        return cast("list[EventEntry]", recorded)
+        return [entry for row in rows for entry in read_events(workflow, *row)]
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Record events."""
         self._insert(
-            "insert into events (workflow, time, event, facts) values (?, ?, ?, ?)",
-            (
-                (event.workflow, event.time, event.event.value, json.dumps(event.facts))
-                for event in events
-            ),
+            "insert into events (workflow, time, event, facts, more) values (?, ?, ?, ?, ?)",
+            event_rows(events),
         )
 
     # -- buckets -----------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Old attempts: which rows nobody needs any more, which events are theirs, and their removal.
 
+Events are counted by their rows here (`event_rows`): all events of one are of the same Task.
+
 A row of an attempt is needed if it is the newest of its Step, if it is `running`, or if the record
 of a key says that this Task made it. The last of these are all that `explain` names, whose results
 are reused, whose logs go with such results, and that `remember` copies when its Step leaves.
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import TaskState
 from gaia_local.state.connection import Connection, reads_rows
+from gaia_local.state.event_rows import kinds_of
 from gaia_local.workflow.origins import FOUND
 
 SLACK_SECONDS = 1.0
@@ -160,15 +163,17 @@ class RetentionRows(Connection):
         """Look at the events `after` one, up to a time or to the last."""
         search.rest()
         while rows := self._events_from(workflow, after):
-            for identity, time, kind, facts in rows:
-                over = search.look(identity, kind, facts)
+            for identity, time, kind, more, facts in rows:
+                over = search.look(identity, kinds_of(kind, more), facts)
                 if over and until is not None and time > until:
                     return
             after = rows[-1][0]
 
-    def _events_from(self, workflow: str, after: int) -> list[tuple[int, float, str, str]]:
+    def _events_from(
+        self, workflow: str, after: int
+    ) -> list[tuple[int, float, str, str | None, str]]:
         return self._rows(
-            f"select id, time, event, substr(facts, 1, {_HEAD}) from events "
+            f"select id, time, event, more, substr(facts, 1, {_HEAD}) from events "
             f"where workflow = ? and id > ? order by id limit {_CHUNK}",
             (workflow, after),
         )
@@ -216,8 +221,8 @@ class _Search:
         self._following: list[int] = []
         """The events of the workflow since then."""
 
-    def look(self, identity: int, kind: str, facts: str) -> bool:
-        """Take the event; True for one of a Task that isn't wanted."""
+    def look(self, identity: int, kinds: list[str], facts: str) -> bool:
+        """Take the events of a row; True for those of a Task that isn't wanted."""
         if not facts.startswith(_OF_TASK):
             if self._last is not None:
                 self._following.append(identity)
@@ -229,8 +234,8 @@ class _Search:
             self._last = None
             return True
         self.found[self._last][identity] = None
-        if kind in _BEGINS:
+        if not _BEGINS.isdisjoint(kinds):
             self._begins.discard(self._last)
-        if kind in _ENDS:
+        if not _ENDS.isdisjoint(kinds):
             self._ends.discard(self._last)
         return False

@@ -88,6 +88,9 @@ alter table made_tasks add column fingerprint text
 alter table tasks add column usage text;
 alter table made_tasks add column usage text
 """,
+    "0009_courses": """
+alter table events add column more text
+""",
 }
 """Name → its SQL statements, in order. Never change one: add the next."""
 
