@@ -178,5 +178,4 @@ def test_news_dont_move_the_keyboard(site: Site, gate: Fifo) -> None:
     expect(page.locator(".node.step")).to_have_count(3)
     expect(page.locator(".legend li[data-state=running]")).to_have_text("2 running")
     expect(link).to_be_focused()
-    gate.open("go\n")
-    gate.open("go\n")
+    site.gaia.halt("me_still")  # one line at the gate may let both go on, or only one
