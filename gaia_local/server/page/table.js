@@ -4,13 +4,12 @@
 import { ask, path, why } from "./api.js";
 import { fill, html, put } from "./dom.js";
 import { address } from "./parts.js";
+import { Refresher } from "./refresher.js";
 import { csv, filtered, places, sorted, updated } from "./rows.js";
 import { COLUMNS, TableRow } from "./table-row.js";
 import { VirtualRows } from "./virtual-rows.js";
 import { byUrgency, count } from "./words.js";
 
-const REFRESH_PAUSE_MS = 1000; // Between two requests of the table; news come by the stream.
-const SHARE = 20; // Of a large workflow, the requests may take one part in so many of the time.
 const ARRANGE_PAUSE_MS = 500; // Between two sorts, so that rows can be read while Steps run.
 const LIVE_MS = 5000; // Between two requests for what running Steps take, without other news.
 
@@ -35,8 +34,8 @@ export class TableView {
   /** @type {Set<string>} */
   #chosen = new Set();
   #lastChosen = -1;
-  #asking = false;
-  #again = false;
+  #wanted = 0; // How often the whole table was wanted; other news come by the stream.
+  #refresher = new Refresher((wanted) => this.#ask(wanted));
   #asked = -Infinity;
   #arranged = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -102,6 +101,7 @@ export class TableView {
 
   close() {
     this.#closed = true;
+    this.#refresher.close();
     clearInterval(this.#clock);
     clearTimeout(this.#arranging);
     this.#virtual.close();
@@ -126,22 +126,13 @@ export class TableView {
   }
 
   /** Ask for the whole table, soon. */
-  async #refresh() {
-    this.#again = true;
-    if (this.#asking) return;
-    this.#asking = true;
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      const began = performance.now();
-      this.#asked = began;
-      await this.#ask();
-      const pause = Math.max(REFRESH_PAUSE_MS, SHARE * (performance.now() - began));
-      await new Promise((resolve) => { setTimeout(resolve, pause); });
-    }
-    this.#asking = false;
+  #refresh() {
+    this.#refresher.want(this.#wanted += 1);
   }
 
-  async #ask() {
+  /** @param {import("./refresher.js").Mark} wanted */
+  async #ask(wanted) {
+    this.#asked = performance.now();
     let problem = null;
     /** @type {{ steps: StepRow[] } | null} */
     let told = null;
@@ -150,10 +141,10 @@ export class TableView {
     } catch (error) {
       problem = why(error);
     }
-    if (this.#closed) return;
+    if (this.#closed) return null;
     this.#problem.hidden = problem === null;
     fill(this.#problem, problem);
-    if (told === null) return;
+    if (told === null) return null;
     const names = told.steps.map(({ step }) => step);
     if (names.length !== this.#places.size || names.some((step) => !this.#places.has(step)))
       this.#places = places(names);
@@ -162,6 +153,7 @@ export class TableView {
     this.#offer();
     if (this.#arranged === -Infinity) this.#arrange();
     else this.#arrangeSoon();
+    return wanted;
   }
 
   /** The states and the Commands that there are, as choices. */

@@ -6,9 +6,10 @@ import { TimelineChart } from "./chart.js";
 import { fill, html } from "./dom.js";
 import { TimelineFigures } from "./figures.js";
 import { arrange } from "./lanes.js";
+import { Refresher } from "./refresher.js";
 
-const SHARE = 20; // The server's answers may take one part in so many of the time,
-const LEAST_MS = 1000; // and are at least so far apart.
+const SHARE = 20; // Drawing what grows may take one part in so many of the time,
+const LEAST_MS = 1000; // and is at least so far apart.
 const FAILED = ["error", "exception"];
 
 export class TimelineView {
@@ -18,8 +19,8 @@ export class TimelineView {
   /** @type {TimelineAttempt[] | null} */
   #attempts = null;
   #state = "";
-  #asking = false;
-  #again = false;
+  #news = 0; // Their number.
+  #refresher = new Refresher((news) => this.#ask(news));
   #closed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #growing;
@@ -49,7 +50,7 @@ export class TimelineView {
     }
     if (steps === this.#steps && this.#attempts !== null) return;
     this.#steps = steps;
-    this.#refresh();
+    this.#refresher.want(this.#news += 1);
   }
 
   focus() {
@@ -58,33 +59,29 @@ export class TimelineView {
 
   close() {
     this.#closed = true;
+    this.#refresher.close();
     clearTimeout(this.#growing);
     this.#chart.close();
   }
 
-  /** Ask for the attempts, and again if there was news meanwhile. */
-  async #refresh() {
-    this.#again = true;
-    if (this.#asking) return;
-    this.#asking = true;
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      const began = performance.now();
-      try {
-        const { attempts } = await ask(path("workflows", this.#name, "timeline"));
-        if (this.#closed) return;
-        this.#attempts = attempts;
-        this.#draw();
-        this.#problem.hidden = true;
-      } catch (error) {
-        // The stream reports a server or a workflow that is gone.
-        this.#problem.hidden = this.#attempts !== null;
-        fill(this.#problem, `The timeline can't be shown: ${why(error)}.`);
-      }
-      const pause = Math.max(LEAST_MS, SHARE * (performance.now() - began));
-      await new Promise((resolve) => { setTimeout(resolve, pause); });
+  /**
+   * Ask for the attempts.
+   * @param {import("./refresher.js").Mark} news
+   */
+  async #ask(news) {
+    try {
+      const { attempts } = await ask(path("workflows", this.#name, "timeline"));
+      if (this.#closed) return null;
+      this.#attempts = attempts;
+      this.#draw();
+      this.#problem.hidden = true;
+      return news;
+    } catch (error) {
+      // The stream reports a server or a workflow that is gone.
+      this.#problem.hidden = this.#attempts !== null;
+      fill(this.#problem, `The timeline can't be shown: ${why(error)}.`);
+      return null;
     }
-    this.#asking = false;
   }
 
   #draw() {
