@@ -22,16 +22,16 @@ BOUNDS = {
     "sql begin": (1.2, 1.2),
     "sql commit": (1.2, 1.2),
     "sql insert": (3.7, 4.9),
-    "sql update": (2.2, 2.2),
+    "sql update": (2.0, 2.0),
     "sql select": (0.1, 0.1),
-    "open": (1.3, 4.8),
+    "open": (1.3, 3.6),
     "flush": (0.1, 0.1),
     "mkdir": (0.1, 0.1),
     "rename": (3.6, 3.6),
     "remove": (0.2, 1.2),
     "rmdir": (0.1, 0.1),
     "list": (4.9, 6.1),
-    "look": (24.5, 31.0),  # two of them at the program: its fingerprint is that before and after
+    "look": (23.5, 30.5),  # two of them at the program: its fingerprint is that before and after
     "program": (1.02, 1.02),  # a supervisor may be started for the second of two workers
     "thread": (0.0, 0.0),
 }
