@@ -1,8 +1,9 @@
 """Events as rows: one for each course of events of a Task that are written together.
 
-A row has its first event, and in `more` those that follow, as JSON: of each its kind, its time, and
-its facts but for the Task's id and name, which are the first one's. The first event of a Task, and
-one of a workflow, always begin a row. So a short Step has one row for all its events.
+A row has the kind and the facts of its first event and the time of its last one. Where these are
+two, it has in `more`, as JSON, the first one's time, and of each that follows its kind, its time,
+and its facts but for the Task's id and name. The first event of a Task, and one of a workflow,
+always begin a row. So a short Step has one row for all its events.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gaia_local.model.events import Event
 
 _OF_TASK = ("id", "task")
+"""The facts that all events of a Task have."""
 
 
 def event_rows(events: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
@@ -27,8 +29,7 @@ def event_rows(events: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
         if first is not None:
             task = first.facts.get("id")
             if task is not None and facts.get("id") == task and not kind.begins:
-                rest = dict(facts)
-                del rest["id"], rest["task"]
+                rest = {name: fact for name, fact in facts.items() if name not in _OF_TASK}
                 more.append((kind.value, time, rest))
                 continue
             yield _row(first, more)
@@ -39,8 +40,9 @@ def event_rows(events: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
 
 def _row(first: Event, more: list[tuple[str, float, dict[str, Any]]]) -> tuple[Any, ...]:
     facts = json.dumps(first.facts)
-    rest = json.dumps(more) if more else None
-    return first.workflow, first.time, first.event.value, facts, rest
+    if not more:
+        return first.workflow, first.time, first.event.value, facts, None
+    return first.workflow, more[-1][1], first.event.value, facts, json.dumps([first.time, *more])
 
 
 def read_events(
@@ -51,15 +53,16 @@ def read_events(
     Their facts aren't checked: another version may have kinds of events that this one hasn't.
     """
     first = json.loads(facts)
-    yield _entry(kind, workflow, time, first)
-    for later, at, rest in json.loads(more) if more else ():
-        of_task = {name: first[name] for name in _OF_TASK}
-        yield _entry(later, workflow, at, {**of_task, **rest})
+    of_task = {name: first[name] for name in _OF_TASK if name in first}
+    parts: list[Any] = json.loads(more) if more else [time]
+    yield _entry(kind, workflow, parts[0], first)
+    for other, at, rest in parts[1:]:
+        yield _entry(other, workflow, at, {**of_task, **rest})
 
 
 def kinds_of(kind: str, more: str | None) -> list[str]:
     """The kinds of the events of a row."""
-    return [kind, *(later for later, *_ in json.loads(more))] if more else [kind]
+    return [kind, *(later for later, *_ in json.loads(more)[1:])] if more else [kind]
 
 
 def _entry(kind: str, workflow: str, time: float, facts: dict[str, Any]) -> EventEntry:

@@ -38,9 +38,8 @@ def last_changes(root: Path) -> dict[str, float]:
     return dict(
         _rows(
             root,
-            "select name, coalesce((select coalesce(json_extract(more, '$[#-1][1]'), time)"
-            " from events where workflow = name order by id desc limit 1), created)"
-            " from workflows",
+            "select name, coalesce((select time from events where workflow = name"
+            " order by id desc limit 1), created) from workflows",
         )
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import time
 from pathlib import Path
 
@@ -50,6 +52,16 @@ def test_workflows_fit_sixty_columns_and_show_when_each_changed(here: Path) -> N
     assert set(last_changes(root)) == {"crick_simulation_20191130.121500", "w"}
     last = answer("events", "crick_simulation_20191130.121500", "--json")[-1]
     assert last_changes(root)[last["workflow"]] == last["time"]
+
+
+def test_a_root_of_an_older_version_shows_when_each_changed(here: Path) -> None:
+    upload("w", SAY)
+    state = here / "gaia-data" / "gaia.db"
+    with contextlib.closing(sqlite3.connect(state, isolation_level=None)) as database:
+        database.execute("alter table events drop column more")
+        database.execute("pragma user_version = 8")
+    lines = call("workflows").stdout.splitlines()
+    assert re.fullmatch(r"w +complete +1 +\d\d:\d\d", lines[1])
 
 
 def test_status_without_a_name_lists_the_names() -> None:

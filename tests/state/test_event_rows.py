@@ -42,8 +42,9 @@ def test_events_are_read_as_they_were_written(events: list[Event]) -> None:
 def test_a_row_is_of_one_task_and_begins_with_its_first_event(events: list[Event]) -> None:
     rows = list(event_rows(events))
     told = 0
-    for _, _, kind, _, more in rows:
+    for _, time, kind, _, more in rows:
         kinds = kinds_of(kind, more)
+        assert time == events[told + len(kinds) - 1].time  # `status` shows that of the last change
         of = {event.facts.get("id") for event in events[told : told + len(kinds)]}
         assert len(of) == 1 and (None not in of or len(kinds) == 1)
         assert not any(EventKind(later) in BEGINS for later in kinds[1:])
