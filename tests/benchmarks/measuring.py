@@ -88,8 +88,9 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The quotient of the medians."""
-        return self.median / statistics.median(self.reference) if self.reference else None
+        """The quotient of the medians; None where the reference is too small to be seen."""
+        reference = statistics.median(self.reference) if self.reference else 0.0
+        return self.median / reference if reference else None
 
     @property
     def met(self) -> bool | None:

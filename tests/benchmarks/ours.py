@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import statistics
 import sys
 import time
@@ -64,13 +65,13 @@ def run(
         uploaded = time.perf_counter()
         finish(gaia)
         ended = time.perf_counter()
-    children = os.times()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     tell(
         upload_s=uploaded - began,
         run_s=ended - began,
         whole_s=time.perf_counter() - began,
         cpu_s=time.process_time() - cpu,
-        children_s=children.children_user + children.children_system,
+        children_s=children.ru_utime + children.ru_stime,
         steps=len(steps),
         peak_bytes=peak(),
     )

@@ -339,6 +339,9 @@ def test_a_row_is_judged_by_its_median() -> None:
     missed = Row("it", "s", [3.0], "the bare", [1.0], ratio_most=2.0)
     assert cells(missed, judged=True)[-1] == "MISSED"
     assert cells(Row("it", "s", [3.0]), judged=True) == ("it", "3.00 s", "", "", "", "")
+    unseen = Row("it", "ms", [0.001], "the bare", [0.0])  # a clock's step is too large for it
+    assert unseen.ratio is None
+    assert cells(unseen, judged=True)[3] == ""
 
 
 @pytest.mark.parametrize(
