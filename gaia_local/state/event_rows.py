@@ -55,8 +55,9 @@ def read_events(
     first = json.loads(facts)
     of_task = {name: first[name] for name in _OF_TASK if name in first}
     parts: list[Any] = json.loads(more) if more else [time]
-    yield _entry(kind, workflow, parts[0], first)
-    for other, at, rest in parts[1:]:
+    began, *later = parts
+    yield _entry(kind, workflow, began, first)
+    for other, at, rest in later:
         yield _entry(other, workflow, at, {**of_task, **rest})
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gaia_local import Gaia
+from gaia_local.engine import decision_loop
+from gaia_local.errors import DatabaseError
 from gaia_local.model.answer_types import EventEntry
 from gaia_local.model.events import Event, EventKind
 from gaia_local.state.database import Database
@@ -57,7 +60,9 @@ def test_a_row_is_of_one_task_and_begins_with_its_first_event(events: list[Event
     assert len(rows) == (breaks + 1 if events else 0)
 
 
-def test_a_short_step_has_one_row(tmp_path: Path) -> None:
+def test_a_short_step_has_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A slow machine would write its start before its end.
+    monkeypatch.setattr(decision_loop, "WRITE_DELAY_SECONDS", 3600.0)
     with Gaia({"root": tmp_path, "runtime": "process", "watch": False, "workers": 1}) as gaia:
         gaia.upload(
             "w", {}, [ECHO], [{"name": "a", "command": "echo", "outputs": {"result": "d:a"}}]
@@ -67,10 +72,23 @@ def test_a_short_step_has_one_row(tmp_path: Path) -> None:
     database = Database(tmp_path / "gaia.db", readonly=True)
     rows = database._rows("select event, more from events")
     database.close()
-    kinds = [kind for event, more in rows for kind in kinds_of(event, more)]
-    assert kinds == [entry["event"] for entry in told]
-    # A slow machine may have written its start before its end.
-    assert len(rows) < len(kinds) / 2
+    courses = [kinds_of(event, more) for event, more in rows]
+    *of_the_step, end = [entry["event"] for entry in told]
+    assert courses == [of_the_step, [end]]
+    assert (of_the_step[0], end) == (EventKind.STEP_START, EventKind.FLOW_COMPLETE)
+
+
+@pytest.mark.parametrize("more", ["[]", "5", "[1.0, 2]", "{", '[1.0, ["step-error"]]'])
+def test_a_damaged_row_is_told_as_one(more: str, tmp_path: Path) -> None:
+    database = Database(tmp_path / "gaia.db")
+    row = ("w", 1.0, "step-start", '{"id": "t", "task": "a"}', more)
+    with database.transaction():
+        database._write(
+            "insert into events (workflow, time, event, facts, more) values (?, ?, ?, ?, ?)", row
+        )
+    with pytest.raises(DatabaseError, match="makes no sense"):
+        database.events("w")
+    database.close()
 
 
 def _read(workflow: str, time: float, kind: str, facts: str, more: str | None) -> list[EventEntry]:
