@@ -22,7 +22,7 @@ BOUNDS = {
     "sql begin": (1.2, 1.2),
     "sql commit": (1.2, 1.2),
     "sql insert": (3.7, 4.9),
-    "sql update": (2.0, 2.0),
+    "sql update": (2.2, 2.2),
     "sql select": (0.1, 0.1),
     "open": (1.3, 3.6),
     "flush": (0.1, 0.1),
