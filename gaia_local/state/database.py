@@ -23,7 +23,14 @@ from gaia_local.state.event_rows import event_rows, read_events
 from gaia_local.state.flush_rows import FlushRows
 from gaia_local.state.result_rows import ResultRows
 from gaia_local.state.retention_rows import RetentionRows
-from gaia_local.state.rows import Made, read_attempt, read_key_state, read_made, task_json
+from gaia_local.state.rows import (
+    Made,
+    read_attempt,
+    read_key_state,
+    read_made,
+    task_json,
+    to_json,
+)
 from gaia_local.workflow.decision import Changes, Saved
 from gaia_local.workflow.states import ABSENT, Attempt, KeyState
 
@@ -250,11 +257,11 @@ class Database(DefinitionRows, AttemptRows, ResultRows, FlushRows, RetentionRows
                     attempt.exit_code,
                     attempt.message,
                     attempt.image_id,
-                    None if attempt.inputs is None else json.dumps(dict(attempt.inputs)),
+                    None if attempt.inputs is None else to_json(dict(attempt.inputs)),
                     attempt.superseded,
                     attempt.started,
                     attempt.ended,
-                    attempt.reused and json.dumps(attempt.reused),
+                    attempt.reused and to_json(attempt.reused),
                     None if attempt.usage is None else attempt.usage.json(),
                     fingerprints.get(attempt.task.id),
                     attempt.task.id,

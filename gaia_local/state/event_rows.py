@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from gaia_local.state.rows import to_json
+
 if TYPE_CHECKING:
     from gaia_local.model.answer_types import EventEntry
     from gaia_local.model.events import Event
@@ -39,10 +41,10 @@ def event_rows(events: Iterable[Event]) -> Iterator[tuple[Any, ...]]:
 
 
 def _row(first: Event, more: list[tuple[str, float, dict[str, Any]]]) -> tuple[Any, ...]:
-    facts = json.dumps(first.facts)
+    facts = to_json(first.facts)
     if not more:
         return first.workflow, first.time, first.event.value, facts, None
-    return first.workflow, more[-1][1], first.event.value, facts, json.dumps([first.time, *more])
+    return first.workflow, more[-1][1], first.event.value, facts, to_json([first.time, *more])
 
 
 def read_events(

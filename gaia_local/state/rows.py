@@ -11,6 +11,9 @@ from gaia_local.model.usage import Usage
 from gaia_local.model.validation import shared_text
 from gaia_local.workflow.states import Attempt, KeyKind, KeyState, Reason
 
+to_json = json.JSONEncoder(check_circular=False).encode
+"""A value as JSON; it holds no cycle, since this program made it or read it from JSON."""
+
 
 class Made(NamedTuple):
     """The maker of a file: the record of a key, and of the Task that made it."""
@@ -21,7 +24,7 @@ class Made(NamedTuple):
 
 
 def task_json(task: Task) -> str:
-    return json.dumps(
+    return to_json(
         {
             "image": task.image,
             "command": task.command,

@@ -149,7 +149,7 @@ class Scope:
 
         Errors name it by `what`.
         """
-        parts = _REFERENCE.split(text)  # text, name, text, name, …, text
+        parts = _REFERENCE.split(text) if "{{" in text else [text]  # text, name, text, …
         parts[1::2] = [self._text(what, name) for name in parts[1::2]]
         size = sum(map(len, parts))
         self._size += size
