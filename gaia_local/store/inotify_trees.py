@@ -26,7 +26,7 @@ from gaia_local.store.watched_trees import Heard, Unsure
 if TYPE_CHECKING:
     from watchdog.observers.inotify_c import CallbackId, InotifyEvent, Mask, WatchDescriptor
 
-GATHER = 0.01
+GATHER = 0.03
 """Seconds between two reads of the system's events, while there are more."""
 
 # See inotify(7).
