@@ -106,20 +106,21 @@ class DecisionLoop:
         self._write_ordered = self._flush_ordered = False
         self._flushing = threading.Lock()
 
-    def happened(self, task: Task, event: Event) -> None:
-        """Record an event: it is written with the next changes, or at once if it must be.
+    def happened(self, task: Task, *events: Event) -> None:
+        """Record events: they are written with the next changes, or at once if they must be.
 
-        A late one changes nothing.
+        Late ones change nothing.
         """
-        name, early = task.workflow, event.event.written_at_once
+        name = task.workflow
+        early = any(event.event.written_at_once for event in events)
         with self.lock:
             workflow = self.workflows.get(name)
             if workflow is None or task.id not in workflow.running:
                 return
             self.looks.doing.forget(name, task.id)
-            at_once = workflow.attempts.record_event(task, event) or (
-                early and self._runtime.outlives_engine
-            )
+            at_once = early and self._runtime.outlives_engine
+            for event in events:
+                at_once |= workflow.attempts.record_event(task, event)
             order = early and not at_once and not self._write_ordered
             self._write_ordered |= order
         if at_once:

@@ -105,7 +105,7 @@ def stage(engine: Engine, workflow: str, step: str, directory: object, inputs: P
     inside = look_inside(engine, workflow, step, inputs)
     with staged.users_directory(place) as private:
         inside.put_into(private)
-        return write_local_script(inside.task, private.tree, private.work)
+        return write_local_script(inside.task, private.root, private.work)
 
 
 def outside_of_root(root: Path, directory: object) -> str:

@@ -103,19 +103,19 @@ class _Staged:
         from gaia_local.runtimes.process.shell import run_shell as run
 
         task, private = self.inside.task, self.private
-        tell(str(write_local_script(task, private.tree, private.work)))
-        return run(task, private.work, self.own, wish.command, self.config.docker.stop_grace)
+        tell(str(write_local_script(task, private.root, private.work)))
+        return run(task, private.work, str(self.own), wish.command, self.config.docker.stop_grace)
 
     def in_container(self, wish: Wish, tell: Callable[[str], None]) -> int:
         # Imported here: programs without containers don't need it.
         from gaia_local.runtimes.docker.shell import run_shell as run
 
         task, private = self.inside.task, self.private
-        log = Path(private.top, "log")  # which nobody writes
+        log = f"{private.top}/log"  # which nobody writes
         return run(
             self.config.docker,
             root_of(self.config),
-            Invocation(task, private.tree, private.work, log, None, file_work=UNTOLD),
+            Invocation(task, private.root, private.work, log, None, file_work=UNTOLD),
             shell=self.own.name,
             command=wish.command,
             tell=tell,

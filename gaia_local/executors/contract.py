@@ -47,8 +47,8 @@ class Observer(Protocol):
     def started(self, task: Task, event: Event) -> None:
         """A worker takes the Task up: the events whose kind `begins`."""
 
-    def happened(self, task: Task, event: Event) -> None:
-        """All other events."""
+    def happened(self, task: Task, *events: Event) -> None:
+        """All other events; those that come together in one call."""
 
     def progressed(self, task: Task, doing: str) -> None:
         """What is done with the Task's files for more than a second, as "reading input 'a': …".

@@ -54,9 +54,9 @@ class _Relay:
             facts = {**event.facts, "worker": self._worker}
             self._observer.started(task, Event(event.event, event.workflow, event.time, facts))
 
-    def happened(self, task: Task, event: Event) -> None:
+    def happened(self, task: Task, *events: Event) -> None:
         if not self._over:
-            self._observer.happened(task, event)
+            self._observer.happened(task, *events)
 
     def progressed(self, task: Task, doing: str) -> None:
         if not self._over:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from gaia_local.errors import DiskError, GaiaError, StorageError, error_text
@@ -108,9 +107,14 @@ class Worker:
             sampled=lambda usage: observer.sampled(task, usage),
         )
 
+        together: list[Event] = []
+
         def report(kind: EventKind, /, **facts: Any) -> None:
             watch.note(kind)
-            observer.happened(task, _event(task, kind, **facts))
+            together.append(_event(task, kind, **facts))
+            if kind is not EventKind.EXECUTION_COMPLETE:  # the exit comes at once
+                observer.happened(task, *together)
+                together.clear()
 
         run = self._runtime.resume if assignment.adopted else self._runtime.run
         began = monotonic()
@@ -201,12 +205,12 @@ def prepare_outputs(
     Where `reused` names another Task, its outputs were taken over.
     """
     places = {output_place(text) for _, text in pairs}
-    captures: dict[Capture, Path] = {}
+    captures: dict[Capture, str] = {}
     if Capture.PRINTED in places:
         captures[Capture.PRINTED] = files.log if reused is None else files.printed
         os.close(os.open(captures[Capture.PRINTED], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if Capture.LOG in places:
-        captures[Capture.LOG] = Path(f"{files.directory.top}/log")
+        captures[Capture.LOG] = f"{files.directory.top}/log"
         write_log(captures[Capture.LOG], files.task, files.log, ending, work=work, reused=reused)
     return files.prepare(pairs, captures)
 

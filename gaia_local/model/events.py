@@ -43,12 +43,15 @@ class EventKind(enum.StrEnum):
 
         A runtime whose runs outlive the engine needs it at once, to resume the Task.
         """
-        return self in (EventKind.STEP_START, EventKind.EXECUTION_START)
+        return self is EventKind.STEP_START or self is EventKind.EXECUTION_START
 
     @property
     def begins(self) -> bool:
         """Whether it is the first of a Task; a worker's holds its number."""
-        return self in (EventKind.STEP_START, EventKind.STEP_ADOPTED, EventKind.STEP_REUSED)
+        return self in _BEGINNINGS
+
+
+_BEGINNINGS = (EventKind.STEP_START, EventKind.STEP_ADOPTED, EventKind.STEP_REUSED)
 
 
 class Event(NamedTuple):

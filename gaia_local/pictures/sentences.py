@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 _KINDS = ("running", "failed", "waiting", "unfit")
@@ -84,4 +83,4 @@ def log_end(gaia: Answers, workflow: str, step: str, lines: int) -> list[str]:
     from gaia_local.store.logs import read_tail
 
     log = gaia.attempt(workflow, step)["log"]
-    return [] if log is None else read_tail(Path(log), lines).splitlines()
+    return [] if log is None else read_tail(log, lines).splitlines()

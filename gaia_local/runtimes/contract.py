@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gaia_local.model.events import EventKind
@@ -151,11 +150,11 @@ class Invocation:
     """
 
     task: Task
-    tree: Path
-    work: Path
-    log: Path
-    stdout: Path | None
-    inputs: tuple[tuple[str, Path], ...] = ()
+    tree: str
+    work: str
+    log: str
+    stdout: str | None
+    inputs: tuple[tuple[str, str], ...] = ()
     gpus: tuple[str, ...] = ()
     file_work: LongWork = field(kw_only=True)
     sampled: Callable[[LiveUsage], None] = field(default=lambda usage: None, kw_only=True)
@@ -195,8 +194,8 @@ class Runtime(Protocol):
 
     Promises for every run, begun (`run`) or resumed (`resume`):
 
-    1. It reports ``execution-complete`` and ``container-exit`` (with ``code``), in this order, when
-       the program has ended.
+    1. It reports ``execution-complete`` and at once ``container-exit`` (with ``code``) when the
+       program has ended.
     2. It obeys its `Cancellation`, which also ends it at the Task's timeout. A cancelled run
        returns too: the caller looks at ``cancellation.reason``.
     3. A program that fails, is missing (127) or not executable (126) is an `Exit`; `RuntimeFailure`

@@ -13,7 +13,7 @@ SCRIPT = "run-step.sh"
 
 
 def write_script(
-    work: Path,
+    work: str,
     task: Task,
     tokens: Iterable[str],
     *,
@@ -35,7 +35,7 @@ def write_script(
         lines.append(f"export HOME={shlex.quote(home)}")
     command = f"exec {shlex.join(tokens)}"
     lines.append(command if stdout is None else f"{command} > {shlex.quote(stdout)}")
-    script = work / SCRIPT
+    script = Path(work, SCRIPT)
     script.unlink(missing_ok=True)  # a link of the program's would lead to another file
     script.write_text("\n".join([*lines, ""]), encoding="utf-8", errors="surrogateescape")
     script.chmod(0o700)

@@ -41,7 +41,7 @@ class AttemptLogs:
         """Remove the logs of Tasks; answers the sum of their sizes, in bytes."""
         size = 0
         for task in tasks:
-            log = str(self._storage.log(workflow, task))
+            log = self._storage.log(workflow, task)
             with warning_only(log), contextlib.suppress(FileNotFoundError):
                 size += os.lstat(log).st_size
                 os.unlink(log)

@@ -76,7 +76,7 @@ class Leases:
                 if not os.stat(log).st_size:
                     return
                 target = self._storage.log(task.workflow, task.id)
-                target.parent.mkdir(mode=0o700, exist_ok=True)
+                os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
                 os.rename(log, target)
                 return
             except FileNotFoundError:
@@ -152,7 +152,7 @@ def is_held(root: Path, name: str) -> bool:
 
 def find_log(storage: Storage, workflow: str, task_id: str) -> Path:
     """The path of an attempt's log: in its lease while a worker writes it, else in the logs."""
-    log = storage.log(workflow, task_id)
+    log = Path(storage.log(workflow, task_id))
     if not log.exists():
         running = sorted((storage.root / "staging").glob(f"{task_id}.*/{LEASE_LOG}"))
         return running[-1] if running else log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gaia_local.model.tasks import Reused, Task
@@ -14,10 +13,10 @@ TAIL_LINES = 100
 _TAIL_BYTES = 100_000
 
 
-def read_tail(log: Path, lines: int = TAIL_LINES) -> str:
+def read_tail(log: str, lines: int = TAIL_LINES) -> str:
     """The last lines of a log, and of those at most the last 100,000 bytes."""
     try:
-        with log.open("rb") as reader:
+        with open(log, "rb") as reader:
             size = reader.seek(0, os.SEEK_END)
             reader.seek(max(0, size - _TAIL_BYTES))
             text = reader.read().decode("utf-8", "replace")
@@ -35,9 +34,9 @@ class Ending(NamedTuple):
 
 
 def write_log(
-    path: Path,
+    path: str,
     task: Task,
-    printed: Path,
+    printed: str,
     ending: Ending,
     *,
     work: FileWork = UNTOLD,
@@ -61,7 +60,7 @@ def write_log(
     problem = ending.problem
     footer = f"# {'failed: ' + problem if problem else 'complete'}\n# exit code: {ending.code}\n"
     footer += f"# elapsed: {ending.elapsed:.3f} s\n# timeout: {task.timeout:g} s\n"
-    with path.open("wb") as writer:
+    with open(path, "wb") as writer:
         writer.write(header.encode("utf-8", "replace") + b"\n")
         writer.flush()
         ends_line = _append(printed, writer, work)
@@ -69,12 +68,12 @@ def write_log(
         writer.write((b"" if ends_line else b"\n") + b"\n" + footer.encode("utf-8", "replace"))
 
 
-def _append(printed: Path, writer: BinaryIO, work: FileWork) -> bool:
+def _append(printed: str, writer: BinaryIO, work: FileWork) -> bool:
     """Copy the program's output, if any; False if it doesn't end with a whole line."""
-    if not printed.exists():
+    if not os.path.exists(printed):
         return True
     ends_line = True
-    with printed.open("rb", buffering=0) as reader:  # so that `seek` moves the descriptor itself
+    with open(printed, "rb", buffering=0) as reader:  # so that `seek` moves the descriptor itself
         if reader.seek(0, os.SEEK_END):
             reader.seek(-1, os.SEEK_END)
             ends_line = reader.read(1) == b"\n"

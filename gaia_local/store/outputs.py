@@ -7,7 +7,6 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from gaia_local.errors import StorageError
 from gaia_local.model import paths
@@ -73,7 +72,7 @@ class TaskOutputs:
     def prepare(
         self,
         pairs: Iterable[tuple[str, str]],
-        captures: Mapping[Capture, Path],
+        captures: Mapping[Capture, str],
         digests: Mapping[str, str] = NOTHING,
     ) -> list[Output]:
         """Bring outputs into a state in which they can be published by renames alone.
@@ -123,14 +122,14 @@ class TaskOutputs:
         ]
 
     def _made_outputs(
-        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
+        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, str]
     ) -> list[_MadeOutput]:
         """The outputs to store, each made fit for that in place."""
         made, storage = [], self._workspace.storage
         for key, internal in pairs:
             place, status = output_place(internal), None
             if isinstance(place, Capture):
-                source, kept = str(captures[place]), place is Capture.PRINTED
+                source, kept = captures[place], place is Capture.PRINTED
             else:
                 source, link, status = self._find(internal)
                 kept = link is not None

@@ -43,7 +43,7 @@ def stage(
 
     with disk_errors(f"{directory.top} can't be written"):
         if left is None:
-            for made in (directory.root, str(directory.work)):
+            for made in (directory.root, directory.work):
                 os.mkdir(made, 0o700)
         else:
             _copy_left(left, directory)
@@ -91,7 +91,7 @@ def _copy_left(left: PrivateDirectory, directory: PrivateDirectory) -> None:
     with disk_errors(f"what was left in {left.top} can't be copied"):
         for source, target in (
             (left.root, directory.root),
-            (str(left.work), str(directory.work)),
+            (left.work, directory.work),
         ):
             os.mkdir(target, 0o700)
             for relative, inner, status in walk(source):
@@ -120,7 +120,7 @@ def users_directory(path: str) -> Iterator[PrivateDirectory]:
     try:
         yield directory
     except BaseException:
-        for made in (directory.root, str(directory.work)):
+        for made in (directory.root, directory.work):
             removal.remove_or_warn(made)
         if not was_there:
             removal.remove_or_warn(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import stat
@@ -48,15 +47,10 @@ class PrivateDirectory:
         """The directory that is the program's ``/``."""
         return f"{self.top}/tree"
 
-    @functools.cached_property
-    def tree(self) -> Path:
-        """`root`."""
-        return Path(self.root)
-
-    @functools.cached_property
-    def work(self) -> Path:
+    @property
+    def work(self) -> str:
         """An empty directory to start the program in."""
-        return Path(f"{self.top}/work")
+        return f"{self.top}/work"
 
     def local(self, internal: str) -> str:
         """The place of an internal path in the tree, if no link is on the way."""

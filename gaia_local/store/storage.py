@@ -138,9 +138,9 @@ class Storage:
         """The path of a `place`."""
         return os.path.join(self._store, place)
 
-    def log(self, workflow: str, task: str) -> Path:
+    def log(self, workflow: str, task: str) -> str:
         """The file that receives stdout and stderr of one attempt."""
-        return Path(f"{self._logs}/{workflow}/{task}.log")
+        return f"{self._logs}/{workflow}/{task}.log"
 
     def private_directory(self, task_id: str) -> str:
         """The path of a Task's private directory."""

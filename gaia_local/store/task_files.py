@@ -61,31 +61,31 @@ class TaskFiles:
         self.discard()
 
     @property
-    def tree(self) -> Path:
+    def tree(self) -> str:
         """The directory that is the program's ``/``."""
-        return self.directory.tree
+        return self.directory.root
 
     @property
-    def work(self) -> Path:
+    def work(self) -> str:
         """An empty directory to start the program in."""
         return self.directory.work
 
     @property
-    def stdout(self) -> Path | None:
+    def stdout(self) -> str | None:
         """The file that receives stdout alone, if the Task has one."""
         internal = self.task.stdout
-        return None if internal is None else Path(self.directory.local(internal))
+        return None if internal is None else self.directory.local(internal)
 
     @property
-    def mounted(self) -> tuple[tuple[str, Path], ...]:
+    def mounted(self) -> tuple[tuple[str, str], ...]:
         """Internal path and file of each input that is not copied."""
         sources = self._mounted
-        return tuple((at, Path(sources[key])) for key, at in self.task.inputs if key in sources)
+        return tuple((at, sources[key]) for key, at in self.task.inputs if key in sources)
 
     @property
-    def printed(self) -> Path:
+    def printed(self) -> str:
         """The place of another Task's ``>`` output, if that is taken over."""
-        return Path(f"{self.directory.top}/printed")
+        return f"{self.directory.top}/printed"
 
     def take_in(self, known: Mapping[str, Fingerprint] = NOTHING, mounts: bool = False) -> None:
         """Make the private directory, with copies of the inputs and places for the outputs.
@@ -118,7 +118,7 @@ class TaskFiles:
             self._copy_result(key, results[key], place)
         for key, text in self.task.outputs:
             if output_place(text) is Capture.PRINTED:
-                self._copy_result(key, results[key], str(self.printed))
+                self._copy_result(key, results[key], self.printed)
         if len(results) < len(self.task.outputs):  # a new log may become part of a directory
             self._taken_over.clear()
 
@@ -126,15 +126,16 @@ class TaskFiles:
         """Copy what another Task's program printed; False if there is no such file."""
         self._workspace.make_logs(self.log)
         with contextlib.suppress(FileNotFoundError):
-            self.log.unlink(missing_ok=True)
-            copying.copy(str(log), str(self.log), follow=True, work=self._work)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.log)
+            copying.copy(str(log), self.log, follow=True, work=self._work)
             return True
         return False
 
     def forget_log(self) -> None:
         """Remove what `take_over_log` copied: a run would add its own text to that."""
         with contextlib.suppress(OSError):
-            self.log.unlink()
+            os.unlink(self.log)
 
     def _copy_result(self, key: str, result: StoredResult, place: str) -> None:
         if os.path.lexists(place):
@@ -176,7 +177,7 @@ class TaskFiles:
         return self._outputs.missing()
 
     def prepare(
-        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, Path]
+        self, pairs: Iterable[tuple[str, str]], captures: Mapping[Capture, str]
     ) -> list[Output]:
         """Bring these outputs to where one rename publishes each: see `TaskOutputs.prepare`."""
         return self._outputs.prepare(pairs, captures, self._taken_over)

@@ -42,11 +42,11 @@ class Workspace(ABC):
             self._area.remove(task.id)
 
     @abstractmethod
-    def log(self, task: Task) -> Path:
+    def log(self, task: Task) -> str:
         """The file that receives the program's output."""
 
     @abstractmethod
-    def make_logs(self, log: Path) -> None:
+    def make_logs(self, log: str) -> None:
         """Make the log's directory."""
 
     @abstractmethod
@@ -62,10 +62,10 @@ class LocalWorkspace(Workspace):
     def __init__(self, storage: Storage) -> None:
         super().__init__(storage, StagingArea(storage.staging, storage.spare))
 
-    def log(self, task: Task) -> Path:
+    def log(self, task: Task) -> str:
         return self.storage.log(task.workflow, task.id)
 
-    def make_logs(self, log: Path) -> None:
+    def make_logs(self, log: str) -> None:
         logs = os.path.dirname(log)
         if not os.path.isdir(logs):
             os.makedirs(logs, mode=0o700, exist_ok=True)
@@ -99,10 +99,10 @@ class LeasedWorkspace(Workspace):
     def __init__(self, storage: Storage, scratch: Path) -> None:
         super().__init__(storage, StagingArea(scratch / "staging", scratch / "spare"))
 
-    def log(self, task: Task) -> Path:
-        return Path(f"{self.storage.private_directory(task.id)}/{LEASE_LOG}")
+    def log(self, task: Task) -> str:
+        return f"{self.storage.private_directory(task.id)}/{LEASE_LOG}"
 
-    def make_logs(self, log: Path) -> None:
+    def make_logs(self, log: str) -> None:
         """Nothing to do: the log is in the lease."""
 
     def prepared(self, task: Task, index: int, target: str) -> tuple[str, int]:

@@ -276,7 +276,7 @@ class Programs(NoRuntime):
             self.during[task.name]()
             del self.during[task.name]
         with self._faults.pause():
-            tree = invocation.tree
+            tree = Path(invocation.tree)
             inputs = {path: content_of(tree / path.strip("/")) for _, path in task.inputs}
             code = 1 if fails(task, inputs) else 0
             for _, path in task.outputs:
@@ -287,7 +287,7 @@ class Programs(NoRuntime):
                     (place / "part").write_text(text.removeprefix("part="))
                 else:
                     place.write_text(text)
-            invocation.log.write_text("a line\n")
+            Path(invocation.log).write_text("a line\n")
         report(EventKind.CONTAINER_EXIT, code=code)
         return Exit(code, image_id=self.image_id(task.image))
 

@@ -88,7 +88,7 @@ class PureRuntime(NoRuntime):
         return f"program of {task.image}"
 
     def run(self, invocation: Invocation, cancellation: Cancellation, report: ReportEvent) -> Exit:
-        task, tree = invocation.task, invocation.tree
+        task, tree = invocation.task, Path(invocation.tree)
         stopped = threading.Event()
         report(EventKind.EXECUTION_START)
 
@@ -102,7 +102,7 @@ class PureRuntime(NoRuntime):
         identity = (task.command, inputs)
         if "bad" in inputs[0][1]:
             return Exit(1)
-        invocation.log.write_text(made(identity, ">"))
+        Path(invocation.log).write_text(made(identity, ">"))
         for _, path in task.outputs:
             if Capture.parse(path) is None:
                 place = tree / path.strip("/")

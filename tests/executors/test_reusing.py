@@ -149,8 +149,8 @@ class Bench:
 
     # -- the observer ------------------------------------------------------------------------------
 
-    def started(self, of: Task, event: Event) -> None:
-        self.heard[of.id].append(event)
+    def started(self, of: Task, *events: Event) -> None:
+        self.heard[of.id] += events
         self.starts()
 
     happened = started

@@ -55,9 +55,9 @@ class WorkerBench(StoreBench):
         assert event.event.begins and not self.heard
         self.heard.append(event)
 
-    def happened(self, task: Task, event: Event) -> None:
-        assert not event.event.begins
-        self.heard.append(event)
+    def happened(self, task: Task, *events: Event) -> None:
+        assert not any(event.event.begins for event in events)
+        self.heard += events
 
     def progressed(self, task: Task, doing: str) -> None:
         self.told.append(doing)
@@ -112,7 +112,7 @@ def say(text: str | bytes, code: int = 0) -> Program:
     """A program that says something, and makes nothing."""
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
-        with invocation.log.open("ab") as log:
+        with Path(invocation.log).open("ab") as log:
             log.write(text if isinstance(text, bytes) else text.encode())
         return code
 
@@ -124,7 +124,7 @@ def make(**contents: str) -> Program:
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         for name, content in contents.items():
-            (invocation.tree / "out" / name).write_text(content)
+            (Path(invocation.tree) / "out" / name).write_text(content)
         return 0
 
     return program
@@ -162,9 +162,9 @@ def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None
 
 def test_all_outputs_are_stored(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
-        assert (invocation.tree / "in/x").read_text() == "input"
-        (invocation.tree / "out/y").write_text("made")
-        (invocation.tree / "out/dir/z").write_text("deep")
+        assert Path(invocation.tree, "in/x").read_text() == "input"
+        Path(invocation.tree, "out/y").write_text("made")
+        Path(invocation.tree, "out/dir/z").write_text("deep")
         say("said\n")(invocation, cancellation)
         return Exit(0, image_id="sha256:1")
 
@@ -188,7 +188,7 @@ def test_all_outputs_are_stored(bench: WorkerBench) -> None:
     }
     for output in outcome.outputs:
         assert fingerprints.digest(output.target) == output.fingerprint.digest
-    assert bench.storage.log("w", "t1").read_text() == "said\n"
+    assert Path(bench.storage.log("w", "t1")).read_text() == "said\n"
 
 
 def test_a_silent_program_has_empty_captures(bench: WorkerBench) -> None:
@@ -200,8 +200,8 @@ def test_a_silent_program_has_empty_captures(bench: WorkerBench) -> None:
 
 def test_stdout_has_a_path_of_its_own(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
-        assert invocation.stdout == invocation.tree / "elsewhere/stdout"
-        invocation.stdout.write_text("out")
+        assert invocation.stdout == f"{invocation.tree}/elsewhere/stdout"
+        Path(invocation.stdout).write_text("out")
         return say("out and err")(invocation, cancellation)  # type: ignore[return-value]
 
     bench.perform(
@@ -274,9 +274,9 @@ def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_neste
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         assert sorted(os.listdir(invocation.tree)) == ["nested", "out"]
-        assert (invocation.tree / "out/kept/x").read_text() == "content"
-        assert (invocation.tree / "nested/a").read_text() == "content"
-        (invocation.tree / "nested/made").write_text("made")
+        assert Path(invocation.tree, "out/kept/x").read_text() == "content"
+        assert Path(invocation.tree, "nested/a").read_text() == "content"
+        Path(invocation.tree, "nested/made").write_text("made")
         return 0
 
     outcome = bench.perform(
@@ -286,7 +286,7 @@ def test_inputs_that_the_runtime_mounts_are_not_copied_unless_an_output_is_neste
     )
     assert outcome.message is None
     (invocation,) = bench.runtime.invocations
-    assert invocation.inputs == (("/in/apart", Path(bench.storage.path("w", "b:apart"))),)
+    assert invocation.inputs == (("/in/apart", bench.storage.path("w", "b:apart")),)
     assert bench.stored()["o/made"] == "made"
 
 
@@ -339,8 +339,8 @@ def test_an_output_that_cannot_be_stored_is_a_failure_of_the_command(
     bench: WorkerBench, name: str
 ) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
-        os.mkfifo(invocation.tree / "out/dir" / name)
-        (invocation.tree / "out/y").write_text("y")
+        os.mkfifo(Path(invocation.tree) / "out/dir" / name)
+        Path(invocation.tree, "out/y").write_text("y")
         return 0
 
     outcome = bench.perform(
@@ -360,8 +360,8 @@ def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(
     (tmp_path / "secret").write_text("secret")
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
-        (invocation.tree / "out/y").symlink_to(tmp_path / "secret")
-        (invocation.tree / "out/loop").symlink_to("loop")
+        Path(invocation.tree, "out/y").symlink_to(tmp_path / "secret")
+        Path(invocation.tree, "out/loop").symlink_to("loop")
         return 0
 
     outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"})
@@ -376,8 +376,8 @@ def test_an_output_that_leads_out_of_the_tree_is_a_failure_of_the_command(
 
 def test_a_link_out_of_an_output_is_a_failure_of_the_command(bench: WorkerBench) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
-        (invocation.tree / "out/dir/odd").symlink_to("/etc/passwd")
-        (invocation.tree / "out/y").write_text("y")
+        Path(invocation.tree, "out/dir/odd").symlink_to("/etc/passwd")
+        Path(invocation.tree, "out/y").write_text("y")
         return 0
 
     outcome = bench.perform(
@@ -395,7 +395,7 @@ def test_a_sentence_on_the_end_of_a_program_is_a_failure_whatever_its_exit_code(
     bench: WorkerBench,
 ) -> None:
     def program(invocation: Invocation, cancellation: Cancellation) -> Exit:
-        (invocation.tree / "out/y").write_text("half")
+        Path(invocation.tree, "out/y").write_text("half")
         return Exit(0, "out of memory")
 
     outcome = bench.perform(program, outputs={"/out/y": "b:y", ">>": "b:log"})
@@ -515,7 +515,7 @@ def test_an_adopted_task_is_taken_up_where_it_is(bench: WorkerBench) -> None:
     task = bench.task(inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"})
     staging = TaskFiles(task, LocalWorkspace(bench.storage))
     staging.take_in()
-    (staging.tree / "out/y").write_text("made before")
+    Path(staging.tree, "out/y").write_text("made before")
     outcome = bench.perform(
         lambda *_: 0, inputs={"/in/x": "b:x"}, outputs={"/out/y": "b:y"}, adopted=True
     )
@@ -551,13 +551,13 @@ def test_an_adopted_task_whose_directory_is_gone_fails(bench: WorkerBench) -> No
 )
 def test_the_tail_of_a_log(tmp_path: Path, said: bytes, tail: str) -> None:
     (tmp_path / "log").write_bytes(said)
-    assert read_tail(tmp_path / "log") == tail
+    assert read_tail(f"{tmp_path}/log") == tail
 
 
 def test_the_tail_of_no_log(tmp_path: Path) -> None:
-    assert read_tail(tmp_path / "nothing") == ""
+    assert read_tail(f"{tmp_path}/nothing") == ""
     shutil.rmtree(tmp_path)
-    assert read_tail(tmp_path / "nothing") == ""
+    assert read_tail(f"{tmp_path}/nothing") == ""
 
 
 # -------------------------------------------------------------------------------------- huge files
@@ -625,7 +625,7 @@ def test_a_cancellation_ends_the_reading_of_outputs(
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         for place in places:
-            huge(invocation.tree / place)
+            huge(Path(invocation.tree, place))
         begun.set()
         return 0
 
@@ -639,7 +639,7 @@ def test_a_cancellation_ends_the_storing_of_a_log(bench: WorkerBench, capture: s
     begun = threading.Event()
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
-        huge(invocation.log)
+        huge(Path(invocation.log))
         begun.set()
         return 0
 
@@ -664,7 +664,7 @@ def test_long_reading_is_told(bench: WorkerBench, monkeypatch: pytest.MonkeyPatc
 
     def program(invocation: Invocation, cancellation: Cancellation) -> int:
         assert bench.told, "nothing was told of the input"
-        with (invocation.tree / "out/y").open("wb") as writer:
+        with Path(invocation.tree, "out/y").open("wb") as writer:
             writer.truncate(2_000_000)
         return 0
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -88,7 +87,7 @@ class FakeDocker(FakeProcess):
 
 
 def invocation(image: str) -> Invocation:
-    paths = Path("/tree"), Path("/work"), Path("/log")
+    paths = "/tree", "/work", "/log"
     return Invocation(task(image=image), *paths, None, file_work=UNTOLD)
 
 

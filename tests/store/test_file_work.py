@@ -79,7 +79,7 @@ def part_with_others(path: Path, work: FileWork, monkeypatch: pytest.MonkeyPatch
 
 def write_a_log(path: Path, work: FileWork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "MOST_BYTES", 1 << 20)
-    write_log(path.with_name("log"), task(), path, Ending(0, None, 1.0), work=work)
+    write_log(f"{path.parent}/log", task(), str(path), Ending(0, None, 1.0), work=work)
 
 
 def choose_copies(path: Path, work: FileWork, monkeypatch: pytest.MonkeyPatch) -> None:

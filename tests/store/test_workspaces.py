@@ -33,7 +33,7 @@ class LeasedBench(StoreBench):
     def make_outputs(self) -> None:
         self.files.take_in()
         for name in ("y", "z"):
-            (self.files.tree / "out" / name).write_text(name)
+            Path(self.files.tree, "out", name).write_text(name)
         assert self.files.missing() == []
 
 
@@ -45,7 +45,7 @@ def bench(tmp_path: Path) -> LeasedBench:
 def test_inputs_are_copied_into_the_scratch_directory(bench: LeasedBench) -> None:
     bench.files.take_in()
     assert (bench.scratch / "staging/t.1/tree/in/x").read_text() == "x"
-    assert bench.files.log == bench.root / "staging/t.1/log"
+    assert bench.files.log == f"{bench.root}/staging/t.1/log"
 
 
 def test_what_is_prepared_is_flushed_and_lies_in_the_lease(
@@ -73,5 +73,5 @@ def test_nothing_is_prepared_under_a_lease_that_was_taken_back(bench: LeasedBenc
     bench.leases.revoke("t.1")
     with pytest.raises(FileNotFoundError):
         bench.files.prepare(bench.leased.outputs, {})
-    assert (bench.files.tree / "out/y").read_text() == "y"
+    assert Path(bench.files.tree, "out/y").read_text() == "y"
     assert not os.path.lexists(bench.root / "staging/t.1")

@@ -79,16 +79,16 @@ class Run:
 
     @property
     def tree(self) -> Path:
-        return self.invocation.tree
+        return Path(self.invocation.tree)
 
     @property
     def log(self) -> bytes:
-        return self.invocation.log.read_bytes()
+        return Path(self.invocation.log).read_bytes()
 
     @property
     def stdout(self) -> bytes:
         assert self.invocation.stdout is not None
-        return self.invocation.stdout.read_bytes()
+        return Path(self.invocation.stdout).read_bytes()
 
     @property
     def code(self) -> int:
@@ -105,7 +105,7 @@ class Run:
 
     def wait_for(self, text: bytes) -> None:
         """Return when the log holds `text`."""
-        wait_until(lambda: self.invocation.log.exists() and text in self.log)
+        wait_until(lambda: Path(self.invocation.log).exists() and text in self.log)
 
 
 class ContainerBench:
@@ -162,11 +162,11 @@ class ContainerBench:
         )
         invocation = Invocation(
             task,
-            tree,
-            self.top / task_id / "work",
-            self.top / f"{task_id}.log",
-            None if stdout is None else tree / stdout.strip("/"),
-            tuple((mounts or {}).items()),
+            str(tree),
+            f"{self.top}/{task_id}/work",
+            f"{self.top}/{task_id}.log",
+            None if stdout is None else f"{tree}/{stdout.strip('/')}",
+            tuple((path, str(source)) for path, source in (mounts or {}).items()),
             file_work=UNTOLD,
         )
         return Run(invocation, Cancellation(self.timers.call_later, self.grace))

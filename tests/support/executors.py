@@ -52,9 +52,10 @@ class ReportingObserver:
         assert event.event.begins
         self._tell(of, event)
 
-    def happened(self, of: Task, event: Event) -> None:
-        assert not event.event.begins
-        self._tell(of, event)
+    def happened(self, of: Task, *events: Event) -> None:
+        for event in events:
+            assert not event.event.begins
+            self._tell(of, event)
 
     def progressed(self, of: Task, doing: str) -> None:
         self._doing(doing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from gaia_local.model.events import EventKind
 from gaia_local.model.tasks import Task
@@ -88,9 +89,9 @@ class InstantRuntime(NoRuntime):
         with cancellation.stopping(
             lambda: None, lambda: None, invocation.task.timeout, lambda: False
         ):
-            invocation.log.touch()
+            Path(invocation.log).touch()
             for _, path in invocation.task.outputs:
-                (invocation.tree / path.lstrip("/")).write_text("hi\n")
+                Path(invocation.tree, path.lstrip("/")).write_text("hi\n")
         report(EventKind.EXECUTION_COMPLETE)
         report(EventKind.CONTAINER_EXIT, code=0)
         return Exit(0, identity=self.name)

@@ -71,8 +71,8 @@ class ProcessBench:
             stdout=stdout,
             timeout=timeout,
         )
-        said = Path(f"{tree}{stdout}") if stdout else None
-        return Invocation(task, tree, work, top / "log", said, file_work=UNTOLD)
+        said = f"{tree}{stdout}" if stdout else None
+        return Invocation(task, str(tree), str(work), f"{top}/log", said, file_work=UNTOLD)
 
     def cancellation(self, grace: float = 10.0) -> Cancellation:
         return Cancellation(self.timers.call_later, grace)
@@ -159,11 +159,11 @@ def crashed(
         top, command = Path(sys.argv[1]), tuple(sys.argv[3:])
         task = Task(sys.argv[2], "step", "flow", "image:1", command, (), (), None, 60.0)
         cancellation = Cancellation(lambda seconds, function: lambda: None)
-        places = top / "tree", top / "work", top / "log"
+        places = f"{top}/tree", f"{top}/work", f"{top}/log"
         invocation = Invocation(task, *places, None, file_work=UNTOLD)
         ProcessRuntime().run(invocation, cancellation, lambda event, **facts: None)
     """
-    top = invocation.work.parent
+    top = Path(invocation.work).parent
     engine = subprocess.Popen(
         python(program, str(top), invocation.task.id, *command), cwd=Path(__file__).parents[2]
     )

@@ -79,11 +79,11 @@ class TaskReporter:
     def started(self, task: Task, event: Event) -> None:
         self.happened(task, event)
 
-    def happened(self, task: Task, event: Event) -> None:
+    def happened(self, task: Task, *events: Event) -> None:
         with self._lock:
             if self._over:
                 return
-            self._events.append(event)
+            self._events += events
             if self._flush_is_due:
                 return
             self._flush_is_due = True

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaia_local.config import DockerConfig
@@ -82,7 +83,7 @@ def task_container(
     def create(client: APIClient) -> str:
         from docker.types import LogConfig, Mount
 
-        writable = {PRIVATE_DIRECTORY: invocation.work.absolute(), **plan.writable}
+        writable = {PRIVATE_DIRECTORY: Path(invocation.work).absolute(), **plan.writable}
         mounts = [Mount(path, str(source), type="bind") for path, source in writable.items()]
         mounts += [
             Mount(path, str(source), type="bind", read_only=True)

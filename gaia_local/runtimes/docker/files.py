@@ -69,9 +69,9 @@ class ContainerFiles:
         stop: Callable[[], bool],
     ) -> MountPlan:
         """Plan the mounts; `labels` are put on the container that shows the image's files."""
-        task, tree = invocation.task, invocation.tree.absolute()
+        task, tree = invocation.task, Path(invocation.tree).absolute()
         mounted = invocation.inputs if mounts_inputs else ()
-        read_only = {internal_path(path).path: source.absolute() for path, source in mounted}
+        read_only = {internal_path(path).path: Path(source).absolute() for path, source in mounted}
         inputs = {internal_path(path).path for _, path in task.inputs} - read_only.keys()
         outputs = {place.path for _, place in made_files(task.outputs)}
         if task.stdout is not None:
@@ -117,7 +117,7 @@ class ContainerFiles:
         directories of inputs and outputs. `before`: the paths' statuses when the program started.
         A path whose status is the same was not made by it.
         """
-        tree = str(invocation.tree.absolute())
+        tree = os.path.abspath(invocation.tree)
         outputs = [
             (place.path, names_directory(key) or place.is_directory)
             for key, place in made_files(invocation.task.outputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from gaia_local.runtimes.docker.responses import STDERR, STDOUT, disk_errors
 from gaia_local.runtimes.lines import LineWriter
@@ -16,7 +15,7 @@ _HEAD_BYTES = 4096
 class OutputFiles:
     """Writes the output of a run at once: everything to `log`, and stdout to `stdout`, too."""
 
-    def __init__(self, log: Path, stdout: Path | None, anew: bool = False) -> None:
+    def __init__(self, log: str, stdout: str | None, anew: bool = False) -> None:
         """With `anew`, the output replaces that of an earlier process."""
         self._paths = log, stdout
         self._anew = anew
@@ -25,8 +24,8 @@ class OutputFiles:
     def __enter__(self) -> OutputFiles:
         log, stdout = self._paths
         with disk_errors(log), contextlib.ExitStack() as files:
-            self._log = files.enter_context(log.open("ab"))
-            self._stdout = None if stdout is None else files.enter_context(stdout.open("wb"))
+            self._log = files.enter_context(open(log, "ab"))
+            self._stdout = None if stdout is None else files.enter_context(open(stdout, "wb"))
             self._files = files.pop_all()
         self._start = 0 if self._anew else self._log.seek(0, os.SEEK_END)
         return self

@@ -84,7 +84,7 @@ def frames(response: requests.Response) -> Iterator[tuple[int, bytes]]:
 
 
 @contextlib.contextmanager
-def disk_errors(target: Path) -> Iterator[None]:
+def disk_errors(target: Path | str) -> Iterator[None]:
     """Turn errors of this machine's disk into `RuntimeFailure`: the engine is not their cause."""
     try:
         yield

@@ -149,7 +149,7 @@ def _plan(
     path = internal_path(task.stdout).path
     if is_inside(path, *plan.writable):
         return plan
-    place = local(invocation.tree.absolute(), path)
+    place = local(Path(invocation.tree).absolute(), path)
     with disk_errors(place):
         place.touch(0o600)
     copied_out = tuple(other for other in plan.copied_out if other != path)

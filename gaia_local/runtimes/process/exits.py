@@ -23,7 +23,7 @@ def not_started(invocation: Invocation, error: OSError) -> Exit:
     Raises `RuntimeFailure` if the error is not the program's fault.
     """
     task, work = invocation.task, invocation.work
-    tokens = localize(task.command, internal_paths(task), str(invocation.tree))
+    tokens = localize(task.command, internal_paths(task), invocation.tree)
     program, local = task.command[0], tokens[0]
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES) and not os.access(work, os.X_OK):
         raise RuntimeFailure(
@@ -31,7 +31,7 @@ def not_started(invocation: Invocation, error: OSError) -> Exit:
         ) from error
     import shutil  # it is slow to import, and only failures need it
 
-    found = shutil.which(str(work / local) if "/" in local else local, os.F_OK)
+    found = shutil.which(os.path.join(work, local) if "/" in local else local, os.F_OK)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         if found is not None:
             beginning = _beginning(found)

@@ -44,7 +44,7 @@ _STATE, _PARENT, _START, _MEMORY, _CODE, _ENVIRONMENT = 0, 1, 19, 20, 23, slice(
 _TASK_BYTES, _DIRECTORY_BYTES = TASK_VARIABLE.encode(), DIRECTORY_VARIABLE.encode()
 
 
-def marked(environment: Mapping[bytes, bytes], task: str, directory: Path) -> dict[bytes, bytes]:
+def marked(environment: Mapping[bytes, bytes], task: str, directory: str) -> dict[bytes, bytes]:
     """The environment with the mark of a run in a private directory.
 
     Raises `OSError` if that is missing.
@@ -61,11 +61,11 @@ def mark_in(environment: Mapping[bytes, bytes]) -> bytes:
     return b"\0%b=%b\0" % (_DIRECTORY_BYTES, environment[_DIRECTORY_BYTES])
 
 
-def _mark_of(directory: Path) -> bytes:
+def _mark_of(directory: str) -> bytes:
     return b"\0%b=%b:" % (_DIRECTORY_BYTES, _identity(directory))
 
 
-def _identity(directory: Path) -> bytes:
+def _identity(directory: str) -> bytes:
     status = os.stat(directory)
     return b"%d:%d" % (status.st_dev, status.st_ino)
 
@@ -183,7 +183,7 @@ def leftover(path: Path) -> int | None:
     """
     if not path.parent.exists():
         return None
-    pid, mark = _recorded(path), _mark_of(path.parent)
+    pid, mark = _recorded(path), _mark_of(str(path.parent))
     if pid is not None:
         return pid
     return next((found for found in all_pids() if _belongs(found, None, mark)), None)
@@ -206,7 +206,7 @@ def end_leftover(path: Path) -> bool:
             if handle is not None:
                 await_held(handle, _GONE_SECONDS)
     # NOTE: pids are given in turn: right after the session's end, no other process has its id.
-    strays = end_strays(pid, _mark_of(path.parent))
+    strays = end_strays(pid, _mark_of(str(path.parent)))
     return pid is not None or strays
 
 
@@ -234,7 +234,7 @@ def _recorded(path: Path) -> int | None:
     try:
         record = json.loads(path.read_bytes())
         pid, start, boot = record["pid"], record["start"], record["boot"]
-        own = record["directory"] == os.fsdecode(_identity(path.parent))
+        own = record["directory"] == os.fsdecode(_identity(str(path.parent)))
     # There is no record, or a crash of the machine cut it short.
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -242,9 +242,9 @@ def _recorded(path: Path) -> int | None:
     return int(pid) if same else None
 
 
-def record(pid: int, directory: Path, parent: int) -> None:
+def record(pid: int, directory: str, parent: int) -> None:
     """Record which child of `parent` runs in a private directory, for the engine after a crash."""
-    path = directory / RECORD
+    path = Path(directory, RECORD)
     try:
         record = {
             "pid": pid,

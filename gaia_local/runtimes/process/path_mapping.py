@@ -6,7 +6,6 @@ import functools
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 
 from gaia_local.model.paths import folders
 
@@ -26,16 +25,15 @@ _SPECIAL = re.compile(r"[^\w./@%+=,:-]")
 _BAD_IN_QUOTES = {"'": re.compile("'"), '"': re.compile(r'["$`\\]')}
 
 
-def localize(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> tuple[str, ...]:
+def localize(tokens: Iterable[str], paths: Iterable[str], tree: str) -> tuple[str, ...]:
     """Replace each of the internal `paths` in the `tokens` by `tree` + path.
 
     Whole path components only, anywhere in a token: in ``--out=/out/x``, at a flag (``-I/in/a``),
     in JSON, in shell code. The longest path wins, and replacements are not searched again.
     """
     bare, lengths = _by_length(tuple(paths))
-    root = str(tree)
     return (
-        tuple([_localized(token, bare, lengths, root) for token in tokens])
+        tuple([_localized(token, bare, lengths, tree) for token in tokens])
         if bare
         else tuple(tokens)
     )
@@ -48,6 +46,8 @@ def _by_length(paths: tuple[str, ...]) -> tuple[frozenset[str], list[int]]:
 
 
 def _localized(token: str, bare: Collection[str], lengths: Iterable[int], root: str) -> str:
+    if "/" not in token:
+        return token
     done = 0
     parts = []
     for place, end in _found(token, bare, lengths):
@@ -69,13 +69,13 @@ def _found(token: str, bare: Collection[str], lengths: Iterable[int]) -> Iterato
             yield place, end
 
 
-def misread(tokens: Iterable[str], paths: Iterable[str], tree: Path | str) -> str | None:
+def misread(tokens: Iterable[str], paths: Iterable[str], tree: str) -> str | None:
     """The first character of the tree's path that shell code in the tokens would misread.
 
     A token is taken for code where it has a blank or another character that a shell knows. There
     the path must be in quotes unless all its characters are plain.
     """
-    special: list[str] = _SPECIAL.findall(str(tree))
+    special: list[str] = _SPECIAL.findall(tree)
     if not special:
         return None
     bare, lengths = _by_length(tuple(paths))

@@ -6,7 +6,6 @@ import fcntl
 import os
 import struct
 import termios
-from pathlib import Path
 from types import TracebackType
 
 from gaia_local.errors import RuntimeFailure
@@ -19,7 +18,7 @@ _PIPE_BYTES = 1 << 16
 class LazyFile:
     """A file that is made at the first write: most programs print nothing."""
 
-    def __init__(self, path: Path, flags: int, mode: int = 0o666) -> None:
+    def __init__(self, path: str, flags: int, mode: int = 0o666) -> None:
         self._path, self._flags, self._mode = path, flags, mode
         self._descriptor = -1
 

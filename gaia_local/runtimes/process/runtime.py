@@ -170,7 +170,7 @@ class ProcessRuntime:
                 # here. After a crash in these first milliseconds, its processes are found by their
                 # environment.
                 if not follow(_BRIEF_SECONDS) and (pid := process.pid):
-                    marked_processes.record(pid, invocation.work.parent, process.parent)
+                    marked_processes.record(pid, os.path.dirname(invocation.work), process.parent)
                     if not follow(FIRST_SECONDS - _BRIEF_SECONDS):
                         meter = ProcessMeter(process.tops, invocation.sampled)
                         with meter.sampling(self._sampler):

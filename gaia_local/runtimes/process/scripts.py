@@ -11,7 +11,7 @@ from gaia_local.runtimes.process.path_mapping import localize, misread
 from gaia_local.runtimes.step_scripts import write_script
 
 
-def local_tokens(task: Task, tree: Path) -> tuple[str, ...]:
+def local_tokens(task: Task, tree: str) -> tuple[str, ...]:
     """The tokens with their internal paths below `tree`.
 
     Raises `RuntimeFailure` if shell code in them would misread the path of the tree.
@@ -20,13 +20,13 @@ def local_tokens(task: Task, tree: Path) -> tuple[str, ...]:
     if (character := misread(task.command, paths, tree)) is not None:
         raise RuntimeFailure(
             f"{step_label(task)}: shell code in its command would misread the {character!r} in"
-            f" {str(tree)!r}, where its files are; put the paths in single quotes, give a root with"
+            f" {tree!r}, where its files are; put the paths in single quotes, give a root with"
             " a plain path, or use the runtime 'docker'"
         )
     return localize(task.command, paths, tree)
 
 
-def write_local_script(task: Task, tree: Path, work: Path) -> Path:
+def write_local_script(task: Task, tree: str, work: str) -> Path:
     """Write a Task's script for this machine into `work`; answers its path.
 
     Raises `RuntimeFailure` as `local_tokens`, or if it can't be written.
@@ -34,6 +34,6 @@ def write_local_script(task: Task, tree: Path, work: Path) -> Path:
     stdout = None if task.stdout is None else f"{tree}/{task.stdout.lstrip('/')}"
     tokens = local_tokens(task, tree)
     try:
-        return write_script(work, task, tokens, directory=str(work), stdout=stdout, home=str(work))
+        return write_script(work, task, tokens, directory=work, stdout=stdout, home=work)
     except OSError as error:
         raise RuntimeFailure(f"{work} can't be written: {error.strerror}") from error

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from gaia_local import interrupts
 from gaia_local.errors import RuntimeFailure
@@ -20,7 +19,7 @@ from gaia_local.runtimes.process.exits import step_label
 _SHELL = "/bin/sh"
 
 
-def run_shell(task: Task, work: Path, own: Path, command: str | None, grace: float) -> int:
+def run_shell(task: Task, work: str, own: str, command: str | None, grace: float) -> int:
     """Run the user's shell in `work`, or `command`, with this process's own streams, to its end.
 
     Answers its exit status. All its processes have the mark of the private directory `own`, by
@@ -46,7 +45,7 @@ def run_shell(task: Task, work: Path, own: Path, command: str | None, grace: flo
 
 
 def _start(
-    task: Task, words: list[str], environment: Mapping[bytes, bytes], work: Path
+    task: Task, words: list[str], environment: Mapping[bytes, bytes], work: str
 ) -> subprocess.Popen[bytes]:
     try:
         with forking():

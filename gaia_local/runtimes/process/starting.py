@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import await_fork, forking
@@ -29,13 +28,12 @@ def start(
 
     `environment` is that of all programs, to which this one's own variables are added.
     """
-    task, work = invocation.task, invocation.work
-    tree = str(invocation.tree)
-    tokens = local_tokens(task, invocation.tree)
+    task, tree, work = invocation.task, invocation.tree, invocation.work
+    tokens = local_tokens(task, tree)
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:
-        environment = marked_processes.marked(environment, task.id, work.parent)
+        environment = marked_processes.marked(environment, task.id, os.path.dirname(work))
         # As in a container: Steps don't meet in this user's own home.
         environment[b"HOME"] = os.fsencode(work)
         if invocation.gpus:
@@ -60,7 +58,7 @@ def start(
 
 
 def _start_alone(
-    tokens: tuple[str, ...], environment: dict[bytes, bytes], work: Path, streams: tuple[int, int]
+    tokens: tuple[str, ...], environment: dict[bytes, bytes], work: str, streams: tuple[int, int]
 ) -> UnsupervisedProcess:
     # NOTE: close_fds stays on. Python's own descriptors are not inheritable, but those from this
     # process's parent are: the lock of flock(1), make's job server, a supervisor's pipe. No

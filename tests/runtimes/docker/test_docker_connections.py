@@ -178,7 +178,7 @@ def test_a_broken_stream_is_read_again(bench: ContainerBench, proxy: Proxy) -> N
         "while [ ! -e /out/go ]; do sleep 0.05; done; printf 'ine\nend'"
     )
     run = bench.prepare("sh", "-c", script, stdout="/s", outputs=("/out/",))
-    run.invocation.log.write_bytes(b"before\n")
+    Path(run.invocation.log).write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
         for _ in range(2):

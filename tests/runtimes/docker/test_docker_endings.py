@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -304,7 +305,7 @@ def test_a_run_that_is_cancelled_before_makes_no_container(bench: ContainerBench
     run.cancellation.cancel(BY_REQUEST)
     bench.start(run)
     assert (run.code, run.events) == (143, [])
-    assert not run.invocation.log.exists()
+    assert not Path(run.invocation.log).exists()
 
 
 @pytest.mark.parametrize("event", EVENTS)

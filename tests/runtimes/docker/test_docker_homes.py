@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_both_are_private_and_writable_where_the_image_names_none(user: User) ->
     for _ in range(2):  # the second finds nothing of the first
         run = user.run()
         assert (run.code, run.log) == (0, b"/gaia-local /gaia-local\n1\n2\nhere\nkept\n")
-        assert {path.name for path in run.invocation.work.iterdir()} == {"here", "kept"}
+        assert {path.name for path in Path(run.invocation.work).iterdir()} == {"here", "kept"}
 
 
 def test_those_that_the_image_names_stay(user: User) -> None:

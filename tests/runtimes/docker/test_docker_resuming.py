@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 
 import docker
 import docker.errors
@@ -47,7 +48,7 @@ def test_a_container_is_taken_up(
 ) -> None:
     script = f"echo begun; sleep {0 if over else 1}; echo over; echo made > /full/x; exit 3"
     run = bench.prepare("sh", "-c", script, outputs=("/full/x",), stdout="/elsewhere/said")
-    run.invocation.log.write_bytes(b"begun, as the earlier process heard it\n")
+    Path(run.invocation.log).write_bytes(b"begun, as the earlier process heard it\n")
     container = left_behind(bench, client, run)
     client.start(container)
     if over:

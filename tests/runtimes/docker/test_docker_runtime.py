@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import docker
 import docker.errors
@@ -231,7 +232,7 @@ def test_the_log_is_appended_to_and_readable_at_once(bench: ContainerBench) -> N
     run = bench.prepare(
         "sh", "-c", "echo one; while [ ! -e /out/go ]; do sleep 0.05; done", outputs=("/out/",)
     )
-    run.invocation.log.write_bytes(b"before\n")
+    Path(run.invocation.log).write_bytes(b"before\n")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.start, run)
         run.wait_for(b"before\none\n")
@@ -241,7 +242,7 @@ def test_the_log_is_appended_to_and_readable_at_once(bench: ContainerBench) -> N
 
 def test_a_log_that_cannot_be_written(bench: ContainerBench) -> None:
     run = bench.prepare("echo", "1")
-    run.invocation.log.mkdir()
+    Path(run.invocation.log).mkdir()
     with pytest.raises(
         RuntimeFailure, match=f"{run.invocation.task.id}.log could not be written: Is a directory"
     ):

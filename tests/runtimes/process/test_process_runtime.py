@@ -100,21 +100,21 @@ def test_inputs_outputs_and_stdout_are_found_where_they_lie(
         outputs=["/out/dir/", ">", "STDOUT", ">>"],
         stdout="/out/log.txt",
     )
-    (invocation.tree / "out/dir").mkdir()
-    (invocation.tree / "in/a").write_bytes(b"in\xff\n")
+    Path(invocation.tree, "out/dir").mkdir()
+    Path(invocation.tree, "in/a").write_bytes(b"in\xff\n")
     assert bench.run(invocation) == Exit(0)
-    assert (invocation.tree / "out/dir/b").read_bytes() == b"in\xff\n"
-    assert (invocation.tree / "out/log.txt").read_bytes() == b"to-stdout\n"
-    assert (invocation.work / "and").read_bytes() == b"STDOUT\n"
+    assert Path(invocation.tree, "out/dir/b").read_bytes() == b"in\xff\n"
+    assert Path(invocation.tree, "out/log.txt").read_bytes() == b"to-stdout\n"
+    assert Path(invocation.work, "and").read_bytes() == b"STDOUT\n"
 
 
 def test_a_program_that_is_an_input(bench: ProcessBench) -> None:
     invocation = bench.invocation("/in/program", "/in/program", inputs=["/in/program"])
-    program = invocation.tree / "in/program"
+    program = Path(invocation.tree, "in/program")
     program.write_text('#!/bin/sh\necho "$0 $1"\n')
     program.chmod(0o755)
     assert bench.run(invocation) == Exit(0)
-    assert invocation.log.read_text() == f"{program} {program}\n"
+    assert Path(invocation.log).read_text() == f"{program} {program}\n"
 
 
 def test_working_directory_stdin_environment_and_session(
@@ -136,9 +136,9 @@ def test_working_directory_stdin_environment_and_session(
     finally:
         os.close(read_end)
         os.close(write_end)
-    cwd, stdin, variable, task, leads, descriptors = json.loads(invocation.log.read_text())
+    cwd, stdin, variable, task, leads, descriptors = json.loads(Path(invocation.log).read_text())
     assert (cwd, stdin, variable, task) == (
-        str(invocation.work.resolve()),
+        str(Path(invocation.work).resolve()),
         "",
         "a=b \udcff",
         invocation.task.id,
@@ -150,8 +150,8 @@ def test_working_directory_stdin_environment_and_session(
 def test_the_home_is_private_and_writable(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-ec", 'ls -A "$HOME"; echo 1 > "$HOME/made"; echo "$HOME"')
     assert bench.run(invocation) == Exit(0)
-    assert invocation.log.read_text() == f"{invocation.work}\n"
-    assert (invocation.work / "made").read_text() == "1\n"
+    assert Path(invocation.log).read_text() == f"{invocation.work}\n"
+    assert Path(invocation.work, "made").read_text() == "1\n"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_program_sees_the_gpus_that_it_was_given(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     invocation = bench.invocation("sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
     assert bench.run(dataclasses.replace(invocation, gpus=gpus)) == Exit(0)
-    assert invocation.log.read_text() == seen
+    assert Path(invocation.log).read_text() == seen
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ def test_gpus_are_numbered_as_docker_does_unless_the_user_named_some(
         monkeypatch.setenv(name, value)
     invocation = bench.invocation("sh", "-c", "echo ${CUDA_DEVICE_ORDER-unset}")
     assert bench.run(dataclasses.replace(invocation, gpus=("1",))) == Exit(0)
-    assert invocation.log.read_text() == f"{order}\n"
+    assert Path(invocation.log).read_text() == f"{order}\n"
 
 
 def test_the_log_is_added_to_in_order(bench: ProcessBench, system: str) -> None:
     invocation = bench.invocation("sh", "-c", "echo 1; echo 2 >&2; sh -c 'echo 3'; echo 4 >&2")
-    invocation.log.write_text("0\n")
+    Path(invocation.log).write_text("0\n")
     assert bench.run(invocation) == Exit(0)
-    assert invocation.log.read_text() == "0\n1\n2\n3\n4\n"
+    assert Path(invocation.log).read_text() == "0\n1\n2\n3\n4\n"
 
 
 def test_lines_of_both_streams_stay_whole_in_the_log(bench: ProcessBench, system: str) -> None:
@@ -208,7 +208,7 @@ def test_lines_of_both_streams_stay_whole_in_the_log(bench: ProcessBench, system
     """
     invocation = bench.invocation(*python(program), stdout="/out/x")
     assert bench.run(invocation) == Exit(0)
-    lines = invocation.log.read_text().splitlines()
+    lines = Path(invocation.log).read_text().splitlines()
     counts = [lines.count(line) for line in ("a line of stdout", "a line of stderr", "no end")]
     assert (counts, len(lines)) == ([50_000, 100, 1], 50_101)
 
@@ -224,8 +224,8 @@ def test_five_megabytes_arrive_whole_in_both_files(bench: ProcessBench, system: 
     assert bench.run(invocation) == Exit(0)
     expected = bytes(range(256)) * 16 * 1280
     assert invocation.stdout is not None
-    assert invocation.stdout.read_bytes() == expected
-    log = invocation.log.read_bytes()
+    assert Path(invocation.stdout).read_bytes() == expected
+    log = Path(invocation.log).read_bytes()
     assert len(log) == len(expected) + 2
     assert log.replace(b"\xfe\xff\xfe\xff", b"\xfe\xff", 1) == expected or b"\xfe\xff" in log
 
@@ -235,7 +235,7 @@ def test_five_megabytes_arrive_whole_in_the_log(bench: ProcessBench) -> None:
         *python("import sys; sys.stdout.buffer.write(bytes(range(256)) * 20480)")
     )
     assert bench.run(invocation) == Exit(0)
-    assert invocation.log.read_bytes() == bytes(range(256)) * 20480
+    assert Path(invocation.log).read_bytes() == bytes(range(256)) * 20480
 
 
 def test_output_is_there_while_the_program_runs(bench: ProcessBench, fifo: Fifo) -> None:
@@ -245,7 +245,7 @@ def test_output_is_there_while_the_program_runs(bench: ProcessBench, fifo: Fifo)
         )
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(bench.run, invocation)
-            wait_until(functools.partial(holds, invocation.log, b"line\n"))
+            wait_until(functools.partial(holds, Path(invocation.log), b"line\n"))
             assert not running.done()
             fifo.path.write_text("go\n")
             assert running.result() == Exit(0)
@@ -256,8 +256,8 @@ def test_a_program_that_closes_stdout_and_goes_on(bench: ProcessBench, system: s
         "sh", "-c", "echo first; exec >&-; sleep 0.1; touch done; exit 3", stdout="/out/x"
     )
     assert bench.run(invocation) == Exit(3)
-    assert (invocation.work / "done").exists()
-    assert invocation.log.read_text() == "first\n"
+    assert Path(invocation.work, "done").exists()
+    assert Path(invocation.log).read_text() == "first\n"
 
 
 def test_images_are_ignored_with_one_warning(
@@ -384,8 +384,8 @@ def test_a_missing_program_where_path_is_closed_in_part(
 )
 def test_a_missing_interpreter(bench: ProcessBench, content: bytes, lacking: str) -> None:
     invocation = bench.invocation("./script")
-    (invocation.work / "script").write_bytes(content)
-    (invocation.work / "script").chmod(0o755)
+    Path(invocation.work, "script").write_bytes(content)
+    Path(invocation.work, "script").chmod(0o755)
     ended = bench.run(invocation)
     assert ended.code == 127
     assert f"program './script' is there, but {lacking}" in str(ended.message)
@@ -396,8 +396,8 @@ def test_a_missing_interpreter(bench: ProcessBench, content: bytes, lacking: str
 )
 def test_a_program_that_cannot_be_executed(bench: ProcessBench, content: str, mode: int) -> None:
     invocation = bench.invocation("./program")
-    (invocation.work / "program").write_text(content)
-    (invocation.work / "program").chmod(mode)
+    Path(invocation.work, "program").write_text(content)
+    Path(invocation.work, "program").chmod(mode)
     ended = bench.run(invocation)
     assert ended.code == 126
     assert "program './program' cannot be executed: " in str(ended.message)
@@ -405,7 +405,7 @@ def test_a_program_that_cannot_be_executed(bench: ProcessBench, content: str, mo
 
 def test_a_missing_working_directory_is_no_missing_program(bench: ProcessBench) -> None:
     invocation = bench.invocation("true")
-    invocation.work.rmdir()
+    Path(invocation.work).rmdir()
     with pytest.raises(
         RuntimeFailure,
         match=r"workflow 'flow', Step 'step': its working directory .*work is missing",
@@ -446,11 +446,11 @@ def test_a_token_that_no_program_can_be_given(bench: ProcessBench) -> None:
 
 def test_files_that_cannot_be_written(bench: ProcessBench) -> None:
     invocation = bench.invocation("echo", "said")
-    invocation.log.mkdir()
+    Path(invocation.log).mkdir()
     with pytest.raises(RuntimeFailure, match=r"log cannot be written: "):
         bench.run(invocation)
     invocation = bench.invocation("true", stdout="/out/x")
-    (invocation.tree / "out/x").mkdir()
+    Path(invocation.tree, "out/x").mkdir()
     with pytest.raises(RuntimeFailure, match=r"out/x cannot be written: "):
         bench.run(invocation)
 
@@ -458,7 +458,7 @@ def test_files_that_cannot_be_written(bench: ProcessBench) -> None:
 @linux
 def test_a_full_disk_ends_the_run(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo x; exec sleep 60", stdout="/out/x")
-    (invocation.tree / "out/x").symlink_to("/dev/full")
+    Path(invocation.tree, "out/x").symlink_to("/dev/full")
     with pytest.raises(
         RuntimeFailure, match="the program's output cannot be stored: No space left on device"
     ):
@@ -493,7 +493,7 @@ def test_cancelled_before_it_began(bench: ProcessBench) -> None:
         == 143
     )
     assert events == []
-    assert not (invocation.work / "ran").exists()
+    assert not Path(invocation.work, "ran").exists()
 
 
 def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None:
@@ -501,7 +501,7 @@ def test_tasks_of_an_earlier_engine_are_not_resumed(bench: ProcessBench) -> None
     assert not bench.runtime.resumable_tasks()
     with pytest.raises(RuntimeFailure, match=r"workflow 'flow', Step 'step': .* can't be resumed"):
         bench.runtime.resume(invocation, bench.cancellation(), silent)
-    assert not (invocation.work / "ran").exists()
+    assert not Path(invocation.work, "ran").exists()
 
 
 def test_cancelled_while_it_starts(bench: ProcessBench, system: str) -> None:
@@ -529,7 +529,7 @@ def test_sigterm_comes_first(
         cancellation.cancel(BY_REQUEST)
         assert running.result() == Exit(5)
     # Some shells also say which signal ended `sleep`.
-    assert "bye" in invocation.log.read_text().splitlines()
+    assert "bye" in Path(invocation.log).read_text().splitlines()
 
 
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
@@ -593,7 +593,7 @@ def test_background_processes_end_with_the_main_process(
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     assert bench.run(invocation) == Exit(0)
     assert living(invocation) == []
-    assert "in the background\n" in invocation.log.read_text()
+    assert "in the background\n" in Path(invocation.log).read_text()
 
 
 def test_a_background_process_that_holds_the_pipe(bench: ProcessBench, system: str) -> None:
@@ -601,7 +601,7 @@ def test_a_background_process_that_holds_the_pipe(bench: ProcessBench, system: s
     began = time.monotonic()
     assert bench.run(invocation) == Exit(0)
     assert time.monotonic() - began < 10
-    wait_until(lambda: not running(int(invocation.log.read_text())))
+    wait_until(lambda: not running(int(Path(invocation.log).read_text())))
 
 
 def test_a_background_process_that_fills_the_pipe(bench: ProcessBench, system: str) -> None:
@@ -617,7 +617,7 @@ def test_a_hidden_process_does_not_delay_the_run(bench: ProcessBench) -> None:
     )
     invocation = bench.invocation("sh", "-c", script, stdout="/out/x")
     assert bench.run(invocation) == Exit(0)
-    with invocation.log.open() as log:
+    with Path(invocation.log).open() as log:
         pid = int(log.readline())
     wait_until(lambda: not running(pid))  # nobody reads any more, so that its next line ends it
 
@@ -705,8 +705,8 @@ def test_eight_at_a_time(bench: ProcessBench) -> None:
         )
         assert bench.run(invocation).code == number
         expected = "".join(f"{line}\n" for line in range(number, number + 501))
-        assert invocation.log.read_text() == expected
-        assert invocation.stdout is None or invocation.stdout.read_text() == expected
+        assert Path(invocation.log).read_text() == expected
+        assert invocation.stdout is None or Path(invocation.stdout).read_text() == expected
         assert living(invocation) == []
 
     with ThreadPoolExecutor(8) as pool:
@@ -719,7 +719,7 @@ def test_programs_that_were_just_copied_are_never_busy(
 ) -> None:
     def one(_: int) -> Exit:
         invocation = bench.invocation(*command, inputs=["/in/program"])
-        shutil.copy("/bin/sh", invocation.tree / "in/program")
+        shutil.copy("/bin/sh", Path(invocation.tree, "in/program"))
         return bench.run(invocation)
 
     with ThreadPoolExecutor(8) as pool:
@@ -737,7 +737,7 @@ def test_a_program_that_a_fork_may_still_hold_waits_for_it(
 
     monkeypatch.setattr(starting, "await_fork", awaiting)
     invocation = bench.invocation("/in/program", inputs=["/in/program"])
-    program = shutil.copy("/bin/sh", invocation.tree / "in/program")
+    program = shutil.copy("/bin/sh", Path(invocation.tree, "in/program"))
     bench.run(bench.invocation("true"))  # its supervisor is the second one's
     with ThreadPoolExecutor(1) as pool:
         with forking(), open(program, "ab"):  # as a child has it between fork and exec
@@ -753,7 +753,7 @@ def test_a_program_that_a_fork_may_still_hold_waits_for_it(
 def test_a_leftover_is_found_and_ended(bench: ProcessBench, fifo: Fifo) -> None:
     script = f"{family().rpartition(';')[0]}; echo ready > {fifo.path}; wait"
     with crashed(bench, fifo, "sh", "-c", script) as invocation:
-        record = invocation.work.parent / RECORD
+        record = Path(invocation.work).parent / RECORD
         pid = leftover(record)
         assert pid == json.loads(record.read_bytes())["pid"]
         assert pid in living(invocation)
@@ -768,7 +768,7 @@ def test_a_leftover_whose_main_process_has_ended(bench: ProcessBench, fifo: Fifo
     with crashed(
         bench, fifo, "sh", "-c", f"sleep 60 & echo ready > {fifo.path}; sleep 60"
     ) as invocation:
-        record = invocation.work.parent / RECORD
+        record = Path(invocation.work).parent / RECORD
         main = leftover(record)
         assert main is not None
         os.kill(main, signal.SIGKILL)
@@ -783,7 +783,7 @@ def test_a_leftover_without_a_record(bench: ProcessBench, fifo: Fifo) -> None:
     with crashed(
         bench, fifo, "sh", "-c", f"echo ready > {fifo.path}; sleep 60", with_record=False
     ) as invocation:
-        record = invocation.work.parent / RECORD
+        record = Path(invocation.work).parent / RECORD
         record.unlink(missing_ok=True)
         assert leftover(record) in living(invocation)
         assert end_leftover(record)
@@ -799,7 +799,7 @@ def test_a_leftover_is_never_another_process_with_its_number(
         *("sh", "-c", f"echo ready > {fifo.path}; exec sleep 60"),
     )
     with crashed(bench, fifo, *program) as invocation:
-        record = invocation.work.parent / RECORD
+        record = Path(invocation.work).parent / RECORD
         true = json.loads(record.read_bytes())
         for false in (
             {"start": true["start"] + 1},
@@ -832,14 +832,14 @@ def test_a_short_run_leaves_no_record(bench: ProcessBench) -> None:
     bench.run(bench.invocation("true"))  # while the supervisor starts, too
     short = bench.invocation("true")
     bench.run(short)
-    assert not (short.work.parent / RECORD).exists()
+    assert not (Path(short.work).parent / RECORD).exists()
 
 
 @linux
 @pytest.mark.parametrize("stdout", [None, "/out/x"])
 def test_a_long_run_leaves_a_record(bench: ProcessBench, fifo: Fifo, stdout: str | None) -> None:
     invocation = bench.invocation("sh", "-c", f"exec >&-; read go < {fifo.path}", stdout=stdout)
-    record = invocation.work.parent / RECORD
+    record = Path(invocation.work).parent / RECORD
     record.write_text("that of an earlier run, which is longer than a record can be: " + "x" * 1000)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(bench.run, invocation)
@@ -858,4 +858,4 @@ def test_a_stream_that_is_opened_again_empties_nothing(
     script = "echo a; echo b > /dev/stderr; echo c > /dev/stdout; echo d"
     invocation = bench.invocation("sh", "-c", script, stdout=stdout)
     assert bench.run(invocation).code == 0
-    assert sorted(invocation.log.read_bytes().split()) == [b"a", b"b", b"c", b"d"]
+    assert sorted(Path(invocation.log).read_bytes().split()) == [b"a", b"b", b"c", b"d"]

@@ -71,7 +71,7 @@ def start(supervisors: SupervisorPool, work: Path, *tokens: str) -> SupervisedPr
     encoded = [os.fsencode(token) for token in tokens]
     null = os.open(os.devnull, os.O_WRONLY)
     try:
-        environment = marked_processes.marked({}, "t", work)
+        environment = marked_processes.marked({}, "t", str(work))
         return SupervisedProcess(
             supervisors, ([encoded[0]], encoded, environment, os.fsencode(work)), (null, null)
         )
@@ -300,7 +300,7 @@ def test_programs_get_what_they_got_without_a_supervisor(bench: ProcessBench) ->
             )
             invocation = bench.invocation("sh", "-c", program)
             assert bench.run(invocation) == Exit(0)
-            found.append(invocation.log.read_text())
+            found.append(Path(invocation.log).read_text())
     finally:
         signal.signal(signal.SIGHUP, ignored)
     assert found[0] == found[1]
@@ -323,7 +323,7 @@ def test_the_end_of_the_engine_is_the_end_of_all(
         wait_until(lambda: not running(number_in(hidden)))
         wait_until(lambda: living(invocation) == [])
         # It was a process, as recovery must know.
-        wait_until((invocation.work.parent / supervisor.RECORD).exists)
+        wait_until((Path(invocation.work).parent / supervisor.RECORD).exists)
 
 
 def test_forks_of_the_engine_keep_no_supervisor_alive(
@@ -370,7 +370,7 @@ def test_signals_meant_for_the_engine_do_not_end_a_supervisor(bench: ProcessBenc
 def test_a_supervisor_killed_while_idle_is_replaced(bench: ProcessBench) -> None:
     invocation = bench.invocation("sh", "-c", "echo $PPID")
     bench.run(invocation)
-    idle = int(invocation.log.read_text())
+    idle = int(Path(invocation.log).read_text())
     os.kill(idle, signal.SIGKILL)
     os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
     assert bench.run(bench.invocation("true")) == Exit(0)
@@ -381,7 +381,7 @@ def test_supervisors_are_reused_and_end_with_the_runtime(bench: ProcessBench) ->
     for _ in range(3):
         invocation = bench.invocation("sh", "-c", "echo $PPID")
         bench.run(invocation)
-        numbers.add(int(invocation.log.read_text()))
+        numbers.add(int(Path(invocation.log).read_text()))
     (number,) = numbers
     assert os.readlink(f"/proc/{number}/cwd") == "/"
     bench.runtime.close()
@@ -418,7 +418,7 @@ def test_recovery_waits_for_a_supervisor_that_is_still_at_work(
     ):
         (main,) = living(invocation)
         ending = pool.submit(
-            marked_processes.end_leftover, invocation.work.parent / supervisor.RECORD
+            marked_processes.end_leftover, Path(invocation.work).parent / supervisor.RECORD
         )
         select.select([], [], [], 0.2)
         assert not ending.done()
