@@ -25,6 +25,11 @@ def folders(path: str, top: str = "") -> Iterator[str]:
         yield path[:end]
 
 
+def parent(path: str) -> str:
+    """The directory around an absolute, normalized path, as `os.path.dirname` has it."""
+    return path.rpartition("/")[0] or "/"
+
+
 def nearest(path: str, others: Collection[str]) -> str | None:
     """The nearest of `others` that contains a path."""
     return next((folder for folder in folders(path) if folder in others), None)

@@ -161,12 +161,11 @@ class Connection:
 
     def _insert(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Insert rows, many with one statement: Python releases its global lock for each."""
-        into, _, places = sql.partition(" values ")
         waiting = iter(rows)
         with self._lock, contextlib.nullcontext() if self._depth else self.transaction():
             try:
                 while chunk := list(itertools.islice(waiting, _ROWS_PER_STATEMENT)):
-                    statement = f"{into} values {', '.join([places] * len(chunk))}"
+                    statement = _for_rows(sql, len(chunk))
                     values = list(itertools.chain.from_iterable(chunk))
                     try:
                         self._connection.execute(statement, values)
@@ -174,6 +173,13 @@ class Connection:
                         self._connection.execute(statement, _encodable(values))
             except sqlite3.Error as error:
                 raise state_file.trouble(self._path, error) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _for_rows(sql: str, count: int) -> str:
+    """A statement that inserts one row, for so many."""
+    into, _, places = sql.partition(" values ")
+    return f"{into} values {', '.join([places] * count)}"
 
 
 def _encodable(values: Iterable[Any]) -> tuple[Any, ...]:

@@ -133,7 +133,7 @@ class TaskOutputs:
             else:
                 source, link, status = self._find(internal)
                 kept = link is not None
-                open_directory(os.path.dirname(source))  # else it can't be moved out of there
+                open_directory(paths.parent(source))  # else it can't be moved out of there
             target = storage.path(self._task.workflow, key)
             storage.refuse_outside(self._task.workflow, key, target)
             with disk_errors(f"output {key!r} can't be stored"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import stat
@@ -128,6 +129,20 @@ def _status(path: str) -> os.stat_result | None:
         return None
 
 
+@functools.lru_cache(maxsize=256)  # the Steps of one Command have the same folders
+def _layout(folders: Folders) -> list[tuple[str, bool, frozenset[str]]]:
+    """The directories of an emptied private directory, parents first.
+
+    Each with its path below the top, whether it is one of `folders`, and what is in it.
+    """
+    paths = ["", "/tree", "/work", *(f"/tree/{folder}" for folder in folders)]
+    inside: dict[str, set[str]] = {path: set() for path in paths}
+    for path in paths[1:]:
+        parent, _, name = path.rpartition("/")
+        inside[parent].add(name)
+    return [(path, path.startswith("/tree/"), frozenset(names)) for path, names in inside.items()]
+
+
 class StagingArea:
     """Makes and removes the private directories under `top`. Thread-safe.
 
@@ -174,27 +189,24 @@ class StagingArea:
 
     def _is_emptied(self, top: str, folders: Folders) -> bool:
         """Empty a Task's private directory; False if that fails, or its folders have changed."""
-        tree, missing, own = f"{top}/tree", set(folders), os.geteuid()
-
-        private = stat.S_IFDIR | 0o700
-        waiting = [(path, private) for path in (top, tree, f"{top}/work")]
+        own, private = os.geteuid(), stat.S_IFDIR | 0o700
         try:
-            while waiting:
-                directory, mode = waiting.pop()
+            for below, is_folder, kept in _layout(folders):
+                directory = f"{top}{below}"
                 status = os.lstat(directory)
-                if status.st_mode != mode or status.st_uid != own:
+                if status.st_mode != (self._mode if is_folder else private):
                     return False
-                for name in os.listdir(directory):
-                    inner = f"{directory}/{name}"
-                    folder = inner[len(tree) + 1 :]
-                    if directory != top and folder in missing:
-                        missing.remove(folder)
-                        waiting.append((inner, self._mode))
-                    elif directory != top or name not in ("tree", "work"):
-                        removal.remove(inner)
+                if status.st_uid != own:
+                    return False
+                names = os.listdir(directory)
+                if not kept.issubset(names):
+                    return False
+                for name in names if len(names) > len(kept) else ():
+                    if name not in kept:
+                        removal.remove(f"{directory}/{name}")
         except OSError:
             return False
-        return not missing
+        return True
 
     def _keep(self, top: str, folders: Folders) -> bool:
         with self._lock:

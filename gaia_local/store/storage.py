@@ -187,7 +187,7 @@ class Storage:
 
     def _way_out(self, workflow: str, target: str) -> str | None:
         """Words on a link that leads out of the store on the way to a file; None without one."""
-        parent = os.path.dirname(target)
+        parent = paths.parent(target)
         if not self._holds_link(workflow, parent):
             return None
         real = os.path.realpath(parent)

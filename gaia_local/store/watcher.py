@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from gaia_local.model.paths import parent
 from gaia_local.monotonic import monotonic
 from gaia_local.store.watched_trees import Heard, ObservedTrees, Trees, Unsure
 
@@ -117,7 +118,7 @@ class Watcher:
         with self._condition:
             if not self._bursts:
                 self._condition.notify()
-            directory = os.path.dirname(path)
+            directory = parent(path)
             burst = self._bursts.get(directory)
             if burst is None:
                 burst = self._bursts[directory] = _Burst(now)

@@ -11,7 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from gaia_local.model.paths import is_inside
+from gaia_local.model.paths import is_inside, parent
 from gaia_local.model.tasks import Task
 from gaia_local.store import removal
 from gaia_local.store.leases import LEASE_LOG
@@ -66,7 +66,7 @@ class LocalWorkspace(Workspace):
         return self.storage.log(task.workflow, task.id)
 
     def make_logs(self, log: str) -> None:
-        logs = os.path.dirname(log)
+        logs = parent(log)
         if not os.path.isdir(logs):
             os.makedirs(logs, mode=0o700, exist_ok=True)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from gaia_local.errors import RuntimeFailure
 from gaia_local.forks import await_fork, forking
+from gaia_local.model.paths import parent
 from gaia_local.monotonic import monotonic
 from gaia_local.runtimes.contract import Exit, Invocation
 from gaia_local.runtimes.process import marked_processes
@@ -33,7 +34,7 @@ def start(
     if any(os.access(f"{tree}{path}", os.X_OK) for _, path in task.inputs):
         await_fork()
     try:
-        environment = marked_processes.marked(environment, task.id, os.path.dirname(work))
+        environment = marked_processes.marked(environment, task.id, parent(work))
         # As in a container: Steps don't meet in this user's own home.
         environment[b"HOME"] = os.fsencode(work)
         if invocation.gpus:
