@@ -14,6 +14,7 @@ from gaia_local.terminal_text import is_utf8
 
 RUNTIMES = ("docker", "process", "auto")
 EXECUTORS = ("threads", "dask")
+DURABILITIES = ("batch", "step")
 MAX_STEPS = 200_000
 KEEP_ATTEMPTS = 20
 KEEP_FAILED_BYTES = 10**10
@@ -89,6 +90,10 @@ class Config:
     """The most Steps that one call may make."""
     keep_attempts: int | None = KEEP_ATTEMPTS
     """The newest attempts of each Step that are kept; None: all of them."""
+    durability: str = DURABILITIES[0]
+    """When a Step's outputs and its record are flushed to the disk: with those of others, half a
+    second later at most (`batch`), or by its worker before that begins another one (`step`).
+    """
     keep_failed: int = 0
     """The newest failed attempts of each Step whose private directories are kept."""
     keep_failed_bytes: int = KEEP_FAILED_BYTES
@@ -114,6 +119,9 @@ class Config:
             workers=_workers(given.get("workers")),
             max_steps=_max_steps(given.get("max_steps")),
             keep_attempts=_keep_attempts(given),
+            durability=_one_of(
+                "config, durability", given.get("durability") or DURABILITIES[0], DURABILITIES
+            ),
             keep_failed=_keep_failed(given.get("keep_failed"), executor),
             keep_failed_bytes=_keep_failed_bytes(given.get("keep_failed_bytes")),
             buckets=_buckets(given.get("buckets")),
@@ -176,6 +184,7 @@ _KEYS = (
     "reuse",
     "max_steps",
     "keep_attempts",
+    "durability",
     "keep_failed",
     "keep_failed_bytes",
     "docker",

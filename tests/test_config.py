@@ -29,6 +29,7 @@ def test_an_empty_configuration_has_defaults(
     )
     assert config.workers == len(os.sched_getaffinity(0))
     assert (config.docker, config.max_steps) == (DockerConfig(), 200_000)
+    assert config.durability == "batch"
     assert config.given == frozenset()
     assert list(tmp_path.iterdir()) == []
 
@@ -83,6 +84,7 @@ def test_given_values_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "buckets": {"genomes": "~/genomes", "b/c": tmp_path / "link"},
         "watch": False,
         "max_steps": 17,
+        "durability": "step",
         "docker": docker,
         "gaia_host": "localhost:24442",
     }
@@ -94,7 +96,7 @@ def test_given_values_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         3,
         False,
     )
-    assert config.max_steps == 17
+    assert (config.max_steps, config.durability) == (17, "step")
     assert config.buckets == {"genomes": tmp_path / "genomes", "b/c": tmp_path / "real"}
     assert config.docker == DockerConfig(**docker)  # type: ignore[arg-type]
     assert config.given == set(given) - {"gaia_host"}
@@ -137,6 +139,8 @@ def test_none_means_the_default() -> None:
         ({"workers": 1.5}, ["config, workers", "1.5"]),
         ({"workers": "2"}, ["config, workers", "'2'"]),
         ({"workers": 10**5000}, ["config, workers"]),
+        ({"durability": "disk"}, ["config, durability", "'disk'", "'batch' or 'step'"]),
+        ({"durability": True}, ["config, durability", "True"]),
         ({"watch": 1}, ["config, watch", "True or False"]),
         ({"watch": None}, ["config, watch", "True or False"]),
         ({"buckets": ["a"]}, ["config, buckets", "bucket name → directory"]),

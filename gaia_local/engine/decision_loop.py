@@ -80,6 +80,7 @@ class DecisionLoop:
         *,
         failures: Failures,
         keep_attempts: int | None,
+        flush_each_step: bool = False,
     ) -> None:
         self._database, self._storage, self._failures = database, storage, failures
         self._runtime, self._executor = runtime, executor
@@ -103,6 +104,7 @@ class DecisionLoop:
         )
         self.deleting: set[str] = set()
         """Workflows that are being deleted: calls are refused until that is done."""
+        self._flush_each_step = flush_each_step
         self._write_ordered = self._flush_ordered = False
         self._flushing = threading.Lock()
 
@@ -167,6 +169,8 @@ class DecisionLoop:
                 self.live_usages.forget(task)
                 self.alive[name].discard(task.id)
                 self.changed.notify_all()
+        if self._flush_each_step:
+            self.flush()
         if outcome.state is TaskState.COMPLETE:
             self._failures.free(name, task.name)
 

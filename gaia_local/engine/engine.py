@@ -276,6 +276,7 @@ class Engine:
             failures,
             max_steps=self.config.max_steps,
             keep_attempts=self.config.keep_attempts,
+            flush_each_step=self.config.durability == "step",
         )
         ends.callback(self._end, scheduler.close)
         if self.config.watch:

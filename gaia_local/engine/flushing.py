@@ -5,6 +5,7 @@ The promise:
   in the store.
 - The outputs of a Step are on the disk at the latest half a second after its end, and before
   `wait`, `close` or `delete` returns; or the next engine detects the loss, and the Step runs again.
+  With the configuration's `durability: "step"` they are there before its worker begins another one.
 
 The invariant: *all records up to the last flush point are on the disk, with the files they
 describe*. A key is recorded with the number of the present epoch. A flush point (`flush_point`)

@@ -58,8 +58,11 @@ class Scheduler:
         *,
         max_steps: int = MAX_STEPS,
         keep_attempts: int | None = None,
+        flush_each_step: bool = False,
     ) -> None:
         """A call may make `max_steps` Steps; of each Step `keep_attempts` (None: all) are kept.
+
+        `flush_each_step` as `Config.durability` has it.
 
         `failures` are the private directories that are kept; None: there are none.
         """
@@ -74,6 +77,7 @@ class Scheduler:
             executor,
             failures=self._failures,
             keep_attempts=keep_attempts,
+            flush_each_step=flush_each_step,
         )
 
     # -- asking ------------------------------------------------------------------------------------

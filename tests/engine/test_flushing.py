@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gaia_local import Gaia
+from gaia_local.engine import decision_loop
 from gaia_local.engine.recovery import recover
 from gaia_local.errors import StorageError
 from gaia_local.model.events import Event, EventKind
@@ -23,9 +24,10 @@ from gaia_local.store.storage import Storage
 from gaia_local.workflow.decision import Changes
 from support.fakes import NoRuntime
 from support.fixtures import MakeGaia
+from support.gates import Fifo
 from support.hands import Hands
 
-COPY = {
+COPY: dict[str, Any] = {
     "name": "copy",
     "image": "i",
     "command": ["sh", "-c", "cat /in/a > /out/x; mkdir -p /out/d/sub; cp /in/a /out/d/sub/part"],
@@ -345,6 +347,63 @@ def test_outputs_that_could_not_be_flushed_are_made_again(
         assert hands.runs == ["first"]
         hands.complete("first")
         assert hands.scheduler.loop.flush()
+
+
+@pytest.mark.parametrize("each_step", [True, False])
+def test_a_step_is_flushed_at_its_end_if_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each_step: bool
+) -> None:
+    """Nothing of it is left for the flush in the background, which never comes here."""
+    flushed: set[int] = set()
+    fsync = disk_sync.fsync
+
+    def noting(descriptor: int) -> None:
+        flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(disk_sync, "fsync", noting)
+    with contextlib.closing(Hands(tmp_path, flush_each_step=each_step)) as hands:
+        hands.put("s:a")
+        hands.command(COPY)
+        hands.merge(*STEPS)
+        assert hands.scheduler.loop.flush()
+        for step in ("first", "second"):
+            flushed.clear()
+            hands.complete(step)
+            assert hands.runs == (["second"] if step == "first" else [])
+            files = {
+                os.stat(hands.storage.path("w", key)).st_ino
+                for key in (f"b:{step}", f"d:{step}/part", "b")
+            }
+            log = os.stat(tmp_path / "gaia.db-wal").st_ino
+            assert (files <= flushed, log in flushed) == (each_step, each_step)
+            assert (hands.database.unflushed() == []) is each_step
+
+
+@pytest.mark.parametrize("durability", ["step", "batch"])
+def test_the_configuration_says_whether_each_step_is_flushed(
+    make_gaia: MakeGaia,
+    gaia_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    durability: str,
+) -> None:
+    """Looked at while the second Step runs, after the first one; nothing is flushed by time."""
+    monkeypatch.setattr(decision_loop, "FLUSH_DELAY_SECONDS", 3600.0)
+    here, gate = Fifo(tmp_path / "here"), Fifo(tmp_path / "gate")
+    script = f"echo begun > '{here.path}'; {gate.hold}; {COPY['command'][2]}"
+    wait = {**COPY, "name": "wait", "command": ["sh", "-c", script]}
+    with make_gaia(watch=False, workers=1, durability=durability) as gaia:
+        place = gaia.path("w", "s:a")
+        place.parent.mkdir(parents=True)
+        place.write_text(CONTENT)
+        gaia.upload("w", {}, [COPY, wait], [STEPS[0], {**STEPS[1], "command": "wait"}])
+        assert here.read() == "begun\n"
+        with contextlib.closing(Database(gaia_root / "gaia.db", readonly=True)) as database:
+            left = {key for _, key in database.unflushed("w") if key != "s:a"}
+        gate.open()
+        assert gaia.wait("w")["state"] == "complete"
+    assert left == (set() if durability == "step" else {"b:first", "d:first/"})
 
 
 def test_calls_are_flushed_before_they_answer(

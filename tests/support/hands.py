@@ -66,13 +66,19 @@ class HandExecutor:
 class Hands:
     """One workflow on a hand-driven scheduler."""
 
-    def __init__(self, root: Path, workflow: str = "w") -> None:
+    def __init__(self, root: Path, workflow: str = "w", flush_each_step: bool = False) -> None:
         self.workflow = workflow
         self.storage = Storage(root, {})
         self.storage.create()
         self.database = Database(root / "gaia.db")
         self.executor = HandExecutor()
-        self.scheduler = Scheduler(self.database, self.storage, NoRuntime(), self.executor)
+        self.scheduler = Scheduler(
+            self.database,
+            self.storage,
+            NoRuntime(),
+            self.executor,
+            flush_each_step=flush_each_step,
+        )
         self._aside = root / "staging"
         self._count = 0
         self._closed = False
