@@ -37,6 +37,8 @@ class WorkerBench(StoreBench):
         self.worker = Worker(LocalWorkspace(self.storage), self.runtime)
         self.heard: list[Event | Outcome] = []
         self.staged_at_the_end: list[str] = []
+        self.together: list[list[str]] = []
+        """The kinds of the events that were told in one call."""
         self.told: list[str] = []
         """The reports of long work on files."""
         self.cancellation = Cancellation(lambda seconds, function: lambda: None)
@@ -57,6 +59,7 @@ class WorkerBench(StoreBench):
 
     def happened(self, task: Task, *events: Event) -> None:
         assert not any(event.event.begins for event in events)
+        self.together.append([event.event for event in events])
         self.heard += events
 
     def progressed(self, task: Task, doing: str) -> None:
@@ -146,6 +149,7 @@ def test_events_come_in_the_order_of_the_real_worker(bench: WorkerBench) -> None
         "container-exit",
     ]
     assert bench.events == order
+    assert bench.together == [[order[1]], [order[2]], order[3:]]  # the end takes one call
     assert outcome.state is TaskState.COMPLETE
     for what in bench.heard[:-1]:
         assert isinstance(what, Event)

@@ -124,7 +124,8 @@ class SupervisorProcess:
         if streams:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
             message = message[self._socket.sendmsg([message], rights) :]
-        self._socket.sendall(message)
+        if message:  # else an empty one would be sent
+            self._socket.sendall(message)
 
     def reply(self) -> Reply | None:
         """Wait for the next reply; None if the supervisor has ended."""
