@@ -114,7 +114,7 @@ def main(root: str, shape: str, sizes: list[int]) -> None:
     setattr(decision_loop, "FLUSH_DELAY_SECONDS", LONG)  # noqa: B010
     # They look once more at all files of an upload that took them long.
     setattr(scheduler, "STALE_AFTER_SECONDS", LONG)  # noqa: B010
-    setattr(runtime, "_BRIEF_SECONDS", LONG)  # noqa: B010
+    setattr(runtime, "FIRST_SECONDS", LONG)  # noqa: B010
     counting = Counting()
     counting.begin()
     counts = []

@@ -43,8 +43,6 @@ from gaia_local.runtimes.process.unsupervised import UnsupervisedProcess
 from gaia_local.runtimes.sampling import FIRST_SECONDS, Sampler
 
 _CANCELLED_CODE = 128 + signal.SIGTERM
-_BRIEF_SECONDS = 0.02
-"""A run shorter than this writes no record of its process."""
 
 logger = logging.getLogger("gaia_local")
 
@@ -166,16 +164,14 @@ class ProcessRuntime:
                 process.terminate, process.kill, invocation.task.timeout, process.has_ended
             ):
                 report(EventKind.EXECUTION_START)
-                # NOTE: making and removing the record can cost a short Step more than all else
-                # here. After a crash in these first milliseconds, its processes are found by their
-                # environment.
-                if not follow(_BRIEF_SECONDS) and (pid := process.pid):
+                # NOTE: making and removing the record takes a short Step a tenth of its time. After
+                # a crash before it is there, the processes are found by their environment.
+                if not follow(FIRST_SECONDS) and (pid := process.pid):
                     marked_processes.record(pid, os.path.dirname(invocation.work), process.parent)
-                    if not follow(FIRST_SECONDS - _BRIEF_SECONDS):
-                        meter = ProcessMeter(process.tops, invocation.sampled)
-                        with meter.sampling(self._sampler):
-                            follow(None)
-                        memory = meter.memory
+                    meter = ProcessMeter(process.tops, invocation.sampled)
+                    with meter.sampling(self._sampler):
+                        follow(None)
+                    memory = meter.memory
         finally:
             code = process.end()
         if process.error is not None:
