@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gaia_local")
 
-WRITE_DELAY_SECONDS = 0.1
+WRITE_DELAY_SECONDS = 0.5
 """After the start of a Task until it is written; that of a short one is written with its end."""
 FLUSH_DELAY_SECONDS = 0.5
 """After a record until it is flushed to the disk."""
