@@ -155,11 +155,11 @@ def test_killed_at_random_moments(gaia_root: Path, count: Counter, tmp_path: Pat
 
     while kills < KILLS:
         rounds += 1
-        enough = ended() + dice.randint(0, 12)
+        enough = ended() + dice.randint(0, 5)
         with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
             wait_until(lambda: ended() >= enough or process.poll() is not None, 60)  # noqa: B023
             try:
-                process.wait(dice.uniform(0, 0.1))
+                process.wait(dice.uniform(0, 0.05))
             except subprocess.TimeoutExpired:
                 process.kill()
                 kills += 1
