@@ -108,11 +108,12 @@ class Worker:
         )
 
         together: list[Event] = []
+        """The end of the program, until its exit follows at once: one report for both."""
 
         def report(kind: EventKind, /, **facts: Any) -> None:
             watch.note(kind)
             together.append(_event(task, kind, **facts))
-            if kind is not EventKind.EXECUTION_COMPLETE:  # the exit comes at once
+            if kind is not EventKind.EXECUTION_COMPLETE:
                 observer.happened(task, *together)
                 together.clear()
 

@@ -76,7 +76,7 @@ class Leases:
                 if not os.stat(log).st_size:
                     return
                 target = self._storage.log(task.workflow, task.id)
-                os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+                Path(target).parent.mkdir(mode=0o700, exist_ok=True)
                 os.rename(log, target)
                 return
             except FileNotFoundError:

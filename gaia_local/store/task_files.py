@@ -126,8 +126,7 @@ class TaskFiles:
         """Copy what another Task's program printed; False if there is no such file."""
         self._workspace.make_logs(self.log)
         with contextlib.suppress(FileNotFoundError):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.log)
+            removal.remove(self.log)
             copying.copy(str(log), self.log, follow=True, work=self._work)
             return True
         return False

@@ -164,7 +164,7 @@ class ProcessRuntime:
                 process.terminate, process.kill, invocation.task.timeout, process.has_ended
             ):
                 report(EventKind.EXECUTION_START)
-                # NOTE: making and removing the record takes a short Step a tenth of its time. After
+                # NOTE: making and removing the record costs a short Step a tenth of its time. After
                 # a crash before it is there, the processes are found by their environment.
                 if not follow(FIRST_SECONDS) and (pid := process.pid):
                     marked_processes.record(pid, os.path.dirname(invocation.work), process.parent)
